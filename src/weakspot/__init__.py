@@ -1,0 +1,34 @@
+"""Find where a trained model systematically fails, without anyone labelling groups first.
+
+Names are resolved on first use (PEP 562), so that composing a configuration never pays for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weakspot.methods.spotlight import Spotlight as Spotlight
+    from weakspot.predictions import Predictions as Predictions
+    from weakspot.slices import Slices as Slices
+
+__version__ = version("weakspot")
+__all__ = ["Predictions", "Slices", "Spotlight"]
+
+_HOMES = {
+    "Predictions": "weakspot.predictions",
+    "Slices": "weakspot.slices",
+    "Spotlight": "weakspot.methods.spotlight",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'weakspot' has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

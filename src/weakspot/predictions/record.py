@@ -1,0 +1,296 @@
+"""The Predictions record: arrays of equal length, checked once, on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Num, Shaped
+
+from weakspot.tasks import Classification, Multilabel, Task
+
+RESERVED = ("id", "label", "prediction", "correct", "loss", "count")
+"""Column names of the record itself; an attribute cannot take one of them."""
+
+_ROWS_PER_CHECK = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model said of every example.
+
+    Build one with `from_arrays` (anyone's arrays) or `load` (a store folder or a file); the constructor
+    itself trusts what it is given. Arrays may be memory-mapped: treat them as read-only.
+
+    ids          (n,)    strings, unique
+    embeddings   (n, d)  floats: what the model's head receives
+    losses       (n,)    or None
+    labels       (n,)    class indices, or (n, C) in {0, 1} for a multilabel task, or None
+    outputs      (n, C)  logits, or None
+    predictions  as labels, or None
+    correct      (n,)    bool, or None
+    counts       (n,)    how many times each example stands for itself; ones by default
+    attributes   table of n rows: metadata that a slice is described with, never an input of a method
+    task, manifest       what was asked of the model; where the record comes from
+    """
+
+    ids: Shaped[np.ndarray, " n"]
+    embeddings: Float[np.ndarray, "n d"]
+    losses: Float[np.ndarray, " n"] | None = None
+    labels: Num[np.ndarray, "n ..."] | None = None
+    outputs: Float[np.ndarray, "n C"] | None = None
+    predictions: Num[np.ndarray, "n ..."] | None = None
+    correct: Shaped[np.ndarray, " n"] | None = None
+    counts: Num[np.ndarray, " n"] | None = None
+    attributes: pa.Table = field(default_factory=lambda: pa.table({}))
+    task: Task | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def __repr__(self) -> str:
+        n, d = self.embeddings.shape
+        kind = self.task.kind if self.task else "no task"
+        return f"Predictions({n} examples, {d}-d embeddings, {kind}, attributes: {self.attributes.column_names})"
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of correct examples, each counted as often as `counts` says."""
+        return None if self.correct is None else float(np.average(self.correct, weights=self.counts))
+
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes if self.task else ()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
+        """The record of some rows, in the order given (in memory)."""
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+
+        def pick(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else np.asarray(array[rows])
+
+        return Predictions(
+            ids=self.ids[rows],
+            embeddings=np.asarray(self.embeddings[rows]),
+            losses=pick(self.losses),
+            labels=pick(self.labels),
+            outputs=pick(self.outputs),
+            predictions=pick(self.predictions),
+            correct=pick(self.correct),
+            counts=pick(self.counts),
+            attributes=self.attributes.take(pa.array(rows)) if self.attributes.column_names else self.attributes,
+            task=self.task,
+            manifest=self.manifest,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        embeddings: Any,
+        losses: Any = None,
+        labels: Any = None,
+        outputs: Any = None,
+        predictions: Any = None,
+        correct: Any = None,
+        counts: Any = None,
+        ids: Any = None,
+        attributes: Any = None,
+        task: Task | None = None,
+        manifest: Mapping[str, Any] | None = None,
+    ) -> Predictions:
+        """Check anyone's arrays and derive what they leave out.
+
+        Labels and predictions may be names; they become indices into the task's classes. Losses follow from
+        outputs and labels, predictions from outputs, correctness from labels and predictions. Attributes may
+        be a mapping of columns, a pyarrow table or a pandas frame.
+
+        Raises ValueError, naming the array and the row, for: no rows, lengths that differ, NaN or infinite
+        values, counts that are not positive, ids that repeat, labels outside the classes.
+        """
+        x = _floats("embeddings", embeddings, dims=2)
+        n = len(x)
+        if n == 0:
+            raise ValueError("embeddings are empty: there is nothing to search")
+        if x.shape[1] == 0:
+            raise ValueError("embeddings have no columns")
+        names = _ids(ids, n)
+        check_finite("embeddings", x, names)
+
+        y = None if losses is None else _column("losses", _floats("losses", losses, dims=1), n, names)
+        z = None if outputs is None else _column("outputs", _floats("outputs", outputs, dims=2), n, names)
+        labels, predictions, task = _indices(labels, predictions, z, n, names, task)
+        right = None if correct is None else _booleans(correct, n, names)
+        multiplicity = None if counts is None else _counts(counts, n, names)
+        table = _table(attributes, n)
+
+        if z is not None and task is not None:
+            import torch
+
+            logits = torch.from_numpy(np.ascontiguousarray(z))
+            if predictions is None:
+                predictions = task.predict(logits).numpy()
+            if y is None and labels is not None:
+                y = task.losses(logits, torch.from_numpy(labels)).numpy()
+        if right is None and labels is not None and predictions is not None:
+            same = labels == predictions
+            right = same if same.ndim == 1 else same.all(axis=1)
+        return cls(names, x, y, labels, z, predictions, right, multiplicity, table, task, dict(manifest or {}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Predictions:
+        """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, or `.safetensors` with a `.csv`."""
+        path = Path(path)
+        if path.is_dir():
+            from weakspot.predictions.store import read
+
+            return read(path)
+        from weakspot.predictions.files import read_file
+
+        return read_file(path)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a store folder; the manifest comes last, so a folder without one is no record."""
+        from weakspot.predictions.store import write
+
+        return write(self, Path(folder))
+
+
+def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
+    """Raise ValueError naming the first row of `array` that holds NaN or infinity; a bounded extra memory."""
+    for start in range(0, len(array), _ROWS_PER_CHECK):
+        finite = np.isfinite(array[start : start + _ROWS_PER_CHECK])
+        if not finite.all():
+            rows = finite if finite.ndim == 1 else finite.reshape(len(finite), -1).all(axis=1)
+            row = start + int(np.argmin(rows))
+            raise ValueError(f"{name}: row {row} (id {ids[row]}) holds NaN or infinity; repair or leave out the row")
+
+
+def _floats(name: str, values: Any, dims: int) -> np.ndarray:
+    if hasattr(values, "detach"):  # a tensor, on whatever device
+        values = values.detach().float().cpu().numpy()
+    array = np.asarray(values)
+    if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise ValueError(f"{name} must be numbers, not {array.dtype}")
+    if array.ndim != dims:
+        raise ValueError(f"{name} must have {dims} dimension{'s' * (dims > 1)}, not shape {array.shape}")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def _column(name: str, array: np.ndarray, n: int, ids: np.ndarray) -> np.ndarray:
+    if len(array) != n:
+        raise ValueError(f"{name} has {len(array)} rows but embeddings have {n}")
+    check_finite(name, array, ids)
+    return array
+
+
+def _ids(ids: Any, n: int) -> np.ndarray:
+    if ids is None:
+        return np.arange(n).astype(str)
+    names = np.asarray(ids).astype(str)
+    if names.shape != (n,):
+        raise ValueError(f"ids have shape {names.shape} but embeddings have {n} rows")
+    unique, first, count = np.unique(names, return_index=True, return_counts=True)
+    if len(unique) < n:
+        repeated = unique[np.argmax(count > 1)]
+        rows = np.flatnonzero(names == repeated)[:2].tolist()
+        raise ValueError(f"ids must be unique: {repeated!r} stands in rows {rows[0]} and {rows[1]}")
+    return names
+
+
+def _booleans(correct: Any, n: int, ids: np.ndarray) -> np.ndarray:
+    right = np.asarray(correct)
+    if right.shape != (n,):
+        raise ValueError(f"correct has shape {right.shape} but embeddings have {n} rows")
+    if right.dtype != bool:
+        bad = ~np.isin(right, (0, 1))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(f"correct: row {row} (id {ids[row]}) is {right[row]}, neither 0 nor 1")
+    return right.astype(bool)
+
+
+def _counts(counts: Any, n: int, ids: np.ndarray) -> np.ndarray:
+    weights = _column("counts", _floats("counts", counts, dims=1), n, ids)
+    if (weights <= 0).any():
+        row = int(np.argmax(weights <= 0))
+        raise ValueError(f"counts: row {row} (id {ids[row]}) is {weights[row]:g}; counts must be positive")
+    return weights
+
+
+def _table(attributes: Any, n: int) -> pa.Table:
+    if attributes is None:
+        return pa.table({})
+    if isinstance(attributes, pa.Table):
+        table = attributes
+    elif isinstance(attributes, Mapping):
+        table = pa.table({str(name): pa.array(np.asarray(column)) for name, column in attributes.items()})
+    else:
+        table = pa.Table.from_pandas(attributes, preserve_index=False)
+    if table.column_names and table.num_rows != n:
+        raise ValueError(f"attributes have {table.num_rows} rows but embeddings have {n}")
+    taken = [name for name in table.column_names if name in RESERVED]
+    if taken:
+        raise ValueError(f"attribute {taken[0]!r} has a name the record keeps for itself; rename that column")
+    return table
+
+
+def _indices(
+    labels: Any, predictions: Any, outputs: np.ndarray | None, n: int, ids: np.ndarray, task: Task | None
+) -> tuple[np.ndarray | None, np.ndarray | None, Task | None]:
+    """Labels and predictions as indices, and the task they belong to (inferred where none is given)."""
+    given = {"labels": labels, "predictions": predictions}
+    arrays = {name: _values(name, values, n) for name, values in given.items() if values is not None}
+    if task is None:
+        task = _infer_task(arrays, outputs)
+    if task is not None and outputs is not None and outputs.shape[1] != task.n_outputs:
+        raise ValueError(f"outputs have {outputs.shape[1]} columns but the task has {task.n_outputs} classes")
+    for name, array in arrays.items():
+        if array.dtype.kind in "US":
+            assert task is not None
+            position = {text: index for index, text in enumerate(task.classes)}
+            unknown = [row for row, text in enumerate(array) if text not in position]
+            if unknown:
+                row = unknown[0]
+                known = ", ".join(task.classes[:10])
+                raise ValueError(f"{name}: row {row} (id {ids[row]}) is {array[row]!r}, not one of: {known}")
+            arrays[name] = np.array([position[text] for text in array], dtype=np.int64)
+        elif array.ndim == 1 and isinstance(task, Classification):
+            outside = (array < 0) | (array >= task.n_outputs)
+            if outside.any():
+                row = int(np.argmax(outside))
+                raise ValueError(
+                    f"{name}: row {row} (id {ids[row]}) is {array[row]}, outside 0…{task.n_outputs - 1}"
+                )
+    return arrays.get("labels"), arrays.get("predictions"), task
+
+
+def _values(name: str, values: Any, n: int) -> np.ndarray:
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    array = np.asarray(values)
+    if len(array) != n:
+        raise ValueError(f"{name} has {len(array)} rows but embeddings have {n}")
+    if array.dtype == object:
+        array = array.astype(str)
+    if array.dtype.kind in "US":
+        return array
+    if array.dtype.kind == "f" and not (array == np.round(array)).all():
+        raise ValueError(f"{name} must be class indices or names, not fractions")
+    return array.astype(np.int64)
+
+
+def _infer_task(arrays: Mapping[str, np.ndarray], outputs: np.ndarray | None) -> Task | None:
+    if not arrays:
+        return Classification(tuple(map(str, range(outputs.shape[1])))) if outputs is not None else None
+    if any(array.ndim == 2 for array in arrays.values()):
+        return Multilabel(tuple(map(str, range(next(iter(arrays.values())).shape[1]))))
+    if any(array.dtype.kind in "US" for array in arrays.values()):
+        return Classification(tuple(sorted(set().union(*(set(array.tolist()) for array in arrays.values())))))
+    width = outputs.shape[1] if outputs is not None else 1 + max(int(array.max()) for array in arrays.values())
+    return Classification(tuple(map(str, range(width))))
