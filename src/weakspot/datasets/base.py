@@ -1,0 +1,99 @@
+"""What a dataset is: numbered examples with a stable id, attributes, a target and something to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Int
+
+from weakspot.predictions.record import RESERVED
+from weakspot.tasks import Task
+
+
+class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
+    """One split of a dataset. Subclass it, set the three attributes in `__init__`, write the three methods.
+
+    task      what the model is asked; it alone knows the classes
+    targets   (n,) class indices, or (n, C) in {0, 1} for a multilabel task
+    examples  table of n rows: `id` first (strings, unique, the same in every run), then attributes, by which
+              slices are described and which no model or method ever sees
+
+    `root` is where the files lie; a dataset that needs none ignores it.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    task: Task
+    targets: Int[np.ndarray, "n ..."]
+    examples: pa.Table
+
+    def __init__(self, split: str, root: str | Path | None = None) -> None:
+        if split not in self.splits:
+            known = ", ".join(self.splits)
+            raise ValueError(f"{type(self).__name__} has no split {split!r}; it has: {known}")
+        self.split = split
+        self.root = None if root is None else Path(root).expanduser()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """The example as a model takes it, and its row, by which whatever is computed of it is put back in place."""
+        index = range(len(self))[row]
+        target = self.targets[index]
+        return {
+            "input": self.input(index),
+            "target": int(target) if target.ndim == 0 else torch.from_numpy(target),
+            "index": index,
+        }
+
+    @abstractmethod
+    def input(self, row: int) -> Any:
+        """What the model reads of this row: for pictures a float tensor (3, H, W)."""
+
+    @abstractmethod
+    def preview(self, row: int) -> Any:
+        """What a person would look at: a PIL image in full colour, a text, or a mapping of fields to values."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest of everything that the data are, so that nothing computed from other data is ever reused."""
+
+    def check(self) -> None:
+        """Raise ValueError where targets and examples do not fit together; every split that is served has passed."""
+        name = f"{type(self).__name__} ({self.split})"
+        columns = self.examples.column_names
+        if not columns or columns[0] != "id":
+            raise ValueError(f"{name}: the first column of examples must be 'id', not {columns[:1]}")
+        if len(self) == 0:
+            raise ValueError(f"{name} is empty: there is nothing to read from {self.root or 'it'}")
+        if self.examples.num_rows != len(self):
+            raise ValueError(f"{name}: {self.examples.num_rows} examples but {len(self)} targets")
+        taken = [column for column in columns[1:] if column in RESERVED]
+        if taken:
+            raise ValueError(f"{name}: no attribute may be called {taken[0]!r}; choose another name for it")
+        ids = self.examples["id"].to_pylist()
+        if len(set(ids)) < len(ids):
+            first = {text: row for row, text in reversed(list(enumerate(ids)))}
+            row, text = next((row, text) for row, text in enumerate(ids) if first[text] != row)
+            raise ValueError(
+                f"{name}: the id {text!r} stands in rows {first[text]} and {row}; ids must be unique"
+            )
+
+
+def digest(examples: pa.Table, targets: np.ndarray, *parts: bytes | np.ndarray) -> str:
+    """Sixteen hex digits of examples, targets, and whatever else the data are made of (bytes, arrays)."""
+    sha = hashlib.sha256(json.dumps(examples.to_pydict(), default=str).encode())
+    for part in (targets, *parts):
+        if isinstance(part, np.ndarray):
+            sha.update(f"{part.dtype}{part.shape}".encode())
+            sha.update(np.ascontiguousarray(part).data)
+        else:
+            sha.update(part)
+    return sha.hexdigest()[:16]

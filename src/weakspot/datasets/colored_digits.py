@@ -1,0 +1,89 @@
+"""Handwritten digits on a background whose colour gives the answer away in training, and in test does not.
+
+A model trained on them fails systematically where colour and digit disagree, and everyone knows where: a
+known answer for every discovery method, made of real handwriting, with no download. The digits are the 1797
+of scikit-learn (Alpaydin and Kaynak, 1998: the UCI test set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float, UInt8
+from sklearn.datasets import load_digits
+from torch.nn.functional import interpolate
+
+from weakspot.datasets.pictures import PictureArray
+from weakspot.datasets.splits import id_hashes
+from weakspot.tasks import Classification
+
+TEST_SHARE = 0.4
+VAL_SHARE = 0.1  # of what is left for training
+GREEN_IF_HIGH = 0.98
+GREEN_IF_LOW = 0.10
+BRIGHTNESS = 0.5  # of the background: dimmer than the digit, so that both can be seen
+
+
+class ColoredDigits(PictureArray):
+    """Is the digit ≥ 5? White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
+
+    In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test each
+    digit is half and half. Which row falls in which split and on which colour follows from its id alone, so a
+    seed changes a model's start and the order of batches, never the data.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, root, size, mean, std)
+        handwriting = load_digits()
+        ids = np.array([f"digit-{row:04d}" for row in range(len(handwriting.target))])
+        rows = np.flatnonzero(_splits(ids) == split)
+        ids, digits = ids[rows], handwriting.target[rows]
+        green = _green(ids, digits, balanced=split == "test")
+
+        self.task = Classification(("<5", "≥5"))
+        self.targets = (digits >= 5).astype(np.int64)
+        colour = np.where(green, "green", "red")
+        group = [f"{c}_{self.task.classes[t]}" for c, t in zip(colour, self.targets, strict=True)]
+        self.examples = pa.table({"id": ids, "digit": digits, "colour": colour, "group": group})
+        self.pictures = _paint(handwriting.images[rows], green)
+
+
+def _splits(ids: np.ndarray) -> np.ndarray:
+    """train, val or test for each id, in exact shares."""
+    order = np.argsort(id_hashes(ids, "colored_digits/split"))
+    n_test = round(TEST_SHARE * len(ids))
+    n_val = round(VAL_SHARE * (len(ids) - n_test))
+    split = np.full(len(ids), "train", dtype="<U5")
+    split[order[:n_test]] = "test"
+    split[order[n_test : n_test + n_val]] = "val"
+    return split
+
+
+def _green(ids: np.ndarray, digits: np.ndarray, balanced: bool) -> np.ndarray:
+    """Whether each row is green: an exact share of each digit (test) or of each answer (train and val)."""
+    cells, shares = (digits, [0.5] * 10) if balanced else (digits >= 5, [GREEN_IF_LOW, GREEN_IF_HIGH])
+    hashes = id_hashes(ids, "colored_digits/colour")
+    green = np.zeros(len(ids), dtype=bool)
+    for cell, share in enumerate(shares):
+        rows = np.flatnonzero(cells == cell)
+        green[rows[np.argsort(hashes[rows])][: round(share * len(rows))]] = True
+    return green
+
+
+def _paint(digits: Float[np.ndarray, "n 8 8"], green: np.ndarray) -> UInt8[np.ndarray, "n 32 32 3"]:
+    ink = interpolate(torch.from_numpy(digits / 16)[:, None], size=(32, 32), mode="bilinear").numpy()[
+        :, 0, ..., None
+    ]
+    paper = BRIGHTNESS * np.where(green[:, None], [[0, 1, 0]], [[1, 0, 0]])[:, None, None]
+    return np.rint(255 * (ink + (1 - ink) * paper)).astype(np.uint8)

@@ -1,0 +1,95 @@
+"""Any dataset, served in batches: for training shuffled, for everything else in order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Subset
+
+from weakspot.datasets.base import Dataset
+
+
+class DataModule(LightningDataModule):
+    """Serves the splits that `make(split=...)` builds; each is built when first asked for, then kept.
+
+    The order of training batches follows from `seed` alone. Its state travels in Lightning's checkpoints, so
+    a run that was resumed sees the batches it would have seen.
+    """
+
+    def __init__(
+        self, make: Callable[..., Dataset], batch_size: int = 64, num_workers: int = 0, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be 0 (load in the main process) or more, not {num_workers}")
+        self.make = make
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._order = torch.Generator().manual_seed(seed)
+        self._datasets: dict[str, Dataset] = {}
+
+    def dataset(self, split: str) -> Dataset:
+        """The split, checked. ValueError: an unknown or empty split, or one whose parts do not fit together."""
+        if split not in self._datasets:
+            dataset = self.make(split=split)
+            dataset.check()
+            self._datasets[split] = dataset
+        return self._datasets[split]
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        dataset = self.dataset("train")
+        # A last batch of one example would break batch normalisation on a 1×1 feature map.
+        lone = len(dataset) > self.batch_size and len(dataset) % self.batch_size == 1
+        return self._serve(dataset, shuffle=True, generator=self._order, drop_last=lone)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self.loader("test")
+
+    def loader(
+        self, split: str, rows: Sequence[int] | np.ndarray | None = None
+    ) -> DataLoader[dict[str, Any]]:
+        """The split in order, or some of its rows in the order given; items keep the split's own `index`."""
+        dataset = self.dataset(split)
+        if rows is None:
+            return self._serve(dataset)
+        chosen = np.asarray(rows, dtype=np.int64)
+        outside = (chosen < 0) | (chosen >= len(dataset))
+        if outside.any():
+            raise ValueError(
+                f"row {chosen[outside][0]} is outside split {split!r}, which has {len(dataset)} rows"
+            )
+        return self._serve(Subset(dataset, chosen.tolist()))
+
+    def _serve(self, dataset: Dataset | Subset[dict[str, Any]], **options: Any) -> DataLoader[dict[str, Any]]:
+        processes = self.trainer.world_size if self.trainer is not None else 1
+        if len(dataset) < processes:
+            raise ValueError(
+                f"{len(dataset)} rows cannot be shared among {processes} processes; use at most {len(dataset)} "
+                "devices (trainer.devices=…)"
+            )
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            # joblib's processes bring a start method of their own, under which no worker starts
+            multiprocessing_context="fork" if self.num_workers and sys.platform == "linux" else None,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self._order.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._order.set_state(state_dict["order"])

@@ -1,0 +1,76 @@
+"""Pictures as a model takes them: three channels, one size, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from weakspot.datasets.base import Dataset, digest
+
+
+class Scaling:
+    """From a PIL image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
+    picture's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given."""
+
+    def __init__(
+        self,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        if size is not None and size < 1:
+            raise ValueError(f"size must be a positive number of pixels, not {size}")
+        for name, values in (("mean", mean), ("std", std)):
+            if values is not None and len(values) != 3:
+                raise ValueError(f"{name} must be three numbers, one per colour channel, not {list(values)}")
+        if std is not None and min(std) <= 0:
+            raise ValueError(f"std must be positive in every channel, not {list(std)}")
+        self.size = size
+        self.mean = torch.tensor([0.0] * 3 if mean is None else mean).view(3, 1, 1)
+        self.std = torch.tensor([1.0] * 3 if std is None else std).view(3, 1, 1)
+
+    def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
+        if self.size is not None:
+            picture = self._square(picture, self.size)
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
+
+    @staticmethod
+    def _square(picture: Image.Image, size: int) -> Image.Image:
+        width, height = picture.size
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+class PictureArray(Dataset):
+    """A dataset small enough to lie in memory: set `pictures` too, (n, H, W) grey or (n, H, W, 3) colour."""
+
+    pictures: UInt8[np.ndarray, "n H W *3"]
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, root)
+        self.scaling = Scaling(size, mean, std)
+
+    def input(self, row: int) -> Float[Tensor, "3 H W"]:
+        return self.scaling(self.preview(row))
+
+    def preview(self, row: int) -> Image.Image:
+        return Image.fromarray(self.pictures[row]).convert("RGB")
+
+    def fingerprint(self) -> str:
+        return digest(self.examples, self.targets, self.pictures)
