@@ -1,0 +1,5 @@
+"""The report: one self-contained HTML page that shows a reader where a model fails."""
+
+from weakspot.report.html import render
+
+__all__ = ["render"]

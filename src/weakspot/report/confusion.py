@@ -1,0 +1,66 @@
+"""Labels against predictions inside a slice, cut down to what fits on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_SHOWN = 8
+_REST = "(others)"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Shares of a slice's weight by label (rows) and prediction (columns).
+
+    cells       (labels × predictions) shares in [0, 1]
+    right       whether a cell lies on the diagonal; None where either side is a remainder
+    heaviest    the label, prediction and share of the heaviest single cell
+    """
+
+    labels: Sequence[str]
+    predictions: Sequence[str]
+    cells: Sequence[Sequence[float]]
+    right: Sequence[Sequence[bool | None]]
+    heaviest: tuple[str, str, float]
+
+
+def confusion(weights: Sequence[Mapping[str, Any]]) -> Confusion | None:
+    """From the cells {label, prediction, weight} of a slice's statistics, heaviest first; None if there are none.
+
+    Beyond the eight heaviest labels or predictions, the others are added up.
+    """
+    total = sum(float(cell["weight"]) for cell in weights)
+    if total <= 0:
+        return None
+    labels = _heaviest(weights, "label")
+    guesses = _heaviest(weights, "prediction")
+    common = [
+        name for name in labels if name in guesses
+    ]  # the same order on both axes: right answers are a diagonal
+    labels = common + [name for name in labels if name not in common]
+    guesses = common + [name for name in guesses if name not in common]
+    shares: dict[tuple[str, str], float] = {}
+    for cell in weights:
+        row = cell["label"] if cell["label"] in labels else _REST
+        column = cell["prediction"] if cell["prediction"] in guesses else _REST
+        shares[row, column] = shares.get((row, column), 0.0) + float(cell["weight"]) / total
+    labels += [_REST] * any(row == _REST and row not in labels for row, _ in shares)
+    guesses += [_REST] * any(column == _REST and column not in guesses for _, column in shares)
+    top = max(weights, key=lambda cell: float(cell["weight"]))
+    return Confusion(
+        labels,
+        guesses,
+        [[shares.get((row, column), 0.0) for column in guesses] for row in labels],
+        [[None if _REST in (row, column) else row == column for column in guesses] for row in labels],
+        (str(top["label"]), str(top["prediction"]), float(top["weight"]) / total),
+    )
+
+
+def _heaviest(weights: Sequence[Mapping[str, Any]], side: str) -> list[str]:
+    sums: dict[str, float] = {}
+    for cell in weights:
+        sums[cell[side]] = sums.get(cell[side], 0.0) + float(cell["weight"])
+    names = sorted(sums, key=lambda name: -sums[name])
+    return names if len(names) <= _SHOWN + 1 else names[:_SHOWN]

@@ -1,0 +1,140 @@
+"""The page itself: records in, one HTML document out that asks for nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from weakspot.predictions import Predictions
+from weakspot.report import numbers
+from weakspot.report.thumbnails import Thumbnails
+from weakspot.report.view import Cams, Preview, SliceView, views
+from weakspot.slices import Slices
+
+
+def render(
+    predictions: Predictions,
+    slices: Slices,
+    *,
+    preview: Preview | None = None,
+    command: str = "",
+    created: datetime | None = None,
+    cams: Cams | None = None,
+    title: str | None = None,
+) -> str:
+    """The report of what a method found, as one HTML page.
+
+    preview    row → what a person would look at: a picture, a text, or a record (a mapping). Without it
+               examples are listed by id and attributes.
+    command    the line that made the result, shown so that a reader can repeat it
+    created    now, unless given
+    cams       rows → one Grad-CAM overlay per row, shown beside the pictures
+
+    The page makes no request: styles, script and pictures are inside, and its Content-Security-Policy admits
+    only them, by their hashes. Everything from the records is escaped. It reads the same without the script,
+    which only sorts tables.
+
+    Raises ValueError if the slices were found in other predictions.
+    """
+    if not np.array_equal(np.asarray(slices.ids), predictions.ids):
+        raise ValueError(
+            f"the slices speak of {len(slices.ids)} examples whose ids are not those of the {len(predictions)} "
+            "predictions; report them with the predictions they were found in"
+        )
+    thumbnails = Thumbnails()
+    found = views(predictions, slices, preview, cams, thumbnails)
+    style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
+    script = files("weakspot.report").joinpath("sort.js").read_text(encoding="utf-8")
+    pictures = thumbnails.css()
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=title or _title(predictions, found),
+            policy=_policy([style, pictures], [script]),
+            style=Markup(style),
+            pictures=Markup(pictures),
+            script=Markup(script),
+            predictions=predictions,
+            dataset=_word(predictions.manifest.get("dataset")),
+            model=_word(predictions.manifest.get("model")),
+            slices=found,
+            method=slices.method,
+            provenance=slices.provenance,
+            worst=worst(found),
+            loss=_mean(predictions.losses, predictions.counts),
+            top_loss=max((_loss(view, "loss_inside") for view in found), default=0.0),
+            command=command,
+            created=created or datetime.now().astimezone(),
+        )
+    )
+
+
+def worst(found: Sequence[SliceView]) -> SliceView | None:
+    """The slice that falls shortest of the rest: in accuracy, or where that is unknown, in loss."""
+    gaps = [
+        (view.statistics["accuracy_inside"] - view.statistics["accuracy_outside"], view)
+        for view in found
+        if view.statistics.get("accuracy_inside") is not None
+        and view.statistics.get("accuracy_outside") is not None
+    ]
+    if gaps:
+        return min(gaps, key=lambda pair: pair[0])[1]
+    return max(found, key=lambda view: _loss(view, "loss_inside") - _loss(view, "loss_outside"), default=None)
+
+
+def _loss(view: SliceView, name: str) -> float:
+    value = view.statistics.get(name)
+    return 0.0 if value is None else float(value)
+
+
+def _title(predictions: Predictions, found: Sequence[SliceView]) -> str:
+    model = _word(predictions.manifest.get("model")) or "the model"
+    dataset = _word(predictions.manifest.get("dataset")) or f"{len(predictions)} examples"
+    low = worst(found)
+    best = low is not None and _loss(low, "loss_inside") < _loss(low, "loss_outside")
+    return f"Where {model} {'does best' if best else 'fails'} on {dataset}"
+
+
+def _word(value: Any) -> str:
+    """The name in a manifest entry, which is a word or a mapping that holds one."""
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return "" if value is None else str(value)
+
+
+def _mean(values: np.ndarray | None, counts: np.ndarray | None) -> float | None:
+    return None if values is None else float(np.average(values, weights=counts))
+
+
+def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    def hashes(texts: Sequence[str]) -> str:
+        digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {hashes(styles)}; script-src {hashes(scripts)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("weakspot.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=numbers.count, percent=numbers.percent, decimal=numbers.decimal, times=numbers.times
+    )
+    return environment

@@ -1,0 +1,52 @@
+"""Numbers as people read them: two or three significant digits, grouped thousands, no false precision."""
+
+from __future__ import annotations
+
+import math
+
+THIN = "\u202f"
+"""Narrow no-break space: groups thousands and parts a number from its percent sign."""
+_NONE = "–"
+
+
+def count(value: float | None) -> str:
+    """A number of examples: `23`, `10 954`; below ten a fraction keeps one decimal."""
+    if value is None or not math.isfinite(value):
+        return _NONE
+    if abs(value) < 9.95 and value != round(value):
+        return f"{value:.1f}"
+    return f"{value:,.0f}".replace(",", THIN)
+
+
+def percent(share: float | None) -> str:
+    """A share of one: `12 %`; below one percent `0.4 %`; never rounded to 0 or 100 unless it is."""
+    if share is None or not math.isfinite(share):
+        return _NONE
+    points = 100 * share
+    if points <= 0 or points >= 100 or 1 <= points <= 99:
+        return f"{points:.0f}{THIN}%"
+    if points < 1:
+        return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
+    return f"{math.floor(10 * points) / 10:.1f}{THIN}%"
+
+
+def decimal(value: float | None) -> str:
+    """A loss or a weight: three significant digits, `1.83`, `0.0042`, `12 300`."""
+    if value is None or not math.isfinite(value):
+        return _NONE
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4 or magnitude > 6:
+        return f"{value:.2e}".replace("-", "−")
+    text = f"{round(value, 2 - magnitude):,.{max(0, min(4, 2 - magnitude))}f}"
+    return text.replace(",", THIN).replace("-", "−")
+
+
+def times(lift: float | None) -> str:
+    """A lift: `3.8×`; a value seen only inside has none to state."""
+    if lift is None or math.isnan(lift):
+        return _NONE
+    if math.isinf(lift):
+        return "only here"
+    return f"{lift:,.0f}×".replace(",", THIN) if lift >= 9.95 else f"{lift:.1f}×"
