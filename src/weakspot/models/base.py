@@ -1,0 +1,36 @@
+"""What a model is: an embedding and the head that reads it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Model(nn.Module, ABC):
+    """A classifier split where discovery looks at it: `model(x) == head(embed(x))`.
+
+    The embedding is what the last layer receives, so that examples close to each other in it are alike in
+    the eyes of the model, and every error the model makes is a function of it.
+    """
+
+    embedding_size: int
+    """Width d of the embedding."""
+
+    @property
+    @abstractmethod
+    def cam_layer(self) -> nn.Module | None:
+        """The module whose output Grad-CAM weighs: maps (n, c, h, w), or tokens (n, t, c) whose last ones are
+        the patches, row by row. None where the model has no such layer."""
+
+    @abstractmethod
+    def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
+        """What the head receives."""
+
+    @abstractmethod
+    def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
+        """Outputs as the task reads them (logits)."""
+
+    def forward(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n C"]:
+        return self.head(self.embed(x))

@@ -1,0 +1,165 @@
+"""Weights from files: read without running code, matched to the model by name, refused in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_LISTED = 3
+_RENAMED = (  # layers that torchvision renamed after it had published files with the old names
+    (re.compile(r"(\.denselayer\d+\.(?:norm|relu|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a file of weights into `model`, whatever wrapped the network when it was saved.
+
+    Reads what `torch.save` writes and `.safetensors`: a plain state dict, a Lightning checkpoint, or one
+    under "state_dict", "model_state_dict" or "model". What stands before the model's own names ("model.",
+    DataParallel's "module.", …) is left off.
+
+    Raises FileNotFoundError, or ValueError: a file that is damaged, that holds objects besides tensors
+    (reading them could run code), or whose names or shapes are not the model's. The model is then unchanged.
+    """
+    load_state(model, read_weights(path), str(path))
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, in CPU memory or mapped from disk; errors as in `load_weights`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path.absolute()}: there is no such file")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    tensors = (
+        {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise ValueError(
+            f"{path} holds no weights: expected a state dict, plain or under {', '.join(_WRAPPERS)}"
+        )
+    return tensors
+
+
+def load_state(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into `model` after every name and shape is checked; `source` names them in errors."""
+    own = model.state_dict()
+    shared = _shared_prefix(list(own))
+    named = own_names(weights, [name.removeprefix(shared) for name in own], source)
+    given = {shared + name: tensor for name, tensor in named.items()}
+    problems = _differences(own, given)
+    if problems:
+        raise ValueError(f"{source} does not fit {type(model).__name__}: {'; '.join(problems)}")
+    model.load_state_dict(given, strict=False)  # only BatchNorm's batch counters may be missing
+
+
+def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> dict[str, Tensor]:
+    """Those of `weights` that belong to a network with these `names`, under its names.
+
+    The wrapper's prefix is the one under which most names are found; what lies outside it (the weight of
+    a loss, a metric's state) is not the network's.
+    """
+    renamed = {_current_name(name): tensor for name, tensor in weights.items()}
+    wanted = set(names)
+    found: Counter[str] = Counter()
+    for name in renamed:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in wanted:
+                found["".join(f"{part}." for part in parts[:start])] += 1
+    best = [prefix for prefix, count in found.items() if count == max(found.values())]
+    if len(best) > 1 and "" not in best:
+        raise ValueError(
+            f"{source} holds more than one network of this shape, under "
+            f"{' and '.join(map(repr, sorted(best)))}: save the state dict of the one that is meant"
+        )
+    prefix = "" if not best or "" in best else best[0]
+    return {name.removeprefix(prefix): tensor for name, tensor in renamed.items() if name.startswith(prefix)}
+
+
+def digest(path: str | Path) -> str:
+    """The first 12 hex digits of the SHA-256 of a file's content: tells one checkpoint from another."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from None
+    return tensors
+
+
+def _read_torch(path: Path) -> Any:
+    # the format before torch 1.6 is not a zip archive and cannot be mapped
+    mapped = zipfile.is_zipfile(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if forbidden:
+            raise ValueError(
+                f"{path} is refused: besides tensors it holds {forbidden.group(1)}, and reading such objects "
+                "can run code hidden in the file; save the state dict alone, or as safetensors"
+            ) from None
+        raise ValueError(f"{path} is not a file of weights that torch can read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what went wrong, without torch's advice to load the file unsafely."""
+    text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
+    return re.split(r"\.\s|\n", text)[0]
+
+
+def _current_name(name: str) -> str:
+    name = name.replace("_orig_mod.", "")  # torch.compile
+    for old, new in _RENAMED:
+        name = old.sub(new, name)
+    return name
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """The leading parts that all names share, "" where they share none; each keeps its last part."""
+    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = ""
+    for column in columns:
+        if len(set(column)) > 1:
+            break
+        shared += f"{column[0]}."
+    return shared
+
+
+def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in given if name not in own]
+    reshaped = [
+        f"{name} is {tuple(given[name].shape)} but the model's is {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape:", reshaped))
+    return [f"{kind} {_some(names)}" for kind, names in kinds if names]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
