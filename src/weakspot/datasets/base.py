@@ -44,7 +44,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         return len(self.targets)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """The example as a model takes it, and its row, by which whatever is computed of it is put back in place."""
+        """The example as a model takes it, and its row, by which results are put back in place."""
         index = range(len(self))[row]
         target = self.targets[index]
         return {
@@ -59,14 +59,14 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def preview(self, row: int) -> Any:
-        """What a person would look at: a PIL image in full colour, a text, or a mapping of fields to values."""
+        """What a person would look at: a PIL image in full colour, a text, or a mapping of values."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A digest of everything that the data are, so that nothing computed from other data is ever reused."""
+        """A digest of all that the data are, so that nothing computed from other data is reused."""
 
     def check(self) -> None:
-        """Raise ValueError where targets and examples do not fit together; every split that is served has passed."""
+        """Raise ValueError where targets and examples do not fit together, or are empty."""
         name = f"{type(self).__name__} ({self.split})"
         columns = self.examples.column_names
         if not columns or columns[0] != "id":

@@ -1,8 +1,7 @@
 """Handwritten digits on a background whose colour gives the answer away in training, and in test does not.
 
 A model trained on them fails systematically where colour and digit disagree, and everyone knows where: a
-known answer for every discovery method, made of real handwriting, with no download. The digits are the 1797
-of scikit-learn (Alpaydin and Kaynak, 1998: the UCI test set).
+known answer for every discovery method, made of real handwriting, with no download.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from jaxtyping import Float, UInt8
-from sklearn.datasets import load_digits
-from torch.nn.functional import interpolate
 
+from weakspot.datasets.digits import handwriting
 from weakspot.datasets.pictures import PictureArray
 from weakspot.datasets.splits import id_hashes
 from weakspot.tasks import Classification
@@ -31,8 +28,8 @@ BRIGHTNESS = 0.5  # of the background: dimmer than the digit, so that both can b
 class ColoredDigits(PictureArray):
     """Is the digit ≥ 5? White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
 
-    In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test each
-    digit is half and half. Which row falls in which split and on which colour follows from its id alone, so a
+    In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test
+    each digit is half and half. Which split and which colour a digit gets follows from its id alone, so a
     seed changes a model's start and the order of batches, never the data.
     """
 
@@ -45,10 +42,9 @@ class ColoredDigits(PictureArray):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(split, root, size, mean, std)
-        handwriting = load_digits()
-        ids = np.array([f"digit-{row:04d}" for row in range(len(handwriting.target))])
+        ids, digits, ink = handwriting()
         rows = np.flatnonzero(_splits(ids) == split)
-        ids, digits = ids[rows], handwriting.target[rows]
+        ids, digits, ink = ids[rows], digits[rows], ink[rows]
         green = _green(ids, digits, balanced=split == "test")
 
         self.task = Classification(("<5", "≥5"))
@@ -56,7 +52,7 @@ class ColoredDigits(PictureArray):
         colour = np.where(green, "green", "red")
         group = [f"{c}_{self.task.classes[t]}" for c, t in zip(colour, self.targets, strict=True)]
         self.examples = pa.table({"id": ids, "digit": digits, "colour": colour, "group": group})
-        self.pictures = _paint(handwriting.images[rows], green)
+        self.pictures = _paint(ink, green)
 
 
 def _splits(ids: np.ndarray) -> np.ndarray:
@@ -81,9 +77,7 @@ def _green(ids: np.ndarray, digits: np.ndarray, balanced: bool) -> np.ndarray:
     return green
 
 
-def _paint(digits: Float[np.ndarray, "n 8 8"], green: np.ndarray) -> UInt8[np.ndarray, "n 32 32 3"]:
-    ink = interpolate(torch.from_numpy(digits / 16)[:, None], size=(32, 32), mode="bilinear").numpy()[
-        :, 0, ..., None
-    ]
+def _paint(ink: Float[np.ndarray, "n 32 32"], green: np.ndarray) -> UInt8[np.ndarray, "n 32 32 3"]:
     paper = BRIGHTNESS * np.where(green[:, None], [[0, 1, 0]], [[1, 0, 0]])[:, None, None]
-    return np.rint(255 * (ink + (1 - ink) * paper)).astype(np.uint8)
+    white = ink[..., None]
+    return np.rint(255 * (white + (1 - white) * paper)).astype(np.uint8)

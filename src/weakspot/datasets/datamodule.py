@@ -36,7 +36,7 @@ class DataModule(LightningDataModule):
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, split: str) -> Dataset:
-        """The split, checked. ValueError: an unknown or empty split, or one whose parts do not fit together."""
+        """The split, checked. ValueError: it is unknown or empty, or its parts do not fit together."""
         if split not in self._datasets:
             dataset = self.make(split=split)
             dataset.check()
@@ -74,8 +74,8 @@ class DataModule(LightningDataModule):
         processes = self.trainer.world_size if self.trainer is not None else 1
         if len(dataset) < processes:
             raise ValueError(
-                f"{len(dataset)} rows cannot be shared among {processes} processes; use at most {len(dataset)} "
-                "devices (trainer.devices=…)"
+                f"{len(dataset)} rows cannot be shared among {processes} processes; "
+                f"use at most {len(dataset)} devices (trainer.devices=…)"
             )
         return DataLoader(
             dataset,

@@ -15,7 +15,7 @@ from weakspot.datasets.base import Dataset, digest
 
 
 class Scaling:
-    """From a PIL image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
+    """From an RGB image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
     picture's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Scaling:
     def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
         if self.size is not None:
             picture = self._square(picture, self.size)
-        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        pixels = torch.from_numpy(np.array(picture))
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
     @staticmethod
@@ -47,7 +47,23 @@ class Scaling:
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-        return picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
+        return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Any PIL image in full colour, alpha dropped, 16-bit grey brought to 8 bits (PIL itself would clip it).
+
+    Raises ValueError for 32-bit pictures: their values have no agreed range.
+    """
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        raise ValueError(
+            f"pictures of PIL's mode {picture.mode} have no agreed range; save it with 8 or 16 bits"
+        )
+    elif picture.mode == "P":
+        picture = picture.convert("RGBA")  # straight to RGB, PIL warns of transparent palettes
+    return picture.convert("RGB")
 
 
 class PictureArray(Dataset):
@@ -70,7 +86,7 @@ class PictureArray(Dataset):
         return self.scaling(self.preview(row))
 
     def preview(self, row: int) -> Image.Image:
-        return Image.fromarray(self.pictures[row]).convert("RGB")
+        return to_rgb(Image.fromarray(self.pictures[row]))
 
     def fingerprint(self) -> str:
         return digest(self.examples, self.targets, self.pictures)

@@ -6,13 +6,36 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Shaped
+
+VAL_SHARE = 0.1
+TEST_SHARE = 0.2
 
 
 def id_hashes(ids: Iterable[str], purpose: str) -> Float[np.ndarray, " n"]:
-    """A number in [0, 1) for each id; as good as random, and unrelated between two purposes.
-
-    `id_hashes(ids, "val") < 0.1` picks a tenth of the ids, and the same ids again when others are added.
-    """
+    """A number in [0, 1) for each id; as good as random, and unrelated between two purposes."""
     digests = (hashlib.sha256(f"{purpose}/{text}".encode()).digest()[:8] for text in ids)
     return np.frombuffer(b"".join(digests), dtype=">u8") / 2.0**64
+
+
+def pick_val(ids: Iterable[str]) -> Bool[np.ndarray, " n"]:
+    """About a tenth of the ids, for validation; the same ones again when others are added."""
+    return id_hashes(ids, "val") < VAL_SHARE
+
+
+def split_by_id(ids: Iterable[str]) -> Shaped[np.ndarray, " n"]:
+    """`train`, `val` or `test` for each id, about 7 : 1 : 2; the same again when others are added."""
+    ids = list(ids)
+    rest = np.where(pick_val(ids), "val", "train")
+    return np.where(id_hashes(ids, "test") < TEST_SHARE, "test", rest)
+
+
+def published_rows(split: str, n: int) -> tuple[Shaped[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Ids and row numbers of a split, within the published half it is of: val is picked from train.
+
+    `n` is the length of that half: test's for test, else train's.
+    """
+    half = "test" if split == "test" else "train"
+    ids = np.array([f"{half}-{row:05d}" for row in range(n)])
+    rows = np.arange(n) if split == "test" else np.flatnonzero(pick_val(ids) == (split == "val"))
+    return ids[rows], rows

@@ -1,0 +1,68 @@
+"""CIFAR-10 (Krizhevsky, 2009)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torchvision
+from filelock import FileLock
+from torchvision.datasets.utils import check_integrity
+
+from weakspot.datasets.pictures import PictureArray
+from weakspot.datasets.splits import published_rows
+from weakspot.tasks import Classification
+
+
+class CIFAR10(PictureArray):
+    """60 000 colour pictures, 32×32, in ten classes; val is a tenth of the published training set.
+
+    `root` is the folder `cifar-10-batches-py` or the one it is in. Its files are pickles, which can run code
+    when they are opened: torchvision opens them only after their MD5 sums have shown them to be the published
+    ones, so any others are refused.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        download: bool = False,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, "data" if root is None else root, size, mean, std)
+        published = self._published(download)
+        ids, rows = published_rows(split, len(published.targets))
+        self.task = Classification(tuple(published.classes))
+        self.targets = np.array(published.targets, dtype=np.int64)[rows]
+        self.examples = pa.table({"id": ids})
+        self.pictures = published.data[rows]
+
+    def _published(self, download: bool) -> torchvision.datasets.CIFAR10:
+        assert self.root is not None
+        source = torchvision.datasets.CIFAR10
+        parent = self.root.parent if self.root.name == source.base_folder else self.root
+        folder = parent / source.base_folder
+        if download:
+            parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(parent / ".CIFAR10.lock"):  # one process of several, the others wait
+                source(str(parent), download=True)
+        sums = dict([*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])])
+        for name, md5 in sums.items():
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"no {name} in {folder}; set dataset.root to the folder that {source.base_folder} is in, "
+                    "or fetch it with dataset.download=true"
+                )
+            if not check_integrity(str(folder / name), md5):
+                raise ValueError(
+                    f"{folder / name} is not the published file (its MD5 sum differs) and, being a pickle, "
+                    "is not opened; delete it and fetch it again with dataset.download=true"
+                )
+        with warnings.catch_warnings():  # the files are older than NumPy's present rules for dtypes
+            warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=Warning)
+            return source(str(parent), train=self.split != "test")

@@ -1,0 +1,18 @@
+"""Fashion-MNIST (Xiao et al., 2017): MNIST's files, with clothes in them."""
+
+from __future__ import annotations
+
+import torchvision
+
+from weakspot.datasets.mnist import MNIST
+
+
+class FashionMNIST(MNIST):
+    """70 000 grey 28×28 pictures of clothes in ten classes; everything else as in `MNIST`."""
+
+    published = torchvision.datasets.FashionMNIST
+    classes = tuple(torchvision.datasets.FashionMNIST.classes)
+    advice = (
+        ", or on Debian apt-get install dataset-fashion-mnist "
+        "and set dataset.root=/usr/share/datasets/fashion-mnist"
+    )
