@@ -66,6 +66,15 @@ class Predictions:
     def classes(self) -> tuple[str, ...]:
         return self.task.classes if self.task else ()
 
+    def name_of(self, values: np.ndarray | None, row: int) -> str | None:
+        """The label or prediction of a row as a person reads it; a multilabel one as its classes."""
+        if values is None:
+            return None
+        classes = self.classes()
+        if values.ndim == 2:
+            return ", ".join(classes[c] for c in np.flatnonzero(values[row])) or "none"
+        return classes[values[row]] if classes else str(values[row])
+
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
         """The record of some rows, in the order given (in memory)."""
         rows = np.asarray(rows)
@@ -161,14 +170,20 @@ class Predictions:
         return write(self, Path(folder))
 
 
+class NotFiniteError(ValueError):
+    """A number that is none: NaN or infinity where a method needs a value."""
+
+
 def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
-    """Raise ValueError naming the first row of `array` that holds NaN or infinity; a bounded extra memory."""
+    """Raise NotFiniteError naming the first row of `array` that holds NaN or infinity; a bounded extra memory."""
     for start in range(0, len(array), _ROWS_PER_CHECK):
         finite = np.isfinite(array[start : start + _ROWS_PER_CHECK])
         if not finite.all():
             rows = finite if finite.ndim == 1 else finite.reshape(len(finite), -1).all(axis=1)
             row = start + int(np.argmin(rows))
-            raise ValueError(f"{name}: row {row} (id {ids[row]}) holds NaN or infinity; repair or leave out the row")
+            raise NotFiniteError(
+                f"{name}: row {row} (id {ids[row]}) holds NaN or infinity; repair or leave out the row"
+            )
 
 
 def _floats(name: str, values: Any, dims: int) -> np.ndarray:

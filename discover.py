@@ -1,0 +1,6 @@
+"""Find where a model fails: `python discover.py method=spotlight dataset=colored_digits`; `--help` is the manual."""
+
+from weakspot.cli import discover
+
+if __name__ == "__main__":
+    discover()

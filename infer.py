@@ -1,0 +1,6 @@
+"""Read a dataset through a model into the store of predictions: `python infer.py`; `--help` is the manual."""
+
+from weakspot.cli import infer
+
+if __name__ == "__main__":
+    infer()

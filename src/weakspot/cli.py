@@ -1,0 +1,180 @@
+"""The functions behind train.py, infer.py, discover.py and the console scripts; configuration stops here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, read_write
+
+from weakspot.config import CONFIGS, build, plain, register, suggestion
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+    from weakspot.pipeline.plan import Subject
+    from weakspot.predictions import Predictions
+
+log = logging.getLogger(__name__)
+
+
+class JobError(CompactHydraException):
+    """Something a person can mend, said in a sentence; Hydra prints it without a traceback."""
+
+
+def train() -> None:
+    _run("train", _train)
+
+
+def infer() -> None:
+    _run("infer", _infer)
+
+
+def discover() -> None:
+    _run("discover", _discover)
+
+
+def _train(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.plan import describe_plan, pull_checkpoint
+
+    subject = _subject(cfg)
+    _say(describe_plan(subject, "train"))
+    checkpoint = pull_checkpoint(subject, logger=_logger(cfg, folder))
+    _say(f"checkpoint → {checkpoint}")
+
+
+def _infer(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.plan import describe_plan, pull_predictions
+
+    subject = _subject(cfg)
+    _say(describe_plan(subject, "infer"))
+    predictions = pull_predictions(subject, cfg.upstream, _logger(cfg, folder))
+    if predictions is not None:
+        _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
+        _say(str(predictions))
+
+
+def _discover(cfg: DictConfig, folder: Path) -> None:
+    method = build(cfg.method)()
+    logger = _logger(cfg, folder)
+    preview: Callable[[int], Any] | None = None
+    predictions: Predictions | None
+    if cfg.predictions:
+        from weakspot.predictions import Predictions
+
+        _say(f"predictions: given ({cfg.predictions}) · discover")
+        predictions = Predictions.load(cfg.predictions)
+    else:
+        from weakspot.pipeline.plan import describe_plan, pull_predictions
+
+        subject = _subject(cfg)
+        _say(describe_plan(subject, "discover"))
+        predictions = pull_predictions(subject, cfg.upstream, logger)
+        if predictions is None:
+            return  # this rank has done its share
+        preview = subject.data(subject.split).preview
+
+    from weakspot.pipeline.discover import discover
+
+    discover(method, predictions, folder, preview, logger, _command())
+
+
+def _subject(cfg: DictConfig) -> Subject:
+    from weakspot.pipeline.learner import Training
+    from weakspot.pipeline.plan import Named, Subject
+
+    choices = HydraConfig.get().runtime.choices
+    optional = {name: cfg[name] for name in ("checkpoint", "split") if name in cfg}
+    folders = ("checkpoints_dir", "predictions_dir", "model_dir")
+    optional |= {name: Path(cfg[name]) for name in folders if name in cfg}
+    if "inference" in cfg:
+        optional["inference_batch_size"] = cfg.inference.batch_size
+    return Subject(
+        dataset=Named(choices.dataset, _settings(cfg.dataset), build(cfg.dataset)),
+        model=Named(choices.model, _settings(cfg.model), build(cfg.model)),
+        training=Training(**plain(cfg.training)),
+        make_trainer=build(cfg.trainer),
+        seed=cfg.seed,
+        num_workers=cfg.num_workers,
+        **optional,
+    )
+
+
+def _settings(node: DictConfig) -> dict[str, Any]:
+    """What makes a difference to the result; where the data lie does not."""
+    return {name: value for name, value in plain(node).items() if name not in ("root", "spotlight_size")}
+
+
+def _logger(cfg: DictConfig, folder: Path) -> Logger | None:
+    logger: Logger | None = build(cfg.logger)(folder, HydraConfig.get().job.name, plain(cfg))
+    return logger
+
+
+def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
+    """Compose the configuration and run `job` once, or once for each point of a sweep."""
+    register()
+
+    def task(cfg: DictConfig) -> None:
+        with _sentences(), _own_arguments():
+            from weakspot.pipeline.ranks import processes
+
+            with processes():
+                job(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+    try:
+        hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
+    except SystemExit as stop:
+        hint = suggestion(name, [word for word in sys.argv[1:] if "=" in word]) if stop.code else None
+        if hint:
+            print(hint, file=sys.stderr)
+        raise
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Errors of input as one sentence; the traceback goes to the run's log file."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        logging.getLogger("weakspot.traceback").debug("", exc_info=error)
+        raise JobError(str(error)) from error
+
+
+@contextmanager
+def _own_arguments() -> Iterator[None]:
+    """In a sweep, Lightning's child processes must run this job alone: give them its overrides and its folder."""
+    config = HydraConfig.get()
+    if config.mode != RunMode.MULTIRUN:
+        yield
+        return
+    before = sys.argv
+    sys.argv = [before[0], *config.overrides.task]
+    with read_write(config):
+        config.run.dir = config.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _say(line: str) -> None:
+    from weakspot.pipeline.ranks import is_main
+
+    if is_main():
+        log.info(line)
+
+
+def _command() -> str:
+    return " ".join(["python", shlex.join(sys.argv)]).replace(sys.argv[0], Path(sys.argv[0]).name, 1)

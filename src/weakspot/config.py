@@ -1,0 +1,203 @@
+"""What can be configured: the schemas of the entry points, the words of the groups, and the way to objects.
+
+Only names and types stand here, so that composing a configuration imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import (
+    MISSING,
+    AnyNode,
+    BooleanNode,
+    DictConfig,
+    FloatNode,
+    IntegerNode,
+    OmegaConf,
+    StringNode,
+)
+from omegaconf.errors import OmegaConfBaseException
+
+from weakspot.models.names import NAMES
+
+_PACKAGE = Path(__file__).parent
+CONFIGS = next(folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir())
+"""Where the YAML files lie: in the package of a wheel, at the top of a checkout."""
+
+_SETTINGS_OF_OTHERS = {"spotlight_size"}  # stand with the dataset, are read by a method
+
+
+@dataclass
+class TrainingConfig:
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "adamw"  # adam, adamw, sgd
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: str = "constant"  # constant, cosine
+    clip: float | None = None  # of the gradient's norm
+    patience: int | None = None  # epochs without a better validation loss before stopping
+
+
+@dataclass
+class InferenceConfig:
+    batch_size: int = 256
+
+
+@dataclass
+class TrainConfig:
+    dataset: Any = MISSING
+    model: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+    num_workers: int = 0  # processes that load data
+    checkpoints_dir: str = "outputs/checkpoints"
+
+
+@dataclass
+class InferConfig(TrainConfig):
+    split: str = "test"
+    checkpoint: str = "auto"  # auto: trained here if missing; pretrained: the model's own weights; or a file
+    upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    model_dir: str = "${oc.env:MODEL_DIR,models}"
+    predictions_dir: str = "outputs/predictions"
+
+
+@dataclass
+class DiscoverConfig(InferConfig):
+    method: Any = MISSING
+    predictions: str | None = None  # a store folder or a file: skips dataset and model
+
+
+@dataclass
+class SpotlightConfig:
+    _target_: str = MISSING
+    n_slices: int = 5
+    min_size: Any = 0.02
+    search: str = "multistart"
+    steps: int = 5000
+    learning_rate: float = 1e-2
+    patience: int = 10
+    barrier_scale: float = 1.0
+    precision: str = "spherical"
+    flip: bool = False
+    device: str = "cpu"
+    seed: int = 0
+
+
+# Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;
+# Hydra's struct mode still refuses keys that no file has set.
+_DATASET = {
+    "_target_": StringNode(MISSING),
+    "root": StringNode(None),
+    "spotlight_size": AnyNode(None),
+}
+_MODEL = {"_target_": StringNode(MISSING)}
+_TRAINER = {
+    "_target_": StringNode("pytorch_lightning.Trainer"),
+    "accelerator": StringNode("auto"),
+    "devices": AnyNode("auto"),
+    "strategy": StringNode("auto"),
+    "num_nodes": IntegerNode(1),
+    "precision": StringNode("32-true"),
+    "accumulate_grad_batches": IntegerNode(1),
+    "limit_train_batches": AnyNode(1.0),
+    "val_check_interval": FloatNode(1.0),
+    "deterministic": BooleanNode(False),
+    "sync_batchnorm": BooleanNode(False),
+    "enable_progress_bar": BooleanNode(True),
+    "enable_model_summary": BooleanNode(False),
+}
+
+
+def register() -> None:
+    """Put the schemas and the torchvision models where Hydra finds them; once, before it composes."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="infer_schema", node=InferConfig)
+    store.store(name="discover_schema", node=DiscoverConfig)
+    store.store(group="schema/method", name="spotlight", node=SpotlightConfig)
+    store.store(group="schema/dataset", name="base", node=_DATASET)
+    store.store(group="schema/model", name="base", node=_MODEL)
+    store.store(group="schema/trainer", name="base", node=_TRAINER)
+    for name in NAMES:
+        node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name, "weights": None}
+        store.store(group="model", name=name, node=node)
+    OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
+
+
+def build(node: DictConfig) -> Callable[..., Any]:
+    """What a group's choice names, ready to be called with the objects it still needs.
+
+    Library code receives plain lists and mappings, never a DictConfig.
+    """
+    own = {key: value for key, value in node.items() if key not in _SETTINGS_OF_OTHERS}
+    maker: Callable[..., Any] = instantiate(OmegaConf.create(own), _partial_=True, _convert_="all")
+    return maker
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A resolved configuration as plain values."""
+    values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    return {str(key): value for key, value in values.items()}
+
+
+def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
+    """For overrides that do not compose: the key or choice that was probably meant, or None.
+
+    The offending override is found by leaving each out in turn.
+    """
+    for override in overrides:
+        others = [other for other in overrides if other != override]
+        config = _try_compose(config_name, others)
+        if config is None or _try_compose(config_name, overrides) is not None:
+            continue
+        key = override.split("=", 1)[0].lstrip("+~")
+        known = [*_keys(config), *GROUPS]
+        last = {name.rsplit(".", 1)[-1]: name for name in known}
+        close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+        close += [last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)]
+        if key not in known and close:
+            return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
+    return None
+
+
+GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
+
+
+def _try_compose(config_name: str, overrides: Sequence[str]) -> DictConfig | None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            return compose(config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException):
+            return None
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        name = f"{prefix}{key}"
+        yield name
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _keys(child, f"{name}.")
+
+
+def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """The dataset's own value of a method's setting, unless predictions come from a file of no dataset."""
+    value = None if _root_.get("predictions") else _root_.dataset.get(setting)
+    return otherwise if value is None else value

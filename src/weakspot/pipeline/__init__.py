@@ -1,0 +1,1 @@
+"""Train, infer, discover: functions on objects; configuration stops one floor above."""

@@ -1,0 +1,85 @@
+"""Run a method on predictions and tell what it found: files, report, logger, console."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from rich.table import Table
+
+from weakspot.explain.attributes import Enrichment, categorise, rank
+from weakspot.predictions import Predictions
+from weakspot.report.html import render
+from weakspot.slices import Slices
+from weakspot.tracking.discovery import Discovery, log_discovery
+
+REPORT = "report.html"
+
+log = logging.getLogger(__name__)
+
+
+class Method(Protocol):
+    """What every discovery method offers: scikit-learn's habits, predictions in, slices out."""
+
+    slices_: Slices
+
+    def fit(self, p: Predictions) -> Any: ...
+
+
+def discover(
+    method: Method,
+    predictions: Predictions,
+    folder: Path,
+    preview: Callable[[int], Any] | None = None,
+    logger: Logger | None = None,
+    command: str = "",
+) -> Slices:
+    """Fit `method` and leave slices/ and report.html in `folder`; each appears whole or not at all."""
+    method.fit(predictions)
+    slices = method.slices_
+    slices.save(folder / "slices")
+    page = render(predictions, slices, preview=preview, command=command)
+    draft = folder / f"{REPORT}.part"
+    draft.write_text(page, encoding="utf-8")
+    os.replace(draft, folder / REPORT)
+
+    attributes = categorise(predictions.attributes)
+    enrichments = [rank(weights, attributes, predictions.counts) for weights in slices.weights]
+    log_discovery(
+        logger, Discovery(predictions, slices, enrichments, preview, folder / REPORT, folder / "slices")
+    )
+    Console().print(summary(predictions, slices, enrichments))
+    log.info("report → %s", folder / REPORT)
+    return slices
+
+
+def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enrichment]]) -> Table:
+    """One line per slice: how large, how wrong, and what it has too much of."""
+    average = "" if predictions.accuracy is None else f"; accuracy of all {len(predictions)}: {predictions.accuracy:.1%}"
+    table = Table(title=f"{slices.method}: {len(slices)} slices{average}", title_justify="left")
+    for column in ("slice", "size", "loss inside", "outside", "accuracy inside", "outside"):
+        table.add_column(column, justify="right")
+    table.add_column("mostly")
+    for j, (statistics, found) in enumerate(zip(slices.statistics, enrichments, strict=True)):
+        first = f"{found[0].attribute}={found[0].value} ({found[0].share_inside:.0%}, {found[0].lift:.1f}×)" if found else ""
+        table.add_row(
+            str(j + 1),
+            f"{statistics['size']:.1f}",
+            *(_number(statistics[name]) for name in ("loss_inside", "loss_outside")),
+            *(_percent(statistics[name]) for name in ("accuracy_inside", "accuracy_outside")),
+            first,
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

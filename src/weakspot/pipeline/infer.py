@@ -1,0 +1,101 @@
+"""Run a model over a split, once, into the store of predictions: on any number of devices, in flat memory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import BasePredictionWriter
+from torch import Tensor, nn
+
+from weakspot.datasets.datamodule import DataModule
+from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.ranks import is_main
+from weakspot.pipeline.train import progress, quiet
+from weakspot.predictions import Predictions
+from weakspot.predictions.record import NotFiniteError, check_finite
+from weakspot.predictions.store import finished_rows, join, write_shard
+
+_SHARD_BYTES = 32 << 20
+
+
+class ShardWriter(BasePredictionWriter):
+    """Collects batches until they fill a shard, and writes it: what is lost by a kill is one shard per process."""
+
+    def __init__(self, folder: Path, ids: np.ndarray, shard_bytes: int = _SHARD_BYTES) -> None:
+        super().__init__("batch")
+        self.folder = folder
+        self.ids = ids
+        self.shard_bytes = shard_bytes
+        self._batches: list[dict[str, np.ndarray]] = []
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Mapping[str, Tensor],
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        arrays = {name: tensor.cpu().numpy() for name, tensor in prediction.items()}
+        for name in ("embeddings", "losses"):
+            check_finite(name, arrays[name], self.ids[arrays["index"]])
+        self._batches.append(arrays)
+        if sum(array.nbytes for arrays in self._batches for array in arrays.values()) >= self.shard_bytes:
+            self._flush(trainer.global_rank)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._flush(trainer.global_rank)
+
+    def _flush(self, rank: int) -> None:
+        if self._batches:
+            names = self._batches[0]
+            write_shard(self.folder, rank, {name: np.concatenate([b[name] for b in self._batches]) for name in names})
+            self._batches.clear()
+
+
+def infer(
+    model: nn.Module,
+    data: DataModule,
+    split: str,
+    make_trainer: Callable[..., Trainer],
+    folder: Path,
+    manifest: Mapping[str, Any],
+    shard_bytes: int = _SHARD_BYTES,
+) -> Predictions | None:
+    """Predict every row of `split` that `folder` lacks, and join the record; None on ranks above 0.
+
+    Raises ValueError naming the first example whose embedding or loss is not a number; nothing is left behind.
+    """
+    dataset = data.dataset(split)
+    ids = np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
+    rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder))
+    if len(rows):
+        trainer = _trainer_for(len(rows), make_trainer, ShardWriter(folder, ids, shard_bytes), folder)
+        learner = Learner(model, dataset.task, Training())
+        loader = data.loader(split, None if len(rows) == len(dataset) else rows)
+        try:
+            with quiet():
+                trainer.predict(learner, dataloaders=loader, return_predictions=False)
+        except NotFiniteError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        trainer.strategy.barrier()
+    if not is_main():
+        return None
+    return join(folder, ids, dataset.examples.drop_columns(["id"]), dataset.task, manifest)
+
+
+def _trainer_for(n: int, make_trainer: Callable[..., Trainer], writer: ShardWriter, folder: Path) -> Trainer:
+    """A trainer of no more processes than rows: Lightning cannot share out fewer rows than it has processes."""
+    options = {"callbacks": [writer, *progress()], "logger": False, "default_root_dir": folder}
+    trainer = make_trainer(**options)
+    if n < trainer.world_size:
+        trainer = make_trainer(**options, devices=1, num_nodes=1, strategy="auto")
+    return trainer

@@ -1,0 +1,114 @@
+"""The LightningModule that trains a model on a task and reads it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchmetrics import MeanMetric
+
+from weakspot.pipeline.groups import WorstGroupAccuracy
+from weakspot.tasks import Task
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained. `patience` counts epochs without a better validation loss; None trains to the end."""
+
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float | None = None
+    patience: int | None = None
+
+
+class Learner(LightningModule):
+    """Trains `model` on `task`, watching validation loss, the task's metric and every attribute's worst group.
+
+    `groups` holds, per attribute, the code of each validation row; batches carry their row in "index".
+    """
+
+    def __init__(
+        self, model: nn.Module, task: Task, training: Training, groups: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.training_settings = training
+        self.codes = {name: torch.from_numpy(codes) for name, codes in (groups or {}).items()}
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_metric, self.val_metric = task.metric(), task.metric()
+        self.worst = nn.ModuleList(WorstGroupAccuracy(int(codes.max()) + 1) for codes in self.codes.values())
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        outputs = self.model(batch["input"])
+        losses = self.task.losses(outputs, batch["target"])
+        self.train_loss.update(losses.detach())
+        self.train_metric.update(outputs.detach(), batch["target"])
+        return losses.mean()
+
+    def on_train_epoch_end(self) -> None:
+        self._report("train", self.train_loss, self.train_metric)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        outputs, targets = self.model(batch["input"]), batch["target"]
+        self.val_loss.update(self.task.losses(outputs, targets))
+        self.val_metric.update(outputs, targets)
+        correct = self.task.correct(self.task.predict(outputs), targets)
+        rows = batch["index"].cpu()
+        for codes, metric in zip(self.codes.values(), self.worst, strict=True):
+            metric.update(correct, codes[rows].to(correct.device))
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val", self.val_loss, self.val_metric)
+        for name, metric in zip(self.codes, self.worst, strict=True):
+            self.log(f"val/worst_{name}", metric.compute(), sync_dist=True)
+            metric.reset()
+
+    def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
+        """One forward pass: everything a record of predictions holds for these rows."""
+        embeddings = self.model.embed(batch["input"])
+        outputs = self.model.head(embeddings)
+        predictions = self.task.predict(outputs)
+        return {
+            "index": batch["index"],
+            "embeddings": embeddings.float(),
+            "outputs": outputs.float(),
+            "labels": batch["target"],
+            "predictions": predictions,
+            "correct": self.task.correct(predictions, batch["target"]),
+            "losses": self.task.losses(outputs, batch["target"]),
+        }
+
+    def configure_optimizers(self) -> Any:
+        settings = self.training_settings
+        rate, decay = settings.learning_rate, settings.weight_decay
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        optimizer: torch.optim.Optimizer
+        match settings.optimizer:
+            case "adam":
+                optimizer = torch.optim.Adam(weights, lr=rate, weight_decay=decay)
+            case "adamw":
+                optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+            case "sgd":
+                optimizer = torch.optim.SGD(weights, lr=rate, weight_decay=decay, momentum=settings.momentum)
+        if settings.schedule == "constant":
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, settings.epochs)}
+
+    def _report(self, split: str, loss: MeanMetric, metric: Any) -> None:
+        name = "f1" if self.task.kind == "multilabel" else "accuracy"
+        self.log(f"{split}/loss", loss.compute(), prog_bar=True, sync_dist=True)
+        self.log(f"{split}/{name}", metric.compute(), prog_bar=True, sync_dist=True)
+        loss.reset()
+        metric.reset()

@@ -1,0 +1,238 @@
+"""Pull: what a discovery needs and the stores lack is made first, and said before it starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from weakspot.datasets.base import Dataset
+from weakspot.datasets.datamodule import DataModule
+from weakspot.models.checkpoint import digest, load_weights
+from weakspot.pipeline.infer import infer
+from weakspot.pipeline.keys import key
+from weakspot.pipeline.learner import Training
+from weakspot.pipeline.ranks import agree, is_main
+from weakspot.pipeline.train import BEST, is_interrupted, is_trained, train
+from weakspot.predictions import Predictions
+from weakspot.predictions.store import finished_rows, is_complete, read
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Named:
+    """Something to build: its word on the command line, the settings that its products are keyed by, a maker."""
+
+    name: str
+    settings: Mapping[str, Any]
+    make: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited: a model on a split of a dataset, and where its checkpoint and predictions are kept.
+
+    checkpoint   "auto": trained here if the store lacks it; "pretrained": the weights the model is built with;
+                 otherwise a file.
+    """
+
+    dataset: Named
+    model: Named
+    training: Training
+    make_trainer: Callable[..., Trainer]
+    checkpoint: str = "auto"
+    split: str = "test"
+    seed: int = 0
+    inference_batch_size: int = 256
+    num_workers: int = 0
+    checkpoints_dir: Path = Path("outputs/checkpoints")
+    predictions_dir: Path = Path("outputs/predictions")
+    model_dir: Path = Path("models")
+    _splits: dict[str, Dataset] = field(default_factory=dict, repr=False)
+    _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def data(self, split: str) -> Dataset:
+        if split not in self._splits:
+            self._splits[split] = self.dataset.make(split=split)
+        return self._splits[split]
+
+    def module(self, batch_size: int) -> DataModule:
+        return DataModule(
+            lambda split: self.data(split), batch_size=batch_size, num_workers=self.num_workers, seed=self.seed
+        )
+
+    def fingerprint(self, split: str) -> str:
+        if split not in self._fingerprints:
+            self._fingerprints[split] = self.data(split).fingerprint()
+        return self._fingerprints[split]
+
+    def build_model(self) -> nn.Module:
+        """The model with fresh weights, the same for the same seed."""
+        seed_everything(self.seed, workers=True, verbose=False)
+        model: nn.Module = self.model.make(self.data(self.split).task)
+        return model
+
+    def checkpoint_made_from(self) -> dict[str, Any]:
+        return {
+            "dataset": {"name": self.dataset.name, **self.dataset.settings},
+            "data": {split: self.fingerprint(split) for split in ("train", "val")},
+            "model": {"name": self.model.name, **self.model.settings},
+            "training": vars(self.training),
+            "seed": self.seed,
+        }
+
+    def checkpoint_folder(self) -> Path:
+        words = self.dataset.name, self.model.name
+        return self.checkpoints_dir / key(*words, made_from=self.checkpoint_made_from())
+
+    def given_checkpoint(self) -> Path:
+        """The file that `checkpoint` names, looked for as given and in the folder of models."""
+        candidates = [Path(self.checkpoint).expanduser(), self.model_dir / self.checkpoint]
+        for path in candidates:
+            if path.is_file():
+                return path
+        places = " or ".join(str(path.absolute()) for path in candidates)
+        raise FileNotFoundError(
+            f"checkpoint {self.checkpoint!r} was not found as {places}; give a file, checkpoint=auto to train "
+            "one, or checkpoint=pretrained for the weights the model is built with"
+        )
+
+    def predictions_made_from(self, weights: str) -> dict[str, Any]:
+        return {
+            "dataset": {"name": self.dataset.name, **self.dataset.settings},
+            "data": self.fingerprint(self.split),
+            "model": {"name": self.model.name, **self.model.settings},
+            "weights": weights,
+            "split": self.split,
+        }
+
+    def predictions_folder(self, weights: str) -> Path:
+        words = self.dataset.name, self.split, self.model.name
+        return self.predictions_dir / key(*words, made_from=self.predictions_made_from(weights))
+
+
+Upstream = Literal["pull", "require"]
+
+
+def pull_checkpoint(subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None) -> Path | None:
+    """The checkpoint file, trained first where it is missing; None for a model that comes with its weights.
+
+    Raises FileNotFoundError, with the command to run, if it is missing and `upstream` is "require".
+    """
+    if subject.checkpoint == "pretrained":
+        return None
+    if subject.checkpoint != "auto":
+        return subject.given_checkpoint()
+    folder = subject.checkpoint_folder()
+    with _lock(folder) as waited:
+        state = "cached" if is_trained(folder) else "interrupted" if is_interrupted(folder) else "missing"
+        if agree("train", lambda: state) == "cached":
+            if waited:
+                log.info("train: another job has made it meanwhile")
+            return folder / BEST
+        if upstream == "require":
+            raise FileNotFoundError(
+                f"no checkpoint at {folder}; run train.py with the same dataset, model, training and seed, "
+                "or leave out upstream=require"
+            )
+        log.info("train → %s", folder)
+        made_from = {"made_from": subject.checkpoint_made_from()}
+        model = subject.build_model()
+        data = subject.module(subject.training.batch_size)
+        return train(model, data, subject.training, subject.make_trainer, folder, logger, made_from)
+
+
+def pull_predictions(
+    subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None
+) -> Predictions | None:
+    """The record of the subject's split, made first (checkpoint and all) where it is missing; None on ranks
+    above 0, which have nothing left to do.
+    """
+    checkpoint = pull_checkpoint(subject, upstream, logger)
+    weights = _weights(subject, checkpoint)
+    folder = subject.predictions_folder(weights)
+    with _lock(folder):
+        if agree("infer", lambda: is_complete(folder)):
+            return read(folder) if is_main() else None
+        if upstream == "require":
+            raise FileNotFoundError(
+                f"no predictions at {folder}; run infer.py with the same dataset, model, split and seed, "
+                "or leave out upstream=require"
+            )
+        log.info("infer → %s", folder)
+        model = subject.build_model()
+        if checkpoint is not None:
+            load_weights(model, checkpoint)
+        manifest = {
+            "dataset": subject.dataset.name,
+            "model": subject.model.name,
+            "split": subject.split,
+            "checkpoint": str(checkpoint) if checkpoint else "pretrained",
+            "made_from": subject.predictions_made_from(weights),
+        }
+        data = subject.module(subject.inference_batch_size)
+        return infer(model, data, subject.split, subject.make_trainer, folder, manifest)
+
+
+def describe_plan(subject: Subject, last: Literal["train", "infer", "discover"]) -> str:
+    """One line: what is there, what will be made. `train: cached · infer: missing → will run · discover`."""
+    train_step, weights = _plan_train(subject)
+    if last == "train":
+        return f"train: {train_step}"
+    infer_step = "missing → will run" if weights is None else _plan_infer(subject, weights)
+    line = f"train: {train_step} · infer: {infer_step}"
+    return f"{line} · discover" if last == "discover" else line
+
+
+def _plan_train(subject: Subject) -> tuple[str, str | None]:
+    if subject.checkpoint == "pretrained":
+        return "pretrained", "pretrained"
+    if subject.checkpoint != "auto":
+        return f"given ({subject.checkpoint})", digest(subject.given_checkpoint())
+    folder = subject.checkpoint_folder()
+    if is_trained(folder):
+        return "cached", digest(folder / BEST)
+    return ("interrupted → will resume" if is_interrupted(folder) else "missing → will run"), None
+
+
+def _plan_infer(subject: Subject, weights: str) -> str:
+    folder = subject.predictions_folder(weights)
+    if is_complete(folder):
+        return "cached"
+    done, n = len(finished_rows(folder)), len(subject.data(subject.split))
+    return f"interrupted at {done} of {n} → will resume" if done else "missing → will run"
+
+
+def _weights(subject: Subject, checkpoint: Path | None) -> str:
+    return "pretrained" if checkpoint is None else digest(checkpoint)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """One maker per folder, across jobs; says if another has it. Ranks above 0 follow the one that holds it."""
+    if not is_main():
+        yield False
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    waited = False
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("waiting for another job that is making %s", folder)
+        waited = True
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
+

@@ -1,0 +1,105 @@
+"""Train a model into the store of checkpoints: best epoch kept, resumable, complete when its manifest is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from weakspot.datasets.datamodule import DataModule
+from weakspot.pipeline.groups import group_codes
+from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.ranks import is_main
+
+MANIFEST = "manifest.json"
+BEST = "best.ckpt"
+_LAST = "last.ckpt"
+
+log = logging.getLogger(__name__)
+
+
+def is_trained(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def is_interrupted(folder: Path) -> bool:
+    return (folder / _LAST).is_file() and not is_trained(folder)
+
+
+def train(
+    model: nn.Module,
+    data: DataModule,
+    training: Training,
+    make_trainer: Callable[..., Trainer],
+    folder: Path,
+    logger: Logger | None = None,
+    manifest: Mapping[str, Any] | None = None,
+) -> Path:
+    """Fit `model` and return the checkpoint of the epoch with the lowest validation loss.
+
+    A folder that an interrupted run left is resumed from its last epoch, batch order included. The manifest,
+    written last, says what made the checkpoint and how well it did.
+
+    Raises ValueError if the loss stops being a number.
+    """
+    validation = data.dataset("val")
+    learner = Learner(model, validation.task, training, group_codes(validation.examples))
+    best = ModelCheckpoint(
+        dirpath=folder, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
+    )
+    trainer = make_trainer(
+        max_epochs=training.epochs,
+        gradient_clip_val=training.clip,
+        callbacks=[best, *_stopping(training), *progress()],
+        logger=logger or False,
+        default_root_dir=folder,
+        log_every_n_steps=10,
+    )
+    resume = folder / _LAST if is_interrupted(folder) else None
+    with quiet():
+        trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
+    score = best.best_model_score
+    if score is None or not torch.isfinite(score):
+        raise ValueError(
+            "training diverged: the validation loss is not a number; "
+            f"try a smaller training.learning_rate than {training.learning_rate:g}, or training.clip=1"
+        )
+    trainer.strategy.barrier()
+    if is_main():
+        numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        record = {**(manifest or {}), "last_epoch": numbers, "best_val_loss": float(score), "epoch": trainer.current_epoch}
+        draft = folder / f"{MANIFEST}.part"
+        draft.write_text(json.dumps(record, indent=1) + "\n")
+        os.replace(draft, folder / MANIFEST)
+    trainer.strategy.barrier()
+    return folder / BEST
+
+
+def progress() -> list[Callback]:
+    """A rich bar; off a terminal it prints a line per epoch instead of a redrawn bar."""
+    return [RichProgressBar(leave=False)]
+
+
+def _stopping(training: Training) -> list[Callback]:
+    if training.patience is None:
+        return []
+    return [EarlyStopping("val/loss", patience=training.patience)]
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801  (reads as the standard library's own)
+    """Without Lightning's advice that does not apply to small data held in memory."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for advice in ("does not have many workers", "The number of training batches", "Checkpoint directory"):
+            warnings.filterwarnings("ignore", f".*{advice}")

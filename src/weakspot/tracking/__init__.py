@@ -1,0 +1,1 @@
+"""Where runs are logged; the only room that knows Weights & Biases."""

@@ -1,0 +1,64 @@
+"""The loggers of the command line, each made for one run's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+
+def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
+    """`logger=none`: the run's folder holds everything anyway."""
+
+
+def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
+    logger = CSVLogger(folder, name="csv", version="")
+    logger.log_hyperparams(dict(config))
+    return logger
+
+
+def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
+    """Raises ImportError, with the extra to install, where TensorBoard is missing."""
+    try:
+        return TensorBoardLogger(folder, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise ImportError("logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'") from error
+
+
+def wandb_logger(
+    folder: Path,
+    job: str,
+    config: Mapping[str, Any],
+    project: str = "weakspot",
+    entity: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+) -> Logger:
+    """A W&B run: offline unless someone is logged in or WANDB_MODE says otherwise; nothing ever asks or waits.
+
+    Everything it writes stays in the run's folder, artifacts' staging included.
+    """
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder))
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if "WANDB_MODE" not in os.environ and not _logged_in():
+        os.environ["WANDB_MODE"] = "offline"
+    return WandbLogger(
+        save_dir=folder,
+        project=project,
+        entity=entity,
+        name=name,
+        group=group,
+        job_type=job,
+        tags=list(tags),
+        config=dict(config),
+    )
+
+
+def _logged_in() -> bool:
+    import wandb
+
+    return bool(wandb.login(prompt=False))

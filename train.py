@@ -1,0 +1,6 @@
+"""Train a model on a dataset: `python train.py dataset=colored_digits model=small_cnn`; `--help` is the manual."""
+
+from weakspot.cli import train
+
+if __name__ == "__main__":
+    train()
