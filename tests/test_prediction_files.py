@@ -1,0 +1,292 @@
+"""A user's own predictions, from each kind of file: equal to the arrays that went in, or clearly refused."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
+
+from weakspot.predictions import Predictions
+from weakspot.predictions.files import read_file
+
+N, D, C = 30, 6, 3
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "embeddings": rng.normal(size=(N, D)).astype(np.float32),
+        "losses": rng.exponential(size=N).astype(np.float32),
+        "labels": rng.integers(C, size=N),
+        "predictions": rng.integers(C, size=N),
+        "outputs": rng.normal(size=(N, C)).astype(np.float32),
+        "counts": rng.integers(1, 4, size=N).astype(np.float32),
+        "ids": np.array([f"{row:03d}" for row in range(N)]),
+        "colour": rng.choice(["red", "green"], size=N),
+        "age": rng.integers(90, size=N),
+    }
+
+
+def reference(arrays: dict[str, np.ndarray]) -> Predictions:
+    """What `from_arrays` itself makes of them."""
+    fields = {name: array for name, array in arrays.items() if name not in ("colour", "age")}
+    return Predictions.from_arrays(**fields, attributes={name: arrays[name] for name in ("colour", "age")})
+
+
+def assert_equal(read: Predictions, expected: Predictions) -> None:
+    for name in ("ids", "embeddings", "losses", "labels", "predictions", "outputs", "counts", "correct"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(expected, name), err_msg=name)
+    assert sorted(read.attributes.column_names) == sorted(expected.attributes.column_names)
+    for name in expected.attributes.column_names:
+        assert read.attributes[name].to_pylist() == expected.attributes[name].to_pylist()
+    assert read.task == expected.task
+
+
+def rows_of(array: np.ndarray) -> Any:
+    return pa.array(list(array))
+
+
+def test_npz_holds_what_went_in(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "p.npz", **arrays)
+    read = Predictions.load(tmp_path / "p.npz")
+    assert_equal(read, reference(arrays))
+    assert read.manifest["source"] == str(tmp_path / "p.npz")
+
+
+def test_npz_needs_embeddings_only(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "p.npz", embedding=arrays["embeddings"], loss=arrays["losses"])
+    read = read_file(tmp_path / "p.npz")
+    np.testing.assert_array_equal(read.losses, arrays["losses"])
+    assert read.labels is None
+    assert read.attributes.column_names == []
+
+
+@pytest.mark.parametrize("form", ["list", "fixed", "numbered", "beside"])
+def test_parquet_in_every_form(tmp_path: Path, arrays: dict[str, np.ndarray], form: str) -> None:
+    table = {name: arrays[name] for name in ("colour", "age")}
+    table |= {
+        "id": arrays["ids"],
+        "label": arrays["labels"],
+        "prediction": arrays["predictions"],
+        "loss": arrays["losses"],
+        "count": arrays["counts"],
+    }
+    long = {"embedding": arrays["embeddings"], "output": arrays["outputs"]}
+    if form == "list":
+        table |= {name: rows_of(array) for name, array in long.items()}
+    elif form == "fixed":
+        table |= {
+            name: pa.FixedSizeListArray.from_arrays(array.ravel(), array.shape[1])
+            for name, array in long.items()
+        }
+    elif form == "numbered":
+        for name, array in long.items():  # written out of order: the number counts, not the place
+            table |= {f"{name}_{k}": array[:, k] for k in reversed(range(array.shape[1]))}
+    else:
+        save_file(long, tmp_path / "p.safetensors")
+    pq.write_table(pa.table(table), tmp_path / "p.parquet", row_group_size=7)
+    assert_equal(read_file(tmp_path / "p.parquet"), reference(arrays))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_safetensors_with_a_table_beside(tmp_path: Path, arrays: dict[str, np.ndarray], ending: str) -> None:
+    save_file({name: arrays[name] for name in ("embeddings", "outputs")}, tmp_path / "p.safetensors")
+    names = {"ids": "id", "labels": "label", "predictions": "prediction", "losses": "loss", "counts": "count"}
+    table = pa.table(
+        {name: arrays[field] for field, name in names.items()} | {k: arrays[k] for k in ("colour", "age")}
+    )
+    if ending == ".csv":
+        pyarrow.csv.write_csv(table, tmp_path / "p.csv")
+    else:
+        pq.write_table(table, tmp_path / "p.parquet")
+    read = read_file(tmp_path / "p.safetensors")
+    np.testing.assert_allclose(read.losses, arrays["losses"], rtol=1e-6)  # CSV has them as decimal text
+    expected = reference(arrays | {"losses": read.losses})
+    assert_equal(read, expected)
+    assert read.ids[7] == "007"
+
+
+def test_safetensors_alone_stays_on_disk(tmp_path: Path) -> None:
+    """30 MB of embeddings are opened and not copied: private memory grows by far less than their size."""
+    save_file(
+        {"embeddings": np.ones((60_000, 128), np.float32), "losses": np.ones(60_000)},
+        tmp_path / "p.safetensors",
+    )
+    read_file(tmp_path / "p.safetensors")  # whatever is imported on the way is imported now
+
+    def private() -> int:
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc")
+    before = private()
+    read = read_file(tmp_path / "p.safetensors")
+    assert private() - before < 20_000
+    assert read.embeddings.sum() == 60_000 * 128
+
+
+def test_half_precision_becomes_single(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    half = torch.from_numpy(arrays["embeddings"]).bfloat16()
+    save_tensors(
+        {"embeddings": half, "labels": torch.from_numpy(arrays["labels"])}, tmp_path / "p.safetensors"
+    )
+    read = read_file(tmp_path / "p.safetensors")
+    assert read.embeddings.dtype == np.float32
+    np.testing.assert_array_equal(read.embeddings, half.float().numpy())
+
+
+def test_names_and_categories(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Labels by name, dictionary-encoded as pandas writes categories; multilabel as lists."""
+    names = np.array(["cat", "dog", "eel"])
+    table = pa.table(
+        {
+            "embedding": rows_of(arrays["embeddings"]),
+            "label": pa.array(names[arrays["labels"]]).dictionary_encode(),
+            "prediction": pa.array(names[arrays["predictions"]]),
+            "colour": pa.array(arrays["colour"]).dictionary_encode(),
+        }
+    )
+    pq.write_table(table, tmp_path / "p.parquet")
+    read = read_file(tmp_path / "p.parquet")
+    assert read.classes() == ("cat", "dog", "eel")
+    np.testing.assert_array_equal(read.labels, arrays["labels"])
+    np.testing.assert_array_equal(read.correct, arrays["labels"] == arrays["predictions"])
+    assert read.attributes["colour"].to_pylist() == arrays["colour"].tolist()
+
+    several = np.eye(C, dtype=np.int64)[arrays["labels"]]
+    pq.write_table(
+        pa.table({"embedding": rows_of(arrays["embeddings"]), "label": rows_of(several)}),
+        tmp_path / "m.parquet",
+    )
+    many = read_file(tmp_path / "m.parquet")
+    assert many.task is not None
+    assert many.task.kind == "multilabel"
+    np.testing.assert_array_equal(many.labels, several)
+
+
+def refused(path: Path, *words: str, kind: type[Exception] = ValueError) -> None:
+    with pytest.raises(kind) as caught:
+        read_file(path)
+    for word in (str(path), *words):
+        assert word in str(caught.value)
+
+
+def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
+    (tmp_path / "p.pkl").write_bytes(pickle.dumps({}))
+    refused(tmp_path / "p.pkl", ".npz, .parquet, .safetensors")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    refused(tmp_path / "p.npz", "no predictions", kind=FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"embeddings": None, "embedings": (N, D)}, ["embedings", "did you mean 'embeddings'"]),
+        ({"losses": None, "lossses": (N,)}, ["lossses", "did you mean 'losses'"]),
+        ({"labels": None, "lable": (N,)}, ["lable", "did you mean 'label'"]),
+        ({"embeddings": None}, ["there are no 'embeddings'", "colour"]),
+        ({"loss": (N,)}, ["two columns 'losses'"]),
+        ({"losses": (N - 1,)}, ["losses", f"{N - 1} rows"]),
+        ({"age": (N - 1,)}, ["'age'", f"({N - 1},)"]),
+        ({"centres": (2, D)}, ["'centres'", f"(2, {D})"]),
+        ({"embeddings": (N,)}, ["embeddings", "2 dimensions"]),
+        ({"embeddings": ()}, ["embeddings", "2 dimensions"]),
+        ({"id": (N,)}, ["two columns 'ids'"]),
+    ],
+)
+def test_npz_refusals(
+    tmp_path: Path, arrays: dict[str, np.ndarray], change: dict[str, tuple[int, ...] | None], words: list[str]
+) -> None:
+    for name, shape in change.items():
+        if shape is None:
+            del arrays[name]
+        else:
+            arrays[name] = np.zeros(shape, np.float32)
+    if "embeddings" in change and change["embeddings"] == ():
+        arrays = {"embeddings": arrays["embeddings"]}
+    np.savez(tmp_path / "p.npz", **arrays)
+    refused(tmp_path / "p.npz", *words)
+
+
+def test_words_near_ids_and_counts_are_attributes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "p.npz", embeddings=arrays["embeddings"], country=arrays["colour"], sid=arrays["age"])
+    assert read_file(tmp_path / "p.npz").attributes.column_names == ["country", "sid"]
+
+
+def test_not_a_number_is_named(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    arrays["losses"][4] = np.nan
+    np.savez(tmp_path / "p.npz", **arrays)
+    refused(tmp_path / "p.npz", "losses", "row 4", "004")
+
+
+def test_pickles_are_never_opened(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    np.savez(tmp_path / "p.npz", embeddings=arrays["embeddings"], ids=np.array([Trap()] * N, dtype=object))
+    refused(tmp_path / "p.npz", "'ids'", "Python objects")
+    (tmp_path / "q.npz").write_bytes(pickle.dumps(Trap()))
+    refused(tmp_path / "q.npz", "no .npz archive")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_damaged_files(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "p.npz", **arrays)
+    whole = (tmp_path / "p.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "p.npz") as archive:
+        at = archive.getinfo("losses.npy").header_offset + 200
+    (tmp_path / "p.npz").write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+    refused(tmp_path / "p.npz", "'losses'")
+    for name in ("p.parquet", "p.safetensors"):
+        (tmp_path / name).write_bytes(b"\0" * 100)
+        refused(tmp_path / name, "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ({"loss": [0.1, None, 0.3]}, ["'loss'", "row 1"]),
+        ({"embedding": [[1.0, 2.0], [1.0, 2.0], [1.0]]}, ["'embedding'", "1 values in row 2", "2 in row 0"]),
+        ({"embedding": [[1.0, 2.0], None, [1.0, 2.0]]}, ["'embedding'", "row 1"]),
+        ({"embedding": [[1.0, 2.0], [1.0, None], [1.0, 2.0]]}, ["embeddings", "row 1", "NaN"]),
+        ({"embedding_0": [1.0, 2.0, 3.0]}, ["two columns 'embedding'"]),
+        ({"output_0": [1.0, 2.0, 3.0], "output_2": [1.0, 2.0, 3.0]}, ["'output_1' is missing"]),
+    ],
+)
+def test_parquet_refusals(tmp_path: Path, column: dict[str, Any], words: list[str]) -> None:
+    table = {"embedding": [[1.0, 2.0]] * 3, "race": ["a", "b", "c"]} | column
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    refused(tmp_path / "p.parquet", *words)
+
+
+def test_an_empty_table(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"embedding": pa.array([], pa.list_(pa.float32()))}), tmp_path / "p.parquet")
+    refused(tmp_path / "p.parquet", "no rows")
+
+
+def test_two_tables_beside(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    save_file({"embeddings": arrays["embeddings"]}, tmp_path / "p.safetensors")
+    pyarrow.csv.write_csv(pa.table({"age": arrays["age"]}), tmp_path / "p.csv")
+    pq.write_table(pa.table({"age": arrays["age"]}), tmp_path / "p.parquet")
+    refused(tmp_path / "p.safetensors", "p.csv", "p.parquet")
+
+
+def test_a_csv_of_another_length(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    save_file({"embeddings": arrays["embeddings"]}, tmp_path / "p.safetensors")
+    pyarrow.csv.write_csv(pa.table({"age": arrays["age"][:-1]}), tmp_path / "p.csv")
+    refused(tmp_path / "p.safetensors", "'age'", f"({N - 1},)")
