@@ -26,21 +26,16 @@ class Confusion:
     heaviest: tuple[str, str, float]
 
 
-def confusion(weights: Sequence[Mapping[str, Any]]) -> Confusion | None:
-    """From the cells {label, prediction, weight} of a slice's statistics, heaviest first; None if there are none.
+def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ()) -> Confusion | None:
+    """From the cells {label, prediction, weight} of a slice's statistics; None if there are none.
 
-    Beyond the eight heaviest labels or predictions, the others are added up.
+    Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. Of
+    more, only those that occur are, the heaviest first; beyond eight the others are added up.
     """
     total = sum(float(cell["weight"]) for cell in weights)
     if total <= 0:
         return None
-    labels = _heaviest(weights, "label")
-    guesses = _heaviest(weights, "prediction")
-    common = [
-        name for name in labels if name in guesses
-    ]  # the same order on both axes: right answers are a diagonal
-    labels = common + [name for name in labels if name not in common]
-    guesses = common + [name for name in guesses if name not in common]
+    labels, guesses = _axes(weights, classes)
     shares: dict[tuple[str, str], float] = {}
     for cell in weights:
         row = cell["label"] if cell["label"] in labels else _REST
@@ -56,6 +51,17 @@ def confusion(weights: Sequence[Mapping[str, Any]]) -> Confusion | None:
         [[None if _REST in (row, column) else row == column for column in guesses] for row in labels],
         (str(top["label"]), str(top["prediction"]), float(top["weight"]) / total),
     )
+
+
+def _axes(weights: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Rows and columns, in one order as far as they share names: right answers stand on the diagonal."""
+    if 0 < len(classes) <= _SHOWN:
+        return list(classes), list(classes)
+    labels, guesses = _heaviest(weights, "label"), _heaviest(weights, "prediction")
+    common = [name for name in labels if name in guesses]
+    rows = common + [name for name in labels if name not in common]
+    columns = common + [name for name in guesses if name not in common]
+    return rows, columns
 
 
 def _heaviest(weights: Sequence[Mapping[str, Any]], side: str) -> list[str]:

@@ -24,7 +24,7 @@ class Curve:
 
 
 def curves(history: Mapping[str, np.ndarray]) -> list[Curve]:
-    """The objective's and the size's curves, thinned to 300 points; those without two finite values are left out."""
+    """The curves of the objective and the size, in 300 points; one without two finite values is left out."""
     drawn = (curve(name, np.asarray(history[name], dtype=np.float64)) for name in _DRAWN if name in history)
     return [figure for figure in drawn if figure is not None]
 

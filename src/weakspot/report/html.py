@@ -46,8 +46,8 @@ def render(
     """
     if not np.array_equal(np.asarray(slices.ids), predictions.ids):
         raise ValueError(
-            f"the slices speak of {len(slices.ids)} examples whose ids are not those of the {len(predictions)} "
-            "predictions; report them with the predictions they were found in"
+            f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
+            f"{len(predictions)} predictions; report them with the predictions they were found in"
         )
     thumbnails = Thumbnails()
     found = views(predictions, slices, preview, cams, thumbnails)
@@ -135,6 +135,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=numbers.count, percent=numbers.percent, decimal=numbers.decimal, times=numbers.times
+        number=numbers.count,
+        percent=numbers.percent,
+        decimal=numbers.decimal,
+        times=numbers.times,
+        plain=numbers.plain,
     )
     return environment

@@ -43,6 +43,17 @@ def decimal(value: float | None) -> str:
     return text.replace(",", THIN).replace("-", "−")
 
 
+def plain(value: object) -> str:
+    """Any value of a table or a record: numbers shortened, booleans as words, what is missing as a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "−")
+    return str(value)
+
+
 def times(lift: float | None) -> str:
     """A lift: `3.8×`; a value seen only inside has none to state."""
     if lift is None or math.isnan(lift):

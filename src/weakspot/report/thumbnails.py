@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-_SIDE = 112
+_SIDE = 96
 _PIXEL_ART = 48  # up to this size a picture is kept lossless and enlarged by whole pixels
 
 
@@ -68,5 +68,5 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
 
 def _webp(picture: Image.Image, lossless: bool) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=80, lossless=lossless, method=4)
+    picture.save(buffer, "WEBP", quality=75, lossless=lossless, method=3)
     return buffer.getvalue()

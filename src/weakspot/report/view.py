@@ -96,7 +96,7 @@ def _view(
         anchor=f"slice-{j + 1}",
         statistics=statistics,
         enrichments=rank(weights, columns, predictions.counts),
-        confusion=confusion(statistics.get("confusion") or ()),
+        confusion=confusion(statistics.get("confusion") or (), predictions.classes()),
         curves=curves(slices.histories[j]) if slices.histories else [],
         examples=examples(rows, weights, predictions, preview, cams, thumbnails),
         members=int((weights > 0).sum()),

@@ -1,0 +1,503 @@
+"""The report, read the way its readers do: by its text, and in a real browser."""
+
+import re
+import shutil
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from weakspot.predictions import Predictions
+from weakspot.report import numbers, render
+from weakspot.report.confusion import confusion
+from weakspot.report.figures import curve
+from weakspot.report.thumbnails import Thumbnails
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification, Multilabel
+
+COMMAND = "python discover.py method=spotlight dataset=colored_digits"
+CREATED = datetime(2026, 11, 21, 20, 55, tzinfo=UTC)
+NASTY = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&"
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+
+
+def planted(n=400, k=3, seed=0):
+    """A model that fails on red images of large digits, and slices that lie mostly there."""
+    rng = np.random.default_rng(seed)
+    digit = rng.integers(0, 10, n)
+    colour = rng.choice(["red", "green"], n)
+    label = (digit >= 5).astype(int)
+    group = np.array([f"{c}_{'≥5' if y else '<5'}" for c, y in zip(colour, label, strict=True)])
+    right = rng.random(n) < np.where(group == "red_≥5", 0.1, 0.9)
+    losses = np.where(right, rng.exponential(0.1, n), 1 + rng.exponential(2, n))
+    predictions = Predictions.from_arrays(
+        rng.normal(size=(n, 8)),
+        losses=losses,
+        labels=label,
+        predictions=np.where(right, label, 1 - label),
+        ids=[f"digit-{i:04}" for i in range(n)],
+        attributes=pa.table({"digit": digit, "colour": colour, "group": group}),
+        task=Classification(("<5", "≥5")),
+        manifest={"dataset": {"name": "colored_digits", "split": "test"}, "model": "small_cnn"},
+    )
+    weights = np.zeros((k, n))
+    for j in range(k):
+        failing = rng.permutation(np.flatnonzero((group == "red_≥5") & ~right))[:26]
+        weights[j, failing] = rng.uniform(0.2, 1, len(failing))
+        weights[j, rng.permutation(np.flatnonzero(group == "green_≥5"))[:2]] = 0.3
+    steps = np.arange(2000)
+    histories = [
+        {"objective": -np.exp(-steps / 300), "size": 20 + 380 * np.exp(-steps / 200)} for _ in range(k)
+    ]
+    slices = Slices(
+        "spotlight",
+        predictions.ids,
+        weights,
+        describe(weights, predictions),
+        histories,
+        provenance={"settings": {"min_size": 0.02, "n_slices": k}},
+    )
+    return predictions, slices
+
+
+def picture(row):
+    rng = np.random.default_rng(row)
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+    pixels[..., row % 2] = 128
+    pixels[8:24, 8:24] = rng.integers(0, 255, (16, 16, 1))
+    return Image.fromarray(pixels)
+
+
+class Reader(HTMLParser):
+    """The page's text by section, its elements and their attributes."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.text, self._open = [], [], []
+        self.feed(page)
+        assert self._open == [], f"left open: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", "".join(self.text)).replace(numbers.THIN, " ")
+
+
+def read(page):
+    return Reader(page).words
+
+
+def test_the_first_screen_names_the_group_that_fails():
+    predictions, slices = planted()
+    words = read(render(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
+    first = slices.statistics[0]
+    assert "Where small_cnn fails on colored_digits" in words
+    assert re.search(r"The model is right on \d %.*% of it is group red_≥5, against \d+ % elsewhere\.", words)
+    inside, outside = (numbers.percent(first[name]) for name in ("accuracy_inside", "accuracy_outside"))
+    sentence = (
+        f"{numbers.count(first['size'])} examples, accuracy {inside} inside against {outside} outside; mostly"
+    )
+    assert sentence.replace(numbers.THIN, " ") in words
+    assert re.search(r"mostly group = red_≥5 \(9\d % inside, \d+ % elsewhere, \d\.\d×\)", words)
+    assert "is label ≥5 predicted <5" in words
+    assert COMMAND in words
+    assert "21 November 2026, 20:55 UTC" in words
+    assert "min_size" in words
+
+
+def test_every_picture_is_embedded_once():
+    predictions, slices = planted()
+    asked = []
+
+    def preview(row):
+        asked.append(row)
+        return picture(row)
+
+    page = render(predictions, slices, preview=preview)
+    shown = re.findall(r'class="picture (p\d+)', page)
+    embedded = re.findall(r"\.(p\d+)\{background-image:url\(data:image/webp;base64,", page)
+    assert len(embedded) == len(set(embedded)) == len(set(shown)) == len(set(asked))
+    assert len(shown) == 3 * (24 + 12)
+
+
+def test_examples_are_the_heaviest_and_wrong_ones_are_framed():
+    predictions, slices = planted(k=1)
+    page = render(predictions, slices, preview=picture)
+    gallery = page[page.index('class="gallery') :]
+    ids = re.findall(r'title="(digit-\d+)', gallery)
+    rows = range(len(predictions))
+    heaviest = sorted(rows, key=lambda row: (-slices.weights[0, row], -predictions.losses[row]))[:24]
+    assert ids == predictions.ids[heaviest].tolist()
+    framed = re.findall(r'class="picture [^"]*wrong[^"]*" role="img" title="(digit-\d+)', gallery)
+    assert framed == predictions.ids[[row for row in heaviest if not predictions.correct[row]]].tolist()
+
+
+def test_nothing_from_the_records_is_markup():
+    predictions, slices = planted(n=60, k=1)
+    ids = [f"{NASTY}{i}" for i in range(60)]
+    hostile = Predictions.from_arrays(
+        predictions.embeddings,
+        losses=predictions.losses,
+        labels=predictions.labels,
+        predictions=predictions.predictions,
+        ids=ids,
+        attributes=pa.table({NASTY: [NASTY, "plain"] * 30, "list": [[NASTY]] * 60}),
+        task=Classification((NASTY, "other")),
+        manifest={"dataset": {"name": NASTY}, NASTY: [NASTY]},
+    )
+    found = Slices(
+        "spotlight",
+        hostile.ids,
+        slices.weights,
+        describe(slices.weights, hostile),
+        provenance={"a": {NASTY: NASTY}},
+    )
+    for preview in (None, picture, lambda row: NASTY, lambda row: {NASTY: NASTY}):
+        page = render(hostile, found, preview=preview, command=NASTY, title=NASTY)
+        tags = [tag for tag, _ in Reader(page).elements]
+        assert tags.count("script") == 1
+        assert "img" not in tags
+        assert not any(
+            name.startswith("on") for _, attributes in Reader(page).elements for name in attributes
+        )
+
+
+def test_the_policy_admits_only_what_is_in_the_page():
+    predictions, slices = planted(k=1)
+    elements = Reader(render(predictions, slices, preview=picture)).elements
+    (policy,) = (a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not any("style" in attributes for _, attributes in elements)
+    links = [a[name] for _, a in elements for name in ("href", "src") if name in a]
+    assert all(link.startswith(("#", "data:")) for link in links)
+
+
+@pytest.mark.parametrize(
+    ("preview", "expected"),
+    [
+        (None, "Examples of Spotlight 1"),
+        (lambda row: f"Row {row} was not as described.", "was not as described."),
+        (lambda row: {"question": f"Who wrote {row}?", "answer": None}, "Who wrote"),
+    ],
+    ids=["none", "text", "record"],
+)
+def test_other_previews_than_pictures(preview, expected):
+    predictions, slices = planted(k=1)
+    page = render(predictions, slices, preview=preview)
+    assert expected in page
+    assert "data:image/webp" not in page
+    assert str(predictions.ids[int(np.argmax(slices.weights[0]))]) in page
+
+
+def test_a_bare_record_has_a_report_too():
+    """Embeddings and losses alone: no labels, predictions, attributes, histories or names."""
+    rng = np.random.default_rng(0)
+    predictions = Predictions.from_arrays(rng.normal(size=(50, 3)), losses=rng.random(50))
+    weights = np.zeros((1, 50))
+    weights[0, np.argsort(-predictions.losses)[:5]] = 1
+    slices = Slices("another_method", predictions.ids, weights, describe(weights, predictions))
+    words = read(render(predictions, slices))
+    assert "Where the model fails on 50 examples" in words
+    assert "Slice 1" in words
+    assert re.search(r"5 examples, loss 0\.9\d+ inside against 0\.\d+ outside\.", words)
+
+
+def test_a_multilabel_record_names_its_categories():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (40, 3))
+    predictions = Predictions.from_arrays(
+        rng.normal(size=(40, 3)),
+        outputs=rng.normal(size=(40, 3)).astype(np.float32),
+        labels=labels,
+        task=Multilabel(("bed", "person", "dog")),
+    )
+    weights = np.zeros((1, 40))
+    weights[0, :10] = 1
+    words = read(
+        render(predictions, Slices("udis", predictions.ids, weights, describe(weights, predictions)))
+    )
+    assert "Cluster 1" in words
+    assert "bed, person" in words or "bed, dog" in words or "person, dog" in words
+
+
+def test_a_best_served_slice_is_not_called_a_failure():
+    predictions, slices = planted(k=1)
+    weights = np.array([predictions.correct & (np.arange(len(predictions)) % 4 == 0)], dtype=float)
+    page = render(predictions, Slices("spotlight", slices.ids, weights, describe(weights, predictions)))
+    assert "Where small_cnn does best on colored_digits" in page
+
+
+def test_no_slices_is_said():
+    predictions, _ = planted(n=20)
+    page = render(predictions, Slices("udis", predictions.ids, np.zeros((0, 20)), []))
+    assert "No slice was found." in page
+
+
+def test_slices_of_other_predictions_are_refused():
+    predictions, slices = planted(k=1)
+    with pytest.raises(ValueError, match="ids are not those of the 399 predictions"):
+        render(predictions.take(np.arange(399)), slices)
+
+
+def test_the_page_is_the_same_every_time():
+    predictions, slices = planted()
+    once, twice = (
+        render(predictions, slices, preview=picture, command=COMMAND, created=CREATED) for _ in range(2)
+    )
+    assert once == twice
+
+
+# The parts
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (numbers.percent(0.119), "12 %"),
+        (numbers.percent(0), "0 %"),
+        (numbers.percent(0.0004), "< 0.1 %"),
+        (numbers.percent(0.004), "0.4 %"),
+        (numbers.percent(0.9996), "99.9 %"),
+        (numbers.percent(1), "100 %"),
+        (numbers.percent(None), "–"),
+        (numbers.count(10954), "10 954"),
+        (numbers.count(23.4), "23"),
+        (numbers.count(2.25), "2.2"),
+        (numbers.decimal(1.8349), "1.83"),
+        (numbers.decimal(-0.00421), "−0.0042"),
+        (numbers.decimal(12345.6), "12 300"),
+        (numbers.decimal(3e-9), "3.00e−09"),
+        (numbers.decimal(float("nan")), "–"),
+        (numbers.times(3.764), "3.8×"),
+        (numbers.times(41.9), "42×"),
+        (numbers.times(float("inf")), "only here"),
+    ],
+)
+def test_numbers_read_well(written, expected):
+    assert written.replace(numbers.THIN, " ") == expected
+
+
+def test_curves_are_thinned_and_keep_their_ends():
+    values = np.concatenate([[np.nan], np.linspace(5, 1, 9999)])
+    figure = curve("size", values)
+    points = [tuple(map(float, point.split(","))) for point in figure.path[1:].split()]
+    assert len(points) == 300
+    assert points[0][1] == 0
+    assert points[-1] == (100, 100)
+    assert (figure.low, figure.high, figure.final, figure.steps) == (1, 5, 1, 10_000)
+    assert curve("size", np.array([1.0, np.nan])) is None
+    assert "nan" not in curve("size", np.full(10, 3.0)).path
+
+
+def test_a_confusion_of_many_classes_adds_up_the_rest():
+    rng = np.random.default_rng(0)
+    weight = rng.random((30, 30))
+    cells = [
+        {"label": f"l{a}", "prediction": f"l{b}", "weight": weight[a, b]}
+        for a in range(30)
+        for b in range(30)
+    ]
+    table = confusion(sorted(cells, key=lambda cell: -cell["weight"]), [f"l{a}" for a in range(30)])
+    assert len(table.labels) == len(table.predictions) == 9
+    assert np.sum(table.cells) == pytest.approx(1)
+    for row, name in enumerate(table.labels[:-1]):
+        assert np.sum(table.cells[row]) == pytest.approx(weight[int(name[1:])].sum() / weight.sum())
+    assert table.heaviest[2] == pytest.approx(weight.max() / weight.sum())
+
+
+def test_few_classes_are_all_shown_in_order():
+    table = confusion([{"label": "b", "prediction": "a", "weight": 2.0}], ("a", "b", "c"))
+    assert table.labels == table.predictions == ["a", "b", "c"]
+    assert table.cells[1] == [1.0, 0.0, 0.0]
+    assert table.right[1] == [False, True, False]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_every_kind_of_picture_becomes_a_small_webp(mode):
+    levels = np.arange(300 * 200).reshape(200, 300)
+    if mode == "F":
+        source = Image.fromarray((levels / 7).astype(np.float32))
+    elif mode == "I":
+        source = Image.fromarray(levels.astype(np.int32))
+    elif mode == "I;16":
+        source = Image.fromarray(levels.astype(np.uint16))
+    else:
+        source = Image.fromarray((levels % 256).astype(np.uint8)).convert(mode)
+    assert source.mode == mode
+    thumbnails = Thumbnails()
+    assert thumbnails.add(source) is thumbnails.add(source.copy())
+    assert source.size == (300, 200)
+    css = thumbnails.css()
+    assert css.count("data:image/webp") == 1
+    assert len(css) < 6000
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        chromium.close()
+
+
+def opened(browser, tmp_path, page, width=1200, **options):
+    """The page in a fresh tab, with the requests it made and what it complained of."""
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+    requests, complaints = [], []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(path.as_uri())
+    tab.wait_for_load_state("networkidle")
+    return tab, [url for url in requests if not url.startswith("data:")], complaints
+
+
+@needs_chromium
+def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, tmp_path):
+    predictions, slices = planted()
+    tab, requests, complaints = opened(browser, tmp_path, render(predictions, slices, preview=picture))
+    assert [url.rsplit("/", 1)[1] for url in requests] == ["report.html"]
+    assert complaints == []
+    shown = tab.locator(".slice .picture").first
+    assert shown.evaluate("e => getComputedStyle(e).backgroundImage").startswith('url("data:image/webp')
+    tab.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["picture", "text", "none"])
+def test_the_page_never_scrolls_sideways_on_a_phone(browser, tmp_path, scheme, kind):
+    predictions, slices = planted()
+    previews = {
+        "picture": picture,
+        "text": lambda row: "word" * 80 + " and then some more words",
+        "none": None,
+    }
+    page = render(predictions, slices, preview=previews[kind], command="python discover.py " + "x" * 200)
+    tab, _, complaints = opened(browser, tmp_path, page, width=390, color_scheme=scheme)
+    for details in tab.locator("summary").all():
+        details.click()
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_a_script_in_the_data_is_inert(browser, tmp_path):
+    predictions, slices = planted(n=60, k=1)
+    hostile = Predictions.from_arrays(
+        predictions.embeddings,
+        losses=predictions.losses,
+        ids=[f"{NASTY}{i}" for i in range(60)],
+        attributes=pa.table({"name": [NASTY, "plain"] * 30}),
+        manifest={"dataset": NASTY},
+    )
+    found = Slices("spotlight", hostile.ids, slices.weights, describe(slices.weights, hostile))
+    tab, requests, complaints = opened(browser, tmp_path, render(hostile, found, preview=lambda row: NASTY))
+    assert tab.title() == f"Where the model fails on {NASTY}"
+    assert len(requests) == 1
+    assert complaints == []
+    # and were something to slip through, the policy would stop it
+    tab.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "document.title = 'owned'";
+        document.body.append(script);
+    }""")
+    assert tab.title() != "owned"
+    tab.close()
+
+
+@needs_chromium
+def test_tables_sort_by_a_pressed_heading(browser, tmp_path):
+    predictions, slices = planted(k=3)
+    tab, _, complaints = opened(browser, tmp_path, render(predictions, slices))
+    table = tab.locator(".all table")
+
+    def column(place):
+        return [
+            float(row)
+            for row in table.locator(f"tbody tr > :nth-child({place})").evaluate_all(
+                "cells => cells.map(cell => cell.dataset.value)"
+            )
+        ]
+
+    heading = table.get_by_role("columnheader", name="Loss inside")
+    heading.get_by_role("button").press("Enter")
+    assert column(6) == sorted((s["loss_inside"] for s in slices.statistics), reverse=True)
+    assert heading.get_attribute("aria-sort") == "descending"
+    heading.get_by_role("button").click()
+    assert column(6) == sorted(s["loss_inside"] for s in slices.statistics)
+    table.get_by_role("columnheader", name="Slice").get_by_role("button").click()
+    assert column(1) == [3, 2, 1]
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_it_reads_the_same_without_script_and_prints(browser, tmp_path):
+    predictions, slices = planted(k=2)
+    page = render(predictions, slices, preview=picture)
+    (path := tmp_path / "report.html").write_text(page, encoding="utf-8")
+    texts = []
+    for script in (True, False):
+        context = browser.new_context(java_script_enabled=script)
+        tab = context.new_page()
+        tab.goto(path.as_uri())
+        texts.append(tab.locator("body").inner_text())
+        if script:
+            assert len(tab.pdf()) > 10_000
+        context.close()
+    assert texts[0] == texts[1]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_fifty_slices_of_photographs_stay_small_and_paint_soon(browser, tmp_path):
+    predictions, _ = planted(n=3000)
+    weights = np.zeros((50, 3000))
+    for j in range(50):
+        weights[j, 60 * j : 60 * (j + 1)] = np.linspace(1, 0.01, 60)
+    slices = Slices("spotlight", predictions.ids, weights, describe(weights, predictions))
+
+    def photograph(row):
+        scene = np.random.default_rng(row).integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        return Image.fromarray(scene).resize((224, 224), Image.Resampling.BICUBIC)
+
+    page = render(predictions, slices, preview=photograph)
+    assert page.count("data:image/webp") == 50 * 24
+    assert len(page) < 6e6
+    tab, _, _ = opened(browser, tmp_path, page)
+    paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 5000  # well under a second alone; this machine may be busy
+    tab.close()
