@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,3 +35,25 @@ class Model(nn.Module, ABC):
 
     def forward(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n C"]:
         return self.head(self.embed(x))
+
+
+def watch_head(net: nn.Module, head: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Run `net` once; return what its part `head` received, what it gave, and what the whole returned.
+
+    The hook lives for this call only, so that the network stays as it was: copied, saved and compiled alike.
+    Raises ValueError where the head is not called exactly once, on a single tensor.
+    """
+    calls: list[tuple[Any, Any]] = []
+    hook = head.register_forward_hook(lambda _module, received, given: calls.append((received, given)))
+    try:
+        returned = net(x)
+    finally:
+        hook.remove()
+    if len(calls) != 1:
+        raise ValueError(
+            f"the head of {type(net).__name__} is called {len(calls)} times in a forward pass, not once"
+        )
+    received, given = calls[0]
+    if len(received) != 1 or not isinstance(received[0], Tensor) or not isinstance(given, Tensor):
+        raise ValueError(f"the head of {type(net).__name__} must take one tensor and give one")
+    return received[0], given, returned

@@ -77,8 +77,9 @@ def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> d
     The wrapper's prefix is the one under which most names are found; what lies outside it (the weight of
     a loss, a metric's state) is not the network's.
     """
-    renamed = {_current_name(name): tensor for name, tensor in weights.items()}
     wanted = set(names)
+    renamings = [(old, new) for old, new in _RENAMED if not any(old.search(name) for name in names)]
+    renamed = {_current_name(name, renamings): tensor for name, tensor in weights.items()}
     found: Counter[str] = Counter()
     for name in renamed:
         parts = name.split(".")
@@ -130,9 +131,9 @@ def _reason(error: Exception) -> str:
     return re.split(r"\.\s|\n", text)[0]
 
 
-def _current_name(name: str) -> str:
+def _current_name(name: str, renamings: list[tuple[re.Pattern[str], str]]) -> str:
     name = name.replace("_orig_mod.", "")  # torch.compile
-    for old, new in _RENAMED:
+    for old, new in renamings:
         name = old.sub(new, name)
     return name
 

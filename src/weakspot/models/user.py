@@ -1,0 +1,155 @@
+"""Anyone's own network, by import path, split at the head they name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from weakspot.models.base import Model, watch_head
+from weakspot.tasks import Task
+
+_WIDTH_NAMES = ("num_classes", "n_outputs")
+
+
+class UserModel(Model):
+    """`net` is what `path` ("package.module:Name", a class or a factory) returns when called with `kwargs`.
+
+    The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name. The
+    embedding is what the module at `head` ("fc", "classifier.6") receives, so nothing may follow it that
+    changes its output: that is checked on the first batch, once in training and once in evaluation.
+    `cam_layer` names the module that Grad-CAM weighs. Modules of the current folder can be imported.
+
+    Raises ValueError where a name leads nowhere, `path` makes no module, the head has not C columns, or
+    something follows it (a softmax, say).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        path: str,
+        head: str = "fc",
+        cam_layer: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        factory = _import(path)
+        self.net = _build(factory, path, task.n_outputs, dict(kwargs or {}))
+        self.path, self._head_path, self._cam_path = path, head, cam_layer
+        self._n_outputs = task.n_outputs
+        self._checked: set[bool] = set()
+        self.embedding_size = _width_received(_submodule(self.net, head, path, "head"), head, path)
+        if cam_layer is not None:
+            _submodule(self.net, cam_layer, path, "cam_layer")
+
+    @property
+    def cam_layer(self) -> nn.Module | None:
+        return None if self._cam_path is None else self.net.get_submodule(self._cam_path)
+
+    def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
+        received, given, returned = watch_head(self.net, self.net.get_submodule(self._head_path), x)
+        if self.training not in self._checked:
+            self._check(received, given, returned)
+            self._checked.add(self.training)
+        return received
+
+    def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
+        y: Tensor = self.net.get_submodule(self._head_path)(z)
+        return y
+
+    def _check(self, received: Tensor, given: Tensor, returned: Any) -> None:
+        where = f"the head {self._head_path!r} of {self.path}"
+        if received.ndim != 2 or received.shape[1] != self.embedding_size:
+            raise ValueError(
+                f"{where} receives {tuple(received.shape)}, not a vector of {self.embedding_size} per image; "
+                "name the last linear layer"
+            )
+        if given.shape != (len(received), self._n_outputs):
+            raise ValueError(
+                f"{where} gives {tuple(given.shape)}, but the task has {self._n_outputs} classes: "
+                f"expected {(len(received), self._n_outputs)}"
+            )
+        if not isinstance(returned, Tensor):
+            raise ValueError(
+                f"{self.path} returns a {type(returned).__name__}, not the tensor of its outputs"
+            )
+        same = returned.shape == given.shape and torch.allclose(
+            returned, given, rtol=0, atol=0, equal_nan=True
+        )
+        if not same:
+            raise ValueError(
+                f"{self.path} changes what its head {self._head_path!r} gives before it returns it "
+                "(a softmax, say); return the head's output (logits), or name the module that comes last"
+            )
+
+
+def _import(path: str) -> Callable[..., Any]:
+    module_name, colon, name = path.partition(":")
+    if not (module_name and colon and name):
+        raise ValueError(f"a model's path is written package.module:Name, not {path!r}")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` does; console scripts leave it out
+        sys.path.insert(0, here)
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ValueError(
+                f"no module {error.name!r} for the model {path!r} in {here} or installed"
+            ) from None
+        raise
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = get_close_matches(part, [entry for entry in dir(found) if not entry.startswith("_")])
+            raise ValueError(
+                f"{module.__file__} has no {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
+            )
+        found = getattr(found, part)
+    if isinstance(found, nn.Module) or not callable(found):
+        raise ValueError(f"{path} is a {type(found).__name__}, not a class or function that makes a module")
+    return found
+
+
+def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[str, Any]) -> nn.Module:
+    try:
+        signature = inspect.signature(factory)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be called with named arguments: {error}") from None
+    width = next((name for name in _WIDTH_NAMES if name in signature.parameters), None)
+    if width is not None:
+        kwargs.setdefault(width, n_outputs)
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        raise ValueError(f"{path}{signature} cannot be called with kwargs={kwargs}: {error}") from None
+    net: object = factory(**kwargs)
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"{path} makes a {type(net).__name__}, not a torch.nn.Module")
+    return net
+
+
+def _width_received(head: nn.Module, name: str, path: str) -> int:
+    """Columns of what the head receives: the inputs of its first linear layer (or any layer that says so)."""
+    for layer in head.modules():
+        width = getattr(layer, "in_features", None)
+        if isinstance(width, int):
+            return width
+    raise ValueError(f"the head {name!r} of {path} holds no linear layer; name the one that ends the network")
+
+
+def _submodule(net: nn.Module, name: str, path: str, role: str) -> nn.Module:
+    modules: dict[str, nn.Module] = dict(net.named_modules())
+    if not name or name not in modules:
+        linear = [entry for entry, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)]
+        near = get_close_matches(name, modules, n=3) or linear[-3:]
+        raise ValueError(f"{path} has no module {name!r} to be its {role}; it has {', '.join(near)}")
+    return modules[name]
