@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Preview = Callable[[int], Any]
+
 
 class JobError(CompactHydraException):
     """Something a person can mend, said in a sentence; Hydra prints it without a traceback."""
@@ -49,7 +51,8 @@ def _train(cfg: DictConfig, folder: Path) -> None:
 
     subject = _subject(cfg)
     _say(describe_plan(subject, "train"))
-    checkpoint = pull_checkpoint(subject, logger=_logger(cfg, folder))
+    with _logger(cfg, folder) as logger:
+        checkpoint = pull_checkpoint(subject, logger=logger)
     _say(f"checkpoint → {checkpoint}")
 
 
@@ -58,35 +61,35 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
 
     subject = _subject(cfg)
     _say(describe_plan(subject, "infer"))
-    predictions = pull_predictions(subject, cfg.upstream, _logger(cfg, folder))
+    with _logger(cfg, folder) as logger:
+        predictions = pull_predictions(subject, cfg.upstream, logger)
     if predictions is not None:
         _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
         _say(str(predictions))
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.discover import discover
+
     method = build(cfg.method)()
-    logger = _logger(cfg, folder)
-    preview: Callable[[int], Any] | None = None
-    predictions: Predictions | None
+    with _logger(cfg, folder) as logger:
+        predictions, preview = _record(cfg, logger)
+        if predictions is not None:
+            discover(method, predictions, folder, preview, logger, _command())
+
+
+def _record(cfg: DictConfig, logger: Logger | None) -> tuple[Predictions | None, Preview | None]:
+    """The predictions to search and a way to look at their examples; no predictions on ranks above 0."""
     if cfg.predictions:
         from weakspot.predictions import Predictions
 
         _say(f"predictions: given ({cfg.predictions}) · discover")
-        predictions = Predictions.load(cfg.predictions)
-    else:
-        from weakspot.pipeline.plan import describe_plan, pull_predictions
+        return Predictions.load(cfg.predictions), None
+    from weakspot.pipeline.plan import describe_plan, pull_predictions
 
-        subject = _subject(cfg)
-        _say(describe_plan(subject, "discover"))
-        predictions = pull_predictions(subject, cfg.upstream, logger)
-        if predictions is None:
-            return  # this rank has done its share
-        preview = subject.data(subject.split).preview
-
-    from weakspot.pipeline.discover import discover
-
-    discover(method, predictions, folder, preview, logger, _command())
+    subject = _subject(cfg)
+    _say(describe_plan(subject, "discover"))
+    return pull_predictions(subject, cfg.upstream, logger), subject.data(subject.split).preview
 
 
 def _subject(cfg: DictConfig) -> Subject:
@@ -115,9 +118,18 @@ def _settings(node: DictConfig) -> dict[str, Any]:
     return {name: value for name, value in plain(node).items() if name not in ("root", "spotlight_size")}
 
 
-def _logger(cfg: DictConfig, folder: Path) -> Logger | None:
-    logger: Logger | None = build(cfg.logger)(folder, HydraConfig.get().job.name, plain(cfg))
-    return logger
+@contextmanager
+def _logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
+    from weakspot.pipeline.ranks import is_main
+    from weakspot.tracking.loggers import close
+
+    logger: Logger | None = None
+    if is_main():
+        logger = build(cfg.logger)(folder, HydraConfig.get().job.name, plain(cfg))
+    try:
+        yield logger
+    finally:
+        close(logger)
 
 
 def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:

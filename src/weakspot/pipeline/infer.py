@@ -77,11 +77,11 @@ def infer(
     ids = np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
     rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder))
     if len(rows):
-        trainer = _trainer_for(len(rows), make_trainer, ShardWriter(folder, ids, shard_bytes), folder)
         learner = Learner(model, dataset.task, Training())
         loader = data.loader(split, None if len(rows) == len(dataset) else rows)
         try:
             with quiet():
+                trainer = _trainer_for(len(rows), make_trainer, ShardWriter(folder, ids, shard_bytes), folder)
                 trainer.predict(learner, dataloaders=loader, return_predictions=False)
         except NotFiniteError:
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,16 @@ def train(
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
     )
-    trainer = make_trainer(
-        max_epochs=training.epochs,
-        gradient_clip_val=training.clip,
-        callbacks=[best, *_stopping(training), *progress()],
-        logger=logger or False,
-        default_root_dir=folder,
-        log_every_n_steps=10,
-    )
     resume = folder / _LAST if is_interrupted(folder) else None
     with quiet():
+        trainer = make_trainer(
+            max_epochs=training.epochs,
+            gradient_clip_val=training.clip,
+            callbacks=[best, *_stopping(training), *progress()],
+            logger=logger or False,
+            default_root_dir=folder,
+            log_every_n_steps=10,
+        )
         trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
     score = best.best_model_score
     if score is None or not torch.isfinite(score):
@@ -96,10 +97,21 @@ def _stopping(training: Training) -> list[Callback]:
     return [EarlyStopping("val/loss", patience=training.patience)]
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801  (reads as the standard library's own)
-    """Without Lightning's advice that does not apply to small data held in memory."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        for advice in ("does not have many workers", "The number of training batches", "Checkpoint directory"):
-            warnings.filterwarnings("ignore", f".*{advice}")
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's advertisements, and without its advice that does not apply to small data in memory."""
+    talk = logging.getLogger("pytorch_lightning")
+    level = talk.level
+    talk.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for advice in (
+                "does not have many workers",
+                "The number of training batches",
+                "Checkpoint directory .* exists",
+                "`isinstance.treespec, LeafSpec.` is deprecated",
+            ):
+                warnings.filterwarnings("ignore", f".*{advice}")
+            yield
+    finally:
+        talk.setLevel(level)

@@ -44,10 +44,9 @@ def wandb_logger(
     """
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     os.environ.setdefault("WANDB_SILENT", "true")
-    if "WANDB_MODE" not in os.environ and not _logged_in():
-        os.environ["WANDB_MODE"] = "offline"
     return WandbLogger(
         save_dir=folder,
+        mode=os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline"),
         project=project,
         entity=entity,
         name=name,
@@ -56,6 +55,15 @@ def wandb_logger(
         tags=list(tags),
         config=dict(config),
     )
+
+
+def close(logger: Logger | None) -> None:
+    """End the run. W&B is torn down with it, since it would keep this run's folders for the next of a sweep."""
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        logger.experiment.finish()
+        wandb.teardown()
 
 
 def _logged_in() -> bool:
