@@ -1,4 +1,4 @@
-"""Read a dataset through a model into the store of predictions: `python infer.py`; `--help` is the manual."""
+"""Read a dataset through a model into the store of predictions: `python infer.py`. See --help."""
 
 from weakspot.cli import infer
 

@@ -1,4 +1,4 @@
-"""Train a model on a dataset: `python train.py dataset=colored_digits model=small_cnn`; `--help` is the manual."""
+"""Train a model on a dataset: `python train.py dataset=colored_digits model=small_cnn`. See --help."""
 
 from weakspot.cli import train
 

@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from weakspot.config import CONFIGS, build, plain, register, suggestion
 
@@ -96,15 +96,15 @@ def _subject(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.learner import Training
     from weakspot.pipeline.plan import Named, Subject
 
-    choices = HydraConfig.get().runtime.choices
+    choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     optional = {name: cfg[name] for name in ("checkpoint", "split") if name in cfg}
     folders = ("checkpoints_dir", "predictions_dir", "model_dir")
     optional |= {name: Path(cfg[name]) for name in folders if name in cfg}
     if "inference" in cfg:
         optional["inference_batch_size"] = cfg.inference.batch_size
     return Subject(
-        dataset=Named(choices.dataset, _settings(cfg.dataset), build(cfg.dataset)),
-        model=Named(choices.model, _settings(cfg.model), build(cfg.model)),
+        dataset=Named(choices["dataset"], _settings(cfg.dataset), build(cfg.dataset)),
+        model=Named(choices["model"], _settings(cfg.model), build(cfg.model)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),
         seed=cfg.seed,
@@ -141,7 +141,7 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
             from weakspot.pipeline.ranks import processes
 
             with processes():
-                job(cfg, Path(HydraConfig.get().runtime.output_dir))
+                job(cfg, _folder(cfg))
 
     try:
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -150,6 +150,13 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         if hint:
             print(hint, file=sys.stderr)
         raise
+
+
+def _folder(cfg: DictConfig) -> Path:
+    """The run's folder, with the configuration as it was resolved."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    return folder
 
 
 @contextmanager
@@ -167,7 +174,7 @@ def _sentences() -> Iterator[None]:
 @contextmanager
 def _own_arguments() -> Iterator[None]:
     """In a sweep, Lightning's child processes must run this job alone: give them its overrides and its folder."""
-    config = HydraConfig.get()
+    config: Any = HydraConfig.get()
     if config.mode != RunMode.MULTIRUN:
         yield
         return

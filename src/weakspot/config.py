@@ -30,7 +30,9 @@ from omegaconf.errors import OmegaConfBaseException
 from weakspot.models.names import NAMES
 
 _PACKAGE = Path(__file__).parent
-CONFIGS = next(folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir())
+CONFIGS = next(
+    folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir()
+)
 """Where the YAML files lie: in the package of a wheel, at the top of a checkout."""
 
 _SETTINGS_OF_OTHERS = {"spotlight_size"}  # stand with the dataset, are read by a method
@@ -169,7 +171,9 @@ def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
         known = [*_keys(config), *GROUPS]
         last = {name.rsplit(".", 1)[-1]: name for name in known}
         close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-        close += [last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)]
+        close += [
+            last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)
+        ]
         if key not in known and close:
             return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
     return None
@@ -188,7 +192,7 @@ def _try_compose(config_name: str, overrides: Sequence[str]) -> DictConfig | Non
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in node:
+    for key in map(str, node):
         name = f"{prefix}{key}"
         yield name
         child = node._get_node(key)

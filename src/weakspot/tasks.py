@@ -93,7 +93,9 @@ class Multilabel(Task):
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        return binary_cross_entropy_with_logits(outputs.float(), targets.float(), reduction="none").mean(dim=1)
+        return binary_cross_entropy_with_logits(outputs.float(), targets.float(), reduction="none").mean(
+            dim=1
+        )
 
     def predict(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).long()

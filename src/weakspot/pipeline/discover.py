@@ -60,13 +60,21 @@ def discover(
 
 def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enrichment]]) -> Table:
     """One line per slice: how large, how wrong, and what it has too much of."""
-    average = "" if predictions.accuracy is None else f"; accuracy of all {len(predictions)}: {predictions.accuracy:.1%}"
+    average = (
+        ""
+        if predictions.accuracy is None
+        else f"; accuracy of all {len(predictions)}: {predictions.accuracy:.1%}"
+    )
     table = Table(title=f"{slices.method}: {len(slices)} slices{average}", title_justify="left")
     for column in ("slice", "size", "loss inside", "outside", "accuracy inside", "outside"):
         table.add_column(column, justify="right")
     table.add_column("mostly")
     for j, (statistics, found) in enumerate(zip(slices.statistics, enrichments, strict=True)):
-        first = f"{found[0].attribute}={found[0].value} ({found[0].share_inside:.0%}, {found[0].lift:.1f}×)" if found else ""
+        first = (
+            f"{found[0].attribute}={found[0].value} ({found[0].share_inside:.0%}, {found[0].lift:.1f}×)"
+            if found
+            else ""
+        )
         table.add_row(
             str(j + 1),
             f"{statistics['size']:.1f}",

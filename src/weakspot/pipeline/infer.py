@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
-from torch import Tensor, nn
+from torch import Tensor
 
 from weakspot.datasets.datamodule import DataModule
+from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.ranks import is_main
 from weakspot.pipeline.train import progress, quiet
@@ -56,12 +57,14 @@ class ShardWriter(BasePredictionWriter):
     def _flush(self, rank: int) -> None:
         if self._batches:
             names = self._batches[0]
-            write_shard(self.folder, rank, {name: np.concatenate([b[name] for b in self._batches]) for name in names})
+            write_shard(
+                self.folder, rank, {name: np.concatenate([b[name] for b in self._batches]) for name in names}
+            )
             self._batches.clear()
 
 
 def infer(
-    model: nn.Module,
+    model: Model,
     data: DataModule,
     split: str,
     make_trainer: Callable[..., Trainer],

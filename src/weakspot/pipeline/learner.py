@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanMetric
 
+from weakspot.models.base import Model
 from weakspot.pipeline.groups import WorstGroupAccuracy
 from weakspot.tasks import Task
 
@@ -39,7 +40,7 @@ class Learner(LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, task: Task, training: Training, groups: Mapping[str, np.ndarray] | None = None
+        self, model: Model, task: Task, training: Training, groups: Mapping[str, np.ndarray] | None = None
     ) -> None:
         super().__init__()
         self.model = model

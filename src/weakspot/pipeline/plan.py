@@ -12,10 +12,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
-from torch import nn
 
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
+from weakspot.models.base import Model
 from weakspot.models.checkpoint import digest, load_weights
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import key
@@ -67,7 +67,10 @@ class Subject:
 
     def module(self, batch_size: int) -> DataModule:
         return DataModule(
-            lambda split: self.data(split), batch_size=batch_size, num_workers=self.num_workers, seed=self.seed
+            lambda split: self.data(split),
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
         )
 
     def fingerprint(self, split: str) -> str:
@@ -75,10 +78,10 @@ class Subject:
             self._fingerprints[split] = self.data(split).fingerprint()
         return self._fingerprints[split]
 
-    def build_model(self) -> nn.Module:
+    def build_model(self) -> Model:
         """The model with fresh weights, the same for the same seed."""
         seed_everything(self.seed, workers=True, verbose=False)
-        model: nn.Module = self.model.make(self.data(self.split).task)
+        model: Model = self.model.make(self.data(self.split).task)
         return model
 
     def checkpoint_made_from(self) -> dict[str, Any]:
@@ -123,7 +126,9 @@ class Subject:
 Upstream = Literal["pull", "require"]
 
 
-def pull_checkpoint(subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None) -> Path | None:
+def pull_checkpoint(
+    subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None
+) -> Path | None:
     """The checkpoint file, trained first where it is missing; None for a model that comes with its weights.
 
     Raises FileNotFoundError, with the command to run, if it is missing and `upstream` is "require".
@@ -137,14 +142,14 @@ def pull_checkpoint(subject: Subject, upstream: Upstream = "pull", logger: Logge
         state = "cached" if is_trained(folder) else "interrupted" if is_interrupted(folder) else "missing"
         if agree("train", lambda: state) == "cached":
             if waited:
-                log.info("train: another job has made it meanwhile")
+                _say("train: another job has made it meanwhile")
             return folder / BEST
         if upstream == "require":
             raise FileNotFoundError(
                 f"no checkpoint at {folder}; run train.py with the same dataset, model, training and seed, "
                 "or leave out upstream=require"
             )
-        log.info("train → %s", folder)
+        _say("train → %s", folder)
         made_from = {"made_from": subject.checkpoint_made_from()}
         model = subject.build_model()
         data = subject.module(subject.training.batch_size)
@@ -168,7 +173,7 @@ def pull_predictions(
                 f"no predictions at {folder}; run infer.py with the same dataset, model, split and seed, "
                 "or leave out upstream=require"
             )
-        log.info("infer → %s", folder)
+        _say("infer → %s", folder)
         model = subject.build_model()
         if checkpoint is not None:
             load_weights(model, checkpoint)
@@ -212,6 +217,11 @@ def _plan_infer(subject: Subject, weights: str) -> str:
     return f"interrupted at {done} of {n} → will resume" if done else "missing → will run"
 
 
+def _say(line: str, *values: object) -> None:
+    if is_main():
+        log.info(line, *values)
+
+
 def _weights(subject: Subject, checkpoint: Path | None) -> str:
     return "pretrained" if checkpoint is None else digest(checkpoint)
 
@@ -235,4 +245,3 @@ def _lock(folder: Path) -> Iterator[bool]:
         yield waited
     finally:
         lock.release()
-

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
-from pytorch_lightning.plugins.environments import SLURMEnvironment
-from pytorch_lightning.utilities import rank_zero_only
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 
 def is_main() -> bool:
-    return bool(rank_zero_only.rank == 0)
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def agree(word: str, decide: Callable[[], Any]) -> Any:

@@ -15,9 +15,9 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger
-from torch import nn
 
 from weakspot.datasets.datamodule import DataModule
+from weakspot.models.base import Model
 from weakspot.pipeline.groups import group_codes
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.ranks import is_main
@@ -38,7 +38,7 @@ def is_interrupted(folder: Path) -> bool:
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     data: DataModule,
     training: Training,
     make_trainer: Callable[..., Trainer],
@@ -78,7 +78,12 @@ def train(
     trainer.strategy.barrier()
     if is_main():
         numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        record = {**(manifest or {}), "last_epoch": numbers, "best_val_loss": float(score), "epoch": trainer.current_epoch}
+        record = {
+            **(manifest or {}),
+            "last_epoch": numbers,
+            "best_val_loss": float(score),
+            "epoch": trainer.current_epoch,
+        }
         draft = folder / f"{MANIFEST}.part"
         draft.write_text(json.dumps(record, indent=1) + "\n")
         os.replace(draft, folder / MANIFEST)
@@ -100,9 +105,10 @@ def _stopping(training: Training) -> list[Callback]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's advertisements, and without its advice that does not apply to small data in memory."""
-    talk = logging.getLogger("pytorch_lightning")
-    level = talk.level
-    talk.setLevel(logging.WARNING)
+    talkers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for advice in (
@@ -114,4 +120,5 @@ def quiet() -> Iterator[None]:
                 warnings.filterwarnings("ignore", f".*{advice}")
             yield
     finally:
-        talk.setLevel(level)
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)

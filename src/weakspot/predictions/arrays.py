@@ -26,7 +26,9 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _LONGEST_HEADER = 100_000_000  # the library's own bound: a crafted length must not allocate the machine
 
 
-def create_arrays(path: Path, shapes: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> dict[str, np.ndarray]:
+def create_arrays(
+    path: Path, shapes: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+) -> dict[str, np.ndarray]:
     """Make a file of zeros for arrays of these dtypes and shapes, and map them for writing."""
     header, end = {}, 0
     for name, (dtype, shape) in shapes.items():

@@ -56,7 +56,9 @@ class Predictions:
     def __repr__(self) -> str:
         n, d = self.embeddings.shape
         kind = self.task.kind if self.task else "no task"
-        return f"Predictions({n} examples, {d}-d embeddings, {kind}, attributes: {self.attributes.column_names})"
+        return (
+            f"Predictions({n} examples, {d}-d embeddings, {kind}, attributes: {self.attributes.column_names})"
+        )
 
     @property
     def accuracy(self) -> float | None:
@@ -93,7 +95,9 @@ class Predictions:
             predictions=pick(self.predictions),
             correct=pick(self.correct),
             counts=pick(self.counts),
-            attributes=self.attributes.take(pa.array(rows)) if self.attributes.column_names else self.attributes,
+            attributes=self.attributes.take(pa.array(rows))
+            if self.attributes.column_names
+            else self.attributes,
             task=self.task,
             manifest=self.manifest,
         )
@@ -149,7 +153,9 @@ class Predictions:
         if right is None and labels is not None and predictions is not None:
             same = labels == predictions
             right = same if same.ndim == 1 else same.all(axis=1)
-        return cls(names, x, y, labels, z, predictions, right, multiplicity, table, task, dict(manifest or {}))
+        return cls(
+            names, x, y, labels, z, predictions, right, multiplicity, table, task, dict(manifest or {})
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
@@ -210,7 +216,7 @@ def _ids(ids: Any, n: int) -> np.ndarray:
     names = np.asarray(ids).astype(str)
     if names.shape != (n,):
         raise ValueError(f"ids have shape {names.shape} but embeddings have {n} rows")
-    unique, first, count = np.unique(names, return_index=True, return_counts=True)
+    unique, count = np.unique(names, return_counts=True)
     if len(unique) < n:
         repeated = unique[np.argmax(count > 1)]
         rows = np.flatnonzero(names == repeated)[:2].tolist()
@@ -307,5 +313,7 @@ def _infer_task(arrays: Mapping[str, np.ndarray], outputs: np.ndarray | None) ->
         return Multilabel(tuple(map(str, range(next(iter(arrays.values())).shape[1]))))
     if any(array.dtype.kind in "US" for array in arrays.values()):
         return Classification(tuple(sorted(set().union(*(set(array.tolist()) for array in arrays.values())))))
-    width = outputs.shape[1] if outputs is not None else 1 + max(int(array.max()) for array in arrays.values())
+    width = (
+        outputs.shape[1] if outputs is not None else 1 + max(int(array.max()) for array in arrays.values())
+    )
     return Classification(tuple(map(str, range(width))))

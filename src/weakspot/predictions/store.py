@@ -1,9 +1,9 @@
 """The store: one folder per record, written shard by shard, joined once, complete when its manifest is there.
 
-    shards/rank0-000000.safetensors   as inference goes; each row carries its index; gone after the join
-    arrays.safetensors                embeddings and outputs, memory-mapped when read
-    records.parquet                   ids, labels, predictions, correct, losses, counts, attributes
-    manifest.json                     last: no manifest, no record
+shards/rank0-000000.safetensors   as inference goes; each row carries its index; gone after the join
+arrays.safetensors                embeddings and outputs, memory-mapped when read
+records.parquet                   ids, labels, predictions, correct, losses, counts, attributes
+manifest.json                     last: no manifest, no record
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _ARRAYS = "arrays.safetensors"
 _RECORDS = "records.parquet"
-_COLUMNS = {"label": "labels", "prediction": "predictions", "correct": "correct", "loss": "losses", "count": "counts"}
+_COLUMNS = {
+    "label": "labels",
+    "prediction": "predictions",
+    "correct": "correct",
+    "loss": "losses",
+    "count": "counts",
+}
 
 
 def is_complete(folder: Path) -> bool:
@@ -72,7 +78,9 @@ def join(
         np.add.at(seen, index, 1)
     if not (seen == 1).all():
         row = int(np.argmax(seen != 1))
-        raise ValueError(f"{folder}: row {row} was inferred {seen[row]} times instead of once; run infer again")
+        raise ValueError(
+            f"{folder}: row {row} was inferred {seen[row]} times instead of once; run infer again"
+        )
 
     def room(name: str) -> tuple[np.dtype, tuple[int, ...]]:
         return first[name].dtype, (n, *first[name].shape[1:])
@@ -120,12 +128,16 @@ def read(folder: Path) -> Predictions:
         )
     manifest = json.loads((folder / MANIFEST).read_text())
     if manifest.get("format") != FORMAT:
-        raise ValueError(f"{folder / MANIFEST}: format {manifest.get('format')!r}, but this version reads {FORMAT}")
+        raise ValueError(
+            f"{folder / MANIFEST}: format {manifest.get('format')!r}, but this version reads {FORMAT}"
+        )
     arrays = open_arrays(folder / _ARRAYS)
     table = pq.read_table(folder / _RECORDS)
     columns = {field: _array(table[name]) for name, field in _COLUMNS.items() if name in table.column_names}
     if not manifest["n"] == len(table) == len(arrays["embeddings"]):
-        raise ValueError(f"{folder}: {_RECORDS} and {_ARRAYS} differ in length; delete the folder and run infer.py")
+        raise ValueError(
+            f"{folder}: {_RECORDS} and {_ARRAYS} differ in length; delete the folder and run infer.py"
+        )
     return Predictions(
         ids=table["id"].to_numpy().astype(str),
         embeddings=arrays["embeddings"],
@@ -142,7 +154,9 @@ def _shards(folder: Path) -> Iterator[dict[str, np.ndarray]]:
         yield open_arrays(path)
 
 
-def _write_records(folder: Path, ids: np.ndarray, columns: Mapping[str, np.ndarray], attributes: pa.Table) -> None:
+def _write_records(
+    folder: Path, ids: np.ndarray, columns: Mapping[str, np.ndarray], attributes: pa.Table
+) -> None:
     fields = {name: _column(columns[field]) for name, field in _COLUMNS.items() if field in columns}
     table = pa.table({"id": pa.array(ids), **fields})
     for name in attributes.column_names:

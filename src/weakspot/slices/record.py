@@ -67,7 +67,9 @@ class Slices:
         draft = folder.with_name(folder.name + ".part")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        columns = {"id": pa.array(self.ids)} | {f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)}
+        columns = {"id": pa.array(self.ids)} | {
+            f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)
+        }
         pq.write_table(pa.table(columns), draft / "weights.parquet")
         pq.write_table(_pack(enumerate(self.histories)), draft / "histories.parquet")
         pq.write_table(_pack([(0, self.parameters)]), draft / "parameters.parquet")
@@ -89,7 +91,9 @@ class Slices:
         folder = Path(folder)
         manifest = folder / _MANIFEST
         if not manifest.is_file():
-            raise FileNotFoundError(f"{folder} holds no slices ({_MANIFEST} is missing); run discover.py to make some")
+            raise FileNotFoundError(
+                f"{folder} holds no slices ({_MANIFEST} is missing); run discover.py to make some"
+            )
         header = json.loads(manifest.read_text())
         if header.get("format") != FORMAT:
             raise ValueError(f"{manifest}: format {header.get('format')!r}, but this version reads {FORMAT}")
@@ -127,7 +131,9 @@ def _pack(groups: Any) -> pa.Table:
         }
     )
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    return pa.table([pa.array(list(column), type=kind.type) for column, kind in zip(columns, schema, strict=True)], schema)
+    return pa.table(
+        [pa.array(list(column), type=kind.type) for column, kind in zip(columns, schema, strict=True)], schema
+    )
 
 
 def _unpack(table: pa.Table) -> dict[int, dict[str, np.ndarray]]:

@@ -19,7 +19,9 @@ def describe(weights: Float[np.ndarray, "k n"], predictions: Predictions) -> lis
     loss_inside, loss_outside, accuracy_inside, accuracy_outside: None where the record lacks them
     confusion    the weight by label and prediction, heaviest first (single-label tasks)
     """
-    counts = np.ones(len(predictions)) if predictions.counts is None else predictions.counts.astype(np.float64)
+    counts = (
+        np.ones(len(predictions)) if predictions.counts is None else predictions.counts.astype(np.float64)
+    )
     return [_describe(np.asarray(w, dtype=np.float64), counts, predictions) for w in weights]
 
 

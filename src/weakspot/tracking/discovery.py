@@ -42,7 +42,8 @@ class Discovery:
         """Rows of the highest weights in slice j, heaviest first, those without weight left out."""
         weights = self.slices.weights[j]
         rows = np.argsort(-weights, kind="stable")[:most]
-        return rows[weights[rows] > 0]
+        bright: np.ndarray = rows[weights[rows] > 0]
+        return bright
 
     def scalars(self) -> Iterator[tuple[str, float]]:
         """`slice_1/size`, `slice_1/loss_inside`, … for every plain number of every slice."""
@@ -56,7 +57,9 @@ class Discovery:
         for j, history in enumerate(self.slices.histories):
             arrays = {name: np.asarray(values) for name, values in history.items() if np.ndim(values) == 1}
             length = min((len(values) for values in arrays.values()), default=0)
-            for step in np.unique(np.linspace(0, length - 1, min(length, _POINTS)).astype(int)) if length else ():
+            for step in (
+                np.unique(np.linspace(0, length - 1, min(length, _POINTS)).astype(int)) if length else ()
+            ):
                 yield j, int(step), {name: float(values[step]) for name, values in arrays.items()}
 
 
@@ -107,7 +110,9 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
         run.log({f"{name}/step": step} | {f"{name}/{key}": value for key, value in values.items()})
     run.summary.update(dict(discovery.scalars()))
 
-    examples = [_example(discovery, j, row, wandb) for j in range(len(slices)) for row in discovery.brightest(j)]
+    examples = [
+        _example(discovery, j, row, wandb) for j in range(len(slices)) for row in discovery.brightest(j)
+    ]
     attributes = [
         [j + 1, e.attribute, e.value, e.share_inside, e.share_outside, min(e.lift, 1e9), e.weight]
         for j, found in enumerate(discovery.enrichments)
@@ -123,7 +128,10 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
     names = [f"slice_{j + 1}" for j in range(len(slices))]
     tables = {
         "slices": _table_of_statistics(slices),
-        "examples": (["slice", "example", "id", "weight", "label", "prediction", "correct", "loss"], examples),
+        "examples": (
+            ["slice", "example", "id", "weight", "label", "prediction", "correct", "loss"],
+            examples,
+        ),
         "attributes": (
             ["slice", "attribute", "value", "share_inside", "share_outside", "lift", "weight"],
             attributes,
@@ -132,7 +140,7 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
         "weights": (["id", *names], weights),
     }
     page = wandb.Html(discovery.report.read_text(encoding="utf-8"), inject=False)
-    run.log({name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()})
+    run.log({name: wandb.Table(columns=[*columns], data=rows) for name, (columns, rows) in tables.items()})
     run.log({"report": page})
 
     artifact = wandb.Artifact(f"slices-{run.id}", type="slices", metadata={"method": slices.method})

@@ -25,7 +25,9 @@ def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Log
     try:
         return TensorBoardLogger(folder, name="tensorboard", version="")
     except ModuleNotFoundError as error:
-        raise ImportError("logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'") from error
+        raise ImportError(
+            "logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'"
+        ) from error
 
 
 def wandb_logger(
@@ -58,7 +60,7 @@ def wandb_logger(
 
 
 def close(logger: Logger | None) -> None:
-    """End the run. W&B is torn down with it, since it would keep this run's folders for the next of a sweep."""
+    """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep."""
     if isinstance(logger, WandbLogger):
         import wandb
 

@@ -1,0 +1,15 @@
+.PHONY: check format test
+
+check:  ## what CI runs, in the environment at hand
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	pytest -m "slow or not slow"
+
+format:
+	ruff check --fix .
+	ruff format .
+
+test:
+	pytest
