@@ -218,7 +218,7 @@ def _ids(ids: Any, n: int) -> np.ndarray:
         raise ValueError(f"ids have shape {names.shape} but embeddings have {n} rows")
     unique, count = np.unique(names, return_counts=True)
     if len(unique) < n:
-        repeated = unique[np.argmax(count > 1)]
+        repeated = str(unique[np.argmax(count > 1)])
         rows = np.flatnonzero(names == repeated)[:2].tolist()
         raise ValueError(f"ids must be unique: {repeated!r} stands in rows {rows[0]} and {rows[1]}")
     return names

@@ -1,0 +1,160 @@
+"""The stores on disk: equal when loaded back, readable by others, never half there."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from weakspot import Predictions, Slices
+from weakspot.predictions.arrays import create_arrays, open_arrays
+from weakspot.predictions.store import finished_rows, join, write_shard
+from weakspot.slices.statistics import describe
+
+N = 50
+
+
+@pytest.fixture
+def record():
+    rng = np.random.default_rng(1)
+    return Predictions.from_arrays(
+        rng.normal(size=(N, 4)).astype(np.float32),
+        outputs=rng.normal(size=(N, 3)).astype(np.float32),
+        labels=rng.integers(0, 3, N),
+        counts=rng.integers(1, 4, N),
+        ids=[f"example-{i}" for i in range(N)],
+        attributes={"colour": np.where(np.arange(N) % 2, "red", "green"), "age": np.arange(N)},
+    )
+
+
+def same(a, b):
+    for name in ("ids", "embeddings", "outputs", "labels", "predictions", "correct", "losses", "counts"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        if x is not None:
+            np.testing.assert_array_equal(x, y, err_msg=name)
+    assert a.attributes.to_pydict() == b.attributes.to_pydict()
+    assert a.task == b.task
+
+
+def test_a_record_comes_back_equal_and_mapped(record, tmp_path):
+    loaded = Predictions.load(record.save(tmp_path / "record"))
+    same(record, loaded)
+    assert isinstance(loaded.embeddings, np.memmap)
+
+
+def test_others_can_read_the_files(record, tmp_path):
+    folder = record.save(tmp_path / "record")
+    np.testing.assert_array_equal(load_file(folder / "arrays.safetensors")["embeddings"], record.embeddings)
+    assert pq.read_table(folder / "records.parquet").column_names == [
+        "id", "label", "prediction", "correct", "loss", "count", "colour", "age",
+    ]  # fmt: skip
+
+
+def test_multilabel_labels_come_back_in_their_shape(tmp_path):
+    rng = np.random.default_rng(0)
+    p = Predictions.from_arrays(
+        rng.normal(size=(7, 2)), labels=rng.integers(0, 2, (7, 3)), outputs=rng.normal(size=(7, 3))
+    )
+    same(p, Predictions.load(p.save(tmp_path / "record")))
+
+
+def shards(record, folder, rows, rank=0):
+    names = ("embeddings", "outputs", "labels", "predictions", "correct", "losses")
+    write_shard(folder, rank, {"index": rows} | {name: getattr(record, name)[rows] for name in names})
+
+
+def test_shards_of_several_processes_join_in_row_order(record, tmp_path):
+    folder = tmp_path / "record"
+    for rank in (0, 1):
+        rows = np.arange(rank, N, 2)[::-1]
+        shards(record, folder, rows[:10], rank)
+        shards(record, folder, rows[10:], rank)
+    joined = join(folder, record.ids, record.attributes, record.task, {"dataset": "test"})
+    np.testing.assert_array_equal(joined.embeddings, record.embeddings)
+    np.testing.assert_array_equal(joined.losses, record.losses)
+    assert joined.manifest["dataset"] == "test"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "arrays.safetensors", "manifest.json", "records.parquet",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "message"), [(range(49), "row 49 .* 0 times"), ([*range(50), 3], "row 3 .* 2 times")])
+def test_missing_and_repeated_rows_are_refused(record, tmp_path, rows, message):
+    shards(record, tmp_path / "record", np.array(rows))
+    with pytest.raises(ValueError, match=message):
+        join(tmp_path / "record", record.ids, record.attributes, record.task, {})
+    assert not (tmp_path / "record" / "manifest.json").exists()
+
+
+def test_finished_rows_are_those_of_whole_shards(record, tmp_path):
+    shards(record, tmp_path / "record", np.array([5, 3]))
+    (tmp_path / "record" / "shards" / "rank0.part").write_bytes(b"cut short")
+    np.testing.assert_array_equal(finished_rows(tmp_path / "record"), [3, 5])
+
+
+def test_no_manifest_no_record(record, tmp_path):
+    folder = record.save(tmp_path / "record")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"run infer\.py"):
+        Predictions.load(folder)
+
+
+def test_mapped_arrays_agree_with_the_library(tmp_path):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([True, False]), "empty": np.zeros((0, 4), np.float32)}
+    save_file(arrays, tmp_path / "theirs.safetensors")
+    for name, array in open_arrays(tmp_path / "theirs.safetensors").items():
+        np.testing.assert_array_equal(array, arrays[name])
+    ours = create_arrays(tmp_path / "ours.safetensors", {name: (a.dtype, a.shape) for name, a in arrays.items()})
+    for name in ("a", "b"):
+        ours[name][:] = arrays[name]
+        ours[name].flush()
+    for name, array in load_file(tmp_path / "ours.safetensors").items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("cut", [4, 30, 200])
+def test_a_damaged_file_is_named(tmp_path, cut):
+    path = tmp_path / "a.safetensors"
+    save_file({"a": np.arange(100.0)}, path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a readable"):
+        open_arrays(path)
+
+
+def test_a_crafted_header_cannot_reach_outside_the_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({"a": {"dtype": "F64", "shape": [10**6], "data_offsets": [0, 8 * 10**6]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(80))
+    with pytest.raises(ValueError, match="does not fit the file"):
+        open_arrays(path)
+
+
+def test_slices_come_back_equal(record, tmp_path):
+    weights = np.random.default_rng(2).random((2, N))
+    slices = Slices(
+        "spotlight",
+        record.ids,
+        weights,
+        describe(weights, record),
+        histories=[{"objective": np.linspace(0, 1, 7), "size": np.arange(7.0)}] * 2,
+        parameters={"centers": weights[:, :4], "precisions": np.ones((2, 4, 4))},
+        provenance={"settings": {"n_slices": 2}, "predictions": {}},
+    )
+    loaded = Slices.load(slices.save(tmp_path / "slices"))
+    assert loaded.equals(slices)
+    assert Slices.load(loaded.save(tmp_path / "slices")).equals(slices)  # over an earlier result
+    assert not loaded.equals(Slices("spotlight", record.ids, weights * 0.5, slices.statistics))
+
+
+def test_statistics_are_weighted_means(record):
+    inside = record.attributes["colour"].to_numpy(zero_copy_only=False) == "red"
+    (statistics,) = describe(inside[None].astype(float), record)
+    counts = record.counts
+    assert statistics["size"] == counts[inside].sum()
+    assert statistics["accuracy_inside"] == pytest.approx(np.average(record.correct[inside], weights=counts[inside]))
+    assert statistics["loss_outside"] == pytest.approx(np.average(record.losses[~inside], weights=counts[~inside]))
+    assert sum(cell["weight"] for cell in statistics["confusion"]) == pytest.approx(statistics["size"])
