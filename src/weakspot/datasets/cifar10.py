@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +62,4 @@ class CIFAR10(PictureArray):
                     f"{folder / name} is not the published file (its MD5 sum differs) and, being a pickle, "
                     "is not opened; delete it and fetch it again with dataset.download=true"
                 )
-        with warnings.catch_warnings():  # the files are older than NumPy's present rules for dtypes
-            warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=Warning)
-            return source(str(parent), train=self.split != "test")
+        return source(str(parent), train=self.split != "test")
