@@ -1,0 +1,166 @@
+"""Where in an image the model found its evidence for a class: Grad-CAM, and the picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from jaxtyping import Float, Int
+from PIL import Image, ImageEnhance
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+# Matplotlib's "plasma" (CC0): lightness rises evenly from violet to yellow, for the colour-blind too
+_COLOURS = np.array(
+    [
+        [13, 8, 135],
+        [84, 2, 163],
+        [139, 10, 165],
+        [185, 50, 137],
+        [219, 92, 104],
+        [244, 136, 73],
+        [254, 188, 43],
+        [240, 249, 33],
+    ]
+)
+_SATURATION = 0.35  # of the image: what is vivid in an overlay is evidence, and the image's hues still show
+_COVER = 0.7  # of the strongest evidence: the image shows through
+_COVER_EXPONENT = 0.7  # below 1, so that half the evidence is seen as plainly as half
+
+
+def grad_cam(
+    model: nn.Module,
+    inputs: Float[Tensor, "n c H W"],
+    targets: Int[np.ndarray, " n"] | None = None,
+    batch_size: int = 32,
+) -> Float[np.ndarray, "n H W"]:
+    """Evidence for one class in each image, in [0, 1] at the inputs' resolution; all 0 where there is none.
+
+    Selvaraju et al. 2017, equations 1 and 2: the maps of `model.cam_layer` weighed by the mean gradient of
+    the class's output, summed, cut at zero; then scaled up bilinearly and divided by each image's maximum, so
+    that values compare places within an image, not images with each other.
+    The layer gives maps (n, c, h, w), or tokens (n, t, c) of which the last are the patches, row by row, in
+    the image's proportions. `targets` are class indices (the labels, a category); None means the class the
+    model predicts. One batch at a time is on the model's device, without what training would keep of it. The
+    model is left as it was, in mode and gradients.
+
+    Raises ValueError for a model without such a layer, or targets that do not fit inputs or outputs.
+    """
+    layer = getattr(model, "cam_layer", None)
+    if not isinstance(layer, nn.Module):
+        raise ValueError(
+            f"{type(model).__name__} names no layer for Grad-CAM: set its cam_layer (cam_layer=layer4, say)"
+        )
+    if targets is not None and np.shape(targets) != (len(inputs),):
+        raise ValueError(f"targets have shape {np.shape(targets)} but there are {len(inputs)} inputs")
+    wanted = None if targets is None else torch.as_tensor(np.asarray(targets, dtype=np.int64))
+    maps = np.empty((len(inputs), *inputs.shape[-2:]), dtype=np.float32)
+    with _undisturbed(model):
+        for start in range(0, len(inputs), batch_size):
+            rows = slice(start, start + batch_size)
+            maps[rows] = _of_batch(model, layer, inputs[rows], None if wanted is None else wanted[rows])
+    return maps
+
+
+def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
+    """The image, its colours faded, under its evidence in [0, 1]: violet where weak, yellow where strong."""
+    heat = Image.fromarray(np.asarray(cam, dtype=np.float32)).resize(image.size, Image.Resampling.BILINEAR)
+    strength = np.clip(np.asarray(heat), 0, 1)
+    stops = np.linspace(0, 1, len(_COLOURS))
+    colour = np.stack([np.interp(strength, stops, channel) for channel in _COLOURS.T], axis=-1)
+    faded = np.asarray(ImageEnhance.Color(image.convert("RGB")).enhance(_SATURATION))
+    cover = _COVER * strength[..., None] ** _COVER_EXPONENT
+    return Image.fromarray(np.round((1 - cover) * faded + cover * colour).astype(np.uint8))
+
+
+class _Maps(nn.Module):
+    """A layer's output as maps (n, c, h, w), on the way to the outputs: what captum weighs."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+        self.reached = False
+
+    def forward(self, activations: Tensor) -> Tensor:
+        self.reached = True
+        if activations.ndim == 4:
+            return activations
+        h, w = self.grid(activations.shape[1])
+        patches = activations[:, -h * w :]
+        return patches.transpose(1, 2).reshape(len(activations), -1, h, w)
+
+    def back(self, maps: Tensor, activations: Tensor) -> Tensor:
+        """The activations again, their patches taken from the maps."""
+        if activations.ndim == 4:
+            return maps
+        patches = maps.flatten(2).transpose(1, 2)
+        return torch.cat([activations[:, : -patches.shape[1]], patches], dim=1)
+
+    def grid(self, tokens: int) -> tuple[int, int]:
+        """Rows and columns of the patches: the largest grid in the image's proportions (the rest are few)."""
+        h = isqrt(tokens * self.height // self.width)
+        return h, h * self.width // self.height
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and parameters that want no gradient: nothing below the layer is kept for one."""
+    modes = {module: module.training for module in model.modules()}
+    wanting = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.eval()
+        for parameter in wanting:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter in wanting:
+            parameter.requires_grad_(True)
+
+
+@torch.inference_mode(False)
+def _of_batch(
+    model: nn.Module, layer: nn.Module, inputs: Float[Tensor, "n c H W"], targets: Int[Tensor, " n"] | None
+) -> Float[np.ndarray, "n H W"]:
+    height, width = inputs.shape[-2:]
+    maps = _Maps(height, width)
+
+    def through_maps(_module: nn.Module, _inputs: Any, activations: Any) -> Tensor:
+        if not isinstance(activations, Tensor) or activations.ndim not in (3, 4):
+            shape = (
+                tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
+            )
+            raise ValueError(
+                f"Grad-CAM needs a layer of maps (n, c, h, w) or tokens (n, t, c); cam_layer gives {shape}"
+            )
+        activations = activations.detach()
+        return maps.back(maps(activations), activations)
+
+    def score(x: Tensor) -> Tensor:
+        outputs: Tensor = model(x)
+        if not maps.reached:
+            raise ValueError(f"the cam_layer of {type(model).__name__} takes no part in its forward pass")
+        chosen = outputs.argmax(dim=1) if targets is None else targets.to(outputs.device)
+        if not ((chosen >= 0) & (chosen < outputs.shape[1])).all():
+            raise ValueError(
+                f"targets must be classes 0…{outputs.shape[1] - 1} of the model, not {chosen.tolist()}"
+            )
+        return outputs.gather(1, chosen[:, None])[:, 0]
+
+    device = next(model.parameters()).device
+    hook = layer.register_forward_hook(through_maps)
+    try:
+        cams = LayerGradCam(score, maps).attribute(inputs.to(device).clone())
+    finally:
+        hook.remove()
+    cams = interpolate(cams.detach().float().relu(), (height, width), mode="bilinear", align_corners=False)[
+        :, 0
+    ]
+    most = cams.amax(dim=(1, 2), keepdim=True)
+    return (cams / most.where(most > 0, 1)).cpu().numpy()
