@@ -71,8 +71,9 @@ class TorchvisionModel(Model):
             self._cam_path = self._cam_path.format(last=len(list(blocks.children())) - 1)
         if self._family == "densenet":
             # DenseNet's forward applies an in-place ReLU to its features. One of our own before it changes no
-            # result, and makes what Grad-CAM weighs the output of a module
-            self.net.get_submodule("features").add_module("relu5", nn.ReLU())
+            # result, and makes what Grad-CAM weighs the output of a module. It is a Threshold because a ReLU
+            # keeps its output for the backward pass, which the in-place one would then have changed
+            self.net.get_submodule("features").add_module("relu5", nn.Threshold(0, 0))
         last = self.net.get_submodule(self._head_path)
         assert isinstance(last, nn.Linear | nn.Conv2d)
         width = last.weight.shape[1]
