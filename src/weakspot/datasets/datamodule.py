@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from weakspot.datasets.base import Dataset
 
@@ -47,7 +47,7 @@ class DataModule(LightningDataModule):
         dataset = self.dataset("train")
         # A last batch of one example would break batch normalisation on a 1×1 feature map.
         lone = len(dataset) > self.batch_size and len(dataset) % self.batch_size == 1
-        return self._serve(dataset, shuffle=True, generator=self._order, drop_last=lone)
+        return self._serve(dataset, sampler=RandomSampler(dataset, generator=self._order), drop_last=lone)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("val")
