@@ -14,6 +14,9 @@ from jaxtyping import Float, Int, Num
 MISSING = "(missing)"
 """The value that stands for null, NaN and nothing else."""
 
+OTHERS = "(others)"
+"""The value that stands for all those there is no room for."""
+
 _DISTINCT_NUMBERS = 20  # more distinct numbers than this are told apart by quantile, not one by one
 _BINS = 5
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
@@ -34,6 +37,16 @@ class Enrichment:
     share_outside: float
     lift: float
     weight: float
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """All values of one attribute: weighted shares inside a slice and outside, each summing to one."""
+
+    attribute: str
+    values: tuple[str, ...]
+    inside: tuple[float, ...]
+    outside: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +87,14 @@ def rank(
 
     Empty where the weights have no inside or no outside.
     """
-    w = np.asarray(weights, dtype=np.float64)
-    c = np.ones_like(w) if counts is None else np.asarray(counts, dtype=np.float64)
-    inside, outside = c * w, c * (1 - w)
+    inside, outside = _masses(weights, counts)
     total_inside, total_outside = float(inside.sum()), float(outside.sum())
     if total_inside <= 0 or total_outside <= 0:
         return []
 
     scored: list[tuple[float, Enrichment]] = []
     for attribute in attributes:
-        if len(attribute.codes) != len(w):
-            raise ValueError(
-                f"attribute {attribute.name!r} has {len(attribute.codes)} rows but there are {len(w)} weights"
-            )
-        width = len(attribute.values)
-        mass_inside = np.bincount(attribute.codes, weights=inside, minlength=width)
-        mass_outside = np.bincount(attribute.codes, weights=outside, minlength=width)
+        mass_inside, mass_outside = _by_value(attribute, inside), _by_value(attribute, outside)
         likely = (mass_inside + _PRIOR) / (total_inside + 2 * _PRIOR)
         elsewhere = (mass_outside + _PRIOR) / (total_outside + 2 * _PRIOR)
         scores = np.round(mass_inside / total_inside * np.log(likely / elsewhere), 12)
@@ -108,6 +113,35 @@ def rank(
     return [found for _, found in scored[:top]]
 
 
+def distributions(
+    weights: Float[np.ndarray, " n"],
+    attributes: Sequence[Categorical],
+    counts: Num[np.ndarray, " n"] | None = None,
+    top: int = 12,
+) -> list[Distribution]:
+    """Every attribute's values in their own order; empty where the weights have no inside or no outside.
+
+    Of an attribute with more than `top` values those with the largest share on either side are kept, and the
+    others added up.
+    """
+    inside, outside = _masses(weights, counts)
+    if inside.sum() <= 0 or outside.sum() <= 0:
+        return []
+    found = []
+    for attribute in attributes:
+        values = attribute.values
+        shares = np.array([_by_value(attribute, mass) / mass.sum() for mass in (inside, outside)])
+        if len(values) > top:
+            kept = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[: top - 1])
+            rest = 1 - shares[:, kept].sum(axis=1, keepdims=True)
+            values = (*(values[code] for code in kept), OTHERS)
+            shares = np.concatenate([shares[:, kept], np.maximum(rest, 0)], axis=1)
+        found.append(
+            Distribution(attribute.name, values, tuple(shares[0].tolist()), tuple(shares[1].tolist()))
+        )
+    return found
+
+
 def categorise(attributes: pa.Table) -> list[Categorical]:
     """The columns of a table that can describe a group, each as codes into readable values.
 
@@ -117,6 +151,21 @@ def categorise(attributes: pa.Table) -> list[Categorical]:
     """
     columns = (_categorical(name, attributes.column(name)) for name in attributes.column_names)
     return [column for column in columns if column is not None]
+
+
+def _masses(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """c·w and c·(1 - w): what every row counts inside and outside."""
+    w = np.asarray(weights, dtype=np.float64)
+    c = np.ones_like(w) if counts is None else np.asarray(counts, dtype=np.float64)
+    return c * w, c * (1 - w)
+
+
+def _by_value(attribute: Categorical, mass: np.ndarray) -> np.ndarray:
+    if len(attribute.codes) != len(mass):
+        raise ValueError(
+            f"attribute {attribute.name!r} has {len(attribute.codes)} rows but there are {len(mass)} weights"
+        )
+    return np.bincount(attribute.codes, weights=mass, minlength=len(attribute.values))
 
 
 def _categorical(name: str, column: pa.ChunkedArray) -> Categorical | None:

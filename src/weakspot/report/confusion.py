@@ -55,7 +55,8 @@ def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ())
 
 def _axes(weights: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[list[str], list[str]]:
     """Rows and columns, in one order as far as they share names: right answers stand on the diagonal."""
-    if 0 < len(classes) <= _SHOWN:
+    named = {cell[side] for cell in weights for side in ("label", "prediction")}
+    if len(classes) <= _SHOWN and named <= set(classes):
         return list(classes), list(classes)
     labels, guesses = _heaviest(weights, "label"), _heaviest(weights, "prediction")
     common = [name for name in labels if name in guesses]

@@ -13,32 +13,43 @@ _DRAWN = ("objective", "size")
 
 @dataclass(frozen=True)
 class Curve:
-    """One series of a search's history: its path, the range of its values, its first and last step."""
+    """One series: its path, the range of its values, where it starts and ends, and its last value."""
 
     name: str
     path: str
     low: float
     high: float
+    first: int
+    last: int
     final: float
-    steps: int
 
 
 def curves(history: Mapping[str, np.ndarray]) -> list[Curve]:
-    """The curves of the objective and the size, in 300 points; one without two finite values is left out."""
-    drawn = (curve(name, np.asarray(history[name], dtype=np.float64)) for name in _DRAWN if name in history)
+    """The curves of the objective and the size over the steps; one without two finite values is left out."""
+    drawn = (
+        curve(name, 1 + np.arange(len(history[name])), history[name]) for name in _DRAWN if name in history
+    )
     return [figure for figure in drawn if figure is not None]
 
 
-def curve(name: str, values: np.ndarray) -> Curve | None:
-    """Values (steps,) as a path; the first and the last finite value are always kept."""
-    steps = np.flatnonzero(np.isfinite(values))
-    if len(steps) < 2:
+def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
+    """Values (m,) over ascending whole places (m,), in at most 300 points, the first and last among them."""
+    y = np.asarray(values, dtype=np.float64)
+    finite = np.flatnonzero(np.isfinite(y))
+    if len(finite) < 2:
         return None
-    kept = steps[np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _POINTS)).round().astype(int))]
-    y = values[kept]
-    low, high = float(y.min()), float(y.max())
-    span = high - low or 1.0
-    across = 100 * kept / max(len(values) - 1, 1)
-    down = 100 - 100 * (y - low) / span if high > low else np.full(len(y), 50.0)
+    kept = finite[np.unique(np.linspace(0, len(finite) - 1, min(len(finite), _POINTS)).round().astype(int))]
+    low, high = float(y[kept].min()), float(y[kept].max())
+    across = 100 * (places[kept] - places[0]) / (places[-1] - places[0])
+    down = 100 * (high - y[kept]) / (high - low) if high > low else np.full(len(kept), 50.0)
     points = " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across, down, strict=True))
-    return Curve(name, f"M{points}", low, high, float(values[steps[-1]]), len(values))
+    return Curve(name, f"M{points}", low, high, int(places[0]), int(places[-1]), float(y[finite[-1]]))
+
+
+def cut_curve(scores: Mapping[int | str, float]) -> Curve | None:
+    """The silhouette of every number of clusters; keys may have become text on their way through JSON."""
+    by_clusters = sorted((int(k), score) for k, score in scores.items() if score is not None)
+    if len(by_clusters) < 2:
+        return None
+    places, values = (np.array(column, dtype=np.float64) for column in zip(*by_clusters, strict=True))
+    return curve("silhouette", places, values)

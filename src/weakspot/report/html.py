@@ -15,9 +15,13 @@ from markupsafe import Markup
 
 from weakspot.predictions import Predictions
 from weakspot.report import numbers
+from weakspot.report.examples import Cams, Exhibits, Preview
 from weakspot.report.thumbnails import Thumbnails
-from weakspot.report.view import Cams, Preview, SliceView, views
+from weakspot.report.tree import tree_view, wrong_rows
+from weakspot.report.view import SliceView, views
 from weakspot.slices import Slices
+
+_SHOWN_ELSEWHERE = ("cut_scores", "cut_errors", "notes")  # of a provenance
 
 
 def render(
@@ -36,7 +40,8 @@ def render(
                examples are listed by id and attributes.
     command    the line that made the result, shown so that a reader can repeat it
     created    now, unless given
-    cams       rows → one Grad-CAM overlay per row, shown beside the pictures
+    cams       rows → one Grad-CAM overlay per row, shown beside the pictures of the heaviest examples and of
+               a failing cluster's well-served neighbours
 
     The page makes no request: styles, script and pictures are inside, and its Content-Security-Policy admits
     only them, by their hashes. Everything from the records is escaped. It reads the same without the script,
@@ -50,32 +55,46 @@ def render(
             f"{len(predictions)} predictions; report them with the predictions they were found in"
         )
     thumbnails = Thumbnails()
-    found = views(predictions, slices, preview, cams, thumbnails)
+    exhibits = Exhibits(predictions, _correct(predictions, slices), preview, cams, thumbnails)
+    found = views(predictions, slices, exhibits)
+    made_by = slices.provenance
+    scores = made_by.get("cut_scores") or {}
+    tree = None if slices.tree is None else tree_view(slices.tree, scores, found, exhibits)
     style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
     script = files("weakspot.report").joinpath("sort.js").read_text(encoding="utf-8")
     pictures = thumbnails.css()
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            title=title or _title(predictions, found),
-            policy=_policy([style, pictures], [script]),
-            style=Markup(style),
-            pictures=Markup(pictures),
-            script=Markup(script),
-            predictions=predictions,
-            dataset=_word(predictions.manifest.get("dataset")),
-            model=_word(predictions.manifest.get("model")),
-            slices=found,
-            method=slices.method,
-            provenance=slices.provenance,
-            worst=worst(found),
-            loss=_mean(predictions.losses, predictions.counts),
-            top_loss=max((_loss(view, "loss_inside") for view in found), default=0.0),
-            command=command,
-            created=created or datetime.now().astimezone(),
-        )
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        title=title or _title(predictions, found),
+        policy=_policy([style, pictures], [script]),
+        style=Markup(style),
+        pictures=Markup(pictures),
+        script=Markup(script),
+        predictions=predictions,
+        dataset=_word(predictions.manifest.get("dataset")),
+        model=_word(predictions.manifest.get("model")),
+        slices=found,
+        method=slices.method,
+        tree=tree,
+        grad_cam=cams is not None,
+        category=(made_by.get("settings") or {}).get("category"),
+        notes=made_by.get("notes") or (),
+        provenance={name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
+        worst=worst(found),
+        loss=_mean(predictions.losses, predictions.counts),
+        top_loss=max((_loss(view, "loss_inside") for view in found), default=0.0),
+        command=command,
+        created=created or datetime.now().astimezone(),
     )
+
+
+def _correct(predictions: Predictions, slices: Slices) -> np.ndarray | None:
+    """Which rows to call right: as the method judged them where it says so, else as the record does."""
+    if slices.tree is None:
+        return predictions.correct
+    right = np.ones(len(predictions), dtype=bool)
+    right[wrong_rows(slices.tree)] = False
+    return right
 
 
 def worst(found: Sequence[SliceView]) -> SliceView | None:
@@ -100,7 +119,9 @@ def _title(predictions: Predictions, found: Sequence[SliceView]) -> str:
     model = _word(predictions.manifest.get("model")) or "the model"
     dataset = _word(predictions.manifest.get("dataset")) or f"{len(predictions)} examples"
     low = worst(found)
-    best = low is not None and _loss(low, "loss_inside") < _loss(low, "loss_outside")
+    if low is None:
+        return f"{model[:1].upper()}{model[1:]} on {dataset}"
+    best = _loss(low, "loss_inside") < _loss(low, "loss_outside")
     return f"Where {model} {'does best' if best else 'fails'} on {dataset}"
 
 

@@ -25,9 +25,9 @@ def percent(share: float | None) -> str:
     points = 100 * share
     if points <= 0 or points >= 100 or 1 <= points <= 99:
         return f"{points:.0f}{THIN}%"
-    if points < 1:
-        return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
-    return f"{math.floor(10 * points) / 10:.1f}{THIN}%"
+    if points > 99:
+        return f">{THIN}99{THIN}%"
+    return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
 
 
 def decimal(value: float | None) -> str:
@@ -44,13 +44,13 @@ def decimal(value: float | None) -> str:
 
 
 def plain(value: object) -> str:
-    """Any value of a table or a record: numbers shortened, booleans as words, what is missing as a dash."""
+    """Any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}".replace("-", "−")
+        return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
     return str(value)
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image
 
 _SIDE = 96
+_RATIOS = (0.6, 1.8)  # width to height; a picture beyond them stands in a frame of the nearest
 _PIXEL_ART = 48  # up to this size a picture is kept lossless and enlarged by whole pixels
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What the page needs to show a picture: the class of the style rule that holds it, and its shape."""
+    """What the page needs to show a picture: the class of its style rule, width by height, if it is tiny."""
 
     name: str
     ratio: float
@@ -42,7 +43,8 @@ class Thumbnails:
     def css(self) -> str:
         """One rule per picture."""
         return "\n".join(
-            f".{thumbnail.name}{{background-image:url(data:image/webp;base64,{base64.b64encode(data).decode()})}}"
+            f".{thumbnail.name}{{aspect-ratio:{min(max(thumbnail.ratio, _RATIOS[0]), _RATIOS[1]):.3g};"
+            f"background-image:url(data:image/webp;base64,{base64.b64encode(data).decode()})}}"
             for data, thumbnail in self._found.items()
         )
 

@@ -2,58 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
-from weakspot.explain.attributes import Categorical, Enrichment, categorise, rank
+from weakspot.explain.attributes import (
+    Categorical,
+    Distribution,
+    Enrichment,
+    categorise,
+    distributions,
+    rank,
+)
 from weakspot.predictions import Predictions
 from weakspot.report.confusion import Confusion, confusion
+from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, curves
-from weakspot.report.thumbnails import Thumbnail, Thumbnails
 from weakspot.slices import Slices
-
-Preview = Callable[[int], Any]
-Cams = Callable[[Sequence[int]], Sequence[Image.Image]]
 
 _EXAMPLES = 24
 _NOUNS = {"spotlight": "Spotlight", "udis": "Cluster"}
 _TELLING = 1.2  # a lift below this names nothing
+_NEIGHBOURS = {"embedding": "by its mean embedding", "attributes": "by its attributes"}
 
 
 @dataclass(frozen=True)
-class Example:
-    """One example of a slice; `wrong` is None where the record does not know."""
+class Neighbour:
+    """The well-served cluster nearest to a failing one, in which sense, and some of its members."""
 
-    id: str
-    weight: float
-    label: str | None
-    prediction: str | None
-    wrong: bool | None
-    loss: float | None
-    attributes: Mapping[str, Any]
-    picture: Thumbnail | None
-    text: str | None
-    record: Mapping[str, Any] | None
-    cam: Thumbnail | None
+    senses: Sequence[str]
+    size: float
+    accuracy: float
+    examples: Sequence[Example]
 
 
 @dataclass(frozen=True)
 class SliceView:
-    """One slice as the page shows it."""
+    """One slice as the page shows it.
 
+    soft      whether its weights differ from one another: a spotlight's do, a cluster's do not
+    members   how many examples have any weight
+    """
+
+    number: int
     name: str
     anchor: str
     statistics: Mapping[str, Any]
+    soft: bool
+    members: int
     enrichments: Sequence[Enrichment]
+    distributions: Sequence[Distribution]
     confusion: Confusion | None
     curves: Sequence[Curve]
     examples: Sequence[Example]
-    members: int
+    neighbours: Sequence[Neighbour]
 
     @property
     def telling(self) -> Enrichment | None:
@@ -62,96 +66,50 @@ class SliceView:
         return best if best is not None and best.lift >= _TELLING else None
 
 
-def views(
-    predictions: Predictions,
-    slices: Slices,
-    preview: Preview | None,
-    cams: Cams | None,
-    thumbnails: Thumbnails,
-) -> list[SliceView]:
+def views(predictions: Predictions, slices: Slices, exhibits: Exhibits) -> list[SliceView]:
     """Every slice in the method's order."""
     columns = categorise(predictions.attributes)
-    noun = _NOUNS.get(slices.method, "Slice")
-    return [
-        _view(j, f"{noun} {j + 1}", columns, predictions, slices, preview, cams, thumbnails)
-        for j in range(len(slices))
-    ]
+    return [_view(j, columns, predictions, slices, exhibits) for j in range(len(slices))]
 
 
 def _view(
-    j: int,
-    name: str,
-    columns: Sequence[Categorical],
-    predictions: Predictions,
-    slices: Slices,
-    preview: Preview | None,
-    cams: Cams | None,
-    thumbnails: Thumbnails,
+    j: int, columns: Sequence[Categorical], predictions: Predictions, slices: Slices, exhibits: Exhibits
 ) -> SliceView:
     weights = np.asarray(slices.weights[j], dtype=np.float64)
-    rows = heaviest(weights, predictions)
+    soft = bool(((weights > 0) & (weights < 1)).any())
     statistics = slices.statistics[j]
     return SliceView(
-        name=name,
+        number=j + 1,
+        name=f"{_NOUNS.get(slices.method, 'Slice')} {j + 1}",
         anchor=f"slice-{j + 1}",
         statistics=statistics,
+        soft=soft,
+        members=int((weights > 0).sum()),
         enrichments=rank(weights, columns, predictions.counts),
+        distributions=distributions(weights, columns, predictions.counts),
         confusion=confusion(statistics.get("confusion") or (), predictions.classes()),
         curves=curves(slices.histories[j]) if slices.histories else [],
-        examples=examples(rows, weights, predictions, preview, cams, thumbnails),
-        members=int((weights > 0).sum()),
+        examples=exhibits.explain(heaviest(weights, predictions), weights if soft else None),
+        neighbours=_neighbours(statistics.get("nearest") or {}, exhibits),
     )
 
 
-def heaviest(weights: np.ndarray, predictions: Predictions, top: int = _EXAMPLES) -> np.ndarray:
+def heaviest(weights: np.ndarray, predictions: Predictions) -> list[int]:
     """The rows of the highest weights; among equals the highest loss first, then the order of the record."""
     members = np.flatnonzero(weights > 0)
     losses = np.zeros(len(members)) if predictions.losses is None else predictions.losses[members]
-    return members[np.lexsort((-losses, -weights[members]))][:top]
+    rows: list[int] = members[np.lexsort((-losses, -weights[members]))][:_EXAMPLES].tolist()
+    return rows
 
 
-def examples(
-    rows: np.ndarray,
-    weights: np.ndarray,
-    predictions: Predictions,
-    preview: Preview | None,
-    cams: Cams | None,
-    thumbnails: Thumbnails,
-) -> list[Example]:
-    """The given rows as a person would look at them, with their Grad-CAM overlays where `cams` makes them."""
-    overlays = list(cams(rows.tolist())) if cams is not None and len(rows) else [None] * len(rows)
-    table = (
-        predictions.attributes.take(pa.array(rows)).to_pylist() if predictions.attributes.column_names else []
-    )
-    found = []
-    for place, row in enumerate(rows.tolist()):
-        shown = preview(row) if preview is not None else None
-        overlay = overlays[place]
-        found.append(
-            Example(
-                id=str(predictions.ids[row]),
-                weight=float(weights[row]),
-                label=_named(predictions, predictions.labels, row),
-                prediction=_named(predictions, predictions.predictions, row),
-                wrong=None if predictions.correct is None else not bool(predictions.correct[row]),
-                loss=None if predictions.losses is None else float(predictions.losses[row]),
-                attributes=table[place] if table else {},
-                picture=thumbnails.add(shown) if isinstance(shown, Image.Image) else None,
-                text=shown if isinstance(shown, str) else None,
-                record=shown if isinstance(shown, Mapping) else None,
-                cam=thumbnails.add(overlay) if overlay is not None else None,
-            )
-        )
-    return found
-
-
-def _named(predictions: Predictions, values: np.ndarray | None, row: int) -> str | None:
-    """A label or prediction in words; a multilabel one as the names of its categories."""
-    if values is None:
-        return None
-    classes, value = predictions.classes(), values[row]
-    if np.ndim(value) == 1:
-        return ", ".join(classes[column] for column in np.flatnonzero(value)) or "none"
-    if np.issubdtype(values.dtype, np.integer) and 0 <= int(value) < len(classes):
-        return classes[int(value)]
-    return f"{value:.4g}"
+def _neighbours(nearest: Mapping[str, Any], exhibits: Exhibits) -> list[Neighbour]:
+    """The nearest well-served clusters; one that is nearest in both senses is shown once."""
+    found: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
+    for sense, words in _NEIGHBOURS.items():
+        if nearest.get(sense):
+            found.setdefault(nearest[sense]["node"], (nearest[sense], []))[1].append(words)
+    each = _EXAMPLES // max(len(found), 1)
+    return [
+        Neighbour(senses, entry["size"], entry["accuracy"], exhibits.explain(entry["members"][:each]))
+        for entry, senses in found.values()
+    ]

@@ -1,0 +1,110 @@
+"""Examples as a person would look at them: picture, text or record, what was right, what the model said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from weakspot.predictions import Predictions
+from weakspot.report.thumbnails import Thumbnail, Thumbnails
+
+Preview = Callable[[int], Any]
+Cams = Callable[[Sequence[int]], Sequence[Image.Image]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of the record; None where the record or the dataset has nothing to say.
+
+    weight   in the slice it is shown for; None where that says nothing (a cluster's member, a neighbour)
+    cam      the Grad-CAM overlay of its picture
+    """
+
+    id: str
+    weight: float | None
+    label: str | None
+    prediction: str | None
+    wrong: bool | None
+    loss: float | None
+    attributes: Mapping[str, Any]
+    picture: Thumbnail | None
+    text: str | None
+    record: Mapping[str, Any] | None
+    cam: Thumbnail | None = None
+
+
+class Exhibits:
+    """Makes examples of rows; each row is looked at once, however many slices show it."""
+
+    def __init__(
+        self,
+        predictions: Predictions,
+        correct: np.ndarray | None,
+        preview: Preview | None,
+        cams: Cams | None,
+        thumbnails: Thumbnails,
+    ) -> None:
+        self.predictions = predictions
+        self.correct = correct
+        self.preview = preview
+        self.cams = cams
+        self.thumbnails = thumbnails
+        self._seen: dict[int, Example] = {}
+        self._overlays: dict[int, Thumbnail] = {}
+
+    def show(self, rows: Sequence[int], weights: np.ndarray | None = None) -> list[Example]:
+        """The rows in the order given, with the weights (n,) of their slice, without overlays."""
+        self._look(rows)
+        shown = [self._seen[row] for row in rows]
+        if weights is None:
+            return shown
+        return [
+            replace(example, weight=float(weights[row])) for example, row in zip(shown, rows, strict=True)
+        ]
+
+    def explain(self, rows: Sequence[int], weights: np.ndarray | None = None) -> list[Example]:
+        """As `show`, with Grad-CAM overlays where they can be made."""
+        new = [row for row in dict.fromkeys(rows) if row not in self._overlays]
+        if self.cams is not None and new:
+            for row, overlay in zip(new, self.cams(new), strict=True):
+                self._overlays[row] = self.thumbnails.add(overlay)
+        return [
+            replace(example, cam=self._overlays.get(row))
+            for example, row in zip(self.show(rows, weights), rows, strict=True)
+        ]
+
+    def _look(self, rows: Sequence[int]) -> None:
+        new = [row for row in dict.fromkeys(rows) if row not in self._seen]
+        p = self.predictions
+        table = p.attributes.take(pa.array(new, pa.int64())).to_pylist() if p.attributes.column_names else []
+        for place, row in enumerate(new):
+            shown = self.preview(row) if self.preview is not None else None
+            self._seen[row] = Example(
+                id=str(p.ids[row]),
+                weight=None,
+                label=_named(p, p.labels, row),
+                prediction=_named(p, p.predictions, row),
+                wrong=None if self.correct is None else not bool(self.correct[row]),
+                loss=None if p.losses is None else float(p.losses[row]),
+                attributes=table[place] if table else {},
+                picture=self.thumbnails.add(shown) if isinstance(shown, Image.Image) else None,
+                text=shown if isinstance(shown, str) else None,
+                record=shown if isinstance(shown, Mapping) else None,
+            )
+
+
+def _named(predictions: Predictions, values: np.ndarray | None, row: int) -> str | None:
+    """A label or prediction in words; a multilabel one as the names of its categories."""
+    if values is None:
+        return None
+    classes, value = predictions.classes(), values[row]
+    if np.ndim(value) == 1:
+        return ", ".join(classes[column] for column in np.flatnonzero(value)) or "none"
+    if np.issubdtype(values.dtype, np.integer) and 0 <= int(value) < len(classes):
+        return classes[int(value)]
+    return f"{value:.4g}"
