@@ -1,15 +1,14 @@
 """The report, read the way its readers do: by its text, and in a real browser."""
 
 import re
-import shutil
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from report_pages import Reader, chromium, needs_chromium, opened, picture, planted, read
 from weakspot.predictions import Predictions
 from weakspot.report import numbers, render
 from weakspot.report.confusion import confusion
@@ -23,89 +22,11 @@ COMMAND = "python discover.py method=spotlight dataset=colored_digits"
 CREATED = datetime(2026, 11, 21, 20, 55, tzinfo=UTC)
 NASTY = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&"
 
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 
-
-def planted(n=400, k=3, seed=0):
-    """A model that fails on red images of large digits, and slices that lie mostly there."""
-    rng = np.random.default_rng(seed)
-    digit = rng.integers(0, 10, n)
-    colour = rng.choice(["red", "green"], n)
-    label = (digit >= 5).astype(int)
-    group = np.array([f"{c}_{'≥5' if y else '<5'}" for c, y in zip(colour, label, strict=True)])
-    right = rng.random(n) < np.where(group == "red_≥5", 0.1, 0.9)
-    losses = np.where(right, rng.exponential(0.1, n), 1 + rng.exponential(2, n))
-    predictions = Predictions.from_arrays(
-        rng.normal(size=(n, 8)),
-        losses=losses,
-        labels=label,
-        predictions=np.where(right, label, 1 - label),
-        ids=[f"digit-{i:04}" for i in range(n)],
-        attributes=pa.table({"digit": digit, "colour": colour, "group": group}),
-        task=Classification(("<5", "≥5")),
-        manifest={"dataset": {"name": "colored_digits", "split": "test"}, "model": "small_cnn"},
-    )
-    weights = np.zeros((k, n))
-    for j in range(k):
-        failing = rng.permutation(np.flatnonzero((group == "red_≥5") & ~right))[:26]
-        weights[j, failing] = rng.uniform(0.2, 1, len(failing))
-        weights[j, rng.permutation(np.flatnonzero(group == "green_≥5"))[:2]] = 0.3
-    steps = np.arange(2000)
-    histories = [
-        {"objective": -np.exp(-steps / 300), "size": 20 + 380 * np.exp(-steps / 200)} for _ in range(k)
-    ]
-    slices = Slices(
-        "spotlight",
-        predictions.ids,
-        weights,
-        describe(weights, predictions),
-        histories,
-        provenance={"settings": {"min_size": 0.02, "n_slices": k}},
-    )
-    return predictions, slices
-
-
-def picture(row):
-    rng = np.random.default_rng(row)
-    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
-    pixels[..., row % 2] = 128
-    pixels[8:24, 8:24] = rng.integers(0, 255, (16, 16, 1))
-    return Image.fromarray(pixels)
-
-
-class Reader(HTMLParser):
-    """The page's text by section, its elements and their attributes."""
-
-    VOID = ("meta", "link", "img", "br")
-
-    def __init__(self, page):
-        super().__init__()
-        self.elements, self.text, self._open = [], [], []
-        self.feed(page)
-        assert self._open == [], f"left open: {self._open}"
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] not in ("style", "script"):
-            self.text.append(data)
-
-    @property
-    def words(self):
-        return re.sub(r"\s+", " ", "".join(self.text)).replace(numbers.THIN, " ")
-
-
-def read(page):
-    return Reader(page).words
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
 
 
 def test_the_first_screen_names_the_group_that_fails():
@@ -113,7 +34,9 @@ def test_the_first_screen_names_the_group_that_fails():
     words = read(render(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
     first = slices.statistics[0]
     assert "Where small_cnn fails on colored_digits" in words
-    assert re.search(r"The model is right on \d %.*% of it is group red_≥5, against \d+ % elsewhere\.", words)
+    assert re.search(
+        r"The model is right on \d %.*% of it is group = red_≥5, against \d+ % elsewhere\.", words
+    )
     inside, outside = (numbers.percent(first[name]) for name in ("accuracy_inside", "accuracy_outside"))
     sentence = (
         f"{numbers.count(first['size'])} examples, accuracy {inside} inside against {outside} outside; mostly"
@@ -136,7 +59,7 @@ def test_every_picture_is_embedded_once():
 
     page = render(predictions, slices, preview=preview)
     shown = re.findall(r'class="picture (p\d+)', page)
-    embedded = re.findall(r"\.(p\d+)\{background-image:url\(data:image/webp;base64,", page)
+    embedded = re.findall(r"\.(p\d+)\{aspect-ratio:1;background-image:url\(data:image/webp;base64,", page)
     assert len(embedded) == len(set(embedded)) == len(set(shown)) == len(set(asked))
     assert len(shown) == 3 * (24 + 12)
 
@@ -279,7 +202,7 @@ def test_the_page_is_the_same_every_time():
         (numbers.percent(0), "0 %"),
         (numbers.percent(0.0004), "< 0.1 %"),
         (numbers.percent(0.004), "0.4 %"),
-        (numbers.percent(0.9996), "99.9 %"),
+        (numbers.percent(0.9996), "> 99 %"),
         (numbers.percent(1), "100 %"),
         (numbers.percent(None), "–"),
         (numbers.count(10954), "10 954"),
@@ -301,14 +224,14 @@ def test_numbers_read_well(written, expected):
 
 def test_curves_are_thinned_and_keep_their_ends():
     values = np.concatenate([[np.nan], np.linspace(5, 1, 9999)])
-    figure = curve("size", values)
+    figure = curve("size", np.arange(1, 10_001), values)
     points = [tuple(map(float, point.split(","))) for point in figure.path[1:].split()]
     assert len(points) == 300
     assert points[0][1] == 0
     assert points[-1] == (100, 100)
-    assert (figure.low, figure.high, figure.final, figure.steps) == (1, 5, 1, 10_000)
-    assert curve("size", np.array([1.0, np.nan])) is None
-    assert "nan" not in curve("size", np.full(10, 3.0)).path
+    assert (figure.low, figure.high, figure.final, figure.first, figure.last) == (1, 5, 1, 1, 10_000)
+    assert curve("size", np.arange(2), np.array([1.0, np.nan])) is None
+    assert "nan" not in curve("size", np.arange(10), np.full(10, 3.0)).path
 
 
 def test_a_confusion_of_many_classes_adds_up_the_rest():
@@ -355,32 +278,6 @@ def test_every_kind_of_picture_becomes_a_small_webp(mode):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
-
-
-def opened(browser, tmp_path, page, width=1200, **options):
-    """The page in a fresh tab, with the requests it made and what it complained of."""
-    path = tmp_path / "report.html"
-    path.write_text(page, encoding="utf-8")
-    tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
-    requests, complaints = [], []
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.on("console", lambda message: complaints.append(message.text))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.goto(path.as_uri())
-    tab.wait_for_load_state("networkidle")
-    return tab, [url for url in requests if not url.startswith("data:")], complaints
 
 
 @needs_chromium
