@@ -6,9 +6,8 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +16,9 @@ from weakspot.predictions import Predictions
 from weakspot.report.html import render
 from weakspot.slices import Slices
 from weakspot.tracking.discovery import Discovery, log_discovery
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
 
 REPORT = "report.html"
 

@@ -16,7 +16,7 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.ranks import is_main
-from weakspot.pipeline.train import progress, quiet
+from weakspot.pipeline.train import quiet
 from weakspot.predictions import Predictions
 from weakspot.predictions.record import NotFiniteError, check_finite
 from weakspot.predictions.store import finished_rows, join, write_shard
@@ -97,7 +97,7 @@ def infer(
 
 def _trainer_for(n: int, make_trainer: Callable[..., Trainer], writer: ShardWriter, folder: Path) -> Trainer:
     """A trainer of no more processes than rows: Lightning cannot share out fewer rows than it has processes."""
-    options = {"callbacks": [writer, *progress()], "logger": False, "default_root_dir": folder}
+    options = {"callbacks": [writer], "logger": False, "default_root_dir": folder}
     trainer = make_trainer(**options)
     if n < trainer.world_size:
         trainer = make_trainer(**options, devices=1, num_nodes=1, strategy="auto")

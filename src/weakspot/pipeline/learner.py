@@ -47,9 +47,11 @@ class Learner(LightningModule):
         self.task = task
         self.training_settings = training
         self.codes = {name: torch.from_numpy(codes) for name, codes in (groups or {}).items()}
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.train_metric, self.val_metric = task.metric(), task.metric()
-        self.worst: Any = nn.ModuleList(WorstGroupAccuracy(int(codes.max()) + 1) for codes in self.codes.values())
+        self.worst: Any = nn.ModuleList(
+            WorstGroupAccuracy(int(codes.max()) + 1) for codes in self.codes.values()
+        )
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         outputs = self.model(batch["input"])

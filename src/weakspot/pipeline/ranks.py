@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch.distributed as dist
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_utilities.core.rank_zero import rank_zero_only
+# torch is imported where a group of processes exists: a job of one process may never need it.
 
 
 def is_main() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
+    """Whether this is rank 0, or the process that is yet to launch the others."""
+    if _grouped():
+        import torch.distributed as dist
+
+        return dist.get_rank() == 0
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return int(next((rank for rank in ranks if rank), "0")) == 0
 
 
 def agree(word: str, decide: Callable[[], Any]) -> Any:
@@ -23,7 +28,9 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
     Children that Lightning is yet to launch inherit the decision with the environment; processes that already
     form a group have it broadcast.
     """
-    if dist.is_available() and dist.is_initialized():
+    if _grouped():
+        import torch.distributed as dist
+
         box = [decide() if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(box)
         return box[0]
@@ -37,7 +44,7 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Around one job: join the group that torchrun or SLURM started, and leave nothing behind for the next job.
+    """Around one job: join the group that torchrun or SLURM started, and leave nothing behind for the next.
 
     Lightning marks the process that launched children by environment variables; a second job of a sweep
     would take itself for such a child and wait for siblings that never come.
@@ -47,23 +54,38 @@ def processes() -> Iterator[None]:
     try:
         yield
     finally:
-        if dist.is_available() and dist.is_initialized():
+        if _grouped():
+            import torch.distributed as dist
+
             dist.destroy_process_group()
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
 
 
+def _grouped() -> bool:
+    if "torch.distributed" not in sys.modules:
+        return False
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
+
+
 def _join_launched_group() -> None:
-    if not dist.is_available() or dist.is_initialized():
-        return
-    if SLURMEnvironment.detect():
+    """Lightning joins what is already joined, so the plan can be agreed on before a trainer exists."""
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
+    if slurm and not torchrun:
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+        if not SLURMEnvironment.detect():  # an interactive shell, whose tasks are not ours
+            return
         cluster = SLURMEnvironment()
         os.environ["MASTER_ADDR"] = cluster.main_address
         os.environ["MASTER_PORT"] = str(cluster.main_port)
         os.environ["RANK"] = str(cluster.global_rank())
         os.environ["WORLD_SIZE"] = str(cluster.world_size())
-    elif not dist.is_torchelastic_launched():
-        return
-    if int(os.environ["WORLD_SIZE"]) > 1:
+    if torchrun or slurm:
+        import torch.distributed as dist
+
         dist.init_process_group()

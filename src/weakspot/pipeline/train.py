@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from weakspot.datasets.datamodule import DataModule
@@ -63,7 +63,7 @@ def train(
         trainer = make_trainer(
             max_epochs=training.epochs,
             gradient_clip_val=training.clip,
-            callbacks=[best, *_stopping(training), *progress()],
+            callbacks=[best, *_stopping(training)],
             logger=logger or False,
             default_root_dir=folder,
             log_every_n_steps=10,
@@ -89,11 +89,6 @@ def train(
         os.replace(draft, folder / MANIFEST)
     trainer.strategy.barrier()
     return folder / BEST
-
-
-def progress() -> list[Callback]:
-    """A rich bar; off a terminal it prints a line per epoch instead of a redrawn bar."""
-    return [RichProgressBar(leave=False)]
 
 
 def _stopping(training: Training) -> list[Callback]:

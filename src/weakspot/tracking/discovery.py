@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from weakspot.explain.attributes import Enrichment
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
 
 EXAMPLES = 24
 """Highest-weight examples of each slice that are sent with their pictures."""
@@ -65,9 +67,11 @@ class Discovery:
 
 def log_discovery(logger: Logger | None, discovery: Discovery) -> None:
     """Send a discovery to the run's logger; everything it shows stands in the run's folder too."""
+    if logger is None:
+        return
+    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+
     match logger:
-        case None:
-            return
         case WandbLogger():
             _to_wandb(logger.experiment, discovery)
         case TensorBoardLogger():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+# Lightning is imported where one of its loggers is wanted: it takes seconds.
 
 
 def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
@@ -15,6 +18,8 @@ def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
 
 
 def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
+    from pytorch_lightning.loggers import CSVLogger
+
     logger = CSVLogger(folder, name="csv", version="")
     logger.log_hyperparams(dict(config))
     return logger
@@ -22,6 +27,8 @@ def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
 
 def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
     """Raises ImportError, with the extra to install, where TensorBoard is missing."""
+    from pytorch_lightning.loggers import TensorBoardLogger
+
     try:
         return TensorBoardLogger(folder, name="tensorboard", version="")
     except ModuleNotFoundError as error:
@@ -44,6 +51,8 @@ def wandb_logger(
 
     Everything it writes stays in the run's folder, artifacts' staging included.
     """
+    from pytorch_lightning.loggers import WandbLogger
+
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     os.environ.setdefault("WANDB_SILENT", "true")
     return WandbLogger(
@@ -61,6 +70,10 @@ def wandb_logger(
 
 def close(logger: Logger | None) -> None:
     """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep."""
+    if logger is None:
+        return
+    from pytorch_lightning.loggers import WandbLogger
+
     if isinstance(logger, WandbLogger):
         import wandb
 

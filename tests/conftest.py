@@ -1,0 +1,56 @@
+"""What every test shares: entry points run as a user runs them, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+class Shell:
+    """Runs the project's entry points as real processes in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, script: str, *words: str, fails: bool = False, **environment: str) -> str:
+        """Standard output and error of `python script.py words…`; asserts that it ended as expected."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / f"{script}.py"), *words],
+            cwd=self.folder,
+            env=quiet_environment() | environment,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output
+        return output
+
+    def reports(self) -> list[Path]:
+        return sorted(self.folder.glob("**/report.html"))
+
+
+def quiet_environment() -> dict[str, str]:
+    """This process's environment without what one test, or a launcher, could hand to another."""
+    private = ("WANDB_", "WEAKSPOT_", "PL_", "LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "HYDRA_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "WANDB_API_KEY": "", "PYTHONWARNINGS": "default"}
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which one short run has trained and inferred on colored_digits."""
+    shell = Shell(tmp_path_factory.mktemp("digits"))
+    shell("infer", "logger=none", "training.epochs=1")
+    return shell

@@ -1,0 +1,134 @@
+"""The command line, as typed: what composes, what is refused, what is suggested."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from conftest import ROOT, quiet_environment
+from weakspot.config import CONFIGS, build, register, suggestion
+
+register()
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(*overrides, name="discover"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+@pytest.mark.parametrize("dataset", choices("dataset"))
+@pytest.mark.parametrize("method", choices("method"))
+def test_every_dataset_composes_with_every_method(dataset, method):
+    assert composed(f"dataset={dataset}", f"method={method}").dataset._target_
+
+
+@pytest.mark.parametrize("group", ["trainer", "logger"])
+def test_every_choice_of_a_group_builds(group):
+    for choice in choices(group):
+        assert callable(build(composed(f"{group}={choice}")[group]))
+
+
+def test_the_dataset_chooses_the_size_and_the_command_line_overrides_it():
+    assert composed("dataset.spotlight_size=0.07").method.min_size == 0.07
+    assert composed("dataset.spotlight_size=0.07", "method.min_size=30").method.min_size == 30
+    assert composed("dataset.spotlight_size=0.07", "predictions=my.npz").method.min_size == 0.02
+
+
+def test_composing_imports_no_torch():
+    script = (
+        "import sys, runpy; sys.argv = ['discover.py', '--cfg', 'job']\n"
+        "try: runpy.run_path(r'%s', run_name='__main__')\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'numba', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script % (ROOT / "discover.py")],
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["method"]["n_slices"] == 5
+
+
+def test_help_is_the_manual(shell):
+    text = shell("discover", "--help")
+    for word in ("python discover.py predictions=my.npz", "colored_digits", "resnet34", "min_size", "spotlight"):
+        assert word in text
+    assert "\ndataset: " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dataset=colored_digit"], "colored_digits"),
+        (["method=spotligth"], "spotlight"),
+        (["method.minsize=3"], "Did you mean method.min_size"),
+        (["trainng.epochs=3"], "Did you mean training.epochs"),
+        (["training.epochs=many"], "could not be converted to Integer"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_ones(shell, words, message):
+    text = shell("discover", *words, fails=True)
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_suggestions_need_a_near_miss():
+    assert "method.n_slices" in suggestion("discover", ["method.n_slice=3", "seed=1"])
+    assert suggestion("discover", ["seed=1"]) is None
+    assert suggestion("discover", ["xyzzy=1"]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predictions=missing.npz"], "missing.npz"),
+        (["checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
+        (["upstream=require"], "run train.py"),
+        (["split=tset"], "it has: train, val, test"),
+    ],
+)
+def test_errors_of_input_are_one_sentence_and_leave_nothing(shell, words, message):
+    text = shell("discover", "logger=none", *words, fails=True)
+    assert message in text
+    assert "Traceback" not in text
+    assert not shell.reports()
+    assert not list(shell.folder.glob("**/manifest.json"))
+
+
+def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    x[:30] += 6
+    losses = np.where(np.arange(300) < 30, 5.0, 1.0) + rng.random(300)
+    np.savez(shell.folder / "my.npz", embeddings=x, losses=losses, planted=np.arange(300) < 30)
+    text = shell("discover", "predictions=my.npz", "logger=none", "method.n_slices=1", "method.min_size=20")
+    assert "planted=yes" in text
+    assert len(shell.reports()) == 1
+
+
+def test_numbers_that_are_none_are_named_and_nothing_is_left(shell):
+    x = np.zeros((10, 2), dtype=np.float32)
+    x[4, 1] = np.nan
+    np.savez(shell.folder / "my.npz", embeddings=x, losses=np.ones(10))
+    text = shell("discover", "predictions=my.npz", "logger=none", fails=True)
+    assert "row 4" in text
+    assert not shell.reports()
+    assert not list(shell.folder.glob("**/slices*"))
+
+
+def test_a_size_beyond_the_data_is_refused(shell):
+    np.savez(shell.folder / "my.npz", embeddings=np.eye(10, dtype=np.float32), losses=np.ones(10))
+    text = shell("discover", "predictions=my.npz", "logger=none", "method.min_size=50", fails=True)
+    assert "min_size=50" in text

@@ -1,0 +1,117 @@
+"""Inference into the store: equal to a plain loop, whatever was killed and however many processes ran."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer, seed_everything
+
+from conftest import ROOT, quiet_environment
+from weakspot.datasets.colored_digits import ColoredDigits
+from weakspot.datasets.datamodule import DataModule
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.infer import infer
+from weakspot.predictions import Predictions
+from weakspot.predictions.store import finished_rows, is_complete
+
+CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
+
+
+def model():
+    seed_everything(0, verbose=False)
+    return SmallCNN(ColoredDigits("test").task)
+
+
+def test_the_record_is_what_a_plain_loop_computes(tmp_path):
+    net = model().eval()
+    p = infer(net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {}, shard_bytes=1)
+    data = ColoredDigits("test")
+    x = torch.stack([data[row]["input"] for row in range(len(data))])
+    with torch.no_grad():
+        z = net.embed(x)
+        logits = net.head(z)
+    np.testing.assert_allclose(p.embeddings, z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(p.outputs, logits, rtol=1e-4, atol=1e-5)
+    derived = Predictions.from_arrays(z.numpy(), outputs=logits.numpy(), labels=data.targets)
+    np.testing.assert_allclose(p.losses, derived.losses, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(p.labels, data.targets)
+    assert p.ids.tolist() == data.examples["id"].to_pylist()
+    assert p.attributes.equals(data.examples.drop_columns(["id"]))
+    assert not net.training
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from test_infer import CPU, ColoredDigits, DataModule, infer, model
+
+class Deadly(ColoredDigits):
+    def input(self, row):
+        if row == 450:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().input(row)
+
+infer(model(), DataModule(Deadly, batch_size=100), "test", CPU, Path(sys.argv[1]), {}, shard_bytes=1)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_at_its_last_shard(tmp_path):
+    folder = tmp_path / "record"
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    killed = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    np.testing.assert_array_equal(finished_rows(folder), np.arange(400))
+    assert not is_complete(folder)
+
+    read = []
+
+    class Watched(ColoredDigits):
+        def input(self, row):
+            read.append(row)
+            return super().input(row)
+
+    resumed = infer(model(), DataModule(Watched, batch_size=100), "test", CPU, folder, {})
+    assert read == list(range(400, 719))
+    whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
+    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+def test_a_model_that_answers_nan_is_named_by_its_first_example(tmp_path):
+    net = model()
+    torch.nn.init.constant_(net.output.bias, float("nan"))
+    with pytest.raises(ValueError, match=r"losses: row 0 \(id digit-"):
+        infer(net, DataModule(ColoredDigits), "test", CPU, tmp_path / "record", {})
+    assert not (tmp_path / "record").exists()
+
+
+def test_fewer_rows_than_processes_are_read_by_one(tmp_path):
+    class Two(ColoredDigits):
+        def __init__(self, split):
+            super().__init__(split)
+            self.targets, self.examples = self.targets[:1], self.examples[:1]
+
+    two = functools.partial(CPU, devices=2, strategy="ddp")
+    assert len(infer(model(), DataModule(Two), "test", two, tmp_path / "record", {})) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_record_of_one(shell):
+    common = ("infer", "logger=none", "training.epochs=1")
+    shell(*common, "predictions_dir=one")
+    text = shell(*common, "predictions_dir=two", "trainer=ddp_cpu", "trainer.devices=2")
+    assert "train: cached · infer: missing → will run" in text
+    (one,) = (Predictions.load(path.parent) for path in shell.folder.glob("one/*/manifest.json"))
+    (two,) = (Predictions.load(path.parent) for path in shell.folder.glob("two/*/manifest.json"))
+    np.testing.assert_array_equal(one.ids, two.ids)
+    np.testing.assert_allclose(one.embeddings, two.embeddings, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(one.predictions, two.predictions)

@@ -1,0 +1,105 @@
+"""The main job, end to end, as the README has it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, quiet_environment
+from weakspot import Predictions, Slices
+from weakspot.explain.attributes import over_represented
+
+pytestmark = pytest.mark.slow
+
+
+def group_of_spotlight_1(slices: Slices, predictions: Predictions):
+    found = over_represented(slices.weights[0], predictions.attributes, top=100)
+    return next(enrichment for enrichment in found if enrichment.attribute == "group")
+
+
+def test_the_default_run_finds_the_group_that_fails(shell):
+    text = shell("discover")
+    assert "train: missing → will run · infer: missing → will run · discover" in text
+    (report,) = shell.reports()
+    slices = Slices.load(report.parent / "slices")
+    (folder,) = (path.parent for path in shell.folder.glob("outputs/predictions/*/manifest.json"))
+    predictions = Predictions.load(folder)
+
+    groups = predictions.attributes["group"].to_numpy(zero_copy_only=False)
+    worst = min(np.unique(groups), key=lambda group: predictions.correct[groups == group].mean())
+    assert worst == "red_≥5"
+    found = group_of_spotlight_1(slices, predictions)
+    assert found.value == worst
+    assert found.share_inside > 0.6
+    assert "red_≥5" in report.read_text(encoding="utf-8")
+
+    files = {path.name for path in report.parent.iterdir()}
+    assert {"report.html", "slices", "config.yaml", "discover.log", "wandb"} <= files
+    (run,) = report.parent.glob("wandb/offline-run-*/run-*.wandb")
+    logged = inspect(run)
+    for word in ("slice_1/size", "slice_1/search/objective", "examples", "weights", "report", "slices-"):
+        assert word in logged, f"{word} was not sent to W&B"
+
+    again = shell("discover", "logger=csv")
+    assert "train: cached · infer: cached · discover" in again
+    assert list(shell.folder.glob("outputs/discover/*/*/csv/metrics.csv"))
+
+
+def inspect(run) -> str:
+    """W&B's own reading of a run file, once its last record is there: the file may lag the end of the run."""
+    for _ in range(50):
+        done = subprocess.run(
+            [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
+            capture_output=True,
+            text=True,
+            env=quiet_environment(),
+        )
+        if done.returncode == 0 and '"exit"' in done.stdout:
+            return done.stdout
+        time.sleep(0.2)
+    raise AssertionError(f"no complete run in {run}: {done.stdout[-500:]} {done.stderr[-500:]}")
+
+
+def test_a_sweep_makes_one_run_per_seed(shell):
+    shell("discover", "-m", "method=spotlight", "seed=1,2", "training.epochs=1", "logger=tensorboard")
+    assert len(shell.reports()) == 2
+    records = [json.loads(path.read_text()) for path in shell.folder.glob("outputs/predictions/*/manifest.json")]
+    assert len({record["made_from"]["weights"] for record in records}) == 2
+    assert len(list(shell.folder.glob("multirun/**/tensorboard/events*"))) == 2
+
+
+def test_a_sweep_of_two_processes_each_ends(shell):
+    text = shell("infer", "-m", "seed=1,2", "training.epochs=1", "trainer=ddp_cpu", "logger=none")
+    assert text.count("predictions → ") == 2
+    assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 2
+
+
+def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = [str(ROOT / "discover.py"), "trainer=ddp_cpu", "training.epochs=1", "logger=none", "method.n_slices=1"]
+    for expected in ("train: missing", "train: cached · infer: cached"):
+        done = subprocess.run(
+            command + script, cwd=shell.folder, env=quiet_environment(), capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count(expected) == 1
+    assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 1
+
+
+def test_jobs_that_race_for_one_record_make_it_once(shell):
+    command = [sys.executable, str(ROOT / "infer.py"), "logger=none", "training.epochs=1"]
+    jobs = [
+        subprocess.Popen(
+            command, cwd=shell.folder, env=quiet_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    outputs = [job.communicate(timeout=300)[0] for job in jobs]
+    assert all(job.returncode == 0 for job in jobs), "\n".join(outputs)
+    assert sum("train → " in output for output in outputs) == 1
+    assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 1
