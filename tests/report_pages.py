@@ -69,6 +69,7 @@ def picture(row):
 class Reader(HTMLParser):
     """The page's text by section, its elements and their attributes."""
 
+    APART = ("td", "th", "dt", "dd", "div", "p", "li")  # shown apart, with or without space between the tags
     VOID = ("meta", "link", "img", "br")
 
     def __init__(self, page):
@@ -79,6 +80,8 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        if tag in self.APART:
+            self.text.append(" ")
         if tag not in self.VOID:
             self._open.append(tag)
 

@@ -7,7 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from weakspot.explain.attributes import MISSING, categorise, over_represented
+from weakspot.explain.attributes import (
+    MISSING,
+    OTHERS,
+    accuracies,
+    categorise,
+    distributions,
+    over_represented,
+)
 
 
 @pytest.fixture
@@ -46,6 +53,46 @@ def test_shares_are_those_of_a_plain_sum(planted):
         assert line.share_outside == pytest.approx(outside / (counts @ (1 - weights)))
         assert line.lift == pytest.approx(line.share_inside / line.share_outside)
         assert line.lift > 1
+
+
+def test_accuracy_tells_which_of_two_values_fails(planted):
+    weights, table = planted
+    correct = np.array(table["group"].to_pylist()) != "red_≥5"
+    for line in over_represented(weights, table, top=100, correct=correct):
+        has = np.array([str(value) == line.value for value in table[line.attribute].to_pylist()])
+        assert line.accuracy == pytest.approx(np.average(correct[has], weights=weights[has]))
+    assert over_represented(weights, table, correct=correct)[0].accuracy == 0
+
+
+def test_accuracies_begin_with_the_value_that_fails(planted):
+    _, table = planted
+    correct = np.array(table["group"].to_pylist()) != "red_≥5"
+    counts = np.random.default_rng(3).integers(1, 4, len(correct))
+    found = accuracies(categorise(table), correct, counts)
+    assert (found[0].attribute, found[0].value, found[0].accuracy) == ("group", "red_≥5", 0)
+    assert [line.accuracy for line in found] == sorted(line.accuracy for line in found)
+    for line in found:
+        has = np.array([str(value) == line.value for value in table[line.attribute].to_pylist()])
+        assert line.size == counts[has].sum()
+        assert line.accuracy == pytest.approx(np.average(correct[has], weights=counts[has]))
+
+
+def test_distributions_sum_to_one_and_add_up_the_rest():
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {"site": [f"s{i:02}" for i in rng.integers(0, 30, 900)], "side": rng.choice(["l", "r"], 900)}
+    )
+    weights = rng.random(900)
+    site, side = distributions(weights, categorise(table), top=12)
+    assert side.values == ("l", "r")
+    assert len(site.values) == 12
+    assert site.values[-1] == OTHERS
+    for found in (site, side):
+        assert sum(found.inside) == pytest.approx(1)
+        assert sum(found.outside) == pytest.approx(1)
+    has = np.array(table["side"].to_pylist()) == "l"
+    assert side.inside[0] == pytest.approx(weights[has].sum() / weights.sum())
+    assert side.outside[0] == pytest.approx((1 - weights[has]).sum() / (1 - weights).sum())
 
 
 def test_counts_are_repeated_rows(planted):

@@ -46,6 +46,9 @@ def test_the_first_screen_names_the_group_that_fails():
     assert "is label ≥5 predicted <5" in words
     assert COMMAND in words
     assert "21 November 2026, 20:55 UTC" in words
+    assert re.search(
+        r"Accuracy by attribute .* Found in group red_≥5 \d+ \d+ % Spotlight 1, Spotlight 2", words
+    )
     assert "min_size" in words
 
 
@@ -248,6 +251,20 @@ def test_a_confusion_of_many_classes_adds_up_the_rest():
     for row, name in enumerate(table.labels[:-1]):
         assert np.sum(table.cells[row]) == pytest.approx(weight[int(name[1:])].sum() / weight.sum())
     assert table.heaviest[2] == pytest.approx(weight.max() / weight.sum())
+
+
+def test_a_failing_slice_is_told_by_its_commonest_mistake():
+    """Half of it may be right: what a reader wants to know is how the other half is wrong."""
+    predictions, slices = planted(k=1)
+    rows = np.flatnonzero(predictions.correct & (predictions.labels == 1))[:30]
+    mistakes = np.flatnonzero(~predictions.correct & (predictions.labels == 1))[:20]
+    weights = np.zeros((1, len(predictions)))
+    weights[0, [*rows, *mistakes]] = 1
+    found = Slices("spotlight", slices.ids, weights, describe(weights, predictions))
+    assert "40 % is label ≥5 predicted <5" in read(render(predictions, found))
+    weights[0, mistakes] = 0
+    found = Slices("spotlight", slices.ids, weights, describe(weights, predictions))
+    assert "100 % is label ≥5 predicted ≥5" in read(render(predictions, found))
 
 
 def test_few_classes_are_all_shown_in_order():

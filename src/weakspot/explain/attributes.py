@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 MISSING = "(missing)"
 """The value that stands for null, NaN and nothing else."""
@@ -29,6 +29,8 @@ class Enrichment:
     share_inside, share_outside   weighted shares of the value, in [0, 1]
     lift                          share_inside / share_outside; infinite where the value occurs only inside
     weight                        Σ c·w over the examples with this value, in examples
+    accuracy                      of the examples with this value inside the slice, where it is known: of two
+                                  values in one slice it tells which of them fails
     """
 
     attribute: str
@@ -37,6 +39,7 @@ class Enrichment:
     share_outside: float
     lift: float
     weight: float
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class Distribution:
     values: tuple[str, ...]
     inside: tuple[float, ...]
     outside: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a model is right on the examples with one value of an attribute; the size is in examples."""
+
+    attribute: str
+    value: str
+    size: float
+    accuracy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +76,13 @@ def over_represented(
     attributes: pa.Table,
     counts: Num[np.ndarray, " n"] | None = None,
     top: int = 10,
+    correct: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Enrichment]:
     """The attribute values that a slice has most too many of, the best name first; see `rank`.
 
     Several slices of one table are cheaper with `categorise` once and `rank` for each.
     """
-    return rank(weights, categorise(attributes), counts, top)
+    return rank(weights, categorise(attributes), counts, top, correct)
 
 
 def rank(
@@ -76,6 +90,7 @@ def rank(
     attributes: Sequence[Categorical],
     counts: Num[np.ndarray, " n"] | None = None,
     top: int = 10,
+    correct: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Enrichment]:
     """At most `top` values with a lift above one, ordered by share_inside · log(lift).
 
@@ -98,15 +113,20 @@ def rank(
         likely = (mass_inside + _PRIOR) / (total_inside + 2 * _PRIOR)
         elsewhere = (mass_outside + _PRIOR) / (total_outside + 2 * _PRIOR)
         scores = np.round(mass_inside / total_inside * np.log(likely / elsewhere), 12)
+        right = None if correct is None else _by_value(attribute, inside * correct)
         for code in np.flatnonzero(
             (scores > 0) & (mass_inside * total_outside > mass_outside * total_inside)
         ):
             share_inside = float(mass_inside[code]) / total_inside
             share_outside = float(mass_outside[code]) / total_outside
-            lift = share_inside / share_outside if share_outside > 0 else math.inf
-            weight = float(mass_inside[code])
             found = Enrichment(
-                attribute.name, attribute.values[code], share_inside, share_outside, lift, weight
+                attribute=attribute.name,
+                value=attribute.values[code],
+                share_inside=share_inside,
+                share_outside=share_outside,
+                lift=share_inside / share_outside if share_outside > 0 else math.inf,
+                weight=float(mass_inside[code]),
+                accuracy=None if right is None else float(right[code] / mass_inside[code]),
             )
             scored.append((float(scores[code]), found))
     scored.sort(key=lambda pair: -pair[0])
@@ -140,6 +160,24 @@ def distributions(
             Distribution(attribute.name, values, tuple(shares[0].tolist()), tuple(shares[1].tolist()))
         )
     return found
+
+
+def accuracies(
+    attributes: Sequence[Categorical],
+    correct: Bool[np.ndarray, " n"],
+    counts: Num[np.ndarray, " n"] | None = None,
+) -> list[Accuracy]:
+    """The accuracy on every value of every attribute, the lowest first; ties keep the columns' order."""
+    c, _ = _masses(np.ones(len(correct)), counts)
+    found = []
+    for attribute in attributes:
+        sizes, right = _by_value(attribute, c), _by_value(attribute, c * correct)
+        found += [
+            Accuracy(attribute.name, value, float(size), float(hits / size))
+            for value, size, hits in zip(attribute.values, sizes, right, strict=True)
+            if size > 0
+        ]
+    return sorted(found, key=lambda line: line.accuracy)
 
 
 def categorise(attributes: pa.Table) -> list[Categorical]:

@@ -17,6 +17,7 @@ class Confusion:
     cells       (labels × predictions) shares in [0, 1]
     right       whether a cell lies on the diagonal; None where either side is a remainder
     heaviest    the label, prediction and share of the heaviest single cell
+    mistake     likewise of the heaviest wrong one, if there is any
     """
 
     labels: Sequence[str]
@@ -24,6 +25,7 @@ class Confusion:
     cells: Sequence[Sequence[float]]
     right: Sequence[Sequence[bool | None]]
     heaviest: tuple[str, str, float]
+    mistake: tuple[str, str, float] | None
 
 
 def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ()) -> Confusion | None:
@@ -43,14 +45,20 @@ def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ())
         shares[row, column] = shares.get((row, column), 0.0) + float(cell["weight"]) / total
     labels += [_REST] * any(row == _REST and row not in labels for row, _ in shares)
     guesses += [_REST] * any(column == _REST and column not in guesses for _, column in shares)
-    top = max(weights, key=lambda cell: float(cell["weight"]))
+    wrong = [cell for cell in weights if cell["label"] != cell["prediction"]]
     return Confusion(
         labels,
         guesses,
         [[shares.get((row, column), 0.0) for column in guesses] for row in labels],
         [[None if _REST in (row, column) else row == column for column in guesses] for row in labels],
-        (str(top["label"]), str(top["prediction"]), float(top["weight"]) / total),
+        _top(weights, total),
+        _top(wrong, total) if wrong else None,
     )
+
+
+def _top(weights: Sequence[Mapping[str, Any]], total: float) -> tuple[str, str, float]:
+    top = max(weights, key=lambda cell: float(cell["weight"]))
+    return str(top["label"]), str(top["prediction"]), float(top["weight"]) / total
 
 
 def _axes(weights: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -13,12 +13,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from weakspot.explain.attributes import categorise
 from weakspot.predictions import Predictions
 from weakspot.report import numbers
 from weakspot.report.examples import Cams, Exhibits, Preview
 from weakspot.report.thumbnails import Thumbnails
-from weakspot.report.tree import tree_view, wrong_rows
-from weakspot.report.view import SliceView, views
+from weakspot.report.tree import judged, tree_view
+from weakspot.report.view import SliceView, views, weak_values
 from weakspot.slices import Slices
 
 _SHOWN_ELSEWHERE = ("cut_scores", "cut_errors", "notes")  # of a provenance
@@ -54,9 +55,13 @@ def render(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; report them with the predictions they were found in"
         )
+    audited, correct = np.ones(len(predictions), dtype=bool), predictions.correct
+    if slices.tree is not None:
+        audited, correct = judged(slices.tree, len(predictions))
     thumbnails = Thumbnails()
-    exhibits = Exhibits(predictions, _correct(predictions, slices), preview, cams, thumbnails)
-    found = views(predictions, slices, exhibits)
+    exhibits = Exhibits(predictions, correct, preview, cams, thumbnails)
+    columns = categorise(predictions.attributes)
+    found = views(predictions, slices, columns, exhibits)
     made_by = slices.provenance
     scores = made_by.get("cut_scores") or {}
     tree = None if slices.tree is None else tree_view(slices.tree, scores, found, exhibits)
@@ -80,21 +85,13 @@ def render(
         category=(made_by.get("settings") or {}).get("category"),
         notes=made_by.get("notes") or (),
         provenance={name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
+        weak=[] if correct is None else weak_values(columns, correct, predictions.counts, audited, found),
         worst=worst(found),
         loss=_mean(predictions.losses, predictions.counts),
         top_loss=max((_loss(view, "loss_inside") for view in found), default=0.0),
         command=command,
         created=created or datetime.now().astimezone(),
     )
-
-
-def _correct(predictions: Predictions, slices: Slices) -> np.ndarray | None:
-    """Which rows to call right: as the method judged them where it says so, else as the record does."""
-    if slices.tree is None:
-        return predictions.correct
-    right = np.ones(len(predictions), dtype=bool)
-    right[wrong_rows(slices.tree)] = False
-    return right
 
 
 def worst(found: Sequence[SliceView]) -> SliceView | None:

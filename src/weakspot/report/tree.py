@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, cut_curve
 from weakspot.report.view import SliceView
@@ -97,9 +100,16 @@ def tree_view(
     )
 
 
-def wrong_rows(root: Node) -> list[int]:
-    """Rows that the method took for wrong; auditing one category, it judges by that category alone."""
-    return [row for node, _, _ in _walk(root) for row in node.get("wrong_members", ())]
+def judged(root: Node, n: int) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Which of n rows the method looked at, and which it took for right.
+
+    Auditing one category, it looks at those assigned to it alone, and judges by nothing else.
+    """
+    audited, right = np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
+    for node, _, _ in _walk(root):
+        audited[node.get("members", [])] = True
+        right[node.get("wrong_members", [])] = False
+    return audited, right
 
 
 def tone(accuracy: float, overall: float) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from weakspot.explain.attributes import (
+    Accuracy,
     Categorical,
     Distribution,
     Enrichment,
-    categorise,
+    accuracies,
     distributions,
     rank,
 )
@@ -25,6 +26,9 @@ from weakspot.slices import Slices
 _EXAMPLES = 24
 _NOUNS = {"spotlight": "Spotlight", "udis": "Cluster"}
 _TELLING = 1.2  # a lift below this names nothing
+_SHARED = 0.25  # nor is a slice said to hold a value of which it has less than this
+_FEWEST, _RAREST = 10, 0.01  # examples, and share of all: a value below either is a rarity
+_WEAK_VALUES = 8
 _NEIGHBOURS = {"embedding": "by its mean embedding", "attributes": "by its attributes"}
 
 
@@ -65,11 +69,54 @@ class SliceView:
         best = self.enrichments[0] if self.enrichments else None
         return best if best is not None and best.lift >= _TELLING else None
 
+    @property
+    def commonest(self) -> tuple[str, str, float] | None:
+        """Label, prediction and share of the commonest case: of the mistakes, where the slice does badly."""
+        if self.confusion is None:
+            return None
+        inside, outside = (self.statistics.get(f"accuracy_{side}") for side in ("inside", "outside"))
+        bad = inside is not None and (outside is None or inside < outside)
+        return self.confusion.mistake if bad and self.confusion.mistake else self.confusion.heaviest
 
-def views(predictions: Predictions, slices: Slices, exhibits: Exhibits) -> list[SliceView]:
+
+@dataclass(frozen=True)
+class WeakValue:
+    """A value of an attribute on which the model is right less often than on all, and slices that hold it."""
+
+    accuracy: Accuracy
+    slices: Sequence[SliceView]
+
+
+def views(
+    predictions: Predictions, slices: Slices, columns: Sequence[Categorical], exhibits: Exhibits
+) -> list[SliceView]:
     """Every slice in the method's order."""
-    columns = categorise(predictions.attributes)
     return [_view(j, columns, predictions, slices, exhibits) for j in range(len(slices))]
+
+
+def weak_values(
+    columns: Sequence[Categorical],
+    correct: np.ndarray,
+    counts: np.ndarray | None,
+    audited: np.ndarray,
+    found: Sequence[SliceView],
+) -> list[WeakValue]:
+    """The values with the lowest accuracy, of those that are no rarity; at most eight."""
+    c = audited * (1.0 if counts is None else counts)
+    overall = float(c @ correct / c.sum())
+    least = max(_FEWEST, _RAREST * float(c.sum()))
+    weak = [a for a in accuracies(columns, correct, c) if a.size >= least and a.accuracy < overall]
+    return [WeakValue(a, [view for view in found if _names(view, a)]) for a in weak[:_WEAK_VALUES]]
+
+
+def _names(view: SliceView, weak: Accuracy) -> bool:
+    """Whether a slice has clearly more of a value than the rest."""
+    return any(
+        (line.attribute, line.value) == (weak.attribute, weak.value)
+        and line.lift >= _TELLING
+        and line.share_inside >= _SHARED
+        for line in view.enrichments
+    )
 
 
 def _view(
@@ -85,7 +132,7 @@ def _view(
         statistics=statistics,
         soft=soft,
         members=int((weights > 0).sum()),
-        enrichments=rank(weights, columns, predictions.counts),
+        enrichments=rank(weights, columns, predictions.counts, correct=exhibits.correct),
         distributions=distributions(weights, columns, predictions.counts),
         confusion=confusion(statistics.get("confusion") or (), predictions.classes()),
         curves=curves(slices.histories[j]) if slices.histories else [],
