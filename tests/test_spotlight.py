@@ -89,11 +89,11 @@ def test_counts_stand_for_repeated_rows() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_size": 600}, "there are 600"),
-        ({"min_size": 1.5}, "there are 600"),
+        ({"min_size": 600}, "less than all 600"),
+        ({"min_size": 1.5}, "less than all 600"),
         ({"min_size": 0}, "more than 0"),
         ({"search": "grid"}, "choose multistart or published"),
-        ({"precision": "cubic"}, "choose spherical"),
+        ({"precision": "cubic"}, "choose spherical or diagonal or full"),
         ({"n_slices": 0}, "whole number"),
         ({"steps": 1.5}, "whole number"),
         ({"learning_rate": -1}, "positive"),

@@ -1,7 +1,7 @@
 """Agreement with the published implementation on its own outputs (tests/fixtures/spotlight_*.npz).
 
-The trajectory is chaotic late (1e-8 of input noise moves the end by up to 3 %), so each spotlight starts after
-the *golden* weights of the one before, the first 200 objectives must agree, and the end only roughly.
+The trajectory is chaotic late (1e-8 of input noise moves the end by up to 3 %), so each spotlight starts
+after the *golden* weights of the one before, the first 200 objectives must agree, and the end only roughly.
 """
 
 from __future__ import annotations

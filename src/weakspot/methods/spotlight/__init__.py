@@ -1,4 +1,4 @@
-"""The Spotlight (d'Eon et al., FAccT 2022, arXiv:2107.00758): the regions of embedding space where losses are high."""
+"""The Spotlight: regions of embedding space where losses are high (d'Eon et al., arXiv:2107.00758)."""
 
 from weakspot.methods.spotlight.estimator import Spotlight
 from weakspot.methods.spotlight.kernel import membership

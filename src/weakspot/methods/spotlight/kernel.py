@@ -1,4 +1,4 @@
-"""The kernel w(x) = max(0, 1 - p·‖x - m‖²): weights of examples, and the precision that gives a wanted size."""
+"""The kernel of fitted spotlights in the embedding's own units, exactly: float64, no expanded squares."""
 
 from __future__ import annotations
 
@@ -9,50 +9,42 @@ from jaxtyping import Float
 
 from weakspot.slices import Slices
 
-_ROWS = 8192
+ROWS = 8192
 
 
-def distances(x: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
-    """‖x - m‖² in float64, by difference (no cancellation), a block of rows at a time."""
+def quadratic(
+    x: Float[np.ndarray, "n d"],
+    centre: Float[np.ndarray, " d"],
+    precision: Float[np.ndarray, " *shape"],
+    components: Float[np.ndarray, "r d"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """(x - m)ᵀ P (x - m), a block of rows at a time.
+
+    `precision` is a scalar p, a diagonal (d,) or a matrix (d, d); it acts on the principal components of
+    x - m if there are any.
+    """
     out = np.empty(len(x))
-    for start in range(0, len(x), _ROWS):
-        difference = x[start : start + _ROWS] - centre
-        out[start : start + _ROWS] = np.einsum("nd,nd->n", difference, difference)
+    for start in range(0, len(x), ROWS):
+        away = x[start : start + ROWS] - centre
+        if components is not None:
+            away = away @ components.T
+        bent = away @ precision if precision.ndim == 2 else away * precision
+        out[start : start + ROWS] = np.einsum("nd,nd->n", bent, away)
     return out
 
 
-def precision_of_size(
-    squares: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"], size: float
-) -> float:
-    """The precision p at which Σ c·max(0, 1 - p·d²) = `size`, exactly.
-
-    The sum is convex and piecewise linear in p, so Newton's method from p = 0 never overshoots and ends after
-    finitely many steps, on the right piece. Where more than `size` examples lie at distance 0 no p is large
-    enough: the last one found, which gives more than `size`, is returned.
-    """
-    p = 0.0
-    active = np.ones(len(squares), dtype=bool)
-    while True:
-        spread = counts[active] @ squares[active]
-        if spread <= 0:
-            return p
-        larger = (counts[active].sum() - size) / spread
-        if not larger > p * (1 + 1e-14):
-            return p
-        p = float(larger)
-        active = p * squares < 1
-
-
-def weights(squares: Float[np.ndarray, " n"], precision: float) -> Float[np.ndarray, " n"]:
-    return np.maximum(0.0, 1.0 - precision * squares)
+def weights(q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.clip(1.0 - q, 0.0, 1.0)
 
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     """Weights in [0, 1] of new embeddings (n, d) in every spotlight of `slices`, fitted or loaded."""
     x = np.asarray(embeddings)
-    centres, precisions = slices.parameters["centers"], slices.parameters["precisions"]
-    if x.ndim != 2 or x.shape[1] != centres.shape[1]:
+    centers, precisions = slices.parameters["centers"], slices.parameters["precisions"]
+    if x.ndim != 2 or x.shape[1] != centers.shape[1]:
         raise ValueError(
-            f"embeddings have shape {x.shape}, but the spotlights were found in {centres.shape[1]} dimensions"
+            f"embeddings have shape {x.shape}; the spotlights were found in {centers.shape[1]} dimensions"
         )
-    return np.stack([weights(distances(x, m), p) for m, p in zip(centres, precisions, strict=True)], axis=1)
+    components = slices.parameters.get("components")
+    columns = [weights(quadratic(x, m, p, components)) for m, p in zip(centers, precisions, strict=True)]
+    return np.stack(columns, axis=1)

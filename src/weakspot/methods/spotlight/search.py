@@ -1,154 +1,145 @@
-"""Where to look: one published run from the origin, or many starts, the best of which is polished at exact size."""
+"""The search for one spotlight: the published run alone, or the best of many starts at exact size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from scipy.optimize import minimize
-from sklearn.cluster import KMeans
+from torch import Tensor
 
-from weakspot.methods.spotlight.kernel import precision_of_size, weights
+from weakspot.methods.spotlight.candidates import Candidates
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.forms import Spherical
+from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
+from weakspot.methods.spotlight.sizes import at_size, scale_of_size
 
-CLUSTERS, TOP_LOSSES = 64, 192
-CLIMB_STEPS = 1500
-START_LOG_PRECISION = np.log(1e-4)
+POLISHED, POLISH_STEPS = 3, 100
+POLISH_REACH, MOST_COPIED = 1.7, 1 << 26
+"""Rows out to √1.7 radii take part in the polish, copied if they hold no more values than this."""
 
 
 class Engine(Protocol):
-    """Climbs from many starts; see `plain` and `lazy`."""
+    """Climbs from given starts: a `Field`, or a `Lazy` for spherical precision on the CPU."""
 
     def climb(
         self,
         problem: Problem,
         plan: Plan,
         centres: Float[np.ndarray, "k d"],
-        precisions: Float[np.ndarray, " k"],
+        shapes: Float[np.ndarray, "k s"],
         watch: Watch | None = None,
     ) -> Sequence[Run]: ...
 
 
-def cluster_centres(x: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "k d"]:
-    """k-means centres of the embeddings, whatever the order of their rows.
+@dataclass(frozen=True)
+class Published:
+    """The published run: from the embedding's raw origin, in raw units, with the barrier's raw height."""
 
-    Rows are visited by their distance from the mean, so that the same draws fall on the same examples when
-    rows are permuted or the embedding is turned.
+    problem: Problem
+    plan: Plan
+    origin: Float[np.ndarray, " d"]
+
+    def climb(self, engine: Engine, field: Field, watch: Watch | None) -> Run:
+        precision = np.array([field.form.published / self.plan.unit**2])
+        shapes = field.form.start(precision, field.dimensions)
+        return engine.climb(self.problem, self.plan, self.origin[None], shapes, watch)[0]
+
+
+@dataclass(frozen=True)
+class Multistart:
+    """Many starts, the best of their ends polished; the published run is among them, so it never wins.
+
+    Sizes are not settled here: an end stands for its centre and the form of its precision, whose scale
+    follows from the size.
     """
-    order = np.argsort(np.einsum("nd,nd->n", x, x), kind="stable")
-    k = min(CLUSTERS, len(np.unique(x, axis=0)))
-    means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(x[order])
-    return np.asarray(means.cluster_centers_, dtype=np.float64)
+
+    field: Field
+    engine: Engine
+    candidates: Candidates
+    starts: int
+
+    def climb(
+        self, problem: Problem, plan: Plan, published: Published, watch: Watch | None
+    ) -> tuple[Run, Run]:
+        """The best end, and the published one for whoever compares them more exactly."""
+        form = self.field.form
+        laid = Laid.out(problem, self.field.x.device)
+        round_field = self.field.of(Spherical())
+        centres = self.candidates.best(laid, self.starts)
+        shapes = _shapes_of_twice_the_size(round_field, laid, centres)
+        ends = list(self.engine.climb(problem, plan, centres.cpu().numpy(), shapes, watch))
+        if form.name == "spherical":
+            known = published.climb(self.engine, self.field, watch)
+            return self._best(self.field, laid, [*ends, known]), known
+        best = self._best(round_field, laid, ends)
+        assert best.centre is not None
+        shapes = form.start(np.exp(best.shape), self.field.dimensions)
+        ends = list(self.field.climb(problem, plan, best.centre[None], shapes, watch))
+        known = published.climb(self.field, self.field, watch)
+        return self._best(self.field, laid, [*ends, replace(best, shape=shapes[0]), known]), known
+
+    def _best(self, field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
+        """The best of the best few ends, once polished at the wanted size."""
+        there = [end for end in ends if end.centre is not None]
+        m = field.tensor(np.array([end.centre for end in there]))
+        shape = field.tensor(np.array([end.shape for end in there]))
+        value, _, _, factor = at_size(field, laid, m, shape)
+        shape = field.form.scaled(shape, factor[:, None])
+        leading = torch.argsort(value, descending=True, stable=True)[:POLISHED].tolist()
+        polished = [_polished(field, laid, m[j], shape[j]) for j in leading]
+        first = int(np.argmax([objective for objective, _, _ in polished]))
+        _, centre, bent = polished[first]
+        run: Run = there[leading[first]]
+        return replace(run, centre=centre.cpu().numpy(), shape=bent.cpu().numpy(), complete=True)
 
 
-def multistart(
-    problem: Problem,
-    engine: Engine,
-    clusters: Float[np.ndarray, "k d"],
-    plan: Plan,
-    published: tuple[Problem, Plan, Float[np.ndarray, " d"], float],
-    starts: int,
-    watch: Watch | None = None,
-) -> Run:
-    """The best spotlight of size T that candidates, climbs, the published run and a last polish lead to.
+def _shapes_of_twice_the_size(
+    field: Field, laid: Laid, centres: Float[Tensor, "k d"]
+) -> Float[np.ndarray, "k 1"]:
+    """Climbs begin at size 2T, where the barrier of a climb begins too."""
+    size, total = laid.problem.size, float(field.world.sum(laid.counts.sum()))
+    unit = torch.zeros_like(centres[:, :1])
+    q = field.quadratic(centres, unit)
+    factor = scale_of_size(q, laid.counts, min(2 * size, (size + total) / 2), field.world)
+    shapes: np.ndarray = factor.clamp(min=1e-12).log()[:, None].cpu().numpy()
+    return shapes
 
-    The published run takes part, so that its loss at size T is never beaten by less than nothing.
+
+def _polished(
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
+) -> tuple[float, Float[Tensor, " d"], Float[Tensor, " s"]]:
+    """L-BFGS at exact size over the centre and what the form leaves free, kept only if it gains.
+
+    Only rows near the support take part, seen from the centre: less to read, and no digits lost to the
+    embedding's mean. Whether there is a gain is asked of all rows.
     """
-    top = np.argsort(-problem.losses, kind="stable")[:TOP_LOSSES]
-    centres = np.concatenate([clusters, problem.x[top].astype(np.float64)])
-    for factor in (4.0, 2.0):
-        centres = _shift(
-            problem, centres, min(factor * problem.size, (factor * problem.size + problem.total) / 2)
-        )
-    finalists = centres[_spread_out(problem, centres, starts)]
-    precisions = np.array(
-        [precision_of_size(_squares(problem, m), problem.counts, 2 * problem.size) for m in finalists]
-    )
-    runs = list(engine.climb(problem, plan, finalists, np.maximum(precisions, 1e-12), watch))
-    other, other_plan, origin, precision = published
-    runs += engine.climb(other, other_plan, origin[None], np.array([precision]), watch)
+    near, seen, origin = field, laid, torch.zeros_like(centre)
+    rows = (field.quadratic(centre[None], shape[None])[:, 0] < POLISH_REACH).nonzero()[:, 0]
+    most = field.world.largest(torch.tensor(len(rows) * field.dimensions))
+    if most <= MOST_COPIED:  # the same answer everywhere: all ranks must see from the same origin
+        near, seen, origin = field.take(rows, centre), laid.take(rows), centre
+    free = field.form.free(field.dimensions)
+    d = field.dimensions
 
-    ends = [(loss_at_size(problem, run.centre)[0], run) for run in runs if run.centre is not None]
-    ends += [(loss_at_size(problem, m)[0], _still(m)) for m in finalists]
-    _, best = max(ends, key=lambda end: end[0])
-    assert best.centre is not None
-    centre, precision = _polish(problem, best.centre)
-    return Run(centre, precision, best.objective, best.size, best.learning_rate, complete=True)
+    def placed(theta: np.ndarray) -> tuple[Tensor, Tensor]:
+        moved = shape.clone()
+        moved[free] = field.tensor(theta[d:])
+        return field.tensor(theta[:d]), moved
 
+    def downhill(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        m, moved = placed(theta)
+        value, by_m, by_shape, _ = at_size(near, seen, m[None], moved[None])
+        return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
 
-def loss_at_size(
-    problem: Problem, centre: Float[np.ndarray, " d"]
-) -> tuple[float, Float[np.ndarray, " d"], float]:
-    """L, its gradient by the centre, and p, where p is always solved for S = T.
-
-    Moving the centre changes p by dp = -p·Σ c·dD / Σ c·D, sums over the support, so the gradient is
-    2p/S · Σ c·(y - κ)·(x - m) with κ = Σ c·y·D / Σ c·D.
-    """
-    squares = _squares(problem, centre)
-    p = precision_of_size(squares, problem.counts, problem.size)
-    rows = np.flatnonzero(p * squares < 1)
-    c, y, d = problem.counts[rows], problem.losses[rows], squares[rows]
-    w = weights(d, p)
-    size = float(c @ w)
-    loss = float((c * y) @ w) / size
-    spread = float(c @ d)
-    kappa = float((c * y) @ d) / spread if spread > 0 else loss
-    g = c * (y - kappa)
-    gradient = 2 * p / size * (problem.x[rows].T.astype(np.float64) @ g - g.sum() * centre)
-    return problem.sign * loss, problem.sign * gradient, p
-
-
-def _squares(problem: Problem, centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, " n"]:
-    m = centre.astype(problem.x.dtype)
-    difference = problem.x - m
-    squares: np.ndarray = np.einsum("nd,nd->n", difference, difference).astype(np.float64)
-    return squares
-
-
-def _shift(problem: Problem, centres: Float[np.ndarray, "k d"], size: float) -> Float[np.ndarray, "k d"]:
-    """One loss-weighted mean-shift step of every centre at a common size."""
-    out = np.empty_like(centres)
-    gain = problem.sign * problem.losses
-    gain = gain - gain.min()
-    for j, m in enumerate(centres):
-        squares = _squares(problem, m)
-        w = problem.counts * weights(squares, precision_of_size(squares, problem.counts, size)) * gain
-        total = w.sum()
-        rows = np.flatnonzero(w)
-        out[j] = (w[rows] @ problem.x[rows]) / total if total > 0 else m
-    return out
-
-
-def _spread_out(problem: Problem, centres: Float[np.ndarray, "k d"], count: int) -> Int[np.ndarray, " s"]:
-    """The best candidates that do not repeat each other: no centre within half a radius of a better one's."""
-    scored = [loss_at_size(problem, m) for m in centres]
-    chosen: list[int] = []
-    for j in np.argsort([-loss for loss, _, _ in scored], kind="stable"):
-        radius = 0.5 / np.sqrt(max(scored[j][2], 1e-12))
-        if all(np.linalg.norm(centres[j] - centres[i]) > radius for i in chosen):
-            chosen.append(int(j))
-        if len(chosen) == count:
-            break
-    return np.array(chosen, dtype=np.intp)
-
-
-def _still(centre: Float[np.ndarray, " d"]) -> Run:
-    nothing = np.empty(0)
-    return Run(centre, 0.0, nothing, nothing, nothing, complete=True)
-
-
-def _polish(problem: Problem, centre: Float[np.ndarray, " d"]) -> tuple[Float[np.ndarray, " d"], float]:
-    """L-BFGS on the centre alone, p following from the size; kept only if it gains."""
-
-    def downhill(m: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, gradient, _ = loss_at_size(problem, m)
-        return -loss, -gradient
-
-    before, _, p = loss_at_size(problem, centre)
-    end = minimize(downhill, centre, jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    if -end.fun > before and np.isfinite(end.x).all():
-        centre = end.x
-        p = loss_at_size(problem, centre)[2]
-    return centre, p
+    start = torch.cat([centre - origin, shape[free]]).cpu().numpy()
+    end = minimize(downhill, start, jac=True, method="L-BFGS-B", options={"maxiter": POLISH_STEPS})
+    m, moved = placed(end.x)
+    both = torch.stack([centre, m + origin]), torch.stack([shape, moved])
+    before, after = at_size(field, laid, *both)[0].tolist()
+    return (after, m + origin, moved) if after > before else (before, centre, shape)

@@ -1,0 +1,91 @@
+"""Where to start climbing: a few centres, far enough apart, that already look good at the wanted size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.objective import Laid
+from weakspot.methods.spotlight.sizes import at_size, scale_of_size
+
+CLUSTERS, TOP_LOSSES = 64, 192
+SAMPLE, LEAST_SAMPLED_SIZE = 50_000, 500.0
+"""Candidates are compared on about so many rows, as long as a spotlight keeps so many examples there."""
+
+_AT_ONCE = 64
+
+
+class Candidates:
+    """A sample of the rows, clustered once and then asked for every spotlight anew.
+
+    Rows are taken in the order of their distance from the mean, so that the same examples are chosen however
+    rows are ordered, shifted or turned.
+    """
+
+    def __init__(self, field: Field, size: float, total: float, seed: int) -> None:
+        self.order = torch.argsort(field.squares, stable=True)
+        stride = max(1, int(min(total / SAMPLE, size / LEAST_SAMPLED_SIZE)))
+        self.rows = self.order[::stride]
+        self.field = field
+        self.sample = field.take(self.rows)
+        self.clusters = self._clusters(seed)
+
+    def _clusters(self, seed: int) -> Float[Tensor, "k d"]:
+        x = self.sample.x.cpu().numpy()
+        distinct = 1 + int((np.abs(np.diff(x, axis=0)).max(axis=1) > 0).sum())
+        k = min(CLUSTERS // self.field.world.size or 1, distinct)
+        found = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(x).cluster_centers_
+        return self.field.world.gather(self.field.tensor(found))
+
+    def best(self, laid: Laid, count: int) -> Float[Tensor, "k d"]:
+        """The best `count` centres: no one within half a radius of a better one."""
+        near = laid.take(self.rows)
+        world = self.field.world
+        sampled, total = world.sum(torch.stack([near.counts.sum(), laid.counts.sum()])).tolist()
+        near = replace(near, problem=replace(laid.problem, size=laid.problem.size * sampled / total))
+        centres = torch.cat([self.clusters, self._top_losses(laid)])
+        for times in (4.0, 2.0):
+            size = min(times * near.problem.size, (times * near.problem.size + sampled) / 2)
+            centres = torch.cat([self._shifted(near, m, size) for m in torch.split(centres, _AT_ONCE)])
+        scores, radii = [], []
+        for m in torch.split(centres, _AT_ONCE):
+            value, _, _, factor = at_size(self.sample, near, m, torch.zeros_like(m[:, :1]))
+            scores.append(value)
+            radii.append(factor.rsqrt())
+        return centres[_apart(centres, torch.cat(scores), torch.cat(radii), count)]
+
+    def _top_losses(self, laid: Laid) -> Float[Tensor, "a d"]:
+        gain = laid.problem.sign * laid.losses
+        top = self.order[torch.argsort(gain[self.order], descending=True, stable=True)[:TOP_LOSSES]]
+        rows = self.field.world.gather(torch.cat([gain[top, None], self.field.x[top].double()], dim=1))
+        return rows[torch.argsort(rows[:, 0], descending=True, stable=True)[:TOP_LOSSES], 1:]
+
+    def _shifted(self, laid: Laid, m: Float[Tensor, "k d"], size: float) -> Float[Tensor, "k d"]:
+        """One loss-weighted mean-shift step of every centre, all at a common size."""
+        world, sample = self.field.world, self.sample
+        q = sample.quadratic(m, torch.zeros_like(m[:, :1]))
+        w = (1 - q * scale_of_size(q, laid.counts, size, world)).clamp_(min=0)
+        gain = laid.problem.sign * laid.losses
+        gain = gain + world.largest(-gain.min())
+        w *= (laid.counts * gain)[:, None]
+        moment = (w.T.to(sample.x.dtype) @ sample.x).double()
+        sums = world.sum(torch.cat([moment, w.sum(dim=0)[:, None]], dim=1))
+        return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:], m)
+
+
+def _apart(
+    centres: Float[Tensor, "k d"], scores: Float[Tensor, " k"], radii: Float[Tensor, " k"], count: int
+) -> Int[Tensor, " a"]:
+    chosen: list[int] = []
+    for j in torch.argsort(scores, descending=True, stable=True).tolist():
+        if all(torch.dist(centres[j], centres[i]) > 0.5 * radii[j] for i in chosen):
+            chosen.append(j)
+        if len(chosen) == count:
+            break
+    return torch.tensor(chosen, device=centres.device)

@@ -1,0 +1,142 @@
+"""One spotlight at a time: the search in working units, then the exact kernel in the embedding's own."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from weakspot.methods.spotlight.candidates import Candidates
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.forms import form_of
+from weakspot.methods.spotlight.kernel import weights
+from weakspot.methods.spotlight.objective import Laid, value_and_slopes
+from weakspot.methods.spotlight.prepare import Prepared
+from weakspot.methods.spotlight.problem import Penalty, Plan, Problem, Run, Watch
+from weakspot.methods.spotlight.search import Engine, Multistart, Published
+from weakspot.methods.spotlight.settings import Settings
+from weakspot.methods.spotlight.sizes import scale_of_size
+from weakspot.methods.spotlight.world import Alone
+
+CLIMB_STEPS = 1500
+"""Of each climb of multistart; the published run takes `steps`."""
+
+_A_HAIR = 1e-12
+
+
+@dataclass(frozen=True)
+class Found:
+    """A spotlight in the embedding's own units."""
+
+    centre: Float[np.ndarray, " D"]
+    precision: Float[np.ndarray, " *shape"]
+    weights: Float[np.ndarray, " n"]
+    objective: float
+    history: dict[str, np.ndarray]
+
+
+class Seeker:
+    """Looks for spotlights in prepared embeddings; the losses are told anew for each."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        prepared: Prepared,
+        counts: Float[np.ndarray, " n"],
+        penalties: tuple[Penalty, ...],
+        size: float,
+        total: float,
+        threads: int,
+        world: Alone,
+    ) -> None:
+        self.settings, self.prepared, self.counts, self.penalties = settings, prepared, counts, penalties
+        self.size, self.total, self.world = size, total, world
+        device = torch.device(settings.device)
+        form = form_of(settings.precision, settings.seed)
+        self.field = Field(torch.from_numpy(prepared.working).to(device), form, world)
+        self.engine: Engine = self.field
+        if device.type == "cpu" and world.size == 1 and form.name == "spherical":
+            from weakspot.methods.spotlight.lazy import Lazy
+
+            self.engine = Lazy(prepared.working, threads)
+        self.candidates = None
+        if settings.search == "multistart":
+            self.candidates = Candidates(self.field, size, total, settings.seed)
+
+    @property
+    def steps(self) -> int:
+        """How many steps all runs for one spotlight take together, at most."""
+        if self.candidates is None:
+            return self.settings.steps
+        climbs = self.settings.starts + (self.settings.precision != "spherical")
+        return self.settings.steps + climbs * self._climb_plan().barrier.size
+
+    def find(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
+        if self.candidates is None:
+            return self._published(losses, watch)
+        largest, smallest = self.world.largest(torch.tensor([losses.max(), -losses.min()])).tolist()
+        height = self.settings.barrier_scale * ((largest + smallest) or 1.0)
+        problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
+        raw = replace(problem, height=self.settings.barrier_scale)
+        search = Multistart(self.field, self.engine, self.candidates, self.settings.starts)
+        published = Published(raw, self._published_plan(), -self.prepared.mean / self.prepared.unit)
+        ends = search.climb(problem, self._climb_plan(), published, watch)
+        settled = [self._settled(run, problem, exact=True) for run in ends if run.centre is not None]
+        return max(settled, key=lambda found: found.objective)
+
+    def _published(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
+        settings = self.settings
+        sign = -1.0 if settings.flip else 1.0
+        problem = Problem(losses, self.counts, self.size, settings.barrier_scale, sign, self.penalties)
+        published = Published(problem, self._published_plan(), -self.prepared.mean / self.prepared.unit)
+        run = published.climb(self.engine, self.field, watch)
+        if run.centre is None:
+            radius = 1 / np.sqrt(self.field.form.published)
+            raise ValueError(
+                f"search='published' starts at the embedding's origin with radius {radius:g}, where no "
+                f"spotlight of size {self.size:g} is; use search='multistart', which does not depend on units"
+            )
+        if not run.complete:
+            warnings.warn(
+                f"a published spotlight lost every example after {len(run.objective)} steps; the last one that "
+                "was large enough is kept. search='multistart' does not collapse",
+                stacklevel=4,
+            )
+        return self._settled(run, problem, exact=False)
+
+    def _settled(self, run: Run, problem: Problem, exact: bool) -> Found:
+        """The end of a run as a kernel over the embeddings; if `exact`, of the wanted size (and no less)."""
+        assert run.centre is not None
+        prepared, precision = self.prepared, self.field.form.matrix(run.shape) / self.prepared.unit**2
+        centre = prepared.home(run.centre)
+        q = prepared.quadratic(centre, precision)
+        if exact:
+            columns, counts = torch.from_numpy(q)[:, None], torch.from_numpy(self.counts)
+            factor = float(scale_of_size(columns, counts, self.size, self.world)[0])
+            while True:
+                factor *= 1 - _A_HAIR  # so that rounding never leaves it too small
+                w = weights(prepared.quadratic(centre, precision * factor))
+                if float(self.world.sum(torch.tensor((self.counts * w).sum()))) >= self.size:
+                    break
+            precision = precision * factor
+        else:
+            w = weights(q)
+        laid = Laid.out(problem, torch.device("cpu"))
+        objective = value_and_slopes(torch.from_numpy(w)[:, None], laid, None, self.world)[0]
+        return Found(centre, precision, w, float(objective), run.history)
+
+    def _published_plan(self) -> Plan:
+        return self._plan(self.total - self.size, self.settings.steps, 1 / self.prepared.unit)
+
+    def _climb_plan(self) -> Plan:
+        """From size 2T on; the centre is counted in a coordinate's RMS, to which Adam's steps are small."""
+        widest = min(self.size, (self.total - self.size) / 2)
+        return self._plan(widest, min(CLIMB_STEPS, self.settings.steps), self.field.dimensions**-0.5)
+
+    def _plan(self, widest: float, steps: int, unit: float) -> Plan:
+        settings = self.settings
+        barrier = np.geomspace(widest, min(settings.barrier_end * self.size, widest), steps)
+        return Plan(barrier, settings.learning_rate, settings.patience, settings.factor, unit)

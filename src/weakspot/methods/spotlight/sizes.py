@@ -1,0 +1,55 @@
+"""Spotlights of exactly a wanted size: the scale of the precision is solved for, never searched."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.objective import Laid, value_and_slopes
+from weakspot.methods.spotlight.world import Alone
+
+
+def scale_of_size(
+    q: Float[Tensor, "n k"], counts: Float[Tensor, " n"], size: float, world: Alone
+) -> Float[Tensor, " k"]:
+    """The factors s at which Σ c·max(0, 1 - s·q) = `size`, exactly.
+
+    The sum is convex and piecewise linear in s, so Newton's method from s = 0 never overshoots and ends after
+    finitely many steps, on the right piece. Where at least `size` examples lie at q = 0 no s is too large:
+    the last one found on the way, which gives `size` or more, is returned.
+    """
+    s = q.new_zeros(q.shape[1])
+    active = torch.ones_like(q, dtype=torch.bool)
+    while True:
+        mass, spread = world.sum(torch.stack([counts @ active.to(q.dtype), counts @ (q * active)]))
+        larger = torch.where(spread > 0, (mass - size) / spread, s)
+        grown = larger > s * (1 + 1e-14)
+        if not grown.any():
+            return s
+        s = torch.where(grown, larger, s)
+        active = s * q < 1
+
+
+def at_size(
+    field: Field, laid: Laid, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"]
+) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"], Float[Tensor, "k s"], Float[Tensor, " k"]]:
+    """The objective without barrier at S = T, its gradient, and the factor on P that gives S = T.
+
+    Any move changes the factor so that S stays: with g = ∂f/∂w this takes κ = Σ g·q / Σ c·q (over the
+    support) off every slope, per count.
+    """
+    q = field.quadratic(m, shape)
+    factor = scale_of_size(q, laid.counts, laid.problem.size, field.world)
+    q *= factor
+    w = (1 - q).clamp_(min=0)
+    value, _, slopes = value_and_slopes(w, laid, None, field.world)
+    inside = w > 0
+    pull, spread = field.world.sum(
+        torch.stack([(slopes * q * inside).sum(dim=0), laid.counts @ (q * inside)])
+    )
+    kappa = torch.where(spread > 0, pull / spread, 0.0)
+    slopes = (slopes - laid.counts[:, None] * kappa) * inside
+    by_m, by_shape = field.gradient(slopes, q, m, field.form.scaled(shape, factor[:, None]))
+    return value, by_m, by_shape, factor
