@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_DIFFERENCE = {"root", "download", "spotlight_size"}  # to what a model says of an example
+
 Preview = Callable[[int], Any]
 
 
@@ -115,7 +117,7 @@ def _subject(cfg: DictConfig) -> Subject:
 
 def _settings(node: DictConfig) -> dict[str, Any]:
     """What makes a difference to the result; where the data lie does not."""
-    return {name: value for name, value in plain(node).items() if name not in ("root", "spotlight_size")}
+    return {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
 
 
 @contextmanager
