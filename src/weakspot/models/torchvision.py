@@ -101,13 +101,11 @@ class TorchvisionModel(Model):
 
     def _check_size(self, height: int, width: int) -> None:
         side = self.smallest_image
-        if self._family == "vit" and (height, width) != (side, side):
+        exact = self._family == "vit"
+        if (exact and (height, width) != (side, side)) or min(height, width) < side:
             raise ValueError(
-                f"{self.name} takes images of exactly {side}×{side} pixels, not {height}×{width}"
-            )
-        if min(height, width) < side:
-            raise ValueError(
-                f"{self.name} takes images of at least {side}×{side} pixels, not {height}×{width}"
+                f"{self.name} takes images of {'exactly' if exact else 'at least'} {side}×{side} pixels, not "
+                f"{height}×{width}; have the dataset resize them (dataset.size={side})"
             )
 
     def _start_from(self, given: dict[str, Tensor], source: str) -> None:
