@@ -116,8 +116,13 @@ def _subject(cfg: DictConfig) -> Subject:
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:
-    """What makes a difference to the result; where the data lie does not."""
-    return {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
+    """What makes a difference to the result: not where data lie, and of a file of weights what is in it."""
+    settings = {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
+    if settings.get("weights") and Path(settings["weights"]).is_file():
+        from weakspot.models.checkpoint import digest
+
+        settings["weights"] = digest(settings["weights"])
+    return settings
 
 
 @contextmanager

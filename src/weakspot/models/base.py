@@ -19,6 +19,9 @@ class Model(nn.Module, ABC):
     embedding_size: int
     """Width d of the embedding."""
 
+    head_is_trained: bool = True
+    """False where the head is known to be random: such a model has nothing to say before it is trained."""
+
     @property
     @abstractmethod
     def cam_layer(self) -> nn.Module | None:

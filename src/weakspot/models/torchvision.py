@@ -78,8 +78,7 @@ class TorchvisionModel(Model):
         assert isinstance(last, nn.Linear | nn.Conv2d)
         width = last.weight.shape[1]
         self.embedding_size = width + task.n_outputs if self._family == "squeezenet" else width
-        if given is not None:
-            self._start_from(given, str(weights))
+        self.head_is_trained = given is not None and self._start_from(given, str(weights))
 
     @property
     def cam_layer(self) -> nn.Module:
@@ -108,11 +107,13 @@ class TorchvisionModel(Model):
                 f"{height}×{width}; have the dataset resize them (dataset.size={side})"
             )
 
-    def _start_from(self, given: dict[str, Tensor], source: str) -> None:
+    def _start_from(self, given: dict[str, Tensor], source: str) -> bool:
+        """Load weights, all but a head of other width; says whether the head was kept."""
         own = self.net.state_dict()
         given = own_names(given, list(own), source)
         weight = f"{self._head_path}.weight"
-        if weight in given and len(given[weight]) != len(own[weight]):
+        kept = weight not in given or len(given[weight]) == len(own[weight])
+        if not kept:
             log.info(
                 "%s: its head of %d classes gives way to a new one of %d",
                 source,
@@ -121,6 +122,7 @@ class TorchvisionModel(Model):
             )
             given |= {name: own[name] for name in own if name.startswith(f"{self._head_path}.")}
         load_state(self.net, given, source)
+        return kept
 
 
 def _read(name: str, weights: str | Path) -> dict[str, Tensor]:

@@ -177,6 +177,12 @@ def pull_predictions(
         model = subject.build_model()
         if checkpoint is not None:
             load_weights(model, checkpoint)
+        elif not model.head_is_trained:
+            raise ValueError(
+                f"checkpoint=pretrained, but the last layer of model={subject.model.name} is random: give it weights "
+                f"for the {subject.data(subject.split).task.n_outputs} classes of dataset={subject.dataset.name} "
+                "(model.weights=…), or have it trained (checkpoint=auto)"
+            )
         manifest = {
             "dataset": subject.dataset.name,
             "model": subject.model.name,
