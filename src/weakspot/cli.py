@@ -22,14 +22,13 @@ from weakspot.config import CONFIGS, build, plain, register, suggestion
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
+    from weakspot.pipeline.evidence import Evidence
     from weakspot.pipeline.plan import Subject
     from weakspot.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 _NO_DIFFERENCE = {"root", "download", "spotlight_size"}  # to what a model says of an example
-
-Preview = Callable[[int], Any]
 
 
 class JobError(CompactHydraException):
@@ -75,23 +74,41 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
 
     method = build(cfg.method)()
     with _logger(cfg, folder) as logger:
-        predictions, preview = _record(cfg, logger)
-        if predictions is not None:
-            discover(method, predictions, folder, preview, logger, _command())
+        predictions: Predictions | None
+        if cfg.predictions:
+            predictions, preview, cams = _given_predictions(cfg), None, None
+        else:
+            subject = _subject(cfg)
+            predictions = _pulled_predictions(cfg, subject, logger)
+            preview, cams = subject.data(subject.split).preview, _evidence(cfg, subject)
+        if predictions is not None:  # ranks above 0 have done their share
+            discover(method, predictions, folder, preview, cams, logger, _command())
 
 
-def _record(cfg: DictConfig, logger: Logger | None) -> tuple[Predictions | None, Preview | None]:
-    """The predictions to search and a way to look at their examples; no predictions on ranks above 0."""
-    if cfg.predictions:
-        from weakspot.predictions import Predictions
+def _given_predictions(cfg: DictConfig) -> Predictions:
+    from weakspot.predictions import Predictions
 
-        _say(f"predictions: given ({cfg.predictions}) · discover")
-        return Predictions.load(cfg.predictions), None
+    _say(f"predictions: given ({cfg.predictions}) · discover")
+    return Predictions.load(cfg.predictions)
+
+
+def _pulled_predictions(cfg: DictConfig, subject: Subject, logger: Logger | None) -> Predictions | None:
     from weakspot.pipeline.plan import describe_plan, pull_predictions
 
-    subject = _subject(cfg)
     _say(describe_plan(subject, "discover"))
-    return pull_predictions(subject, cfg.upstream, logger), subject.data(subject.split).preview
+    return pull_predictions(subject, cfg.upstream, logger)
+
+
+def _evidence(cfg: DictConfig, subject: Subject) -> Evidence | None:
+    """Grad-CAM of what is shown; of the audited category, if there is one. None where the model has no layer for it."""
+    from weakspot.pipeline.evidence import Evidence
+    from weakspot.pipeline.plan import audited_model
+
+    target = cfg.method.get("category") or cfg.cam
+    model = audited_model(subject) if target != "none" else None
+    if model is None or model.cam_layer is None:
+        return None
+    return Evidence(model, subject.data(subject.split), target)
 
 
 def _subject(cfg: DictConfig) -> Subject:

@@ -81,6 +81,7 @@ class InferConfig(TrainConfig):
 @dataclass
 class DiscoverConfig(InferConfig):
     method: Any = MISSING
+    cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
     predictions: str | None = None  # a store folder or a file: skips dataset and model
 
 
@@ -89,14 +90,37 @@ class SpotlightConfig:
     _target_: str = MISSING
     n_slices: int = 5
     min_size: Any = 0.02
-    search: str = "multistart"
+    search: str = "multistart"  # multistart, published
     steps: int = 5000
     learning_rate: float = 1e-2
     patience: int = 10
     barrier_scale: float = 1.0
-    precision: str = "spherical"
-    flip: bool = False
-    device: str = "cpu"
+    precision: str = "spherical"  # spherical, diagonal, full
+    flip: bool = False  # look for what is served best
+    device: str = "cpu"  # cpu, cuda
+    seed: int = 0
+    n_components: int | None = None  # search among so many principal components
+    barrier_end: float = 0.05
+    factor: float = 0.5
+    label_entropy: float = 0.0
+    prediction_entropy: float = 0.0
+    starts: int = 8
+    n_jobs: int = 1
+
+
+@dataclass
+class UDISConfig:
+    _target_: str = MISSING
+    min_cluster_size: Any = 5
+    max_cluster_size: Any = 100
+    accuracy_threshold: float = 0.66
+    metric: str = "accuracy"  # accuracy, f1
+    category: Any = None  # audit only what is predicted to be of this class
+    cut: Any = "silhouette"  # or a number of clusters
+    search: str = "exact"  # exact, published
+    dtype: str = "float64"  # float64, float32
+    approximate: Any = "auto"  # auto, null (never), or a number of micro-clusters
+    memory_limit: float = 8.0  # in GB, of the exact route
     seed: int = 0
 
 
@@ -132,6 +156,7 @@ def register() -> None:
     store.store(name="infer_schema", node=InferConfig)
     store.store(name="discover_schema", node=DiscoverConfig)
     store.store(group="schema/method", name="spotlight", node=SpotlightConfig)
+    store.store(group="schema/method", name="udis", node=UDISConfig)
     store.store(group="schema/dataset", name="base", node=_DATASET)
     store.store(group="schema/model", name="base", node=_MODEL)
     store.store(group="schema/trainer", name="base", node=_TRAINER)

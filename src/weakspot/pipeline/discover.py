@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,7 @@ from weakspot.slices import Slices
 from weakspot.tracking.discovery import Discovery, log_discovery
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from pytorch_lightning.loggers import Logger
 
 REPORT = "report.html"
@@ -38,6 +39,7 @@ def discover(
     predictions: Predictions,
     folder: Path,
     preview: Callable[[int], Any] | None = None,
+    cams: Callable[[Sequence[int]], list[Image]] | None = None,
     logger: Logger | None = None,
     command: str = "",
 ) -> Slices:
@@ -45,7 +47,7 @@ def discover(
     method.fit(predictions)
     slices = method.slices_
     slices.save(folder / "slices")
-    page = render(predictions, slices, preview=preview, command=command)
+    page = render(predictions, slices, preview=preview, cams=cams, command=command)
     draft = folder / f"{REPORT}.part"
     draft.write_text(page, encoding="utf-8")
     os.replace(draft, folder / REPORT)

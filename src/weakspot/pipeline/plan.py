@@ -174,15 +174,7 @@ def pull_predictions(
                 "or leave out upstream=require"
             )
         _say("infer → %s", folder)
-        model = subject.build_model()
-        if checkpoint is not None:
-            load_weights(model, checkpoint)
-        elif not model.head_is_trained:
-            raise ValueError(
-                f"checkpoint=pretrained, but the last layer of model={subject.model.name} is random: give it weights "
-                f"for the {subject.data(subject.split).task.n_outputs} classes of dataset={subject.dataset.name} "
-                "(model.weights=…), or have it trained (checkpoint=auto)"
-            )
+        model = _with_weights(subject, checkpoint)
         manifest = {
             "dataset": subject.dataset.name,
             "model": subject.model.name,
@@ -192,6 +184,24 @@ def pull_predictions(
         }
         data = subject.module(subject.inference_batch_size)
         return infer(model, data, subject.split, subject.make_trainer, folder, manifest)
+
+
+def audited_model(subject: Subject) -> Model:
+    """The model as it was when it made the predictions; its checkpoint must be there."""
+    return _with_weights(subject, pull_checkpoint(subject, upstream="require"))
+
+
+def _with_weights(subject: Subject, checkpoint: Path | None) -> Model:
+    model = subject.build_model()
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    elif not model.head_is_trained:
+        raise ValueError(
+            f"checkpoint=pretrained, but the last layer of model={subject.model.name} is random: give it weights "
+            f"for the {subject.data(subject.split).task.n_outputs} classes of dataset={subject.dataset.name} "
+            "(model.weights=…), or have it trained (checkpoint=auto)"
+        )
+    return model
 
 
 def describe_plan(subject: Subject, last: Literal["train", "infer", "discover"]) -> str:
