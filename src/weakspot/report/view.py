@@ -150,13 +150,24 @@ def heaviest(weights: np.ndarray, predictions: Predictions) -> list[int]:
 
 
 def _neighbours(nearest: Mapping[str, Any], exhibits: Exhibits) -> list[Neighbour]:
-    """The nearest well-served clusters; one that is nearest in both senses is shown once."""
+    """The nearest well-served clusters; one that is nearest in both senses is shown once.
+
+    Members that the model gets right come first: it is they that a failing cluster is compared with.
+    """
+    right = exhibits.correct
     found: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
     for sense, words in _NEIGHBOURS.items():
         if nearest.get(sense):
             found.setdefault(nearest[sense]["node"], (nearest[sense], []))[1].append(words)
     each = _EXAMPLES // max(len(found), 1)
     return [
-        Neighbour(senses, entry["size"], entry["accuracy"], exhibits.explain(entry["members"][:each]))
+        Neighbour(
+            senses,
+            entry["size"],
+            entry["accuracy"],
+            exhibits.explain(
+                sorted(entry["members"], key=lambda row: right is not None and not right[row])[:each]
+            ),
+        )
         for entry, senses in found.values()
     ]
