@@ -84,7 +84,8 @@ def render(
         grad_cam=cams is not None,
         category=(made_by.get("settings") or {}).get("category"),
         notes=made_by.get("notes") or (),
-        provenance={name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
+        provenance={"method": slices.method, "predictions": predictions.manifest}
+        | {name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
         weak=[] if correct is None else weak_values(columns, correct, predictions.counts, audited, found),
         worst=worst(found),
         loss=_mean(predictions.losses, predictions.counts),
