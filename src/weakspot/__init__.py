@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weakspot.methods.spotlight import Spotlight as Spotlight
+    from weakspot.methods.udis import UDIS as UDIS
     from weakspot.predictions import Predictions as Predictions
     from weakspot.slices import Slices as Slices
 
 __version__ = version("weakspot")
-__all__ = ["Predictions", "Slices", "Spotlight"]
+__all__ = ["UDIS", "Predictions", "Slices", "Spotlight"]
 
 _HOMES = {
     "Predictions": "weakspot.predictions",
     "Slices": "weakspot.slices",
     "Spotlight": "weakspot.methods.spotlight",
+    "UDIS": "weakspot.methods.udis",
 }
 
 

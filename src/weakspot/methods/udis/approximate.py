@@ -1,0 +1,157 @@
+"""Where n² no longer fits: Ward on a few thousand micro-clusters, silhouettes on a sample of rows.
+
+Coarse cuts agree with exact Ward, fine ones do not (docs/udis.md has numbers).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from weakspot.methods.udis.distances import Callback, Points, mean_row, squared_distances
+from weakspot.methods.udis.nodes import row_sums
+from weakspot.methods.udis.silhouette import Ladder, add_distances, silhouettes
+from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.ward import to_ward
+
+_ROWS = 8192
+_SAMPLE = 512  # rows whose silhouettes are computed, against all examples
+_SAMPLE_BLOCK = 64
+_PER_CENTER = 64  # rows per centre that k-means is fitted on
+_ITERATIONS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class MicroClusters:
+    """Groups of near rows as the leaves of the tree, each standing for its members.
+
+    embeddings, rows, counts   the record's embeddings, which of them are audited (r,), and their counts (r,)
+    labels  (r,)    the micro-cluster of every audited row
+    centers (m, d)  in float64
+    sizes   (m,)    the sum of their members' counts
+    """
+
+    embeddings: Float[np.ndarray, "n d"]
+    rows: Int[np.ndarray, " r"]
+    counts: Float[np.ndarray, " r"]
+    mean: Float[np.ndarray, " d"]
+    seed: int
+    labels: Int[np.ndarray, " r"]
+    centers: Float[np.ndarray, "m d"]
+    sizes: Float[np.ndarray, " m"]
+
+    @classmethod
+    def of(
+        cls,
+        embeddings: Float[np.ndarray, "n d"],
+        rows: Int[np.ndarray, " r"],
+        counts: Float[np.ndarray, " r"],
+        m: int,
+        seed: int,
+        callback: Callback,
+    ) -> MicroClusters:
+        """About m of them (fewer where rows coincide), by k-means in two levels.
+
+        √m coarse groups, and in each as many micro-clusters as its share of the rows asks for: an example is
+        then compared with √m centres twice, not with m.
+        """
+        random, mean = np.random.default_rng(seed), mean_row(embeddings)
+        coarse = _fit(embeddings, rows, counts, mean, round(np.sqrt(m)), random)
+        groups = _nearest(embeddings, rows, mean, coarse)
+        labels = np.empty(len(rows), dtype=np.int64)
+        used = done = 0
+        for group in np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1]):
+            if len(group):
+                quota = max(1, round(m * len(group) / len(rows)))
+                fine = _fit(embeddings, rows[group], counts[group], mean, quota, random)
+                labels[group] = used + _nearest(embeddings, rows[group], mean, fine)
+                used += len(fine.x)
+                done += len(group)
+                callback("micro-clusters", done, len(rows))
+        present, labels = np.unique(labels, return_inverse=True)
+        sizes = np.bincount(labels, weights=counts)
+        centers = row_sums(labels, rows, counts, embeddings, len(present)) / sizes[:, None]
+        return cls(embeddings, rows, counts, mean, seed, labels, centers, sizes)
+
+    def ward_squares(self) -> Float[np.ndarray, "m m"]:
+        """Squared Ward distances between them in the upper triangle."""
+        points = Points.about(self.mean, self.centers, "float64")
+        squares = squared_distances(points, points)
+        to_ward(squares, self.sizes)
+        return squares
+
+    def silhouettes(
+        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
+    ) -> tuple[Float[np.ndarray, " s+1"], Float[np.ndarray, " s+1"]]:
+        """The mean silhouette of every cut of the ladder over a sample of rows, and its standard error.
+
+        A sampled row's distances to all rows are exact (float32); only which rows are averaged is chance.
+        """
+        random = np.random.default_rng(self.seed)
+        share = self.counts / self.counts.sum()
+        chosen = np.sort(random.choice(len(self.rows), min(_SAMPLE, len(self.rows)), replace=False, p=share))
+        sample = Points.about(self.mean, self.embeddings[self.rows[chosen]], "float32")
+        sums = np.zeros((len(chosen), len(ladder.sizes)))
+        for start in range(0, len(self.rows), _ROWS):
+            part = slice(start, min(start + _ROWS, len(self.rows)))
+            block = Points.about(self.mean, self.embeddings[self.rows[part]], "float32")
+            squares = squared_distances(sample, block)
+            _add(squares, labels[part], self.counts[part], sums)
+            callback("silhouettes", part.stop, len(self.rows))
+        scores = silhouettes(sums, labels[chosen], ladder)
+        return scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(chosen))
+
+
+def _add(squares: np.ndarray, labels: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+    """`add_distances`, several sampled rows at a time."""
+
+    def work(start: int, stop: int) -> None:
+        add_distances(squares[start:stop], labels, counts, sums[start:stop])
+
+    each_block(len(squares), _SAMPLE_BLOCK, work)
+
+
+def _nearest(
+    embeddings: Float[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " r"],
+    mean: Float[np.ndarray, " d"],
+    centers: Points,
+) -> Int[np.ndarray, " r"]:
+    nearest = np.empty(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), _ROWS):
+        block = Points.about(mean, embeddings[rows[start : start + _ROWS]], "float32")
+        nearest[start : start + _ROWS] = squared_distances(block, centers).argmin(axis=1)
+    return nearest
+
+
+def _fit(
+    embeddings: Float[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " r"],
+    counts: Float[np.ndarray, " r"],
+    mean: Float[np.ndarray, " d"],
+    k: int,
+    random: np.random.Generator,
+) -> Points:
+    """At most k centres fitted on a sample of the rows, about `mean`."""
+    if len(rows) > k * _PER_CENTER:
+        chosen = np.sort(random.choice(len(rows), k * _PER_CENTER, replace=False))
+        rows, counts = rows[chosen], counts[chosen]
+    sample = Points.about(mean, embeddings[rows], "float32").x
+    model = KMeans(
+        min(k, len(rows)),
+        init="random",
+        n_init=1,
+        max_iter=_ITERATIONS,
+        tol=0,
+        random_state=int(random.integers(2**31)),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # coinciding rows leave centres without members
+        model.fit(sample, sample_weight=counts)
+    centers = model.cluster_centers_.astype(np.float32, copy=False)
+    return Points(centers, np.einsum("ij,ij->i", centers, centers))

@@ -1,0 +1,120 @@
+"""What is audited: all examples, or those a model assigned to one category, and how it did on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from weakspot.predictions import Predictions
+from weakspot.tasks import Multilabel
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The audited rows of a record, as arrays of their number r; None where the record lacks something.
+
+    rows         which rows of the record they are
+    counts       how many times each stands for itself, in float64
+    correct      right: the label is the prediction, or has the category
+    confidence   probability the model gives its prediction, or the category
+    category     its column, where one is audited
+    """
+
+    rows: Int[np.ndarray, " r"]
+    counts: Float[np.ndarray, " r"]
+    correct: Bool[np.ndarray, " r"]
+    losses: Float[np.ndarray, " r"] | None
+    confidence: Float[np.ndarray, " r"] | None
+    labels: Num[np.ndarray, "r ..."] | None
+    predictions: Num[np.ndarray, "r ..."] | None
+    classes: tuple[str, ...]
+    category: int | None
+
+    @classmethod
+    def of(cls, p: Predictions, category: str | int | None) -> Audit:
+        """Raises ValueError, saying what to give, where the record cannot be audited."""
+        column = None if category is None else column_of(p, category)
+        assigned = np.ones(len(p), dtype=bool) if column is None else assigned_to(p, column)
+        rows = np.flatnonzero(assigned)
+        if len(rows) < 2:
+            what = "there is one example" if column is None else f"{len(rows)} are predicted as {category!r}"
+            raise ValueError(f"UDIS needs at least two examples to cluster; {what}")
+        right = correct(p, column)
+        if right is None:
+            raise ValueError(
+                "UDIS needs to know which examples are right; give correct, or labels and predictions"
+                if column is None
+                else f"auditing category {category!r} needs labels, and these predictions hold none"
+            )
+
+        def pick(values: np.ndarray | None) -> np.ndarray | None:
+            return (
+                None if values is None else np.asarray(values) if column is None else np.asarray(values[rows])
+            )
+
+        counts = np.ones(len(rows)) if p.counts is None else p.counts[rows].astype(np.float64)
+        if counts.min() < 1:
+            raise ValueError(
+                f"counts: row {int(rows[counts.argmin()])} is {counts.min():g}, but UDIS reads a count as "
+                "that many copies of the example; scale the counts so that none is below 1"
+            )
+        return cls(
+            rows=rows,
+            counts=counts,
+            correct=right[rows],
+            losses=pick(p.losses),
+            confidence=_confidence(p, pick(p.outputs), column),
+            labels=pick(p.labels),
+            predictions=pick(p.predictions),
+            classes=p.classes(),
+            category=column,
+        )
+
+
+def column_of(p: Predictions, category: str | int) -> int:
+    """The class that a name or an index means."""
+    classes = p.classes()
+    if p.predictions is None or not classes:
+        raise ValueError(f"category={category!r} needs predictions by class; these hold none")
+    if category in classes:
+        return classes.index(str(category))
+    if isinstance(category, (int, np.integer)) and 0 <= category < len(classes):
+        return int(category)
+    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise ValueError(f"category={category!r} is not one of the classes: {shown}")
+
+
+def assigned_to(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
+    """Which examples the model assigned to a class."""
+    assert p.predictions is not None
+    return _has(p.predictions, column)
+
+
+def correct(p: Predictions, column: int | None) -> Bool[np.ndarray, " n"] | None:
+    """Which examples are right, overall or as far as one class goes; None where the record cannot tell."""
+    if column is None:
+        return None if p.correct is None else np.asarray(p.correct)
+    if p.labels is None or p.predictions is None:
+        return None
+    same: np.ndarray = _has(p.labels, column) == _has(p.predictions, column)
+    return same
+
+
+def _has(values: np.ndarray, column: int) -> Bool[np.ndarray, " n"]:
+    found: np.ndarray = values[:, column] == 1 if values.ndim == 2 else values == column
+    return found
+
+
+def _confidence(p: Predictions, outputs: np.ndarray | None, column: int | None) -> np.ndarray | None:
+    if outputs is None or p.task is None:
+        return None
+    import torch
+
+    logits = torch.from_numpy(np.ascontiguousarray(outputs))
+    if column is None:
+        return np.asarray(p.task.confidence(logits))
+    logits = logits.float()
+    probabilities = logits.sigmoid() if isinstance(p.task, Multilabel) else logits.softmax(dim=1)
+    return probabilities[:, column].numpy()

@@ -1,0 +1,89 @@
+"""Cluster, score every cut in the range, choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from weakspot.methods.udis.cut import Cut, best, bounds, climb, cut_at
+from weakspot.methods.udis.distances import Callback
+from weakspot.methods.udis.silhouette import Ladder
+from weakspot.methods.udis.ward import ward
+
+
+class Leaves(Protocol):
+    """What is clustered: examples, or micro-clusters of them."""
+
+    @property
+    def labels(self) -> Int[np.ndarray, " r"]: ...
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " m"]: ...
+
+    def ward_squares(self) -> Float[np.ndarray, "m m"]: ...
+
+    def silhouettes(
+        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
+    ) -> tuple[Float[np.ndarray, " s+1"], Float[np.ndarray, " s+1"] | None]: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which cut: into `clusters`, or (None) the one that `search` picks between the bounds of two sizes."""
+
+    clusters: int | None
+    smallest: float
+    largest: float
+    search: str
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """A tree over the leaves, the cut chosen, and the cluster of every audited row.
+
+    scores, errors   mean silhouette by number of clusters, and its standard error where it was sampled
+    """
+
+    linkage: Float[np.ndarray, "m-1 4"]
+    cut: Cut
+    labels: Int[np.ndarray, " r"]
+    scores: Mapping[int, float]
+    errors: Mapping[int, float]
+
+
+def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
+    """Raises ValueError where the wanted cut does not exist."""
+    sizes = leaves.sizes
+    m = len(sizes)
+    if wanted.clusters is not None and wanted.clusters > m:
+        raise ValueError(
+            f"cut={wanted.clusters} asks for more clusters than there are to tell apart ({m}); give less"
+        )
+    linkage = ward(leaves.ward_squares(), sizes, callback)
+    if wanted.clusters is None:
+        low, high = bounds(linkage, sizes, wanted.smallest, wanted.largest)
+    else:
+        low = high = wanted.clusters
+    finest = cut_at(linkage, high)
+    scores: dict[int, float] = {}
+    errors: dict[int, float] = {}
+    if low > 1 and high < len(leaves.labels):
+        ladder = Ladder.of(finest, np.bincount(finest.labels, weights=sizes), low)
+        means, spread = leaves.silhouettes(ladder.number[finest.labels[leaves.labels]], ladder, callback)
+        by_size = range(high, low - 1, -1)
+        scores = dict(sorted(zip(by_size, means.tolist(), strict=True)))
+        if spread is not None:
+            errors = dict(sorted(zip(by_size, spread.tolist(), strict=True)))
+    chosen = (
+        high
+        if wanted.clusters is not None
+        else climb(scores)
+        if wanted.search == "published"
+        else best(scores)
+    )
+    cut = cut_at(linkage, chosen)
+    return Clustering(linkage, cut, cut.labels[leaves.labels], scores, errors)

@@ -1,0 +1,95 @@
+"""Where to cut the tree: the range of cuts worth scoring, their clusters, and the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def bounds(
+    linkage: Float[np.ndarray, "m-1 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
+) -> tuple[int, int]:
+    """The numbers of clusters between which a cut is sought, both included, as the published search has them.
+
+    One end is the largest number at which every cluster has `smallest` members, the other the largest
+    number above 2 at which some cluster still has more than `largest` (or else 2): so that end itself
+    breaks `largest`, and it is often the best cut. Either end may be the lower one.
+
+    Raises ValueError where no two clusters can have `smallest` members.
+    """
+    m = len(sizes)
+    nodes = np.concatenate([sizes, linkage[:, 3]])
+    too_small = (nodes[linkage[:, :2].astype(np.int64)] < smallest).any(axis=1)
+    most = m - 1 - (int(np.flatnonzero(too_small)[-1]) if too_small.any() else 0)
+    if most < 2:
+        raise ValueError(
+            f"no cut of these {sizes.sum():g} examples into two or more clusters leaves {smallest:g} in "
+            "each; lower min_cluster_size, give more examples, or say with cut how many clusters you want"
+        )
+    too_large = np.flatnonzero(linkage[:, 3] > largest)
+    merged = 0 if (sizes > largest).any() else int(too_large[0]) if len(too_large) else m
+    fewest = max(m - 1 - merged, 2)
+    return min(fewest, most), max(fewest, most)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """k clusters, and how they come of each other.
+
+    roots   (k,)    their nodes, ascending: cluster c is the one under roots[c], the published numbering
+    labels  (m,)    the cluster of every leaf
+    tree    (k-1, 2)  the merges above the cut: clusters by number, and k + i for the i-th of these merges
+    """
+
+    roots: Int[np.ndarray, " k"]
+    labels: Int[np.ndarray, " m"]
+    tree: Int[np.ndarray, "k-1 2"]
+
+    def __len__(self) -> int:
+        return len(self.roots)
+
+    def node(self, place: int) -> int:
+        """The linkage's number of a cluster (below k) or of a merge above the cut (k and on)."""
+        k, m = len(self.roots), len(self.labels)
+        return int(self.roots[place]) if place < k else 2 * m - 1 - k + place - k + 1
+
+
+def cut_at(linkage: Float[np.ndarray, "m-1 4"], k: int) -> Cut:
+    """The k clusters that are left when the last k - 1 merges are undone."""
+    m = len(linkage) + 1
+    children = linkage[:, :2].astype(np.int64)
+    below = 2 * m - k  # nodes made before the cut
+    consumed = np.zeros(below, dtype=bool)
+    consumed[children[: m - k].ravel()] = True
+    roots = np.flatnonzero(~consumed)
+    label = np.empty(below, dtype=np.int64)
+    label[roots] = np.arange(k)
+    for t in range(m - k - 1, -1, -1):
+        label[children[t]] = label[m + t]
+    place = np.empty(2 * m - 1, dtype=np.int64)
+    place[roots] = np.arange(k)
+    place[below:] = np.arange(k, 2 * k - 1)
+    return Cut(roots, label[:m], place[children[m - k :]])
+
+
+def best(scores: Mapping[int, float]) -> int:
+    """The number of clusters with the highest score; of equals the lowest."""
+    return max(sorted(scores), key=lambda k: scores[k])
+
+
+def climb(scores: Mapping[int, float]) -> int:
+    """The published hill climb: it halves the range towards the higher neighbour and may stop at any peak."""
+    low, high = min(scores), max(scores)
+    while high > low + 1:
+        middle = (low + high) // 2
+        below, here, above = scores[middle - 1], scores[middle], scores[middle + 1]
+        if here > above and here > below:
+            return middle
+        if here > above and here < below:
+            high = middle - 1
+        else:
+            low = middle + 1
+    return low if scores[low] >= scores[high] else high

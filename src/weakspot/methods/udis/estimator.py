@@ -1,0 +1,226 @@
+"""UDIS as an estimator: arrays in, slices out."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import BaseEstimator
+
+from weakspot.methods.udis.approximate import MicroClusters
+from weakspot.methods.udis.attributes import attributes_of
+from weakspot.methods.udis.audit import Audit, assigned_to, column_of
+from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
+from weakspot.methods.udis.distances import Callback
+from weakspot.methods.udis.exact import Examples
+from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
+from weakspot.methods.udis.membership import membership
+from weakspot.methods.udis.nodes import Nodes, row_sums
+from weakspot.methods.udis.tree import build
+from weakspot.predictions import Predictions
+from weakspot.predictions.record import check_finite
+from weakspot.slices import Slices
+
+_MICRO_CLUSTERS = 4000
+
+
+class UDIS(BaseEstimator):
+    """Clusters of embedding space in which a model is right far less often than on the whole.
+
+    Ward's hierarchical clustering of the embeddings, cut where the mean silhouette is highest; the clusters
+    whose accuracy is below `accuracy_threshold` times the model's own are the slices, worst first.
+
+    Krishnakumar, Prabhu, Sudhakar, Hoffman: UDIS, Unsupervised Discovery of Bias in Deep Visual Recognition
+    Models, BMVC 2021. Where the published search climbs to some peak of the silhouette, every cut is scored.
+
+    min_cluster_size    an int counts examples, a float is a share of them. The finest cut sought is the
+                        largest at which no cluster is smaller; a failing cluster is larger
+    max_cluster_size    likewise; the range of cuts ends where some cluster is larger
+    accuracy_threshold  in (0, 1]: share of the overall score below which a cluster fails
+    metric              "accuracy", or "f1" (with a category, that category's)
+    category            audit only the examples predicted to be of this class (name or index); right are those
+                        whose label has it
+    cut                 "silhouette", or a number of clusters
+    search              "exact": the best of all cuts in the range; "published": the hill climb
+    dtype               of the distance matrix: "float64", or "float32" (half the memory; near-ties may merge
+                        in another order)
+    approximate         "auto": exact where it fits `memory_limit`, else on about 4000 micro-clusters; None:
+                        always exact; an int: on that many micro-clusters
+    memory_limit        in GB (10⁹ bytes): the exact route needs an n × n matrix
+    seed                of the approximate route; the exact one has no randomness
+
+    Fitted, with r audited examples:
+
+    linkage_      (r-1, 4) in SciPy's convention; of the micro-clusters where approximate
+    cut_          number of clusters
+    cut_scores_   {k: mean silhouette} of every cut in the range
+    cut_errors_   {k: its standard error}, empty where scores are exact
+    labels_       (n,) cluster of every example before pruning, -1 outside the category. Clusters are numbered
+                  by their node in the linkage, as published
+    tree_         nested dictionaries, see `weakspot.methods.udis.tree.build`
+    slices_       one slice per failing cluster
+    approximate_  how many micro-clusters were asked for, or None
+    """
+
+    def __init__(
+        self,
+        min_cluster_size: float = 5,
+        max_cluster_size: float = 100,
+        accuracy_threshold: float = 0.66,
+        metric: str = "accuracy",
+        category: str | int | None = None,
+        cut: str | int = "silhouette",
+        search: str = "exact",
+        dtype: str = "float64",
+        approximate: str | int | None = "auto",
+        memory_limit: float = 8.0,
+        seed: int = 0,
+    ) -> None:
+        self.min_cluster_size = min_cluster_size
+        self.max_cluster_size = max_cluster_size
+        self.accuracy_threshold = accuracy_threshold
+        self.metric = metric
+        self.category = category
+        self.cut = cut
+        self.search = search
+        self.dtype = dtype
+        self.approximate = approximate
+        self.memory_limit = memory_limit
+        self.seed = seed
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> UDIS:
+        """Cluster `p`, which must tell which examples are right, and find the clusters that fail.
+
+        `callback(stage, done, total)` is told of progress.
+        """
+        self._check()
+        audit = Audit.of(p, self.category)
+        check_finite("embeddings", p.embeddings, p.ids)
+        total = float(audit.counts.sum())
+        smallest, largest = (
+            _examples(size, total) for size in (self.min_cluster_size, self.max_cluster_size)
+        )
+        micro = self._micro_clusters(len(audit.rows), p.embeddings.shape[1])
+        tell = callback or (lambda stage, done, of: None)
+        leaves: Leaves = (
+            Examples.of(p.embeddings, audit.rows, audit.counts, self.dtype, tell)
+            if micro is None
+            else MicroClusters.of(p.embeddings, audit.rows, audit.counts, micro, self.seed, tell)
+        )
+        clusters = None if self.cut == "silhouette" else int(self.cut)
+        found = cluster(leaves, Wanted(clusters, smallest, largest, self.search), tell)
+        del leaves  # of order n²
+        self._describe(p, audit, found, smallest, micro)
+        return self
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """Whether other predictions' examples belong to each failing cluster, 0 or 1: by the nearest centre.
+
+        Examples not predicted to be of the audited category belong to none.
+        """
+        if not hasattr(self, "slices_"):
+            raise ValueError("this UDIS is not fitted; call fit first")
+        found = membership(self.slices_, p.embeddings)
+        if self.category is not None:
+            found[~assigned_to(p, column_of(p, self.category))] = 0
+        return found
+
+    def _describe(
+        self, p: Predictions, audit: Audit, clustering: Clustering, smallest: float, micro: int | None
+    ) -> None:
+        cut, labels = clustering.cut, clustering.labels
+        centers = row_sums(labels, audit.rows, audit.counts, p.embeddings, len(cut))
+        centers /= np.bincount(labels, weights=audit.counts)[:, None]
+        nodes = Nodes.of(cut, labels, audit, attributes_of(p.attributes))
+        failing, found = failing_clusters(nodes, len(cut), self.metric, self.accuracy_threshold, smallest)
+        weights = memberships(found, labels, audit.rows, len(p))
+        finder = Finder(p, audit, cut, nodes, labels, centers, smallest)
+
+        self.linkage_ = clustering.linkage
+        self.cut_ = len(cut)
+        self.cut_scores_ = dict(clustering.scores)
+        self.cut_errors_ = dict(clustering.errors)
+        self.labels_ = np.full(len(p), -1)
+        self.labels_[audit.rows] = labels
+        self.tree_ = build(cut, nodes, labels, audit, failing)
+        self.approximate_ = micro
+        self.slices_ = Slices(
+            method="udis",
+            ids=p.ids,
+            weights=weights,
+            statistics=finder.statistics(found, weights),
+            parameters={"centers": centers, "failing": found},
+            tree=self.tree_,
+            provenance={
+                "settings": self.get_params(),
+                "predictions": p.manifest,
+                "cut": self.cut_,
+                "cut_scores": self.cut_scores_,
+                "cut_errors": self.cut_errors_,
+                "notes": _notes(nodes, micro, len(audit.rows)),
+            },
+        )
+
+    def _micro_clusters(self, r: int, d: int) -> int | None:
+        """How many micro-clusters to use for r examples, or None for the exact route."""
+        if isinstance(self.approximate, (int, np.integer)):
+            return int(self.approximate) if self.approximate < r else None
+        needed = Examples.gigabytes(r, d, self.dtype)
+        if needed <= self.memory_limit:
+            return None
+        cost = (
+            f"{r} examples need {needed:.3g} GB to be clustered exactly (memory_limit={self.memory_limit:g})"
+        )
+        if self.approximate is None:
+            raise ValueError(f"{cost}; raise memory_limit, use dtype='float32', or set approximate='auto'")
+        warnings.warn(
+            f"{cost}: {_MICRO_CLUSTERS} micro-clusters are clustered instead. Coarse cuts agree with exact "
+            "ones, fine ones do not; silhouettes are sampled",
+            stacklevel=3,
+        )
+        return _MICRO_CLUSTERS
+
+    def _check(self) -> None:
+        choices = {
+            "metric": ("accuracy", "f1"),
+            "search": ("exact", "published"),
+            "dtype": ("float64", "float32"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose {' or '.join(known)}")
+        if self.cut != "silhouette" and not _is_count(self.cut, 1):
+            raise ValueError(f"cut={self.cut!r} must be 'silhouette' or a number of clusters, 1 or more")
+        if self.approximate not in ("auto", None) and not _is_count(self.approximate, 2):
+            raise ValueError(
+                f"approximate={self.approximate!r} must be 'auto', None, or 2 or more micro-clusters"
+            )
+        for name in ("min_cluster_size", "max_cluster_size", "memory_limit"):
+            value = getattr(self, name)
+            if isinstance(value, (bool, str)) or not 0 < value < np.inf:
+                raise ValueError(f"{name}={value!r} must be a positive number")
+        if not 0 < self.accuracy_threshold <= 1:
+            raise ValueError(f"accuracy_threshold={self.accuracy_threshold!r} must lie in (0, 1]")
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _examples(size: float, total: float) -> float:
+    """A size in examples: whole numbers count them, fractions are a share of the total."""
+    return float(size) if isinstance(size, (int, np.integer)) else float(size) * total
+
+
+def _notes(nodes: Nodes, micro: int | None, r: int) -> list[str]:
+    """What a reader of the result must know."""
+    notes = []
+    if micro is not None:
+        notes.append(
+            f"approximate: Ward on {micro} micro-clusters of {r} examples, silhouettes on a sample of rows"
+        )
+    if nodes.accuracy[-1] == 0:
+        notes.append("every example is wrong: no cluster is worse than the model as a whole")
+    return notes

@@ -1,0 +1,186 @@
+"""The clusters that fail, what there is to say of each, and the well-served cluster nearest to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from mmap import ACCESS_COPY, mmap
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from weakspot.methods.udis.audit import Audit, correct
+from weakspot.methods.udis.cut import Cut
+from weakspot.methods.udis.nodes import Nodes
+from weakspot.methods.udis.tree import shape_of, top_attributes
+from weakspot.predictions import Predictions
+from weakspot.slices.statistics import describe
+
+_NEIGHBOURS_SHOWN = 64
+_CATEGORIES_SHOWN = 10
+_ROWS = 8192
+
+
+def failing_clusters(
+    nodes: Nodes, k: int, metric: str, threshold: float, smallest: float
+) -> tuple[Bool[np.ndarray, " k"], Int[np.ndarray, " f"]]:
+    """Clusters of more than `smallest` whose score is below `threshold` of the overall one, worst first.
+
+    Also as a mask by cluster. Of equal accuracies the higher loss comes first.
+    """
+    score = (
+        nodes.accuracy
+        if metric == "accuracy"
+        else nodes.f1
+        if nodes.f1_category is None
+        else nodes.f1_category
+    )
+    if score is None:
+        raise ValueError(
+            "metric='f1' needs labels and predictions, and these predictions hold none; use accuracy"
+        )
+    failing = (nodes.size[:k] > smallest) & (score[:k] < threshold * score[-1])
+    loss = np.zeros(k) if nodes.loss is None else nodes.loss[:k]
+    worst = np.lexsort((-loss, nodes.accuracy[:k], ~failing))
+    return failing, worst[: failing.sum()]
+
+
+def memberships(
+    found: Int[np.ndarray, " f"], labels: Int[np.ndarray, " r"], rows: Int[np.ndarray, " r"], n: int
+) -> Float[np.ndarray, "f n"]:
+    """1 where an example belongs to a cluster, 0 elsewhere.
+
+    Of a million examples a cluster may have a hundred: in private anonymous memory the pages in between are
+    never made, whereas NumPy asks for huge pages and would fill gigabytes with zeros.
+    """
+    zeros = mmap(-1, max(len(found) * n, 1) * 8, access=ACCESS_COPY)
+    weights = np.frombuffer(zeros, count=len(found) * n).reshape(len(found), n)
+    for weight, cluster in zip(weights, found, strict=True):
+        weight[rows[labels == cluster]] = 1
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Finder:
+    """Describes failing clusters; holds what all of them share."""
+
+    p: Predictions
+    audit: Audit
+    cut: Cut
+    nodes: Nodes
+    clusters: Int[np.ndarray, " r"]
+    centers: Float[np.ndarray, "k d"]
+    smallest: float
+
+    def statistics(
+        self, found: Int[np.ndarray, " f"], weights: Float[np.ndarray, "f n"]
+    ) -> list[dict[str, Any]]:
+        """`weakspot.slices.statistics.describe`, and of every failing cluster:
+
+        cluster, node       its number in the cut and in the linkage
+        accuracy, loss, confidence, wrong, wrong_confidence, f1 (f1_macro, f1_category)   as in the tree
+        top_attributes      as in the tree
+        nearest             the well-performing cluster nearest by `embedding` (mean) and by `attributes`
+                            (their distribution): node, size, accuracy, distance, and the members closest to
+                            the failing cluster, at most 64 (rows of the record); None where there is none
+        co_predicted        multilabel: the categories most often predicted along: share inside, share overall
+        """
+        category = self.audit.category
+        if category is None:
+            described = describe(weights, self.p)
+        else:
+            described = describe(weights, replace(self.p, correct=correct(self.p, category)))
+        well, means = self._well_performing()
+        for cluster, entry in zip(found.tolist(), described, strict=True):
+            entry |= self._measures(cluster)
+            entry["top_attributes"] = top_attributes(self.nodes, cluster)
+            entry["nearest"] = self._nearest(cluster, well, means)
+            if self.nodes.predicted is not None:
+                entry["co_predicted"] = self._co_predicted(cluster)
+            if category is not None:
+                entry["confusion"] = self._confusion(cluster)
+        return described
+
+    def _measures(self, cluster: int) -> dict[str, Any]:
+        measures: dict[str, Any] = {"cluster": cluster, "node": self.cut.node(cluster)}
+        for name in (
+            "accuracy",
+            "loss",
+            "confidence",
+            "wrong",
+            "wrong_confidence",
+            "f1",
+            "f1_macro",
+            "f1_category",
+        ):
+            values = getattr(self.nodes, name)
+            if values is not None:
+                measures[name] = None if np.isnan(values[cluster]) else float(values[cluster])
+        return measures
+
+    def _well_performing(self) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, "w d"]]:
+        """Leaves that are 100 % correct, or failing these all that do no worse than average; their means."""
+        nodes, k = self.nodes, len(self.cut)
+        leaves = np.flatnonzero(shape_of(self.cut, nodes)[1] & (nodes.size > self.smallest))
+        well = leaves[nodes.faultless[leaves]]
+        if len(well) == 0:
+            well = leaves[nodes.accuracy[leaves] >= nodes.accuracy[-1]]
+        sums = nodes.spans.sums(self.centers * nodes.size[:k, None])
+        return well, sums[well] / nodes.size[well, None]
+
+    def _nearest(
+        self, cluster: int, well: Int[np.ndarray, " w"], means: Float[np.ndarray, "w d"]
+    ) -> dict[str, Any]:
+        nodes = self.nodes
+        others = well != cluster
+        by = {"embedding": np.linalg.norm(means - self.centers[cluster], axis=1)}
+        if nodes.values:
+            by["attributes"] = np.linalg.norm(nodes.shares[well] - nodes.shares[cluster], axis=1)
+        found: dict[str, Any] = {"embedding": None, "attributes": None}
+        for name, distances in by.items():
+            if others.any():
+                i = int(np.argmin(np.where(others, distances, np.inf)))
+                place = int(well[i])
+                found[name] = {
+                    "node": self.cut.node(place),
+                    "size": float(nodes.size[place]),
+                    "accuracy": float(nodes.accuracy[place]),
+                    "distance": float(distances[i]),
+                    "members": self._closest(place, cluster),
+                }
+        return found
+
+    def _closest(self, place: int, cluster: int) -> list[int]:
+        """The members of a node that lie closest to a cluster's centre."""
+        spans = self.nodes.spans
+        inside = np.zeros(len(self.cut), dtype=bool)
+        inside[spans.order[spans.start[place] : spans.stop[place]]] = True
+        rows = self.audit.rows[inside[self.clusters]]
+        away = np.empty(len(rows))
+        for start in range(0, len(rows), _ROWS):
+            block = self.p.embeddings[rows[start : start + _ROWS]] - self.centers[cluster]
+            away[start : start + _ROWS] = np.einsum("nd,nd->n", block, block)
+        return rows[np.argsort(away, kind="stable")[:_NEIGHBOURS_SHOWN]].tolist()  # type: ignore[no-any-return]
+
+    def _co_predicted(self, cluster: int) -> list[dict[str, Any]]:
+        assert self.nodes.predicted is not None
+        inside, overall = self.nodes.predicted[cluster].copy(), self.nodes.predicted[-1]
+        if self.audit.category is not None:
+            inside[self.audit.category] = 0
+        first = np.argsort(-inside, kind="stable")[:_CATEGORIES_SHOWN]
+        return [
+            {"category": self.audit.classes[c], "share": float(inside[c]), "overall": float(overall[c])}
+            for c in first
+            if inside[c] > 0
+        ]
+
+    def _confusion(self, cluster: int) -> list[dict[str, Any]]:
+        """All members are predicted to have the category; their labels have it or not."""
+        assert self.audit.category is not None
+        name, wrong = self.audit.classes[self.audit.category], float(self.nodes.wrong[cluster])
+        cells = [(name, float(self.nodes.size[cluster]) - wrong), (f"not {name}", wrong)]
+        return [
+            {"label": label, "prediction": name, "weight": weight}
+            for label, weight in sorted(cells, key=lambda cell: -cell[1])
+            if weight > 0
+        ]

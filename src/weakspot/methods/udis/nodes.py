@@ -1,0 +1,201 @@
+"""Statistics of every node down to the cut, each a difference of two prefix sums: no node is visited twice.
+
+In the order of the dendrogram's leaves the clusters of any node stand side by side, so a sum over a node is
+the difference of two running sums over the clusters, and the model is never run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+from numba import njit
+
+from weakspot.methods.udis.attributes import Attribute
+from weakspot.methods.udis.audit import Audit
+from weakspot.methods.udis.cut import Cut
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Where the clusters of every node stand, by place (clusters below k, then merges; the root is last).
+
+    order         (k,)      the clusters in the order of the dendrogram's leaves
+    start, stop   (2k-1,)   the node's clusters are order[start:stop]
+    """
+
+    order: Int[np.ndarray, " k"]
+    start: Int[np.ndarray, " p"]
+    stop: Int[np.ndarray, " p"]
+
+    @classmethod
+    def of(cls, cut: Cut) -> Spans:
+        k = len(cut)
+        width = np.ones(2 * k - 1, dtype=np.int64)
+        for i, children in enumerate(cut.tree):
+            width[k + i] = width[children].sum()
+        start = np.zeros(2 * k - 1, dtype=np.int64)
+        for i in range(k - 2, -1, -1):
+            left, right = cut.tree[i]
+            start[left] = start[k + i]
+            start[right] = start[k + i] + width[left]
+        return cls(np.argsort(start[:k]), start, start + width)
+
+    def sums(self, totals: Float[np.ndarray, "k ..."]) -> Float[np.ndarray, "p ..."]:
+        """The sum over every node of what is given by cluster."""
+        running = np.zeros((len(totals) + 1, *totals.shape[1:]))
+        np.cumsum(totals[self.order], axis=0, out=running[1:])
+        found: np.ndarray = running[self.stop] - running[self.start]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Statistics by place; None, or NaN at one node, where the record does not tell.
+
+    size, wrong       examples, each counted as often as its count says
+    faultless         whether no example of the node is wrong
+    wrong_confidence  mean confidence of the wrong ones
+    f1                single-label: mean over classes, weighted by their labels; multilabel: over all
+                      categories together (micro)
+    f1_macro          multilabel: mean over all categories, 0 for those that do not occur (published as f1_c)
+    f1_category       of the audited category
+    predicted         multilabel: share of the node predicted to have each category
+    shares            of each attribute value, by the names in `values`
+    """
+
+    spans: Spans
+    size: Float[np.ndarray, " p"]
+    wrong: Float[np.ndarray, " p"]
+    faultless: Bool[np.ndarray, " p"]
+    accuracy: Float[np.ndarray, " p"]
+    loss: Float[np.ndarray, " p"] | None
+    confidence: Float[np.ndarray, " p"] | None
+    wrong_confidence: Float[np.ndarray, " p"] | None
+    f1: Float[np.ndarray, " p"] | None
+    f1_macro: Float[np.ndarray, " p"] | None
+    f1_category: Float[np.ndarray, " p"] | None
+    predicted: Float[np.ndarray, "p C"] | None
+    shares: Float[np.ndarray, "p a"]
+    values: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, cut: Cut, clusters: Int[np.ndarray, " r"], audit: Audit, attributes: list[Attribute]
+    ) -> Nodes:
+        """`clusters` holds the cluster of every audited row; the attributes are those of the whole record."""
+        k, spans = len(cut), Spans.of(cut)
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return spans.sums(np.bincount(clusters, weights=values, minlength=k))
+
+        def mean(values: np.ndarray | None, of: np.ndarray, sizes: np.ndarray) -> np.ndarray | None:
+            if values is None:
+                return None
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.where(sizes > 0, total(of * values) / sizes, np.nan)
+
+        at_fault = audit.counts * ~audit.correct
+        faultless = total(~audit.correct) == 0  # whole numbers: no rounding
+        size, wrong = total(audit.counts), np.where(faultless, 0.0, total(at_fault))
+        shares, values = _shares(spans, k, clusters, audit, attributes, size)
+        scores = _scores(spans, k, clusters, audit, size)
+        return cls(
+            spans=spans,
+            size=size,
+            wrong=wrong,
+            faultless=faultless,
+            accuracy=(size - wrong) / size,
+            loss=mean(audit.losses, audit.counts, size),
+            confidence=mean(audit.confidence, audit.counts, size),
+            wrong_confidence=mean(audit.confidence, at_fault, wrong),
+            f1=scores.get("f1"),
+            f1_macro=scores.get("f1_macro"),
+            f1_category=scores.get("f1_category"),
+            predicted=scores.get("predicted"),
+            shares=shares,
+            values=values,
+        )
+
+
+def row_sums(
+    clusters: Int[np.ndarray, " r"],
+    rows: Int[np.ndarray, " r"],
+    counts: Float[np.ndarray, " r"],
+    values: Num[np.ndarray, "n d"],
+    k: int,
+) -> Float[np.ndarray, "k d"]:
+    """The sum of counts · values over each cluster, in float64, without a copy of the rows."""
+    sums = np.zeros((k, values.shape[1]))
+    _add_rows(clusters, rows, counts, values, sums)
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(
+    clusters: np.ndarray, rows: np.ndarray, counts: np.ndarray, values: np.ndarray, sums: np.ndarray
+) -> None:
+    for i in range(len(rows)):
+        row, total, count = values[rows[i]], sums[clusters[i]], counts[i]
+        for c in range(len(row)):
+            total[c] += count * row[c]
+
+
+def _shares(
+    spans: Spans,
+    k: int,
+    clusters: np.ndarray,
+    audit: Audit,
+    attributes: list[Attribute],
+    size: np.ndarray,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    parts = [np.empty((2 * k - 1, 0))]
+    for attribute in attributes:
+        codes, width = attribute.codes[audit.rows], len(attribute.names)
+        known = codes >= 0
+        cells = np.bincount(
+            clusters[known] * width + codes[known], weights=audit.counts[known], minlength=k * width
+        )
+        parts.append(spans.sums(cells.reshape(k, width)) / size[:, None])
+    return np.concatenate(parts, axis=1), tuple(name for attribute in attributes for name in attribute.names)
+
+
+def _scores(
+    spans: Spans, k: int, clusters: np.ndarray, audit: Audit, size: np.ndarray
+) -> dict[str, np.ndarray]:
+    """F1 of every node, from its hits, predictions and labels by class."""
+    if audit.labels is None or audit.predictions is None:
+        return {}
+    single = audit.labels.ndim == 1
+    if single:
+        width = len(audit.classes)
+
+        def by_class(classes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+            cells = np.bincount(clusters * width + classes, weights=counts, minlength=k * width)
+            return spans.sums(cells.reshape(k, width))
+
+        hit = audit.labels == audit.predictions
+        hits = by_class(audit.labels, audit.counts * hit)
+        predicted, actual = by_class(audit.predictions, audit.counts), by_class(audit.labels, audit.counts)
+    else:
+        rows = np.arange(len(clusters))
+        hits, predicted, actual = (
+            spans.sums(row_sums(clusters, rows, audit.counts, values, k))
+            for values in (audit.labels * audit.predictions, audit.predictions, audit.labels)
+        )
+    by_category = _f1(hits, predicted, actual)
+    scores = {"f1": _f1(hits.sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))}
+    if single:
+        scores["f1"] = (by_category * actual).sum(axis=1) / size
+    else:
+        scores |= {"f1_macro": by_category.mean(axis=1), "predicted": predicted / size[:, None]}
+    if audit.category is not None:
+        scores["f1_category"] = by_category[:, audit.category]
+    return scores
+
+
+def _f1(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    both = predicted + actual
+    f1: np.ndarray = 2 * hits / np.where(both > 0, both, 1)
+    return f1

@@ -1,0 +1,274 @@
+"""The tree files of the published UDIS tool (`fc_treeData.json`): checked, read, written, converted.
+
+The tool writes two variants. In both an inner node has `id`, `leaf` = "False" and two `children`, a leaf has
+`id`, `leaf` = "True", `images`, `inc_images` (the wrong ones) and `loss`; then
+multi-label    acc, f1 (over all categories together) and f1_c (mean over categories), all in percent
+single-label   name "<id>-<accuracy>" and count (inner nodes too), inc_count, conf, top_attr, avg_vec (mean
+               embedding) and dist_vec (distribution of the attributes)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from weakspot.methods.udis.attributes import attributes_of
+from weakspot.methods.udis.tree import Node, leaf_nodes
+from weakspot.predictions import Predictions
+from weakspot.tasks import Multilabel
+
+Published = dict[str, Any]
+
+_SMALLEST = 5
+
+
+def read(path: str | Path) -> Published:
+    """The tree in a file of either variant, as it stands there, once it has passed `check`."""
+    path = Path(path)
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        check(tree)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{path} is not a tree of the published UDIS tool: {reason}") from None
+    return dict(tree)
+
+
+def write(tree: Published, path: str | Path) -> Path:
+    """Write a tree of either variant (from `export` or `read`), whole or not at all."""
+    check(tree)
+    path = Path(path)
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(tree), encoding="utf-8")
+    os.replace(draft, path)
+    return path
+
+
+def check(tree: Any) -> None:
+    """Raise ValueError, naming the node and the field, unless this is a tree of one of the two variants."""
+    single = isinstance(tree, dict) and "name" in tree
+    seen: set[int] = set()
+    for where, node in _walk(tree):
+        if not isinstance(node, dict):
+            raise ValueError(f"{where} is no object")
+        _check_field(where, node, "id", _is_whole)
+        where = f"{where} (id {node['id']})"
+        if node["id"] in seen:
+            raise ValueError(f"{where}: another node has the same id")
+        seen.add(node["id"])
+        if node.get("leaf") not in ("True", "False"):
+            raise ValueError(f'{where}: \'leaf\' must be "True" or "False"')
+        leaf = node["leaf"] == "True"
+        for name, fits in _fields(single, leaf).items():
+            _check_field(where, node, name, fits)
+        if leaf and not len(node["inc_images"]) <= len(node["images"]) > 0:
+            raise ValueError(f"{where}: a cluster has images, and no more wrong ones than images")
+        if not leaf and len(node["children"]) != 2:
+            raise ValueError(f"{where}: an inner node has two children")
+
+
+def export(tree: Node, p: Predictions) -> Published:
+    """A fitted `tree_` in the published form: multi-label for a multi-label task, else single-label.
+
+    Images are ids of `p`. Raises ValueError where the record lacks what the form demands.
+    """
+    single = not isinstance(p.task, Multilabel)
+    wanted = ("loss", "confidence") if single else ("loss", "f1", "f1_macro")
+    lacking = [name for name in wanted if tree.get(name) is None]
+    if lacking:
+        raise ValueError(
+            f"the published form holds {' and '.join(lacking)} of every cluster; "
+            "give outputs and labels with the predictions"
+        )
+    describe = _single_label(p) if single else _multi_label(p)
+
+    def convert(node: Node) -> Published:
+        head: Published = {"id": node["id"]}
+        if single:
+            head |= {"name": f"{node['id']}-{int(_percent(node))}", "count": int(node["size"])}
+        if "children" in node:
+            return head | {"leaf": "False", "children": [convert(child) for child in node["children"]]}
+        return head | describe(node) | {"leaf": "True"}
+
+    return convert(tree)
+
+
+def to_tree(published: Published, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66) -> Node:
+    """A published tree in the form of `tree_`, as far as it tells.
+
+    ids   of the record its images belong to; an image is also found by its file name alone
+
+    Inner nodes sum up their leaves; a leaf of more than 5 fails below `accuracy_threshold` times the whole's
+    accuracy. Raises ValueError for an image that is not among the ids.
+    """
+    rows = {str(name): row for row, name in enumerate(ids)}
+    numbers = {
+        node["id"]: number
+        for number, node in enumerate(sorted(_leaves(published), key=lambda node: int(node["id"])))
+    }
+
+    def convert(node: Published) -> Node:
+        if node["leaf"] == "True":
+            return _leaf(node, rows, numbers[node["id"]])
+        children = [convert(child) for child in node["children"]]
+        size = sum(child["size"] for child in children)
+        wrong = sum(child["wrong"] for child in children)
+        loss = sum(child["size"] * child["loss"] for child in children) / size
+        return {
+            "id": node["id"],
+            "size": size,
+            "wrong": wrong,
+            "accuracy": (size - wrong) / size,
+            "loss": loss,
+            "top_attributes": [],
+            "failing": False,
+            "children": children,
+        }
+
+    tree = convert(published)
+    for node in leaf_nodes(tree):
+        below = node["accuracy"] < accuracy_threshold * tree["accuracy"]
+        node["failing"] = node["size"] > _SMALLEST and below
+    return tree
+
+
+def _leaf(node: Published, rows: Mapping[str, int], number: int) -> Node:
+    members, wrong = (
+        [_row(name, rows, node["id"]) for name in node[field]] for field in ("images", "inc_images")
+    )
+    size = len(members)
+    leaf: Node = {
+        "id": node["id"],
+        "size": size,
+        "wrong": len(wrong),
+        "accuracy": (size - len(wrong)) / size,
+        "loss": float(node["loss"]),
+    }
+    for name, field, scale in (
+        ("confidence", "conf", 1),
+        ("f1", "f1", 100),
+        ("f1_macro", "f1_c", 100),
+    ):
+        if field in node:
+            leaf[name] = None if math.isnan(node[field]) else node[field] / scale
+    return leaf | {
+        "top_attributes": [{"name": name} for name in node.get("top_attr", ())],
+        "failing": False,
+        "clusters": [number],
+        "members": members,
+        "wrong_members": wrong,
+    }
+
+
+def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
+    found = rows.get(str(image), rows.get(PurePath(str(image)).name))
+    if found is None:
+        raise ValueError(f"cluster {cluster} holds image {image!r}, which is not among the ids of the record")
+    return found
+
+
+def _single_label(p: Predictions) -> Callable[[Node], Published]:
+    attributes = attributes_of(p.attributes)
+
+    def describe(node: Node) -> Published:
+        rows = np.array(node["members"])
+        known = [attribute.codes[rows] for attribute in attributes]
+        shares = [
+            np.bincount(codes[codes >= 0], minlength=len(attribute.names)) / len(rows)
+            for codes, attribute in zip(known, attributes, strict=True)
+        ]
+        return {
+            "images": p.ids[rows].tolist(),
+            "inc_images": p.ids[node["wrong_members"]].tolist(),
+            "inc_count": int(node["wrong"]),
+            "conf": node["confidence"],
+            "top_attr": [found["name"] for found in node["top_attributes"]],
+            "avg_vec": p.embeddings[rows].mean(axis=0, dtype=np.float64).tolist(),
+            "dist_vec": np.concatenate([[], *shares]).tolist(),
+            "loss": node["loss"],
+        }
+
+    return describe
+
+
+def _multi_label(p: Predictions) -> Callable[[Node], Published]:
+    # The tool's own files name COCO images by number.
+    numbered = all(name.isdecimal() and str(int(name)) == name for name in p.ids.tolist())
+    names = [int(name) for name in p.ids] if numbered else p.ids.tolist()
+
+    def describe(node: Node) -> Published:
+        return {
+            "images": [names[row] for row in node["members"]],
+            "inc_images": [names[row] for row in node["wrong_members"]],
+            "loss": node["loss"],
+            "acc": _percent(node),
+            "f1": 100 * node["f1"],
+            "f1_c": 100 * node["f1_macro"],
+        }
+
+    return describe
+
+
+def _percent(node: Node) -> float:
+    return float(100 * (node["size"] - node["wrong"]) / node["size"])
+
+
+def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Every node with the words that find it, parents first."""
+    waiting = [("the root", tree)]
+    while waiting:
+        where, node = waiting.pop()
+        yield where, node
+        if isinstance(node, dict) and node.get("leaf") == "False":
+            waiting += [
+                (f"child {i + 1} of node {node['id']}", child) for i, child in enumerate(node["children"])
+            ]
+
+
+def _leaves(tree: Published) -> Iterator[Published]:
+    return (node for _, node in _walk(tree) if node["leaf"] == "True")
+
+
+Fits = tuple[str, Callable[[Any], bool]]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _list_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
+
+
+_is_whole: Fits = ("a whole number", lambda value: type(value) is int and value >= 0)
+_is_number: Fits = ("a number", _number)
+_is_text: Fits = ("text", lambda value: isinstance(value, str))
+_is_images: Fits = ("a list of names or numbers", _list_of(str, int))
+_is_words: Fits = ("a list of text", _list_of(str))
+_is_vector: Fits = ("a list of numbers", _list_of(int, float))
+_is_nodes: Fits = ("a list of nodes", _list_of(dict))
+
+
+def _fields(single: bool, leaf: bool) -> dict[str, Fits]:
+    both: dict[str, Fits] = {"name": _is_text, "count": _is_whole} if single else {}
+    if not leaf:
+        return both | {"children": _is_nodes}
+    both |= {"images": _is_images, "inc_images": _is_images, "loss": _is_number}
+    if not single:
+        return both | dict.fromkeys(("acc", "f1", "f1_c"), _is_number)
+    vectors = dict.fromkeys(("avg_vec", "dist_vec"), _is_vector)
+    return both | {"inc_count": _is_whole, "conf": _is_number, "top_attr": _is_words} | vectors
+
+
+def _check_field(where: str, node: Mapping[str, Any], name: str, fits: Fits) -> None:
+    if name not in node:
+        raise ValueError(f"{where}: {name!r} is missing")
+    kind, matches = fits
+    if not matches(node[name]):
+        raise ValueError(f"{where}: {name!r} must be {kind}")

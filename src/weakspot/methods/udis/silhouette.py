@@ -1,0 +1,150 @@
+"""The silhouette of every cut in a range, from one pass over the distances.
+
+Rousseeuw (J. Comput. Appl. Math. 1987): s = (b - a) / max(a, b), with a the mean distance of an example to
+the others of its cluster and b the least mean distance to another cluster; 0 in a cluster of one.
+
+A row needs only its sums of distances to the clusters of the finest cut. Going up, a merge adds two of them;
+the mean to the merged cluster is no less than the smaller of the two, so the nearest cluster is sought again
+only where it was one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numba import njit
+
+from weakspot.methods.udis.cut import Cut
+from weakspot.methods.udis.distances import Callback
+from weakspot.methods.udis.threads import each_block
+
+_ROWS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """The clusters of every cut from `len(labels)` down to `fewest`, as steps that undo one split each.
+
+    sizes  (k,)      of the finest clusters
+    steps  (s, 2)    step i merges cluster [i, 1], the last of those left, into cluster [i, 0]
+    number (k,)      the ladder's number of each cluster of the cut
+    """
+
+    sizes: Float[np.ndarray, " k"]
+    steps: Int[np.ndarray, "s 2"]
+    number: Int[np.ndarray, " k"]
+
+    @classmethod
+    def of(cls, cut: Cut, sizes: Float[np.ndarray, " k"], fewest: int) -> Ladder:
+        """Number the clusters so that each merge on the way up ends the highest number: scans stay short."""
+        k = len(cut)
+        number = np.empty(2 * k - 1, dtype=np.int64)
+        number[-1] = 0
+        into = np.empty(k, dtype=np.int64)
+        for i in range(k - 2, -1, -1):
+            kept, ended = cut.tree[i]
+            number[kept], number[ended] = number[k + i], k - 1 - i
+            into[k - 1 - i] = number[kept]
+        ends = np.arange(k - 1, fewest - 1, -1)
+        ordered = np.empty(k)
+        ordered[number[:k]] = sizes
+        return cls(ordered, np.stack([into[ends], ends], axis=1), number[:k])
+
+
+def every_silhouette(
+    squares: Float[np.ndarray, "n n"],
+    labels: Int[np.ndarray, " n"],
+    counts: Float[np.ndarray, " n"],
+    ladder: Ladder,
+    callback: Callback,
+) -> Float[np.ndarray, " s+1"]:
+    """The mean silhouette of every cut of the ladder, finest first; examples count as often as `counts` says.
+
+    squares  squared distances; only the lower triangle is read
+    labels   the ladder's numbers of the finest clusters
+    """
+    n = len(squares)
+    starts = range(0, n, _ROWS)
+    parts = np.empty((len(starts), len(ladder.steps) + 1))
+
+    def work(start: int, stop: int) -> None:
+        sums = np.zeros((stop - start, len(ladder.sizes)))
+        add_distances(_rows(squares, start, stop), labels, counts, sums)
+        scores = silhouettes(sums, labels[start:stop], ladder)
+        parts[start // _ROWS] = counts[start:stop] @ scores
+
+    each_block(n, _ROWS, work, lambda done: callback("silhouettes", done, n))
+    means: np.ndarray = parts.sum(axis=0) / counts.sum()
+    return means
+
+
+def _rows(squares: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Some rows of a symmetric matrix, of which the lower triangle holds."""
+    rows = np.empty((stop - start, len(squares)), dtype=squares.dtype)
+    rows[:, :stop] = squares[start:stop, :stop]
+    rows[:, stop:] = squares[stop:, start:stop].T
+    for i in range(stop - start):
+        rows[i, start + i + 1 : stop] = squares[start + i + 1 : stop, start + i]
+    return rows
+
+
+def silhouettes(
+    sums: Float[np.ndarray, "r k"], own: Int[np.ndarray, " r"], ladder: Ladder
+) -> Float[np.ndarray, "r s+1"]:
+    """The silhouette of each row at every cut; `sums` (distances to each finest cluster) is used up."""
+    scores = np.empty((len(sums), len(ladder.steps) + 1))
+    _climb(sums, own, ladder.sizes, ladder.steps, scores)
+    return scores
+
+
+@njit(cache=True, nogil=True)
+def add_distances(squares: np.ndarray, labels: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
+    """Add counts · distance to `sums` (r, k), column by the label; `squares` is (r, n)."""
+    distances = np.empty(squares.shape[1])
+    for i in range(len(squares)):
+        for j in range(len(distances)):
+            distances[j] = np.sqrt(squares[i, j])
+        row = sums[i]
+        for j in range(len(distances)):
+            row[labels[j]] += counts[j] * distances[j]
+
+
+@njit(cache=True, nogil=True)
+def _climb(
+    sums: np.ndarray, own: np.ndarray, finest: np.ndarray, steps: np.ndarray, scores: np.ndarray
+) -> None:
+    sizes = np.empty_like(finest)
+    for i in range(len(sums)):
+        sizes[:] = finest
+        mine = own[i]
+        within = sums[i, mine]
+        means = sums[i]
+        means /= sizes
+        means[mine] = np.inf
+        nearest = np.argmin(means)
+        scores[i, 0] = _score(within, sizes[mine], means[nearest])
+        for s in range(len(steps)):
+            kept, ended = steps[s]
+            if mine in (kept, ended):
+                other = ended if mine == kept else kept
+                within += means[other] * sizes[other]
+                mine = kept
+                means[kept] = np.inf
+            else:
+                total = means[kept] * sizes[kept] + means[ended] * sizes[ended]
+                means[kept] = total / (sizes[kept] + sizes[ended])
+            sizes[kept] += sizes[ended]
+            if nearest in (kept, ended):
+                nearest = np.argmin(means[:ended])
+            scores[i, s + 1] = _score(within, sizes[mine], means[nearest])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _score(within: float, size: float, between: float) -> float:
+    if size <= 1:
+        return 0.0
+    inner = within / (size - 1)
+    largest = max(inner, between)
+    return (between - inner) / largest if largest > 0 else 0.0
