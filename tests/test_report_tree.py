@@ -1,0 +1,182 @@
+"""The report of clusters: their tree, and each failing one beside its well-served neighbour."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from report_pages import chromium, needs_chromium, opened, picture, read
+from weakspot.methods.udis import UDIS
+from weakspot.predictions import Predictions
+from weakspot.report import render
+from weakspot.report.tree import tone
+from weakspot.tasks import Classification, Multilabel
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Four groups of images apart in the embedding, of which the model fails in red_≥5; clustered by UDIS."""
+    rng = np.random.default_rng(0)
+    digit, red = rng.integers(0, 10, 320), rng.random(320) < 0.5
+    label = (digit >= 5).astype(int)
+    group = np.array(
+        [f"{'red' if r else 'green'}_{'≥5' if y else '<5'}" for r, y in zip(red, label, strict=True)]
+    )
+    right = rng.random(320) < np.where(group == "red_≥5", 0.1, 0.97)
+    guess = np.where(right, label, 1 - label)
+    logits = np.stack([1 - guess, guess], axis=1) * rng.uniform(1, 5, (320, 1))
+    predictions = Predictions.from_arrays(
+        np.eye(4)[2 * label + red] * 6 + rng.normal(size=(320, 4)),
+        outputs=logits,
+        labels=label,
+        attributes=pa.table({"digit": digit, "group": group}),
+        task=Classification(("<5", "≥5")),
+    )
+    return predictions, UDIS().fit(predictions).slices_
+
+
+def overlays(rows):
+    return [Image.blend(picture(row), Image.new("RGB", (32, 32), "yellow"), 0.4) for row in rows]
+
+
+def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
+    predictions, slices = clusters
+    page = render(predictions, slices, preview=picture, cams=overlays)
+    words = read(page)
+    first = slices.statistics[0]
+    assert re.search(r"Cluster 1 \d+ examples, accuracy \d+ % inside .*mostly group = red_≥5 \(100 %", words)
+    assert f"cluster {first['cluster']}, node {first['node']}" in words
+    section = page[page.index('id="slice-1"') :].split("</section>")[0]
+    members, *others = re.split("Nearest (?:well|better)-served cluster", section)
+    shown = re.findall(r'title="(\d+), label', members)
+    inside = np.flatnonzero(slices.weights[0])
+    heaviest = inside[np.argsort(-predictions.losses[inside], kind="stable")][:24]
+    assert shown == predictions.ids[heaviest].tolist()
+    assert members.count('title="Grad-CAM of') == len(shown)
+    kinds = {nearest["node"] for nearest in first["nearest"].values()}
+    assert len(others) == len(kinds)
+    beside = re.findall(r'title="(\d+), label', "".join(others))
+    near = {row for nearest in first["nearest"].values() for row in nearest["members"]}
+    assert beside
+    assert set(beside) <= set(predictions.ids[sorted(near)])
+    assert "weight" not in words[words.index("Members, the highest loss first") :]
+
+
+def test_every_row_is_looked_at_and_explained_once(clusters):
+    predictions, slices = clusters
+    looked, explained = [], []
+
+    def preview(row):
+        looked.append(row)
+        return picture(row)
+
+    def cams(rows):
+        explained.extend(rows)
+        return overlays(rows)
+
+    render(predictions, slices, preview=preview, cams=cams)
+    assert len(looked) == len(set(looked))
+    assert len(explained) == len(set(explained))
+    assert set(explained) <= set(looked)
+
+
+def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
+    predictions, slices = clusters
+    page = render(predictions, slices)
+
+    def count(node):
+        return 1 + sum(map(count, node.get("children", [])))
+
+    def failing(node):
+        return node["failing"] + sum(map(failing, node.get("children", [])))
+
+    outline = page[page.index('<ul class="tree">') :].split("</section>")[0]
+    assert outline.count("<li") == outline.count('<span class="who">') == count(slices.tree)
+    assert outline.count('<li class="fails"') == failing(slices.tree) == len(slices)
+    icicle = page[page.index('class="ground"') :].split("</svg>")[0]
+    assert icicle.count("<rect") == count(slices.tree) + len(slices)
+    cells = re.findall(r'<rect class="[^f][^"]*" x="([\d.]+)%" y="[\d.]+" width="([\d.]+)%"', icicle)
+    assert all(float(x) >= 0 and float(x) + float(width) <= 100.01 for x, width in cells)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "overall", "expected"),
+    [
+        (0.0, 0.6, "low-5"),
+        (0.59, 0.6, "low-1"),
+        (0.6, 0.6, "even"),
+        (0.61, 0.6, "high-1"),
+        (1.0, 0.6, "high-5"),
+        (0.36, 0.6, "low-2"),
+        (1.0, 1.0, "even"),
+        (0.0, 0.0, "even"),
+    ],
+)
+def test_tones_part_at_the_accuracy_of_all(accuracy, overall, expected):
+    assert tone(accuracy, overall) == expected
+
+
+def test_a_tree_without_failing_clusters_says_so(clusters):
+    predictions, _ = clusters
+    good = Predictions.from_arrays(
+        predictions.embeddings,
+        labels=predictions.labels,
+        predictions=predictions.labels,
+        task=predictions.task,
+    )
+    words = read(render(good, UDIS().fit(good).slices_))
+    assert "No cluster fails" in words
+    assert "none of them fails" in words
+
+
+def test_auditing_a_category_judges_by_that_category():
+    """Other categories may be wrong as they like: a bed that is a bed has no red frame."""
+    rng = np.random.default_rng(0)
+    names = ("bed", "person", "dog", "sofa")
+    room = rng.integers(0, 2, 300)
+    labels = (rng.random((300, 4)) < np.where(room[:, None] == 0, [1, 0.5, 0.5, 0], [0, 0.5, 0.5, 1])).astype(
+        int
+    )
+    logits = np.where(labels == 1, 3.0, -3.0) + rng.normal(size=(300, 4))
+    logits[:, 0] = 3  # everything is taken for a bed
+    logits[:, 2] *= -1  # every dog is missed
+    predictions = Predictions.from_arrays(
+        np.eye(2)[room] * 9 + rng.normal(size=(300, 2)), outputs=logits, labels=labels, task=Multilabel(names)
+    )
+    slices = UDIS(category="bed").fit(predictions).slices_
+    assert len(slices)
+    page = render(predictions, slices, preview=picture)
+    words = read(page)
+    assert "Predicted bed 300" in words
+    assert "Categories predicted along" in words
+    assert "not bed" in words
+    shown = re.findall(
+        r'class="picture p\d+ coarse( wrong)?" role="img" title="(\d+), label ([^:]*?), predicted', page
+    )
+    assert {bool(wrong) == ("bed" not in names) for wrong, _, names in shown} == {True}
+
+
+@needs_chromium
+def test_the_tree_folds_by_keyboard_and_leads_to_the_clusters(browser, tmp_path, clusters):
+    predictions, slices = clusters
+    page = render(predictions, slices, preview=picture, cams=overlays)
+    tab, requests, complaints = opened(browser, tmp_path, page, width=390)
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    first = tab.locator(".tree .fails").first
+    assert first.is_visible()  # the way to what fails is open
+    root = tab.locator(".tree > li > details")
+    root.locator("> summary").press("Enter")
+    assert not first.is_visible()
+    root.locator("> summary").press("Enter")
+    first.get_by_role("link").click()
+    assert re.search(r"#slice-\d+$", tab.url)
+    assert (len(requests), complaints) == (1, [])
+    tab.close()
