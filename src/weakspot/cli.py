@@ -74,15 +74,15 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
 
     method = build(cfg.method)()
     with _logger(cfg, folder) as logger:
-        predictions: Predictions | None
         if cfg.predictions:
-            predictions, preview, cams = _given_predictions(cfg), None, None
-        else:
-            subject = _subject(cfg)
-            predictions = _pulled_predictions(cfg, subject, logger)
-            preview, cams = subject.data(subject.split).preview, _evidence(cfg, subject)
-        if predictions is not None:  # ranks above 0 have done their share
-            discover(method, predictions, folder, preview, cams, logger, _command())
+            discover(method, _given_predictions(cfg), folder, logger=logger, command=_command())
+            return
+        subject = _subject(cfg)
+        predictions = _pulled_predictions(cfg, subject, logger)
+        if predictions is None:
+            return  # a rank above 0 has done its share
+        preview, cams = subject.data(subject.split).preview, _evidence(cfg, subject)
+        discover(method, predictions, folder, preview, cams, logger, _command())
 
 
 def _given_predictions(cfg: DictConfig) -> Predictions:
@@ -164,7 +164,7 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         with _sentences(), _own_arguments():
             from weakspot.pipeline.ranks import processes
 
-            with processes():
+            with processes(cfg.trainer.accelerator):
                 job(cfg, _folder(cfg))
 
     try:

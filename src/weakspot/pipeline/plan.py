@@ -187,8 +187,14 @@ def pull_predictions(
 
 
 def audited_model(subject: Subject) -> Model:
-    """The model as it was when it made the predictions; its checkpoint must be there."""
-    return _with_weights(subject, pull_checkpoint(subject, upstream="require"))
+    """The model as it was when it made the predictions; for one process alone, after `pull_predictions`."""
+    match subject.checkpoint:
+        case "pretrained":
+            return _with_weights(subject, None)
+        case "auto":
+            return _with_weights(subject, subject.checkpoint_folder() / BEST)
+        case _:
+            return _with_weights(subject, subject.given_checkpoint())
 
 
 def _with_weights(subject: Subject, checkpoint: Path | None) -> Model:

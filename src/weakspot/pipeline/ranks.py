@@ -43,14 +43,14 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def processes() -> Iterator[None]:
+def processes(accelerator: str = "auto") -> Iterator[None]:
     """Around one job: join the group that torchrun or SLURM started, and leave nothing behind for the next.
 
     Lightning marks the process that launched children by environment variables; a second job of a sweep
     would take itself for such a child and wait for siblings that never come.
     """
     before = dict(os.environ)
-    _join_launched_group()
+    _join_launched_group(accelerator)
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def _grouped() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _join_launched_group() -> None:
+def _join_launched_group(accelerator: str) -> None:
     """Lightning joins what is already joined, so the plan can be agreed on before a trainer exists."""
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
@@ -86,6 +86,12 @@ def _join_launched_group() -> None:
         os.environ["RANK"] = str(cluster.global_rank())
         os.environ["WORLD_SIZE"] = str(cluster.world_size())
     if torchrun or slurm:
+        import torch
         import torch.distributed as dist
 
-        dist.init_process_group()
+        # Lightning picks its way of averaging by the backend's name, so it must be one, not torch's default pair
+        if accelerator == "cpu" or not torch.cuda.is_available():
+            dist.init_process_group("gloo")
+        else:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))))
+            dist.init_process_group("nccl")
