@@ -63,7 +63,13 @@ def test_composing_imports_no_torch():
 
 def test_help_is_the_manual(shell):
     text = shell("discover", "--help")
-    for word in ("python discover.py predictions=my.npz", "colored_digits", "resnet34", "min_size", "spotlight"):
+    for word in (
+        "python discover.py predictions=my.npz",
+        "colored_digits",
+        "resnet34",
+        "min_size",
+        "spotlight",
+    ):
         assert word in text
     assert "\ndataset: " in text
 

@@ -30,7 +30,9 @@ def model():
 
 def test_the_record_is_what_a_plain_loop_computes(tmp_path):
     net = model().eval()
-    p = infer(net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {}, shard_bytes=1)
+    p = infer(
+        net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {}, shard_bytes=1
+    )
     data = ColoredDigits("test")
     x = torch.stack([data[row]["input"] for row in range(len(data))])
     with torch.no_grad():

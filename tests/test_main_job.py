@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import ROOT, quiet_environment
 from weakspot import Predictions, Slices
@@ -68,9 +69,18 @@ def inspect(run) -> str:
 def test_a_sweep_makes_one_run_per_seed(shell):
     shell("discover", "-m", "method=spotlight", "seed=1,2", "training.epochs=1", "logger=tensorboard")
     assert len(shell.reports()) == 2
-    records = [json.loads(path.read_text()) for path in shell.folder.glob("outputs/predictions/*/manifest.json")]
+    records = [
+        json.loads(path.read_text()) for path in shell.folder.glob("outputs/predictions/*/manifest.json")
+    ]
     assert len({record["made_from"]["weights"] for record in records}) == 2
-    assert len(list(shell.folder.glob("multirun/**/tensorboard/events*"))) == 2
+    folders = list(shell.folder.glob("multirun/**/tensorboard"))
+    assert len(folders) == 2
+    for folder in folders:
+        tags = EventAccumulator(str(folder)).Reload().Tags()
+        assert {"slice_1/search/objective", "slice_1/accuracy_inside", "val/worst_group"} <= set(
+            tags["scalars"]
+        )
+        assert "slice_1/examples" in tags["images"]
 
 
 def test_a_sweep_of_two_processes_each_ends(shell):
@@ -81,10 +91,21 @@ def test_a_sweep_of_two_processes_each_ends(shell):
 
 def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = [str(ROOT / "discover.py"), "trainer=ddp_cpu", "training.epochs=1", "logger=none", "method.n_slices=1"]
+    script = [
+        str(ROOT / "discover.py"),
+        "trainer=ddp_cpu",
+        "training.epochs=1",
+        "logger=none",
+        "method.n_slices=1",
+    ]
     for expected in ("train: missing", "train: cached · infer: cached"):
         done = subprocess.run(
-            command + script, cwd=shell.folder, env=quiet_environment(), capture_output=True, text=True, timeout=300
+            command + script,
+            cwd=shell.folder,
+            env=quiet_environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.count(expected) == 1
@@ -95,7 +116,12 @@ def test_jobs_that_race_for_one_record_make_it_once(shell):
     command = [sys.executable, str(ROOT / "infer.py"), "logger=none", "training.epochs=1"]
     jobs = [
         subprocess.Popen(
-            command, cwd=shell.folder, env=quiet_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=shell.folder,
+            env=quiet_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for _ in range(2)
     ]

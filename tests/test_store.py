@@ -82,7 +82,9 @@ def test_shards_of_several_processes_join_in_row_order(record, tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "message"), [(range(49), "row 49 .* 0 times"), ([*range(50), 3], "row 3 .* 2 times")])
+@pytest.mark.parametrize(
+    ("rows", "message"), [(range(49), "row 49 .* 0 times"), ([*range(50), 3], "row 3 .* 2 times")]
+)
 def test_missing_and_repeated_rows_are_refused(record, tmp_path, rows, message):
     shards(record, tmp_path / "record", np.array(rows))
     with pytest.raises(ValueError, match=message):
@@ -104,11 +106,17 @@ def test_no_manifest_no_record(record, tmp_path):
 
 
 def test_mapped_arrays_agree_with_the_library(tmp_path):
-    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([True, False]), "empty": np.zeros((0, 4), np.float32)}
+    arrays = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": np.array([True, False]),
+        "empty": np.zeros((0, 4), np.float32),
+    }
     save_file(arrays, tmp_path / "theirs.safetensors")
     for name, array in open_arrays(tmp_path / "theirs.safetensors").items():
         np.testing.assert_array_equal(array, arrays[name])
-    ours = create_arrays(tmp_path / "ours.safetensors", {name: (a.dtype, a.shape) for name, a in arrays.items()})
+    ours = create_arrays(
+        tmp_path / "ours.safetensors", {name: (a.dtype, a.shape) for name, a in arrays.items()}
+    )
     for name in ("a", "b"):
         ours[name][:] = arrays[name]
         ours[name].flush()
@@ -155,6 +163,10 @@ def test_statistics_are_weighted_means(record):
     (statistics,) = describe(inside[None].astype(float), record)
     counts = record.counts
     assert statistics["size"] == counts[inside].sum()
-    assert statistics["accuracy_inside"] == pytest.approx(np.average(record.correct[inside], weights=counts[inside]))
-    assert statistics["loss_outside"] == pytest.approx(np.average(record.losses[~inside], weights=counts[~inside]))
+    assert statistics["accuracy_inside"] == pytest.approx(
+        np.average(record.correct[inside], weights=counts[inside])
+    )
+    assert statistics["loss_outside"] == pytest.approx(
+        np.average(record.losses[~inside], weights=counts[~inside])
+    )
     assert sum(cell["weight"] for cell in statistics["confusion"]) == pytest.approx(statistics["size"])

@@ -82,7 +82,9 @@ def test_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_every_optimizer_and_schedule_lowers_the_loss(tmp_path, optimizer):
     rate = 0.05 if optimizer == "sgd" else 1e-3
-    training = Training(epochs=2, optimizer=optimizer, learning_rate=rate, schedule="cosine", clip=1.0, patience=5)
+    training = Training(
+        epochs=2, optimizer=optimizer, learning_rate=rate, schedule="cosine", clip=1.0, patience=5
+    )
     fit(tmp_path / "store", training)
     numbers = json.loads((tmp_path / "store" / "manifest.json").read_text())["last_epoch"]
     assert numbers["train/loss"] < np.log(2)
