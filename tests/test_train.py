@@ -23,7 +23,7 @@ from weakspot.pipeline.train import is_interrupted, is_trained, train
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -55,13 +55,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
         def stop():
             loop()
             if trainer.current_epoch == 1:
-                raise Interrupted
+                raise InterruptedRunError
 
         trainer.fit_loop.on_advance_end = stop
         return trainer
 
     whole = fit(tmp_path / "whole", Training(epochs=3))
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         fit(tmp_path / "parts", Training(epochs=3), interrupted)
     assert is_interrupted(tmp_path / "parts")
     parts = fit(tmp_path / "parts", Training(epochs=3))
@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
 
 
 def test_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match="smaller training.learning_rate"):
+    with pytest.raises(ValueError, match=r"smaller training\.learning_rate"):
         fit(tmp_path / "store", Training(epochs=1, optimizer="sgd", learning_rate=1e12))
     assert not is_trained(tmp_path / "store")
 
