@@ -1,4 +1,4 @@
-"""Ward, the range of cuts, their clusters and their silhouettes, against scikit-learn, SciPy and published runs."""
+"""Ward, the cuts and their silhouettes, against scikit-learn, SciPy and published runs."""
 
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def groups(n: int, d: int, seed: int, offset: float = 0.0) -> np.ndarray:
     return offset + (3 * random.normal(size=(12, d)))[random.choice(12, n)] + random.normal(size=(n, d))
 
 
-@pytest.mark.parametrize(("n", "d", "offset"), [(2, 3, 0), (3, 1, 0), (50, 2, 0), (700, 40, 0), (600, 8, 1e4)])
+@pytest.mark.parametrize(
+    ("n", "d", "offset"), [(2, 3, 0), (3, 1, 0), (50, 2, 0), (700, 40, 0), (600, 8, 1e4)]
+)
 def test_merges_are_scikit_learns(n: int, d: int, offset: float) -> None:
     x = groups(n, d, seed=n, offset=offset)
     merges = linkage(examples(x))
@@ -151,7 +153,9 @@ def test_scores_of_the_whole_range_with_clusters_of_one_and_duplicates() -> None
     exact = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
     for k, score in found.items():
         # scikit-learn's own distances are not zero between duplicates: it is given the exact ones
-        assert score == pytest.approx(silhouette_score(exact, cut_at(merges, k).labels, metric="precomputed"), abs=1e-12)
+        assert score == pytest.approx(
+            silhouette_score(exact, cut_at(merges, k).labels, metric="precomputed"), abs=1e-12
+        )
 
 
 def test_bounds_that_cross_are_swapped() -> None:

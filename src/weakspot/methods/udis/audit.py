@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.predictions import Predictions
-from weakspot.tasks import Multilabel
+from weakspot.tasks import Classification, Multilabel
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,7 @@ class Audit:
     counts       how many times each stands for itself, in float64
     correct      right: the label is the prediction, or has the category
     confidence   probability the model gives its prediction, or the category
+    labels, predictions   of tasks that predict classes
     category     its column, where one is audited
     """
 
@@ -60,14 +61,15 @@ class Audit:
                 f"counts: row {int(rows[counts.argmin()])} is {counts.min():g}, but UDIS reads a count as "
                 "that many copies of the example; scale the counts so that none is below 1"
             )
+        by_class = isinstance(p.task, (Classification, Multilabel))
         return cls(
             rows=rows,
             counts=counts,
             correct=right[rows],
             losses=pick(p.losses),
             confidence=_confidence(p, pick(p.outputs), column),
-            labels=pick(p.labels),
-            predictions=pick(p.predictions),
+            labels=pick(p.labels) if by_class else None,
+            predictions=pick(p.predictions) if by_class else None,
             classes=p.classes(),
             category=column,
         )
@@ -76,7 +78,7 @@ class Audit:
 def column_of(p: Predictions, category: str | int) -> int:
     """The class that a name or an index means."""
     classes = p.classes()
-    if p.predictions is None or not classes:
+    if p.predictions is None or not isinstance(p.task, (Classification, Multilabel)):
         raise ValueError(f"category={category!r} needs predictions by class; these hold none")
     if category in classes:
         return classes.index(str(category))
@@ -112,7 +114,7 @@ def _confidence(p: Predictions, outputs: np.ndarray | None, column: int | None) 
         return None
     import torch
 
-    logits = torch.from_numpy(np.ascontiguousarray(outputs))
+    logits = torch.tensor(outputs)  # a copy: memory-mapped outputs are read-only, which torch does not know
     if column is None:
         return np.asarray(p.task.confidence(logits))
     logits = logits.float()

@@ -58,16 +58,15 @@ class Clustering:
 def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
     """Raises ValueError where the wanted cut does not exist."""
     sizes = leaves.sizes
-    m = len(sizes)
-    if wanted.clusters is not None and wanted.clusters > m:
-        raise ValueError(
-            f"cut={wanted.clusters} asks for more clusters than there are to tell apart ({m}); give less"
-        )
     linkage = ward(leaves.ward_squares(), sizes, callback)
     if wanted.clusters is None:
+        if linkage[-1, 2] == 0:
+            raise ValueError(
+                f"all {len(leaves.labels)} embeddings are equal: there are no clusters to tell apart"
+            )
         low, high = bounds(linkage, sizes, wanted.smallest, wanted.largest)
     else:
-        low = high = wanted.clusters
+        low = high = min(wanted.clusters, len(sizes))  # micro-clusters may be fewer than asked for
     finest = cut_at(linkage, high)
     scores: dict[int, float] = {}
     errors: dict[int, float] = {}

@@ -36,11 +36,10 @@ class Points:
         x = np.subtract(rows, centre.astype(wide), dtype=wide).astype(dtype, copy=False)
         with np.errstate(over="ignore"):
             norms = np.einsum("ij,ij->i", x, x)
-        fits = norms < _ROOM * np.finfo(norms.dtype).max
-        if not fits.all():
+        if not (norms < _ROOM * np.finfo(norms.dtype).max).all():
+            longest = int(np.abs(x).max(axis=1).argmax())
             raise ValueError(
-                f"the embedding of row {int(np.argmin(fits))} is too long for its square to fit {dtype}; "
-                "rescale the embeddings"
+                f"the embedding of row {longest} is too long to be squared in {dtype}; rescale the embeddings"
             )
         return cls(x, norms)
 

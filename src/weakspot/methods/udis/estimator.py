@@ -98,18 +98,23 @@ class UDIS(BaseEstimator):
         self._check()
         audit = Audit.of(p, self.category)
         check_finite("embeddings", p.embeddings, p.ids)
+        if self.metric == "f1" and (audit.labels is None or audit.predictions is None):
+            raise ValueError("metric='f1' needs labels and predictions, and these hold none; use accuracy")
         total = float(audit.counts.sum())
         smallest, largest = (
             _examples(size, total) for size in (self.min_cluster_size, self.max_cluster_size)
         )
+        clusters = None if self.cut == "silhouette" else int(self.cut)
         micro = self._micro_clusters(len(audit.rows), p.embeddings.shape[1])
+        if clusters is not None and clusters > (micro or len(audit.rows)):
+            what = f"{len(audit.rows)} examples" if micro is None else f"{micro} micro-clusters"
+            raise ValueError(f"cut={clusters} asks for more clusters than there are {what}; give less")
         tell = callback or (lambda stage, done, of: None)
         leaves: Leaves = (
             Examples.of(p.embeddings, audit.rows, audit.counts, self.dtype, tell)
             if micro is None
             else MicroClusters.of(p.embeddings, audit.rows, audit.counts, micro, self.seed, tell)
         )
-        clusters = None if self.cut == "silhouette" else int(self.cut)
         found = cluster(leaves, Wanted(clusters, smallest, largest, self.search), tell)
         del leaves  # of order n²
         self._describe(p, audit, found, smallest, micro)
@@ -201,6 +206,10 @@ class UDIS(BaseEstimator):
             value = getattr(self, name)
             if isinstance(value, (bool, str)) or not 0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number")
+            if name != "memory_limit" and value >= 1 and not _is_count(value, 1):
+                raise ValueError(
+                    f"{name}={value!r}: a whole number counts examples, a fraction below 1 is a share"
+                )
         if not 0 < self.accuracy_threshold <= 1:
             raise ValueError(f"accuracy_threshold={self.accuracy_threshold!r} must lie in (0, 1]")
 

@@ -28,17 +28,8 @@ def failing_clusters(
 
     Also as a mask by cluster. Of equal accuracies the higher loss comes first.
     """
-    score = (
-        nodes.accuracy
-        if metric == "accuracy"
-        else nodes.f1
-        if nodes.f1_category is None
-        else nodes.f1_category
-    )
-    if score is None:
-        raise ValueError(
-            "metric='f1' needs labels and predictions, and these predictions hold none; use accuracy"
-        )
+    f1 = nodes.f1 if nodes.f1_category is None else nodes.f1_category
+    score = nodes.accuracy if metric == "accuracy" or f1 is None else f1
     failing = (nodes.size[:k] > smallest) & (score[:k] < threshold * score[-1])
     loss = np.zeros(k) if nodes.loss is None else nodes.loss[:k]
     worst = np.lexsort((-loss, nodes.accuracy[:k], ~failing))
