@@ -114,17 +114,8 @@ def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
 
 def test_jobs_that_race_for_one_record_make_it_once(shell):
     command = [sys.executable, str(ROOT / "infer.py"), "logger=none", "training.epochs=1"]
-    jobs = [
-        subprocess.Popen(
-            command,
-            cwd=shell.folder,
-            env=quiet_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    jobs = [subprocess.Popen(command, cwd=shell.folder, env=quiet_environment(), **both) for _ in range(2)]
     outputs = [job.communicate(timeout=300)[0] for job in jobs]
     assert all(job.returncode == 0 for job in jobs), "\n".join(outputs)
     assert sum("train → " in output for output in outputs) == 1
