@@ -1,5 +1,7 @@
 """Ward, the cuts and their silhouettes, against scikit-learn, SciPy and published runs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +223,20 @@ def test_micro_clusters_are_the_groups_where_groups_are_plain() -> None:
     for j in (0, 17):
         mine = micro.labels == j
         assert_allclose(micro.centers[j], np.average(x[mine], axis=0, weights=counts[mine]), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_benchmark_writes_its_tables_into_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- benchmark -->\nold\n<!-- end of benchmark -->\nafter\n")
+    script = Path(__file__).parents[1] / "benchmarks" / "udis.py"
+    sizes = ["700x16", "--alone", "21000x8", "--agreement", "600x8"]
+    subprocess.run([sys.executable, script, *sizes, "--docs", page], check=True, stdout=subprocess.DEVNULL)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- benchmark -->\n\n| n × d |")
+    assert text.endswith("<!-- end of benchmark -->\nafter\n")
+    assert "old" not in text
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    assert {"700 × 16", "21000 × 8", "600 × 8", "24 separate groups: 4000 micro-clusters"} <= set(rows)
+    (exact,) = (line for line in text.splitlines() if line.startswith("| 24 separate groups: 4000"))
+    assert set(exact.split("|")[2:-1]) == {" 1.000 "}  # more micro-clusters than examples: the exact route

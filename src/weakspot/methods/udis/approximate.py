@@ -31,6 +31,8 @@ class MicroClusters:
     """Groups of near rows as the leaves of the tree, each standing for its members.
 
     embeddings, rows, counts   the record's embeddings, which of them are audited (r,), and their counts (r,)
+    mean    (d,)    the origin of all distances
+    seed            of the sample of rows that silhouettes are averaged over
     labels  (r,)    the micro-cluster of every audited row
     centers (m, d)  in float64
     sizes   (m,)    the sum of their members' counts

@@ -77,12 +77,7 @@ def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
         scores = dict(sorted(zip(by_size, means.tolist(), strict=True)))
         if spread is not None:
             errors = dict(sorted(zip(by_size, spread.tolist(), strict=True)))
-    chosen = (
-        high
-        if wanted.clusters is not None
-        else climb(scores)
-        if wanted.search == "published"
-        else best(scores)
-    )
-    cut = cut_at(linkage, chosen)
+    if wanted.clusters is None:
+        high = climb(scores) if wanted.search == "published" else best(scores)
+    cut = cut_at(linkage, high)
     return Clustering(linkage, cut, cut.labels[leaves.labels], scores, errors)

@@ -35,8 +35,8 @@ class UDIS(BaseEstimator):
     Krishnakumar, Prabhu, Sudhakar, Hoffman: UDIS, Unsupervised Discovery of Bias in Deep Visual Recognition
     Models, BMVC 2021. Where the published search climbs to some peak of the silhouette, every cut is scored.
 
-    min_cluster_size    an int counts examples, a float is a share of them. The finest cut sought is the
-                        largest at which no cluster is smaller; a failing cluster is larger
+    min_cluster_size    from 1 on it counts examples, below 1 it is a share of them. The finest cut sought is
+                        the largest at which no cluster is smaller; a failing cluster is larger
     max_cluster_size    likewise; the range of cuts ends where some cluster is larger
     accuracy_threshold  in (0, 1]: share of the overall score below which a cluster fails
     metric              "accuracy", or "f1" (with a category, that category's)
@@ -206,10 +206,6 @@ class UDIS(BaseEstimator):
             value = getattr(self, name)
             if isinstance(value, (bool, str)) or not 0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number")
-            if name != "memory_limit" and value >= 1 and not _is_count(value, 1):
-                raise ValueError(
-                    f"{name}={value!r}: a whole number counts examples, a fraction below 1 is a share"
-                )
         if not 0 < self.accuracy_threshold <= 1:
             raise ValueError(f"accuracy_threshold={self.accuracy_threshold!r} must lie in (0, 1]")
 
@@ -219,8 +215,8 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _examples(size: float, total: float) -> float:
-    """A size in examples: whole numbers count them, fractions are a share of the total."""
-    return float(size) if isinstance(size, (int, np.integer)) else float(size) * total
+    """A size in examples: from 1 on it counts them, below 1 it is a share of the total."""
+    return float(size) if size >= 1 else float(size) * total
 
 
 def _notes(nodes: Nodes, micro: int | None, r: int) -> list[str]:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from weakspot.methods.udis.audit import Audit, correct
 from weakspot.methods.udis.cut import Cut
 from weakspot.methods.udis.nodes import Nodes
-from weakspot.methods.udis.tree import shape_of, top_attributes
+from weakspot.methods.udis.tree import MEASURES, shape_of, top_attributes
 from weakspot.predictions import Predictions
 from weakspot.slices.statistics import describe
 
@@ -94,16 +94,7 @@ class Finder:
 
     def _measures(self, cluster: int) -> dict[str, Any]:
         measures: dict[str, Any] = {"cluster": cluster, "node": self.cut.node(cluster)}
-        for name in (
-            "accuracy",
-            "loss",
-            "confidence",
-            "wrong",
-            "wrong_confidence",
-            "f1",
-            "f1_macro",
-            "f1_category",
-        ):
+        for name in ("accuracy", "wrong", *MEASURES):
             values = getattr(self.nodes, name)
             if values is not None:
                 measures[name] = None if np.isnan(values[cluster]) else float(values[cluster])

@@ -14,7 +14,7 @@ from weakspot.methods.udis.nodes import Nodes
 Node = dict[str, Any]
 
 _TOP_ATTRIBUTES = 5
-_MEASURES = ("loss", "confidence", "wrong_confidence", "f1", "f1_macro", "f1_category")
+MEASURES = ("loss", "confidence", "wrong_confidence", "f1", "f1_macro", "f1_category")
 
 
 def shape_of(cut: Cut, nodes: Nodes) -> tuple[Bool[np.ndarray, " p"], Bool[np.ndarray, " p"]]:
@@ -84,7 +84,7 @@ def _describe(place: int, cut: Cut, nodes: Nodes, failing: bool) -> Node:
         "wrong": _whole(nodes.wrong[place]),
         "accuracy": float(nodes.accuracy[place]),
     }
-    for name in _MEASURES:
+    for name in MEASURES:
         values = getattr(nodes, name)
         if values is not None:
             node[name] = None if np.isnan(values[place]) else float(values[place])
