@@ -19,11 +19,14 @@ from weakspot.methods.spotlight.prepare import prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
 from weakspot.methods.spotlight.seeker import Seeker
 from weakspot.methods.spotlight.settings import Settings, past_weights
-from weakspot.methods.spotlight.world import Alone, Sharded
+from weakspot.methods.spotlight.world import Alone, Sharded, World
 from weakspot.predictions import Predictions
 from weakspot.predictions.record import check_finite
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
+
+_WORTH_THREADS = 1 << 22
+"""Matrix products over fewer values are quicker in one thread."""
 
 Callback = Callable[[int, int, float, float, float], None]
 """Called now and then with (slice number from 1, step within it, objective, size, learning rate)."""
@@ -111,7 +114,7 @@ class Spotlight(BaseEstimator):
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""
         settings = Settings(**self.get_params())
-        world = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
+        world: World = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
         if p.losses is None:
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")
         check_finite("losses", p.losses, p.ids)
@@ -125,7 +128,7 @@ class Spotlight(BaseEstimator):
 
         found = []
         threads = effective_n_jobs(settings.n_jobs)
-        with _at_most(threads):
+        with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
             prepared = prepare(p.embeddings, settings.n_components, settings.seed, world)
             seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
             self.steps_per_slice_ = seeker.steps
@@ -159,7 +162,7 @@ class Spotlight(BaseEstimator):
 
 
 def _what_is_sought(
-    losses: Float[np.ndarray, " n"], settings: Settings, world: Alone
+    losses: Float[np.ndarray, " n"], settings: Settings, world: World
 ) -> Float[np.ndarray, " n"]:
     """Losses as multistart sees them: never negative, and turned round where the lowest are sought.
 
@@ -173,7 +176,7 @@ def _what_is_sought(
 
 
 def _dimmed(
-    losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], world: Alone
+    losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], world: World
 ) -> Float[np.ndarray, " n"]:
     """The losses that a spotlight leaves: none at its brightest point."""
     brightest = float(world.largest(torch.tensor(w.max())))

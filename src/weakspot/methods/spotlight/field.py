@@ -28,7 +28,7 @@ from weakspot.methods.spotlight.problem import (
     Run,
     Watch,
 )
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.world import World
 
 STEPS_PER_CALL = 100
 _ROWS = 1 << 16
@@ -37,7 +37,7 @@ _ROWS = 1 << 16
 class Field:
     """Embeddings on a device, and what searches ask of them."""
 
-    def __init__(self, x: Float[Tensor, "n d"], form: Form, world: Alone) -> None:
+    def __init__(self, x: Float[Tensor, "n d"], form: Form, world: World) -> None:
         self.x = x
         self.squares = torch.cat(
             [(part * part).sum(dim=1, dtype=torch.float64) for part in torch.split(x, _ROWS)]
@@ -53,9 +53,9 @@ class Field:
         return self.x.shape[1]
 
     def take(self, rows: Int[Tensor, " a"], origin: Float[Tensor, " d"] | None = None) -> Field:
-        """The field of some rows, seen from another origin: near it, fewer digits are lost."""
+        """The field of some rows; from another origin, it is seen in float64."""
         x = self.x[rows]
-        return Field(x if origin is None else x - origin.to(x.dtype), self.form, self.world)
+        return Field(x if origin is None else x.double() - origin, self.form, self.world)
 
     def of(self, form: Form) -> Field:
         """The same rows, for precisions of another form."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from weakspot.methods.spotlight.problem import LEAST_SHARE, Problem
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.world import World
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Laid:
 
 
 def value_and_slopes(
-    w: Float[Tensor, "n k"], laid: Laid, barrier: float | None, world: Alone
+    w: Float[Tensor, "n k"], laid: Laid, barrier: float | None, world: World
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], Float[Tensor, "n k"]]:
     """Objective, size and ∂objective/∂w, for the weights of k spotlights; no barrier if it is None.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from weakspot.methods.spotlight.kernel import ROWS, quadratic
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.world import World
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Prepared:
 
 
 def prepare(
-    embeddings: Float[np.ndarray, "n D"], n_components: int | None, seed: int, world: Alone
+    embeddings: Float[np.ndarray, "n D"], n_components: int | None, seed: int, world: World
 ) -> Prepared:
     """Raises ValueError if all embeddings are equal."""
     pca, x = None, embeddings
@@ -64,7 +64,7 @@ def prepare(
     return Prepared(embeddings, working, mean, unit, pca)
 
 
-def _mean_and_spread(x: Float[np.ndarray, "n d"], world: Alone) -> tuple[Float[np.ndarray, " d"], float]:
+def _mean_and_spread(x: Float[np.ndarray, "n d"], world: World) -> tuple[Float[np.ndarray, " d"], float]:
     """The mean and the RMS distance to it; 0 if that is no more than the rounding of float32."""
 
     def total(values: np.ndarray) -> np.ndarray:

@@ -9,19 +9,20 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.forms import Spherical
 from weakspot.methods.spotlight.objective import Laid
+from weakspot.methods.spotlight.polish import polished
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
 from weakspot.methods.spotlight.sizes import at_size, scale_of_size
 
-POLISHED, POLISH_STEPS = 3, 100
-POLISH_REACH, MOST_COPIED = 1.7, 1 << 26
-"""Rows out to √1.7 radii take part in the polish, copied if they hold no more values than this."""
+POLISHED = 4
+"""How many ends of climbs are polished."""
+
+_NEARLY_ALL = 0.98
 
 
 class Engine(Protocol):
@@ -60,86 +61,59 @@ class Multistart:
     """
 
     field: Field
-    engine: Engine
+    spherical: Engine
     candidates: Candidates
     starts: int
 
     def climb(
-        self, problem: Problem, plan: Plan, published: Published, watch: Watch | None
+        self, problem: Problem, climb: Plan, sweep: Plan, published: Published, watch: Watch | None
     ) -> tuple[Run, Run]:
-        """The best end, and the published one for whoever compares them more exactly."""
-        form = self.field.form
+        """The best end, and the published one for whoever compares them more exactly.
+
+        Climbs start from the candidates; one run sweeps from nearly all examples to the wanted size, as the
+        published one does, but whatever the embedding's origin and unit. Other forms of precision then climb
+        on from the best sphere.
+        """
+        form, d = self.field.form, self.field.dimensions
         laid = Laid.out(problem, self.field.x.device)
-        round_field = self.field.of(Spherical())
-        centres = self.candidates.best(laid, self.starts)
-        shapes = _shapes_of_twice_the_size(round_field, laid, centres)
-        ends = list(self.engine.climb(problem, plan, centres.cpu().numpy(), shapes, watch))
+        spheres = self.field.of(Spherical())
+        mean = torch.zeros((1, d), dtype=torch.float64, device=self.field.x.device)
+        ends: list[Run] = []
+        for plan, centres in ((climb, self.candidates.best(laid, self.starts)), (sweep, mean)):
+            shapes = _log_precisions(spheres, laid, centres, problem.size + plan.barrier[0])
+            ends += self.spherical.climb(problem, plan, centres.cpu().numpy(), shapes, watch)
         if form.name == "spherical":
-            known = published.climb(self.engine, self.field, watch)
-            return self._best(self.field, laid, [*ends, known]), known
-        best = self._best(round_field, laid, ends)
-        assert best.centre is not None
-        shapes = form.start(np.exp(best.shape), self.field.dimensions)
-        ends = list(self.field.climb(problem, plan, best.centre[None], shapes, watch))
+            known = published.climb(self.spherical, self.field, watch)
+            return _best(self.field, laid, [*ends, known]), known
+        sphere = _best(spheres, laid, ends)
+        assert sphere.centre is not None
+        shapes = form.start(np.exp(sphere.shape), d)
+        ends = [*self.field.climb(problem, climb, sphere.centre[None], shapes, watch)]
         known = published.climb(self.field, self.field, watch)
-        return self._best(self.field, laid, [*ends, replace(best, shape=shapes[0]), known]), known
-
-    def _best(self, field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
-        """The best of the best few ends, once polished at the wanted size."""
-        there = [end for end in ends if end.centre is not None]
-        m = field.tensor(np.array([end.centre for end in there]))
-        shape = field.tensor(np.array([end.shape for end in there]))
-        value, _, _, factor = at_size(field, laid, m, shape)
-        shape = field.form.scaled(shape, factor[:, None])
-        leading = torch.argsort(value, descending=True, stable=True)[:POLISHED].tolist()
-        polished = [_polished(field, laid, m[j], shape[j]) for j in leading]
-        first = int(np.argmax([objective for objective, _, _ in polished]))
-        _, centre, bent = polished[first]
-        run: Run = there[leading[first]]
-        return replace(run, centre=centre.cpu().numpy(), shape=bent.cpu().numpy(), complete=True)
+        return _best(self.field, laid, [*ends, replace(sphere, shape=shapes[0]), known]), known
 
 
-def _shapes_of_twice_the_size(
-    field: Field, laid: Laid, centres: Float[Tensor, "k d"]
+def _log_precisions(
+    field: Field, laid: Laid, centres: Float[Tensor, "k d"], size: float
 ) -> Float[np.ndarray, "k 1"]:
-    """Climbs begin at size 2T, where the barrier of a climb begins too."""
-    size, total = laid.problem.size, float(field.world.sum(laid.counts.sum()))
-    unit = torch.zeros_like(centres[:, :1])
-    q = field.quadratic(centres, unit)
-    factor = scale_of_size(q, laid.counts, min(2 * size, (size + total) / 2), field.world)
+    """Of spotlights of a size, or of a little less than everything: a climb begins where its barrier does."""
+    most = _NEARLY_ALL * float(field.world.sum(laid.counts.sum()))
+    q = field.quadratic(centres, torch.zeros_like(centres[:, :1]))
+    factor = scale_of_size(q, laid.counts, min(size, most), field.world)
     shapes: np.ndarray = factor.clamp(min=1e-12).log()[:, None].cpu().numpy()
     return shapes
 
 
-def _polished(
-    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
-) -> tuple[float, Float[Tensor, " d"], Float[Tensor, " s"]]:
-    """L-BFGS at exact size over the centre and what the form leaves free, kept only if it gains.
-
-    Only rows near the support take part, seen from the centre: less to read, and no digits lost to the
-    embedding's mean. Whether there is a gain is asked of all rows.
-    """
-    near, seen, origin = field, laid, torch.zeros_like(centre)
-    rows = (field.quadratic(centre[None], shape[None])[:, 0] < POLISH_REACH).nonzero()[:, 0]
-    most = field.world.largest(torch.tensor(len(rows) * field.dimensions))
-    if most <= MOST_COPIED:  # the same answer everywhere: all ranks must see from the same origin
-        near, seen, origin = field.take(rows, centre), laid.take(rows), centre
-    free = field.form.free(field.dimensions)
-    d = field.dimensions
-
-    def placed(theta: np.ndarray) -> tuple[Tensor, Tensor]:
-        moved = shape.clone()
-        moved[free] = field.tensor(theta[d:])
-        return field.tensor(theta[:d]), moved
-
-    def downhill(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        m, moved = placed(theta)
-        value, by_m, by_shape, _ = at_size(near, seen, m[None], moved[None])
-        return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
-
-    start = torch.cat([centre - origin, shape[free]]).cpu().numpy()
-    end = minimize(downhill, start, jac=True, method="L-BFGS-B", options={"maxiter": POLISH_STEPS})
-    m, moved = placed(end.x)
-    both = torch.stack([centre, m + origin]), torch.stack([shape, moved])
-    before, after = at_size(field, laid, *both)[0].tolist()
-    return (after, m + origin, moved) if after > before else (before, centre, shape)
+def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
+    """The best of the best few ends, once polished at the wanted size."""
+    there = [end for end in ends if end.centre is not None]
+    m = field.tensor(np.array([end.centre for end in there]))
+    shape = field.tensor(np.array([end.shape for end in there]))
+    value, _, _, factor = at_size(field, laid, m, shape)
+    shape = field.form.scaled(shape, factor[:, None])
+    leading = torch.argsort(value, descending=True, stable=True)[:POLISHED].tolist()
+    tops = [polished(field, laid, m[j], shape[j], float(value[j])) for j in leading]
+    first = int(np.argmax([top.value for top in tops]))
+    run: Run = there[leading[first]]
+    centre, bent = tops[first].centre, tops[first].shape
+    return replace(run, centre=centre.cpu().numpy(), shape=bent.cpu().numpy(), complete=True)

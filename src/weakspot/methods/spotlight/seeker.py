@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
-from weakspot.methods.spotlight.forms import form_of
+from weakspot.methods.spotlight.forms import Spherical, form_of
 from weakspot.methods.spotlight.kernel import weights
 from weakspot.methods.spotlight.objective import Laid, value_and_slopes
 from weakspot.methods.spotlight.prepare import Prepared
@@ -19,10 +19,10 @@ from weakspot.methods.spotlight.problem import Penalty, Plan, Problem, Run, Watc
 from weakspot.methods.spotlight.search import Engine, Multistart, Published
 from weakspot.methods.spotlight.settings import Settings
 from weakspot.methods.spotlight.sizes import scale_of_size
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.world import Alone, World
 
 CLIMB_STEPS = 1500
-"""Of each climb of multistart; the published run takes `steps`."""
+"""Of each run of multistart; the published one takes `steps`."""
 
 _A_HAIR = 1e-12
 
@@ -50,28 +50,29 @@ class Seeker:
         size: float,
         total: float,
         threads: int,
-        world: Alone,
+        world: World,
     ) -> None:
         self.settings, self.prepared, self.counts, self.penalties = settings, prepared, counts, penalties
         self.size, self.total, self.world = size, total, world
         device = torch.device(settings.device)
         form = form_of(settings.precision, settings.seed)
         self.field = Field(torch.from_numpy(prepared.working).to(device), form, world)
-        self.engine: Engine = self.field
-        if device.type == "cpu" and world.size == 1 and form.name == "spherical":
+        self.spherical: Engine = self.field.of(Spherical())
+        if device.type == "cpu" and isinstance(world, Alone):
             from weakspot.methods.spotlight.lazy import Lazy
 
-            self.engine = Lazy(prepared.working, threads)
+            self.spherical = Lazy(prepared.working, threads)
+        self.engine = self.spherical if form.name == "spherical" else self.field
         self.candidates = None
         if settings.search == "multistart":
-            self.candidates = Candidates(self.field, size, total, settings.seed)
+            self.candidates = Candidates(self.field.of(Spherical()), size, total, settings.seed)
 
     @property
     def steps(self) -> int:
         """How many steps all runs for one spotlight take together, at most."""
         if self.candidates is None:
             return self.settings.steps
-        climbs = self.settings.starts + (self.settings.precision != "spherical")
+        climbs = self.settings.starts + 1 + (self.settings.precision != "spherical")
         return self.settings.steps + climbs * self._climb_plan().barrier.size
 
     def find(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
@@ -81,9 +82,9 @@ class Seeker:
         height = self.settings.barrier_scale * ((largest + smallest) or 1.0)
         problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
         raw = replace(problem, height=self.settings.barrier_scale)
-        search = Multistart(self.field, self.engine, self.candidates, self.settings.starts)
+        search = Multistart(self.field, self.spherical, self.candidates, self.settings.starts)
         published = Published(raw, self._published_plan(), -self.prepared.mean / self.prepared.unit)
-        ends = search.climb(problem, self._climb_plan(), published, watch)
+        ends = search.climb(problem, self._climb_plan(), self._sweep_plan(), published, watch)
         settled = [self._settled(run, problem, exact=True) for run in ends if run.centre is not None]
         return max(settled, key=lambda found: found.objective)
 
@@ -132,8 +133,13 @@ class Seeker:
         return self._plan(self.total - self.size, self.settings.steps, 1 / self.prepared.unit)
 
     def _climb_plan(self) -> Plan:
-        """From size 2T on; the centre is counted in a coordinate's RMS, to which Adam's steps are small."""
-        widest = min(self.size, (self.total - self.size) / 2)
+        """From size 4T on; the centre is counted in a coordinate's RMS, to which Adam's steps are small."""
+        return self._scale_free_plan(min(3 * self.size, (self.total - self.size) / 2))
+
+    def _sweep_plan(self) -> Plan:
+        return self._scale_free_plan(self.total - self.size)
+
+    def _scale_free_plan(self, widest: float) -> Plan:
         return self._plan(widest, min(CLIMB_STEPS, self.settings.steps), self.field.dimensions**-0.5)
 
     def _plan(self, widest: float, steps: int, unit: float) -> Plan:

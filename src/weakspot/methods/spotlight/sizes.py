@@ -8,11 +8,11 @@ from torch import Tensor
 
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid, value_and_slopes
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.world import World
 
 
 def scale_of_size(
-    q: Float[Tensor, "n k"], counts: Float[Tensor, " n"], size: float, world: Alone
+    q: Float[Tensor, "n k"], counts: Float[Tensor, " n"], size: float, world: World
 ) -> Float[Tensor, " k"]:
     """The factors s at which Σ c·max(0, 1 - s·q) = `size`, exactly.
 

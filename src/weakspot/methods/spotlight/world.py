@@ -6,9 +6,22 @@ sharded search is the plain one with these three reduced over the group. All ran
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+class World(Protocol):
+    size: int
+
+    def sum(self, values: Tensor) -> Tensor: ...
+
+    def largest(self, values: Tensor) -> Tensor: ...
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows (a, d) of every process, one after the other."""
 
 
 class Alone:
@@ -23,11 +36,10 @@ class Alone:
         return values
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows (a, d) of every process, one after the other."""
         return rows
 
 
-class Sharded(Alone):
+class Sharded:
     """Each process of the default group holds some of the rows."""
 
     def __init__(self, device: torch.device) -> None:

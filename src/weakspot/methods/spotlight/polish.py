@@ -1,0 +1,75 @@
+"""The last of a climb: quasi-Newton at exact size, which fixed steps only circle around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize
+from torch import Tensor
+
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.objective import Laid
+from weakspot.methods.spotlight.sizes import at_size
+
+ROUNDS, LEAST_GAIN = 6, 1e-7
+"""The objective has kinks, at which the line search gives up: it is started again while that gains so much."""
+
+REACH, MOST_COPIED = 1.7, 1 << 25
+"""Rows out to √1.7 radii take part, copied if they hold no more values than this."""
+
+_OPTIONS = {"maxiter": 100, "ftol": 1e-10, "gtol": 1e-9}
+
+
+@dataclass(frozen=True)
+class Top:
+    """A spotlight of the wanted size and its objective, without barrier."""
+
+    value: float
+    centre: Float[Tensor, " d"]
+    shape: Float[Tensor, " s"]
+
+
+def polished(
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"], value: float
+) -> Top:
+    """L-BFGS over the centre and what the form leaves free; never worse than the start, asked of all rows."""
+    top = Top(value, centre, shape)
+    for _ in range(ROUNDS):
+        further = _round(field, laid, top)
+        if further.value <= top.value:
+            break
+        gain, top = further.value - top.value, further
+        if gain < LEAST_GAIN * abs(top.value):
+            break
+    return top
+
+
+def _round(field: Field, laid: Laid, start: Top) -> Top:
+    """Only rows near the support take part, in float64 and seen from the centre: no digits are lost."""
+    near, seen, origin = field, laid, torch.zeros_like(start.centre)
+    rows = (field.quadratic(start.centre[None], start.shape[None])[:, 0] < REACH).nonzero()[:, 0]
+    most = field.world.largest(torch.tensor(len(rows) * field.dimensions))
+    if most <= MOST_COPIED:  # the same answer everywhere: all ranks must see from the same origin
+        near, seen, origin = field.take(rows, start.centre), laid.take(rows), start.centre
+    d = field.dimensions
+    free = field.form.free(d)
+
+    def placed(theta: np.ndarray) -> tuple[Tensor, Tensor]:
+        shape = start.shape.clone()
+        shape[free] = field.tensor(theta[d:])
+        return field.tensor(theta[:d]), shape
+
+    def downhill(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        m, shape = placed(theta)
+        value, by_m, by_shape, _ = at_size(near, seen, m[None], shape[None])
+        return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
+
+    theta = torch.cat([start.centre - origin, start.shape[free]]).cpu().numpy()
+    end = minimize(downhill, theta, jac=True, method="L-BFGS-B", options=_OPTIONS)
+    m, shape = placed(end.x)
+    m = m + origin
+    value, _, _, factor = at_size(field, laid, m[None], shape[None])
+    return Top(float(value), m, field.form.scaled(shape[None], factor[:, None])[0])

@@ -1,0 +1,112 @@
+"""Inputs with nothing, or too little, in them: a result or a clear sentence, never NaN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from weakspot import Predictions, Slices, Spotlight
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4)).astype(np.float32)
+Y = RNG.exponential(1.0, 60).astype(np.float32)
+
+CASES = {
+    "constant losses": (X, np.ones(60)),
+    "no losses at all": (X, np.zeros(60)),
+    "negative losses": (X, Y - 10),
+    "one example that loses": (X, np.eye(60)[7]),
+    "every point twice": (np.repeat(X[:30], 2, axis=0), Y),
+    "many copies of one point": (np.concatenate([np.tile(X[:1], (40, 1)), X[:20]]), Y),
+    "two places": (np.repeat(X[:2], 30, axis=0), Y),
+    "a constant coordinate": (np.concatenate([X, np.full((60, 1), 7.0)], axis=1), Y),
+    "one dimension": (X[:, :1], Y),
+    "far from the origin": (X + np.float32(1e4), Y),
+    "tiny": (X * np.float32(1e-6), Y),
+    "huge": (X * np.float32(1e6), Y),
+    "an outlier": (np.concatenate([X[:59], np.full((1, 4), 1e4)]), Y),
+    "huge losses": (X, Y * 1e6),
+    "tiny losses": (X, Y * 1e-6),
+    "two examples": (X[:2], Y[:2]),
+}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_there_is_a_result(name: str, flip: bool) -> None:
+    x, y = CASES[name]
+    size = 1 if len(x) == 2 else 10
+    spotlight = Spotlight(n_slices=3, min_size=size, flip=flip, steps=300).fit(Predictions.from_arrays(x, y))
+    w = spotlight.slices_.weights
+    assert np.isfinite(w).all()
+    assert ((w >= 0) & (w <= 1)).all()
+    assert all(statistics["size"] >= size for statistics in spotlight.slices_.statistics)
+    assert np.isfinite(spotlight.centers_).all()
+    assert np.isfinite(spotlight.precisions_).all()
+    assert all(np.isfinite(values).all() for history in spotlight.history_ for values in history.values())
+
+
+@pytest.mark.parametrize("precision", ["diagonal", "full"])
+@pytest.mark.parametrize("name", ["constant losses", "two places", "a constant coordinate", "huge losses"])
+def test_there_is_a_result_in_every_form(name: str, precision: str) -> None:
+    x, y = CASES[name]
+    p = Predictions.from_arrays(x, y)
+    spotlight = Spotlight(n_slices=2, min_size=10, precision=precision, steps=60).fit(p)
+    assert np.isfinite(spotlight.slices_.weights).all()
+    assert all(statistics["size"] >= 10 for statistics in spotlight.slices_.statistics)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_embeddings_that_are_all_equal_are_refused(rows: int) -> None:
+    p = Predictions.from_arrays(np.full((rows, 3), 2.5), np.arange(rows, dtype=float))
+    with pytest.raises(ValueError, match=f"all {rows} embeddings are equal"):
+        Spotlight(min_size=0.5).fit(p)
+
+
+def test_published_runs_that_start_with_no_weight_are_refused() -> None:
+    """Embeddings of norm ≈ 400 lie outside the first radius of 100, where the published code gives NaN."""
+    p = Predictions.from_arrays(X + np.float32(200), Y)
+    with pytest.raises(ValueError, match="use search='multistart'"):
+        Spotlight(search="published", min_size=10).fit(p)
+    assert Spotlight(n_slices=1, min_size=10).fit(p).slices_.statistics[0]["size"] >= 10
+
+
+def test_published_runs_that_collapse_say_so() -> None:
+    """Its barrier is bounded, so that losses far above it pull the support down to nothing."""
+    p = Predictions.from_arrays(X, np.arange(60) * 1e4)
+    with pytest.warns(UserWarning, match="lost every example"):
+        spotlight = Spotlight(1, search="published", min_size=10, learning_rate=0.05).fit(p)
+    assert spotlight.slices_.statistics[0]["size"] >= 10
+    assert np.isfinite(spotlight.slices_.weights).all()
+
+
+@pytest.mark.parametrize("name", ["losses", "embeddings"])
+def test_values_that_are_not_finite_are_refused_with_their_row(name: str) -> None:
+    arrays = {"embeddings": X.copy(), "losses": Y.copy()}
+    arrays[name][5] = np.nan
+    ids = np.array([f"row{i}" for i in range(60)])
+    with pytest.raises(ValueError, match=rf"{name}: row 5 \(id row5\)"):
+        Spotlight().fit(Predictions(ids=ids, **arrays))
+
+
+def test_a_refused_fit_leaves_nothing_behind() -> None:
+    spotlight = Spotlight(min_size=60)
+    with pytest.raises(ValueError, match="less than all 60"):
+        spotlight.fit(Predictions.from_arrays(X, Y))
+    assert not hasattr(spotlight, "slices_")
+
+
+@pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
+def test_forms_components_and_saving(tmp_path: Path, precision: str) -> None:
+    """Principal components and every form of precision re-apply to the embeddings they came from."""
+    p = Predictions.from_arrays(X + np.float32(3), Y)
+    spotlight = Spotlight(n_slices=2, min_size=10, precision=precision, n_components=3, steps=100).fit(p)
+    assert spotlight.centers_.shape == (2, 4)
+    assert (
+        spotlight.precisions_.shape == {"spherical": (2,), "diagonal": (2, 3), "full": (2, 3, 3)}[precision]
+    )
+    np.testing.assert_array_equal(spotlight.membership(p).T, spotlight.slices_.weights)
+    loaded = Slices.load(spotlight.slices_.save(tmp_path / "slices"))
+    assert loaded.equals(spotlight.slices_)

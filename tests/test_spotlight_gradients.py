@@ -1,0 +1,168 @@
+"""Hand-written gradients against autograd in float64, and the lazy climb against the plain one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.forms import Form, form_of
+from weakspot.methods.spotlight.lazy import Lazy
+from weakspot.methods.spotlight.objective import Laid
+from weakspot.methods.spotlight.problem import Penalty, Plan, Problem
+from weakspot.methods.spotlight.sizes import at_size
+from weakspot.methods.spotlight.world import Alone
+
+N, D = 300, 5
+FORMS = ["spherical", "diagonal", "full"]
+
+
+def embeddings(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(N, D)) / math.sqrt(D)
+
+
+def problem(penalised: bool, sign: float = 1.0, seed: int = 1) -> Problem:
+    rng = np.random.default_rng(seed)
+    penalties = tuple(Penalty(rng.integers(0, k, N), k, weight) for k, weight in ((4, 0.3), (3, 0.2)))
+    return Problem(
+        losses=rng.exponential(1.0, N),
+        counts=rng.integers(1, 4, N).astype(np.float64),
+        size=40.0,
+        height=1.7,
+        sign=sign,
+        penalties=penalties if penalised else (),
+    )
+
+
+def parameters(form: Form, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Two spotlights, neither round where the form allows it."""
+    shape = form.start(np.array([0.6, 0.9]), D)
+    shape[:, form.free(D)] += 0.3 * rng.normal(size=shape[:, form.free(D)].shape)
+    if form.name == "full":
+        for row in shape:
+            row[: D * D] = np.linalg.qr(rng.normal(size=(D, D)))[0].ravel()
+    return torch.from_numpy(0.2 * rng.normal(size=(2, D))), torch.from_numpy(shape)
+
+
+def textbook(
+    x: Tensor, given: Problem, m: Tensor, form: Form, shape: Tensor, barrier: float | None
+) -> Tensor:
+    """The published objective, written with a precision matrix and left to autograd."""
+    if form.name == "full":
+        vectors, values = shape[: D * D].reshape(D, D), shape[D * D :]
+        matrix = vectors @ torch.diag(values.exp()) @ torch.linalg.inv(vectors)
+    else:
+        matrix = torch.diag(shape.exp().expand(D))
+    away = x - m
+    w = (1 - ((away @ matrix) * away).sum(dim=1)).clamp(min=0)
+    mass = w * torch.from_numpy(given.counts)
+    size = mass.sum()
+    value = given.sign * (mass @ torch.from_numpy(given.losses)) / size
+    if barrier is not None and size < given.size + barrier:
+        value = value - given.height * (size - given.size - barrier) ** 2 / barrier**2
+    for penalty in given.penalties:
+        shares = torch.stack(
+            [mass[torch.from_numpy(penalty.codes == k)].sum() for k in range(penalty.categories)]
+        )
+        entropy = torch.distributions.Categorical(probs=shares / size).entropy() / math.log(2)
+        value = value - penalty.weight * entropy
+    return value
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("barrier", [300.0, 5.0])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_gradients_equal_autograd(name: str, penalised: bool, barrier: float, sign: float) -> None:
+    form = form_of(name, seed=0)
+    given = problem(penalised, sign)
+    x = torch.from_numpy(embeddings())
+    field = Field(x, form, Alone())
+    m, shape = parameters(form, np.random.default_rng(2))
+    value, size, by_m, by_shape = field.value_and_gradient(Laid.out(given, x.device), m, shape, barrier)
+    assert (size > 0).all()
+    for j in range(2):
+        one_m, one_shape = m[j].clone().requires_grad_(), shape[j].clone().requires_grad_()
+        expected = textbook(x, given, one_m, form, one_shape, barrier)
+        expected.backward()
+        assert value[j].item() == pytest.approx(expected.item(), rel=1e-12)
+        assert one_m.grad is not None
+        assert one_shape.grad is not None
+        for ours, theirs in ((by_m[j], one_m.grad), (by_shape[j], one_shape.grad)):
+            assert (ours - theirs).abs().max() <= 1e-9 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("penalised", [False, True])
+def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -> None:
+    """Every move changes the scale that keeps the size, which no autograd through a fixed scale would see."""
+    form = form_of(name, seed=0)
+    x = torch.from_numpy(embeddings())
+    field, laid = Field(x, form, Alone()), Laid.out(problem(penalised), x.device)
+    m, shape = (part[:1] for part in parameters(form, np.random.default_rng(3)))
+    _, by_m, by_shape, factor = at_size(field, laid, m, shape)
+    w = (1 - field.quadratic(m, form.scaled(shape, factor[:, None]))).clamp(min=0)
+    assert (laid.counts @ w).item() == pytest.approx(laid.problem.size, rel=1e-12)
+    step = 1e-6
+    free = range(by_shape.shape[1])[form.free(D)]
+    for gradient, moved, entries in ((by_m, m, range(D)), (by_shape, shape, free)):
+        for k in entries:
+            ends = []
+            for way in (step, -step):
+                there = moved.clone()
+                there[0, k] += way
+                ends.append(at_size(field, laid, *((there, shape) if moved is m else (m, there)))[0].item())
+            assert gradient[0, k].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-6)
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_lazy_and_plain_climbs_are_the_same(penalised: bool, sign: float) -> None:
+    """Both in float64, so that only the order of sums tells them apart, until chaos makes much of it."""
+    x = embeddings()
+    given = problem(penalised, sign)
+    plan = Plan(np.geomspace(given.counts.sum() - 40, 2, 400), 1e-2, 10, 0.5)
+    start, shape = np.full((1, D), 0.05), np.log([[0.2]])
+    (lazy,) = Lazy(x).climb(given, plan, start, shape)
+    (plain,) = Field(torch.from_numpy(x), form_of("spherical", 0), Alone()).climb(given, plan, start, shape)
+    assert lazy.complete
+    assert plain.complete
+    assert lazy.rows_read < 0.5 * N * len(plan.barrier)
+    np.testing.assert_allclose(lazy.objective[:150], plain.objective[:150], rtol=1e-9)
+    np.testing.assert_allclose(lazy.size[:150], plain.size[:150], rtol=1e-8)
+    np.testing.assert_array_equal(lazy.learning_rate[:150], plain.learning_rate[:150])
+    assert lazy.objective[-1] == pytest.approx(plain.objective[-1], abs=0.05 * np.abs(plain.objective).max())
+
+
+def test_batched_runs_are_the_runs_alone() -> None:
+    x = torch.from_numpy(embeddings())
+    field = Field(x, form_of("spherical", 0), Alone())
+    given = problem(penalised=False)
+    plan = Plan(np.geomspace(300, 2, 100), 1e-2, 10, 0.5)
+    starts = np.random.default_rng(5).normal(size=(3, D)) * 0.1
+    shapes = np.log(np.full((3, 1), 0.3))
+    together = field.climb(given, plan, starts, shapes)
+    for j in range(3):
+        (alone,) = field.climb(given, plan, starts[j : j + 1], shapes[j : j + 1])
+        np.testing.assert_allclose(together[j].objective, alone.objective, rtol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ["lazy", "plain"])
+def test_a_run_that_loses_every_example_keeps_the_last_that_was_large_enough(engine: str) -> None:
+    """The published barrier is bounded: with losses far above it, the support shrinks to nothing."""
+    x = embeddings()
+    given = replace(problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, height=1e-3)
+    plan = Plan(np.geomspace(300, 2, 3000), 5e-2, 10, 0.5)
+    climber = Lazy(x) if engine == "lazy" else Field(torch.from_numpy(x), form_of("spherical", 0), Alone())
+    (run,) = climber.climb(given, plan, np.zeros((1, D)), np.log([[0.2]]))
+    assert not run.complete
+    assert run.centre is not None
+    assert len(run.objective) < 3000
+    assert np.isfinite(run.objective).all()
+    w = np.maximum(0, 1 - np.exp(run.shape[0]) * ((x - run.centre) ** 2).sum(axis=1))
+    assert given.counts @ w >= given.size
