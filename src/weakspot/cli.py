@@ -1,4 +1,4 @@
-"""The functions behind train.py, infer.py, discover.py and the console scripts; configuration stops here."""
+"""The functions behind train.py, infer.py, discover.py, browse.py and the console scripts; configuration stops here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,10 @@ def discover() -> None:
     _run("discover", _discover)
 
 
+def browse() -> None:
+    _run("browse", _browse)
+
+
 def _train(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
@@ -83,6 +87,21 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
             return  # a rank above 0 has done its share
         preview, cams = subject.data(subject.split).preview, _evidence(cfg, subject)
         discover(method, predictions, folder, preview, cams, logger, _command())
+
+
+def _browse(cfg: DictConfig, folder: Path) -> None:
+    import webbrowser
+
+    from weakspot.report.browser import make_server
+
+    folders = [Path(name) for name in cfg.folders]
+    with make_server(folders, cfg.port) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        _say(f"reports under {', '.join(cfg.folders)} → {address} (Ctrl+C ends)")
+        if cfg.open:
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def _given_predictions(cfg: DictConfig) -> Predictions:
@@ -149,6 +168,7 @@ def _logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
 
     logger: Logger | None = None
     if is_main():
+        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
         logger = build(cfg.logger)(folder, HydraConfig.get().job.name, plain(cfg))
     try:
         yield logger
@@ -164,8 +184,8 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         with _sentences(), _own_arguments():
             from weakspot.pipeline.ranks import processes
 
-            with processes(cfg.trainer.accelerator):
-                job(cfg, _folder(cfg))
+            with processes(cfg.trainer.accelerator if "trainer" in cfg else "cpu"):
+                job(cfg, _folder())
 
     try:
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -176,11 +196,8 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         raise
 
 
-def _folder(cfg: DictConfig) -> Path:
-    """The run's folder, with the configuration as it was resolved."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    return folder
+def _folder() -> Path:
+    return Path(HydraConfig.get().runtime.output_dir)
 
 
 @contextmanager

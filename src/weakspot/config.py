@@ -86,6 +86,13 @@ class DiscoverConfig(InferConfig):
 
 
 @dataclass
+class BrowseConfig:
+    folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
+    port: int = 8765  # 0: any that is free
+    open: bool = True  # a browser, too
+
+
+@dataclass
 class SpotlightConfig:
     _target_: str = MISSING
     n_slices: int = 5
@@ -155,6 +162,7 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="infer_schema", node=InferConfig)
     store.store(name="discover_schema", node=DiscoverConfig)
+    store.store(name="browse_schema", node=BrowseConfig)
     store.store(group="schema/method", name="spotlight", node=SpotlightConfig)
     store.store(group="schema/method", name="udis", node=UDISConfig)
     store.store(group="schema/dataset", name="base", node=_DATASET)

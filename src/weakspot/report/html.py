@@ -68,10 +68,10 @@ def render(
     style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
     script = files("weakspot.report").joinpath("sort.js").read_text(encoding="utf-8")
     pictures = thumbnails.css()
-    template = _environment().get_template("page.html.jinja")
+    template = environment().get_template("page.html.jinja")
     return template.render(
         title=title or _title(predictions, found),
-        policy=_policy([style, pictures], [script]),
+        policy=policy_of([style, pictures], [script]),
         style=Markup(style),
         pictures=Markup(pictures),
         script=Markup(script),
@@ -134,7 +134,9 @@ def _mean(values: np.ndarray | None, counts: np.ndarray | None) -> float | None:
     return None if values is None else float(np.average(values, weights=counts))
 
 
-def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
+def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A Content-Security-Policy that admits these styles and scripts, inlined pictures, and nothing else."""
+
     def hashes(texts: Sequence[str]) -> str:
         digests = (hashlib.sha256(text.encode()).digest() for text in texts)
         return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
@@ -145,19 +147,20 @@ def _policy(styles: Sequence[str], scripts: Sequence[str]) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of this package; everything put into them is escaped."""
+    jinja = Environment(
         loader=PackageLoader("weakspot.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    jinja.filters.update(
         number=numbers.count,
         percent=numbers.percent,
         decimal=numbers.decimal,
         times=numbers.times,
         plain=numbers.plain,
     )
-    return environment
+    return jinja

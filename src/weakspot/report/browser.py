@@ -1,0 +1,120 @@
+"""The live browser: every report under the folders of runs, newest first, on this machine alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from weakspot.report.html import environment, policy_of
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One discovery, as its folder tells of it."""
+
+    folder: Path
+    created: datetime
+    method: str
+    dataset: str
+    model: str
+    n_slices: int
+    worst: dict[str, Any] | None
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def address(self) -> str:
+        """Where the server answers with the report."""
+        return "/run/" + hashlib.sha256(str(self.folder.absolute()).encode()).hexdigest()[:16]
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs below these folders that left a report and readable slices, newest first."""
+    reports = (report for folder in folders for report in folder.glob("**/report.html"))
+    runs = (_read(report.parent) for report in reports)
+    return sorted((run for run in runs if run is not None), key=lambda run: run.created, reverse=True)
+
+
+def index(runs: Sequence[Run], folders: Sequence[Path]) -> str:
+    """The page that lists the runs; escaped, and without a script."""
+    style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
+    template = environment().get_template("index.html.jinja")
+    return template.render(runs=runs, folders=folders, style=Markup(style), policy=policy_of([style], []))
+
+
+def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
+    """A server on the loopback interface, ready for `serve_forever`; port 0 takes any free one.
+
+    It answers `/` and `/run/<digest>`, nothing else, so no path of a request reaches the file system; and only
+    requests for this machine by name, so that no page elsewhere can read reports through a name of its own.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in (LOOPBACK, "localhost"):
+                self.send_error(HTTPStatus.FORBIDDEN, "only requests to localhost are answered")
+                return
+            runs = find_runs(folders)
+            asked = next((run for run in runs if run.address == self.path), None)
+            if self.path == "/":
+                self._send(index(runs, folders).encode())
+            elif asked is not None:
+                self._send(asked.report.read_bytes())
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND, "no such run")
+
+        def _send(self, page: bytes) -> None:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Silence: the console is the user's."""
+
+    return ThreadingHTTPServer((LOOPBACK, port), Handler)
+
+
+def _read(folder: Path) -> Run | None:
+    """The run of a folder, or None where its slices are missing or are not ours."""
+    try:
+        header = json.loads((folder / "slices" / "slices.json").read_text(encoding="utf-8"))
+        made_from = header["provenance"].get("predictions") or {}
+        found = [dict(statistics) for statistics in header["statistics"]]
+        return Run(
+            folder,
+            datetime.fromtimestamp((folder / "report.html").stat().st_mtime).astimezone(),
+            str(header["method"]),
+            str(made_from.get("dataset") or "own predictions"),
+            str(made_from.get("model") or ""),
+            len(found),
+            min(found, key=_gap, default=None),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _gap(statistics: dict[str, Any]) -> float:
+    """How far a slice's accuracy is below the rest's, or its loss above; the lowest is the worst."""
+    for name, sign in (("accuracy", 1), ("loss", -1)):
+        inside, outside = statistics.get(f"{name}_inside"), statistics.get(f"{name}_outside")
+        if inside is not None and outside is not None:
+            return sign * float(inside - outside)
+    return 0.0
