@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from weakspot.explain.attributes import Enrichment, categorise, rank
@@ -31,7 +33,7 @@ class Method(Protocol):
 
     slices_: Slices
 
-    def fit(self, p: Predictions) -> Any: ...
+    def fit(self, p: Predictions, callback: Callable[[str, int, int], None] | None = None) -> Any: ...
 
 
 def discover(
@@ -44,7 +46,8 @@ def discover(
     command: str = "",
 ) -> Slices:
     """Fit `method` and leave slices/ and report.html in `folder`; each appears whole or not at all."""
-    method.fit(predictions)
+    with _progress() as tell:
+        method.fit(predictions, callback=tell)
     slices = method.slices_
     slices.save(folder / "slices")
     page = render(predictions, slices, preview=preview, cams=cams, command=command)
@@ -60,6 +63,15 @@ def discover(
     Console().print(summary(predictions, slices, enrichments))
     log.info("report → %s", folder / REPORT)
     return slices
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for (what is going on, done, in all); off a terminal it keeps silent."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("starting: the first run compiles", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
 
 
 def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enrichment]]) -> Table:

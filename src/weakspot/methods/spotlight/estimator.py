@@ -28,8 +28,8 @@ from weakspot.slices.statistics import describe
 _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
 
-Callback = Callable[[int, int, float, float, float], None]
-"""Called now and then with (slice number from 1, step within it, objective, size, learning rate)."""
+Callback = Callable[[str, int, int], None]
+"""Called now and then with (what is going on, steps done, steps in all)."""
 
 
 class Spotlight(BaseEstimator):
@@ -131,9 +131,9 @@ class Spotlight(BaseEstimator):
         with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
             prepared = prepare(p.embeddings, settings.n_components, settings.seed, world)
             seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
-            self.steps_per_slice_ = seeker.steps
             for j in range(settings.n_slices):
-                found.append(seeker.find(losses, _numbered(callback, j + 1)))
+                watch = None if callback is None else _told(callback, j, seeker.steps, settings.n_slices)
+                found.append(seeker.find(losses, watch))
                 losses = _dimmed(losses, found[-1].weights, world)
 
         self.centers_ = np.stack([one.centre for one in found])
@@ -208,16 +208,15 @@ def _at_most(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _numbered(callback: Callback | None, number: int) -> Watch | None:
-    """A watch over all runs for one slice, whichever thread they climb in."""
-    if callback is None:
-        return None
+def _told(callback: Callback, j: int, steps: int, n_slices: int) -> Watch:
+    """A watch over all runs for slice j, whichever thread they climb in; each slice takes at most `steps`."""
     done, lock = 0, threading.Lock()
 
-    def watch(steps: int, objective: float, size: float, learning_rate: float) -> None:
+    def watch(more: int, objective: float, size: float, learning_rate: float) -> None:
         nonlocal done
         with lock:
-            done += steps
-            callback(number, done, objective, size, learning_rate)
+            done = min(done + more, steps)
+            news = f"objective {objective:.4g}, size {size:.1f}, learning rate {learning_rate:.1e}"
+            callback(f"spotlight {j + 1} of {n_slices}: {news}", j * steps + done, n_slices * steps)
 
     return watch
