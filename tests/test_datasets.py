@@ -216,9 +216,9 @@ def test_colored_digits_make_a_model_fail(seed: int) -> None:
     x, y, group = whole("test")
     right = (model(x).argmax(dim=1) == y).numpy()
     accuracy = {name: right[group == name].mean() for name in np.unique(group)}
-    assert min(accuracy, key=accuracy.__getitem__) == "red_≥5"
-    assert accuracy["red_≥5"] < 0.5 < 0.9 < accuracy["red_<5"]
-    assert 0.5 < right.mean() < 0.75
+    assert accuracy["red_≥5"] == min(accuracy.values())
+    assert accuracy["red_≥5"] < 0.4 < 0.9 < accuracy["red_<5"]
+    assert right.mean() < 0.75
 
 
 # splits

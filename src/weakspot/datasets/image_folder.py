@@ -62,7 +62,8 @@ class ImageFolder(Dataset):
         has_split_folders = {path.parts[0] for path in paths} <= set(self.splits)
         labels = _labels(table, self.root, paths, depth=1 if has_split_folders else 0)
         names = tuple(sorted(set(labels))) if classes is None else tuple(map(str, classes))
-        unknown = next((row for row, label in enumerate(labels) if label not in names), None)
+        position = {name: index for index, name in enumerate(names)}
+        unknown = next((row for row, label in enumerate(labels) if label not in position), None)
         if unknown is not None:
             raise ValueError(
                 f"{self.root / paths[unknown]} is of class {labels[unknown]!r}, "
@@ -76,7 +77,6 @@ class ImageFolder(Dataset):
             raise ValueError(f"no image below {self.root} is in split {split!r}; there are some in: {have}")
 
         self.task = Classification(names)
-        position = {name: index for index, name in enumerate(names)}
         self.targets = np.array([position[labels[row]] for row in rows], dtype=np.int64)
         chosen = table.take(pa.array(rows))
         about = [name for name in chosen.column_names if name not in ("path", "label", "split")]
