@@ -89,7 +89,7 @@ class MicroClusters:
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
-    ) -> tuple[Float[np.ndarray, " s+1"], Float[np.ndarray, " s+1"]]:
+    ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
         """The mean silhouette of every cut of the ladder over a sample of rows, and its standard error.
 
         A sampled row's distances to all rows are exact (float32); only which rows are averaged is chance.

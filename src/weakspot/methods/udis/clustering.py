@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from weakspot.methods.udis.silhouette import Ladder
 from weakspot.methods.udis.ward import ward
 
 
+@runtime_checkable
 class Leaves(Protocol):
     """What is clustered: examples, or micro-clusters of them."""
 
@@ -28,7 +29,7 @@ class Leaves(Protocol):
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
-    ) -> tuple[Float[np.ndarray, " s+1"], Float[np.ndarray, " s+1"] | None]: ...
+    ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"] | None]: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Clustering:
     scores, errors   mean silhouette by number of clusters, and its standard error where it was sampled
     """
 
-    linkage: Float[np.ndarray, "m-1 4"]
+    linkage: Float[np.ndarray, "t 4"]
     cut: Cut
     labels: Int[np.ndarray, " r"]
     scores: Mapping[int, float]

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 
 def bounds(
-    linkage: Float[np.ndarray, "m-1 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
+    linkage: Float[np.ndarray, "t 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
 ) -> tuple[int, int]:
     """The numbers of clusters between which a cut is sought, both included, as the published search has them.
 
@@ -41,12 +41,12 @@ class Cut:
 
     roots   (k,)    their nodes, ascending: cluster c is the one under roots[c], the published numbering
     labels  (m,)    the cluster of every leaf
-    tree    (k-1, 2)  the merges above the cut: clusters by number, and k + i for the i-th of these merges
+    tree    (t, 2)  the k - 1 merges above the cut: clusters by number, and k + i for the i-th of these merges
     """
 
     roots: Int[np.ndarray, " k"]
     labels: Int[np.ndarray, " m"]
-    tree: Int[np.ndarray, "k-1 2"]
+    tree: Int[np.ndarray, "t 2"]
 
     def __len__(self) -> int:
         return len(self.roots)
@@ -57,7 +57,7 @@ class Cut:
         return int(self.roots[place]) if place < k else 2 * m - 1 - k + place - k + 1
 
 
-def cut_at(linkage: Float[np.ndarray, "m-1 4"], k: int) -> Cut:
+def cut_at(linkage: Float[np.ndarray, "t 4"], k: int) -> Cut:
     """The k clusters that are left when the last k - 1 merges are undone."""
     m = len(linkage) + 1
     children = linkage[:, :2].astype(np.int64)

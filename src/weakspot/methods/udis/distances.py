@@ -61,7 +61,7 @@ def squared_distances(
 ) -> Float[np.ndarray, "n m"]:
     """‖a_i - b_j‖² for every pair, in the points' dtype, into `out` if given."""
     squares: np.ndarray = np.matmul(a.x, b.x.T, out=out)
-    near = np.sqrt(np.finfo(squares.dtype).eps)
+    near = float(np.sqrt(np.finfo(squares.dtype).eps))
 
     def work(start: int, stop: int) -> None:
         _finish(squares[start:stop], a.x[start:stop], a.norms[start:stop], b.x, b.norms, near)

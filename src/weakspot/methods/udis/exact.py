@@ -52,6 +52,6 @@ class Examples:
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
-    ) -> tuple[Float[np.ndarray, " s+1"], None]:
+    ) -> tuple[Float[np.ndarray, " c"], None]:
         """The mean silhouette of every cut of the ladder; nothing is sampled, so no standard errors."""
         return every_silhouette(self.squares, labels, self.sizes, ladder, callback), None

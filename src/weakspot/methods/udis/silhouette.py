@@ -59,7 +59,7 @@ def every_silhouette(
     counts: Float[np.ndarray, " n"],
     ladder: Ladder,
     callback: Callback,
-) -> Float[np.ndarray, " s+1"]:
+) -> Float[np.ndarray, " c"]:
     """The mean silhouette of every cut of the ladder, finest first; examples count as often as `counts` says.
 
     squares  squared distances; only the lower triangle is read
@@ -92,7 +92,7 @@ def _rows(squares: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 def silhouettes(
     sums: Float[np.ndarray, "r k"], own: Int[np.ndarray, " r"], ladder: Ladder
-) -> Float[np.ndarray, "r s+1"]:
+) -> Float[np.ndarray, "r c"]:
     """The silhouette of each row at every cut; `sums` (distances to each finest cluster) is used up."""
     scores = np.empty((len(sums), len(ladder.steps) + 1))
     _climb(sums, own, ladder.sizes, ladder.steps, scores)

@@ -22,7 +22,7 @@ _CROWDED = 0.7  # below this share of living slots the matrix is packed: scans a
 
 def ward(
     squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"], callback: Callback
-) -> Float[np.ndarray, "m-1 4"]:
+) -> Float[np.ndarray, "t 4"]:
     """The linkage of m points in SciPy's convention. Uses up the upper triangle of `squares`, and only that.
 
     squares   squared Ward distances of the points: 2·a·b/(a + b)·‖x_a - x_b‖² for sizes a and b
