@@ -49,6 +49,7 @@ class TrainingConfig:
     schedule: str = "constant"  # constant, cosine
     clip: float | None = None  # of the gradient's norm
     patience: int | None = None  # epochs without a better validation loss before stopping
+    keep: str = "best"  # best, last: which epoch's weights
 
 
 @dataclass

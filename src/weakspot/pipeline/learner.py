@@ -20,7 +20,11 @@ from weakspot.tasks import Task
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained. `patience` counts epochs without a better validation loss; None trains to the end."""
+    """How a model is trained.
+
+    keep       the epoch of the lowest validation loss, or the last one
+    patience   epochs without a lower validation loss before training ends; None: never
+    """
 
     epochs: int = 20
     batch_size: int = 64
@@ -31,6 +35,7 @@ class Training:
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float | None = None
     patience: int | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 class Learner(LightningModule):

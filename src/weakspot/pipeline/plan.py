@@ -21,7 +21,7 @@ from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import key
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
-from weakspot.pipeline.train import BEST, is_interrupted, is_trained, train
+from weakspot.pipeline.train import CHECKPOINT, is_interrupted, is_trained, train
 from weakspot.predictions import Predictions
 from weakspot.predictions.store import finished_rows, is_complete, read
 
@@ -143,7 +143,7 @@ def pull_checkpoint(
         if agree("train", lambda: state) == "cached":
             if waited:
                 _say("train: another job has made it meanwhile")
-            return folder / BEST
+            return folder / CHECKPOINT
         if upstream == "require":
             raise FileNotFoundError(
                 f"no checkpoint at {folder}; run train.py with the same dataset, model, training and seed, "
@@ -192,7 +192,7 @@ def audited_model(subject: Subject) -> Model:
         case "pretrained":
             return _with_weights(subject, None)
         case "auto":
-            return _with_weights(subject, subject.checkpoint_folder() / BEST)
+            return _with_weights(subject, subject.checkpoint_folder() / CHECKPOINT)
         case _:
             return _with_weights(subject, subject.given_checkpoint())
 
@@ -227,7 +227,7 @@ def _plan_train(subject: Subject) -> tuple[str, str | None]:
         return f"given ({subject.checkpoint})", digest(subject.given_checkpoint())
     folder = subject.checkpoint_folder()
     if is_trained(folder):
-        return "cached", digest(folder / BEST)
+        return "cached", digest(folder / CHECKPOINT)
     return ("interrupted → will resume" if is_interrupted(folder) else "missing → will run"), None
 
 

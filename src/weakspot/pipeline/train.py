@@ -1,4 +1,4 @@
-"""Train a model into the store of checkpoints: best epoch kept, resumable, complete when its manifest is there."""
+"""Train a model into the store of checkpoints: resumable, complete when its manifest is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.ranks import is_main
 
 MANIFEST = "manifest.json"
-BEST = "best.ckpt"
+CHECKPOINT = "model.ckpt"
 _LAST = "last.ckpt"
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def train(
     logger: Logger | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Fit `model` and return the checkpoint of the epoch with the lowest validation loss.
+    """Fit `model` and return the checkpoint of the epoch that `training.keep` asks for.
 
     A folder that an interrupted run left is resumed from its last epoch, batch order included. The manifest,
     written last, says what made the checkpoint and how well it did.
@@ -55,22 +55,23 @@ def train(
     """
     validation = data.dataset("val")
     learner = Learner(model, validation.task, training, group_codes(validation.examples))
-    best = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor="val/loss", save_last=True, enable_version_counter=False
+    monitor = "val/loss" if training.keep == "best" else None
+    kept = ModelCheckpoint(
+        dirpath=folder, filename="model", monitor=monitor, save_last=True, enable_version_counter=False
     )
     resume = folder / _LAST if is_interrupted(folder) else None
     with quiet():
         trainer = make_trainer(
             max_epochs=training.epochs,
             gradient_clip_val=training.clip,
-            callbacks=[best, *_stopping(training)],
+            callbacks=[kept, *_stopping(training)],
             logger=logger or False,
             default_root_dir=folder,
             log_every_n_steps=10,
         )
         trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
-    score = best.best_model_score
-    if score is None or not torch.isfinite(score):
+    loss = trainer.callback_metrics["val/loss"] if kept.best_model_score is None else kept.best_model_score
+    if not torch.isfinite(loss):
         raise ValueError(
             "training diverged: the validation loss is not a number; "
             f"try a smaller training.learning_rate than {training.learning_rate:g}, or training.clip=1"
@@ -81,14 +82,14 @@ def train(
         record = {
             **(manifest or {}),
             "last_epoch": numbers,
-            "best_val_loss": float(score),
+            "val_loss": float(loss),
             "epoch": trainer.current_epoch,
         }
         draft = folder / f"{MANIFEST}.part"
         draft.write_text(json.dumps(record, indent=1) + "\n")
         os.replace(draft, folder / MANIFEST)
     trainer.strategy.barrier()
-    return folder / BEST
+    return folder / CHECKPOINT
 
 
 def _stopping(training: Training) -> list[Callback]:
