@@ -8,6 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# annotated shapes are checked in every test; not where tests pass wrong ones on purpose, nor in compiled kernels
+install_import_hook(
+    ["weakspot.predictions", "weakspot.slices", "weakspot.explain.attributes", "weakspot.models"],
+    "beartype.beartype",
+)
 
 ROOT = Path(__file__).parents[1]
 
