@@ -1,6 +1,6 @@
 """Where n² no longer fits: Ward on a few thousand micro-clusters, silhouettes on a sample of rows.
 
-Coarse cuts agree with exact Ward, fine ones do not (docs/udis.md has numbers).
+Coarse cuts of groups that lie apart agree with exact Ward's, others do not (docs/udis.md has numbers).
 """
 
 from __future__ import annotations
