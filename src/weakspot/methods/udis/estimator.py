@@ -181,8 +181,8 @@ class UDIS(BaseEstimator):
         if self.approximate is None:
             raise ValueError(f"{cost}; raise memory_limit, use dtype='float32', or set approximate='auto'")
         warnings.warn(
-            f"{cost}: {_MICRO_CLUSTERS} micro-clusters are clustered instead. Only coarse cuts of groups well "
-            "apart agree with the exact ones; silhouettes are sampled",
+            f"{cost}: {_MICRO_CLUSTERS} micro-clusters are clustered instead. Only coarse cuts of groups "
+            "well apart agree with the exact ones; silhouettes are sampled",
             stacklevel=3,
         )
         return _MICRO_CLUSTERS
