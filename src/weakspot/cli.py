@@ -16,8 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import MissingMandatoryValue
 
-from weakspot.config import CONFIGS, build, plain, register, suggestion
+from weakspot.config import CONFIGS, build, knows, plain, register, suggestion
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -65,7 +66,7 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.plan import describe_plan, pull_predictions
 
     subject = _subject(cfg)
-    _say(describe_plan(subject, "infer"))
+    _say(describe_plan(subject, "infer", cfg.upstream))
     with _logger(cfg, folder) as logger:
         predictions = pull_predictions(subject, cfg.upstream, logger)
     if predictions is not None:
@@ -114,7 +115,7 @@ def _given_predictions(cfg: DictConfig) -> Predictions:
 def _pulled_predictions(cfg: DictConfig, subject: Subject, logger: Logger | None) -> Predictions | None:
     from weakspot.pipeline.plan import describe_plan, pull_predictions
 
-    _say(describe_plan(subject, "discover"))
+    _say(describe_plan(subject, "discover", cfg.upstream))
     return pull_predictions(subject, cfg.upstream, logger)
 
 
@@ -147,8 +148,15 @@ def _subject(cfg: DictConfig) -> Subject:
         make_trainer=build(cfg.trainer),
         seed=cfg.seed,
         num_workers=cfg.num_workers,
+        commands={name: _upstream_command(name) for name in ("train", "infer")},
         **optional,
     )
+
+
+def _upstream_command(name: str) -> str:
+    """The line that makes one upstream step alone, with those words of this command that it knows."""
+    words = [word for word in HydraConfig.get().overrides.task if knows(name, word)]
+    return shlex.join(["python", f"{name}.py", *words])
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:
@@ -205,11 +213,28 @@ def _sentences() -> Iterator[None]:
     """Errors of input as one sentence; the traceback goes to the run's log file."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    except MissingMandatoryValue as error:
+        raise JobError(f"{error.full_key} must be given: add {error.full_key}=… to the command") from None
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        logging.getLogger("weakspot.traceback").debug("", exc_info=error)
-        raise JobError(str(error)) from error
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.FileHandler):
+                told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (error,), sys.exc_info())
+                handler.handle(told)
+        raise JobError(sentence) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a person can do about an error, or None for one that is nobody's but ours."""
+    if isinstance(error, ValueError | OSError | ImportError):
+        return str(error)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
+        return (
+            f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
+        )
+    return None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,7 @@ def register() -> None:
         node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name, "weights": None}
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
+    OmegaConf.register_new_resolver("searched", _searched, replace=True)
 
 
 def build(node: DictConfig) -> Callable[..., Any]:
@@ -202,7 +203,10 @@ def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
         if config is None or _try_compose(config_name, overrides) is not None:
             continue
         key = override.split("=", 1)[0].lstrip("+~")
-        known = [*_keys(config), *GROUPS]
+        if key in GROUPS:
+            close = difflib.get_close_matches(override.split("=", 1)[-1], _choices(key), n=3)
+            return f"Did you mean {' or '.join(f'{key}={choice}' for choice in close)}?" if close else None
+        known = [*GROUPS, *(name for name in _keys(config) if ("." in name) == ("." in key))]
         last = {name.rsplit(".", 1)[-1]: name for name in known}
         close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
         close += [
@@ -213,7 +217,20 @@ def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
     return None
 
 
+def knows(config_name: str, override: str) -> bool:
+    """Whether an entry point has what this override sets."""
+    schema = {"train": TrainConfig, "infer": InferConfig}[config_name]
+    root = override.lstrip("+~").split("=", 1)[0].split(".", 1)[0]
+    return root in {"experiment", *(entry.name for entry in fields(schema))}
+
+
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
+
+
+def _choices(group: str) -> list[str]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return list(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
 def _try_compose(config_name: str, overrides: Sequence[str]) -> DictConfig | None:
@@ -232,6 +249,12 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _keys(child, f"{name}.")
+
+
+def _searched(*, _root_: DictConfig) -> str:
+    """What a run's folder is named by: the dataset's word, or the name of the predictions that were given."""
+    given = _root_.get("predictions")
+    return Path(given).stem if given else str(_root_.hydra.runtime.choices.dataset)
 
 
 def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:

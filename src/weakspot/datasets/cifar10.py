@@ -49,7 +49,12 @@ class CIFAR10(PictureArray):
         if download:
             parent.mkdir(parents=True, exist_ok=True)
             with FileLock(parent / ".CIFAR10.lock"):  # one process of several, the others wait
-                source(str(parent), download=True)
+                try:
+                    source(str(parent), download=True)
+                except (RuntimeError, OSError) as error:
+                    raise OSError(
+                        f"could not download CIFAR-10 ({error}); fetch {source.url} by hand and unpack it in {parent}"
+                    ) from error
         sums = dict([*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])])
         for name, md5 in sums.items():
             if not (folder / name).is_file():

@@ -82,7 +82,13 @@ class MNIST(PictureArray):
         here, _ = self._folders()
         here.mkdir(parents=True, exist_ok=True)
         with FileLock(here / f".{self.published.__name__}.lock"):  # one process of several, the others wait
-            self.published(str(here), download=True)
+            try:
+                self.published(str(here), download=True)
+            except (RuntimeError, OSError) as error:
+                raise OSError(
+                    f"could not download {self.published.__name__} ({error}); fetch its idx files by hand from one "
+                    f"of {', '.join(self.published.mirrors)} and put them into {here}"
+                ) from error
 
 
 def read_idx(path: Path, dims: int) -> UInt8[np.ndarray, "n ..."]:

@@ -116,7 +116,7 @@ class Learner(LightningModule):
 
     def _report(self, split: str, loss: MeanMetric, metric: Any) -> None:
         name = "f1" if self.task.kind == "multilabel" else "accuracy"
-        self.log(f"{split}/loss", loss.compute(), prog_bar=True, sync_dist=True)
-        self.log(f"{split}/{name}", metric.compute(), prog_bar=True, sync_dist=True)
+        self.log(f"{split}/loss", loss.compute(), prog_bar=split == "val", sync_dist=True)
+        self.log(f"{split}/{name}", metric.compute(), prog_bar=split == "val", sync_dist=True)
         loss.reset()
         metric.reset()

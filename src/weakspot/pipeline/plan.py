@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Subject:
     checkpoints_dir: Path = Path("outputs/checkpoints")
     predictions_dir: Path = Path("outputs/predictions")
     model_dir: Path = Path("models")
+    commands: Mapping[str, str] = field(default_factory=lambda: {"train": "train.py", "infer": "infer.py"})
     _splits: dict[str, Dataset] = field(default_factory=dict, repr=False)
     _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -146,8 +148,7 @@ def pull_checkpoint(
             return folder / CHECKPOINT
         if upstream == "require":
             raise FileNotFoundError(
-                f"no checkpoint at {folder}; run train.py with the same dataset, model, training and seed, "
-                "or leave out upstream=require"
+                f"no checkpoint at {folder}; run `{subject.commands['train']}`, or leave out upstream=require"
             )
         _say("train → %s", folder)
         made_from = {"made_from": subject.checkpoint_made_from()}
@@ -170,8 +171,7 @@ def pull_predictions(
             return read(folder) if is_main() else None
         if upstream == "require":
             raise FileNotFoundError(
-                f"no predictions at {folder}; run infer.py with the same dataset, model, split and seed, "
-                "or leave out upstream=require"
+                f"no predictions at {folder}; run `{subject.commands['infer']}`, or leave out upstream=require"
             )
         _say("infer → %s", folder)
         model = _with_weights(subject, checkpoint)
@@ -210,8 +210,15 @@ def _with_weights(subject: Subject, checkpoint: Path | None) -> Model:
     return model
 
 
-def describe_plan(subject: Subject, last: Literal["train", "infer", "discover"]) -> str:
+def describe_plan(
+    subject: Subject, last: Literal["train", "infer", "discover"], upstream: Upstream = "pull"
+) -> str:
     """One line: what is there, what will be made. `train: cached · infer: missing → will run · discover`."""
+    line = _describe(subject, last)
+    return line if upstream == "pull" else re.sub(" → will (run|resume)", "", line)
+
+
+def _describe(subject: Subject, last: str) -> str:
     train_step, weights = _plan_train(subject)
     if last == "train":
         return f"train: {train_step}"
@@ -254,8 +261,9 @@ def _lock(folder: Path) -> Iterator[bool]:
     if not is_main():
         yield False
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    locks = folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / folder.name)
     waited = False
     try:
         lock.acquire(blocking=False)
