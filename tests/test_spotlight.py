@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +135,46 @@ def test_progress_is_told() -> None:
     assert list(done) == sorted(done)
     assert len(set(totals)) == 1
     assert max(done) <= totals[0]
+
+
+def test_entropy_penalties_make_spotlights_purer() -> None:
+    """Two labels share a hard region; a price on their entropy leaves one of them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)).astype(np.float32)
+    hard = np.arange(400) < 80
+    labels = (np.arange(400) % 2).astype(np.int64)
+    x[hard] += 5
+    x[hard & (labels == 1), 0] += 2
+    y = np.where(hard, 2, 0.2) + rng.random(400) * 0.1
+    p = Predictions.from_arrays(x, y, labels=labels, predictions=1 - labels)
+
+    def purity(**prices: float) -> float:
+        w = Spotlight(n_slices=1, min_size=25, **prices).fit(p).slices_.weights[0]
+        shares = np.array([w[labels == k].sum() for k in range(2)]) / w.sum()
+        return float(shares.max())
+
+    mixed = purity()
+    assert purity(label_entropy=2.0) > mixed + 0.1
+    assert purity(prediction_entropy=2.0) > mixed + 0.1
+    with pytest.raises(ValueError, match="label_entropy needs one label"):
+        Spotlight(label_entropy=1).fit(Predictions.from_arrays(x, y))
+
+
+def test_compiled_code_outlives_the_process(tmp_path: Path) -> None:
+    """Nobody waits for the compiler twice; a package that cannot be written to caches in the user's folder."""
+    script = (
+        "import time, numpy as np; from weakspot.methods.spotlight.lazy import Lazy, _steps;"
+        "from weakspot.methods.spotlight.problem import Plan, Problem;"
+        "x = np.eye(8, dtype=np.float32); given = Problem(np.arange(8.0), np.ones(8), 2.0, 1.0);"
+        "plan = Plan(np.geomspace(6, 0.1, 20), 1e-2, 10, 0.5);"
+        "Lazy(x).climb(given, plan, np.zeros((1, 8)), np.zeros((1, 1)));"
+        "print(sum(_steps.stats.cache_hits.values()), sum(_steps.stats.cache_misses.values()))"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [run.stdout.split() for run in told] == [["0", "1"], ["1", "0"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
@@ -15,10 +14,10 @@ from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.sizes import at_size, scale_of_size
 
 CLUSTERS, TOP_LOSSES = 64, 192
-SAMPLE, LEAST_SAMPLED_SIZE = 50_000, 500.0
+SAMPLE, LEAST_SAMPLED_SIZE = 20_000, 500.0
 """Candidates are compared on about so many rows, as long as a spotlight keeps so many examples there."""
 
-_AT_ONCE = 64
+_VALUES_AT_ONCE = 1 << 20
 
 
 class Candidates:
@@ -37,10 +36,10 @@ class Candidates:
         self.clusters = self._clusters(seed)
 
     def _clusters(self, seed: int) -> Float[Tensor, "k d"]:
-        x = self.sample.x.cpu().numpy()
-        distinct = 1 + int((np.abs(np.diff(x, axis=0)).max(axis=1) > 0).sum())
-        k = min(CLUSTERS // self.field.world.size or 1, distinct)
-        found = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(x).cluster_centers_
+        distances_apart = len(torch.unique(self.sample.squares))  # no more than there are distinct rows
+        k = min(CLUSTERS // self.field.world.size or 1, distances_apart)
+        means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(self.sample.x.cpu().numpy())
+        found = means.cluster_centers_
         return self.field.world.gather(self.field.tensor(found))
 
     def best(self, laid: Laid, count: int) -> Float[Tensor, "k d"]:
@@ -50,11 +49,12 @@ class Candidates:
         sampled, total = world.sum(torch.stack([near.counts.sum(), laid.counts.sum()])).tolist()
         near = replace(near, problem=replace(laid.problem, size=laid.problem.size * sampled / total))
         centres = torch.cat([self.clusters, self._top_losses(laid)])
+        few = max(1, _VALUES_AT_ONCE // len(self.rows))
         for times in (4.0, 2.0):
             size = min(times * near.problem.size, (times * near.problem.size + sampled) / 2)
-            centres = torch.cat([self._shifted(near, m, size) for m in torch.split(centres, _AT_ONCE)])
+            centres = torch.cat([self._shifted(near, m, size) for m in torch.split(centres, few)])
         scores, radii = [], []
-        for m in torch.split(centres, _AT_ONCE):
+        for m in torch.split(centres, few):
             value, _, _, factor = at_size(self.sample, near, m, torch.zeros_like(m[:, :1]))
             scores.append(value)
             radii.append(factor.rsqrt())

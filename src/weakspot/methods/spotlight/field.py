@@ -31,7 +31,7 @@ from weakspot.methods.spotlight.problem import (
 from weakspot.methods.spotlight.world import World
 
 STEPS_PER_CALL = 100
-_ROWS = 1 << 16
+_ROWS, _FEW_ROWS = 1 << 14, 1 << 10
 
 
 class Field:
@@ -39,9 +39,8 @@ class Field:
 
     def __init__(self, x: Float[Tensor, "n d"], form: Form, world: World) -> None:
         self.x = x
-        self.squares = torch.cat(
-            [(part * part).sum(dim=1, dtype=torch.float64) for part in torch.split(x, _ROWS)]
-        )
+        few = torch.split(x, _FEW_ROWS)
+        self.squares = torch.cat([(part * part).sum(dim=1, dtype=torch.float64) for part in few])
         self.form = form
         self.world = world
 
@@ -54,8 +53,12 @@ class Field:
 
     def take(self, rows: Int[Tensor, " a"], origin: Float[Tensor, " d"] | None = None) -> Field:
         """The field of some rows; from another origin, it is seen in float64."""
-        x = self.x[rows]
-        return Field(x if origin is None else x.double() - origin, self.form, self.world)
+        if origin is None:
+            return Field(self.x[rows], self.form, self.world)
+        away = self.x.new_empty((len(rows), self.dimensions), dtype=torch.float64)
+        for part, some in zip(torch.split(away, _FEW_ROWS), torch.split(rows, _FEW_ROWS), strict=True):
+            part.copy_(self.x[some]).sub_(origin)
+        return Field(away, self.form, self.world)
 
     def of(self, form: Form) -> Field:
         """The same rows, for precisions of another form."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from weakspot.slices import Slices
 
-ROWS = 8192
+ROWS = 1024
 
 
 def quadratic(

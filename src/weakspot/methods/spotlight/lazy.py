@@ -9,6 +9,7 @@ while d + path < r. Sums are kept in float64; embeddings are read in their own p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
+from weakspot.methods.spotlight.kernel import quadratic
 from weakspot.methods.spotlight.problem import (
     BETA1,
     BETA2,
@@ -30,6 +32,8 @@ from weakspot.methods.spotlight.problem import (
     Run,
     Watch,
 )
+
+log = logging.getLogger(__name__)
 
 SLACK = 1e-6
 """Points this near the boundary, in working units, are always read: well above the rounding of float32."""
@@ -310,7 +314,8 @@ def _steps(
             state.alive = False
             return
         if climber.weighted[_MASS] >= rules.size:
-            climber.kept[:] = climber.theta
+            for k in range(len(climber.theta)):  # a slice's assignment would take seconds to compile
+                climber.kept[k] = climber.theta[k]
             state.kept = True
         _adam(t, climber, rules, state)
         _plateau(objective, rules, state)
@@ -328,7 +333,7 @@ class Lazy:
 
     def __init__(self, x: Float[np.ndarray, "n d"], threads: int = 1) -> None:
         self.x = x
-        self.squares = np.einsum("nd,nd->n", x, x, dtype=np.float64)
+        self.squares = quadratic(x, np.zeros(x.shape[1]), np.ones(()))
         self.threads = threads
 
     def climb(
@@ -340,6 +345,8 @@ class Lazy:
         watch: Watch | None = None,
     ) -> Sequence[Run]:
         """Climb from every start, each run on its own."""
+        if not _steps.signatures:
+            log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
         data = self._data(problem)
         if self.threads == 1 or len(centres) == 1:
             return [

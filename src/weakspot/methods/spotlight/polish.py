@@ -17,8 +17,11 @@ from weakspot.methods.spotlight.sizes import at_size
 ROUNDS, LEAST_GAIN = 6, 1e-7
 """The objective has kinks, at which the line search gives up: it is started again while that gains so much."""
 
-REACH, MOST_COPIED = 1.7, 1 << 25
-"""Rows out to √1.7 radii take part, copied if they hold no more values than this."""
+REACH, LEAST_REACH = 1.7, 1.1
+"""Rows out to √1.7 radii take part, or to √1.1 at the least: the centre will hardly go further in a round."""
+
+ROWS_COPIED, SHARE_COPIED = 5000, 0.08
+"""They are copied, in float64; so many rows at most, or so large a share."""
 
 _OPTIONS = {"maxiter": 100, "ftol": 1e-10, "gtol": 1e-9}
 
@@ -50,9 +53,11 @@ def polished(
 def _round(field: Field, laid: Laid, start: Top) -> Top:
     """Only rows near the support take part, in float64 and seen from the centre: no digits are lost."""
     near, seen, origin = field, laid, torch.zeros_like(start.centre)
-    rows = (field.quadratic(start.centre[None], start.shape[None])[:, 0] < REACH).nonzero()[:, 0]
-    most = field.world.largest(torch.tensor(len(rows) * field.dimensions))
-    if most <= MOST_COPIED:  # the same answer everywhere: all ranks must see from the same origin
+    q = field.quadratic(start.centre[None], start.shape[None])[:, 0]
+    most = min(len(field), max(ROWS_COPIED, int(SHARE_COPIED * len(field))))
+    reach = -field.world.largest(-q.kthvalue(most).values.clamp(max=REACH))
+    if reach > LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
+        rows = (q < reach).nonzero()[:, 0]
         near, seen, origin = field.take(rows, start.centre), laid.take(rows), start.centre
     d = field.dimensions
     free = field.form.free(d)

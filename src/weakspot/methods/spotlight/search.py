@@ -109,7 +109,8 @@ def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
     there = [end for end in ends if end.centre is not None]
     m = field.tensor(np.array([end.centre for end in there]))
     shape = field.tensor(np.array([end.shape for end in there]))
-    value, _, _, factor = at_size(field, laid, m, shape)
+    ones = [at_size(field, laid, *one) for one in zip(torch.split(m, 1), torch.split(shape, 1), strict=True)]
+    value, factor = (torch.cat([one[i] for one in ones]) for i in (0, 3))
     shape = field.form.scaled(shape, factor[:, None])
     leading = torch.argsort(value, descending=True, stable=True)[:POLISHED].tolist()
     tops = [polished(field, laid, m[j], shape[j], float(value[j])) for j in leading]

@@ -1,0 +1,157 @@
+"""How fast the Spotlight is: python benchmarks/spotlight.py [--large]
+
+The published run (from the origin, Adam) against a textbook version: autograd through a d×d precision matrix.
+One process, one thread, the two interleaved; CPU time, so that other programs do not count. Times are medians
+over the rounds. Embeddings are like those of a trained network: classes, a falling spectrum, no values below 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from weakspot import Predictions, Spotlight
+from weakspot.methods.spotlight.lazy import Lazy
+from weakspot.methods.spotlight.prepare import Prepared, prepare
+from weakspot.methods.spotlight.problem import Plan, Problem, Run
+from weakspot.methods.spotlight.world import Alone
+
+SHAPES = [(10_954, 512), (20_000, 768), (50_000, 512)]
+LARGE = (1_000_000, 256)
+STEPS, SHARE, ROUNDS, TEXTBOOK_STEPS = 5000, 0.02, 5, 3
+
+
+def embeddings(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 embeddings and losses; one class in twelve fails in part. Made in blocks: no second copy."""
+    rng = np.random.default_rng(seed)
+    rank = min(64, d)
+    basis = rng.normal(size=(rank, d)) / np.sqrt(d)
+    scale = (1 + np.arange(rank)) ** -0.5
+    means = 2 * rng.normal(size=(12, rank))
+    x, y = np.empty((n, d), dtype=np.float32), np.empty(n, dtype=np.float32)
+    for start in range(0, n, 10_000):
+        rows = slice(start, min(start + 10_000, n))
+        kind = rng.integers(12, size=rows.stop - rows.start)
+        z = (means[kind] + rng.normal(size=(len(kind), rank))) * scale
+        x[rows] = np.maximum(6 * z @ basis + 0.15 * rng.normal(size=(len(kind), d)), 0)
+        failing = (kind == 3) & (z[:, 1] > means[3, 1] * scale[1])
+        y[rows] = rng.exponential(0.25, len(kind)) + 1.2 * failing + 0.3 * np.maximum(z[:, 0], 0)
+    return x, y
+
+
+def textbook(x: np.ndarray, y: np.ndarray, steps: int) -> float:
+    """CPU seconds per step of the objective as written down, left to autograd."""
+    points, losses = torch.from_numpy(x), torch.from_numpy(y)
+    n, d = points.shape
+    size = SHARE * n
+    mean = torch.zeros(d, requires_grad=True)
+    log_precision = torch.tensor(np.log(1e-4), dtype=torch.float32, requires_grad=True)
+    optimizer = torch.optim.Adam([mean, log_precision], lr=1e-2)
+    barriers = np.geomspace(n - size, 0.05 * size, STEPS)
+    begin = time.process_time()
+    for barrier in barriers[:steps]:
+        optimizer.zero_grad()
+        precision = torch.eye(d) * log_precision.exp()
+        away = points - mean
+        w = torch.clamp(1 - ((away @ precision) * away).sum(dim=1), min=0)
+        total = w.sum()
+        objective = (w / total) @ losses
+        if total < size + barrier:
+            objective = objective - (total - size - barrier) ** 2 / barrier**2
+        (-objective).backward()
+        optimizer.step()
+    return (time.process_time() - begin) / steps
+
+
+def lazy(engine: Lazy, prepared: Prepared, y: np.ndarray) -> tuple[float, Run]:
+    """CPU seconds per step of the same run here, its first look at every row included."""
+    n, size = len(y), SHARE * len(y)
+    problem = Problem(y.astype(np.float64), np.ones(n), size, height=1.0)
+    plan = Plan(np.geomspace(n - size, 0.05 * size, STEPS), 1e-2, 10, 0.5, 1 / prepared.unit)
+    origin, start = -prepared.mean[None] / prepared.unit, np.log([[1e-4 * prepared.unit**2]])
+    begin = time.process_time()
+    (run,) = engine.climb(problem, plan, origin, start)
+    return (time.process_time() - begin) / STEPS, run
+
+
+def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> tuple[float, float, Spotlight]:
+    """CPU seconds of a fit, and the memory it took on top of the embeddings, as a share of theirs."""
+    predictions = Predictions.from_arrays(x, y)
+    before = _reset_peak()
+    begin = time.process_time()
+    spotlight = Spotlight(min_size=SHARE, **settings).fit(predictions)
+    return time.process_time() - begin, (_memory("VmHWM") - before) / x.nbytes, spotlight
+
+
+def _reset_peak() -> int:
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> int:
+    """In bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"/proc/self/status has no {name}")
+
+
+def compare(n: int, d: int) -> None:
+    x, y = embeddings(n, d)
+    prepared = prepare(x, None, 0, Alone())
+    engine = Lazy(prepared.working)
+    textbook(x, y, 1)
+    theirs, ours = [], []
+    for _ in range(ROUNDS):
+        theirs.append(textbook(x, y, TEXTBOOK_STEPS))
+        seconds, run = lazy(engine, prepared, y)
+        ours.append(seconds)
+    slow, fast = statistics.median(theirs), statistics.median(ours)
+    del prepared, engine
+    five, extra, _ = fitted(x, y, search="published", steps=STEPS)
+    print(
+        f"| {n:,} × {d} | {1e3 * slow:.0f} | {1e3 * fast:.4f} | {slow / fast:,.0f}× | "
+        f"{run.rows_read / STEPS / n:.2%} | {five:.2f} | {extra:.2f}× |",
+        flush=True,
+    )
+
+
+def large(n: int, d: int) -> None:
+    x, y = embeddings(n, d)
+    print(f"\n{n:,} × {d} ({x.nbytes / 2**30:.2f} GiB), one thread, one spotlight\n")
+    print("| search | CPU s | extra memory | size | loss inside |\n|---|---|---|---|---|")
+    for search in ("published", "multistart"):
+        seconds, extra, spotlight = fitted(x, y, search=search, n_slices=1)
+        told = spotlight.slices_.statistics[0]
+        line = f"| {search} | {seconds:.0f} | {extra:.2f}× | {told['size']:.0f} | {told['loss_inside']:.4f} |"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--large", action="store_true", help="also 1,000,000 × 256, ours alone (minutes)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    x, y = embeddings(500, 16)
+    lazy(Lazy(prepare(x, None, 0, Alone()).working), prepare(x, None, 0, Alone()), y)  # compiles, or loads
+    print(
+        "| n × d | textbook, ms/step | here, ms/step | ratio | rows read a step | 5 × 5000 steps, s | extra memory |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for shape in SHAPES:
+        compare(*shape)
+    if options.large:
+        large(*LARGE)
+
+
+if __name__ == "__main__":
+    main()
