@@ -50,9 +50,17 @@ def _confusion(inside: np.ndarray, predictions: Predictions) -> list[dict[str, A
     if labels is None or guesses is None or labels.ndim != 1:
         return []
     width = len(classes)
-    weight = np.bincount(labels * width + guesses, weights=inside, minlength=width * width)
-    cells = [cell for cell in np.argsort(-weight, kind="stable") if weight[cell] > 0]
+    codes = labels.astype(np.int64) * width + guesses
+    cells, position = np.unique(
+        codes, return_inverse=True
+    )  # those that occur: classes² may not fit in memory
+    weight = np.bincount(position, weights=inside, minlength=len(cells))
+    heaviest = [at for at in np.argsort(-weight, kind="stable") if weight[at] > 0]
     return [
-        {"label": classes[cell // width], "prediction": classes[cell % width], "weight": float(weight[cell])}
-        for cell in cells
+        {
+            "label": classes[cells[at] // width],
+            "prediction": classes[cells[at] % width],
+            "weight": float(weight[at]),
+        }
+        for at in heaviest
     ]
