@@ -78,7 +78,7 @@ def test_help_is_the_manual(shell):
     ("words", "message"),
     [
         (["dataset=colored_digit"], "colored_digits"),
-        (["method=spotligth"], "spotlight"),
+        (["method=spotligth"], "Did you mean method=spotlight"),
         (["method.minsize=3"], "Did you mean method.min_size"),
         (["trainng.epochs=3"], "Did you mean training.epochs"),
         (["training.epochs=many"], "could not be converted to Integer"),
@@ -101,7 +101,7 @@ def test_suggestions_need_a_near_miss():
     [
         (["predictions=missing.npz"], "missing.npz"),
         (["checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
-        (["upstream=require"], "run train.py"),
+        (["upstream=require", "seed=7"], "train.py logger=none seed=7`, or leave out"),
         (["split=tset"], "it has: train, val, test"),
     ],
 )
@@ -138,3 +138,27 @@ def test_a_size_beyond_the_data_is_refused(shell):
     np.savez(shell.folder / "my.npz", embeddings=np.eye(10, dtype=np.float32), losses=np.ones(10))
     text = shell("discover", "predictions=my.npz", "logger=none", "method.min_size=50", fails=True)
     assert "min_size=50" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["training.schedule=linear"], "choose constant or cosine"),
+        (["training.epochs=0"], "must be more than 0"),
+        (["upstream=requir"], "choose pull or require"),
+        (["cam=nonsense"], "choose predicted, label, none or one of <5, ≥5"),
+        (["model=module"], "model.path must be given"),
+    ],
+)
+def test_unknown_words_are_refused_before_anything_is_made(shell, words, message):
+    text = shell("discover", "logger=none", *words, fails=True)
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(shell.folder.glob("outputs/checkpoints"))
+
+
+def test_the_traceback_of_a_refusal_stands_in_the_log(shell):
+    shell("discover", "predictions=missing.npz", "logger=none", fails=True)
+    (log,) = shell.folder.glob("outputs/discover/*/*/discover.log")
+    assert "Traceback" in log.read_text()
+    assert "missing.npz" in log.read_text()

@@ -29,7 +29,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_DIFFERENCE = {"root", "download", "spotlight_size"}  # to what a model says of an example
+# What makes no difference to what a model says of an example: where data lie (what they are is in their fingerprint),
+# what is only drawn, and where a trainer runs.
+_NO_DIFFERENCE = {"root", "download", "attributes", "spotlight_size", "cam_layer"}
+_PLACES = {
+    "_target_",
+    "accelerator",
+    "devices",
+    "strategy",
+    "num_nodes",
+    "enable_progress_bar",
+    "enable_model_summary",
+}
 
 
 class JobError(CompactHydraException):
@@ -76,17 +87,21 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.discover import discover
+    from weakspot.pipeline.ranks import is_main
 
     method = build(cfg.method)()
     with _logger(cfg, folder) as logger:
         if cfg.predictions:
+            if not is_main():
+                return
             discover(method, _given_predictions(cfg), folder, logger=logger, command=_command())
             return
         subject = _subject(cfg)
+        target = _target(cfg, subject)
         predictions = _pulled_predictions(cfg, subject, logger)
         if predictions is None:
             return  # a rank above 0 has done its share
-        preview, cams = subject.data(subject.split).preview, _evidence(cfg, subject)
+        preview, cams = subject.data(subject.split).preview, _evidence(subject, target)
         discover(method, predictions, folder, preview, cams, logger, _command())
 
 
@@ -119,22 +134,36 @@ def _pulled_predictions(cfg: DictConfig, subject: Subject, logger: Logger | None
     return pull_predictions(subject, cfg.upstream, logger)
 
 
-def _evidence(cfg: DictConfig, subject: Subject) -> Evidence | None:
-    """Grad-CAM of what is shown; of the audited category, if there is one. None where the model has no layer for it."""
+def _target(cfg: DictConfig, subject: Subject) -> str:
+    """The class that Grad-CAM is to explain: the audited category, if there is one."""
+    from weakspot.pipeline.evidence import check_target
+
+    task = subject.data(subject.split).task
+    category = cfg.method.get("category")
+    if isinstance(category, int) and 0 <= category < task.n_outputs:
+        return task.classes[category]
+    target = cfg.cam if category is None else str(category)
+    check_target(task, target)
+    return target
+
+
+def _evidence(subject: Subject, target: str) -> Evidence | None:
+    """Grad-CAM of what is shown; None where the model has no layer for it, or the task no single class."""
     from weakspot.pipeline.evidence import Evidence
     from weakspot.pipeline.plan import audited_model
 
-    target = cfg.method.get("category") or cfg.cam
-    model = audited_model(subject) if target != "none" else None
-    if model is None or model.cam_layer is None:
-        return None
-    return Evidence(model, subject.data(subject.split), target)
+    data = subject.data(subject.split)
+    unnamed = data.task.kind == "multilabel" and target not in data.task.classes
+    model = None if target == "none" or unnamed else audited_model(subject)
+    return None if model is None or model.cam_layer is None else Evidence(model, data, target)
 
 
 def _subject(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.learner import Training
     from weakspot.pipeline.plan import Named, Subject
 
+    if cfg.get("upstream", "pull") not in ("pull", "require"):
+        raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     optional = {name: cfg[name] for name in ("checkpoint", "split") if name in cfg}
     folders = ("checkpoints_dir", "predictions_dir", "model_dir")
@@ -148,6 +177,7 @@ def _subject(cfg: DictConfig) -> Subject:
         make_trainer=build(cfg.trainer),
         seed=cfg.seed,
         num_workers=cfg.num_workers,
+        numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},
         commands={name: _upstream_command(name) for name in ("train", "infer")},
         **optional,
     )
@@ -166,6 +196,10 @@ def _settings(node: DictConfig) -> dict[str, Any]:
         from weakspot.models.checkpoint import digest
 
         settings["weights"] = digest(settings["weights"])
+    if settings["_target_"].endswith(".UserModel"):
+        from weakspot.models.user import source_digest
+
+        settings["source"] = source_digest(settings["path"])
     return settings
 
 
@@ -213,6 +247,10 @@ def _sentences() -> Iterator[None]:
     """Errors of input as one sentence; the traceback goes to the run's log file."""
     try:
         yield
+    except SystemExit as stop:  # Lightning's, at SIGTERM; 0 would tell a scheduler that all is done
+        if not stop.code:
+            raise SystemExit("interrupted; the same command goes on from here") from None
+        raise
     except MissingMandatoryValue as error:
         raise JobError(f"{error.full_key} must be given: add {error.full_key}=… to the command") from None
     except Exception as error:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from weakspot.models.base import Model, watch_head
+from weakspot.models.checkpoint import digest
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
@@ -89,6 +90,12 @@ class UserModel(Model):
                 f"{self.path} changes what its head {self._head_path!r} gives before it returns it "
                 "(a softmax, say); return the head's output (logits), or name the module that comes last"
             )
+
+
+def source_digest(path: str) -> str:
+    """Digest of the file that "package.module:Name" is written in: an edited network is another network."""
+    file = inspect.getsourcefile(_import(path))
+    return "" if file is None else digest(file)
 
 
 def _import(path: str) -> Callable[..., Any]:

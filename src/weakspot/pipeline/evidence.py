@@ -11,31 +11,32 @@ from PIL import Image
 from weakspot.datasets.base import Dataset
 from weakspot.explain.gradcam import grad_cam, overlay
 from weakspot.models.base import Model
-from weakspot.tasks import Classification
+from weakspot.tasks import Task
 
 _AT_ONCE = 64  # images in memory
+
+
+def check_target(task: Task, target: str) -> None:
+    """Raise ValueError for a target of Grad-CAM that the task does not have; cheap, so before anything is made."""
+    if target not in ("predicted", "label", "none", *task.classes):
+        raise ValueError(
+            f"no Grad-CAM for cam={target!r}: choose predicted, label, none or one of {', '.join(task.classes[:20])}"
+        )
 
 
 class Evidence:
     """Called with rows of `dataset`, gives their pictures under the evidence that `model` found for one class.
 
-    target   "predicted": the class the model says; "label": the one that is right; otherwise a class by name.
-             A multilabel task has no single predicted class, so it needs a name.
-
-    Raises ValueError for a class that the task does not have.
+    target   "predicted": the class the model says; "label": the one that is right; otherwise a class by name,
+             the only thing that a multilabel task can be asked for.
     """
 
     def __init__(self, model: Model, dataset: Dataset, target: str = "predicted") -> None:
         task = dataset.task
-        named = target in task.classes
-        if not named and not (isinstance(task, Classification) and target in ("predicted", "label")):
-            choices = "predicted, label or " if isinstance(task, Classification) else ""
-            raise ValueError(
-                f"no Grad-CAM for {target!r}: choose {choices}one of {', '.join(task.classes[:20])}"
-            )
+        check_target(task, target)
         self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self.dataset = dataset
-        self.target = task.classes.index(target) if named else target
+        self.target = task.classes.index(target) if target in task.classes else target
 
     def __call__(self, rows: Sequence[int]) -> list[Image.Image]:
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -36,6 +36,17 @@ class Training:
     clip: float | None = None
     patience: int | None = None
     keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        for name in ("optimizer", "schedule", "keep"):
+            known = get_args(get_type_hints(type(self))[name])
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"training.{name}={getattr(self, name)!r} is unknown; choose {' or '.join(known)}"
+                )
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"training.{name}={getattr(self, name)!r} must be more than 0")
 
 
 class Learner(LightningModule):

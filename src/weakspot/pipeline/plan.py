@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
@@ -42,6 +44,7 @@ class Named:
 class Subject:
     """What is audited: a model on a split of a dataset, and where its checkpoint and predictions are kept.
 
+    numerics     the trainer's settings that change a result (precision, limits); where it runs does not
     checkpoint   "auto": trained here if the store lacks it; "pretrained": the weights the model is built with;
                  otherwise a file.
     """
@@ -50,6 +53,7 @@ class Subject:
     model: Named
     training: Training
     make_trainer: Callable[..., Trainer]
+    numerics: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str = "auto"
     split: str = "test"
     seed: int = 0
@@ -64,7 +68,9 @@ class Subject:
 
     def data(self, split: str) -> Dataset:
         if split not in self._splits:
-            self._splits[split] = self.dataset.make(split=split)
+            dataset: Dataset = self.dataset.make(split=split)
+            dataset.check()
+            self._splits[split] = dataset
         return self._splits[split]
 
     def module(self, batch_size: int) -> DataModule:
@@ -92,6 +98,7 @@ class Subject:
             "data": {split: self.fingerprint(split) for split in ("train", "val")},
             "model": {"name": self.model.name, **self.model.settings},
             "training": vars(self.training),
+            "trainer": dict(self.numerics),
             "seed": self.seed,
         }
 
@@ -117,6 +124,7 @@ class Subject:
             "data": self.fingerprint(self.split),
             "model": {"name": self.model.name, **self.model.settings},
             "weights": weights,
+            "trainer": {"precision": self.numerics.get("precision")},
             "split": self.split,
         }
 
@@ -229,7 +237,7 @@ def _describe(subject: Subject, last: str) -> str:
 
 def _plan_train(subject: Subject) -> tuple[str, str | None]:
     if subject.checkpoint == "pretrained":
-        return "pretrained", "pretrained"
+        return "pretrained", _weights(subject, None)
     if subject.checkpoint != "auto":
         return f"given ({subject.checkpoint})", digest(subject.given_checkpoint())
     folder = subject.checkpoint_folder()
@@ -252,7 +260,16 @@ def _say(line: str, *values: object) -> None:
 
 
 def _weights(subject: Subject, checkpoint: Path | None) -> str:
-    return "pretrained" if checkpoint is None else digest(checkpoint)
+    return _state_digest(subject.build_model()) if checkpoint is None else digest(checkpoint)
+
+
+def _state_digest(model: Model) -> str:
+    """Of a model that comes with its weights: the digest of what they are, wherever they came from."""
+    sha = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()[:12]
 
 
 @contextmanager
