@@ -195,9 +195,9 @@ def test_bins_hold_what_their_labels_say(numbers):
     for code, label in enumerate(column.values):
         held = numbers[column.codes == code].astype(float)
         assert len(held) >= 0.1 * len(numbers)
-        if match := re.fullmatch(f"≤ {number}", label):
+        if match := re.fullmatch(f"up to {number}", label):
             assert held.max() <= float(match[1])
-        elif match := re.fullmatch(f"> {number}", label):
+        elif match := re.fullmatch(f"over {number}", label):
             assert held.min() > float(match[1])
         elif match := re.fullmatch(f"{number} to {number}", label):
             low, high = float(match[1]), float(match[2])
@@ -212,7 +212,7 @@ def test_binned_numbers_can_name_a_slice():
     age = rng.integers(18, 90, 1000)
     (best, *_) = over_represented((age > 76).astype(float), pa.table({"age": age}))
     assert best.attribute == "age"
-    assert best.value.startswith("> 7")
+    assert best.value.startswith("over 7")
     assert best.lift > 3
 
 

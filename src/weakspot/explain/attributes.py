@@ -270,14 +270,14 @@ def _bin_names(edges: np.ndarray, whole: bool) -> list[str]:
     texts = [_text(int(edge) if whole else float(edge)) for edge in edges]
     if not texts:
         return ["any"]
-    names = [f"≤ {texts[0]}"]
+    names = [f"up to {texts[0]}"]
     for low, high in zip(range(len(texts) - 1), texts[1:], strict=True):
         if whole:
             first, last = int(edges[low]) + 1, int(edges[low + 1])
             names.append(str(first) if first == last else f"{first} to {last}")
         else:
             names.append(f"{texts[low]} to {high}")
-    return [*names, f"> {texts[-1]}"]
+    return [*names, f"over {texts[-1]}"]
 
 
 def _with_missing(name: str, values: list[str], codes: np.ndarray) -> Categorical:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 REPORT = "report.html"
+
+_FEW = 5  # examples
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ def discover(
         logger, Discovery(predictions, slices, enrichments, preview, folder / REPORT, folder / "slices")
     )
     Console().print(summary(predictions, slices, enrichments))
+    if any(statistics["size"] < _FEW for statistics in slices.statistics):
+        log.warning("slices of fewer than %d examples say little; method.min_size sets the size", _FEW)
     log.info("report → %s", folder / REPORT)
     return slices
 
@@ -75,35 +80,33 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enrichment]]) -> Table:
-    """One line per slice: how large, how wrong, and what it has too much of."""
-    average = (
-        ""
-        if predictions.accuracy is None
-        else f"; accuracy of all {len(predictions)}: {predictions.accuracy:.1%}"
-    )
-    table = Table(title=f"{slices.method}: {len(slices)} slices{average}", title_justify="left")
-    for column in ("slice", "size", "loss inside", "outside", "accuracy inside", "outside"):
-        table.add_column(column, justify="right")
-    table.add_column("mostly")
-    for j, (statistics, found) in enumerate(zip(slices.statistics, enrichments, strict=True)):
-        first = (
-            f"{found[0].attribute}={found[0].value} ({found[0].share_inside:.0%}, {found[0].lift:.1f}×)"
-            if found
+    """One line per slice: what it has too much of, how large it is, how wrong inside (and outside)."""
+    found = "1 slice" if len(slices) == 1 else f"{len(slices)} slices"
+    right = predictions.accuracy
+    of_all = "" if right is None else f"; accuracy of all {len(predictions)}: {right:.1%}"
+    table = Table(title=f"{slices.method}: {found}{of_all}", title_justify="left")
+    table.add_column("slice", justify="right")
+    table.add_column("mostly", overflow="fold")
+    table.add_column("size", justify="right")
+    measures = [
+        (name, show)
+        for name, show in (("accuracy", "{:.1%}"), ("loss", "{:.3f}"))
+        if any(statistics.get(f"{name}_inside") is not None for statistics in slices.statistics)
+    ]
+    for name, _ in measures:
+        table.add_column(f"{name} (outside)", justify="right")
+    for j, (statistics, most) in enumerate(zip(slices.statistics, enrichments, strict=True)):
+        mostly = (
+            f"{most[0].attribute}={most[0].value} ({most[0].share_inside:.0%}, {most[0].lift:.1f}×)"
+            if most
             else ""
         )
-        table.add_row(
-            str(j + 1),
-            f"{statistics['size']:.1f}",
-            *(_number(statistics[name]) for name in ("loss_inside", "loss_outside")),
-            *(_percent(statistics[name]) for name in ("accuracy_inside", "accuracy_outside")),
-            first,
-        )
+        cells = (_pair(statistics, name, show) for name, show in measures)
+        table.add_row(str(j + 1), escape(mostly), f"{statistics['size']:.1f}", *cells)
     return table
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+def _pair(statistics: Mapping[str, Any], name: str, show: str) -> str:
+    inside, outside = statistics[f"{name}_inside"], statistics[f"{name}_outside"]
+    rest = "" if outside is None else f" ({show.format(outside)})"
+    return "" if inside is None else show.format(inside) + rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
+
+log = logging.getLogger(__name__)
 
 # Lightning is imported where one of its loggers is wanted: it takes seconds.
 
@@ -77,8 +80,12 @@ def close(logger: Logger | None) -> None:
     if isinstance(logger, WandbLogger):
         import wandb
 
-        logger.experiment.finish()
+        run = logger.experiment
+        offline, files = run.settings._offline, Path(run.settings.sync_dir)
+        run.finish()
         wandb.teardown()
+        if offline:
+            log.info("W&B, offline → %s (`wandb sync` sends it)", files)
 
 
 def _logged_in() -> bool:
