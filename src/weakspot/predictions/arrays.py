@@ -5,7 +5,9 @@ Format: 8 bytes little-endian header length, a JSON header, then the arrays end 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -29,17 +31,36 @@ _LONGEST_HEADER = 100_000_000  # the library's own bound: a crafted length must 
 def create_arrays(
     path: Path, shapes: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 ) -> dict[str, np.ndarray]:
-    """Make a file of zeros for arrays of these dtypes and shapes, and map them for writing."""
+    """Make a file of zeros for arrays of these dtypes and shapes, and map them for writing.
+
+    Raises OSError where the disk has no room: writing to a map of a file without its blocks kills the process.
+    """
     header, end = {}, 0
     for name, (dtype, shape) in shapes.items():
         start, end = end, end + prod(shape) * dtype.itemsize
         header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # aligned, so that the maps are
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
+    try:
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + end)
+            _reserve(file.fileno(), 8 + len(text), end)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return open_arrays(path, mode="r+")
+
+
+def _reserve(file: int, start: int, size: int) -> None:
+    """Give `size` bytes from `start` their blocks, where the system and the file system can."""
+    if size == 0 or not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, start, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
@@ -67,6 +88,6 @@ def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
                 if end > start
                 else np.zeros(shape, dtype)
             )
-    except (struct.error, KeyError, TypeError, AttributeError, UnicodeDecodeError, ValueError) as error:
+    except (struct.error, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     return arrays
