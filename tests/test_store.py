@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ from weakspot import Predictions, Slices
 from weakspot.predictions.arrays import create_arrays, open_arrays
 from weakspot.predictions.store import finished_rows, join, write_shard
 from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification
 
 N = 50
 
@@ -83,7 +87,8 @@ def test_shards_of_several_processes_join_in_row_order(record, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"), [(range(49), "row 49 .* 0 times"), ([*range(50), 3], "row 3 .* 2 times")]
+    ("rows", "message"),
+    [(range(49), "row 49 .* 0 times.* delete the folder"), ([*range(50), 3], "row 3 .* 2 times")],
 )
 def test_missing_and_repeated_rows_are_refused(record, tmp_path, rows, message):
     shards(record, tmp_path / "record", np.array(rows))
@@ -170,3 +175,151 @@ def test_statistics_are_weighted_means(record):
         np.average(record.losses[~inside], weights=counts[~inside])
     )
     assert sum(cell["weight"] for cell in statistics["confusion"]) == pytest.approx(statistics["size"])
+
+
+def test_confusion_of_many_classes_needs_no_square():
+    classes = tuple(map(str, range(199_001)))
+    labels = np.arange(0, 199_001, 1000)
+    p = Predictions.from_arrays(
+        np.ones((len(labels), 1)), labels=labels, predictions=labels[::-1], task=Classification(classes)
+    )
+    weights = np.zeros((1, len(p)))
+    weights[0, [3, 7]] = 0.25, 0.5
+    (statistics,) = describe(weights, p)
+    assert statistics["confusion"] == [
+        {"label": "7000", "prediction": "192000", "weight": 0.5},
+        {"label": "3000", "prediction": "196000", "weight": 0.25},
+    ]
+
+
+def found(record, **fields):
+    weights = np.linspace(0, 1, N)[None]
+    return Slices("udis", record.ids, weights, describe(weights, record), **fields)
+
+
+@pytest.fixture(params=["predictions", "slices"])
+def kind(request, record):
+    """What can be saved, its class and its manifest."""
+    if request.param == "predictions":
+        return record, Predictions, "manifest.json"
+    return found(record), Slices, "slices.json"
+
+
+def test_a_folder_of_someone_else_is_not_replaced(kind, tmp_path):
+    saved, _, manifest = kind
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "file").write_text("no folder")
+    for name in ("thesis", "file"):
+        with pytest.raises(FileExistsError, match=f"{name} already exists and has no {manifest}"):
+            saved.save(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["chapter.tex", "file", "thesis"]
+    (tmp_path / "empty").mkdir()
+    saved.save(tmp_path / "empty")
+
+
+def test_a_save_that_fails_leaves_what_was_there(kind, tmp_path, monkeypatch):
+    saved, cls, _ = kind
+    neighbour = tmp_path / "r.part"
+    neighbour.mkdir()
+    saved.save(tmp_path / "r")
+    before = {path: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rename = Path.rename
+    for name, broken in (
+        ("write_text", full),
+        ("rename", lambda path, to: full() if path.name == "new" else rename(path, to)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, broken)
+            with pytest.raises(OSError, match="No space"):
+                saved.save(tmp_path / "r")
+        assert {path: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "r.part"]
+    cls.load(tmp_path / "r")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format": FORMAT}', "[" * 200_000, "null", "\x00", "{"])
+def test_a_damaged_manifest_is_named(kind, tmp_path, text):
+    saved, cls, manifest = kind
+    folder = saved.save(tmp_path / "r")
+    made = json.loads((folder / manifest).read_text())
+    (folder / manifest).write_text(text.replace("FORMAT", str(made["format"])))
+    with pytest.raises(ValueError, match=manifest.replace(".", r"\.")) as caught:
+        cls.load(folder)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_damaged_table_is_named(kind, tmp_path):
+    saved, cls, _ = kind
+    folder = saved.save(tmp_path / "r")
+    table = next(path for path in folder.iterdir() if path.name in ("records.parquet", "weights.parquet"))
+    table.write_bytes(table.read_bytes()[:200])
+    with pytest.raises(ValueError, match=table.name):
+        cls.load(folder)
+
+
+def test_a_deeply_nested_header_is_refused(tmp_path):
+    header = b"[" * 200_000
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a readable"):
+        open_arrays(tmp_path / "a.safetensors")
+
+
+def test_arrays_have_their_blocks_before_they_are_mapped(tmp_path, monkeypatch):
+    shapes = {"a": (np.dtype(np.float32), (1000, 300))}
+    create_arrays(tmp_path / "a", shapes)
+    assert (tmp_path / "a").stat().st_blocks * 512 >= 1_200_000
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        create_arrays(tmp_path / "b", shapes)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_deep_tree_comes_back_as_it_was(record, tmp_path):
+    def chain(last):
+        tree = {"id": 0, "size": last, "members": [1, 2]}
+        for level in range(1, 4_000):
+            tree = {"id": level, "loss": None, "children": [tree, {"id": -level, "members": []}]}
+        return tree
+
+    slices = found(record, tree=chain(1))
+    loaded = Slices.load(slices.save(tmp_path / "slices"))
+    assert loaded.equals(slices)
+    assert not loaded.equals(found(record, tree=chain(2)))
+    ours, theirs = loaded.tree, slices.tree
+    while "children" in theirs:
+        assert ours["children"][1] == theirs["children"][1]
+        assert {k: v for k, v in ours.items() if k != "children"} == {
+            k: v for k, v in theirs.items() if k != "children"
+        }
+        ours, theirs = ours["children"][0], theirs["children"][0]
+    assert ours == theirs
+
+
+def test_a_tree_that_goes_round_is_refused(record, tmp_path):
+    folder = found(record, tree={"id": 0, "children": [{"id": 1}]}).save(tmp_path / "slices")
+    path = folder / "slices.json"
+    header = json.loads(path.read_text())
+    assert Slices.load(folder).tree == {"id": 0, "children": [{"id": 1}]}
+    for children in ([0], [9], "ab", 3):
+        header["tree"][0]["children"] = children
+        path.write_text(json.dumps(header))
+        with pytest.raises(ValueError, match="holds damaged slices"):
+            Slices.load(folder)
+
+
+def test_empty_histories_and_paths_come_back(record, tmp_path):
+    histories = [{}, {"loss": np.array([1.0, np.nan])}, {}]
+    slices = found(record, histories=histories, provenance={"source": Path("a/b.npz")})
+    loaded = Slices.load(slices.save(tmp_path / "slices"))
+    assert [list(history) for history in loaded.histories] == [[], ["loss"], []]
+    assert loaded.provenance == {"source": str(Path("a/b.npz"))}
+    assert loaded.equals(slices)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from weakspot.predictions.arrays import create_arrays, open_arrays
+from weakspot.predictions.folders import read_manifest, read_table, replaced
 from weakspot.predictions.record import RESERVED, Predictions, check_finite
 from weakspot.tasks import Task
 
@@ -79,7 +80,8 @@ def join(
     if not (seen == 1).all():
         row = int(np.argmax(seen != 1))
         raise ValueError(
-            f"{folder}: row {row} was inferred {seen[row]} times instead of once; run infer again"
+            f"{folder}: row {row} was inferred {seen[row]} times instead of once; "
+            "delete the folder and run infer.py"
         )
 
     def room(name: str) -> tuple[np.dtype, tuple[int, ...]]:
@@ -101,22 +103,21 @@ def join(
 
 
 def write(predictions: Predictions, folder: Path) -> Path:
-    """Write a record held in memory; the folder is replaced only once the new one is complete."""
-    draft = folder.with_name(folder.name + ".part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    """Write a record held in memory: whole, or not at all. An earlier record there stays until then.
+
+    Raises FileExistsError where the folder holds something else.
+    """
     arrays = {"embeddings": predictions.embeddings, "outputs": predictions.outputs}
     present = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    for name, target in create_arrays(
-        draft / _ARRAYS, {name: (array.dtype, array.shape) for name, array in present.items()}
-    ).items():
-        target[:] = present[name]
     short = {name: getattr(predictions, name) for name in _COLUMNS.values()}
     columns = {name: array for name, array in short.items() if array is not None}
-    _write_records(draft, predictions.ids, columns, predictions.attributes)
-    _write_manifest(draft, predictions.task, predictions.manifest, len(predictions))
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    with replaced(folder, marks=(MANIFEST, _RECORDS)) as draft:
+        for name, target in create_arrays(
+            draft / _ARRAYS, {name: (array.dtype, array.shape) for name, array in present.items()}
+        ).items():
+            target[:] = present[name]
+        _write_records(draft, predictions.ids, columns, predictions.attributes)
+        _write_manifest(draft, predictions.task, predictions.manifest, len(predictions))
     return folder
 
 
@@ -126,24 +127,28 @@ def read(folder: Path) -> Predictions:
         raise FileNotFoundError(
             f"{folder} is no complete record of predictions ({MANIFEST} is missing); run infer.py to make it"
         )
-    manifest = json.loads((folder / MANIFEST).read_text())
-    if manifest.get("format") != FORMAT:
-        raise ValueError(
-            f"{folder / MANIFEST}: format {manifest.get('format')!r}, but this version reads {FORMAT}"
-        )
+    manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
     arrays = open_arrays(folder / _ARRAYS)
-    table = pq.read_table(folder / _RECORDS)
-    columns = {field: _array(table[name]) for name, field in _COLUMNS.items() if name in table.column_names}
+    table = read_table(folder / _RECORDS)
+    if "embeddings" not in arrays or "id" not in table.column_names:
+        raise ValueError(
+            f"{folder}: {_ARRAYS} has no embeddings or {_RECORDS} no ids; delete the folder and run infer.py"
+        )
     if not manifest["n"] == len(table) == len(arrays["embeddings"]):
         raise ValueError(
             f"{folder}: {_RECORDS} and {_ARRAYS} differ in length; delete the folder and run infer.py"
         )
+    try:
+        task = Task.from_dict(manifest["task"]) if manifest["task"] else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / MANIFEST} is damaged, its task is none: {error}") from error
+    columns = {field: _array(table[name]) for name, field in _COLUMNS.items() if name in table.column_names}
     return Predictions(
         ids=table["id"].to_numpy().astype(str),
         embeddings=arrays["embeddings"],
         outputs=arrays.get("outputs"),
         attributes=table.drop_columns([name for name in table.column_names if name in RESERVED]),
-        task=Task.from_dict(manifest["task"]) if manifest["task"] else None,
+        task=task,
         manifest=manifest,
         **columns,
     )
