@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
 from weakspot import Predictions
-from weakspot.tasks import Multilabel, Task
+from weakspot.tasks import Classification, Multilabel, Task
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 5)).astype(np.float32)
 LOGITS = RNG.normal(size=(40, 3)).astype(np.float32)
 LABELS = RNG.integers(0, 3, 40)
+PAIRS = np.stack([LABELS > 0, LABELS > 1], axis=1).astype(int)
 
 
 def test_losses_predictions_and_correctness_follow_from_logits_and_labels():
@@ -78,9 +80,68 @@ def broken(value):
         ({"embeddings": X, "attributes": {"loss": np.ones(40)}}, "'loss' has a name the record keeps"),
         ({"embeddings": X, "attributes": {"age": np.ones(39)}}, "attributes have 39 rows"),
         ({"embeddings": np.array([["a"]])}, "must be numbers"),
+        ({"embeddings": X * 1j}, "must be numbers, not complex"),
+        ({"embeddings": X, "labels": PAIRS, "predictions": LABELS}, r"labels have shape \(40, 2\) but"),
+        ({"embeddings": X, "labels": PAIRS + 1}, r"labels: row 0 .* a multilabel row holds 0 and 1"),
+        ({"embeddings": X, "labels": PAIRS, "task": Multilabel(("a", "b", "c"))}, r"has \(40, 3\)"),
+        ({"embeddings": X, "labels": PAIRS, "task": Classification(("a", "b"))}, r"has \(40,\)"),
+        ({"embeddings": X, "labels": LABELS, "task": Multilabel(("a", "b"))}, r"has \(40, 2\)"),
+        ({"embeddings": X, "labels": PAIRS[:, :, None]}, r"not of shape \(40, 2, 1\)"),
+        ({"embeddings": X, "labels": 3}, r"not of shape \(\)"),
+        ({"embeddings": X, "labels": LABELS * 1j}, "class indices or names, not complex"),
+        ({"embeddings": X, "labels": LABELS * 0.5}, "not fractions"),
+        ({"embeddings": X, "labels": LABELS * 1e300}, "too large for an index"),
+        ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
+        ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),
+        ({"embeddings": X, "labels": [b"\xff"] * 40}, "no UTF-8 text"),
+        ({"embeddings": X, "labels": LABELS * 100_000}, r"is 200000 in 40 rows; give the labels as names"),
+        ({"embeddings": X, "attributes": {1: LABELS, "1": LABELS}}, "two attributes '1'"),
+        (
+            {"embeddings": X, "attributes": pa.table([LABELS, LABELS], names=["a", "a"])},
+            "two attributes 'a'",
+        ),
+        ({"embeddings": X, "attributes": {"wave": LABELS * 1j}}, "attribute 'wave' cannot be kept"),
+        ({"embeddings": X, "attributes": LABELS}, "attributes must be a mapping"),
+        ({"embeddings": X, "attributes": {"grid": PAIRS}}, "attribute 'grid' cannot be kept"),
+        ({"embeddings": X, "attributes": {"raw": [b"\xff"] * 40}}, "attribute 'raw' cannot be kept"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(arrays, message):
     with pytest.raises(ValueError, match=message) as caught:
         Predictions.from_arrays(**arrays)
     assert "\n" not in str(caught.value)
+
+
+def test_bytes_are_texts_and_half_floats_become_single(tmp_path):
+    names = np.where(LABELS == 0, "öl", "ant")
+    encoded = [name.encode() for name in names]
+    p = Predictions.from_arrays(
+        X, labels=encoded, attributes={"text": encoded, "half": LABELS.astype(np.float16)}
+    )
+    assert p.classes() == ("ant", "öl")
+    q = Predictions.load(p.save(tmp_path / "record"))
+    assert q.attributes["text"].to_pylist() == names.tolist()
+    assert q.attributes.schema.field("half").type == pa.float32()
+    np.testing.assert_array_equal(q.attributes["half"].to_numpy(), LABELS)
+
+
+def test_names_beside_indices_are_indices_into_the_names():
+    p = Predictions.from_arrays(X, labels=np.array(["a", "b", "c"])[LABELS], predictions=LABELS)
+    assert p.classes() == ("a", "b", "c")
+    assert p.accuracy == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (torch.float64, np.float64),
+        (torch.float32, np.float32),
+        (torch.bfloat16, np.float32),
+        (torch.int64, np.float32),
+    ],
+)
+def test_a_tensor_keeps_its_precision(given, kept):
+    values = torch.arange(1, 13).reshape(4, 3).to(given)
+    p = Predictions.from_arrays(values)
+    assert p.embeddings.dtype == kept
+    np.testing.assert_array_equal(p.embeddings, np.arange(1, 13).reshape(4, 3))

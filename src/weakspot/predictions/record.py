@@ -123,8 +123,9 @@ class Predictions:
         outputs and labels, predictions from outputs, correctness from labels and predictions. Attributes may
         be a mapping of columns, a pyarrow table or a pandas frame.
 
-        Raises ValueError, naming the array and the row, for: no rows, lengths that differ, NaN or infinite
-        values, counts that are not positive, ids that repeat, labels outside the classes.
+        Raises ValueError, naming the array and the row, for: no rows, lengths or shapes that differ, NaN or
+        infinite values, counts that are not positive, ids that repeat, labels that are missing, outside the
+        classes, or of another form than the task's.
         """
         x = _floats("embeddings", embeddings, dims=2)
         n = len(x)
@@ -194,9 +195,12 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 
 def _floats(name: str, values: Any, dims: int) -> np.ndarray:
     if hasattr(values, "detach"):  # a tensor, on whatever device
-        values = values.detach().float().cpu().numpy()
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.dtype.itemsize < 4:  # NumPy has no bfloat16
+            values = values.float()
+        values = values.numpy()
     array = np.asarray(values)
-    if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+    if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers, not {array.dtype}")
     if array.ndim != dims:
         raise ValueError(f"{name} must have {dims} dimension{'s' * (dims > 1)}, not shape {array.shape}")
@@ -247,18 +251,49 @@ def _counts(counts: Any, n: int, ids: np.ndarray) -> np.ndarray:
 def _table(attributes: Any, n: int) -> pa.Table:
     if attributes is None:
         return pa.table({})
-    if isinstance(attributes, pa.Table):
-        table = attributes
-    elif isinstance(attributes, Mapping):
-        table = pa.table({str(name): pa.array(np.asarray(column)) for name, column in attributes.items()})
+    if isinstance(attributes, Mapping):
+        columns = [(str(name), column) for name, column in attributes.items()]
     else:
-        table = pa.Table.from_pandas(attributes, preserve_index=False)
-    if table.column_names and table.num_rows != n:
-        raise ValueError(f"attributes have {table.num_rows} rows but embeddings have {n}")
+        given = attributes if isinstance(attributes, pa.Table) else _frame(attributes)
+        columns = list(zip(given.column_names, given.columns, strict=True))
+    names = [name for name, _ in columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
+    made = [_attribute(name, column) for name, column in columns]
+    for name, column in zip(names, made, strict=True):
+        if len(column) != n:
+            raise ValueError(f"attributes have {len(column)} rows in {name!r} but embeddings have {n}")
+    table = pa.table(made, names=names)
     taken = [name for name in table.column_names if name in RESERVED]
     if taken:
         raise ValueError(f"attribute {taken[0]!r} has a name the record keeps for itself; rename that column")
     return table
+
+
+def _frame(attributes: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(attributes, preserve_index=False)
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"attributes must be a mapping, a pyarrow table or a pandas frame of plain values: {reason}"
+        ) from error
+
+
+def _attribute(name: str, column: Any) -> pa.Array | pa.ChunkedArray:
+    """A column as Arrow keeps it; bytes as text, and half floats, which Parquet's readers lack, as float32."""
+    try:
+        if not isinstance(column, (pa.Array, pa.ChunkedArray)):
+            column = pa.array(np.asarray(column))
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            column = column.cast(pa.string())
+        if pa.types.is_float16(column.type):
+            column = column.cast(pa.float32())
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"attribute {name!r} cannot be kept: {reason}") from error
+    return column
 
 
 def _indices(
@@ -266,14 +301,31 @@ def _indices(
 ) -> tuple[np.ndarray | None, np.ndarray | None, Task | None]:
     """Labels and predictions as indices, and the task they belong to (inferred where none is given)."""
     given = {"labels": labels, "predictions": predictions}
-    arrays = {name: _values(name, values, n) for name, values in given.items() if values is not None}
+    arrays = {name: _values(name, values, n, ids) for name, values in given.items() if values is not None}
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"labels have shape {arrays['labels'].shape} but predictions {arrays['predictions'].shape}"
+        )
     if task is None:
-        task = _infer_task(arrays, outputs)
+        task = _infer_task(arrays, outputs, n)
     if task is not None and outputs is not None and outputs.shape[1] != task.n_outputs:
         raise ValueError(f"outputs have {outputs.shape[1]} columns but the task has {task.n_outputs} classes")
     for name, array in arrays.items():
-        if array.dtype.kind in "US":
-            assert task is not None
+        assert task is not None  # inferred where there are labels or predictions
+        wanted = (n, task.n_outputs) if isinstance(task, Multilabel) else (n,)
+        if array.shape != wanted:
+            raise ValueError(
+                f"{name} have shape {array.shape}, but a {task.kind} task of {task.n_outputs} classes has {wanted}"
+            )
+        if array.ndim == 2:
+            neither = ((array != 0) & (array != 1)).any(axis=1)
+            if neither.any():
+                row = int(np.argmax(neither))
+                raise ValueError(
+                    f"{name}: row {row} (id {ids[row]}) is {array[row].tolist()}; a multilabel row holds 0 and 1"
+                )
+        elif array.dtype.kind == "U":
             position = {text: index for index, text in enumerate(task.classes)}
             unknown = [row for row, text in enumerate(array) if text not in position]
             if unknown:
@@ -281,7 +333,7 @@ def _indices(
                 known = ", ".join(task.classes[:10])
                 raise ValueError(f"{name}: row {row} (id {ids[row]}) is {array[row]!r}, not one of: {known}")
             arrays[name] = np.array([position[text] for text in array], dtype=np.int64)
-        elif array.ndim == 1 and isinstance(task, Classification):
+        else:
             outside = (array < 0) | (array >= task.n_outputs)
             if outside.any():
                 row = int(np.argmax(outside))
@@ -291,29 +343,61 @@ def _indices(
     return arrays.get("labels"), arrays.get("predictions"), task
 
 
-def _values(name: str, values: Any, n: int) -> np.ndarray:
+def _values(name: str, values: Any, n: int, ids: np.ndarray) -> np.ndarray:
+    """Labels or predictions as texts (n,) or as integers, (n,) or (n, C)."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     array = np.asarray(values)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name} must be one value per row, or one per row and class, not of shape {array.shape}"
+        )
     if len(array) != n:
         raise ValueError(f"{name} has {len(array)} rows but embeddings have {n}")
-    if array.dtype == object:
-        array = array.astype(str)
-    if array.dtype.kind in "US":
-        return array
-    if array.dtype.kind == "f" and not (array == np.round(array)).all():
-        raise ValueError(f"{name} must be class indices or names, not fractions")
+    if array.dtype.kind in "OSU":
+        return _texts(name, array, ids)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be class indices or names, not {array.dtype}")
+    if array.dtype.kind == "f":
+        check_finite(name, array, ids)
+        if (array != np.round(array)).any():
+            raise ValueError(f"{name} must be class indices or names, not fractions")
+    if array.dtype.kind in "fu" and array.max(initial=0) >= 2**53:
+        raise ValueError(f"{name} must be class indices or names; {array.max()} is too large for an index")
     return array.astype(np.int64)
 
 
-def _infer_task(arrays: Mapping[str, np.ndarray], outputs: np.ndarray | None) -> Task | None:
+def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not names")
+    if array.dtype.kind == "O":
+        for row, value in enumerate(array):
+            if not isinstance(value, (str, bytes, int, np.integer, np.bool_)):
+                raise ValueError(
+                    f"{name}: row {row} (id {ids[row]}) is {value!r}, neither a name nor an index; "
+                    "fill it in or leave out the row"
+                )
+        array = np.array([value if isinstance(value, bytes) else str(value).encode() for value in array])
+    try:
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} hold bytes that are no UTF-8 text; decode them first") from error
+
+
+def _infer_task(arrays: Mapping[str, np.ndarray], outputs: np.ndarray | None, n: int) -> Task | None:
     if not arrays:
         return Classification(tuple(map(str, range(outputs.shape[1])))) if outputs is not None else None
-    if any(array.ndim == 2 for array in arrays.values()):
-        return Multilabel(tuple(map(str, range(next(iter(arrays.values())).shape[1]))))
-    if any(array.dtype.kind in "US" for array in arrays.values()):
-        return Classification(tuple(sorted(set().union(*(set(array.tolist()) for array in arrays.values())))))
-    width = (
-        outputs.shape[1] if outputs is not None else 1 + max(int(array.max()) for array in arrays.values())
-    )
-    return Classification(tuple(map(str, range(width))))
+    first = next(iter(arrays.values()))
+    if first.ndim == 2:
+        return Multilabel(tuple(map(str, range(first.shape[1]))))
+    texts = [set(array.tolist()) for array in arrays.values() if array.dtype.kind == "U"]
+    if texts:
+        return Classification(tuple(sorted(set().union(*texts))))
+    if outputs is not None:
+        return Classification(tuple(map(str, range(outputs.shape[1]))))
+    largest = max(int(array.max()) for array in arrays.values())
+    if largest > 10 * n + 1000:
+        raise ValueError(
+            f"the largest class index is {largest} in {n} rows; give the labels as names (texts), or the task="
+        )
+    return Classification(tuple(map(str, range(largest + 1))))
