@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.client import HTTPConnection
 
@@ -66,11 +67,66 @@ def test_what_a_run_says_of_itself_is_escaped(server):
     assert "<script" not in page
 
 
-@pytest.mark.parametrize(
-    "path", ["/../pyproject.toml", "/a/report.html", "/run/0", "//etc/passwd", "/%2e%2e/x"]
-)
-def test_no_path_reaches_the_file_system(server, path):
-    assert get(server, path)[0] == 404
+@pytest.mark.parametrize("beside", ["", "run/", "a/", "a/slices/"])
+def test_no_path_reaches_a_file_beside_the_reports(runs, server, beside):
+    (runs / beside).mkdir(exist_ok=True)
+    secret = runs / beside / "secret.html"
+    secret.write_text("the secret")
+    run = find_runs([runs])[0].address
+    tails = [
+        f"{beside}secret.html",
+        f"../{runs.name}/{beside}secret.html",
+        str(secret),
+        f"a/../{beside}secret.html",
+    ]
+    starts = [
+        "/",
+        "//",
+        "/../",
+        "/run/",
+        "/run/../",
+        f"{run}/",
+        f"{run}/../",
+        f"{run}/../../",
+        "/%2e%2e/",
+        "/./",
+    ]
+    for path in [start + tail for start in starts for tail in tails]:
+        for asked in (path, path.replace("/", "%2f"), path.replace("../", "..%5c"), f"file://{path}"):
+            status, text = get(server, asked)
+            assert status == 404, asked
+            assert "the secret" not in text, asked
+
+
+def test_an_odd_run_does_not_take_the_others_down(runs, server):
+    header = json.loads((runs / "a" / "slices" / "slices.json").read_text())
+    odd = {
+        "texts": json.dumps(header | {"statistics": [{"size": "<b>many</b>", "accuracy_inside": "no"}]}),
+        "lists": json.dumps(header | {"statistics": [{"size": [1], "loss_inside": {}, "loss_outside": 1}]}),
+        "huge": json.dumps(header | {"statistics": [{"size": 10**400, "loss_inside": 1e999}]}),
+        "deep": "[" * 200_000,
+        "number": "7",
+    }
+    for name, text in odd.items():
+        (runs / name / "slices").mkdir(parents=True)
+        (runs / name / "report.html").write_text(name)
+        (runs / name / "slices" / "slices.json").write_text(text)
+    status, page = get(server, "/")
+    assert status == 200
+    assert "many" not in page
+    listed = {run.folder.name for run in find_runs([runs])}
+    assert {"a", "c", "texts", "lists"} <= listed <= {"a", "c", "texts", "lists", "huge"}
+
+
+def test_a_page_has_an_origin_of_its_own_and_a_head(runs, server):
+    for path in ("/", find_runs([runs])[0].address):
+        connection = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("HEAD", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        assert answer.headers["Content-Security-Policy"] == "sandbox allow-scripts allow-popups"
+        assert int(answer.headers["Content-Length"]) == len(get(server, path)[1].encode())
+        connection.close()
 
 
 def test_only_this_machine_is_answered(server):

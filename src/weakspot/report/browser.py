@@ -10,6 +10,7 @@ from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Run:
     dataset: str
     model: str
     n_slices: int
-    worst: dict[str, Any] | None
+    worst: dict[str, float | None] | None
 
     @property
     def report(self) -> Path:
@@ -60,7 +61,8 @@ def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
     """A server on the loopback interface, ready for `serve_forever`; port 0 takes any free one.
 
     It answers `/` and `/run/<digest>`, nothing else, so no path of a request reaches the file system; and only
-    requests for this machine by name, so that no page elsewhere can read reports through a name of its own.
+    requests for this machine by name, so that no page elsewhere can read reports through a name of its own. Every
+    page has an origin of its own: a report put among the runs by someone else cannot read the others.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,14 +79,19 @@ def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
             else:
                 self.send_error(HTTPStatus.NOT_FOUND, "no such run")
 
+        def do_HEAD(self) -> None:
+            self.do_GET()  # `_send` leaves out the page
+
         def _send(self, page: bytes) -> None:
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(page)))
+            self.send_header("Content-Security-Policy", "sandbox allow-scripts allow-popups")
             self.send_header("Cache-Control", "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.end_headers()
-            self.wfile.write(page)
+            if self.command != "HEAD":
+                self.wfile.write(page)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Silence: the console is the user's."""
@@ -97,7 +104,7 @@ def _read(folder: Path) -> Run | None:
     try:
         header = json.loads((folder / "slices" / "slices.json").read_text(encoding="utf-8"))
         made_from = header["provenance"].get("predictions") or {}
-        found = [dict(statistics) for statistics in header["statistics"]]
+        found = [_numbers(statistics) for statistics in header["statistics"]]
         return Run(
             folder,
             datetime.fromtimestamp((folder / "report.html").stat().st_mtime).astimezone(),
@@ -107,14 +114,24 @@ def _read(folder: Path) -> Run | None:
             len(found),
             min(found, key=_gap, default=None),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
-def _gap(statistics: dict[str, Any]) -> float:
+def _numbers(statistics: dict[str, Any]) -> dict[str, float | None]:
+    """A slice's numbers by name; None for what is no finite number."""
+    return {
+        name: float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        else None
+        for name, value in statistics.items()
+    }
+
+
+def _gap(statistics: dict[str, float | None]) -> float:
     """How far a slice's accuracy is below the rest's, or its loss above; the lowest is the worst."""
     for name, sign in (("accuracy", 1), ("loss", -1)):
         inside, outside = statistics.get(f"{name}_inside"), statistics.get(f"{name}_outside")
         if inside is not None and outside is not None:
-            return sign * float(inside - outside)
+            return sign * (inside - outside)
     return 0.0
