@@ -220,6 +220,9 @@ def _logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
 
 def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
     """Compose the configuration and run `job` once, or once for each point of a sweep."""
+    # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
+    # wherever another process wants the same cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     register()
 
     def task(cfg: DictConfig) -> None:
