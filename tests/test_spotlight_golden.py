@@ -76,3 +76,19 @@ def test_multistart_never_loses_to_published_at_equal_size(name: str) -> None:
     inside = ours.slices_.statistics[0]["loss_inside"]
     assert sign * inside >= sign * (w @ arrays["losses"]) / w.sum() - 1e-6
     assert ours.slices_.statistics[0]["size"] >= settings["min_weight"]
+
+
+def test_published_trajectory_with_full_precision() -> None:
+    """Noise goes before each orthogonal projection, so the end is compared loosely."""
+    arrays, settings = golden("full_precision")
+    predictions = Predictions.from_arrays(arrays["embeddings"], arrays["losses"])
+    spotlight = published(settings, precision="full").fit(predictions)
+    history, expected = spotlight.history_[0], arrays["spotlight0_objective"]
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(history["objective"][:200], expected[:200], atol=1e-5 * scale)
+    assert history["objective"][-1] == pytest.approx(expected[-1], abs=0.1 * scale)
+    weights = spotlight.slices_.weights[0]
+    assert np.corrcoef(weights, arrays["spotlight0_unnormalized_weights"])[0, 1] > 0.95
+    matrix = spotlight.precisions_[0]
+    np.testing.assert_allclose(matrix, matrix.T)
+    assert np.linalg.eigvalsh(matrix).min() > 0

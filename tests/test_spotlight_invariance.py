@@ -39,10 +39,10 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
 
 
 def same(ours: Spotlight, theirs: Spotlight, order: np.ndarray) -> None:
-    """The first spotlight's loss is the objective, known to its rounding at a kinked top; weights, and what
-    the second finds among the losses they leave, are known less well, for at its top the objective is flat.
+    """The first spotlight's loss is the objective itself, known to 1e-5 for its top has kinks; weights, and
+    what the second finds among the losses they leave, are known less well, for the top is flat too.
     """
-    for j, tolerance in enumerate((1e-6, 1e-3)):
+    for j, tolerance in enumerate((2e-5, 1e-3)):
         inside = [spotlight.slices_.statistics[j]["loss_inside"] for spotlight in (ours, theirs)]
         assert inside[0] == pytest.approx(inside[1], rel=tolerance)
         assert np.abs(ours.slices_.weights[j] - theirs.slices_.weights[j][order]).max() < 0.01

@@ -39,8 +39,9 @@ class Field:
 
     def __init__(self, x: Float[Tensor, "n d"], form: Form, world: World) -> None:
         self.x = x
-        few = torch.split(x, _FEW_ROWS)
-        self.squares = torch.cat([(part * part).sum(dim=1, dtype=torch.float64) for part in few])
+        self.squares = x.new_empty(len(x), dtype=torch.float64)
+        for part, out in zip(torch.split(x, _FEW_ROWS), torch.split(self.squares, _FEW_ROWS), strict=True):
+            torch.sum(part * part, dim=1, dtype=torch.float64, out=out)
         self.form = form
         self.world = world
 

@@ -73,6 +73,8 @@ class _Points(NamedTuple):
     active: Any  # (n,) bool
     key: Any  # (n,)
     watched: Any  # (n,)
+    due: Any  # (n + 3,) those to be read in this step
+    distance: Any  # (n + 3,) and their distances then
 
 
 class _Climber(NamedTuple):
@@ -120,12 +122,22 @@ _STATE = np.dtype(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _distance(x: Any, i: int, m: Any) -> Any:
-    total = x.dtype.type(0)
-    for k in range(m.shape[0]):
-        difference = x[i, k] - m[k]
-        total += difference * difference
-    return np.sqrt(np.float64(total))
+def _read(x: Any, rows: Any, count: int, m: Any, distance: Any) -> None:
+    """Distances of `count` rows from m, four at a time: while one row is waited for, others arrive.
+
+    `rows` and `distance` have room for three more.
+    """
+    rows[count : count + 3] = rows[count - 1]
+    for w in range(0, count, 4):
+        a, b, c, d = x[rows[w]], x[rows[w + 1]], x[rows[w + 2]], x[rows[w + 3]]
+        at = bt = ct = dt = x.dtype.type(0)
+        for k in range(m.shape[0]):
+            at += (a[k] - m[k]) * (a[k] - m[k])
+            bt += (b[k] - m[k]) * (b[k] - m[k])
+            ct += (c[k] - m[k]) * (c[k] - m[k])
+            dt += (d[k] - m[k]) * (d[k] - m[k])
+        distance[w], distance[w + 1] = np.sqrt(np.float64(at)), np.sqrt(np.float64(bt))
+        distance[w + 2], distance[w + 3] = np.sqrt(np.float64(ct)), np.sqrt(np.float64(dt))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -186,12 +198,16 @@ def _review(data: Any, sums: Any, points: Any, climber: Any, state: Any) -> None
     state.since += 1
     if low <= state.low or high > state.high:
         _rewatch(low, high, radius, points, state)
+    due = 0
     for w in range(state.watched):
         i = points.watched[w]
-        if (points.key[i] < low) if points.active[i] else (points.key[i] >= high):
-            continue
-        state.rows += 1
-        distance = _distance(data.x, i, climber.near)
+        points.due[due] = i
+        due += (points.key[i] >= low) if points.active[i] else (points.key[i] < high)
+    state.rows += due
+    if due > 0:
+        _read(data.x, points.due, due, climber.near, points.distance)
+    for w in range(due):
+        i, distance = points.due[w], points.distance[w]
         inside = distance < radius
         points.key[i] = distance - state.path if inside else distance + state.path
         if inside != points.active[i]:
@@ -384,7 +400,13 @@ class Lazy:
     ) -> Run:
         (n, d), rows, steps = self.x.shape, int(data.bounds[-1]), len(plan.barrier)
         sums = _Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
-        points = _Points(np.zeros(n, dtype=np.bool_), np.full(n, -np.inf), np.empty(n, dtype=np.int64))
+        points = _Points(
+            active=np.zeros(n, dtype=np.bool_),
+            key=np.full(n, -np.inf),
+            watched=np.empty(n, dtype=np.int64),
+            due=np.empty(n + 3, dtype=np.int64),
+            distance=np.empty(n + 3),
+        )
         theta = np.append(centre / plan.unit, log_precision)
         empty = np.zeros((3, d + 1))
         climber = _Climber(

@@ -51,30 +51,41 @@ def polished(
 
 
 def _round(field: Field, laid: Laid, start: Top) -> Top:
+    m, shape = _climbed(field, laid, start.centre, start.shape)
+    value, _, _, factor = at_size(field, laid, m[None], shape[None])
+    return Top(float(value), m, field.form.scaled(shape[None], factor[:, None])[0])
+
+
+def _climbed(
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
+) -> tuple[Float[Tensor, " d"], Float[Tensor, " s"]]:
     """Only rows near the support take part, in float64 and seen from the centre: no digits are lost."""
-    near, seen, origin = field, laid, torch.zeros_like(start.centre)
-    q = field.quadratic(start.centre[None], start.shape[None])[:, 0]
+    q = field.quadratic(centre[None], shape[None])[:, 0]
     most = min(len(field), max(ROWS_COPIED, int(SHARE_COPIED * len(field))))
     reach = -field.world.largest(-q.kthvalue(most).values.clamp(max=REACH))
-    if reach > LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
-        rows = (q < reach).nonzero()[:, 0]
-        near, seen, origin = field.take(rows, start.centre), laid.take(rows), start.centre
+    if reach <= LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
+        return _maximised(field, laid, centre, shape)
+    rows = (q < reach).nonzero()[:, 0]
+    del q
+    m, shape = _maximised(field.take(rows, centre), laid.take(rows), torch.zeros_like(centre), shape)
+    return centre + m, shape
+
+
+def _maximised(
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
+) -> tuple[Float[Tensor, " d"], Float[Tensor, " s"]]:
     d = field.dimensions
     free = field.form.free(d)
 
     def placed(theta: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = start.shape.clone()
-        shape[free] = field.tensor(theta[d:])
-        return field.tensor(theta[:d]), shape
+        moved = shape.clone()
+        moved[free] = field.tensor(theta[d:])
+        return field.tensor(theta[:d]), moved
 
     def downhill(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        m, shape = placed(theta)
-        value, by_m, by_shape, _ = at_size(near, seen, m[None], shape[None])
+        m, moved = placed(theta)
+        value, by_m, by_shape, _ = at_size(field, laid, m[None], moved[None])
         return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
 
-    theta = torch.cat([start.centre - origin, start.shape[free]]).cpu().numpy()
-    end = minimize(downhill, theta, jac=True, method="L-BFGS-B", options=_OPTIONS)
-    m, shape = placed(end.x)
-    m = m + origin
-    value, _, _, factor = at_size(field, laid, m[None], shape[None])
-    return Top(float(value), m, field.form.scaled(shape[None], factor[:, None])[0])
+    start = torch.cat([centre, shape[free]]).cpu().numpy()
+    return placed(minimize(downhill, start, jac=True, method="L-BFGS-B", options=_OPTIONS).x)

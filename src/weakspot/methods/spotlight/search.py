@@ -97,10 +97,13 @@ def _log_precisions(
     field: Field, laid: Laid, centres: Float[Tensor, "k d"], size: float
 ) -> Float[np.ndarray, "k 1"]:
     """Of spotlights of a size, or of a little less than everything: a climb begins where its barrier does."""
-    most = _NEARLY_ALL * float(field.world.sum(laid.counts.sum()))
-    q = field.quadratic(centres, torch.zeros_like(centres[:, :1]))
-    factor = scale_of_size(q, laid.counts, min(size, most), field.world)
-    shapes: np.ndarray = factor.clamp(min=1e-12).log()[:, None].cpu().numpy()
+    size = min(size, _NEARLY_ALL * float(field.world.sum(laid.counts.sum())))
+    unit = torch.zeros_like(centres[:1, :1])
+    factors = [
+        scale_of_size(field.quadratic(m, unit), laid.counts, size, field.world)
+        for m in torch.split(centres, 1)
+    ]
+    shapes: np.ndarray = torch.stack(factors).clamp(min=1e-12).log().cpu().numpy()
     return shapes
 
 
