@@ -43,7 +43,15 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert {"report.html", "slices", "config.yaml", "discover.log", "wandb"} <= files
     (run,) = report.parent.glob("wandb/offline-run-*/run-*.wandb")
     logged = inspect(run)
-    for word in ("slice_1/size", "slice_1/search/objective", "examples", "weights", "report", "slices-"):
+    for word in (
+        "slice_1/size",
+        "slice_1/search/objective",
+        "examples",
+        "grad_cam",
+        "weights",
+        "report",
+        "slices-",
+    ):
         assert word in logged, f"{word} was not sent to W&B"
 
     again = shell("discover", "logger=csv")

@@ -61,7 +61,7 @@ def discover(
     attributes = categorise(predictions.attributes)
     enrichments = [rank(weights, attributes, predictions.counts) for weights in slices.weights]
     log_discovery(
-        logger, Discovery(predictions, slices, enrichments, preview, folder / REPORT, folder / "slices")
+        logger, Discovery(predictions, slices, enrichments, preview, cams, folder / REPORT, folder / "slices")
     )
     Console().print(summary(predictions, slices, enrichments))
     if any(statistics["size"] < _FEW for statistics in slices.statistics):

@@ -30,6 +30,7 @@ class Discovery:
 
     enrichments   per slice, the attribute values it has too many of
     preview       the picture, text or record of a row, or None
+    cams          one Grad-CAM overlay per row, or None
     report, slices_folder   files of the run's folder
     """
 
@@ -37,6 +38,7 @@ class Discovery:
     slices: Slices
     enrichments: Sequence[Sequence[Enrichment]]
     preview: Callable[[int], Any] | None
+    cams: Callable[[Sequence[int]], list[Image.Image]] | None
     report: Path
     slices_folder: Path
 
@@ -114,9 +116,7 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
         run.log({f"{name}/step": step} | {f"{name}/{key}": value for key, value in values.items()})
     run.summary.update(dict(discovery.scalars()))
 
-    examples = [
-        _example(discovery, j, row, wandb) for j in range(len(slices)) for row in discovery.brightest(j)
-    ]
+    examples = [row for j in range(len(slices)) for row in _examples(discovery, j, wandb)]
     attributes = [
         [j + 1, e.attribute, e.value, e.share_inside, e.share_outside, min(e.lift, 1e9), e.weight]
         for j, found in enumerate(discovery.enrichments)
@@ -133,7 +133,7 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
     tables = {
         "slices": _table_of_statistics(slices),
         "examples": (
-            ["slice", "example", "id", "weight", "label", "prediction", "correct", "loss"],
+            ["slice", "example", "grad_cam", "id", "weight", "label", "prediction", "correct", "loss"],
             examples,
         ),
         "attributes": (
@@ -163,21 +163,23 @@ def _table_of_statistics(slices: Slices) -> tuple[list[str], list[list[Any]]]:
     return ["slice", *columns], rows
 
 
-def _example(discovery: Discovery, j: int, row: int, wandb: Any) -> list[Any]:
-    p = discovery.predictions
-    shown = _picture(discovery, row)
-    if isinstance(shown, Image.Image):
-        shown = wandb.Image(shown)
-    return [
-        j + 1,
-        shown,
-        str(p.ids[row]),
-        float(discovery.slices.weights[j, row]),
-        p.name_of(p.labels, row),
-        p.name_of(p.predictions, row),
-        None if p.correct is None else bool(p.correct[row]),
-        None if p.losses is None else float(p.losses[row]),
-    ]
+def _examples(discovery: Discovery, j: int, wandb: Any) -> Iterator[list[Any]]:
+    """The brightest examples of slice j as rows of a table, each with what the model looked at."""
+    p, rows = discovery.predictions, discovery.brightest(j)
+    overlays = [None] * len(rows) if discovery.cams is None else discovery.cams(rows.tolist())
+    for row, overlay in zip(rows, overlays, strict=True):
+        shown = _picture(discovery, row)
+        yield [
+            j + 1,
+            wandb.Image(shown) if isinstance(shown, Image.Image) else shown,
+            None if overlay is None else wandb.Image(overlay),
+            str(p.ids[row]),
+            float(discovery.slices.weights[j, row]),
+            p.name_of(p.labels, row),
+            p.name_of(p.predictions, row),
+            None if p.correct is None else bool(p.correct[row]),
+            None if p.losses is None else float(p.losses[row]),
+        ]
 
 
 def _picture(discovery: Discovery, row: int) -> Any:
