@@ -43,16 +43,12 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert {"report.html", "slices", "config.yaml", "discover.log", "wandb"} <= files
     (run,) = report.parent.glob("wandb/offline-run-*/run-*.wandb")
     logged = inspect(run)
-    for word in (
-        "slice_1/size",
-        "slice_1/search/objective",
-        "examples",
-        "grad_cam",
-        "weights",
-        "report",
-        "slices-",
-    ):
+    for word in ("slice_1/size", "slice_1/search/objective", "examples", "weights", "report", "slices-"):
         assert word in logged, f"{word} was not sent to W&B"
+    (table,) = report.parent.glob("wandb/offline-run-*/files/media/table/examples*.json")
+    examples = json.loads(table.read_text())
+    for column in ("example", "grad_cam"):  # the pictures themselves lie in the table's artifact
+        assert {row[examples["columns"].index(column)] for row in examples["data"]} == {"Image"}
 
     again = shell("discover", "logger=csv")
     assert "train: cached · infer: cached · discover" in again
