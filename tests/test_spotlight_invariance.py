@@ -39,14 +39,13 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
 
 
 def same(ours: Spotlight, theirs: Spotlight, order: np.ndarray) -> None:
-    """The first spotlight's loss is the objective itself, known to 1e-5 for its top has kinks; weights, and
-    what the second finds among the losses they leave, are known less well, for the top is flat too:
-    to 3 %, as far as the published run is known to itself.
+    """The first spotlight's loss is the objective itself, and neighbouring tops differ by 1e-5 at most here.
+    Weights, and what the second finds among the losses they leave, are known less well.
     """
-    for j, tolerance in enumerate((2e-5, 1e-3)):
+    for j, tolerance in enumerate((1e-5, 1e-3)):
         inside = [spotlight.slices_.statistics[j]["loss_inside"] for spotlight in (ours, theirs)]
         assert inside[0] == pytest.approx(inside[1], rel=tolerance)
-        assert np.abs(ours.slices_.weights[j] - theirs.slices_.weights[j][order]).max() < 0.03
+        assert np.abs(ours.slices_.weights[j] - theirs.slices_.weights[j][order]).max() < 0.02
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.cluster import KMeans
 from torch import Tensor
 
@@ -43,7 +43,7 @@ class Candidates:
         return self.field.world.gather(self.field.tensor(found))
 
     def best(self, laid: Laid, count: int) -> Float[Tensor, "k d"]:
-        """The best `count` centres: no one within half a radius of a better one."""
+        """The best `count` centres that lie apart."""
         near = laid.take(self.rows)
         world = self.field.world
         sampled, total = world.sum(torch.stack([near.counts.sum(), laid.counts.sum()])).tolist()
@@ -53,12 +53,13 @@ class Candidates:
         for times in (4.0, 2.0):
             size = min(times * near.problem.size, (times * near.problem.size + sampled) / 2)
             centres = torch.cat([self._shifted(near, m, size) for m in torch.split(centres, few)])
-        scores, radii = [], []
-        for m in torch.split(centres, few):
-            value, _, _, factor = at_size(self.sample, near, m, torch.zeros_like(m[:, :1]))
-            scores.append(value)
-            radii.append(factor.rsqrt())
-        return centres[_apart(centres, torch.cat(scores), torch.cat(radii), count)]
+        unit = torch.zeros_like(centres[:, :1])
+        told = [
+            at_size(self.sample, near, m, shape)
+            for m, shape in zip(torch.split(centres, few), torch.split(unit, few), strict=True)
+        ]
+        value, factor = (torch.cat([part[i] for part in told]) for i in (0, 3))
+        return centres[self.field.apart(centres, self.field.form.scaled(unit, factor[:, None]), value, count)]
 
     def _top_losses(self, laid: Laid) -> Float[Tensor, "a d"]:
         gain = laid.problem.sign * laid.losses
@@ -77,15 +78,3 @@ class Candidates:
         moment = (w.T.to(sample.x.dtype) @ sample.x).double()
         sums = world.sum(torch.cat([moment, w.sum(dim=0)[:, None]], dim=1))
         return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:], m)
-
-
-def _apart(
-    centres: Float[Tensor, "k d"], scores: Float[Tensor, " k"], radii: Float[Tensor, " k"], count: int
-) -> Int[Tensor, " a"]:
-    chosen: list[int] = []
-    for j in torch.argsort(scores, descending=True, stable=True).tolist():
-        if all(torch.dist(centres[j], centres[i]) > 0.5 * radii[j] for i in chosen):
-            chosen.append(j)
-        if len(chosen) == count:
-            break
-    return torch.tensor(chosen, device=centres.device)

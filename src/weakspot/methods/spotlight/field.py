@@ -32,6 +32,8 @@ from weakspot.methods.spotlight.world import World
 
 STEPS_PER_CALL = 100
 _ROWS, _FEW_ROWS = 1 << 14, 1 << 10
+_ROWS_IN_DOUBLE = 5000
+_HALF_A_RADIUS = 0.5
 
 
 class Field:
@@ -53,12 +55,13 @@ class Field:
         return self.x.shape[1]
 
     def take(self, rows: Int[Tensor, " a"], origin: Float[Tensor, " d"] | None = None) -> Field:
-        """The field of some rows; from another origin, it is seen in float64."""
+        """The field of some rows; from another origin, it is seen in float64 as long as they are few."""
         if origin is None:
             return Field(self.x[rows], self.form, self.world)
-        away = self.x.new_empty((len(rows), self.dimensions), dtype=torch.float64)
+        dtype = torch.float64 if len(rows) <= _ROWS_IN_DOUBLE else self.x.dtype
+        away = self.x.new_empty((len(rows), self.dimensions), dtype=dtype)
         for part, some in zip(torch.split(away, _FEW_ROWS), torch.split(rows, _FEW_ROWS), strict=True):
-            part.copy_(self.x[some]).sub_(origin)
+            part.copy_(self.x[some].double() - origin)
         return Field(away, self.form, self.world)
 
     def of(self, form: Form) -> Field:
@@ -92,6 +95,17 @@ class Field:
             by_shape += more_shape
         both = self.world.sum(torch.cat([by_m, by_shape], dim=1))
         return both[:, : self.dimensions], both[:, self.dimensions :]
+
+    def apart(
+        self, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"], value: Float[Tensor, " k"], count: int
+    ) -> list[int]:
+        """The best `count` of k spotlights, leaving out those within half a radius of a better one."""
+        q = self.form.quadratic(m, (m * m).sum(dim=1), m, shape)
+        chosen: list[int] = []
+        for j in torch.argsort(value, descending=True, stable=True).tolist():
+            if len(chosen) < count and bool((q[chosen, j] > _HALF_A_RADIUS**2).all()):
+                chosen.append(j)
+        return chosen
 
     def value_and_gradient(
         self, laid: Laid, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"], barrier: float

@@ -7,23 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from torch import Tensor
 
+from weakspot.methods.spotlight.bfgs import minimised
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.sizes import at_size
 
-ROUNDS, LEAST_GAIN = 6, 1e-7
-"""The objective has kinks, at which the line search gives up: it is started again while that gains so much."""
+ROUNDS, ROUND_GAIN = 4, 1000
+"""The rows that take part are chosen anew, so often at most, while a round gains this many least gains."""
 
 REACH, LEAST_REACH = 1.7, 1.1
 """Rows out to √1.7 radii take part, or to √1.1 at the least: the centre will hardly go further in a round."""
 
 ROWS_COPIED, SHARE_COPIED = 5000, 0.08
-"""They are copied, in float64; so many rows at most, or so large a share."""
-
-_OPTIONS = {"maxiter": 100, "ftol": 1e-10, "gtol": 1e-9}
+"""They are copied; so many rows at most, or so large a share."""
 
 
 @dataclass(frozen=True)
@@ -36,43 +34,47 @@ class Top:
 
 
 def polished(
-    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"], value: float
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"], least_gain: float
 ) -> Top:
-    """L-BFGS over the centre and what the form leaves free; never worse than the start, asked of all rows."""
-    top = Top(value, centre, shape)
+    """BFGS over the centre and what the form leaves free; never worse than the start, asked of all rows.
+
+    It ends with three gains in a row below `least_gain`, as a share of the objective.
+    """
+    top = _sized(field, laid, centre, shape)
     for _ in range(ROUNDS):
-        further = _round(field, laid, top)
-        if further.value <= top.value:
+        further = _sized(field, laid, *_climbed(field, laid, top.centre, top.shape, least_gain))
+        if not further.value > top.value:
             break
         gain, top = further.value - top.value, further
-        if gain < LEAST_GAIN * abs(top.value):
+        if gain < ROUND_GAIN * least_gain * abs(top.value):
             break
     return top
 
 
-def _round(field: Field, laid: Laid, start: Top) -> Top:
-    m, shape = _climbed(field, laid, start.centre, start.shape)
-    value, _, _, factor = at_size(field, laid, m[None], shape[None])
-    return Top(float(value), m, field.form.scaled(shape[None], factor[:, None])[0])
+def _sized(field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]) -> Top:
+    """The spotlight of the wanted size with that centre and form."""
+    value, _, _, factor = at_size(field, laid, centre[None], shape[None])
+    return Top(float(value), centre, field.form.scaled(shape[None], factor[:, None])[0])
 
 
 def _climbed(
-    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"], least_gain: float
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " s"]]:
-    """Only rows near the support take part, in float64 and seen from the centre: no digits are lost."""
+    """Only rows near the support take part, seen from the centre: no digits are lost."""
     q = field.quadratic(centre[None], shape[None])[:, 0]
     most = min(len(field), max(ROWS_COPIED, int(SHARE_COPIED * len(field))))
     reach = -field.world.largest(-q.kthvalue(most).values.clamp(max=REACH))
     if reach <= LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
-        return _maximised(field, laid, centre, shape)
+        return _maximised(field, laid, centre, shape, least_gain)
     rows = (q < reach).nonzero()[:, 0]
     del q
-    m, shape = _maximised(field.take(rows, centre), laid.take(rows), torch.zeros_like(centre), shape)
+    near, here = field.take(rows, centre), torch.zeros_like(centre)
+    m, shape = _maximised(near, laid.take(rows), here, shape, least_gain)
     return centre + m, shape
 
 
 def _maximised(
-    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"]
+    field: Field, laid: Laid, centre: Float[Tensor, " d"], shape: Float[Tensor, " s"], least_gain: float
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " s"]]:
     d = field.dimensions
     free = field.form.free(d)
@@ -88,4 +90,4 @@ def _maximised(
         return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
 
     start = torch.cat([centre, shape[free]]).cpu().numpy()
-    return placed(minimize(downhill, start, jac=True, method="L-BFGS-B", options=_OPTIONS).x)
+    return placed(minimised(downhill, start, least_gain))

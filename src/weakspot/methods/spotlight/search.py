@@ -17,10 +17,10 @@ from weakspot.methods.spotlight.forms import Spherical
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.polish import polished
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
-from weakspot.methods.spotlight.sizes import at_size, scale_of_size
+from weakspot.methods.spotlight.sizes import scale_of_size
 
-POLISHED = 4
-"""How many ends of climbs are polished."""
+ROUGHLY, FINELY, FINE = 1e-5, 1e-10, 5
+"""Gains, as shares of the objective, at which a polish ends; how many ends are polished finely."""
 
 _NEARLY_ALL = 0.98
 
@@ -108,16 +108,16 @@ def _log_precisions(
 
 
 def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
-    """The best of the best few ends, once polished at the wanted size."""
-    there = [end for end in ends if end.centre is not None]
-    m = field.tensor(np.array([end.centre for end in there]))
-    shape = field.tensor(np.array([end.shape for end in there]))
-    ones = [at_size(field, laid, *one) for one in zip(torch.split(m, 1), torch.split(shape, 1), strict=True)]
-    value, factor = (torch.cat([one[i] for one in ones]) for i in (0, 3))
-    shape = field.form.scaled(shape, factor[:, None])
-    leading = torch.argsort(value, descending=True, stable=True)[:POLISHED].tolist()
-    tops = [polished(field, laid, m[j], shape[j], float(value[j])) for j in leading]
-    first = int(np.argmax([top.value for top in tops]))
-    run: Run = there[leading[first]]
-    centre, bent = tops[first].centre, tops[first].shape
-    return replace(run, centre=centre.cpu().numpy(), shape=bent.cpu().numpy(), complete=True)
+    """The best of the ends, all of them polished roughly at the wanted size, the best few finely.
+
+    All, for ends so near each other that they seem the same may lie under tops that differ by per cents.
+    """
+    rough = [
+        (polished(field, laid, field.tensor(end.centre), field.tensor(end.shape), ROUGHLY), end)
+        for end in ends
+        if end.centre is not None
+    ]
+    rough.sort(key=lambda found: -found[0].value)
+    fine = [(polished(field, laid, top.centre, top.shape, FINELY), end) for top, end in rough[:FINE]]
+    top, run = max(fine, key=lambda found: found[0].value)
+    return replace(run, centre=top.centre.cpu().numpy(), shape=top.shape.cpu().numpy(), complete=True)
