@@ -219,6 +219,8 @@ def test_a_download_that_fails_says_what_to_fetch(tmp_path: Path, monkeypatch: p
     with pytest.raises(
         FileNotFoundError, match=r"could not download https://.*squeezenet1_1-.*fetch that file by hand"
     ):
+        TorchvisionModel(FACES, "squeezenet1_1", weights="DEFAULT", download=True)
+    with pytest.raises(FileNotFoundError, match=r"not at .*squeezenet1_1-.*model.download=true"):
         TorchvisionModel(FACES, "squeezenet1_1", weights="DEFAULT")
 
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue
 
-from weakspot.config import CONFIGS, build, knows, plain, register, suggestion
+from weakspot.config import CONFIGS, build, dataset_alone, knows, plain, register, suggestion
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # What makes no difference to what a model says of an example: where data lie (what they are is in their fingerprint),
 # what is only drawn, and where a trainer runs.
-_NO_DIFFERENCE = {"root", "download", "attributes", "spotlight_size", "cam_layer"}
+_NO_DIFFERENCE = {"root", "download", "attributes", "tokenizer", "cam_layer"}
 _PLACES = {
     "_target_",
     "accelerator",
@@ -165,13 +165,14 @@ def _subject(cfg: DictConfig) -> Subject:
     if cfg.get("upstream", "pull") not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
+    dataset = dataset_alone(cfg.dataset)
     optional = {name: cfg[name] for name in ("checkpoint", "split") if name in cfg}
     folders = ("checkpoints_dir", "predictions_dir", "model_dir")
     optional |= {name: Path(cfg[name]) for name in folders if name in cfg}
     if "inference" in cfg:
         optional["inference_batch_size"] = cfg.inference.batch_size
     return Subject(
-        dataset=Named(choices["dataset"], _settings(cfg.dataset), build(cfg.dataset)),
+        dataset=Named(choices["dataset"], _settings(dataset), build(dataset)),
         model=Named(choices["model"], _settings(cfg.model), build(cfg.model)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),

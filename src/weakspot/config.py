@@ -35,7 +35,8 @@ CONFIGS = next(
 )
 """Where the YAML files lie: in the package of a wheel, at the top of a checkout."""
 
-_SETTINGS_OF_OTHERS = {"spotlight_size"}  # stand with the dataset, are read by a method
+_WISHES = {"spotlight_size", "checkpoint", "weights"}
+"""Settings that stand with a dataset and are read by a method or a model, through `${preferred:…}`."""
 
 
 @dataclass
@@ -72,7 +73,7 @@ class TrainConfig:
 @dataclass
 class InferConfig(TrainConfig):
     split: str = "test"
-    checkpoint: str = "auto"  # auto: trained here if missing; pretrained: the model's own weights; or a file
+    checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     model_dir: str = "${oc.env:MODEL_DIR,models}"
@@ -138,8 +139,11 @@ _DATASET = {
     "_target_": StringNode(MISSING),
     "root": StringNode(None),
     "spotlight_size": AnyNode(None),
+    "checkpoint": StringNode(None),
+    "weights": StringNode(None),
 }
 _MODEL = {"_target_": StringNode(MISSING)}
+_WEIGHTS = {"weights": "${preferred:weights,null}", "download": False}
 _TRAINER = {
     "_target_": StringNode("pytorch_lightning.Trainer"),
     "accelerator": StringNode("auto"),
@@ -170,7 +174,7 @@ def register() -> None:
     store.store(group="schema/model", name="base", node=_MODEL)
     store.store(group="schema/trainer", name="base", node=_TRAINER)
     for name in NAMES:
-        node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name, "weights": None}
+        node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name} | _WEIGHTS
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
     OmegaConf.register_new_resolver("searched", _searched, replace=True)
@@ -181,9 +185,13 @@ def build(node: DictConfig) -> Callable[..., Any]:
 
     Library code receives plain lists and mappings, never a DictConfig.
     """
-    own = {key: value for key, value in node.items() if key not in _SETTINGS_OF_OTHERS}
-    maker: Callable[..., Any] = instantiate(OmegaConf.create(own), _partial_=True, _convert_="all")
+    maker: Callable[..., Any] = instantiate(node, _partial_=True, _convert_="all")
     return maker
+
+
+def dataset_alone(node: DictConfig) -> DictConfig:
+    """A dataset's settings without its wishes, resolved."""
+    return OmegaConf.create({key: value for key, value in node.items() if key not in _WISHES})
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -258,6 +266,6 @@ def _searched(*, _root_: DictConfig) -> str:
 
 
 def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """The dataset's own value of a method's setting, unless predictions come from a file of no dataset."""
+    """The dataset's own value of another's setting, unless predictions come from a file of no dataset."""
     value = None if _root_.get("predictions") else _root_.dataset.get(setting)
     return otherwise if value is None else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Int
+from torch.utils.data import default_collate
 
 from weakspot.predictions.record import RESERVED
 from weakspot.tasks import Task
@@ -21,7 +23,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     """One split of a dataset. Subclass it, set the three attributes in `__init__`, write the three methods.
 
     task      what the model is asked; it alone knows the classes
-    targets   (n,) class indices, or (n, C) in {0, 1} for a multilabel task
+    targets   (n,) class indices; (n, C) in {0, 1} for a multilabel task; (n, 2) for question answering
     examples  table of n rows: `id` first (strings, unique, the same in every run), then attributes, by which
               slices are described and which no model or method ever sees
 
@@ -55,7 +57,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def input(self, row: int) -> Any:
-        """What the model reads of this row: for pictures a float tensor (3, H, W)."""
+        """What the model reads of this row: for pictures a float tensor (3, H, W), for texts a mapping."""
 
     @abstractmethod
     def preview(self, row: int) -> Any:
@@ -64,6 +66,18 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A digest of all that the data are, so that nothing computed from other data is reused."""
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Items as one batch: what a model and its task receive. Texts of unequal lengths are padded here."""
+        batch: dict[str, Any] = default_collate(items)
+        return batch
+
+    def judge(self, rows: np.ndarray, predictions: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Columns of the record (labels, predictions, correct) that the data can tell better than the task.
+
+        A task compares numbers; where what was meant is a text, say, only the dataset can compare that.
+        """
+        return {}
 
     def check(self) -> None:
         """Raise ValueError where targets and examples do not fit together, or are empty."""

@@ -47,7 +47,8 @@ class DataModule(LightningDataModule):
         dataset = self.dataset("train")
         # A last batch of one example would break batch normalisation on a 1×1 feature map.
         lone = len(dataset) > self.batch_size and len(dataset) % self.batch_size == 1
-        return self._serve(dataset, sampler=RandomSampler(dataset, generator=self._order), drop_last=lone)
+        shuffled = RandomSampler(dataset, generator=self._order)
+        return self._serve(dataset, dataset, sampler=shuffled, drop_last=lone)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("val")
@@ -61,24 +62,27 @@ class DataModule(LightningDataModule):
         """The split in order, or some of its rows in the order given; items keep the split's own `index`."""
         dataset = self.dataset(split)
         if rows is None:
-            return self._serve(dataset)
+            return self._serve(dataset, dataset)
         chosen = np.asarray(rows, dtype=np.int64)
         outside = (chosen < 0) | (chosen >= len(dataset))
         if outside.any():
             raise ValueError(
                 f"row {chosen[outside][0]} is outside split {split!r}, which has {len(dataset)} rows"
             )
-        return self._serve(Subset(dataset, chosen.tolist()))
+        return self._serve(Subset(dataset, chosen.tolist()), dataset)
 
-    def _serve(self, dataset: Dataset | Subset[dict[str, Any]], **options: Any) -> DataLoader[dict[str, Any]]:
+    def _serve(
+        self, rows: Dataset | Subset[dict[str, Any]], dataset: Dataset, **options: Any
+    ) -> DataLoader[dict[str, Any]]:
         processes = self.trainer.world_size if self.trainer is not None else 1
-        if len(dataset) < processes:
+        if len(rows) < processes:
             raise ValueError(
-                f"{len(dataset)} rows cannot be shared among {processes} processes; "
-                f"use at most {len(dataset)} devices (trainer.devices=…)"
+                f"{len(rows)} rows cannot be shared among {processes} processes; "
+                f"use at most {len(rows)} devices (trainer.devices=…)"
             )
         return DataLoader(
-            dataset,
+            rows,
+            collate_fn=dataset.collate,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

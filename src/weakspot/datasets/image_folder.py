@@ -9,19 +9,16 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-from jaxtyping import Float, Shaped
-from PIL import Image
-from torch import Tensor
+from jaxtyping import Shaped
 
-from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.pictures import Scaling, to_rgb
+from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import pick_val, split_by_id
 from weakspot.tasks import Classification
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-class ImageFolder(Dataset):
+class ImageFolder(PictureFiles):
     """Images in `root/class/…`, or in `root/train/class/…`, `root/val/class/…` and `root/test/class/…`.
 
     Where nothing says which split an image belongs to, its path does, by a hash (about 7 : 1 : 2); where
@@ -48,8 +45,7 @@ class ImageFolder(Dataset):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(split, root)
-        self.scaling = Scaling(size, mean, std)
+        super().__init__(split, root, size, mean, std)
         if self.root is None or not self.root.is_dir():
             raise FileNotFoundError(
                 f"no folder of images at {root}; set dataset.root to the one that holds them"
@@ -81,33 +77,8 @@ class ImageFolder(Dataset):
         chosen = table.take(pa.array(rows))
         about = [name for name in chosen.column_names if name not in ("path", "label", "split")]
         described = chosen.select(about)
+        self.files = chosen["path"].to_pylist()
         self.examples = described.add_column(0, "id", chosen["path"]).combine_chunks()
-
-    def input(self, row: int) -> Float[Tensor, "3 H W"]:
-        return self.scaling(self.preview(row))
-
-    def preview(self, row: int) -> Image.Image:
-        path = self._path(row)
-        try:
-            with Image.open(path) as file:
-                return to_rgb(file)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"row {row} of {self.split}: {path} has gone since the run began"
-            ) from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(
-                f"row {row} of {self.split}: {path} cannot be read as an image ({error}); repair or remove it"
-            ) from error
-
-    def fingerprint(self) -> str:
-        """Of paths, sizes and times of change: reading every pixel would take as long as an epoch."""
-        stats = (os.stat(self._path(row)) for row in range(len(self)))
-        return digest(self.examples, self.targets, np.array([(s.st_size, s.st_mtime_ns) for s in stats]))
-
-    def _path(self, row: int) -> Path:
-        assert self.root is not None
-        return self.root / str(self.examples["id"][row])
 
 
 def _scan(root: Path) -> pa.Table:

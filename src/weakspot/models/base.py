@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 
 class Model(nn.Module, ABC):
-    """A classifier split where discovery looks at it: `model(x) == head(embed(x))`.
+    """A network split where discovery looks at it: `model(x) == head(embed(x))`.
 
     The embedding is what the last layer receives, so that examples close to each other in it are alike in
-    the eyes of the model, and every error the model makes is a function of it.
+    the eyes of the model, and every error the model makes is a function of it. A model that says something of
+    every token, and so has no single embedding that its outputs follow from, overrides `read` instead.
     """
 
     embedding_size: int
@@ -29,19 +30,25 @@ class Model(nn.Module, ABC):
         the patches, row by row. None where the model has no such layer."""
 
     @abstractmethod
-    def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
-        """What the head receives."""
+    def embed(self, x: Any) -> Float[Tensor, "n d"]:
+        """What the head receives; `x` is a batch of what the dataset's `input` gives: pictures (n, 3, H, W), or
+        a mapping of tensors."""
 
     @abstractmethod
     def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
         """Outputs as the task reads them (logits)."""
 
-    def forward(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n C"]:
-        return self.head(self.embed(x))
+    def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
+        """Embeddings and outputs, from one pass."""
+        z = self.embed(x)
+        return z, self.head(z)
+
+    def forward(self, x: Any) -> Float[Tensor, "n C"]:
+        return self.read(x)[1]
 
 
-def watch_head(net: nn.Module, head: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Any]:
-    """Run `net` once; return what its part `head` received, what it gave, and what the whole returned.
+def watch_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Run `net` once, on `x`; return what its part `head` received, what it gave, and what the whole returned.
 
     The hook lives for this call only, so that the network stays as it was: copied, saved and compiled alike.
     Raises ValueError where the head is not called exactly once, on a single tensor.
@@ -49,7 +56,7 @@ def watch_head(net: nn.Module, head: nn.Module, x: Tensor) -> tuple[Tensor, Tens
     calls: list[tuple[Any, Any]] = []
     hook = head.register_forward_hook(lambda _module, received, given: calls.append((received, given)))
     try:
-        returned = net(x)
+        returned = net(*x, **named)
     finally:
         hook.remove()
     if len(calls) != 1:

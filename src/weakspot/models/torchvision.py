@@ -43,15 +43,18 @@ class TorchvisionModel(Model):
     the last maps (512) followed by the outputs (C), and the head reads off the latter: exact in every
     precision, and of one width whatever the image's size.
 
-    weights: None (random), the name of a published set ("DEFAULT", "IMAGENET1K_V1", …: downloaded once, into
-    torch's cache), or a file. A head made for another number of classes is replaced by a new one.
+    weights: None (random), the name of a published set ("DEFAULT", "IMAGENET1K_V1", …: looked for in torch's
+    cache, and fetched into it if `download`), or a file. A head made for another number of classes is replaced
+    by a new one.
 
     Raises ValueError for an unknown name, for weights that do not fit and, when run, for images that the
     architecture cannot take; FileNotFoundError for weights that are neither published nor a file, or cannot
     be downloaded.
     """
 
-    def __init__(self, task: Task, name: str, weights: str | Path | None = None) -> None:
+    def __init__(
+        self, task: Task, name: str, weights: str | Path | None = None, download: bool = False
+    ) -> None:
         super().__init__()
         if name not in NAMES:
             near = ", ".join(get_close_matches(name, NAMES, n=5, cutoff=0.3))
@@ -59,7 +62,7 @@ class TorchvisionModel(Model):
         self.name = name
         self._family = max((family for family in _LAYERS if name.startswith(family)), key=len)
         self._head_path, self._cam_path = _LAYERS[self._family]
-        given = None if weights is None else _read(name, weights)
+        given = None if weights is None else _read(name, weights, download)
 
         size = {"image_size": _vit_image_size(name, given)} if self._family == "vit" else {}
         self.net: nn.Module = get_model(name, weights=None, num_classes=task.n_outputs, **size)
@@ -125,7 +128,7 @@ class TorchvisionModel(Model):
         return kept
 
 
-def _read(name: str, weights: str | Path) -> dict[str, Tensor]:
+def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
     """The tensors of a published set of weights, or of a file."""
     published = get_model_weights(name)
     usable = [key for key, entry in published.__members__.items() if entry.meta["categories"]]
@@ -137,6 +140,12 @@ def _read(name: str, weights: str | Path) -> dict[str, Tensor]:
             )
         return read_weights(weights)
     url: str = published[str(weights)].url
+    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not (download or cached.is_file()):
+        raise FileNotFoundError(
+            f"the weights {weights} of {name} are not at {cached}; model.download=true fetches them, or put "
+            f"{url} there by hand, or give model.weights=<path of the file>"
+        )
     try:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True

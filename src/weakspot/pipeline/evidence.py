@@ -46,7 +46,7 @@ class Evidence:
         ]
 
     def _some(self, rows: Sequence[int]) -> Iterator[Image.Image]:
-        inputs = torch.stack([self.dataset[int(row)]["input"] for row in rows])
+        inputs = self.dataset.collate([self.dataset[int(row)] for row in rows])["input"]
         targets: np.ndarray | None = None
         if isinstance(self.target, int):
             targets = np.full(len(rows), self.target)

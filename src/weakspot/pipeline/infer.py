@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
@@ -27,10 +28,13 @@ _SHARD_BYTES = 32 << 20
 class ShardWriter(BasePredictionWriter):
     """Collects batches until they fill a shard, and writes it: what is lost by a kill is one shard per process."""
 
-    def __init__(self, folder: Path, ids: np.ndarray, shard_bytes: int = _SHARD_BYTES) -> None:
+    def __init__(
+        self, folder: Path, ids: np.ndarray, dataset: Dataset, shard_bytes: int = _SHARD_BYTES
+    ) -> None:
         super().__init__("batch")
         self.folder = folder
         self.ids = ids
+        self.dataset = dataset
         self.shard_bytes = shard_bytes
         self._batches: list[dict[str, np.ndarray]] = []
 
@@ -47,6 +51,7 @@ class ShardWriter(BasePredictionWriter):
         arrays = {name: tensor.cpu().numpy() for name, tensor in prediction.items()}
         for name in ("embeddings", "losses"):
             check_finite(name, arrays[name], self.ids[arrays["index"]])
+        arrays |= self.dataset.judge(arrays["index"], arrays["predictions"])
         self._batches.append(arrays)
         if sum(array.nbytes for arrays in self._batches for array in arrays.values()) >= self.shard_bytes:
             self._flush(trainer.global_rank)
@@ -84,7 +89,8 @@ def infer(
         loader = data.loader(split, None if len(rows) == len(dataset) else rows)
         try:
             with quiet():
-                trainer = _trainer_for(len(rows), make_trainer, ShardWriter(folder, ids, shard_bytes), folder)
+                writer = ShardWriter(folder, ids, dataset, shard_bytes)
+                trainer = _trainer_for(len(rows), make_trainer, writer, folder)
                 trainer.predict(learner, dataloaders=loader, return_predictions=False)
         except NotFiniteError:
             shutil.rmtree(folder, ignore_errors=True)

@@ -73,7 +73,7 @@ class Learner(LightningModule):
         outputs = self.model(batch["input"])
         losses = self.task.losses(outputs, batch["target"])
         self.train_loss.update(losses.detach())
-        self.train_metric.update(outputs.detach(), batch["target"])
+        self.train_metric.update(self.task.estimate(outputs.detach()), batch["target"])
         return losses.mean()
 
     def on_train_epoch_end(self) -> None:
@@ -82,7 +82,7 @@ class Learner(LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         outputs, targets = self.model(batch["input"]), batch["target"]
         self.val_loss.update(self.task.losses(outputs, targets))
-        self.val_metric.update(outputs, targets)
+        self.val_metric.update(self.task.estimate(outputs), targets)
         correct = self.task.correct(self.task.predict(outputs), targets)
         rows = batch["index"].cpu()
         for codes, metric in zip(self.codes.values(), self.worst, strict=True):
@@ -96,8 +96,7 @@ class Learner(LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """One forward pass: everything a record of predictions holds for these rows."""
-        embeddings = self.model.embed(batch["input"])
-        outputs = self.model.head(embeddings)
+        embeddings, outputs = self.model.read(batch["input"])
         predictions = self.task.predict(outputs)
         return {
             "index": batch["index"],
@@ -126,8 +125,7 @@ class Learner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, settings.epochs)}
 
     def _report(self, split: str, loss: MeanMetric, metric: Any) -> None:
-        name = "f1" if self.task.kind == "multilabel" else "accuracy"
         self.log(f"{split}/loss", loss.compute(), prog_bar=split == "val", sync_dist=True)
-        self.log(f"{split}/{name}", metric.compute(), prog_bar=split == "val", sync_dist=True)
+        self.log(f"{split}/{self.task.measure}", metric.compute(), prog_bar=split == "val", sync_dist=True)
         loss.reset()
         metric.reset()

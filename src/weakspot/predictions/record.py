@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
-from weakspot.tasks import Classification, Multilabel, Task
+from weakspot.tasks import Classification, Multilabel, QuestionAnswering, Task
 
 RESERVED = ("id", "label", "prediction", "correct", "loss", "count")
 """Column names of the record itself; an attribute cannot take one of them."""
@@ -29,7 +29,8 @@ class Predictions:
     ids          (n,)    strings, unique
     embeddings   (n, d)  floats: what the model's head receives
     losses       (n,)    or None
-    labels       (n,)    class indices, or (n, C) in {0, 1} for a multilabel task, or None
+    labels       (n,)    class indices, or (n, C) in {0, 1} for a multilabel task, or the first character of
+                         an answer and the one after its last, (n, 2), for question answering; or None
     outputs      (n, C)  logits, or None
     predictions  as labels, or None
     correct      (n,)    bool, or None
@@ -69,9 +70,13 @@ class Predictions:
         return self.task.classes if self.task else ()
 
     def name_of(self, values: np.ndarray | None, row: int) -> str | None:
-        """The label or prediction of a row as a person reads it; a multilabel one as its classes."""
+        """The label or prediction of a row as a person reads it; a multilabel one as its classes, the span of
+        an answer by its place in the text."""
         if values is None:
             return None
+        if isinstance(self.task, QuestionAnswering):
+            start, end = map(int, values[row])
+            return f"characters {start}–{end}" if end > start else "no answer"
         classes = self.classes()
         if values.ndim == 2:
             return ", ".join(classes[c] for c in np.flatnonzero(values[row])) or "none"
@@ -313,11 +318,14 @@ def _indices(
         raise ValueError(f"outputs have {outputs.shape[1]} columns but the task has {task.n_outputs} classes")
     for name, array in arrays.items():
         assert task is not None  # inferred where there are labels or predictions
-        wanted = (n, task.n_outputs) if isinstance(task, Multilabel) else (n,)
+        width = {"multilabel": (task.n_outputs,), "question_answering": (2,)}.get(task.kind, ())
+        wanted = (n, *width)
         if array.shape != wanted:
             raise ValueError(
                 f"{name} have shape {array.shape}, but a {task.kind} task of {task.n_outputs} classes has {wanted}"
             )
+        if isinstance(task, QuestionAnswering):
+            continue
         if array.ndim == 2:
             neither = ((array != 0) & (array != 1)).any(axis=1)
             if neither.any():

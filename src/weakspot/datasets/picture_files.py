@@ -1,0 +1,64 @@
+"""Pictures that lie in files, opened when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from weakspot.datasets.base import Dataset, digest
+from weakspot.datasets.pictures import Scaling, to_rgb
+
+
+class PictureFiles(Dataset):
+    """A dataset of picture files: set `files` too, one path per row, relative to `root`.
+
+    `transform` makes of a picture (RGB) what the model reads; torchvision's transforms are such functions.
+    """
+
+    files: Sequence[str]
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, root)
+        self.transform: Any = Scaling(size, mean, std)
+
+    def input(self, row: int) -> Tensor:
+        x: Tensor = self.transform(self.preview(row))
+        return x
+
+    def preview(self, row: int) -> Image.Image:
+        """The picture as it lies in its file.
+
+        Raises FileNotFoundError or ValueError, naming row and file, where it is gone or cannot be read.
+        """
+        path = self.path(row)
+        try:
+            with Image.open(path) as file:
+                return to_rgb(file)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"row {row} of {self.split}: there is no file {path}") from error
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"row {row} of {self.split}: {path} cannot be read as an image ({error}); repair or remove it"
+            ) from error
+
+    def fingerprint(self) -> str:
+        """Of names, sizes and times of change: reading every pixel would take as long as an epoch."""
+        stats = (os.stat(self.path(row)) for row in range(len(self)))
+        return digest(self.examples, self.targets, np.array([(s.st_size, s.st_mtime_ns) for s in stats]))
+
+    def path(self, row: int) -> Path:
+        assert self.root is not None
+        return self.root / self.files[row]

@@ -1,0 +1,102 @@
+"""Texts as a model takes them: the numbers of their tokens, padded only as far as a batch needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from weakspot.datasets.base import Dataset, digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, or of a model on the Hugging Face hub, by name, that is in its cache.
+
+    Raises FileNotFoundError where there is none, ValueError where a folder holds none that can be read; no
+    network is touched unless `download` asks for it.
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(name).expanduser()
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder if folder.is_dir() else str(name),
+            local_files_only=folder.is_dir() or not download,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # OSError, ValueError, KeyError, JSON's and the tokenizers library's own
+        reason = " ".join(str(error).split())[:200]
+        if folder.is_dir():
+            raise ValueError(
+                f"{folder} holds no tokenizer that can be read ({reason}); it needs tokenizer.json or vocab.txt, "
+                "as save_pretrained writes them"
+            ) from error
+        raise FileNotFoundError(
+            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache: add dataset.download=true "
+            f"to fetch it, or give its folder (dataset.tokenizer=…) [{reason}]"
+        ) from error
+    return tokenizer
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Of how it cuts texts: two folders with the same tokenizer have the same."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    how = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(how.encode()).hexdigest()[:16]
+
+
+class Texts(Dataset):
+    """A dataset of texts: set `texts` too, one per row.
+
+    tokenizer    a folder or a name on the hub; a text model's own
+    max_length   tokens read of each text, at most; the rest is cut off
+    """
+
+    texts: Sequence[str]
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        tokenizer: str | Path = "distilbert-base-uncased",
+        max_length: int = 512,
+        download: bool = False,
+    ) -> None:
+        super().__init__(split, root)
+        if max_length < 2:
+            raise ValueError(f"max_length must be at least 2 tokens, not {max_length}")
+        self.max_length = max_length
+        self.tokenizer = load_tokenizer(tokenizer, download)
+
+    def input(self, row: int) -> dict[str, Tensor]:
+        """The tokens of a text and which of them count, each (t,) with t ≤ max_length."""
+        cut = self.tokenizer(self.texts[row], truncation=True, max_length=self.max_length)
+        return {name: torch.tensor(values) for name, values in cut.items()}
+
+    def preview(self, row: int) -> str:
+        return self.texts[row]
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch whose inputs are padded to the longest text in it: `input_ids` and its like are (n, t)."""
+        inputs = [item["input"] for item in items]
+        names = list(inputs[0])
+        padded = self.tokenizer.pad({name: [i[name] for i in inputs] for name in names}, return_tensors="pt")
+        rest = default_collate([{k: v for k, v in item.items() if k != "input"} for item in items])
+        return {"input": {name: padded[name] for name in names}, **rest}
+
+    def fingerprint(self) -> str:
+        texts = "\0".join(self.texts).encode("utf-8", "surrogatepass")
+        return digest(
+            self.examples,
+            self.targets,
+            texts,
+            f"{tokenizer_digest(self.tokenizer)} {self.max_length}".encode(),
+        )

@@ -1,0 +1,31 @@
+"""Small data in the exact layout in which each dataset is published: one file each, one row here.
+
+What no registry carries (faces, X-rays, COCO, …) is written here file by file as its publishers lay it out, so
+that the real loading code runs; the contents are invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One dataset at small scale.
+
+    dataset   its word on the command line
+    write     puts the files where `dataset.root`'s default finds them, given DATA_DIR
+    words     further words of the command line that make the run small (`{data}` stands for DATA_DIR)
+    """
+
+    dataset: str
+    write: Callable[[Path], None]
+    words: tuple[str, ...] = ()
+
+    def overrides(self, data: Path) -> list[str]:
+        return [f"dataset={self.dataset}", *(word.format(data=data) for word in self.words)]
+
+
+LAYOUTS: tuple[Layout, ...] = ()
