@@ -8,13 +8,12 @@ import pyarrow as pa
 import pytest
 
 from weakspot.explain.attributes import (
-    MISSING,
     OTHERS,
     accuracies,
-    categorise,
     distributions,
     over_represented,
 )
+from weakspot.predictions.attributes import MISSING, categorise
 
 
 @pytest.fixture

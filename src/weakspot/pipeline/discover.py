@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from weakspot.explain.attributes import Enrichment, categorise, rank
+from weakspot.explain.attributes import Enrichment, rank
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import categorise
 from weakspot.report.html import render
 from weakspot.slices import Slices
 from weakspot.tracking.discovery import Discovery, log_discovery

@@ -13,8 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from weakspot.explain.attributes import categorise
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import categorise
 from weakspot.report import numbers
 from weakspot.report.examples import Cams, Exhibits, Preview
 from weakspot.report.thumbnails import Thumbnails

@@ -10,7 +10,6 @@ import numpy as np
 
 from weakspot.explain.attributes import (
     Accuracy,
-    Categorical,
     Distribution,
     Enrichment,
     accuracies,
@@ -18,6 +17,7 @@ from weakspot.explain.attributes import (
     rank,
 )
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import Categorical
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, curves

@@ -10,16 +10,16 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator
 
 from weakspot.methods.udis.approximate import MicroClusters
-from weakspot.methods.udis.attributes import attributes_of
 from weakspot.methods.udis.audit import Audit, assigned_to, column_of
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.distances import Callback
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
 from weakspot.methods.udis.membership import membership
-from weakspot.methods.udis.nodes import Nodes, row_sums
+from weakspot.methods.udis.nodes import MOST_VALUES, Nodes, row_sums
 from weakspot.methods.udis.tree import build
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import categorise
 from weakspot.predictions.record import check_finite
 from weakspot.slices import Slices
 
@@ -138,7 +138,7 @@ class UDIS(BaseEstimator):
         cut, labels = clustering.cut, clustering.labels
         centers = row_sums(labels, audit.rows, audit.counts, p.embeddings, len(cut))
         centers /= np.bincount(labels, weights=audit.counts)[:, None]
-        nodes = Nodes.of(cut, labels, audit, attributes_of(p.attributes))
+        nodes = Nodes.of(cut, labels, audit, categorise(p.attributes, MOST_VALUES))
         failing, found = failing_clusters(nodes, len(cut), self.metric, self.accuracy_threshold, smallest)
         weights = memberships(found, labels, audit.rows, len(p))
         finder = Finder(p, audit, cut, nodes, labels, centers, smallest)

@@ -12,9 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numba import njit
 
-from weakspot.methods.udis.attributes import Attribute
 from weakspot.methods.udis.audit import Audit
 from weakspot.methods.udis.cut import Cut
+from weakspot.predictions.attributes import Categorical
+
+MOST_VALUES = 50
+"""Attributes of more values (users, titles) have no distribution that a node could be compared by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class Nodes:
 
     @classmethod
     def of(
-        cls, cut: Cut, clusters: Int[np.ndarray, " r"], audit: Audit, attributes: list[Attribute]
+        cls, cut: Cut, clusters: Int[np.ndarray, " r"], audit: Audit, attributes: list[Categorical]
     ) -> Nodes:
         """`clusters` holds the cluster of every audited row; the attributes are those of the whole record."""
         k, spans = len(cut), Spans.of(cut)
@@ -147,18 +150,15 @@ def _shares(
     k: int,
     clusters: np.ndarray,
     audit: Audit,
-    attributes: list[Attribute],
+    attributes: list[Categorical],
     size: np.ndarray,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     parts = [np.empty((2 * k - 1, 0))]
     for attribute in attributes:
-        codes, width = attribute.codes[audit.rows], len(attribute.names)
-        known = codes >= 0
-        cells = np.bincount(
-            clusters[known] * width + codes[known], weights=audit.counts[known], minlength=k * width
-        )
+        codes, width = attribute.codes[audit.rows], len(attribute.values)
+        cells = np.bincount(clusters * width + codes, weights=audit.counts, minlength=k * width)
         parts.append(spans.sums(cells.reshape(k, width)) / size[:, None])
-    return np.concatenate(parts, axis=1), tuple(name for attribute in attributes for name in attribute.names)
+    return np.concatenate(parts, axis=1), tuple(f"{a.name}={value}" for a in attributes for value in a.values)
 
 
 def _scores(

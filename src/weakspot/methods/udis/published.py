@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.methods.udis.attributes import attributes_of
+from weakspot.methods.udis.nodes import MOST_VALUES
 from weakspot.methods.udis.tree import Node, leaf_nodes
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import categorise
 from weakspot.tasks import Multilabel
 
 Published = dict[str, Any]
@@ -174,14 +175,13 @@ def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
 
 
 def _single_label(p: Predictions) -> Callable[[Node], Published]:
-    attributes = attributes_of(p.attributes)
+    attributes = categorise(p.attributes, MOST_VALUES)
 
     def describe(node: Node) -> Published:
         rows = np.array(node["members"])
-        known = [attribute.codes[rows] for attribute in attributes]
         shares = [
-            np.bincount(codes[codes >= 0], minlength=len(attribute.names)) / len(rows)
-            for codes, attribute in zip(known, attributes, strict=True)
+            np.bincount(attribute.codes[rows], minlength=len(attribute.values)) / len(rows)
+            for attribute in attributes
         ]
         return {
             "images": p.ids[rows].tolist(),
