@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +27,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     examples  table of n rows: `id` first (strings, unique, the same in every run), then attributes, by which
               slices are described and which no model or method ever sees
 
+    texts     for datasets of texts: what is written in each row, by whose words slices are described
+
     `root` is where the files lie; a dataset that needs none ignores it.
     """
 
@@ -34,6 +36,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     task: Task
     targets: Int[np.ndarray, "n ..."]
     examples: pa.Table
+    texts: Sequence[str] | None = None
 
     def __init__(self, split: str, root: str | Path | None = None) -> None:
         if split not in self.splits:
@@ -71,6 +74,10 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         """Items as one batch: what a model and its task receive. Texts of unequal lengths are padded here."""
         batch: dict[str, Any] = default_collate(items)
         return batch
+
+    def augmented(self) -> Dataset:
+        """This split as training sees it: the same rows, with random changes where a dataset has any."""
+        return self
 
     def judge(self, rows: np.ndarray, predictions: np.ndarray) -> Mapping[str, np.ndarray]:
         """Columns of the record (labels, predictions, correct) that the data can tell better than the task.

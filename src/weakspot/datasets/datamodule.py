@@ -44,7 +44,7 @@ class DataModule(LightningDataModule):
         return self._datasets[split]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        dataset = self.dataset("train")
+        dataset = self.dataset("train").augmented()
         # A last batch of one example would break batch normalisation on a 1×1 feature map.
         lone = len(dataset) > self.batch_size and len(dataset) % self.batch_size == 1
         shuffled = RandomSampler(dataset, generator=self._order)

@@ -16,13 +16,17 @@ from weakspot.datasets.base import Dataset, digest
 
 class Scaling:
     """From an RGB image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
-    picture's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given."""
+    picture's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given.
+
+    stretch   the whole picture instead of its central square, each side brought to `size`
+    """
 
     def __init__(
         self,
         size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        stretch: bool = False,
     ) -> None:
         if size is not None and size < 1:
             raise ValueError(f"size must be a positive number of pixels, not {size}")
@@ -32,17 +36,19 @@ class Scaling:
         if std is not None and min(std) <= 0:
             raise ValueError(f"std must be positive in every channel, not {list(std)}")
         self.size = size
+        self.stretch = stretch
         self.mean = torch.tensor([0.0] * 3 if mean is None else mean).view(3, 1, 1)
         self.std = torch.tensor([1.0] * 3 if std is None else std).view(3, 1, 1)
 
     def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
         if self.size is not None:
-            picture = self._square(picture, self.size)
+            picture = self._resize(picture, self.size)
         pixels = torch.from_numpy(np.array(picture))
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
-    @staticmethod
-    def _square(picture: Image.Image, size: int) -> Image.Image:
+    def _resize(self, picture: Image.Image, size: int) -> Image.Image:
+        if self.stretch:
+            return picture.resize((size, size), Image.Resampling.BILINEAR)
         width, height = picture.size
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
