@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from layouts import fairface, imagenet, iwildcam, movielens, waterbirds, xray
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -28,4 +30,25 @@ class Layout:
         return [f"dataset={self.dataset}", *(word.format(data=data) for word in self.words)]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        "movielens",
+        movielens.write,
+        ("model.encoder=[8]", "model.factors=4", "model.decoder=[8]", "dataset.spotlight_size=0.1"),
+    ),
+    Layout("fairface", fairface.write, ("dataset.size=64", "dataset.spotlight_size=6")),
+    Layout("xray", xray.write, ("dataset.spotlight_size=6",)),
+    Layout(
+        "imagenet",
+        imagenet.write,
+        ("dataset.size=64", "dataset.weights=null", "checkpoint=auto", "dataset.spotlight_size=6"),
+    ),
+    Layout(
+        "waterbirds",
+        waterbirds.write,
+        ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6"),
+    ),
+    Layout(
+        "iwildcam", iwildcam.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")
+    ),
+)

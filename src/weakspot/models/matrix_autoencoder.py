@@ -1,0 +1,147 @@
+"""A matrix of ratings read as what it is: entries of users and movies that have no order.
+
+Hartford, Graham, Leyton-Brown, Ravanbakhsh, "Deep Models of Interactions Across Sets", ICML 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, one_hot
+
+from weakspot.models.base import Model
+from weakspot.tasks import Task
+
+_SLOPE = 0.01
+
+
+class MatrixAutoencoder(Model):
+    """The factorised exchangeable autoencoder (section 4.2): ratings to factors of users and movies, and back.
+
+    The encoder turns each known rating, one-hot, through exchangeable layers into features, whose means over
+    a user's and over a movie's ratings are their factors. The decoder makes logits of the two factors of a
+    pair. Nothing is learnt of any single user or movie, so that it serves those it was not trained on.
+
+    `x` holds `user`, `movie` (n,), the pairs that are asked for, and `known_user`, `known_movie`,
+    `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones.
+    Numbers are places, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
+    factors of 0.
+
+    encoder, decoder   widths of their hidden layers
+    factors            features of a user, and of a movie
+    dropout            share of the decoder's features left out in training, after each layer but the first
+
+    The published decoder pools over the pairs that are asked for, as well; here each is on its own, so that
+    what is said of one does not depend on what else is in its batch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        encoder: Sequence[int] = (64, 64),
+        factors: int = 50,
+        decoder: Sequence[int] = (64, 64, 64),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if not decoder or min(*encoder, factors, *decoder) < 1:
+            raise ValueError(
+                f"MatrixAutoencoder needs positive widths and a decoder, not encoder={tuple(encoder)}, "
+                f"factors={factors}, decoder={tuple(decoder)}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be a share, at least 0 and below 1, not {dropout}")
+        self.embedding_size = decoder[-1]
+        self.n_ratings = task.n_outputs
+        widths = (task.n_outputs, *encoder, factors)
+        self.encoder = nn.ModuleList(ExchangeableLayer(before, after) for before, after in pairwise(widths))
+        layers: list[nn.Module] = [nn.Linear(2 * factors, decoder[0]), nn.LeakyReLU(_SLOPE)]
+        for before, after in pairwise(decoder):
+            layers += [nn.Linear(before, after), nn.LeakyReLU(_SLOPE), nn.Dropout(dropout)]
+        self.decoder = nn.Sequential(*layers)
+        self.output = nn.Linear(decoder[-1], task.n_outputs)
+
+    @property
+    def cam_layer(self) -> None:
+        return None
+
+    def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
+        entries, rating = _known(x)
+        features = one_hot(rating, self.n_ratings).to(self.output.weight.dtype)
+        for place, layer in enumerate(self.encoder):
+            features = layer(features if place == 0 else leaky_relu(features, _SLOPE), entries)
+        factors = [
+            entries.user_means(features).index_select(0, x["user"]),
+            entries.movie_means(features).index_select(0, x["movie"]),
+        ]
+        z: Tensor = self.decoder(torch.cat(factors, dim=1))
+        return z
+
+    def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
+        y: Tensor = self.output(z)
+        return y
+
+
+class ExchangeableLayer(nn.Module):
+    """Each entry of a sparse matrix from itself, its row's mean, its column's mean and the mean of all.
+
+    y_um = W₁ x_um + W₂ mean_m' x_um' + W₃ mean_u' x_u'm + W₄ mean x + b, means being over known entries
+    (equation 4 of the paper): the most general linear layer that commutes with every reordering of
+    rows and of columns.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(before, after)
+        self.user, self.movie, self.all = (nn.Linear(before, after, bias=False) for _ in range(3))
+
+    def forward(self, features: Float[Tensor, "m before"], entries: Entries) -> Float[Tensor, "m after"]:
+        of_users = self.user(entries.user_means(features)).index_select(0, entries.user)
+        of_movies = self.movie(entries.movie_means(features)).index_select(0, entries.movie)
+        of_all = self.all(features.sum(dim=0) / max(len(features), 1))
+        y: Tensor = self.own(features) + of_users + of_movies + of_all
+        return y
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Where the known entries (m,) of a matrix stand, and how many are in each row and column, 1 if none."""
+
+    user: Int[Tensor, " m"]
+    movie: Int[Tensor, " m"]
+    per_user: Float[Tensor, " users"]
+    per_movie: Float[Tensor, " movies"]
+
+    @classmethod
+    def of(cls, user: Tensor, movie: Tensor, n_users: int, n_movies: int) -> Self:
+        counts = (user.bincount(minlength=n_users), movie.bincount(minlength=n_movies))
+        return cls(user, movie, *(count.clamp(min=1).float() for count in counts))
+
+    def user_means(self, features: Float[Tensor, "m d"]) -> Float[Tensor, "users d"]:
+        return _means(features, self.user, self.per_user)
+
+    def movie_means(self, features: Float[Tensor, "m d"]) -> Float[Tensor, "movies d"]:
+        return _means(features, self.movie, self.per_movie)
+
+
+def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
+    """The mean of the features (m, d) in each group; 0 where a group has none."""
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, group, features)
+    return sums / counts[:, None].to(sums.dtype)
+
+
+def _known(x: Mapping[str, Tensor]) -> tuple[Entries, Int[Tensor, " m"]]:
+    """The known entries without those that are asked for, and their ratings."""
+    n_users, n_movies = (
+        int(torch.cat([x[name], x[f"known_{name}"]]).max()) + 1 for name in ("user", "movie")
+    )
+    asked = x["user"] * n_movies + x["movie"]
+    shown = ~torch.isin(x["known_user"] * n_movies + x["known_movie"], asked)
+    user, movie, rating = (x[f"known_{name}"][shown] for name in ("user", "movie", "rating"))
+    return Entries.of(user, movie, n_users, n_movies), rating
