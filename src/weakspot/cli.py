@@ -75,6 +75,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
 
 def _infer(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.plan import describe_plan, pull_predictions
+    from weakspot.pipeline.score import score
 
     subject = _subject(cfg)
     _say(describe_plan(subject, "infer", cfg.upstream))
@@ -83,6 +84,7 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
     if predictions is not None:
         _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
         _say(str(predictions))
+        _say(" · ".join(f"{name} {value:.4g}" for name, value in score(predictions).items()))
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
@@ -102,7 +104,8 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
         if predictions is None:
             return  # a rank above 0 has done its share
         preview, cams = subject.data(subject.split).preview, _evidence(subject, target)
-        discover(method, predictions, folder, preview, cams, logger, _command())
+        texts = subject.data(subject.split).texts
+        discover(method, predictions, folder, preview, cams, logger, _command(), texts)
 
 
 def _browse(cfg: DictConfig, folder: Path) -> None:

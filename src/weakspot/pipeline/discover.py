@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from weakspot.explain.attributes import Enrichment, rank
+from weakspot.explain.words import Word, distinctive_words
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.report.html import render
@@ -48,23 +49,26 @@ def discover(
     cams: Callable[[Sequence[int]], list[Image]] | None = None,
     logger: Logger | None = None,
     command: str = "",
+    texts: Sequence[str] | None = None,
 ) -> Slices:
     """Fit `method` and leave slices/ and report.html in `folder`; each appears whole or not at all."""
     with _progress() as tell:
         method.fit(predictions, callback=tell)
     slices = method.slices_
     slices.save(folder / "slices")
-    page = render(predictions, slices, preview=preview, cams=cams, command=command)
+    words = [] if texts is None else distinctive_words(slices.weights, texts, predictions.counts)
+    page = render(predictions, slices, preview=preview, cams=cams, command=command, words=words)
     draft = folder / f"{REPORT}.part"
     draft.write_text(page, encoding="utf-8")
     os.replace(draft, folder / REPORT)
 
     attributes = categorise(predictions.attributes)
     enrichments = [rank(weights, attributes, predictions.counts) for weights in slices.weights]
-    log_discovery(
-        logger, Discovery(predictions, slices, enrichments, preview, cams, folder / REPORT, folder / "slices")
+    found = Discovery(
+        predictions, slices, enrichments, preview, cams, folder / REPORT, folder / "slices", words
     )
-    Console().print(summary(predictions, slices, enrichments))
+    log_discovery(logger, found)
+    Console().print(summary(predictions, slices, enrichments, words))
     if any(statistics["size"] < _FEW for statistics in slices.statistics):
         log.warning("slices of fewer than %d examples say little; method.min_size sets the size", _FEW)
     log.info("report → %s", folder / REPORT)
@@ -80,7 +84,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
 
 
-def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enrichment]]) -> Table:
+def summary(
+    predictions: Predictions,
+    slices: Slices,
+    enrichments: Sequence[Sequence[Enrichment]],
+    words: Sequence[Sequence[Word]] = (),
+) -> Table:
     """One line per slice: what it has too much of, how large it is, how wrong inside (and outside)."""
     found = "1 slice" if len(slices) == 1 else f"{len(slices)} slices"
     right = predictions.accuracy
@@ -102,6 +111,8 @@ def summary(predictions: Predictions, slices: Slices, enrichments: list[list[Enr
             if most
             else ""
         )
+        if words and words[j]:
+            mostly = "\n".join([mostly, " · ".join(word.text for word in words[j][:_FEW])]).strip()
         cells = (_pair(statistics, name, show) for name, show in measures)
         table.add_row(str(j + 1), escape(mostly), f"{statistics['size']:.1f}", *cells)
     return table

@@ -11,7 +11,9 @@ import pyarrow as pa
 from PIL import Image
 
 from weakspot.predictions import Predictions
+from weakspot.report.passages import Segment, marked, said
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
+from weakspot.tasks import QuestionAnswering
 
 Preview = Callable[[int], Any]
 Cams = Callable[[Sequence[int]], Sequence[Image.Image]]
@@ -22,6 +24,7 @@ class Example:
     """One row of the record; None where the record or the dataset has nothing to say.
 
     weight   in the slice it is shown for; None where that says nothing (a cluster's member, a neighbour)
+    passage  the text that an answer is looked for in, with the answer and the model's marked
     cam      the Grad-CAM overlay of its picture
     """
 
@@ -35,6 +38,7 @@ class Example:
     picture: Thumbnail | None
     text: str | None
     record: Mapping[str, Any] | None
+    passage: Sequence[Segment] = ()
     cam: Thumbnail | None = None
 
 
@@ -84,17 +88,19 @@ class Exhibits:
         table = p.attributes.take(pa.array(new, pa.int64())).to_pylist() if p.attributes.column_names else []
         for place, row in enumerate(new):
             shown = self.preview(row) if self.preview is not None else None
+            answers, passage = _answers(p, row, shown)
             self._seen[row] = Example(
                 id=str(p.ids[row]),
                 weight=None,
-                label=_named(p, p.labels, row),
-                prediction=_named(p, p.predictions, row),
+                label=answers.get("label", _named(p, p.labels, row)),
+                prediction=answers.get("prediction", _named(p, p.predictions, row)),
                 wrong=None if self.correct is None else not bool(self.correct[row]),
                 loss=None if p.losses is None else float(p.losses[row]),
                 attributes=table[place] if table else {},
                 picture=self.thumbnails.add(shown) if isinstance(shown, Image.Image) else None,
                 text=shown if isinstance(shown, str) else None,
-                record=shown if isinstance(shown, Mapping) else None,
+                record=_record(shown),
+                passage=passage,
             )
 
 
@@ -104,7 +110,29 @@ def _named(predictions: Predictions, values: np.ndarray | None, row: int) -> str
         return None
     classes, value = predictions.classes(), values[row]
     if np.ndim(value) == 1:
-        return ", ".join(classes[column] for column in np.flatnonzero(value)) or "none"
+        return predictions.name_of(values, row)
     if np.issubdtype(values.dtype, np.integer) and 0 <= int(value) < len(classes):
         return classes[int(value)]
     return f"{value:.4g}"
+
+
+def _record(shown: Any) -> Mapping[str, Any] | None:
+    """A record as it is listed; a passage is shown by itself."""
+    if not isinstance(shown, Mapping):
+        return None
+    return {name: value for name, value in shown.items() if name != "context"}
+
+
+def _answers(predictions: Predictions, row: int, shown: Any) -> tuple[dict[str, str], Sequence[Segment]]:
+    """For question answering, label and prediction in words, and the passage with both marked."""
+    passage = shown.get("context") if isinstance(shown, Mapping) else None
+    if not isinstance(passage, str) or not isinstance(predictions.task, QuestionAnswering):
+        return {}, ()
+    given = {"label": predictions.labels, "prediction": predictions.predictions}
+    spans = {
+        name: (int(values[row, 0]), int(values[row, 1]))
+        for name, values in given.items()
+        if values is not None
+    }
+    words = {name: said(passage, span) for name, span in spans.items()}
+    return words, marked(passage, spans.get("label"), spans.get("prediction"))

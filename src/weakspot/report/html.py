@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from weakspot.explain.words import Word
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.report import numbers
@@ -34,6 +35,7 @@ def render(
     created: datetime | None = None,
     cams: Cams | None = None,
     title: str | None = None,
+    words: Sequence[Sequence[Word]] = (),
 ) -> str:
     """The report of what a method found, as one HTML page.
 
@@ -43,6 +45,7 @@ def render(
     created    now, unless given
     cams       rows → one Grad-CAM overlay per row, shown beside the pictures of the heaviest examples and of
                a failing cluster's well-served neighbours
+    words      of texts: the distinctive words of every slice
 
     The page makes no request: styles, script and pictures are inside, and its Content-Security-Policy admits
     only them, by their hashes. Everything from the records is escaped. It reads the same without the script,
@@ -61,7 +64,7 @@ def render(
     thumbnails = Thumbnails()
     exhibits = Exhibits(predictions, correct, preview, cams, thumbnails)
     columns = categorise(predictions.attributes)
-    found = views(predictions, slices, columns, exhibits)
+    found = views(predictions, slices, columns, exhibits, words)
     made_by = slices.provenance
     scores = made_by.get("cut_scores") or {}
     tree = None if slices.tree is None else tree_view(slices.tree, scores, found, exhibits)

@@ -16,12 +16,15 @@ from weakspot.explain.attributes import (
     distributions,
     rank,
 )
+from weakspot.explain.participants import Participant, participants
+from weakspot.explain.words import Word
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, curves
 from weakspot.slices import Slices
+from weakspot.tasks import Rating
 
 _EXAMPLES = 24
 _NOUNS = {"spotlight": "Spotlight", "udis": "Cluster"}
@@ -29,6 +32,7 @@ _TELLING = 1.2  # a lift below this names nothing
 _SHARED = 0.25  # nor is a slice said to hold a value of which it has less than this
 _FEWEST, _RAREST = 10, 0.01  # examples, and share of all: a value below either is a rarity
 _WEAK_VALUES = 8
+_RATED = ("user", "movie", "item")  # attributes that say who rated and what
 _NEIGHBOURS = {"embedding": "by its mean embedding", "attributes": "by its attributes"}
 
 
@@ -48,6 +52,8 @@ class SliceView:
 
     soft      whether its weights differ from one another: a spotlight's do, a cluster's do not
     members   how many examples have any weight
+    words     the most distinctive ones, of a slice of texts
+    tables    of a slice of ratings: who gave them and what they are of
     """
 
     number: int
@@ -59,6 +65,8 @@ class SliceView:
     enrichments: Sequence[Enrichment]
     distributions: Sequence[Distribution]
     confusion: Confusion | None
+    words: Sequence[Word]
+    tables: Mapping[str, Sequence[Participant]]
     curves: Sequence[Curve]
     examples: Sequence[Example]
     neighbours: Sequence[Neighbour]
@@ -88,10 +96,17 @@ class WeakValue:
 
 
 def views(
-    predictions: Predictions, slices: Slices, columns: Sequence[Categorical], exhibits: Exhibits
+    predictions: Predictions,
+    slices: Slices,
+    columns: Sequence[Categorical],
+    exhibits: Exhibits,
+    words: Sequence[Sequence[Word]] = (),
 ) -> list[SliceView]:
     """Every slice in the method's order."""
-    return [_view(j, columns, predictions, slices, exhibits) for j in range(len(slices))]
+    return [
+        _view(j, columns, predictions, slices, exhibits, words[j] if words else ())
+        for j in range(len(slices))
+    ]
 
 
 def weak_values(
@@ -120,7 +135,12 @@ def _names(view: SliceView, weak: Accuracy) -> bool:
 
 
 def _view(
-    j: int, columns: Sequence[Categorical], predictions: Predictions, slices: Slices, exhibits: Exhibits
+    j: int,
+    columns: Sequence[Categorical],
+    predictions: Predictions,
+    slices: Slices,
+    exhibits: Exhibits,
+    words: Sequence[Word],
 ) -> SliceView:
     weights = np.asarray(slices.weights[j], dtype=np.float64)
     soft = bool(((weights > 0) & (weights < 1)).any())
@@ -135,10 +155,19 @@ def _view(
         enrichments=rank(weights, columns, predictions.counts, correct=exhibits.correct),
         distributions=distributions(weights, columns, predictions.counts),
         confusion=confusion(statistics.get("confusion") or (), predictions.classes()),
+        words=words,
+        tables=_tables(weights, predictions),
         curves=curves(slices.histories[j]) if slices.histories else [],
         examples=exhibits.explain(heaviest(weights, predictions), weights if soft else None),
         neighbours=_neighbours(statistics.get("nearest") or {}, exhibits),
     )
+
+
+def _tables(weights: np.ndarray, predictions: Predictions) -> dict[str, list[Participant]]:
+    if not isinstance(predictions.task, Rating):
+        return {}
+    named = [name for name in _RATED if name in predictions.attributes.column_names]
+    return {name: participants(weights, predictions, name) for name in named}
 
 
 def heaviest(weights: np.ndarray, predictions: Predictions) -> list[int]:

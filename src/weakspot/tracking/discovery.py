@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from weakspot.explain.attributes import Enrichment
+from weakspot.explain.words import Word
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -32,6 +33,7 @@ class Discovery:
     preview       the picture, text or record of a row, or None
     cams          one Grad-CAM overlay per row, or None
     report, slices_folder   files of the run's folder
+    words         per slice of texts, its distinctive words
     """
 
     predictions: Predictions
@@ -41,6 +43,7 @@ class Discovery:
     cams: Callable[[Sequence[int]], list[Image.Image]] | None
     report: Path
     slices_folder: Path
+    words: Sequence[Sequence[Word]] = ()
 
     def brightest(self, j: int, most: int = EXAMPLES) -> np.ndarray:
         """Rows of the highest weights in slice j, heaviest first, those without weight left out."""
@@ -143,6 +146,13 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
         "confusion": (["slice", "label", "prediction", "weight"], confusion),
         "weights": (["id", *names], weights),
     }
+    if discovery.words:
+        said = [
+            [j + 1, word.text, word.share_inside, word.share_outside, word.contrast]
+            for j, found in enumerate(discovery.words)
+            for word in found
+        ]
+        tables["words"] = (["slice", "word", "share_inside", "share_outside", "contrast"], said)
     page = wandb.Html(discovery.report.read_text(encoding="utf-8"), inject=False)
     run.log({name: wandb.Table(columns=[*columns], data=rows) for name, (columns, rows) in tables.items()})
     run.log({"report": page})

@@ -1,0 +1,96 @@
+"""Who takes part in a slice of ratings: the users who gave them and the things they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float
+
+from weakspot.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Participant:
+    """A user or a thing in a slice.
+
+    about    what its examples all share: the attributes that are the same in each
+    weight   Σ c·w over its examples;  members: of how many with any weight
+    given, expected   mean rating by weight, and what the model expects, in ratings
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    weight: float
+    members: int
+    given: float | None
+    expected: float | None
+    loss: float | None
+
+
+def participants(
+    weights: Float[np.ndarray, " n"], predictions: Predictions, column: str, top: int = 10
+) -> list[Participant]:
+    """The values of an attribute (`user`, `movie`) with most weight in a slice, heaviest first.
+
+    What they are described by are the attributes that depend on them alone: a user's age, but not a movie's year.
+    """
+    mass = np.asarray(weights, dtype=np.float64) * (
+        1.0 if predictions.counts is None else np.asarray(predictions.counts, dtype=np.float64)
+    )
+    encoded = predictions.attributes[column].combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    total = np.bincount(codes, weights=mass, minlength=len(encoded.dictionary) + 1)[: len(encoded.dictionary)]
+    heaviest = [int(code) for code in np.argsort(-total, kind="stable")[:top] if total[code] > 0]
+    own = _columns_of(predictions.attributes, column)
+    given = None if predictions.labels is None else _ratings(predictions)[predictions.labels]
+    expected = _expected(predictions)
+    found = []
+    for code in heaviest:
+        rows = np.flatnonzero((codes == code) & (mass > 0))
+
+        def mean(values: np.ndarray | None, rows: np.ndarray = rows) -> float | None:
+            return None if values is None else float(np.average(values[rows], weights=mass[rows]))
+
+        first = predictions.attributes.select(own).slice(int(rows[0]), 1).to_pylist()[0] if own else {}
+        found.append(
+            Participant(
+                name=str(encoded.dictionary[code]),
+                about=first,
+                weight=float(total[code]),
+                members=len(rows),
+                given=mean(given),
+                expected=mean(expected),
+                loss=mean(predictions.losses),
+            )
+        )
+    return found
+
+
+def _columns_of(attributes: pa.Table, column: str) -> list[str]:
+    """Other attributes that are a function of this one: each of its values goes with one of theirs."""
+    others = [name for name in attributes.column_names if name != column]
+    groups = pa.TableGroupBy(attributes, column).aggregate([(name, "count_distinct") for name in others])
+    return [
+        name
+        for name in others
+        if pc.max(groups[f"{name}_count_distinct"]).as_py() == 1
+        and pc.count_distinct(attributes[name]).as_py() > 1
+    ]
+
+
+def _ratings(predictions: Predictions) -> np.ndarray:
+    return np.array([float(name) for name in predictions.classes()])
+
+
+def _expected(predictions: Predictions) -> np.ndarray | None:
+    if predictions.outputs is None or predictions.task is None:
+        return None
+    import torch
+
+    index = predictions.task.estimate(torch.tensor(predictions.outputs)).numpy()
+    return np.asarray(index + _ratings(predictions)[0])

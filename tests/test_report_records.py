@@ -1,0 +1,139 @@
+"""What the report says of texts, answers and ratings."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from report_pages import chromium, needs_chromium, opened, read
+from weakspot.explain.participants import participants
+from weakspot.explain.words import distinctive_words
+from weakspot.predictions import Predictions
+from weakspot.report.html import render
+from weakspot.report.passages import marked, said
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+from weakspot.tasks import QuestionAnswering, Rating
+
+CONTEXT = "In 1066 William of Normandy crossed the Channel. " + "Nothing else happened there. " * 30
+
+
+def sliced(predictions, weights):
+    return Slices("spotlight", predictions.ids, weights, describe(weights, predictions), provenance={})
+
+
+def ratings(n=200):
+    """A model that misjudges what user 3 thinks of horror films."""
+    rng = np.random.default_rng(0)
+    user, movie = rng.integers(0, 8, n), rng.integers(0, 12, n)
+    failing = (user == 3) & (movie < 6)
+    label = rng.integers(0, 5, n)
+    outputs = np.eye(5)[np.where(failing, 4 - label, label)] * 4.0
+    predictions = Predictions.from_arrays(
+        rng.normal(size=(n, 4)),
+        labels=label,
+        outputs=outputs,
+        attributes=pa.table(
+            {
+                "user": user.astype(str),
+                "movie": [f"Film {m} <b>" for m in movie],
+                "age": 20 + user,
+                "horror": np.where(movie < 6, "yes", "no"),
+            }
+        ),
+        task=Rating(("1", "2", "3", "4", "5")),
+    )
+    return predictions, failing.astype(float)[None]
+
+
+def answers():
+    spans = np.array([[3, 7], [8, 15], [0, 0]])
+    said_instead = np.array([[3, 7], [8, 27], [36, 47]])
+    predictions = Predictions.from_arrays(
+        np.eye(3),
+        losses=[0.1, 2.0, 3.0],
+        labels=spans,
+        predictions=said_instead,
+        correct=[True, False, False],
+        task=QuestionAnswering(length=64),
+    )
+    preview = [{"question": f"Question {row}?", "context": CONTEXT, "answers": ["x"]} for row in range(3)]
+    return predictions, preview.__getitem__
+
+
+def test_participants_by_hand():
+    predictions, weights = ratings()
+    (first, *others) = participants(weights[0], predictions, "user")
+    inside = weights[0] > 0
+    assert others == []  # nobody else has any weight
+    assert first.name == "3"
+    assert first.about == {"age": 23}  # a user has one age, but films of both kinds
+    assert first.members == inside.sum() == first.weight
+    assert first.given == pytest.approx(1 + predictions.labels[inside].mean())
+    shares = np.exp(predictions.outputs) / np.exp(predictions.outputs).sum(axis=1, keepdims=True)
+    assert first.expected == pytest.approx((shares @ np.arange(1, 6))[inside].mean(), rel=1e-5)
+    assert first.loss == pytest.approx(predictions.losses[inside].mean(), rel=1e-5)
+    movies = participants(weights[0], predictions, "movie")
+    assert {movie.about["horror"] for movie in movies} == {"yes"}
+    assert [m.weight for m in movies] == sorted((m.weight for m in movies), reverse=True)
+
+
+def test_ratings_have_tables_of_users_and_movies():
+    predictions, weights = ratings()
+    page = render(predictions, sliced(predictions, weights))
+    words = read(page)
+    assert "Users of most weight" in words
+    assert "Movies of most weight" in words
+    assert "Film 1 <b>" in words
+    assert "Film 1 <b>" not in page  # escaped
+
+
+def test_marks_lie_where_the_spans_do():
+    segments = marked(CONTEXT, (8, 15), (8, 27))
+    assert "".join(segment.text for segment in segments if segment.label) == "William"
+    assert "".join(segment.text for segment in segments if segment.prediction) == "William of Normandy"
+    assert segments[-1].text == " …"
+    assert sum(len(segment.text) for segment in segments) < 400
+    whole = marked("short", None, (0, 0))
+    assert [segment.text for segment in whole] == ["short"]
+    assert said(CONTEXT, (3, 7)) == "1066"
+    assert said(CONTEXT, (0, 0)) == "no answer"
+
+
+def test_answers_are_said_and_marked():
+    predictions, preview = answers()
+    page = render(predictions, sliced(predictions, np.array([[0.5, 1.0, 0.9]])), preview=preview)
+    words = read(page)
+    assert "William → William of Normandy" in words
+    assert "no answer → the Channel" in words
+    assert page.count('<mark class="both"') == 2  # the whole of one answer, a part of another
+    assert page.count('<mark class="said"') == 2
+    assert "Question 2?" in words
+
+
+def test_texts_are_shown_with_their_words():
+    texts = ["refund my broken thing"] * 6 + ["what a lovely day it is"] * 30
+    weights = np.array([[1.0] * 6 + [0.0] * 30])
+    predictions = Predictions.from_arrays(np.random.default_rng(0).normal(size=(36, 3)), losses=np.ones(36))
+    page = render(
+        predictions,
+        sliced(predictions, weights),
+        preview=texts.__getitem__,
+        words=distinctive_words(weights, texts),
+    )
+    words = read(page)
+    assert "Distinctive words" in words
+    assert "refund my broken thing" in words
+
+
+@needs_chromium
+def test_records_in_a_browser(tmp_path):
+    for predictions, weights, preview in (
+        (*ratings(), None),
+        (answers()[0], np.array([[0.5, 1.0, 0.9]]), answers()[1]),
+    ):
+        page = render(predictions, sliced(predictions, weights), preview=preview)
+        with chromium() as browser:
+            tab, requests, complaints = opened(browser, tmp_path, page, width=390)
+            assert requests == [(tmp_path / "report.html").as_uri()]
+            assert complaints == []
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
