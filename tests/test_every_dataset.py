@@ -70,7 +70,7 @@ def test_one_line_audits_it(layout: Layout, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     layout.write(data)
-    words = [*layout.overrides(data), "-m", "method=spotlight,udis", "logger=none", "training.epochs=1"]
+    words = ["-m", *layout.overrides(data), "method=spotlight,udis", "logger=none", "training.epochs=1"]
     if not any(word.startswith("trainer=") for word in layout.words):
         words.append("trainer=cpu")
     Shell(tmp_path)("discover", *words, DATA_DIR=str(data), HF_HUB_OFFLINE="1")
