@@ -190,6 +190,7 @@ class QuestionAnswering(Task):
         ahead = first.new_full((len(first), self.longest - 1), -torch.inf)
         ends = torch.cat([last, ahead], dim=1).unfold(1, self.longest, 1)  # (n, length, longest)
         best, extra = ends.max(dim=2)
+        best[:, 0], extra[:, 0] = last[:, 0], 0  # "no answer" goes on into none
         start = (first + best).argmax(dim=1)
         return torch.stack([start, start + extra.gather(1, start[:, None])[:, 0]], dim=1)
 

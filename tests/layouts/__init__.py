@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layouts import fairface, imagenet, iwildcam, movielens, waterbirds, xray
+from layouts import amazon, fairface, imagenet, iwildcam, movielens, squad, waterbirds, xray
 
 
 @dataclass(frozen=True)
@@ -50,5 +50,9 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         "iwildcam", iwildcam.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")
+    ),
+    Layout("amazon", amazon.write, ("model.name={data}/tiny_sst2", "dataset.first=40")),
+    Layout(
+        "squad", squad.write, ("model.name={data}/tiny_squad", "dataset.max_length=64", "checkpoint=auto")
     ),
 )

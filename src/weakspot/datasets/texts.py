@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,10 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """Of how it cuts texts: two folders with the same tokenizer have the same."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    how = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(how.encode()).hexdigest()[:16]
+    how = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
+    if isinstance(how, dict):  # these two change with every call
+        how = {part: value for part, value in how.items() if part not in ("truncation", "padding")}
+    return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
 
 
 class Texts(Dataset):

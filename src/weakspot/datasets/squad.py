@@ -1,0 +1,170 @@
+"""SQuAD: questions on paragraphs of Wikipedia, answered by a span (Rajpurkar et al., 2016 and 2018)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from weakspot.datasets.answers import exact_match, f1
+from weakspot.datasets.base import digest
+from weakspot.datasets.splits import pick_val
+from weakspot.datasets.squad_files import Questions, read_questions
+from weakspot.datasets.texts import Texts, tokenizer_digest
+from weakspot.datasets.windows import Windows
+from weakspot.tasks import QuestionAnswering
+
+log = logging.getLogger(__name__)
+
+_ASKED = re.compile(r"\b(who|whom|whose|what|when|where|which|why|how)\b", re.IGNORECASE)
+_RIGHT = {"exact_match": exact_match, "f1": f1}
+
+
+class SQuAD(Texts):
+    """Each question with its paragraph; `test` is the published dev set, whose answers are public.
+
+    Validation is a tenth of the training set's *articles*, so that no paragraph is in two splits. A question is
+    kept where it and its paragraph are shorter than `max_length` tokens together, as in the published audit
+    (inference_squad.py): then one window holds all, and no stride between windows is needed. How many were left
+    out is logged.
+
+    version       "1.1", every question answered; "2.0", some of them cannot be
+    correctness   when a prediction counts as right, against any of the answers: "exact_match" once normalised, or
+                  "f1" of at least 0.5
+
+    Targets are the first and last token of the first answer, [CLS] at 0 for a question without one.
+
+    Attributes: title of the article, question_word, answer_words (0: none), context_words, question_words, answers
+    (how many people gave).
+
+    Raises FileNotFoundError, or ValueError naming file and question, where a file is not as published.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        version: str | float = "1.1",
+        correctness: Literal["exact_match", "f1"] = "exact_match",
+        tokenizer: str | Path = "distilbert-base-uncased-distilled-squad",
+        max_length: int = 384,
+        download: bool = False,
+    ) -> None:
+        super().__init__(split, root, tokenizer, max_length, download)
+        if str(version) not in ("1.1", "2.0"):
+            raise ValueError(f"dataset.version={version} is unknown; choose 1.1 or 2.0")
+        if correctness not in _RIGHT:
+            raise ValueError(f"dataset.correctness={correctness!r} is unknown; choose {' or '.join(_RIGHT)}")
+        self.version, self.correctness = str(version), correctness
+        half = "dev" if split == "test" else "train"
+        asked = read_questions(self.root or Path("data/squad"), half, self.version)
+        if split != "test":
+            asked = asked.take(np.flatnonzero(pick_val(asked.titles) == (split == "val")))
+        windows = Windows(self.tokenizer, asked.questions, asked.contexts, asked.context_of)
+        kept = np.flatnonzero(windows.lengths < max_length)
+        log.info(
+            "SQuAD %s, %s: %d of %d questions are left out, as they and their paragraphs have %d tokens or more",
+            self.version,
+            split,
+            len(asked) - len(kept),
+            len(asked),
+            max_length,
+        )
+        self.asked = asked.take(kept)
+        self.windows = windows.take(kept)
+        self.texts = self.asked.questions
+        self.task = QuestionAnswering(length=max_length)
+        self.targets = self.windows.tokens(np.arange(len(kept)), self.asked.spans)
+        self.examples = _describe(self.asked)
+
+    def input(self, row: int) -> dict[str, Tensor]:
+        """Question and paragraph as one row of tokens, and which of them an answer may begin or end at."""
+        pair = self.tokenizer(self.asked.questions[row], self._context(row))
+        answerable = self.windows.answerable(row)
+        answerable[0] = self.version == "2.0"  # in 1.1 every question has an answer
+        return {**{name: torch.tensor(values) for name, values in pair.items()}, "answerable": answerable}
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """As for any text; padding cannot be an answer."""
+        masks = [item["input"]["answerable"] for item in items]
+        rest = [
+            {**item, "input": {k: v for k, v in item["input"].items() if k != "answerable"}} for item in items
+        ]
+        batch = super().collate(rest)
+        batch["input"]["answerable"] = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True)
+        return batch
+
+    def preview(self, row: int) -> dict[str, str]:  # type: ignore[override]
+        """Question, paragraph, and what people answered; spans in the record count characters of `context`."""
+        answers = "; ".join(dict.fromkeys(self.asked.answers[row])) or "no answer"
+        return {"question": self.asked.questions[row], "context": self._context(row), "answers": answers}
+
+    def judge(self, rows: Int[np.ndarray, " b"], predictions: Int[np.ndarray, "b 2"]) -> Mapping[str, Any]:
+        """Spans of characters in the paragraph, the first and the one after the last ((0, 0): no answer), and
+        whether the words they hold are right."""
+        spans = self.windows.characters(rows, predictions)
+        return {
+            "labels": self.asked.spans[rows],
+            "predictions": spans,
+            "correct": self._right(rows, spans),
+        }
+
+    def scores(self, predictions: Int[np.ndarray, "n 2"]) -> dict[str, float]:
+        """Mean exact match and F1 of a record of this split, from its spans of characters (`Predictions.predictions`).
+
+        They are the official numbers but for the questions that were left out.
+        """
+        said = [
+            (self._text(row, span), self.asked.answers[row]) for row, span in enumerate(predictions.tolist())
+        ]
+        return {
+            name: float(np.mean([score(text, answers) for text, answers in said]))
+            for name, score in _RIGHT.items()
+        }
+
+    def fingerprint(self) -> str:
+        texts = "\0".join([*self.asked.questions, *self.asked.contexts]).encode("utf-8", "surrogatepass")
+        answers = "\0".join("\1".join(given) for given in self.asked.answers).encode("utf-8", "surrogatepass")
+        how = f"{tokenizer_digest(self.tokenizer)} {self.max_length} {self.version} {self.correctness}"
+        return digest(
+            self.examples, self.targets, self.asked.context_of, self.asked.spans, texts, answers, how.encode()
+        )
+
+    def _context(self, row: int) -> str:
+        text: str = self.asked.contexts[self.asked.context_of[row]]
+        return text
+
+    def _text(self, row: int, span: tuple[int, int]) -> str:
+        return self._context(row)[span[0] : span[1]]
+
+    def _right(self, rows: np.ndarray, spans: np.ndarray) -> Bool[np.ndarray, " b"]:
+        score = _RIGHT[self.correctness]
+        at_least = 1.0 if self.correctness == "exact_match" else 0.5
+        pairs = zip(rows.tolist(), spans.tolist(), strict=True)
+        return np.array(
+            [score(self._text(row, span), self.asked.answers[row]) >= at_least for row, span in pairs]
+        )
+
+
+def _describe(asked: Questions) -> pa.Table:
+    words = [len(text.split()) for text in asked.contexts]
+    found = [_ASKED.search(question) for question in asked.questions]
+    return pa.table(
+        {
+            "id": asked.ids,
+            "title": asked.titles,
+            "question_word": [word.group().lower() if word else "other" for word in found],
+            "answer_words": [len(given[0].split()) if given else 0 for given in asked.answers],
+            "context_words": [words[context] for context in asked.context_of],
+            "question_words": [len(question.split()) for question in asked.questions],
+            "answers": [len(given) for given in asked.answers],
+        }
+    )

@@ -1,0 +1,129 @@
+"""SQuAD's questions from its files: JSON as its authors publish it, or the tables of the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from weakspot.datasets.hub_tables import read_hub_table
+
+_COLUMNS = ("id", "title", "context", "question", "answers")
+_HUB_FOLDERS = {"1.1": ("plain_text", "squad"), "2.0": ("squad_v2",)}
+
+
+@dataclass(frozen=True)
+class Questions:
+    """n questions on m paragraphs.
+
+    answers      what people answered, each in its own words; none where there is no answer
+    context_of   (n,) the paragraph of each question
+    spans        (n, 2) the first answer's first character in its paragraph and the one after its last; (0, 0): none
+    """
+
+    ids: Sequence[str]
+    titles: Sequence[str]
+    questions: Sequence[str]
+    answers: Sequence[Sequence[str]]
+    contexts: Sequence[str]
+    context_of: Int[np.ndarray, " n"]
+    spans: Int[np.ndarray, "n 2"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Int[np.ndarray, " k"]) -> Questions:
+        """Some of the questions, with the paragraphs that they are on alone."""
+        used, context_of = np.unique(self.context_of[rows], return_inverse=True)
+        return Questions(
+            ids=[self.ids[row] for row in rows],
+            titles=[self.titles[row] for row in rows],
+            questions=[self.questions[row] for row in rows],
+            answers=[self.answers[row] for row in rows],
+            contexts=[self.contexts[context] for context in used],
+            context_of=context_of,
+            spans=self.spans[rows],
+        )
+
+
+def read_questions(root: Path, half: str, version: str) -> Questions:
+    """All of a half, "train" or "dev".
+
+    Raises FileNotFoundError where `root` holds it in none of the layouts; ValueError naming file and question for
+    what is not as published, and for data of version 2.0 where 1.1 is asked for.
+    """
+    file = root / f"{half}-v{version}.json"
+    rows = (
+        _from_json(file)
+        if file.is_file()
+        else _from_hub(root, "validation" if half == "dev" else half, version)
+    )
+    if rows is None:
+        raise FileNotFoundError(
+            f"no {file.name} in {root}, nor Parquet files, nor a folder by save_to_disk; see docs/datasets/squad.md "
+            "for where to get SQuAD, and set dataset.root to its folder"
+        )
+    where = file if file.is_file() else root
+    ids, titles, questions, answers, context_of, spans = [], [], [], [], [], []
+    contexts: dict[str, int] = {}
+    for row in rows:
+        given, starts = row["answers"]["text"], row["answers"]["answer_start"]
+        name = f"{where}, question {row['id']!r}"
+        if not given and version == "1.1":
+            raise ValueError(
+                f"{name}: it has no answer, so the data are of version 2.0; set dataset.version=2.0"
+            )
+        span = (starts[0], starts[0] + len(given[0])) if given else (0, 0)
+        if span[0] < 0 or span[1] > len(row["context"]):
+            raise ValueError(f"{name}: its answer {given[0][:40]!r} at {span[0]} is not in the paragraph")
+        ids.append(row["id"])
+        titles.append(row["title"])
+        questions.append(row["question"])
+        answers.append(given)
+        context_of.append(contexts.setdefault(row["context"], len(contexts)))
+        spans.append(span)
+    return Questions(
+        ids, titles, questions, answers, list(contexts), np.array(context_of), np.array(spans).reshape(-1, 2)
+    )
+
+
+def _from_json(file: Path) -> Iterator[dict[str, Any]]:
+    try:
+        articles = json.loads(file.read_text(encoding="utf-8"))["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} cannot be read as SQuAD's JSON ({type(error).__name__}: {error}); fetch it again"
+        ) from error
+    place = "its beginning"
+    try:
+        for article in articles:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    place = f"question {question['id']!r}"
+                    given = question["answers"]
+                    yield {
+                        "id": question["id"],
+                        "title": article["title"],
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": {
+                            "text": [answer["text"] for answer in given],
+                            "answer_start": [int(answer["answer_start"]) for answer in given],
+                        },
+                    }
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} is not as SQuAD publishes it: at or after {place}, {error} is missing or no list"
+        ) from error
+
+
+def _from_hub(root: Path, split: str, version: str) -> Iterator[dict[str, Any]] | None:
+    """Rows of the hub's tables: in the folder of this version where both lie in `root`, or in `root`."""
+    folders = [root / name for name in _HUB_FOLDERS[version] if (root / name).is_dir()]
+    table = read_hub_table(folders[0] if folders else root, split, _COLUMNS)
+    return None if table is None else iter(table.to_pylist())

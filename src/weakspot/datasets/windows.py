@@ -1,0 +1,120 @@
+"""Where a question and its paragraph lie in one row of tokens, and which characters each token is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_AT_ONCE = 4096  # texts
+
+
+class Windows:
+    """Rows `[CLS] question [SEP] paragraph [SEP]`, told from the tokens of each text by itself.
+
+    Each paragraph is read once, however many questions are on it, and no row of tokens is kept: n questions on m
+    paragraphs take the time of n short texts and m long ones, and eight bytes for each token of a paragraph.
+
+    lengths   (n,) tokens of each row
+
+    Raises ValueError for a tokenizer that tells no characters (a slow one), or does not begin with one [CLS].
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        questions: Sequence[str],
+        contexts: Sequence[str],
+        context_of: Int[np.ndarray, " n"],
+    ) -> None:
+        self._special = _layout(tokenizer)
+        self._offsets = [
+            np.array(offsets, dtype=np.int32).reshape(-1, 2)
+            for some in _chunks(contexts)
+            for offsets in _alone(tokenizer, some, return_offsets_mapping=True)["offset_mapping"]
+        ]
+        self._context_of = context_of
+        asked = [len(ids) for some in _chunks(questions) for ids in _alone(tokenizer, some)["input_ids"]]
+        before, between, after = self._special
+        self._starts = np.array(asked, dtype=np.int64) + before + between
+        widths = np.array([len(offsets) for offsets in self._offsets], dtype=np.int64)
+        self.lengths: Int[np.ndarray, " n"] = self._starts + widths[context_of] + after
+
+    def take(self, rows: Int[np.ndarray, " k"]) -> Windows:
+        """Some of the rows, with the paragraphs that they are on alone."""
+        taken = Windows.__new__(Windows)
+        used, taken._context_of = np.unique(self._context_of[rows], return_inverse=True)
+        taken._special = self._special
+        taken._offsets = [self._offsets[context] for context in used]
+        taken._starts, taken.lengths = self._starts[rows], self.lengths[rows]
+        return taken
+
+    def answerable(self, row: int) -> Tensor:
+        """(t,) bool: the tokens of the paragraph."""
+        mask = torch.zeros(int(self.lengths[row]), dtype=torch.bool)
+        mask[self._starts[row] : self.lengths[row] - self._special[2]] = True
+        return mask
+
+    def tokens(self, rows: Int[np.ndarray, " b"], spans: Int[np.ndarray, "b 2"]) -> Int[np.ndarray, "b 2"]:
+        """The first and last token of spans of characters; (0, 0), no characters, is [CLS] to [CLS].
+
+        The first is the last that begins no later than the span, the last the first that ends no earlier, as in
+        the published code.
+        """
+        found = np.zeros((len(rows), 2), dtype=np.int64)
+        for place, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
+            offsets = self._offsets[self._context_of[row]]
+            if stop > start and len(offsets):
+                first = np.searchsorted(offsets[:, 0], start, side="right") - 1
+                last = np.searchsorted(offsets[:, 1], stop, side="left")
+                inside = np.clip([first, max(first, last)], 0, len(offsets) - 1)
+                found[place] = self._starts[row] + inside
+        return found
+
+    def characters(
+        self, rows: Int[np.ndarray, " b"], tokens: Int[np.ndarray, "b 2"]
+    ) -> Int[np.ndarray, "b 2"]:
+        """The spans of characters, first and one after the last, that tokens are of; (0, 0) for any outside the
+        paragraph."""
+        found = np.zeros((len(rows), 2), dtype=np.int64)
+        for place, (row, pair) in enumerate(zip(rows, tokens, strict=True)):
+            offsets = self._offsets[self._context_of[row]]
+            first, last = pair - self._starts[row]
+            if 0 <= first <= last < len(offsets):
+                found[place] = offsets[first, 0], offsets[last, 1]
+        return found
+
+
+def _layout(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
+    """How many special tokens stand before a question, between it and its paragraph, and after that."""
+    if not tokenizer.is_fast:
+        raise ValueError(
+            "questions need a tokenizer that tells which characters a token is of; give a folder with tokenizer.json"
+        )
+    pair: Any = tokenizer("a", "b")
+    of = pair.sequence_ids()
+    first, second = of.index(0), of.index(1)
+    if first == 0 or second < first or pair["input_ids"][0] != tokenizer.cls_token_id:
+        raise ValueError(
+            "questions need a tokenizer that writes [CLS], the question, then its paragraph, as BERT's does; "
+            f"this one writes {tokenizer.decode(pair['input_ids'])!r}"
+        )
+    after = next(place for place, side in enumerate(reversed(of)) if side == 1)
+    between = sum(side is None for side in of) - first - after
+    return first, between, after
+
+
+def _alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: Any) -> Any:
+    quiet = {"verbose": False, "return_attention_mask": False, "return_token_type_ids": False}
+    return tokenizer(list(texts), add_special_tokens=False, **quiet, **options)
+
+
+def _chunks(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]

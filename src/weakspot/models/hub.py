@@ -1,0 +1,120 @@
+"""Networks of the transformers library: from a folder, or by name from Hugging Face's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.json")
+
+
+def load_config(name: str | Path, download: bool = False) -> Any:
+    """The configuration of the network in a folder, or of that name on the hub.
+
+    Raises ValueError for a folder whose config.json cannot be read, FileNotFoundError for a folder or name that
+    is not there; no network is touched unless `download` asks for it.
+    """
+    from transformers import AutoConfig
+
+    with _explained(name, "config.json"), _silent():
+        return AutoConfig.from_pretrained(_place(name), **_manners(name, download))
+
+
+def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any) -> tuple[Any, list[str]]:
+    """The network in a folder, or of that name on the hub, and the names of its parameters that are new.
+
+    `kind` is one of transformers' Auto classes, `changes` are put into its configuration. New is what the
+    weights lack, or have in another shape: a head for another task. A body that is not wholly there is refused.
+    Weights are read as safetensors or with `weights_only`, as float32; code that lies with them is never run.
+
+    Raises as `load_config` does, and ValueError for weights that are damaged or another architecture's.
+    """
+    with _explained(name, "model.safetensors"), _silent():
+        net, told = kind.from_pretrained(
+            _place(name),
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **_manners(name, download),
+            **changes,
+        )
+    new = sorted({*told["missing_keys"], *(entry[0] for entry in told["mismatched_keys"])})
+    prefix = f"{net.base_model_prefix}." if hasattr(net, net.base_model_prefix) else ""
+    body = [key for key in new if key.startswith(prefix) and ".pooler." not in f".{key}"]
+    if body:
+        raise ValueError(
+            f"the weights of {name} do not fit {type(net).__name__}: {len(body)} of the body's tensors are missing or "
+            f"of another shape ({', '.join(body[:3])}, …); its config.json may be another model's"
+        )
+    return net, new
+
+
+def accepted(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those tensors of a batch that the network takes: some tokenizers tell more than some networks ask."""
+    taken = inspect.signature(net.forward).parameters
+    return {name: tensor for name, tensor in x.items() if name in taken}
+
+
+def folder_digest(folder: str | Path) -> str:
+    """Twelve hex digits of the configuration and weights in a folder, as `save_pretrained` writes them."""
+    folder = Path(folder).expanduser()
+    sha = hashlib.sha256()
+    for file in sorted({folder / "config.json", *(path for form in _WEIGHTS for path in folder.glob(form))}):
+        with open(file, "rb") as content:
+            sha.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
+    return sha.hexdigest()[:12]
+
+
+def _place(name: str | Path) -> str | Path:
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else str(name)
+
+
+def _manners(name: str | Path, download: bool) -> dict[str, Any]:
+    offline = Path(name).expanduser().is_dir() or not download
+    return {"local_files_only": offline, "trust_remote_code": False}
+
+
+@contextmanager
+def _explained(name: str | Path, needed: str) -> Iterator[None]:
+    """Whatever goes wrong within, as one sentence that names the folder or says how to fetch the model."""
+    try:
+        yield
+    except Exception as error:  # OSError, ValueError, KeyError, JSON's, safetensors' and pickle's own
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            raise ValueError(
+                f"{folder} holds no model that can be read ({reason}); it needs config.json and "
+                "model.safetensors, as save_pretrained writes them"
+                if (folder / needed).exists()
+                else f"{folder} holds no {needed}: give the folder that save_pretrained wrote ({reason})"
+            ) from error
+        raise FileNotFoundError(
+            f"the model {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
+            f"fetch it, or give its folder (model.name=…) [{reason}]"
+        ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without transformers' own reports and bars: what matters of them is said here."""
+    from transformers.utils import logging as told
+
+    logging: Any = told  # partly without annotations
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

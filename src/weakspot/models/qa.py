@@ -1,0 +1,87 @@
+"""Any of Hugging Face's models that answer a question by a span of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from weakspot.models.base import Model, watch_head
+from weakspot.models.hub import accepted, load_net
+from weakspot.tasks import QuestionAnswering, Task
+
+
+class QAModel(Model):
+    """Which token of a text begins the answer, and which ends it.
+
+    The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. What is said of every
+    token does not follow from that one: embeddings and outputs come from one pass (`read`), and there is no head.
+
+    A batch says in `answerable` (n, t), bool, which tokens an answer may begin or end at; the others, and those
+    up to the task's length, carry `QuestionAnswering.NOWHERE`.
+
+    name   a folder, as `save_pretrained` writes it, or a name on the hub
+
+    Raises ValueError or FileNotFoundError, in one sentence, for a model that cannot be read, and ValueError for a
+    task that asks for anything but spans.
+    """
+
+    def __init__(self, task: Task, name: str | Path, download: bool = False) -> None:
+        super().__init__()
+        if not isinstance(task, QuestionAnswering):
+            raise ValueError(
+                f"model=qa answers questions, but the task is {task.kind}; use model=text_classifier"
+            )
+        from transformers import AutoModelForQuestionAnswering
+
+        self.net, new = load_net(AutoModelForQuestionAnswering, name, download)
+        self.length = task.length
+        longest = getattr(self.net.config, "max_position_embeddings", task.length)
+        if longest < task.length:
+            raise ValueError(
+                f"{name} reads {longest} tokens at most, not {task.length}; set dataset.max_length"
+            )
+        pairs = [
+            path
+            for path, layer in self.net.named_modules()
+            if isinstance(layer, nn.Linear) and layer.out_features == 2
+        ]
+        if not pairs:
+            raise ValueError(
+                f"{name}, a {type(self.net).__name__}, has no linear layer that gives first and last"
+            )
+        self._head_path = pairs[-1]
+        self.embedding_size = self.net.get_submodule(self._head_path).in_features
+        self.head_is_trained = not new
+
+    @property
+    def cam_layer(self) -> None:
+        return None
+
+    def read(self, x: Mapping[str, Tensor]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
+        """[CLS] (n, d), and logits of the first and the last token of the answer, (n, 2 · length)."""
+        last = self.net.get_submodule(self._head_path)
+        received, _, returned = watch_head(self.net, last, **accepted(self.net, x))
+        outside = ~x["answerable"]
+        missing = self.length - outside.shape[1]
+        ends = [
+            nn.functional.pad(
+                logits.masked_fill(outside, QuestionAnswering.NOWHERE),
+                (0, missing),
+                value=QuestionAnswering.NOWHERE,
+            )
+            for logits in (returned.start_logits, returned.end_logits)
+        ]
+        return received[:, 0], torch.cat(ends, dim=1)
+
+    def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
+        return self.read(x)[0]
+
+    def head(self, z: Float[Tensor, "n d"]) -> NoReturn:
+        raise TypeError(
+            "the outputs of a QA model do not follow from its embedding; call read(x), or the model"
+        )

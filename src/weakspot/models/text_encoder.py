@@ -1,0 +1,61 @@
+"""Any encoder of Hugging Face's, averaged over the tokens of a text, under a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from weakspot.models.base import Model
+from weakspot.models.hub import accepted, load_net
+from weakspot.tasks import Task
+
+
+class TextEncoder(Model):
+    """The mean of the last hidden states of a text's tokens, padding left out: how sentence encoders are read.
+
+    name      a folder, as `save_pretrained` writes it, or a name on the hub
+    frozen    the encoder stays as it is, and only the head is trained: no gradient passes through the encoder
+
+    Raises ValueError or FileNotFoundError, in one sentence, for a model that cannot be read.
+    """
+
+    head_is_trained = False
+
+    def __init__(self, task: Task, name: str | Path, frozen: bool = True, download: bool = False) -> None:
+        super().__init__()
+        from transformers import AutoModel
+
+        self.net, _ = load_net(AutoModel, name, download)
+        self.frozen = frozen
+        if frozen:
+            self.net.requires_grad_(False)
+        self.embedding_size = int(self.net.config.hidden_size)
+        self.output = nn.Linear(self.embedding_size, task.n_outputs)
+
+    @property
+    def cam_layer(self) -> None:
+        return None
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen encoder never drops anything out."""
+        super().train(mode)
+        if self.frozen:
+            self.net.eval()
+        return self
+
+    def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
+        """Of `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = self.net(**accepted(self.net, x)).last_hidden_state
+            counted = x["attention_mask"][:, :, None].to(states.dtype)
+            mean: Tensor = (states * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
+        return mean
+
+    def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
+        y: Tensor = self.output(z)
+        return y
