@@ -1,0 +1,108 @@
+"""ImageNet, the 1000 classes of ILSVRC2012 (Russakovsky et al., 2015)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from torchvision.models import ResNet18_Weights
+
+from weakspot.datasets.folders import find_folder, pictures_in
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.splits import pick_val
+from weakspot.tasks import Classification
+
+_WNID = re.compile(r"n\d{8}")
+_ADVICE = (
+    "set dataset.root to the folder that holds train/n01440764/*.JPEG and val/n01440764/*.JPEG "
+    "(docs/datasets/imagenet.md)"
+)
+
+
+class ImageNet(PictureFiles):
+    """Pictures in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
+
+    The published val is `test`; `val` is a tenth of the published train. Only the half that is asked for must
+    be there, and any part of its classes: the task has all 1000 of ILSVRC2012 in their usual order, by
+    torchvision's names, so that pretrained models fit a subset too.
+
+    classes   a text file for other classes than these: a wnid in each line and, after a space, its name (as in
+              Kaggle's LOC_synset_mapping.txt); their order is the model's
+
+    Attribute `wnid`: WordNet's number of the class, whose name alone may not be unique in one's own file.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        classes: str | Path | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        stretch: bool = False,
+    ) -> None:
+        super().__init__(split, "data/imagenet" if root is None else root)
+        self.transform = Scaling(size, mean, std, stretch)
+        half = "val" if split == "test" else "train"
+        self.root = find_folder(self.root, ("ILSVRC/Data/CLS-LOC",), half, _ADVICE)
+        names = _published_classes() if classes is None else _read_classes(self.root, Path(classes))
+        position = {wnid: index for index, wnid in enumerate(names)}
+        folders = _class_folders(self.root / half)
+        for wnid in folders:
+            if wnid not in position:
+                source = "ILSVRC2012" if classes is None else classes
+                raise ValueError(
+                    f"{self.root / half / wnid} is none of the {len(names)} classes of {source}; move it away, or "
+                    "give all classes and their order in a text file (dataset.classes=…, a wnid in each line)"
+                )
+        files = [f"{half}/{wnid}/{name}" for wnid in folders for name in pictures_in(self.root / half / wnid)]
+        if split != "test":
+            in_val = pick_val(files) == (split == "val")
+            files = [file for file, chosen in zip(files, in_val, strict=True) if chosen]
+        wnids = [file.split("/")[1] for file in files]
+        self.files = files
+        self.task = Classification(tuple(names.values()))
+        self.targets = np.array([position[wnid] for wnid in wnids], dtype=np.int64)
+        self.examples = pa.table({"id": files, "wnid": wnids})
+
+
+def _published_classes() -> dict[str, str]:
+    """Names by wnid, in the order of the published models' outputs, which is that of the wnids."""
+    wnids = Path(__file__).with_name("imagenet_wnids.txt").read_text().split()
+    return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+
+
+def _read_classes(root: Path, classes: Path) -> dict[str, str]:
+    file = next((path for path in (classes.expanduser(), root / classes) if path.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"no file of classes at {classes} or {root / classes}")
+    names: dict[str, str] = {}
+    for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        wnid, _, name = text.strip().partition(" ")
+        if not _WNID.fullmatch(wnid):
+            raise ValueError(f"{file}, line {line}: {wnid!r} is no wnid; write one as n01440764 in each line")
+        if wnid in names:
+            raise ValueError(
+                f"{file}, line {line}: {wnid} stands in line {list(names).index(wnid) + 1} already"
+            )
+        names[wnid] = name.strip() or wnid
+    return names
+
+
+def _class_folders(half: Path) -> list[str]:
+    folders = sorted(
+        entry.name for entry in half.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+    if folders:
+        return folders
+    if pictures_in(half):
+        raise ValueError(
+            f"the pictures of {half} lie in no class folders; sort them into folders named by wnid: with the devkit "
+            "beside them torchvision.datasets.ImageNet does it"
+        )
+    raise FileNotFoundError(f"{half} is empty: {_ADVICE}")

@@ -1,0 +1,92 @@
+"""iWildCam 2020 as WILDS prepared it (Beery et al., 2020; Koh et al., 2021): animals before camera traps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from weakspot.datasets.folders import check_exist, find_folder
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.tables import FIRST_LINE, codes, read_table
+from weakspot.tasks import Classification
+
+_UNUSED = "99999"  # the y of categories that no picture has
+_COLUMNS = ("split", "filename", "y", "location_remapped", "sequence_remapped", "datetime")
+_ADVICE = (
+    "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ (docs/datasets/iwildcam.md)"
+)
+
+
+class IWildCam(PictureFiles):
+    """203 029 pictures of 182 species (one of them is "empty"), each stretched to 448×448.
+
+    `val` and `test` come from cameras that no training picture comes from; `id_val` and `id_test` from the same
+    cameras on other days. All pictures lie in `root/train`, whatever their split. Attributes: `location` (the
+    camera), `sequence` (pictures of one trigger), `year`, `month`, `hour`.
+    """
+
+    splits = ("train", "val", "test", "id_val", "id_test")
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int | None = 448,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, "data/iwildcam" if root is None else root)
+        self.transform = Scaling(size, mean, std, stretch=True)
+        self.root = find_folder(self.root, ("iwildcam_v2.0",), "metadata.csv", _ADVICE)
+        file = self.root / "metadata.csv"
+        table = read_table(file, _COLUMNS, _ADVICE)
+        names = _species(self.root / "categories.csv")
+        targets = codes(table, "y", [str(y) for y in range(len(names))], file)
+        rows = np.flatnonzero(codes(table, "split", self.splits, file) == self.splits.index(split))
+
+        chosen = table.take(pa.array(rows))
+        lines = (rows + FIRST_LINE).tolist()
+        self.files = [f"train/{name}" for name in chosen["filename"].to_pylist()]
+        check_exist(self.root, self.files, file, lines)
+        self.task = Classification(names)
+        self.targets = targets[rows]
+        self.examples = pa.table(
+            {
+                "id": chosen["filename"],
+                "location": chosen["location_remapped"],
+                "sequence": chosen["sequence_remapped"],
+                **_times(chosen["datetime"], file, lines),
+            }
+        ).combine_chunks()
+
+
+def _species(file: Path) -> tuple[str, ...]:
+    """Names by y. Where two categories of other origin share one, the later is told apart by its y."""
+    table = read_table(file, ("y", "name"), _ADVICE)
+    used = table.filter(pc.not_equal(table["y"], _UNUSED))
+    order = np.argsort(codes(used, "y", [str(y) for y in range(len(used))], file))
+    names = used["name"].to_pylist()
+    seen: Counter[str] = Counter()
+    species = []
+    for y, row in enumerate(order):
+        seen[names[row]] += 1
+        species.append(names[row] if seen[names[row]] == 1 else f"{names[row]} ({y})")
+    return tuple(species)
+
+
+def _times(datetimes: pa.Array, file: Path, lines: Sequence[int]) -> dict[str, pa.Array]:
+    seconds = pc.utf8_slice_codeunits(datetimes, 0, 19)
+    times = pc.strptime(seconds, format="%Y-%m-%d %H:%M:%S", unit="s", error_is_null=True)
+    unread = np.flatnonzero(pc.is_null(times).to_numpy(zero_copy_only=False))
+    if len(unread):
+        row = int(unread[0])
+        raise ValueError(
+            f"{file}, line {lines[row]}: datetime is {datetimes[row].as_py()!r}, not written as 2013-04-05 17:59:03.000"
+        )
+    return {"year": pc.year(times), "month": pc.month(times), "hour": pc.hour(times)}

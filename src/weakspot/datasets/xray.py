@@ -1,0 +1,130 @@
+"""Chest X-rays of children with and without pneumonia (Kermany et al., 2018)."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from torchvision.transforms import v2
+
+from weakspot.datasets.folders import find_folder, pictures_in
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.splits import pick_val
+from weakspot.tasks import Classification
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+_PATIENT = re.compile(r"person\d+|IM-\d+|(?:NORMAL|BACTERIA|VIRUS)-\d+")
+_KIND = re.compile(r"bacteria|virus", re.IGNORECASE)
+_ADVICE = (
+    "set dataset.root to the folder that holds train/NORMAL, train/PNEUMONIA, test/NORMAL and test/PNEUMONIA "
+    "(docs/datasets/xray.md)"
+)
+
+
+class XRay(PictureFiles):
+    """5856 grey X-rays, each stretched to 150×150.
+
+    `test` is the published one. `val` is a tenth of the published train, picked by patient, so that no patient
+    is in both, and whatever a published val holds (16 pictures on Kaggle, none at Mendeley).
+
+    Attributes: `kind` of pneumonia (bacteria, virus; none for NORMAL), `patient` (both from the file's name),
+    and the picture's own `width` and `height` in pixels, which differ between the classes.
+
+    For training, each picture is rotated by up to ±`degrees`, shifted by up to `translate` of its sides and
+    scaled by 1 ± `zoom`; all 0 leaves it as it is. Audits of `train` see the pictures unchanged.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int = 150,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        degrees: float = 10,
+        translate: float = 0.1,
+        zoom: float = 0.1,
+    ) -> None:
+        super().__init__(split, "data/xray" if root is None else root)
+        self.root = find_folder(self.root, ("chest_xray", "chest_xray/chest_xray"), "train", _ADVICE)
+        self.transform = Scaling(size, mean, std, stretch=True)
+        black = ((0 - self.transform.mean) / self.transform.std).flatten().tolist()
+        self._affine = v2.RandomAffine(
+            degrees, translate=(translate, translate), scale=(1 - zoom, 1 + zoom), fill=black
+        )
+        self.files = self._files_of(split)
+        named = [Path(file) for file in self.files]
+        sizes = np.array([self._size(row) for row in range(len(named))])
+        self.task = Classification(CLASSES)
+        self.targets = np.array([CLASSES.index(path.parts[1]) for path in named], dtype=np.int64)
+        self.examples = pa.table(
+            {
+                "id": self.files,
+                "kind": [_kind(path) for path in named],
+                "patient": [_patient(path) for path in named],
+                "width": sizes[:, 0],
+                "height": sizes[:, 1],
+            }
+        )
+
+    def augmented(self) -> XRay:
+        changed = copy.copy(self)
+        changed.transform = v2.Compose([self.transform, self._affine])
+        return changed
+
+    def preview(self, row: int) -> Image.Image:
+        return super().preview(row).convert("L").convert("RGB")
+
+    def _files_of(self, split: str) -> list[str]:
+        if split == "test":
+            return self._published("test")
+        train = self._published("train")
+        in_val = pick_val([_patient(Path(file)) for file in train])
+        chosen = [file for file, held_out in zip(train, in_val, strict=True) if held_out == (split == "val")]
+        assert self.root is not None
+        return chosen + (self._published("val") if split == "val" and (self.root / "val").is_dir() else [])
+
+    def _published(self, half: str) -> list[str]:
+        """The pictures of one published half, by class."""
+        assert self.root is not None
+        folder = self.root / half
+        for name in CLASSES:
+            if not (folder / name).is_dir():
+                raise FileNotFoundError(f"there is no folder {folder / name}: {_ADVICE}")
+        extra = [
+            p.name for p in sorted(folder.iterdir()) if p.is_dir() and p.name not in (*CLASSES, "__MACOSX")
+        ]
+        if extra:
+            raise ValueError(
+                f"{folder / extra[0]} is a folder of no known class ({', '.join(CLASSES)}); move it away"
+            )
+        return [f"{half}/{name}/{picture}" for name in CLASSES for picture in pictures_in(folder / name)]
+
+    def _size(self, row: int) -> tuple[int, int]:
+        try:
+            with Image.open(self.path(row)) as file:
+                return file.size
+        except (OSError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"row {row} of {self.split}: {self.path(row)} cannot be read as an image ({error}); "
+                "repair or remove it"
+            ) from error
+
+
+def _patient(path: Path) -> str:
+    """What the publishers number: `person78` of person78_bacteria_378, `IM-0381` of NORMAL2-IM-0381-0001."""
+    found = _PATIENT.search(path.name)
+    return found.group() if found else path.stem
+
+
+def _kind(path: Path) -> str:
+    if path.parts[1] == "NORMAL":
+        return "none"
+    found = _KIND.search(path.name)
+    return found.group().lower() if found else "unknown"

@@ -1,0 +1,42 @@
+"""Chest X-rays as in Kaggle's archive: a folder within a folder, a val of few pictures, and what macOS left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from layouts.noise import write_noise
+
+NAMES = {
+    "train/NORMAL": [f"IM-{115 + n:04d}-0001.jpeg" for n in range(20)],
+    "train/PNEUMONIA": [
+        *(f"person{1000 + n // 2}_bacteria_{2931 + n}.jpeg" for n in range(14)),
+        *(f"person{1000 + n}_virus_{1681 + n}.jpeg" for n in range(14)),
+    ],
+    "val/NORMAL": ["NORMAL2-IM-1427-0001.jpeg"],
+    "val/PNEUMONIA": ["person1946_bacteria_4874.jpeg"],
+    "test/NORMAL": [
+        *(f"IM-{n:04d}-0001.jpeg" for n in (1, 3, 5, 6, 7, 9)),
+        *(f"NORMAL2-IM-{n:04d}-0001.jpeg" for n in (7, 12, 13, 19)),
+        "NORMAL2-IM-1154-0001-0002.jpeg",
+    ],
+    "test/PNEUMONIA": [
+        *(f"person{n}_virus_{n + 5}.jpeg" for n in (1, 3, 8, 10, 11, 14)),
+        *(f"person{n}_bacteria_{n + 300}.jpeg" for n in (78, 80, 81, 82, 83)),
+    ],
+}
+
+
+def write(data: Path) -> None:
+    root = data / "xray" / "chest_xray"
+    for folder, names in NAMES.items():
+        for number, name in enumerate(names):
+            write_noise(root / folder / name, 190 + 10 * (number % 7), 130 + 10 * (number % 5), grey=True)
+        (root / folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    # some of the published pneumonia pictures have three channels
+    colour = root / "train/PNEUMONIA" / NAMES["train/PNEUMONIA"][0]
+    Image.open(colour).convert("RGB").save(colour)
+    junk = root / "__MACOSX" / "chest_xray" / "train" / "NORMAL" / "._IM-0115-0001.jpeg"
+    junk.parent.mkdir(parents=True)
+    junk.write_bytes(b"\0\5\x16\7")
