@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layouts import amazon, fairface, imagenet, iwildcam, movielens, squad, waterbirds, xray
+from layouts import amazon, celeba, coco, fairface, imagenet, iwildcam, movielens, squad, waterbirds, xray
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,6 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "squad", squad.write, ("model.name={data}/tiny_squad", "dataset.max_length=64", "checkpoint=auto")
     ),
+    Layout("celeba", celeba.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")),
+    Layout("coco", coco.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")),
 )

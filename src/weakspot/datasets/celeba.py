@@ -1,0 +1,211 @@
+"""CelebA (Liu et al., 2015): faces with forty yes-or-no attributes, one of which is to be predicted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from jaxtyping import Bool, Int
+from torchvision.transforms.v2 import Compose, Resize
+
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.splits import id_hashes
+from weakspot.tasks import Classification
+
+_LAST_OF_TRAIN, _LAST_OF_VAL = 162_770, 182_637  # numbers of images, of 202 599: the published split
+
+
+class CelebA(PictureFiles):
+    """202 599 aligned faces, 178×218; train, val and test are the published ones.
+
+    target      the attribute to predict: "Smiling", or any other of the forty; all forty describe examples
+    bias        an attribute that training is to confuse with the target: a share `bias_share` of the training
+                examples in which the two disagree (a smiling woman and an unsmiling man, for Male) is left
+                out. Val and test stay as they are. Krishnakumar et al. (UDIS, 2021) did so with Male and
+                with Black_Hair, and a share of 0.7. Who is left out follows from ids and `bias_seed`
+    size        the shorter side in pixels, or [height, width]; nothing is cropped, as UDIS has it, and as
+                there pictures are not normalised unless `mean` and `std` are given
+
+    Files in `root`: `list_attr_celeba.txt` and the folder `img_align_celeba`. Without
+    `list_eval_partition.txt`, an image's number says its split, as published: up to 162770 train, up to
+    182637 val. Files may also lie in the publisher's folders (Anno, Eval, Img), or be Kaggle's CSV files.
+
+    Raises FileNotFoundError for what is missing; ValueError, naming file and line, for a row that has not as
+    many marks as there are attributes, or marks other than 1 and -1, and for unknown attributes.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        target: str = "Smiling",
+        bias: str | None = None,
+        bias_share: float = 0.7,
+        bias_seed: int = 0,
+        size: int | Sequence[int] = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, "data/celeba" if root is None else root)
+        assert self.root is not None
+        if not 0 <= bias_share <= 1:
+            raise ValueError(f"dataset.bias_share is the share to leave out, from 0 to 1, not {bias_share}")
+        self.transform = Compose([Resize(size), Scaling(None, mean, std)])
+
+        file = _find(self.root, "list_attr_celeba", "Anno")
+        if file is None:
+            raise FileNotFoundError(
+                f"no list_attr_celeba.txt (nor .csv) in {self.root}; set dataset.root to the folder that holds it "
+                "and img_align_celeba, both from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+            )
+        marks = read_marks(file)
+        for setting, name in (("target", target), ("bias", bias)):
+            if name is not None:
+                _check_attribute(setting, name, marks.column_names[1:])
+        if bias == target:
+            raise ValueError(f"dataset.bias={bias} is the target itself; choose another attribute")
+
+        kept = self._assigned(marks["image"]) == self.splits.index(split)
+        if bias is not None and split == "train":
+            disagree = marks[bias].to_numpy() != marks[target].to_numpy()
+            kept &= ~(disagree & _chosen(marks["image"], bias_share, f"bias {bias} {bias_seed}", disagree))
+        mine = marks.filter(pa.array(kept)).combine_chunks()
+        ids = mine["image"]
+
+        self.task = Classification((f"not {target}", target))
+        self.targets = (mine[target].to_numpy() == 1).astype(np.int64)
+        words = {name: pc.if_else(pc.equal(mine[name], 1), "yes", "no") for name in mine.column_names[1:]}
+        self.examples = pa.table({"id": ids, **words}).combine_chunks()
+        folder = self._picture_folder()
+        self.files = [f"{folder}/{name}" for name in ids.to_pylist()]
+
+    def _assigned(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
+        """0, 1 or 2 for each image: train, val or test."""
+        assert self.root is not None
+        file = _find(self.root, "list_eval_partition", "Eval")
+        if file is None:
+            return _published_split(images)
+        listed = read_partition(file)
+        place = pc.index_in(images, listed["image"])
+        if place.null_count:
+            lone = images[int(np.argmax(place.is_null().to_numpy()))]
+            raise ValueError(f"{file} does not say which split {lone} is in; fetch it again, or remove it")
+        codes: np.ndarray = listed["split"].take(place).to_numpy()
+        return codes
+
+    def _picture_folder(self) -> str:
+        """Where the pictures lie, relative to `root`."""
+        assert self.root is not None
+        name = "img_align_celeba"
+        for folder in (f"{name}/{name}", f"Img/{name}", name):
+            if (self.root / folder).is_dir():
+                return folder
+        raise FileNotFoundError(
+            f"no folder {name} in {self.root}; unpack {name}.zip there, or set dataset.root to where it is"
+        )
+
+
+def read_marks(file: Path) -> pa.Table:
+    """A column `image`, then one of 1 and -1 for each attribute, in the file's order."""
+    data = file.read_bytes()
+    if file.suffix == ".csv":
+        header, _, body = data.partition(b"\n")
+        names, skipped, told = header.decode().strip().split(",")[1:], 1, None
+    else:
+        count, header, body = [*data.split(b"\n", 2), b"", b""][:3]
+        if not count.strip().isdigit():
+            raise ValueError(f"{file}, line 1 should be the number of images, not {count[:40]!r}")
+        names, skipped, told = header.decode().split(), 2, int(count)
+    table = _parse(file, body, ["image", *names], skipped, allowed=(-1, 1))
+    if told not in (None, len(table)):
+        raise ValueError(f"{file} tells of {told} images but lists {len(table)}; fetch it again")
+    return table
+
+
+def read_partition(file: Path) -> pa.Table:
+    """Columns `image` and `split` (0 train, 1 val, 2 test)."""
+    data = file.read_bytes()
+    skipped = 1 if file.suffix == ".csv" else 0
+    body = data.partition(b"\n")[2] if skipped else data
+    return _parse(file, body, ["image", "split"], skipped, allowed=(0, 1, 2))
+
+
+def _parse(file: Path, body: bytes, names: list[str], skipped: int, allowed: Sequence[int]) -> pa.Table:
+    """Rows of a name and whole numbers, below so many lines of header; each row and number checked."""
+    delimiter = "," if file.suffix == ".csv" else " "
+    if delimiter == " ":
+        body = _squeezed(body)
+    types = {name: pa.int8() for name in names[1:]} | {"image": pa.string()}
+    try:
+        table = pa.csv.read_csv(
+            BytesIO(body),
+            pa.csv.ReadOptions(column_names=names, use_threads=False),  # without threads, errors name the row
+            pa.csv.ParseOptions(delimiter=delimiter),
+            pa.csv.ConvertOptions(column_types=types),
+        )
+    except pa.ArrowInvalid as error:
+        where = re.search(r"Row #(\d+): ", str(error))
+        line = f", line {int(where[1]) + skipped}" if where else ""
+        said = str(error)[where.end() :] if where else str(error)
+        raise ValueError(f"{file}{line} cannot be read: {said[:120]}; fetch the file again") from error
+    for name in names[1:]:
+        values = table[name].to_numpy()
+        wrong = ~np.isin(values, allowed)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"{file}, line {row + 1 + skipped}: {name} of {table['image'][row]} is {values[row]}, "
+                f"not {' or '.join(map(str, allowed))}"
+            )
+    return table
+
+
+def _squeezed(body: bytes) -> bytes:
+    """With one space where there are runs of them, and none at the ends of lines: what a CSV reader takes."""
+    body = body.replace(b"\r", b"")
+    while b"  " in body:
+        body = body.replace(b"  ", b" ")
+    return body.replace(b" \n", b"\n")
+
+
+def _published_split(images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
+    try:
+        numbers = pc.list_element(pc.split_pattern(images, "."), 0).cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"images are not named by their numbers ({error}), so their splits are unknown; "
+            "put list_eval_partition.txt beside list_attr_celeba.txt"
+        ) from error
+    codes: np.ndarray = np.searchsorted([_LAST_OF_TRAIN, _LAST_OF_VAL], numbers, side="left")
+    return codes
+
+
+def _chosen(
+    images: pa.ChunkedArray, share: float, purpose: str, among: Bool[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """About that share of some of the images; the same ones whatever the order of rows."""
+    chosen = np.zeros(len(images), dtype=bool)
+    chosen[among] = id_hashes(images.filter(pa.array(among)).to_pylist(), purpose) < share
+    return chosen
+
+
+def _check_attribute(setting: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        lower = {attribute.lower(): attribute for attribute in known}
+        near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
+        raise ValueError(
+            f"dataset.{setting}={name} is none of CelebA's attributes; nearest: {', '.join(near or known)}"
+        )
+
+
+def _find(root: Path, name: str, folder: str) -> Path | None:
+    candidates = (place / f"{name}{suffix}" for place in (root, root / folder) for suffix in (".txt", ".csv"))
+    return next((path for path in candidates if path.is_file()), None)

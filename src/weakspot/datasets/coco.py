@@ -1,0 +1,164 @@
+"""COCO 2017 (Lin et al., 2014): everyday scenes, and which of eighty categories of objects are in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from torchvision.transforms.v2 import Compose, RandomHorizontalFlip, RandomResizedCrop, Resize
+
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.splits import pick_val
+from weakspot.tasks import Multilabel
+
+
+class COCO(PictureFiles):
+    """118 287 pictures to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
+
+    test is the published val2017, and val a tenth of train2017, by a hash of names. Pictures without any
+    object are kept: their target is all zeros. Crowds count as objects. Both as in Krishnakumar et al.
+    (UDIS, 2021), whose transforms these are: a picture is brought to size×size whatever its shape, so that
+    nothing is cropped off; in training, a random part of it, mirrored half of the time (Wang et al.: ELASTIC,
+    2019, whose recipe that is).
+
+    Attributes: `objects` (how many), `largest` (the category that covers most of the picture with one
+    object), `crowd` (any), and each supercategory present or not.
+
+    Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
+    of an unknown picture or category.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        size: int = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, "data/coco" if root is None else root)
+        assert self.root is not None
+        shape = [RandomResizedCrop(size), RandomHorizontalFlip()] if split == "train" else [Resize((size, size))]
+        self.transform = Compose([*shape, Scaling(None, mean, std)])
+
+        half = "val2017" if split == "test" else "train2017"
+        instances = read_instances(self.root / "annotations" / f"instances_{half}.json")
+        files = [f"{half}/{name}" for name in instances.file_names]
+        rows = np.arange(len(files))
+        if split != "test":
+            rows = np.flatnonzero(pick_val(files) == (split == "val"))
+
+        self.task = Multilabel(instances.categories)
+        self.files = [files[row] for row in rows]
+        self.targets = instances.present()[rows]
+        described = {name: values[rows] for name, values in instances.describe().items()}
+        self.examples = pa.table({"id": self.files, **described})
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """What an instances file says of n pictures, as arrays over its m annotations.
+
+    picture, category   rows of the file's pictures, and columns in the order of category ids
+    area                in pixels
+    crowd               1 for a region of many objects
+    """
+
+    file_names: list[str]
+    categories: tuple[str, ...]
+    supercategories: tuple[str, ...]
+    picture: Int[np.ndarray, " m"]
+    category: Int[np.ndarray, " m"]
+    area: Float[np.ndarray, " m"]
+    crowd: Int[np.ndarray, " m"]
+
+    def present(self) -> Int[np.ndarray, "n C"]:
+        """1 where a picture holds an object of a category."""
+        found = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
+        found[self.picture, self.category] = 1
+        return found
+
+    def describe(self) -> dict[str, np.ndarray]:
+        n = len(self.file_names)
+        largest = np.full(n, "none", dtype=object)
+        by_area = np.argsort(self.area, kind="stable")  # the last to be written is the largest
+        largest[self.picture[by_area]] = np.array(self.categories, dtype=object)[self.category[by_area]]
+        crowd = np.bincount(self.picture, weights=self.crowd, minlength=n) > 0
+        described = {
+            "objects": np.bincount(self.picture, minlength=n),
+            "largest": largest,
+            "crowd": np.where(crowd, "yes", "no"),
+        }
+        present, names = self.present(), np.array(self.supercategories)
+        for name in dict.fromkeys(self.supercategories):
+            described[name] = np.where(present[:, names == name].any(axis=1), "yes", "no")
+        return described
+
+
+def read_instances(file: Path) -> Instances:
+    """Read an instances file; outlines, which are nearly all of its half a gigabyte, are dropped on the way."""
+    try:
+        with file.open("rb") as stream:
+            content = json.load(stream, object_hook=_slim)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"no {file}; unpack annotations_trainval2017.zip, train2017.zip and val2017.zip from "
+            "https://cocodataset.org into one folder, and set dataset.root to it"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read as JSON ({error}); fetch it again") from error
+    try:
+        pictures = {entry["id"]: entry["file_name"] for entry in content["images"]}
+        categories = sorted(content["categories"], key=lambda entry: entry["id"])
+        column = {entry["id"]: place for place, entry in enumerate(categories)}
+        names = tuple(entry["name"] for entry in categories)
+        groups = tuple(entry.get("supercategory", "other") for entry in categories)
+        annotations = content["annotations"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} is no instances file of COCO ({error!r} is missing in it); fetch it again"
+        ) from error
+    columns = zip(*annotations, strict=True) if annotations else ((),) * 5
+    ids, picture_ids, category_ids, areas, crowds = (list(values) for values in columns)
+    return Instances(
+        file_names=list(pictures.values()),
+        categories=names,
+        supercategories=groups,
+        picture=_places(picture_ids, {key: row for row, key in enumerate(pictures)}, "image", ids, file),
+        category=_places(category_ids, column, "category", ids, file),
+        area=np.array(areas, dtype=np.float64),
+        crowd=np.array(crowds, dtype=np.int64),
+    )
+
+
+def _slim(entry: dict[str, Any]) -> Any:
+    """An annotation as a short tuple, anything else as it is; called for each object as soon as it is read."""
+    if "category_id" not in entry:
+        return entry
+    return (
+        entry.get("id"),
+        entry.get("image_id"),
+        entry["category_id"],
+        entry.get("area", 0.0),
+        entry.get("iscrowd", 0),
+    )
+
+
+def _places(
+    keys: list[Any], place: dict[Any, int], what: str, ids: list[Any], file: Path
+) -> Int[np.ndarray, " m"]:
+    found = np.fromiter((place.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+    if (found < 0).any():
+        lone = int(np.argmax(found < 0))
+        raise ValueError(
+            f"{file}: annotation {ids[lone]} is of {what} {keys[lone]}, which the file does not list; "
+            "correct or remove it"
+        )
+    return found
