@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -119,7 +118,7 @@ class Entries:
     per_movie: Float[Tensor, " movies"]
 
     @classmethod
-    def of(cls, user: Tensor, movie: Tensor, n_users: int, n_movies: int) -> Self:
+    def of(cls, user: Tensor, movie: Tensor, n_users: int, n_movies: int) -> Entries:
         counts = (user.bincount(minlength=n_users), movie.bincount(minlength=n_movies))
         return cls(user, movie, *(count.clamp(min=1).float() for count in counts))
 
