@@ -20,7 +20,14 @@ SIZES = {
         "num_attention_heads": 2,
         "intermediate_size": 64,
     },
-    "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "pad_token_id": 0},
+    "GPT2": {
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 2,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    },
 }
 SIZES["Roberta"] = SIZES["Electra"] = SIZES["Bert"]
 

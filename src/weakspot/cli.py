@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue
 
-from weakspot.config import CONFIGS, build, dataset_alone, knows, plain, register, suggestion
+from weakspot.config import CONFIGS, build, dataset_alone, plain, register, suggestion
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -66,7 +67,7 @@ def browse() -> None:
 def _train(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
-    subject = _subject(cfg)
+    subject = replace(_subject(cfg), checkpoint="auto")  # also where the audited model would be a given one
     _say(describe_plan(subject, "train"))
     with _logger(cfg, folder) as logger:
         checkpoint = pull_checkpoint(subject, logger=logger)
@@ -165,41 +166,47 @@ def _subject(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.learner import Training
     from weakspot.pipeline.plan import Named, Subject
 
-    if cfg.get("upstream", "pull") not in ("pull", "require"):
+    if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
+    if cfg.predictions:
+        raise ValueError("predictions=… needs neither training nor inference: only discover.py takes it")
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     dataset = dataset_alone(cfg.dataset)
-    optional = {name: cfg[name] for name in ("checkpoint", "split") if name in cfg}
-    folders = ("checkpoints_dir", "predictions_dir", "model_dir")
-    optional |= {name: Path(cfg[name]) for name in folders if name in cfg}
-    if "inference" in cfg:
-        optional["inference_batch_size"] = cfg.inference.batch_size
     return Subject(
         dataset=Named(choices["dataset"], _settings(dataset), build(dataset)),
         model=Named(choices["model"], _settings(cfg.model), build(cfg.model)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),
+        checkpoint=cfg.checkpoint,
+        split=cfg.split,
         seed=cfg.seed,
+        inference_batch_size=cfg.inference.batch_size,
         num_workers=cfg.num_workers,
         numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},
         commands={name: _upstream_command(name) for name in ("train", "infer")},
-        **optional,
+        checkpoints_dir=Path(cfg.checkpoints_dir),
+        predictions_dir=Path(cfg.predictions_dir),
+        model_dir=Path(cfg.model_dir),
     )
 
 
 def _upstream_command(name: str) -> str:
-    """The line that makes one upstream step alone, with those words of this command that it knows."""
-    words = [word for word in HydraConfig.get().overrides.task if knows(name, word)]
+    """The line that makes one upstream step alone: this command's words, but for what stops it short."""
+    words = [word for word in HydraConfig.get().overrides.task if not word.startswith("upstream=")]
     return shlex.join(["python", f"{name}.py", *words])
 
 
 def _settings(node: DictConfig) -> dict[str, Any]:
-    """What makes a difference to the result: not where data lie, and of a file of weights what is in it."""
+    """What makes a difference to the result: not where data lie, and of a file or folder of weights what is in it."""
     settings = {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
     if settings.get("weights") and Path(settings["weights"]).is_file():
         from weakspot.models.checkpoint import digest
 
         settings["weights"] = digest(settings["weights"])
+    if (Path(str(settings.get("name", ""))).expanduser() / "config.json").is_file():
+        from weakspot.models.hub import folder_digest
+
+        settings["name"] = folder_digest(settings["name"])
     if settings["_target_"].endswith(".UserModel"):
         from weakspot.models.user import source_digest
 

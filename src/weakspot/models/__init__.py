@@ -13,18 +13,41 @@ if TYPE_CHECKING:
     from weakspot.models.checkpoint import digest as digest
     from weakspot.models.checkpoint import load_weights as load_weights
     from weakspot.models.names import NAMES as NAMES
+    from weakspot.models.qa import QAModel as QAModel
     from weakspot.models.small_cnn import SmallCNN as SmallCNN
+    from weakspot.models.text_classifier import TextClassifier as TextClassifier
+    from weakspot.models.text_encoder import TextEncoder as TextEncoder
+    from weakspot.models.timm import TimmModel as TimmModel
     from weakspot.models.torchvision import TorchvisionModel as TorchvisionModel
     from weakspot.models.user import UserModel as UserModel
+    from weakspot.models.xray_cnn import XRayCNN as XRayCNN
 
-__all__ = ["NAMES", "Model", "SmallCNN", "TorchvisionModel", "UserModel", "digest", "load_weights"]
+__all__ = [
+    "NAMES",
+    "Model",
+    "QAModel",
+    "SmallCNN",
+    "TextClassifier",
+    "TextEncoder",
+    "TimmModel",
+    "TorchvisionModel",
+    "UserModel",
+    "XRayCNN",
+    "digest",
+    "load_weights",
+]
 
 _HOMES = {
     "NAMES": "names",
     "Model": "base",
     "SmallCNN": "small_cnn",
+    "TimmModel": "timm",
     "TorchvisionModel": "torchvision",
     "UserModel": "user",
+    "XRayCNN": "xray_cnn",
+    "QAModel": "qa",
+    "TextClassifier": "text_classifier",
+    "TextEncoder": "text_encoder",
     "digest": "checkpoint",
     "load_weights": "checkpoint",
 }

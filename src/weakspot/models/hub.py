@@ -23,7 +23,7 @@ def load_config(name: str | Path, download: bool = False) -> Any:
     """
     from transformers import AutoConfig
 
-    with _explained(name, "config.json"), _silent():
+    with _explained(name), _silent():
         return AutoConfig.from_pretrained(_place(name), **_manners(name, download))
 
 
@@ -36,7 +36,7 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
 
     Raises as `load_config` does, and ValueError for weights that are damaged or another architecture's.
     """
-    with _explained(name, "model.safetensors"), _silent():
+    with _explained(name), _silent():
         net, told = kind.from_pretrained(
             _place(name),
             dtype=torch.float32,
@@ -83,23 +83,25 @@ def _manners(name: str | Path, download: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained(name: str | Path, needed: str) -> Iterator[None]:
+def _explained(name: str | Path) -> Iterator[None]:
     """Whatever goes wrong within, as one sentence that names the folder or says how to fetch the model."""
     try:
         yield
     except Exception as error:  # OSError, ValueError, KeyError, JSON's, safetensors' and pickle's own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         folder = Path(name).expanduser()
-        if folder.is_dir():
-            raise ValueError(
-                f"{folder} holds no model that can be read ({reason}); it needs config.json and "
-                "model.safetensors, as save_pretrained writes them"
-                if (folder / needed).exists()
-                else f"{folder} holds no {needed}: give the folder that save_pretrained wrote ({reason})"
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if "Weights only load failed" in reason:
+            reason = "its weights hold objects besides tensors, and reading such objects can run code"
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"the model {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
+                f"fetch it, or give its folder (model.name=…) [{reason}]"
             ) from error
-        raise FileNotFoundError(
-            f"the model {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
-            f"fetch it, or give its folder (model.name=…) [{reason}]"
+        if not (folder / "config.json").is_file():
+            reason = "there is no config.json"
+        raise ValueError(
+            f"{folder} holds no model that can be read ({reason}); it needs config.json and model.safetensors, as "
+            "save_pretrained writes them"
         ) from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -41,7 +40,7 @@ class TextEncoder(Model):
     def cam_layer(self) -> None:
         return None
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> TextEncoder:
         """A frozen encoder never drops anything out."""
         super().train(mode)
         if self.frozen:
