@@ -31,6 +31,50 @@ def test_every_dataset_composes_with_every_method(dataset, method):
     assert composed(f"dataset={dataset}", f"method={method}").dataset._target_
 
 
+@pytest.mark.parametrize("dataset", choices("dataset"))
+@pytest.mark.parametrize("name", ["train", "infer"])
+def test_every_dataset_composes_for_every_entry_point(dataset, name):
+    assert composed(f"dataset={dataset}", name=name).model._target_
+
+
+def test_experiments_repeat_the_published_commands():
+    """Sizes and barrier scales as in the two papers' own scripts."""
+    sizes = {
+        "fairface": (219, 1, "test"),
+        "imagenet": (1000, 10, "test"),
+        "amazon": (1000, 1, "train"),
+        "squad": (539, 10, "test"),
+        "movielens": (1000, 1, "test"),
+        "xray": (104, 1, "train"),
+    }
+    for dataset, (size, scale, split) in sizes.items():
+        cfg = composed(f"experiment=spotlight_{dataset}")
+        method = cfg.method
+        assert dataset in cfg.dataset._target_
+        assert (method.min_size, method.barrier_scale, cfg.split) == (size, scale, split)
+        assert (method.search, method.n_slices, method.steps, method.learning_rate) == (
+            "published",
+            5,
+            5000,
+            0.01,
+        )
+    assert composed("experiment=spotlight_xray").model.name == "resnet18"
+    assert composed("experiment=udis_celeba_black_hair").dataset.bias == "Black_Hair"
+    assert composed("experiment=udis_celeba_male", "dataset.bias_share=0.5").dataset.bias_share == 0.5
+    assert composed("experiment=udis_coco", "method.category=cup").method.category == "cup"
+    assert len(choices("experiment")) == len(sizes) + 4
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_point_of_a_sweep_composes(path):
+    sweep = yaml.safe_load(path.read_text())
+    assert (ROOT / sweep["program"]).is_file()
+    for key, values in sweep["parameters"].items():
+        for value in values["values"]:
+            fixed = [word for word in sweep["command"] if "=" in word]
+            composed(*fixed, f"{key}={value}")
+
+
 @pytest.mark.parametrize("group", ["trainer", "logger"])
 def test_every_choice_of_a_group_builds(group):
     for choice in choices(group):

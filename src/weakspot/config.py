@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,32 +59,26 @@ class InferenceConfig:
 
 
 @dataclass
-class TrainConfig:
+class JobConfig:
+    """The words of train.py, infer.py and discover.py alike: a line may be run step by step."""
+
     dataset: Any = MISSING
     model: Any = MISSING
+    method: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    seed: int = 0
-    num_workers: int = 0  # processes that load data
-    checkpoints_dir: str = "outputs/checkpoints"
-
-
-@dataclass
-class InferConfig(TrainConfig):
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
     split: str = "test"
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
-    upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
-    model_dir: str = "${oc.env:MODEL_DIR,models}"
-    predictions_dir: str = "outputs/predictions"
-
-
-@dataclass
-class DiscoverConfig(InferConfig):
-    method: Any = MISSING
-    cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
     predictions: str | None = None  # a store folder or a file: skips dataset and model
+    upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
+    cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
+    seed: int = 0
+    num_workers: int = 0  # processes that load data
+    model_dir: str = "${oc.env:MODEL_DIR,models}"
+    checkpoints_dir: str = "outputs/checkpoints"
+    predictions_dir: str = "outputs/predictions"
 
 
 @dataclass
@@ -164,9 +158,7 @@ _TRAINER = {
 def register() -> None:
     """Put the schemas and the torchvision models where Hydra finds them; once, before it composes."""
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="infer_schema", node=InferConfig)
-    store.store(name="discover_schema", node=DiscoverConfig)
+    store.store(name="job_schema", node=JobConfig)
     store.store(name="browse_schema", node=BrowseConfig)
     store.store(group="schema/method", name="spotlight", node=SpotlightConfig)
     store.store(group="schema/method", name="udis", node=UDISConfig)
@@ -223,13 +215,6 @@ def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
         if key not in known and close:
             return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
     return None
-
-
-def knows(config_name: str, override: str) -> bool:
-    """Whether an entry point has what this override sets."""
-    schema = {"train": TrainConfig, "infer": InferConfig}[config_name]
-    root = override.lstrip("+~").split("=", 1)[0].split(".", 1)[0]
-    return root in {"experiment", *(entry.name for entry in fields(schema))}
 
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
