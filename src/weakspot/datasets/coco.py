@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class COCO(PictureFiles):
     ) -> None:
         super().__init__(split, "data/coco" if root is None else root)
         assert self.root is not None
-        shape = [RandomResizedCrop(size), RandomHorizontalFlip()] if split == "train" else [Resize((size, size))]
+        shape = (
+            [RandomResizedCrop(size), RandomHorizontalFlip()] if split == "train" else [Resize((size, size))]
+        )
         self.transform = Compose([*shape, Scaling(None, mean, std)])
 
         half = "val2017" if split == "test" else "train2017"
@@ -103,15 +106,23 @@ class Instances:
 
 
 def read_instances(file: Path) -> Instances:
-    """Read an instances file; outlines, which are nearly all of its half a gigabyte, are dropped on the way."""
+    """Read an instances file, once for train and val together, for as long as it does not change."""
     try:
-        with file.open("rb") as stream:
-            content = json.load(stream, object_hook=_slim)
+        changed = file.stat().st_mtime_ns
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"no {file}; unpack annotations_trainval2017.zip, train2017.zip and val2017.zip from "
             "https://cocodataset.org into one folder, and set dataset.root to it"
         ) from error
+    return _parsed(file, changed)
+
+
+@lru_cache(maxsize=1)
+def _parsed(file: Path, changed: int) -> Instances:
+    """Outlines, which are nearly all of half a gigabyte, are dropped on the way."""
+    try:
+        with file.open("rb") as stream:
+            content = json.load(stream, object_hook=_slim)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error}); fetch it again") from error
     try:
