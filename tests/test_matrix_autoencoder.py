@@ -43,7 +43,7 @@ def test_it_is_its_head_over_its_embedding(model: MatrixAutoencoder) -> None:
 
 @torch.no_grad()
 def test_layer_is_the_papers_formula() -> None:
-    """On a dense matrix with a mask, as equation 4 reads."""
+    """On a dense matrix with a mask, as it is written."""
     torch.manual_seed(0)
     layer = ExchangeableLayer(3, 5).double()
     mask = torch.rand(N_USERS, N_MOVIES) < 0.5

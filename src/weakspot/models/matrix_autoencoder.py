@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, one_hot
+from torch.nn.functional import one_hot
 
 from weakspot.models.base import Model
 from weakspot.tasks import Task
@@ -21,7 +21,7 @@ _SLOPE = 0.01
 
 
 class MatrixAutoencoder(Model):
-    """The factorised exchangeable autoencoder (section 4.2): ratings to factors of users and movies, and back.
+    """The factorised exchangeable autoencoder: ratings to factors of users and movies, and back.
 
     The encoder turns each known rating, one-hot, through exchangeable layers into features, whose means over
     a user's and over a movie's ratings are their factors. The decoder makes logits of the two factors of a
@@ -34,19 +34,20 @@ class MatrixAutoencoder(Model):
 
     encoder, decoder   widths of their hidden layers
     factors            features of a user, and of a movie
-    dropout            share of the decoder's features left out in training, after each layer but the first
+    dropout            share of features left out in training, after every hidden layer
 
-    The published decoder pools over the pairs that are asked for, as well; here each is on its own, so that
-    what is said of one does not depend on what else is in its batch.
+    The layers are those of the network that the Spotlight paper audits (AutoEncSets: widths 150, factors 32,
+    dropout 0.5), but its decoder also pools over the pairs that are asked for; here each pair is on its own,
+    so that what is said of one does not depend on what else is in its batch.
     """
 
     def __init__(
         self,
         task: Task,
-        encoder: Sequence[int] = (64, 64),
-        factors: int = 50,
-        decoder: Sequence[int] = (64, 64, 64),
-        dropout: float = 0.5,
+        encoder: Sequence[int] = (32, 32),
+        factors: int = 32,
+        decoder: Sequence[int] = (64, 64),
+        dropout: float = 0.2,
     ) -> None:
         super().__init__()
         if not decoder or min(*encoder, factors, *decoder) < 1:
@@ -60,9 +61,10 @@ class MatrixAutoencoder(Model):
         self.n_ratings = task.n_outputs
         widths = (task.n_outputs, *encoder, factors)
         self.encoder = nn.ModuleList(ExchangeableLayer(before, after) for before, after in pairwise(widths))
-        layers: list[nn.Module] = [nn.Linear(2 * factors, decoder[0]), nn.LeakyReLU(_SLOPE)]
-        for before, after in pairwise(decoder):
-            layers += [nn.Linear(before, after), nn.LeakyReLU(_SLOPE), nn.Dropout(dropout)]
+        layers: list[nn.Module] = []
+        for before, after in pairwise((2 * factors, *decoder)):
+            layers += [nn.Linear(before, after), *_after_hidden(dropout)]
+        self.activation = nn.Sequential(*_after_hidden(dropout))
         self.decoder = nn.Sequential(*layers)
         self.output = nn.Linear(decoder[-1], task.n_outputs)
 
@@ -74,7 +76,7 @@ class MatrixAutoencoder(Model):
         entries, rating = _known(x)
         features = one_hot(rating, self.n_ratings).to(self.output.weight.dtype)
         for place, layer in enumerate(self.encoder):
-            features = layer(features if place == 0 else leaky_relu(features, _SLOPE), entries)
+            features = layer(features if place == 0 else self.activation(features), entries)
         factors = [
             entries.user_means(features).index_select(0, x["user"]),
             entries.movie_means(features).index_select(0, x["movie"]),
@@ -90,9 +92,9 @@ class MatrixAutoencoder(Model):
 class ExchangeableLayer(nn.Module):
     """Each entry of a sparse matrix from itself, its row's mean, its column's mean and the mean of all.
 
-    y_um = W₁ x_um + W₂ mean_m' x_um' + W₃ mean_u' x_u'm + W₄ mean x + b, means being over known entries
-    (equation 4 of the paper): the most general linear layer that commutes with every reordering of
-    rows and of columns.
+    y_um = W₁ x_um + W₂ mean_m' x_um' + W₃ mean_u' x_u'm + W₄ mean x + b, means being over known entries:
+    the most general linear layer that commutes with every reordering of rows and of columns (section 2 of the
+    paper).
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -127,6 +129,10 @@ class Entries:
 
     def movie_means(self, features: Float[Tensor, "m d"]) -> Float[Tensor, "movies d"]:
         return _means(features, self.movie, self.per_movie)
+
+
+def _after_hidden(dropout: float) -> tuple[nn.Module, nn.Module]:
+    return nn.LeakyReLU(_SLOPE), nn.Dropout(dropout)
 
 
 def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
