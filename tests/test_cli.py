@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from conftest import ROOT, quiet_environment
 from weakspot.config import CONFIGS, build, register, suggestion
@@ -115,7 +116,16 @@ def test_help_is_the_manual(shell):
         "spotlight",
     ):
         assert word in text
-    assert "\ndataset: " in text
+    for group in ("dataset", "model", "method", "experiment", "trainer", "logger"):
+        assert f"\n{group}=\n" in text
+        lines = [line for line in text.splitlines() if line.startswith("  ")]
+        for choice in choices(group):
+            assert any(line.split()[0] == choice and len(line.split()) > 1 for line in lines), choice
+    defaults = composed()
+    for line in text.partition("Settings, with")[2].partition("of browse.py")[0].splitlines():
+        name, given, _ = line.strip().partition("=")
+        if given and " " not in name and not name.startswith("method."):  # what is said is what holds
+            assert OmegaConf.select(defaults, name, throw_on_missing=True) is not None or "=null" in line, line
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ Only names and types stand here, so that composing a configuration imports neith
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,16 +72,16 @@ class JobConfig:
     logger: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    split: str = "test"
+    split: str = "test"  # train, val, test: what is audited
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
     cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
-    seed: int = 0
+    seed: int = 0  # of training, and of the method
     num_workers: int = 0  # processes that load data
-    model_dir: str = "${oc.env:MODEL_DIR,models}"
-    checkpoints_dir: str = "outputs/checkpoints"
-    predictions_dir: str = "outputs/predictions"
+    model_dir: str = "${oc.env:MODEL_DIR,models}"  # $MODEL_DIR: where given checkpoints are looked for, too
+    checkpoints_dir: str = "outputs/checkpoints"  # the store of what was trained
+    predictions_dir: str = "outputs/predictions"  # the store of what was inferred
 
 
 @dataclass
@@ -91,32 +94,32 @@ class BrowseConfig:
 @dataclass
 class SpotlightConfig:
     _target_: str = MISSING
-    n_slices: int = 5
-    min_size: Any = 0.02
+    n_slices: int = 5  # how many spotlights
+    min_size: Any = 0.02  # a share of the examples, or (1 and more) a count; the dataset's own by default
     search: str = "multistart"  # multistart, published
-    steps: int = 5000
-    learning_rate: float = 1e-2
-    patience: int = 10
-    barrier_scale: float = 1.0
+    steps: int = 5000  # of the published search
+    learning_rate: float = 1e-2  # at its start
+    patience: int = 10  # steps without a better objective before the rate is cut
+    barrier_scale: float = 1.0  # what a spotlight smaller than min_size pays
     precision: str = "spherical"  # spherical, diagonal, full
     flip: bool = False  # look for what is served best
     device: str = "cpu"  # cpu, cuda
     seed: int = 0
     n_components: int | None = None  # search among so many principal components
-    barrier_end: float = 0.05
-    factor: float = 0.5
-    label_entropy: float = 0.0
-    prediction_entropy: float = 0.0
-    starts: int = 8
-    n_jobs: int = 1
+    barrier_end: float = 0.05  # width of the barrier at the end, as a share of min_size
+    factor: float = 0.5  # by which the rate is cut
+    label_entropy: float = 0.0  # price of a spotlight of many labels
+    prediction_entropy: float = 0.0  # price of a spotlight of many predictions
+    starts: int = 8  # of a multistart search, run to the end
+    n_jobs: int = 1  # threads; -1: one per core
 
 
 @dataclass
 class UDISConfig:
     _target_: str = MISSING
-    min_cluster_size: Any = 5
-    max_cluster_size: Any = 100
-    accuracy_threshold: float = 0.66
+    min_cluster_size: Any = 5  # examples in every cluster of the finest cut, at least
+    max_cluster_size: Any = 100  # examples in a cluster of the coarsest cut, about
+    accuracy_threshold: float = 0.66  # a cluster fails below this share of the accuracy of all
     metric: str = "accuracy"  # accuracy, f1
     category: Any = None  # audit only what is predicted to be of this class
     cut: Any = "silhouette"  # or a number of clusters
@@ -168,6 +171,8 @@ def register() -> None:
     for name in NAMES:
         node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name} | _WEIGHTS
         store.store(group="model", name=name, node=node)
+    OmegaConf.register_new_resolver("choices", _described_choices, replace=True)
+    OmegaConf.register_new_resolver("settings", _described_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
     OmegaConf.register_new_resolver("searched", _searched, replace=True)
 
@@ -242,6 +247,44 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _keys(child, f"{name}.")
+
+
+def _described_choices(group: str) -> str:
+    """For --help: every choice of a group with the first line of its file, where that says what it is."""
+    told = {}
+    for file in sorted((CONFIGS / group).glob("*.yaml")):
+        comments = [line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#")]
+        told[file.stem] = next((line for line in comments if not line.startswith("@package")), "")
+    width = max(map(len, told))
+    lines = [f"{name:<{width}}  {words}".rstrip() for name, words in told.items()]
+    if group == "model":
+        lines += textwrap.wrap(f"and torchvision's: {', '.join(NAMES)}", 110)
+    return "\n".join(f"  {line}" for line in lines).replace("$", "$$")
+
+
+_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives where nothing else is said
+
+
+def _described_settings(kind: str) -> str:
+    """For --help: the settings of a schema with their defaults and what stands beside them in this file."""
+    schema = {
+        "job": JobConfig,
+        "training": TrainingConfig,
+        "inference": InferenceConfig,
+        "spotlight": SpotlightConfig,
+        "udis": UDISConfig,
+        "browse": BrowseConfig,
+    }[kind]
+    prefix = {"job": "", "browse": "", "spotlight": "method.", "udis": "method."}.get(kind, f"{kind}.")
+    rows = []
+    for line in inspect.getsource(schema).splitlines():
+        code, _, words = line.strip().partition("  # ")
+        name, _, default = code.partition(" = ")
+        name = name.partition(":")[0]
+        if default and default != "MISSING" and not default.startswith("field("):
+            value = _FALLBACK.sub(r"\1", default.strip('"')).replace("None", "null")
+            rows.append((f"{prefix}{name}={value}", words))
+    return "\n".join(f"  {setting:<38}{words}".rstrip() for setting, words in rows).replace("$", "$$")
 
 
 def _searched(*, _root_: DictConfig) -> str:
