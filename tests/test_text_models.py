@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from conftest import Shell
+from layouts import amazon as layout
 from tiny_models import write_model
 from weakspot.models import QAModel, TextClassifier, TextEncoder, load_weights
 from weakspot.models.hub import folder_digest
@@ -272,3 +274,50 @@ def test_a_name_that_is_not_in_the_cache_says_how_to_fetch_it(
     task = QuestionAnswering() if kind is QAModel else SENTIMENT
     with pytest.raises(FileNotFoundError, match=r"nobody/nothing.*model\.download=true"):
         kind(task, "nobody/nothing")
+
+
+# --- through the entry points
+
+
+@pytest.mark.slow
+def test_a_checkpoint_depends_on_what_is_in_the_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    layout.write(data)
+    words = ["dataset=amazon", "dataset.first=40", "model=text_encoder", f"model.name={data / 'tiny_sst2'}"]
+    words += ["logger=none", "trainer=cpu"]
+
+    def train() -> str:
+        return Shell(tmp_path)("train", *words, DATA_DIR=str(data), HF_HUB_OFFLINE="1")
+
+    assert "train → outputs" in train()
+    moved = tmp_path / "elsewhere"
+    shutil.move(data / "tiny_sst2", moved)
+    words[3] = f"model.name={moved}"
+    assert "train: cached" in train()
+    weights = load_file(moved / "model.safetensors")
+    weights["distilbert.embeddings.word_embeddings.weight"] += 1
+    save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
+    assert "train → outputs" in train()
+
+
+@pytest.mark.slow
+def test_an_unreadable_folder_is_one_sentence(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    layout.write(data)
+    (data / "tiny_sst2" / "model.safetensors").write_bytes(b"nothing")
+    words = [
+        "dataset=amazon",
+        "dataset.first=40",
+        f"model.name={data / 'tiny_sst2'}",
+        "logger=none",
+        "trainer=cpu",
+    ]
+    said = Shell(tmp_path)("infer", *words, fails=True, DATA_DIR=str(data))
+    assert f"{data / 'tiny_sst2'} holds no model that can be read" in said
+    assert "Traceback" not in said
+    words[2] = "model=distilbert_sst2"
+    said = Shell(tmp_path)("infer", *words, fails=True, DATA_DIR=str(data), HF_HOME=str(tmp_path))
+    assert "model.download=true" in said
+    assert "Traceback" not in said

@@ -41,8 +41,8 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
                 "as save_pretrained writes them"
             ) from error
         raise FileNotFoundError(
-            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache: add dataset.download=true "
-            f"to fetch it, or give its folder (dataset.tokenizer=…) [{reason}]"
+            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
+            f"fetch it with its model, or give its folder (model.name=… or dataset.tokenizer=…) [{reason}]"
         ) from error
     return tokenizer
 

@@ -1,0 +1,336 @@
+"""SQuAD: tokens and characters told apart, answers scored as its own scripts score them, every published form read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from layouts import squad as layout
+from tiny_models import write_model, write_tokenizer
+from weakspot.datasets.answers import exact_match, f1, normalise
+from weakspot.datasets.squad import SQuAD
+from weakspot.datasets.squad_files import read_questions
+from weakspot.datasets.windows import Windows
+from weakspot.models import QAModel
+from weakspot.tasks import QuestionAnswering
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    write_tokenizer(folder, [text for text in layout.texts() if "Dresden" not in text])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("squad")
+    layout.publish(folder)
+    layout.publish(folder, "2.0")
+    return folder
+
+
+# --- scores
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("The  Rhine,", "rhine"),
+        ("an apple a day!", "apple day"),
+        ("Theatre", "theatre"),
+        ("U.S.A.", "usa"),
+        ("a", ""),
+        ("“quoted”", "“quoted”"),
+    ],
+)
+def test_normalise(text: str, plain: str) -> None:
+    assert normalise(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "em", "overlap"),
+    [
+        ("the Rhine", ["Rhine."], 1, 1),
+        ("Rhine river", ["Elbe", "the Rhine"], 0, 2 / 3),
+        ("to be or not to be", ["to be"], 0, 2 * 2 / (6 + 2)),
+        ("be be", ["be"], 0, 2 / 3),  # a word that is said twice is shared once
+        ("Danube", ["Rhine"], 0, 0),
+        ("", [], 1, 1),
+        ("Danube", [], 0, 0),
+        ("", ["Danube"], 0, 0),
+        ("", ["the"], 1, 1),
+        ("the", ["the", "Rhine"], 0, 0),
+    ],
+)
+def test_scores_are_the_official_ones(said: str, answers: list[str], em: float, overlap: float) -> None:
+    assert exact_match(said, answers) == em
+    assert f1(said, answers) == pytest.approx(overlap)
+
+
+# --- tokens and characters
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_tokens_are_those_of_the_pair_read_at_once(version: str, root: Path, tokenizer: Path) -> None:
+    found = SQuAD("test", root, version, tokenizer=tokenizer, max_length=64)
+    for row in range(len(found)):
+        seen = found.preview(row)
+        pair = found.tokenizer(seen["question"], seen["context"], return_offsets_mapping=True)
+        x = found.input(row)
+        assert x["input_ids"].tolist() == pair["input_ids"]
+        assert found.windows.lengths[row] == len(pair["input_ids"])
+        inside = [side == 1 for side in pair.sequence_ids()]
+        assert x["answerable"].tolist() == [version == "2.0", *inside[1:]]
+        first, last = found.targets[row]
+        answer = found.asked.answers[row]
+        if not answer:
+            assert (first, last) == (0, 0)
+            continue
+        start, stop = found.asked.spans[row]
+        assert seen["context"][start:stop] == answer[0]
+        offsets = pair["offset_mapping"]
+        assert (offsets[first][0], offsets[last][1]) == (start, stop)
+
+
+def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
+    """Spans that begin or end inside a token, as some answers do, against the loops of inference_squad.py."""
+    tokens = SQuAD("test", _one(tokenizer.parent), tokenizer=tokenizer).tokenizer
+    context = "  The Romans built 12 bridges; the Rhine-Danube canal came 1992."
+    windows = Windows(tokens, ["How many?"], [context], np.array([0]))
+    pair = tokens("How many?", context, return_offsets_mapping=True)
+    of, offsets = pair.sequence_ids(), pair["offset_mapping"]
+    spans = [(start, stop) for start in range(2, 60, 3) for stop in range(start + 1, 64, 5)]
+    for start, stop in spans:
+        left = of.index(1)
+        while left < len(offsets) and of[left] == 1 and offsets[left][0] <= start:
+            left += 1
+        right = len(offsets) - 1
+        while of[right] != 1:
+            right -= 1
+        while offsets[right][1] >= stop:
+            right -= 1
+        expected = [left - 1, max(left - 1, right + 1)]
+        assert windows.tokens(np.array([0]), np.array([[start, stop]])).tolist() == [expected]
+
+
+def _one(folder: Path) -> Path:
+    layout.publish(folder / "one")
+    return folder / "one"
+
+
+def test_what_is_too_long_is_left_out_and_said(
+    root: Path, tokenizer: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = SQuAD("test", root, tokenizer=tokenizer)
+    limit = int(np.median(whole.windows.lengths))
+    with caplog.at_level("INFO"):
+        found = SQuAD("test", root, tokenizer=tokenizer, max_length=limit)
+    kept = whole.windows.lengths < limit
+    assert 0 < kept.sum() < len(whole)
+    assert found.examples["id"].to_pylist() == np.array(whole.examples["id"])[kept].tolist()
+    assert f"{(~kept).sum()} of {len(whole)} questions are left out" in caplog.text
+    rows = np.flatnonzero(kept)
+    assert (found.targets == whole.targets[rows]).all()
+    assert [found.preview(row) for row in range(len(found))] == [whole.preview(row) for row in rows]
+
+
+def test_attributes_and_splits(root: Path, tokenizer: Path) -> None:
+    train, val, test = (SQuAD(split, root, tokenizer=tokenizer) for split in ("train", "val", "test"))
+    titles = [set(dataset.examples["title"].to_pylist()) for dataset in (train, val, test)]
+    assert not titles[0] & titles[1]
+    assert titles[0] | titles[1] == set(layout.TRAIN_TITLES)
+    assert titles[2] == {"Plain", "Delta"}
+    assert test.examples.slice(0, 2).to_pylist() == [
+        {
+            "id": f"Plain-0-{place}",
+            "title": "Plain",
+            "question_word": word,
+            "answer_words": answered,
+            "context_words": 13,
+            "question_words": asked,
+            "answers": given,
+        }
+        for place, word, answered, asked, given in ((0, "what", 2, 4, 3), (1, "how", 1, 9, 2))
+    ]
+
+
+# --- what a model's answers are worth
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_judge_against_the_texts_themselves(version: str, root: Path, tokenizer: Path) -> None:
+    found = SQuAD("test", root, version, tokenizer=tokenizer)
+    rng = np.random.default_rng(0)
+    rows = np.arange(len(found))
+    said = found.targets.copy()
+    for row in rows[rng.random(len(rows)) < 0.6]:  # some right, some elsewhere in the paragraph, some nowhere
+        low = int(found.windows._starts[row])
+        first = rng.integers(low, found.windows.lengths[row] - 1)
+        last = rng.integers(first, found.windows.lengths[row] - 1)
+        said[row] = (first, last) if rng.random() < 0.8 else (0, 0)
+    judged = found.judge(rows, said)
+    right = []
+    for row in rows:
+        seen = found.preview(row)
+        encoded = found.tokenizer(seen["question"], seen["context"])
+        first, last = said[row]
+        text = ""
+        if first:
+            text = seen["context"][encoded.token_to_chars(first).start : encoded.token_to_chars(last).end]
+        start, stop = judged["predictions"][row]
+        assert seen["context"][start:stop] == text
+        right.append(exact_match(text, found.asked.answers[row]))
+        start, stop = judged["labels"][row]
+        assert seen["context"][start:stop] == (found.asked.answers[row] or [""])[0]
+    assert judged["correct"].dtype == bool
+    assert judged["correct"].tolist() == right
+    assert 0 < np.mean(right) < 1
+    scores = found.scores(judged["predictions"])
+    assert scores["exact_match"] == pytest.approx(np.mean(right))
+    assert scores["exact_match"] < scores["f1"] < 1
+    perfect = found.scores(found.judge(rows, found.targets)["labels"])
+    assert perfect == {"exact_match": 1.0, "f1": 1.0}
+
+
+def test_f1_may_be_what_counts(root: Path, tokenizer: Path) -> None:
+    strict = SQuAD("test", root, tokenizer=tokenizer)
+    loose = SQuAD("test", root, correctness="f1", tokenizer=tokenizer)
+    row = 0  # "the Rhine" or "Rhine": one word more is no exact match, yet most of it
+    more = strict.targets[:1] + np.array([[0, 1]])
+    assert not strict.judge(np.array([row]), more)["correct"][0]
+    assert loose.judge(np.array([row]), more)["correct"][0]
+    assert strict.fingerprint() != loose.fingerprint()
+
+
+def test_no_answer_is_said_only_where_there_may_be_none(root: Path, tmp_path: Path) -> None:
+    write_model(tmp_path, layout.texts(), head="ForQuestionAnswering")
+    for version in ("1.1", "2.0"):
+        found = SQuAD("test", root, version, tokenizer=tmp_path, max_length=64)
+        model = QAModel(found.task, tmp_path).eval()
+        batch = found.collate([found[row] for row in range(len(found))])
+        with torch.no_grad():
+            _, outputs = model.read(batch["input"])
+            outputs[:, [0, found.task.length]] += 50 * (outputs[:, [0, found.task.length]] > -100)
+        said = found.task.predict(outputs).numpy()
+        judged = found.judge(np.arange(len(found)), said)
+        empty = judged["predictions"][:, 0] == judged["predictions"][:, 1]
+        assert empty.all() if version == "2.0" else not empty.any()
+        assert torch.isfinite(found.task.losses(outputs, batch["target"])).all()
+
+
+def test_predictions_are_the_best_of_all_spans() -> None:
+    task = QuestionAnswering(length=9, longest=3)
+    outputs = torch.randn(200, 18, generator=torch.manual_seed(0))
+    allowed = [(0, 0)] + [(a, b) for a in range(1, 9) for b in range(a, min(a + 3, 9))]
+    for row, said in zip(outputs, task.predict(outputs).tolist(), strict=True):
+        assert tuple(said) == max(allowed, key=lambda span: float(row[span[0]] + row[9 + span[1]]))
+
+
+# --- files
+
+
+def tables(root: Path, version: str) -> dict[str, pa.Table]:
+    found = {}
+    for half, name in (("train", "train"), ("dev", "validation")):
+        asked = read_questions(root, half, version)
+        rows = zip(
+            asked.ids,
+            asked.titles,
+            asked.questions,
+            asked.answers,
+            asked.context_of,
+            asked.spans,
+            strict=True,
+        )
+        found[name] = pa.Table.from_pylist(
+            [
+                {
+                    "id": i,
+                    "title": title,
+                    "context": asked.contexts[context],
+                    "question": question,
+                    "answers": {"text": given, "answer_start": [int(span[0])] * len(given)},
+                }
+                for i, title, question, given, context, span in rows
+            ]
+        )
+    return found
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0"])
+def test_every_form_holds_the_same(version: str, root: Path, tokenizer: Path, tmp_path: Path) -> None:
+    shards, saved = tmp_path / "hub", tmp_path / "saved"
+    folder = shards / {"1.1": "plain_text", "2.0": "squad_v2"}[version]
+    folder.mkdir(parents=True)
+    (shards / "other").mkdir()
+    for name, table in tables(root, version).items():
+        pq.write_table(table, folder / f"{name}-00000-of-00001.parquet")
+        (saved / name).mkdir(parents=True)
+        with (
+            pa.OSFile(str(saved / name / "data.arrow"), "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as out,
+        ):
+            out.write_table(table)
+        (saved / name / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    for split in SQuAD.splits:
+        published = SQuAD(split, root, version, tokenizer=tokenizer)
+        for other in (shards, saved):
+            assert SQuAD(split, other, version, tokenizer=tokenizer).fingerprint() == published.fingerprint()
+
+
+def edit(file: Path, change: object) -> Path:
+    assert callable(change)
+    content = json.loads(file.read_text())
+    change(content["data"][0]["paragraphs"][0]["qas"][1])
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_files_that_are_not_as_published(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+    def read(version: str = "1.1") -> SQuAD:
+        return SQuAD("test", tmp_path, version, tokenizer=tokenizer)
+
+    with pytest.raises(FileNotFoundError, match=r"no dev-v1\.1\.json in .*squad\.md"):
+        read()
+    layout.publish(tmp_path)
+    file = tmp_path / "dev-v1.1.json"
+    edit(file, lambda question: question["answers"][0].update(answer_start=400))
+    with pytest.raises(
+        ValueError, match=f"{re.escape(str(file))}, question 'Plain-0-1': its answer .* at 400"
+    ):
+        read()
+    edit(file, lambda question: question.pop("answers"))
+    with pytest.raises(ValueError, match=r"question 'Plain-0-1', 'answers' is missing"):
+        read()
+    file.write_text(file.read_text()[:500])
+    with pytest.raises(ValueError, match=f"{re.escape(str(file))} cannot be read as SQuAD's JSON"):
+        read()
+    layout.publish(tmp_path, "2.0")
+    (tmp_path / "dev-v2.0.json").rename(file)
+    with pytest.raises(ValueError, match=r"question 'Plain-0-none': it has no answer.*dataset\.version=2\.0"):
+        read()
+
+
+def test_settings_and_tokenizers_that_do_not_do(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"dataset\.version=3 is unknown; choose 1\.1 or 2\.0"):
+        SQuAD("test", root, "3", tokenizer=tokenizer)
+    with pytest.raises(ValueError, match="choose exact_match or f1"):
+        SQuAD("test", root, correctness="f2", tokenizer=tokenizer)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))} holds no tokenizer"):
+        SQuAD("test", root, tokenizer=tmp_path)
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]").save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"writes \[CLS\].* this one writes 'a b'"):
+        SQuAD("test", root, tokenizer=tmp_path)
