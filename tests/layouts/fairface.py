@@ -14,7 +14,7 @@ RACES = ("East Asian", "Indian", "Black", "White", "Middle Eastern", "Latino_His
 
 def write(data: Path) -> None:
     people = list(product(RACES, GENDERS, AGES))
-    for half, n in (("train", 40), ("val", 24)):
+    for half, n in (("train", 40), ("val", 60)):
         lines = ["file,age,gender,race,service_test"]
         for number in range(1, n + 1):
             race, gender, age = people[(number * 11) % len(people)]

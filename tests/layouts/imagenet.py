@@ -14,6 +14,6 @@ def write(data: Path) -> None:
     for position, wnid in enumerate(WNIDS):
         for number in range(10):
             write_noise(root / "train" / wnid / f"{wnid}_{10026 + number}.JPEG", 80 + number, 70)
-        for number in range(5):
-            name = f"ILSVRC2012_val_{position * 5 + number + 1:08d}.JPEG"
+        for number in range(12):
+            name = f"ILSVRC2012_val_{position * 12 + number + 1:08d}.JPEG"
             write_noise(root / "val" / wnid / name, 70, 80 + number)

@@ -19,7 +19,7 @@ def write(data: Path) -> None:
     root = data / "waterbirds" / "waterbirds_v1.0"
     lines = ["img_id,img_filename,y,split,place,place_filename"]
     for folder, (name, y) in SPECIES.items():
-        for number in range(15):
+        for number in range(30):
             image = f"{folder}/{name}_{number + 1:04d}_{796000 + number}.jpg"
             write_noise(root / image, 60 + number, 50)
             split = (0, 0, 1, 2, 2)[number % 5]

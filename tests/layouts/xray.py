@@ -17,13 +17,13 @@ NAMES = {
     "val/NORMAL": ["NORMAL2-IM-1427-0001.jpeg"],
     "val/PNEUMONIA": ["person1946_bacteria_4874.jpeg"],
     "test/NORMAL": [
-        *(f"IM-{n:04d}-0001.jpeg" for n in (1, 3, 5, 6, 7, 9)),
-        *(f"NORMAL2-IM-{n:04d}-0001.jpeg" for n in (7, 12, 13, 19)),
+        *(f"IM-{n:04d}-0001.jpeg" for n in range(1, 21)),
+        *(f"NORMAL2-IM-{n:04d}-0001.jpeg" for n in range(7, 16)),
         "NORMAL2-IM-1154-0001-0002.jpeg",
     ],
     "test/PNEUMONIA": [
-        *(f"person{n}_virus_{n + 5}.jpeg" for n in (1, 3, 8, 10, 11, 14)),
-        *(f"person{n}_bacteria_{n + 300}.jpeg" for n in (78, 80, 81, 82, 83)),
+        *(f"person{n}_virus_{n + 5}.jpeg" for n in range(1, 16)),
+        *(f"person{n}_bacteria_{n + 300}.jpeg" for n in range(78, 93)),
     ],
 }
 

@@ -1,0 +1,200 @@
+"""Any model of timm (PyTorch Image Models), split at its classifier. An optional extra: weakspot[timm]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from weakspot.models.base import Model, watch_head
+from weakspot.models.checkpoint import own_names, read_weights
+from weakspot.tasks import Task
+
+
+class TimmModel(Model):
+    """`net` is timm's own module under its own names: its state dicts load here, and ours there.
+
+    The embedding is what `net.get_classifier()` receives: `net.forward_head(…, pre_logits=True)`, flattened.
+
+    name        as timm writes it, with or without a tag: "resnet18", "vit_small_patch16_224.dino"
+    weights     None (random), "DEFAULT" (what timm publishes under this name: looked for in Hugging Face's
+                cache, and fetched into it if `download`), or a file. A head made for another number of classes
+                is replaced by a new one
+    cam_layer   the module that Grad-CAM weighs; without it the last stage of a convolutional network or the
+                last norm1 of a vision transformer, and none where it is not known to give maps or patch tokens
+    kwargs      further arguments of `timm.create_model`, such as `img_size`
+
+    Raises ImportError without timm; ValueError for an unknown name, for weights that do not fit, for models
+    without a single last layer and, when run, for pictures of a size the model cannot take; FileNotFoundError for
+    weights that are not there.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        name: str,
+        weights: str | Path | None = None,
+        download: bool = False,
+        cam_layer: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        timm = _import()
+        _check_name(timm, name)
+        arguments = {"num_classes": task.n_outputs, **(kwargs or {})}
+        with torch.device("meta"):
+            self.net: nn.Module = _create(timm, name, arguments)
+        self.name = name
+        settings: dict[str, Any] = dict(self.net.pretrained_cfg)  # type: ignore[arg-type]
+        last = self._classifier()
+        self.embedding_size = last.in_features if isinstance(last, nn.Linear) else last.in_channels
+        self._exact_size = _exact_size(self.net, settings)
+        self._cam_path = _cam_path(self.net, settings) if cam_layer is None else cam_layer
+        if self._cam_path is not None and self._cam_path not in dict(self.net.named_modules()):
+            near = get_close_matches(self._cam_path, dict(self.net.named_modules()), n=3, cutoff=0)
+            raise ValueError(
+                f"timm's {name} has no module {cam_layer!r} to be its cam_layer; nearest: {', '.join(near)}"
+            )
+        self._checked: set[bool] = set()
+
+        if weights is None:
+            self.net = _create(timm, name, arguments)
+            self.head_is_trained = False
+            return
+        path = (
+            _published(name, settings, download) if str(weights) == "DEFAULT" else Path(weights).expanduser()
+        )
+        given = own_names(read_weights(path), list(self.net.state_dict()), str(path))
+        n_classes = _classes_of(given, settings)
+        self.head_is_trained = n_classes == task.n_outputs
+        self.net = _create(timm, name, arguments, given, n_classes, str(path))
+
+    @property
+    def cam_layer(self) -> nn.Module | None:
+        return None if self._cam_path is None else self.net.get_submodule(self._cam_path)
+
+    def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
+        if self._exact_size is not None and tuple(x.shape[-2:]) != self._exact_size:
+            given, wanted = "×".join(map(str, x.shape[-2:])), "×".join(map(str, self._exact_size))
+            raise ValueError(
+                f"timm's {self.name} takes images of exactly {wanted} pixels, not {given}; have the dataset resize "
+                f"them (dataset.size={self._exact_size[0]})"
+            )
+        received, given_by_head, outputs = watch_head(self.net, self._classifier(), x)
+        if self.training not in self._checked:
+            if not torch.equal(given_by_head.flatten(1), outputs):
+                raise ValueError(f"timm's {self.name} changes what its last layer gives before it returns it")
+            self._checked.add(self.training)
+        return received.flatten(1)
+
+    def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
+        classifier = self._classifier()
+        if isinstance(classifier, nn.Conv2d):
+            z = z[..., None, None]
+        y: Tensor = classifier(z)
+        return y.flatten(1)
+
+    def _classifier(self) -> nn.Linear | nn.Conv2d:
+        last: object = self.net.get_classifier()  # type: ignore[operator]
+        if not isinstance(last, nn.Linear | nn.Conv2d):
+            raise ValueError(
+                f"timm's {self.name} ends in {type(last).__name__}, not in one linear layer that gives the outputs"
+            )
+        return last
+
+
+def _import() -> ModuleType:
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError(
+            'model=timm needs timm, which is not installed: pip install "weakspot[timm]"'
+        ) from error
+    module: ModuleType = timm
+    return module
+
+
+def _check_name(timm: ModuleType, name: str) -> None:
+    known = [*timm.list_models(), *timm.list_pretrained()]
+    if name not in known:
+        near = ", ".join(get_close_matches(name, known, n=5, cutoff=0.3))
+        raise ValueError(f"timm {timm.__version__} has no model {name!r}; nearest: {near or 'none'}")
+
+
+def _create(
+    timm: ModuleType,
+    name: str,
+    arguments: Mapping[str, Any],
+    given: Mapping[str, Tensor] | None = None,
+    n_classes: int | None = None,
+    source: str = "",
+) -> nn.Module:
+    """The network, with random weights or from `given`, whose head is for `n_classes`; timm itself renames what
+    it has renamed, resizes position embeddings and leaves out a head of other width."""
+    overlay = {"state_dict": given, "source": "", "custom_load": False, "num_classes": n_classes}
+    options = {} if given is None else {"pretrained": True, "pretrained_cfg_overlay": overlay}
+    try:
+        net: nn.Module = timm.create_model(name, **arguments, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"timm's {name} cannot be made with model.kwargs={dict(arguments)}: {error}"
+        ) from error
+    except (RuntimeError, KeyError) as error:
+        if given is None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{source} does not fit timm's {name}: {reason}") from error
+    if given is not None:
+        settings: Any = net.pretrained_cfg
+        settings["state_dict"] = None  # timm would keep a second copy
+    return net
+
+
+def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    repository, file = settings.get("hf_hub_id"), settings.get("hf_hub_filename") or "model.safetensors"
+    if not repository:
+        raise FileNotFoundError(f"timm publishes no weights for {name}; choose another name or give a file")
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=not download))
+    except Exception as error:  # OSError, and a dozen of the hub's own
+        if download:
+            raise FileNotFoundError(
+                f"could not download {file} of {repository} ({' '.join(str(error).split())[:200]}); fetch it by hand "
+                "from https://huggingface.co and pass model.weights=<path of the file>"
+            ) from error
+        raise FileNotFoundError(
+            f"the weights of timm's {name} ({file} of {repository}) are not in Hugging Face's cache; "
+            "model.download=true fetches them, or give model.weights=<path of the file>"
+        ) from error
+
+
+def _classes_of(given: Mapping[str, Tensor], settings: Mapping[str, Any]) -> int | None:
+    """How many classes the head in a file of weights is for; None without one."""
+    last = settings.get("classifier")
+    weight = given.get(f"{last}.weight") if isinstance(last, str) else None
+    return None if weight is None else len(weight)
+
+
+def _exact_size(net: nn.Module, settings: Mapping[str, Any]) -> tuple[int, int] | None:
+    if not settings.get("fixed_input_size"):
+        return None
+    height, width = getattr(getattr(net, "patch_embed", None), "img_size", None) or settings["input_size"][1:]
+    return height, width
+
+
+def _cam_path(net: nn.Module, settings: Mapping[str, Any]) -> str | None:
+    blocks = getattr(net, "blocks", None)
+    if hasattr(net, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList):
+        return f"blocks.{len(blocks) - 1}.norm1"
+    stages: Any = getattr(net, "feature_info", None)
+    if settings.get("fixed_input_size") or getattr(net, "output_fmt", "NCHW") != "NCHW" or not stages:
+        return None
+    return str(stages[-1]["module"])
