@@ -111,6 +111,7 @@ def quiet() -> Iterator[None]:
                 "does not have many workers",
                 "The number of training batches",
                 "Checkpoint directory .* exists",
+                "Found .* in eval mode",  # a frozen encoder is meant to be
                 "`isinstance.treespec, LeafSpec.` is deprecated",
             ):
                 warnings.filterwarnings("ignore", f".*{advice}")
