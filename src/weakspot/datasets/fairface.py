@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.datasets.folders import check_exist
+from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import pick_val
-from weakspot.datasets.tables import FIRST_LINE, codes, read_table
 from weakspot.tasks import Classification
 
 CLASSES = {  # in the order of the published Spotlight model's outputs

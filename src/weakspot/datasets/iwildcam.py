@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weakspot.datasets.folders import check_exist, find_folder
+from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.tables import FIRST_LINE, codes, read_table
 from weakspot.tasks import Classification
 
 _UNUSED = "99999"  # the y of categories that no picture has

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.datasets.folders import check_exist, find_folder
+from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.tables import FIRST_LINE, codes, read_table
 from weakspot.tasks import Classification
 
 CLASSES = ("landbird", "waterbird")
