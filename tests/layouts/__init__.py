@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layouts import amazon, celeba, coco, fairface, imagenet, iwildcam, movielens, squad, waterbirds, xray
+from layouts import (
+    amazon,
+    celeba,
+    coco,
+    csv,
+    fairface,
+    imagenet,
+    iwildcam,
+    movielens,
+    squad,
+    waterbirds,
+    xray,
+)
 
 
 @dataclass(frozen=True)
@@ -57,4 +69,14 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout("celeba", celeba.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")),
     Layout("coco", coco.write, ("dataset.size=64", "dataset.weights=null", "dataset.spotlight_size=6")),
+    Layout(
+        "csv",
+        csv.write,
+        (
+            "dataset.file={data}/mine/about.csv",
+            "dataset.size=64",
+            "dataset.spotlight_size=6",
+            "num_workers=0",
+        ),
+    ),
 )

@@ -8,14 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-from jaxtyping import Shaped
 
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.splits import pick_val, split_by_id
+from weakspot.datasets.picture_files import EXTENSIONS, PictureFiles
+from weakspot.datasets.splits import fill_splits
+from weakspot.datasets.tables import number_classes, read_sheet
 from weakspot.tasks import Classification
-
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class ImageFolder(PictureFiles):
@@ -58,22 +55,18 @@ class ImageFolder(PictureFiles):
         has_split_folders = {path.parts[0] for path in paths} <= set(self.splits)
         labels = _labels(table, self.root, paths, depth=1 if has_split_folders else 0)
         names = tuple(sorted(set(labels))) if classes is None else tuple(map(str, classes))
-        position = {name: index for index, name in enumerate(names)}
-        unknown = next((row for row, label in enumerate(labels) if label not in position), None)
-        if unknown is not None:
-            raise ValueError(
-                f"{self.root / paths[unknown]} is of class {labels[unknown]!r}, "
-                f"not one of: {', '.join(names)}"
-            )
-        folders = [path.parts[0] for path in paths] if has_split_folders else None
-        assigned = _assign(table, folders)
+        targets = number_classes(labels, names, lambda row: f"{root}/{paths[row]}")
+        given = table["split"].to_pylist() if "split" in table.column_names else None
+        if given is None and has_split_folders:
+            given = [path.parts[0] for path in paths]
+        assigned = fill_splits(table["path"].to_pylist(), given)
         rows = np.flatnonzero(assigned == split)
         if len(rows) == 0:
             have = ", ".join(sorted(set(assigned)))
             raise ValueError(f"no image below {self.root} is in split {split!r}; there are some in: {have}")
 
         self.task = Classification(names)
-        self.targets = np.array([position[labels[row]] for row in rows], dtype=np.int64)
+        self.targets = targets[rows]
         chosen = table.take(pa.array(rows))
         about = [name for name in chosen.column_names if name not in ("path", "label", "split")]
         described = chosen.select(about)
@@ -102,40 +95,15 @@ def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
     file = next((path for path in (attributes, root / attributes) if path.is_file()), None)
     if file is None:
         raise FileNotFoundError(f"no attributes at {attributes} or {root / attributes}")
-    text = {name: pa.string() for name in ("path", "label", "split")}
-    try:
-        table = pa.csv.read_csv(file, convert_options=pa.csv.ConvertOptions(column_types=text))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{file} cannot be read as CSV: {error}") from error
-    names = table.column_names
+    sheet = read_sheet(file, texts=("path", "label", "split"))
+    names = sheet.table.column_names
     if "path" not in names:
         raise ValueError(f"{file} has no column 'path' (relative to {root}); it has: {', '.join(names)}")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{file} has two columns {twice!r}")
-    if len(table) == 0:
-        raise ValueError(f"{file} has no rows")
-
-    paths: dict[str, int] = {}
-    for line, given in enumerate(table["path"].to_pylist(), start=2):
-        path = PurePosixPath(os.path.normpath(given).replace(os.sep, "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{file}, line {line}: {given} is not below {root}")
-        if not (root / path).is_file():
-            raise FileNotFoundError(f"{file}, line {line}: there is no file {root / path}")
-        if path.suffix.lower() not in EXTENSIONS:
-            raise ValueError(f"{file}, line {line}: {given} is none of {', '.join(EXTENSIONS)}")
-        if str(path) in paths:
-            raise ValueError(f"{file}, line {line}: {given} stands in line {paths[str(path)]} already")
-        paths[str(path)] = line
+    paths = sheet.pictures("path", root)
     for column, allowed in (("label", None), ("split", splits)):
-        for line, value in enumerate(table[column].to_pylist() if column in names else (), start=2):
-            if not value or (allowed and value not in allowed):
-                raise ValueError(
-                    f"{file}, line {line}: {column} is {value!r}"
-                    + (f", not one of: {', '.join(allowed)}" if allowed else "")
-                )
-    return table.set_column(names.index("path"), "path", pa.array(list(paths)))
+        if column in names:
+            sheet.words(column, allowed)
+    return sheet.table.set_column(names.index("path"), "path", pa.array(paths))
 
 
 def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: int) -> list[str]:
@@ -149,17 +117,3 @@ def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: 
             "or give the classes in a column 'label' of dataset.attributes"
         )
     return [path.parts[depth] for path in paths]
-
-
-def _assign(table: pa.Table, folders: Sequence[str] | None) -> Shaped[np.ndarray, " n"]:
-    """Each image's split: what the CSV file says, else the folder, else a hash of its path."""
-    paths = table["path"].to_pylist()
-    if "split" in table.column_names:
-        assigned = np.array(table["split"].to_pylist())
-    elif folders is not None:
-        assigned = np.array(folders)
-    else:
-        return split_by_id(paths)
-    if "val" in assigned:
-        return assigned
-    return np.where((assigned == "train") & pick_val(paths), "val", assigned)

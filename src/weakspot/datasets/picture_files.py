@@ -14,6 +14,9 @@ from torch import Tensor
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.pictures import Scaling, to_rgb
 
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""How names of pictures that can be read end, in small letters."""
+
 
 class PictureFiles(Dataset):
     """A dataset of picture files: set `files` too, one path per row, relative to `root`.

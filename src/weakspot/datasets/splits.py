@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -28,6 +28,14 @@ def split_by_id(ids: Iterable[str]) -> Shaped[np.ndarray, " n"]:
     ids = list(ids)
     rest = np.where(pick_val(ids), "val", "train")
     return np.where(id_hashes(ids, "test") < TEST_SHARE, "test", rest)
+
+
+def fill_splits(ids: Sequence[str], given: Sequence[str] | None) -> Shaped[np.ndarray, " n"]:
+    """Each example's split as given, where val is missing a tenth of train; by a hash of its id if none is."""
+    if given is None:
+        return split_by_id(ids)
+    assigned = np.array(given)
+    return assigned if "val" in assigned else np.where((assigned == "train") & pick_val(ids), "val", assigned)
 
 
 def published_rows(split: str, n: int) -> tuple[Shaped[np.ndarray, " m"], Int[np.ndarray, " m"]]:

@@ -1,0 +1,193 @@
+"""Anyone's own table: a row for each example, with a picture's path or a text, its label and what else is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from weakspot.datasets.base import Dataset
+from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.splits import fill_splits
+from weakspot.datasets.tables import Sheet, number_classes, read_sheet
+from weakspot.datasets.texts import Texts
+from weakspot.tasks import Classification
+
+
+def open_table(
+    split: str,
+    file: str | Path | None = None,
+    root: str | Path | None = None,
+    image: str | None = "path",
+    text: str | None = "text",
+    label: str = "label",
+    id: str = "id",
+    classes: Sequence[str] | None = None,
+    size: int | None = 224,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    tokenizer: str | Path | None = None,
+    max_length: int = 512,
+    download: bool = False,
+) -> Dataset:
+    """One split of a .csv, .tsv or .parquet file: pictures where it has the column `image`, else texts.
+
+    file        as it is, or in `root`
+    root        what paths of pictures are relative to; by default the file's folder
+    id          column of names that never change; without it a picture's path, a digest of a text
+    classes     the classes in order, for a model that was trained with more of them or in another order (labels
+                may then be their indices from 0); by default the labels there are, sorted, numbers by size
+    size, mean, std                  of pictures
+    tokenizer, max_length, download  of texts
+
+    A column `split` (train, val, test) says which split a row is in, or else a hash of its id does, about
+    7 : 1 : 2; where only val is missing, it is a tenth of train. All other columns are attributes.
+
+    Raises FileNotFoundError or ValueError, naming file and line.
+    """
+    if file is None:
+        raise ValueError("dataset=csv needs a table: add dataset.file=my.csv (or .tsv, or .parquet)")
+    given = Path(file).expanduser()
+    places = [given] if root is None else [given, Path(root).expanduser() / given]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"no table at {' or '.join(map(str, places))}; set dataset.file to where it is"
+        )
+    sheet = read_sheet(found, [name for name in (image, text, label, id, "split") if name is not None])
+    if not sheet.has(label):
+        raise ValueError(
+            f"{found} has no column {label!r}; say which holds the labels: dataset.label=… {_of(sheet)}"
+        )
+    if image is not None and sheet.has(image):
+        where = found.parent if root is None else root
+        return PictureTable(split, sheet, Columns(image, label, id), where, classes, size, mean, std)
+    if text is not None and sheet.has(text):
+        if tokenizer is None:
+            raise ValueError(
+                f"{found} holds texts, which need a text model: add model=text_classifier model.name=…"
+            )
+        try:
+            return TextTable(split, sheet, Columns(text, label, id), classes, tokenizer, max_length, download)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; {found} holds texts: was a text model chosen (model=text_classifier model.name=…)?"
+            ) from error
+    raise ValueError(
+        f"{found} has neither a column {image!r}, of paths of pictures, nor {text!r}, of texts; say which holds "
+        f"them: dataset.image=… or dataset.text=… {_of(sheet)}"
+    )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that are not attributes."""
+
+    input: str
+    label: str
+    id: str
+
+
+class PictureTable(PictureFiles):
+    """Pictures whose paths stand in a table."""
+
+    def __init__(
+        self,
+        split: str,
+        sheet: Sheet,
+        columns: Columns,
+        root: str | Path,
+        classes: Sequence[str] | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split, root, size, mean, std)
+        assert self.root is not None
+        paths = sheet.pictures(columns.input, self.root)
+        ids = sheet.unique(columns.id) if sheet.has(columns.id) else paths
+        self.task, targets = _classes(sheet, columns.label, classes)
+        rows = _rows(sheet, ids, split, self.splits)
+        self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
+        self.files = [paths[row] for row in rows]
+
+
+class TextTable(Texts):
+    """Texts that stand in a table."""
+
+    def __init__(
+        self,
+        split: str,
+        sheet: Sheet,
+        columns: Columns,
+        classes: Sequence[str] | None = None,
+        tokenizer: str | Path = "distilbert-base-uncased",
+        max_length: int = 512,
+        download: bool = False,
+    ) -> None:
+        super().__init__(split, None, tokenizer, max_length, download)
+        texts = sheet.words(columns.input)
+        named = sheet.has(columns.id)
+        ids = sheet.unique(columns.id) if named else text_ids(texts)
+        self.task, targets = _classes(sheet, columns.label, classes)
+        rows = _rows(sheet, ids if named else texts, split, self.splits)  # the same text, the same split
+        self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
+        self.texts = [texts[row] for row in rows]
+
+
+def text_ids(texts: Sequence[str]) -> list[str]:
+    """A name for each text that stays its own when others come and go; repeated texts are counted."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for text in texts:
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return ids
+
+
+def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels there are; numbers by size, so that class indices stay what they are."""
+    names = set(labels)
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def _rows(sheet: Sheet, keys: Sequence[str], split: str, splits: Sequence[str]) -> Int[np.ndarray, " m"]:
+    """The rows of a split: as the table says, or by a hash of keys."""
+    assigned = fill_splits(keys, sheet.words("split", splits) if sheet.has("split") else None)
+    rows = np.flatnonzero(assigned == split)
+    if len(rows) == 0:
+        have = ", ".join(sorted(set(assigned.tolist())))
+        raise ValueError(f"no row of {sheet.file} is in split {split!r}; there are some in: {have}")
+    return rows
+
+
+def _classes(
+    sheet: Sheet, label: str, classes: Sequence[str] | None
+) -> tuple[Classification, Int[np.ndarray, " n"]]:
+    """The task, and the class index of every row, whatever its split."""
+    labels = sheet.words(label)
+    names = sorted_names(labels) if classes is None else tuple(map(str, classes))
+    if not set(labels) & set(names):
+        labels = [
+            names[int(text)] if text.isdecimal() and int(text) < len(names) else text for text in labels
+        ]
+    return Classification(names), number_classes(labels, names, sheet.place)
+
+
+def _examples(sheet: Sheet, columns: Columns, ids: Sequence[str], rows: Int[np.ndarray, " m"]) -> pa.Table:
+    taken = (columns.input, columns.label, columns.id, "split")
+    attributes = sheet.table.select([name for name in sheet.table.column_names if name not in taken])
+    return attributes.add_column(0, "id", pa.array(ids)).take(pa.array(rows)).combine_chunks()
+
+
+def _of(sheet: Sheet) -> str:
+    return f"(it has: {', '.join(sheet.table.column_names)})"

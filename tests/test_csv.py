@@ -1,0 +1,206 @@
+"""Anyone's own table: pictures or texts, in CSV, TSV or Parquet, and the line of everything that is wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from conftest import Shell
+from layouts import csv as layout
+from tiny_models import write_model, write_tokenizer
+from weakspot import Predictions
+from weakspot.datasets.csv import PictureTable, TextTable, open_table
+from weakspot.datasets.tables import read_sheet
+
+SPLITS = ("train", "val", "test")
+TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def picture(folder: Path, name: str) -> None:
+    Image.new("RGB", (12, 10), (200, 20, 20)).save(folder / name)
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    (tmp_path / "words").mkdir()
+    write_tokenizer(tmp_path / "words", TEXTS)
+    return tmp_path / "words"
+
+
+def test_pictures(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path, name)
+    lines = [
+        "light,path,label,split,age",
+        "day,a.png,7,test,3",
+        "night,./b.png,12,train,",
+        "day,c.png,12,test,41",
+    ]
+    for file in (
+        write(tmp_path / "my.csv", *lines),
+        write(tmp_path / "my.tsv", *(x.replace(",", "\t") for x in lines)),
+    ):
+        test = open_table("test", file)
+        assert isinstance(test, PictureTable)
+        assert test.examples.to_pydict() == {
+            "id": ["a.png", "c.png"],
+            "light": ["day", "day"],
+            "age": [3, 41],
+        }
+        assert test.task.classes == ("7", "12"), "numbers stand by size"
+        assert test.targets.tolist() == [0, 1]
+        assert test[1]["input"].shape == (3, 224, 224)
+        assert test.path(1) == tmp_path / "c.png"
+
+
+def test_parquet_and_other_names_of_columns(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    picture(tmp_path / "pictures", "a.png")
+    table = {
+        "photo": ["a.png"],
+        "what": pa.array([True]),
+        "key": ["x1"],
+        "split": ["test"],
+        "label": ["an attribute"],
+    }
+    pa.parquet.write_table(pa.table(table), tmp_path / "my.parquet")
+    root = tmp_path / "pictures"
+    pa.parquet.write_table(pa.table(table), root / "inside.parquet")
+    for file in ("inside.parquet", tmp_path / "my.parquet"):
+        test = open_table("test", file, root, image="photo", label="what", id="key")
+        assert test.examples.to_pylist() == [{"id": "x1", "label": "an attribute"}]
+        assert test.task.classes == ("true",)
+
+
+def test_texts(tmp_path: Path, tokenizer: Path) -> None:
+    rows = {"text": TEXTS, "label": ["good", "bad"] * 60, "stars": np.arange(120) % 5}
+    pa.csv.write_csv(pa.table(rows), tmp_path / "my.csv")
+    make = partial(open_table, file=tmp_path / "my.csv", tokenizer=tokenizer)
+    found = [make(split) for split in SPLITS]
+    assert all(isinstance(dataset, TextTable) for dataset in found)
+    texts = [dataset.preview(row) for dataset in found for row in range(len(dataset))]
+    assert sorted(texts) == sorted(TEXTS)
+    for dataset in found:
+        assert dataset.task.classes == ("bad", "good")
+        for row in range(len(dataset)):
+            assert dataset.preview(row).startswith(dataset.task.classes[dataset.targets[row]])
+        assert dataset.examples.column_names == ["id", "stars"]
+    pa.csv.write_csv(pa.table(rows).take(list(range(119, -1, -1))).slice(0, 100), tmp_path / "my.csv")
+    again = make("test")
+    kept = {again.preview(row) for row in range(len(again))}
+    before = {found[2].preview(row) for row in range(len(found[2]))}
+    assert kept <= before, "neither order nor number of rows moves a text to another split"
+
+
+def test_repeated_texts_share_a_split(tmp_path: Path, tokenizer: Path) -> None:
+    texts = [f"{word} {row}" for row in range(30) for word in ("good", "bad")] * 3
+    pa.csv.write_csv(pa.table({"text": texts, "label": ["x"] * 180}), tmp_path / "my.csv")
+    found = [open_table(split, tmp_path / "my.csv", tokenizer=tokenizer) for split in SPLITS]
+    read = [{dataset.preview(row) for row in range(len(dataset))} for dataset in found]
+    assert [3 * len(some) for some in read] == [len(dataset) for dataset in found]
+    ids = [name for dataset in found for name in dataset.examples["id"].to_pylist()]
+    assert len(set(ids)) == 180
+
+
+def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    picture(tmp_path, "b.png")
+    file = write(tmp_path / "my.csv", "path,label,split", "a.png,2,test", "b.png,0,test")
+    test = open_table("test", file, classes=["cat", "dog", "emu"])
+    assert test.targets.tolist() == [2, 0]
+    assert test.task.classes == ("cat", "dog", "emu")
+    with pytest.raises(ValueError, match=r"my\.csv, line 2 is of class '2', not one of: cat, dog"):
+        open_table("test", file, classes=["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["path,label", "a.png,x", "z.png,x"], ["line 3", "no file", "z.png"]),
+        (["path,label", "a.png,x", "b.png,"], ["line 3", "label is ''"]),
+        (["path,label,note", 'a.png,x,"two', 'lines"', "", "b.png,,1"], ["line 5", "label is ''"]),
+        (["path,label", "a.png,x", "b.png,x,1"], ["line 3 cannot be read", "Expected 2 columns, got 3"]),
+        (["path,label", "a.png,x", "./a.png,x"], ["line 3", "line 2 already"]),
+        (["path,label,split", "a.png,x,dev"], ["line 2", "split is 'dev'", "train, val, test"]),
+        (["path,label,split", "a.png,x,train"], ["split 'test'", "some in: train"]),
+        (["path,label,id", "a.png,x,1", "b.png,x,1"], ["line 3", "1 stands in", "line 2 already"]),
+        (["path,class", "a.png,x"], ["no column 'label'", "dataset.label=", "path, class"]),
+        (["file,label", "a.png,x"], ["'path'", "'text'", "dataset.image=", "file, label"]),
+        (["path,label,label", "a.png,x,y"], ["two columns 'label'"]),
+        (["path,label"], ["no rows"]),
+        (["text,label", "a,x"], ["model=text_classifier"]),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, lines: list[str], words: list[str]) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path, name)
+    file = write(tmp_path / "my.csv", *lines)
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        open_table("test", file)
+    assert all(word in str(caught.value) for word in [str(file), *words]), caught.value
+
+
+def test_files_that_are_no_tables(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"add dataset\.file=my\.csv"):
+        open_table("test")
+    with pytest.raises(FileNotFoundError, match=f"no table at none.csv or {tmp_path}/none.csv"):
+        open_table("test", "none.csv", root=tmp_path)
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv or \.parquet"):
+        open_table("test", write(tmp_path / "my.xls", "x"))
+    with pytest.raises(ValueError, match=r"my\.parquet cannot be read"):
+        open_table("test", write(tmp_path / "my.parquet", "x"))
+    pa.parquet.write_table(
+        pa.table({"path": ["a"], "label": pa.array([None], pa.string())}), tmp_path / "n.parquet"
+    )
+    (tmp_path / "a").touch()
+    with pytest.raises(ValueError, match=r"n\.parquet, row 1: a is none of"):
+        open_table("test", tmp_path / "n.parquet")
+    with pytest.raises(FileNotFoundError, match=r"no folder and not in .* was a text model chosen"):
+        open_table("test", write(tmp_path / "t.csv", "text,label", "a,x"), tokenizer="resnet18")
+
+
+def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
+    lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
+    sheet = read_sheet(write(tmp_path / "my.csv", *lines), ["b"])
+    assert sheet.words("b") == ["2", "x\n\ny", "6"]
+    assert [sheet.place(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
+
+
+@pytest.mark.slow
+def test_one_line_audits_texts(tmp_path: Path) -> None:
+    rows = {"sentence": TEXTS, "verdict": ["good", "bad"] * 60, "stars": np.arange(120) % 5}
+    pa.csv.write_csv(pa.table(rows), tmp_path / "my.csv")
+    write_model(tmp_path / "tiny", TEXTS, num_labels=2)
+    words = [
+        "dataset=csv",
+        f"dataset.file={tmp_path}/my.csv",
+        "dataset.text=sentence",
+        "dataset.label=verdict",
+    ]
+    small = ["model=text_classifier", f"model.name={tmp_path}/tiny", "training.epochs=1", "num_workers=0"]
+    Shell(tmp_path)("discover", *words, *small, "trainer=cpu", "logger=none", "dataset.spotlight_size=5")
+    (folder,) = (tmp_path / "outputs" / "predictions").glob("csv-*")
+    p = Predictions.load(folder)
+    assert p.classes() == ("bad", "good")
+    assert p.attributes.column_names == ["stars"]
+    (page,) = tmp_path.glob("outputs/discover/*/*/report.html")
+    assert "times over" in page.read_text()
+
+
+def test_layout_holds_line_breaks(tmp_path: Path) -> None:
+    layout.write(tmp_path, n=30)
+    found = [open_table(split, tmp_path / "mine" / "about.csv") for split in SPLITS]
+    assert sum(map(len, found)) == 30
+    assert any("\n" in (remark or "") for d in found for remark in d.examples["remark"].to_pylist())
