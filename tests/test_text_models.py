@@ -138,6 +138,13 @@ def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
     assert {p.dtype for p in TextClassifier(THREE, tmp_path).parameters()} == {torch.float32}
 
 
+def test_more_tokens_than_there_are_positions(tmp_path: Path) -> None:
+    write_model(tmp_path, TEXTS, max_position_embeddings=8)
+    for model in (TextClassifier(SENTIMENT, tmp_path), TextEncoder(SENTIMENT, tmp_path)):
+        with pytest.raises(ValueError, match=r"reads 8 tokens at most, not \d+; set dataset\.max_length=8"):
+            model(batch(tmp_path))
+
+
 # --- encoders
 
 

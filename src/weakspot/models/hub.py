@@ -57,7 +57,15 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
 
 
 def accepted(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those tensors of a batch that the network takes: some tokenizers tell more than some networks ask."""
+    """Those tensors of a batch that the network takes: some tokenizers tell more than some networks ask.
+
+    Raises ValueError for texts of more tokens than the network has positions for.
+    """
+    length, most = x["input_ids"].shape[1], getattr(net.config, "max_position_embeddings", None)
+    if most is not None and length > most:
+        raise ValueError(
+            f"{type(net).__name__} reads {most} tokens at most, not {length}; set dataset.max_length={most}"
+        )
     taken = inspect.signature(net.forward).parameters
     return {name: tensor for name, tensor in x.items() if name in taken}
 
