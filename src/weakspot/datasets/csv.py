@@ -15,7 +15,7 @@ from jaxtyping import Int
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import Sheet, number_classes, read_sheet
+from weakspot.datasets.tables import Sheet, number_classes, read_sheet, sorted_names
 from weakspot.datasets.texts import Texts
 from weakspot.tasks import Classification
 
@@ -150,14 +150,6 @@ def text_ids(texts: Sequence[str]) -> list[str]:
         seen[name] += 1
         ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return ids
-
-
-def sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels there are; numbers by size, so that class indices stay what they are."""
-    names = set(labels)
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
 
 
 def _rows(sheet: Sheet, keys: Sequence[str], split: str, splits: Sequence[str]) -> Int[np.ndarray, " m"]:

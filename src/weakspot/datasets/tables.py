@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -93,6 +93,14 @@ def read_sheet(file: Path, texts: Sequence[str]) -> Sheet:
     if len(table) == 0:
         raise ValueError(f"{file} has no rows")
     return Sheet(file, table)
+
+
+def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The labels there are; numbers by size, so that class indices stay what they are."""
+    names = set(labels)
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
 
 
 def number_classes(

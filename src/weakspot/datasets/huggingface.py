@@ -1,0 +1,290 @@
+"""Any dataset of pictures or texts on Hugging Face's hub, or in a folder its `datasets` library can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from weakspot.datasets.base import Dataset, digest
+from weakspot.datasets.pictures import Scaling, to_rgb
+from weakspot.datasets.splits import pick_val, split_by_id
+from weakspot.datasets.tables import number_classes, sorted_names
+from weakspot.datasets.texts import Texts
+from weakspot.tasks import Classification
+
+if TYPE_CHECKING:
+    import datasets
+
+_PUBLISHED = {
+    "train": ("train",),
+    "val": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+_TEXTS = ("text", "sentence", "content", "review")
+
+
+def open_hub(
+    split: str,
+    name: str | Path | None = None,
+    subset: str | None = None,
+    image: str | None = None,
+    text: str | None = None,
+    label: str = "label",
+    size: int | None = 224,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    tokenizer: str | Path | None = None,
+    max_length: int = 512,
+    download: bool = False,
+) -> Dataset:
+    """One split of a dataset of pictures, if it has a column of them, or else of texts.
+
+    name         a folder, as `save_to_disk` writes it or of Parquet or CSV files, or a name on the hub, which is
+                 looked for in Hugging Face's cache, and fetched into it if `download`
+    subset       of a dataset that has several, by name ("sst2" of "glue")
+    image, text  the column to read; by default the first of pictures, or else of texts
+    size, mean, std        of pictures
+    tokenizer, max_length  of texts
+
+    test is the published test split, or where there is none the published validation split; val is that or,
+    where it is missing or serves as test, a tenth of train. A dataset of one split is shared out by a hash of
+    ids, about 7 : 1 : 2. Other columns of single values are attributes.
+
+    Raises ImportError without the `datasets` library; FileNotFoundError or ValueError, naming dataset and row.
+    """
+    if name is None:
+        raise ValueError(
+            "dataset=huggingface needs a name: add dataset.name=… (a folder, or a name on the hub)"
+        )
+    published = _load(name, subset, download)
+    features = next(iter(published.values())).features
+    read = image or text or _readable(features)
+    for column in (label, read):
+        if column not in features:
+            raise ValueError(
+                f"{name} has no column {column or 'of pictures or texts'!r}; say which to read: dataset.image=… or "
+                f"dataset.text=…, dataset.label=… (it has: {', '.join(features)})"
+            )
+    part = Part.of(str(name), published, split, label, read)
+    if type(features[read]).__name__ == "Image":
+        return HubPictures(split, part, size, mean, std)
+    if tokenizer is None:
+        raise ValueError(
+            f"{name} holds texts, which need a text model: add model=text_classifier model.name=…"
+        )
+    return HubTexts(split, part, tokenizer, max_length, download)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of a published split that make up one of ours."""
+
+    published: datasets.Dataset
+    column: str
+    rows: Int[np.ndarray, " n"]
+    task: Classification
+    targets: Int[np.ndarray, " n"]
+    examples: pa.Table
+
+    @classmethod
+    def of(
+        cls, name: str, published: Mapping[str, datasets.Dataset], split: str, label: str, column: str
+    ) -> Part:
+        sources = _sources(list(published))
+        source = sources.get(split)
+        if source is None:
+            raise ValueError(f"{name} has nothing for split {split!r}; it has: {', '.join(published)}")
+        own = published[source]
+        table = own.select_columns([c for c in own.column_names if c != column]).with_format("arrow")[:]
+        numbers = (
+            table["id"].to_pylist()
+            if "id" in table.column_names
+            else [f"{row:06d}" for row in range(len(own))]
+        )
+        ids = [f"{source}-{number}" for number in numbers]
+        rows = _share(ids, split, [ours for ours, theirs in sources.items() if theirs == source])
+        if len(rows) == 0:
+            raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
+        task, targets = _classes(name, published, sources, source, label)
+        kept = [
+            c for c in table.column_names if c not in (label, "id") and not pa.types.is_nested(table[c].type)
+        ]
+        attributes = {c: _named(table[c], own.features[c]) for c in kept}
+        examples = pa.table({"id": ids, **attributes}).take(pa.array(rows)).combine_chunks()
+        return cls(own, column, rows, task, targets[rows], examples)
+
+
+class HubPictures(Dataset):
+    """Pictures in a column, decoded when they are asked for."""
+
+    def __init__(
+        self,
+        split: str,
+        part: Part,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(split)
+        self.task, self.targets, self.examples = part.task, part.targets, part.examples
+        self.scaling = Scaling(size, mean, std)
+        self._pictures = part.published.select_columns([part.column])
+        self._column, self._rows, self._digest = part.column, part.rows, part.published._fingerprint
+
+    def input(self, row: int) -> Float[Tensor, "3 H W"]:
+        return self.scaling(self.preview(row))
+
+    def preview(self, row: int) -> Image.Image:
+        """Raises ValueError, naming the row, where the picture is missing or cannot be read."""
+        name = self.examples["id"][row]
+        try:
+            picture = self._pictures[int(self._rows[row])][self._column]
+            if picture is None:
+                raise ValueError("there is none")
+            return to_rgb(picture)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"row {row} of {self.split} ({name}): its picture cannot be read ({error}); repair or remove it"
+            ) from error
+
+    def fingerprint(self) -> str:
+        """Of the library's own digest of what it loaded: reading every picture would take as long as an epoch."""
+        return digest(self.examples, self.targets, self._digest.encode())
+
+
+class HubTexts(Texts):
+    """Texts in a column."""
+
+    def __init__(
+        self, split: str, part: Part, tokenizer: str | Path, max_length: int = 512, download: bool = False
+    ) -> None:
+        super().__init__(split, None, tokenizer, max_length, download)
+        self.task, self.targets, self.examples = part.task, part.targets, part.examples
+        texts = part.published.select_columns([part.column]).with_format("arrow")[:][part.column]
+        self.texts = [text or "" for text in texts.take(pa.array(part.rows)).to_pylist()]
+
+
+def _load(name: str | Path, subset: str | None, download: bool) -> dict[str, datasets.Dataset]:
+    """The published splits by name."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            'dataset=huggingface needs the datasets library: pip install "weakspot[huggingface]"'
+        ) from error
+    folder = Path(name).expanduser()
+    saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+    try:
+        with _network(download):
+            found = (
+                datasets.load_from_disk(folder)
+                if saved
+                else datasets.load_dataset(_place(folder, name), subset)
+            )
+    except Exception as error:  # the library's own, Arrow's, JSON's, the network's
+        reason = " ".join(str(error).split())[:300]
+        if folder.is_dir():
+            raise ValueError(f"{folder} cannot be read by the datasets library ({reason})") from error
+        if isinstance(error, ValueError):  # several subsets, say: its sentence lists them
+            raise ValueError(f"{name}: {reason}; choose one by dataset.subset=…") from error
+        raise FileNotFoundError(
+            f"{name} is no folder, and no dataset of this name is in Hugging Face's cache: add "
+            f"dataset.download=true to fetch it, or give the folder it is in [{reason}]"
+        ) from error
+    return dict(found) if isinstance(found, dict) else {"train": found}
+
+
+def _place(folder: Path, name: str | Path) -> str:
+    return str(folder) if folder.is_dir() else str(name)
+
+
+@contextmanager
+def _network(allowed: bool) -> Iterator[None]:
+    """Without it, the library reads its cache alone."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if not allowed:
+        config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _readable(features: Mapping[str, Any]) -> str:
+    """The first column of pictures; or else that of texts, by a usual name or the first."""
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    pictures = [name for name, kind in kinds.items() if kind == "Image"]
+    texts = [
+        name
+        for name, feature in features.items()
+        if getattr(feature, "dtype", "") in ("string", "large_string")
+    ]
+    usual = [name for name in _TEXTS if name in texts]
+    return next(iter([*pictures, *usual, *texts]), "")
+
+
+def _sources(published: Sequence[str]) -> dict[str, str | None]:
+    """The published split that each of ours is made of, in whole or in part."""
+    train, val, test = (
+        next((name for name in names if name in published), None) for names in _PUBLISHED.values()
+    )
+    if (train, val, test) == (None, None, None) and len(published) == 1:
+        train = published[0]
+    if test is None and val is not None:
+        val, test = None, val
+    return {"train": train, "val": val or train, "test": test or train}
+
+
+def _share(ids: Sequence[str], split: str, sharing: Sequence[str]) -> Int[np.ndarray, " m"]:
+    """The rows that are this split's, of a published split that these of ours are made of."""
+    if len(sharing) == 1:
+        return np.arange(len(ids))
+    assigned = split_by_id(ids) if "test" in sharing else np.where(pick_val(ids), "val", "train")
+    return np.flatnonzero(assigned == split)
+
+
+def _classes(
+    name: str,
+    published: Mapping[str, datasets.Dataset],
+    sources: Mapping[str, str | None],
+    source: str,
+    label: str,
+) -> tuple[Classification, Int[np.ndarray, " n"]]:
+    """The task, the same for every split, and the targets of one published split."""
+
+    def place(row: int) -> str:
+        return f"{name}: row {row} of {source}"
+
+    feature, values = published[source].features[label], published[source][label][:]
+    missing = next((row for row, value in enumerate(values) if value in (None, -1, "")), None)
+    if missing is not None:
+        raise ValueError(
+            f"{place(missing)} has no label ({values[missing]!r}); choose another split or label"
+        )
+    if type(feature).__name__ == "ClassLabel":
+        return Classification(tuple(feature.names)), np.array(values, dtype=np.int64)
+    if not isinstance(values[0], str | int):
+        raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
+    used = dict.fromkeys(theirs for theirs in sources.values() if theirs is not None)
+    names = sorted_names(str(value) for theirs in used for value in published[theirs].unique(label))
+    return Classification(names), number_classes([str(value) for value in values], names, place)
+
+
+def _named(column: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:
+    """An attribute; of classes, their names."""
+    if type(feature).__name__ != "ClassLabel":
+        return column
+    names = [feature.names[code] if code is not None and code >= 0 else None for code in column.to_pylist()]
+    return pa.chunked_array([pa.array(names, pa.string())])
