@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # What makes no difference to what a model says of an example: where data lie (what they are is in their fingerprint),
 # what is only drawn, and where a trainer runs.
-_NO_DIFFERENCE = {"root", "download", "attributes", "tokenizer", "cam_layer"}
+_NO_DIFFERENCE = {"root", "file", "download", "attributes", "tokenizer", "cam_layer"}
 _PLACES = {
     "_target_",
     "accelerator",
@@ -44,8 +44,12 @@ _PLACES = {
 }
 
 
+class Told(SystemExit):
+    """Something a person can mend, said in a sentence."""
+
+
 class JobError(CompactHydraException):
-    """Something a person can mend, said in a sentence; Hydra prints it without a traceback."""
+    """The same in a sweep, whose other jobs go on; Hydra prints it, with the job's overrides."""
 
 
 def train() -> None:
@@ -245,6 +249,8 @@ def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
 
     try:
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
+    except Told:
+        raise
     except SystemExit as stop:
         hint = suggestion(name, [word for word in sys.argv[1:] if "=" in word]) if stop.code else None
         if hint:
@@ -266,7 +272,7 @@ def _sentences() -> Iterator[None]:
             raise SystemExit("interrupted; the same command goes on from here") from None
         raise
     except MissingMandatoryValue as error:
-        raise JobError(f"{error.full_key} must be given: add {error.full_key}=… to the command") from None
+        raise _told(f"{error.full_key} must be given: add {error.full_key}=… to the command") from None
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -275,7 +281,11 @@ def _sentences() -> Iterator[None]:
             if isinstance(handler, logging.FileHandler):
                 told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (error,), sys.exc_info())
                 handler.handle(told)
-        raise JobError(sentence) from error
+        raise _told(sentence) from error
+
+
+def _told(sentence: str) -> Told | JobError:
+    return Told(sentence) if HydraConfig.get().mode == RunMode.RUN else JobError(sentence)
 
 
 def _sentence(error: Exception) -> str | None:
