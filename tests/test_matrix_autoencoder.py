@@ -107,10 +107,13 @@ def test_it_serves_those_of_whom_nothing_is_known(model: MatrixAutoencoder) -> N
     assert torch.isfinite(outputs).all()
     torch.testing.assert_close(outputs, outputs[:1].expand(12, 5))  # all are alike
     torch.testing.assert_close(model(x)[-1], outputs[0])  # the last pair: an unknown user, an unknown movie
-    everything = (
-        x | {f"known_{name}": x[name] for name in ("user", "movie")} | {"known_rating": x["user"] % 5}
-    )
-    assert torch.isfinite(model(everything)).all()  # all that is known is asked for
+
+
+def test_refuses_to_hide_all_that_is_known(model: MatrixAutoencoder) -> None:
+    x = batch()
+    known = {"known_user": x["user"], "known_movie": x["movie"], "known_rating": x["user"] % 5}
+    with pytest.raises(ValueError, match=r"all 12 known ratings are asked for at once.*smaller batches"):
+        model(x | known)
 
 
 def test_all_of_it_learns() -> None:

@@ -46,7 +46,13 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "movielens",
         movielens.write,
-        ("model.encoder=[8]", "model.factors=4", "model.decoder=[8]", "dataset.spotlight_size=0.1"),
+        (
+            "model.encoder=[8]",
+            "model.factors=4",
+            "model.decoder=[8]",
+            "training.batch_size=64",
+            "dataset.spotlight_size=0.1",
+        ),
     ),
     Layout("fairface", fairface.write, ("dataset.size=64", "dataset.spotlight_size=6")),
     Layout("xray", xray.write, ("dataset.spotlight_size=6",)),

@@ -28,7 +28,8 @@ class MatrixAutoencoder(Model):
     pair. Nothing is learnt of any single user or movie, so that it serves those it was not trained on.
 
     `x` holds `user`, `movie` (n,), the pairs that are asked for, and `known_user`, `known_movie`,
-    `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones.
+    `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones
+    (ValueError where this leaves none of them).
     Numbers are places, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
     factors of 0.
 
@@ -149,4 +150,9 @@ def _known(x: Mapping[str, Tensor]) -> tuple[Entries, Int[Tensor, " m"]]:
     asked = x["user"] * n_movies + x["movie"]
     shown = ~torch.isin(x["known_user"] * n_movies + x["known_movie"], asked)
     user, movie, rating = (x[f"known_{name}"][shown] for name in ("user", "movie", "rating"))
+    if len(shown) and not len(user):
+        raise ValueError(
+            f"all {len(shown)} known ratings are asked for at once, so none is left to guess them from; "
+            "ask in smaller batches (training.batch_size, inference.batch_size)"
+        )
     return Entries.of(user, movie, n_users, n_movies), rating
