@@ -9,10 +9,10 @@ from PIL import Image
 from layouts.noise import write_noise
 
 NAMES = {
-    "train/NORMAL": [f"IM-{115 + n:04d}-0001.jpeg" for n in range(20)],
+    "train/NORMAL": [f"IM-{120 + n:04d}-0001.jpeg" for n in range(20)],
     "train/PNEUMONIA": [
-        *(f"person{1000 + n // 2}_bacteria_{2931 + n}.jpeg" for n in range(14)),
-        *(f"person{1000 + n}_virus_{1681 + n}.jpeg" for n in range(14)),
+        *(f"person{1030 + n // 2}_bacteria_{2931 + n}.jpeg" for n in range(14)),
+        *(f"person{1030 + n}_virus_{1681 + n}.jpeg" for n in range(14)),
     ],
     "val/NORMAL": ["NORMAL2-IM-1427-0001.jpeg"],
     "val/PNEUMONIA": ["person1946_bacteria_4874.jpeg"],
@@ -26,6 +26,7 @@ NAMES = {
         *(f"person{n}_bacteria_{n + 300}.jpeg" for n in range(78, 93)),
     ],
 }
+COLOUR = "person1030_bacteria_2931.jpeg"  # some of the published pneumonia pictures have three channels
 
 
 def write(data: Path) -> None:
@@ -34,9 +35,8 @@ def write(data: Path) -> None:
         for number, name in enumerate(names):
             write_noise(root / folder / name, 190 + 10 * (number % 7), 130 + 10 * (number % 5), grey=True)
         (root / folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
-    # some of the published pneumonia pictures have three channels
-    colour = root / "train/PNEUMONIA" / NAMES["train/PNEUMONIA"][0]
+    colour = root / "train" / "PNEUMONIA" / COLOUR
     Image.open(colour).convert("RGB").save(colour)
-    junk = root / "__MACOSX" / "chest_xray" / "train" / "NORMAL" / "._IM-0115-0001.jpeg"
+    junk = root / "__MACOSX" / "chest_xray" / "train" / "NORMAL" / "._IM-0120-0001.jpeg"
     junk.parent.mkdir(parents=True)
     junk.write_bytes(b"\0\5\x16\7")

@@ -18,9 +18,7 @@ from weakspot.tasks import Classification
 
 _UNUSED = "99999"  # the y of categories that no picture has
 _COLUMNS = ("split", "filename", "y", "location_remapped", "sequence_remapped", "datetime")
-_ADVICE = (
-    "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ (docs/datasets/iwildcam.md)"
-)
+_ADVICE = "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ (docs/datasets/iwildcam.md)"
 
 
 class IWildCam(PictureFiles):
@@ -69,9 +67,16 @@ class IWildCam(PictureFiles):
 def _species(file: Path) -> tuple[str, ...]:
     """Names by y. Where two categories of other origin share one, the later is told apart by its y."""
     table = read_table(file, ("y", "name"), _ADVICE)
-    used = table.filter(pc.not_equal(table["y"], _UNUSED))
-    order = np.argsort(codes(used, "y", [str(y) for y in range(len(used))], file))
-    names = used["name"].to_pylist()
+    n = pc.sum(pc.not_equal(table["y"], _UNUSED)).as_py()
+    ys = codes(table, "y", [*map(str, range(n)), _UNUSED], file)
+    rows = np.flatnonzero(ys < n)
+    order = rows[np.argsort(ys[rows], kind="stable")]
+    twice = order[1:][ys[order[1:]] == ys[order[:-1]]]
+    if len(twice):
+        raise ValueError(
+            f"{file}, line {twice[0] + FIRST_LINE}: y is {ys[twice[0]]}, as in another line; each category needs its own"
+        )
+    names = table["name"].to_pylist()
     seen: Counter[str] = Counter()
     species = []
     for y, row in enumerate(order):
