@@ -12,6 +12,7 @@ from weakspot import Predictions, Slices, Spotlight
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
 Y = RNG.exponential(1.0, 60).astype(np.float32)
+IDS = np.array([f"row{i}" for i in range(60)])
 
 CASES = {
     "constant losses": (X, np.ones(60)),
@@ -63,6 +64,49 @@ def test_embeddings_that_are_all_equal_are_refused(rows: int) -> None:
     p = Predictions.from_arrays(np.full((rows, 3), 2.5), np.arange(rows, dtype=float))
     with pytest.raises(ValueError, match=f"all {rows} embeddings are equal"):
         Spotlight(min_size=0.5).fit(p)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e200])
+def test_units_beyond_float64_are_named_as_such(scale: float) -> None:
+    """Squares of these overflow or vanish; the embeddings are not equal for that."""
+    with pytest.raises(ValueError, match=r"divide the embeddings by [0-9.]+e[+-]?\d+"):
+        Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X.astype(np.float64) * scale, losses=Y))
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_extreme_units_change_nothing(scale: float) -> None:
+    x = X.astype(np.float64)
+    here, there = (
+        Spotlight(1, 10).fit(Predictions(ids=IDS, embeddings=values, losses=Y)).slices_.weights[0]
+        for values in (x, x * scale)
+    )
+    np.testing.assert_allclose(there, here, atol=1e-4)
+
+
+def test_losses_that_would_overflow_are_refused() -> None:
+    with pytest.raises(ValueError, match="divide the losses by"):
+        Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X, losses=Y.astype(np.float64) * 1e307))
+
+
+def test_a_plain_array_is_told_of_predictions() -> None:
+    with pytest.raises(TypeError, match=r"Predictions\.from_arrays"):
+        Spotlight().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_size": None}, "must be a number"),
+        ({"min_size": "0.1"}, "must be a number"),
+        ({"min_size": True}, "must be a number"),
+        ({"min_size": float("nan")}, "min_size=nan"),
+        ({"device": "gpu"}, "choose cpu or cuda"),
+        ({"device": 1.5}, "choose cpu or cuda"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Spotlight(**settings).fit(Predictions.from_arrays(X, Y))
 
 
 def test_published_runs_that_start_with_no_weight_are_refused() -> None:

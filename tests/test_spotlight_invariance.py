@@ -9,20 +9,47 @@ import pytest
 
 from weakspot import Predictions, Spotlight
 
-N, D, K = 800, 12, 2
+SHARE = 0.04
+LOSS, WEIGHT = 1e-7, 1e-3
+"""Float32 embeddings are known to 6e-8 of their values (2e-6 after the shift here), and a top's value to about
+as much. At a top the value is flat, so that weights are known to about the square root of that.
+"""
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
-    """Clusters of unlike spread, one of them hard, and losses that rise along one axis."""
-    rng = np.random.default_rng(3)
-    kind = rng.integers(0, 6, N)
-    x = rng.normal(size=(6, D))[kind] * 3 + rng.normal(size=(N, D)) * rng.uniform(0.5, 1.5, 6)[kind, None]
-    y = rng.exponential(0.3, N) + 1.5 * (kind == 4) * (rng.random(N) < 0.7) + 0.1 * np.maximum(x[:, 0], 0)
+def hills(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A hard cluster among others, in which losses fall with the distance from its middle: one clear top."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 6, 800)
+    x = rng.normal(size=(6, 12))[kind] * 3 + rng.normal(size=(800, 12)) * rng.uniform(0.5, 1.5, 6)[kind, None]
+    y = rng.exponential(0.3, 800) + 1.5 * (kind == 4) * (rng.random(800) < 0.7) + 0.1 * np.maximum(x[:, 0], 0)
     return x.astype(np.float32), y.astype(np.float32)
 
 
+def needle(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A small tight cluster of hard examples in a wide cloud."""
+    rng = np.random.default_rng(seed)
+    x, y = 2 * rng.normal(size=(1000, 24)), rng.exponential(0.5, 1000)
+    x[:60] = rng.normal(size=24) * 2 + rng.normal(size=(60, 24)) * 0.7
+    y[:60] += 1
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def activations(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Like a network's last layer: nothing below 0, a falling spectrum, one class that fails in part."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 8, 1000)
+    scale = (1 + np.arange(16)) ** -0.5
+    z = (2 * rng.normal(size=(8, 16))[kind] + rng.normal(size=(1000, 16))) * scale
+    x = np.maximum(z @ rng.normal(size=(16, 32)) + 0.15 * rng.normal(size=(1000, 32)), 0)
+    y = rng.exponential(0.25, 1000) + 1.2 * ((kind == 3) & (z[:, 1] > np.median(z[kind == 3, 1])))
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+DATA = {"hills": hills, "needle": needle, "activations": activations}
+
+
 def turned(x: np.ndarray) -> np.ndarray:
-    axes, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(D, D)))
+    axes, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(x.shape[1], x.shape[1])))
     return (x @ axes).astype(np.float32)
 
 
@@ -35,50 +62,60 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
-    return Spotlight(n_slices=K, min_size=0.04, **settings).fit(Predictions.from_arrays(x, y))
+    settings = {"n_slices": 1, "min_size": SHARE} | settings
+    return Spotlight(**settings).fit(Predictions.from_arrays(x, y))
 
 
-def same(ours: Spotlight, theirs: Spotlight, order: np.ndarray) -> None:
-    """The first spotlight's loss is the objective itself, and neighbouring tops differ by 1e-5 at most here.
-    Weights, and what the second finds among the losses they leave, are known less well.
-    """
-    for j, tolerance in enumerate((1e-5, 1e-3)):
-        inside = [spotlight.slices_.statistics[j]["loss_inside"] for spotlight in (ours, theirs)]
-        assert inside[0] == pytest.approx(inside[1], rel=tolerance)
-        assert np.abs(ours.slices_.weights[j] - theirs.slices_.weights[j][order]).max() < 0.02
+def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, float]:
+    """Of the loss inside, as a share of it, and of the weights."""
+    a, b = (spotlight.slices_.statistics[0]["loss_inside"] for spotlight in (ours, theirs))
+    return abs(a / b - 1), float(np.abs(ours.slices_.weights - theirs.slices_.weights).max())
+
+
+def same(ours: Spotlight, theirs: Spotlight) -> bool:
+    loss, weight = difference(ours, theirs)
+    return loss < LOSS and weight < WEIGHT
 
 
 @pytest.fixture(scope="module")
 def reference() -> Spotlight:
-    return fitted(*data())
+    return fitted(*hills(3))
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_embeddings_may_be_moved_turned_and_scaled(reference: Spotlight, name: str) -> None:
-    x, y = data()
-    same(fitted(CHANGES[name](x), y), reference, np.arange(N))
+    x, y = hills(3)
+    changed = fitted(CHANGES[name](x), y)
+    assert same(changed, reference), difference(changed, reference)
 
 
-def test_rows_may_be_permuted(reference: Spotlight) -> None:
-    x, y = data()
-    order = np.random.default_rng(5).permutation(N)
-    same(fitted(x[order], y[order]), reference, order)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", DATA)
+def test_so_it_is_for_other_data(kind: str, seed: int) -> None:
+    x, y = DATA[kind](seed)
+    reference = fitted(x, y)
+    changed = {name: fitted(change(x), y) for name, change in CHANGES.items()}
+    told = {name: difference(other, reference) for name, other in changed.items()}
+    assert all(same(other, reference) for other in changed.values()), told
 
 
-def test_published_trajectories_bear_permutation_and_rotation() -> None:
-    """The published start is the raw origin in raw units, so shifts and scales do change it."""
-    x, y = data()
-    order = np.random.default_rng(5).permutation(N)
-    base = fitted(x, y, search="published", steps=300).history_[0]
-    permuted = fitted(x[order], y[order], search="published", steps=300).history_[0]
-    for name in ("objective", "size"):
-        np.testing.assert_allclose(permuted[name][:200], base[name][:200], rtol=1e-4)
+@pytest.mark.parametrize("search", ["multistart", "published"])
+@pytest.mark.parametrize("kind", DATA)
+def test_rows_may_be_permuted(kind: str, search: str) -> None:
+    """To the last bit, over several spotlights: sums are made in an order that the rows' content gives."""
+    x, y = DATA[kind](0)
+    order = np.random.default_rng(5).permutation(len(x))
+    ours, theirs = (
+        fitted(x[rows], y[rows], n_slices=2, search=search, steps=300) for rows in (order, np.arange(len(x)))
+    )
+    np.testing.assert_array_equal(ours.slices_.weights, theirs.slices_.weights[:, order])
+    np.testing.assert_array_equal(ours.centers_, theirs.centers_)
 
 
 def test_the_same_seed_gives_the_same_slices(reference: Spotlight) -> None:
-    again = fitted(*data())
-    np.testing.assert_array_equal(again.slices_.weights, reference.slices_.weights)
+    assert difference(fitted(*hills(3)), reference) == (0, 0)
 
 
 def test_threads_change_nothing(reference: Spotlight) -> None:
-    same(fitted(*data(), n_jobs=2), reference, np.arange(N))
+    assert same(fitted(*hills(3), n_jobs=2), reference)

@@ -18,6 +18,7 @@ SAMPLE, LEAST_SAMPLED_SIZE = 20_000, 500.0
 """Candidates are compared on about so many rows, as long as a spotlight keeps so many examples there."""
 
 _VALUES_AT_ONCE = 1 << 20
+_HALF_A_RADIUS = 0.5
 
 
 class Candidates:
@@ -42,12 +43,16 @@ class Candidates:
         found = means.cluster_centers_
         return self.field.world.gather(self.field.tensor(found))
 
+    def thinned(self, laid: Laid) -> tuple[Laid, float]:
+        """The problem on the sample, its size in proportion, and Σ counts there."""
+        near = laid.take(self.rows)
+        sums = torch.stack([near.counts.sum(), laid.counts.sum()])
+        sampled, total = self.field.world.sum(sums).tolist()
+        return replace(near, problem=replace(laid.problem, size=laid.problem.size * sampled / total)), sampled
+
     def best(self, laid: Laid, count: int) -> Float[Tensor, "k d"]:
         """The best `count` centres that lie apart."""
-        near = laid.take(self.rows)
-        world = self.field.world
-        sampled, total = world.sum(torch.stack([near.counts.sum(), laid.counts.sum()])).tolist()
-        near = replace(near, problem=replace(laid.problem, size=laid.problem.size * sampled / total))
+        near, sampled = self.thinned(laid)
         centres = torch.cat([self.clusters, self._top_losses(laid)])
         few = max(1, _VALUES_AT_ONCE // len(self.rows))
         for times in (4.0, 2.0):
@@ -59,7 +64,8 @@ class Candidates:
             for m, shape in zip(torch.split(centres, few), torch.split(unit, few), strict=True)
         ]
         value, factor = (torch.cat([part[i] for part in told]) for i in (0, 3))
-        return centres[self.field.apart(centres, self.field.form.scaled(unit, factor[:, None]), value, count)]
+        shapes = self.field.form.scaled(unit, factor[:, None])
+        return centres[self.field.apart(centres, shapes, value, count, _HALF_A_RADIUS)]
 
     def _top_losses(self, laid: Laid) -> Float[Tensor, "a d"]:
         gain = laid.problem.sign * laid.losses

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.methods.spotlight.kernel import membership
-from weakspot.methods.spotlight.prepare import prepare
+from weakspot.methods.spotlight.prepare import order_of, prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
 from weakspot.methods.spotlight.seeker import Seeker
 from weakspot.methods.spotlight.settings import Settings, past_weights
@@ -27,6 +28,8 @@ from weakspot.slices.statistics import describe
 
 _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
+
+_MOST_LOSS = 1e100
 
 Callback = Callable[[str, int, int], None]
 """Called now and then with (what is going on, steps done, steps in all)."""
@@ -45,7 +48,7 @@ class Spotlight(BaseEstimator):
     min_size       T: an int counts examples, a float is a share of Σ c
     search         "multistart": many starts, exact sizes, never worse than the published run at equal size;
                    "published": that run alone, from the embedding's raw origin and in its raw units
-    steps          of the published run; climbs of multistart take at most 1500
+    steps          of the published run; climbs of multistart end by themselves
     learning_rate  Adam's, cut to `factor` of itself after `patience` steps without gain
     barrier_scale  what falling short of T costs; multistart multiplies it by the range of the losses
     precision      "spherical" (P = p·I), "diagonal" or "full"
@@ -63,7 +66,8 @@ class Spotlight(BaseEstimator):
                    rest, and `slices_` covers and describes this process's rows
 
     Fitted: `slices_`; `centers_` (k, d) and `precisions_` (k,), (k, d) or (k, d, d), in the embedding's own
-    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won.
+    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (in
+    multistart the size that was climbed at, and the length of each step in RMS distances).
     """
 
     def __init__(
@@ -113,23 +117,37 @@ class Spotlight(BaseEstimator):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""
+        if not isinstance(p, Predictions):
+            raise TypeError(
+                f"fit takes Predictions, not {type(p).__name__}; "
+                "make them with Predictions.from_arrays(embeddings, losses)"
+            )
         settings = Settings(**self.get_params())
         world: World = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
         if p.losses is None:
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")
         check_finite("losses", p.losses, p.ids)
         check_finite("embeddings", p.embeddings, p.ids)
+        largest = float(np.abs(p.losses).max())
+        if largest > _MOST_LOSS:
+            raise ValueError(
+                f"losses reach {largest:.3g}, whose sums and squares float64 cannot hold; "
+                f"divide the losses by {largest:.3g}"
+            )
         counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
         total = float(world.sum(torch.tensor(counts.sum())))
         size, past, penalties = settings.size(total), past_weights(self.past, len(p)), _penalties(settings, p)
         losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
         for w in past:
             losses = _dimmed(losses, w, world)
+        order = order_of(p.embeddings, p.losses, counts)  # whatever came before
+        losses, counts = losses[order], counts[order]
+        penalties = tuple(replace(penalty, codes=penalty.codes[order]) for penalty in penalties)
 
         found = []
         threads = effective_n_jobs(settings.n_jobs)
         with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
-            prepared = prepare(p.embeddings, settings.n_components, settings.seed, world)
+            prepared = prepare(p.embeddings, settings.n_components, settings.seed, world, order)
             seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
             for j in range(settings.n_slices):
                 watch = None if callback is None else _told(callback, j, seeker.steps, settings.n_slices)
@@ -139,7 +157,8 @@ class Spotlight(BaseEstimator):
         self.centers_ = np.stack([one.centre for one in found])
         self.precisions_ = np.stack([one.precision for one in found])
         self.history_ = [one.history for one in found]
-        weights = np.stack([one.weights for one in found])
+        weights = np.empty((len(found), len(p)))
+        weights[:, order] = [one.weights for one in found]
         parameters = {"centers": self.centers_, "precisions": self.precisions_}
         if prepared.components is not None:
             parameters["components"] = prepared.components

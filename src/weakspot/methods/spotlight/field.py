@@ -33,7 +33,6 @@ from weakspot.methods.spotlight.world import World
 STEPS_PER_CALL = 100
 _ROWS, _FEW_ROWS = 1 << 14, 1 << 10
 _ROWS_IN_DOUBLE = 5000
-_HALF_A_RADIUS = 0.5
 
 
 class Field:
@@ -97,13 +96,18 @@ class Field:
         return both[:, : self.dimensions], both[:, self.dimensions :]
 
     def apart(
-        self, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"], value: Float[Tensor, " k"], count: int
+        self,
+        m: Float[Tensor, "k d"],
+        shape: Float[Tensor, "k s"],
+        value: Float[Tensor, " k"],
+        count: int,
+        radii: float,
     ) -> list[int]:
-        """The best `count` of k spotlights, leaving out those within half a radius of a better one."""
+        """The best `count` of k spotlights, leaving out those within so many radii of a better one."""
         q = self.form.quadratic(m, (m * m).sum(dim=1), m, shape)
         chosen: list[int] = []
         for j in torch.argsort(value, descending=True, stable=True).tolist():
-            if len(chosen) < count and bool((q[chosen, j] > _HALF_A_RADIUS**2).all()):
+            if len(chosen) < count and bool((q[chosen, j] > radii**2).all()):
                 chosen.append(j)
         return chosen
 

@@ -14,7 +14,7 @@ from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.sizes import at_size
 
-ROUNDS, ROUND_GAIN = 4, 1000
+ROUNDS, ROUND_GAIN = 12, 10
 """The rows that take part are chosen anew, so often at most, while a round gains this many least gains."""
 
 REACH, LEAST_REACH = 1.7, 1.1
@@ -79,15 +79,17 @@ def _maximised(
     d = field.dimensions
     free = field.form.free(d)
 
-    def placed(theta: np.ndarray) -> tuple[Tensor, Tensor]:
-        moved = shape.clone()
-        moved[free] = field.tensor(theta[d:])
-        return field.tensor(theta[:d]), moved
+    def placed(theta: Float[np.ndarray, "k t"]) -> tuple[Tensor, Tensor]:
+        shapes = shape.repeat(len(theta), 1)
+        shapes[:, free] = field.tensor(theta[:, d:])
+        return field.tensor(theta[:, :d]), shapes
 
-    def downhill(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        m, moved = placed(theta)
-        value, by_m, by_shape, _ = at_size(field, laid, m[None], moved[None])
-        return -float(value), -torch.cat([by_m[0], by_shape[0, free]]).cpu().numpy()
+    def downhill(theta: Float[np.ndarray, "k t"]) -> tuple[np.ndarray, np.ndarray]:
+        m, shapes = placed(theta)
+        value, by_m, by_shape, _ = at_size(field, laid, m, shapes)
+        return -value.cpu().numpy(), -torch.cat([by_m, by_shape[:, free]], dim=1).cpu().numpy()
 
     start = torch.cat([centre, shape[free]]).cpu().numpy()
-    return placed(minimised(downhill, start, least_gain))
+    (descent,) = minimised(downhill, start[None], least_gain)
+    m, shapes = placed(descent.end[None])
+    return m[0], shapes[0]

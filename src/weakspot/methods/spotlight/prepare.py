@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
 from weakspot.methods.spotlight.kernel import ROWS, quadratic
 from weakspot.methods.spotlight.world import World
 
+_ROUNDING = 1e-7
+"""A spread below this share of the mean's norm is no more than the rounding of float32."""
+
+_LEAST_UNIT = 1e-140
+"""Precisions are at most 1e12 over the square of this."""
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """mean + unit·working are the embeddings, or their principal components.
+    """mean + unit·working are the embeddings, or their principal components, with rows taken in `order`.
 
     Centred first, so that no digits are lost to a far-off origin; of RMS distance 1, so that a search does
     not depend on the embedding's unit. The working copy is float32: half the reads of float64.
     """
 
     embeddings: Float[np.ndarray, "n D"]
+    order: Int[np.ndarray, " n"]
     working: Float[np.ndarray, "n d"]
     mean: Float[np.ndarray, " d"]
     unit: float
@@ -34,8 +42,9 @@ class Prepared:
     def quadratic(
         self, centre: Float[np.ndarray, " D"], precision: Float[np.ndarray, " *shape"]
     ) -> Float[np.ndarray, " n"]:
-        """(x - m)ᵀ P (x - m), all in the embedding's own units; float64."""
-        return quadratic(self.embeddings, centre, precision, self.components)
+        """(x - m)ᵀ P (x - m) in working order, all in the embedding's own units; float64."""
+        out: np.ndarray = quadratic(self.embeddings, centre, precision, self.components)[self.order]
+        return out
 
     def home(self, centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, " D"]:
         """A working centre in the embedding's own space and units."""
@@ -45,35 +54,74 @@ class Prepared:
         return out
 
 
+def order_of(
+    embeddings: Float[np.ndarray, "n D"], losses: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """An order that follows from what rows hold, so that permuted rows give the same sums to the last bit.
+
+    By loss, then count, then a hash of the embedding, in integers that no summation order can change.
+    """
+    bits = np.dtype(f"u{embeddings.dtype.itemsize}")
+    odd = np.random.default_rng(0).integers(1 << 63, size=embeddings.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(embeddings), dtype=np.uint64)
+    for start in range(0, len(embeddings), ROWS):
+        block = np.ascontiguousarray(embeddings[start : start + ROWS]).view(bits)
+        hashes[start : start + ROWS] = (block * odd).sum(axis=1, dtype=np.uint64)
+    return np.lexsort((hashes, counts, losses))
+
+
 def prepare(
-    embeddings: Float[np.ndarray, "n D"], n_components: int | None, seed: int, world: World
+    embeddings: Float[np.ndarray, "n D"],
+    n_components: int | None,
+    seed: int,
+    world: World,
+    order: Int[np.ndarray, " n"] | None = None,
 ) -> Prepared:
-    """Raises ValueError if all embeddings are equal."""
-    pca, x = None, embeddings
+    """Raises ValueError if all embeddings are equal, or if float64 cannot hold their squares."""
+    if order is None:
+        order = np.arange(len(embeddings))
+    pca, blocks = None, _Blocks(embeddings, order)
     if n_components is not None:
         if not 1 <= n_components <= min(embeddings.shape):
             raise ValueError(f"n_components={n_components} must lie between 1 and {min(embeddings.shape)}")
-        pca = PCA(n_components, random_state=seed).fit(embeddings)
-        x = pca.transform(embeddings)
-    mean, unit = _mean_and_spread(x, world)
-    if unit == 0:
-        raise ValueError(f"all {len(x)} embeddings are equal: there are no regions to tell apart")
-    working = np.empty(x.shape, dtype=np.float32)
-    for start in range(0, len(x), ROWS):
-        working[start : start + ROWS] = (x[start : start + ROWS] - mean) / unit
-    return Prepared(embeddings, working, mean, unit, pca)
+        ordered = embeddings[order]
+        pca = PCA(n_components, random_state=seed).fit(ordered)
+        blocks = _Blocks(pca.transform(ordered), np.arange(len(order)))
+    mean, unit = _mean_and_spread(blocks, world)
+    working = np.empty(blocks.shape, dtype=np.float32)
+    for start, block in blocks:
+        working[start : start + ROWS] = (block - mean) / unit
+    return Prepared(embeddings, order, working, mean, unit, pca)
 
 
-def _mean_and_spread(x: Float[np.ndarray, "n d"], world: World) -> tuple[Float[np.ndarray, " d"], float]:
-    """The mean and the RMS distance to it; 0 if that is no more than the rounding of float32."""
+class _Blocks:
+    """Rows in a given order, a few at a time in float64: no second copy of all."""
+
+    def __init__(self, x: Float[np.ndarray, "n d"], order: Int[np.ndarray, " n"]) -> None:
+        self.x, self.order, self.shape = x, order, x.shape
+
+    def __iter__(self) -> Iterator[tuple[int, Float[np.ndarray, "b d"]]]:
+        for start in range(0, len(self.x), ROWS):
+            yield start, self.x[self.order[start : start + ROWS]].astype(np.float64)
+
+
+def _mean_and_spread(blocks: _Blocks, world: World) -> tuple[Float[np.ndarray, " d"], float]:
+    """The mean and the RMS distance to it, of values brought to about 1 first: squares could overflow."""
 
     def total(values: np.ndarray) -> np.ndarray:
         return world.sum(torch.from_numpy(values)).numpy()
 
-    n = total(np.array([float(len(x))]))[0]
-    sums = np.zeros(x.shape[1])
-    for start in range(0, len(x), ROWS):
-        sums += x[start : start + ROWS].sum(axis=0, dtype=np.float64)
-    mean = total(sums) / n
-    spread = float(np.sqrt(total(quadratic(x, mean, np.ones(())).sum(keepdims=True))[0] / n))
-    return mean, spread if spread > 1e-7 * np.linalg.norm(mean) else 0.0
+    highest = np.array([max(float(np.abs(block).max()) for _, block in blocks)])
+    peak = float(world.largest(torch.from_numpy(highest))) or 1.0
+    n = float(total(np.array([float(len(blocks.order))]))[0])
+    mean = total(sum((block / peak).sum(axis=0) for _, block in blocks)) / n
+    squares = np.array([sum(float(((block / peak - mean) ** 2).sum()) for _, block in blocks)])
+    spread = float(np.sqrt(total(squares)[0] / n))
+    if not spread > _ROUNDING * np.linalg.norm(mean):
+        raise ValueError(f"all {n:.0f} embeddings are equal: there are no regions to tell apart")
+    if not _LEAST_UNIT < peak * spread < 1 / _LEAST_UNIT:
+        raise ValueError(
+            f"the embeddings' spread is {peak * spread:.3g}, and its square is beyond what float64 holds; "
+            f"divide the embeddings by {peak:.3g}"
+        )
+    return mean * peak, spread * peak

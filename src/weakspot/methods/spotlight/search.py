@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
@@ -17,12 +15,13 @@ from weakspot.methods.spotlight.forms import Spherical
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.polish import polished
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
-from weakspot.methods.spotlight.sizes import scale_of_size
+from weakspot.methods.spotlight.shrink import shrunk
 
-ROUGHLY, FINELY, FINE = 1e-5, 1e-10, 5
+ROUGHLY, FINELY, FINE = 1e-5, 1e-13, 3
 """Gains, as shares of the objective, at which a polish ends; how many ends are polished finely."""
 
-_NEARLY_ALL = 0.98
+TIE = 1e-10
+"""Tops that differ by no more than this share are equal; the one nearest the mean then counts."""
 
 
 class Engine(Protocol):
@@ -66,22 +65,20 @@ class Multistart:
     starts: int
 
     def climb(
-        self, problem: Problem, climb: Plan, sweep: Plan, published: Published, watch: Watch | None
+        self, problem: Problem, climb: Plan, published: Published, watch: Watch | None
     ) -> tuple[Run, Run]:
         """The best end, and the published one for whoever compares them more exactly.
 
-        Climbs start from the candidates; one run sweeps from nearly all examples to the wanted size, as the
-        published one does, but whatever the embedding's origin and unit. Other forms of precision then climb
-        on from the best sphere.
+        Runs start from the candidates, among a sample of the rows; one sweeps from nearly all examples to the
+        wanted size, as the published one does, but whatever the embedding's origin and unit. Other forms of
+        precision then climb on from the best sphere.
         """
         form, d = self.field.form, self.field.dimensions
         laid = Laid.out(problem, self.field.x.device)
         spheres = self.field.of(Spherical())
-        mean = torch.zeros((1, d), dtype=torch.float64, device=self.field.x.device)
-        ends: list[Run] = []
-        for plan, centres in ((climb, self.candidates.best(laid, self.starts)), (sweep, mean)):
-            shapes = _log_precisions(spheres, laid, centres, problem.size + plan.barrier[0])
-            ends += self.spherical.climb(problem, plan, centres.cpu().numpy(), shapes, watch)
+        near, total = self.candidates.thinned(laid)
+        centres = self.candidates.best(laid, self.starts)
+        ends = shrunk(self.candidates.sample, near, centres, total, watch)
         if form.name == "spherical":
             known = published.climb(self.spherical, self.field, watch)
             return _best(self.field, laid, [*ends, known]), known
@@ -91,20 +88,6 @@ class Multistart:
         ends = [*self.field.climb(problem, climb, sphere.centre[None], shapes, watch)]
         known = published.climb(self.field, self.field, watch)
         return _best(self.field, laid, [*ends, replace(sphere, shape=shapes[0]), known]), known
-
-
-def _log_precisions(
-    field: Field, laid: Laid, centres: Float[Tensor, "k d"], size: float
-) -> Float[np.ndarray, "k 1"]:
-    """Of spotlights of a size, or of a little less than everything: a climb begins where its barrier does."""
-    size = min(size, _NEARLY_ALL * float(field.world.sum(laid.counts.sum())))
-    unit = torch.zeros_like(centres[:1, :1])
-    factors = [
-        scale_of_size(field.quadratic(m, unit), laid.counts, size, field.world)
-        for m in torch.split(centres, 1)
-    ]
-    shapes: np.ndarray = torch.stack(factors).clamp(min=1e-12).log().cpu().numpy()
-    return shapes
 
 
 def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
@@ -119,5 +102,7 @@ def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
     ]
     rough.sort(key=lambda found: -found[0].value)
     fine = [(polished(field, laid, top.centre, top.shape, FINELY), end) for top, end in rough[:FINE]]
-    top, run = max(fine, key=lambda found: found[0].value)
+    highest = max(top.value for top, _ in fine)
+    level = [found for found in fine if highest - found[0].value <= TIE * abs(highest)]
+    top, run = min(level, key=lambda found: float(found[0].centre.norm()))
     return replace(run, centre=top.centre.cpu().numpy(), shape=top.shape.cpu().numpy(), complete=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from weakspot.methods.spotlight import shrink
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.forms import Spherical, form_of
@@ -22,7 +23,7 @@ from weakspot.methods.spotlight.sizes import scale_of_size
 from weakspot.methods.spotlight.world import Alone, World
 
 CLIMB_STEPS = 1500
-"""Of each run of multistart; the published one takes `steps`."""
+"""Of a climb in another form than the sphere; the published one takes `steps`."""
 
 _A_HAIR = 1e-12
 
@@ -72,8 +73,8 @@ class Seeker:
         """How many steps all runs for one spotlight take together, at most."""
         if self.candidates is None:
             return self.settings.steps
-        climbs = self.settings.starts + 1 + (self.settings.precision != "spherical")
-        return self.settings.steps + climbs * self._climb_plan().barrier.size
+        climbs = 0 if self.settings.precision == "spherical" else self._climb_plan().barrier.size
+        return self.settings.steps + climbs + shrink.steps(self.size, self.total)
 
     def find(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
         if self.candidates is None:
@@ -84,7 +85,7 @@ class Seeker:
         raw = replace(problem, height=self.settings.barrier_scale)
         search = Multistart(self.field, self.spherical, self.candidates, self.settings.starts)
         published = Published(raw, self._published_plan(), -self.prepared.mean / self.prepared.unit)
-        ends = search.climb(problem, self._climb_plan(), self._sweep_plan(), published, watch)
+        ends = search.climb(problem, self._climb_plan(), published, watch)
         settled = [self._settled(run, problem, exact=True) for run in ends if run.centre is not None]
         return max(settled, key=lambda found: found.objective)
 
@@ -134,12 +135,7 @@ class Seeker:
 
     def _climb_plan(self) -> Plan:
         """From size 4T on; the centre is counted in a coordinate's RMS, to which Adam's steps are small."""
-        return self._scale_free_plan(min(3 * self.size, (self.total - self.size) / 2))
-
-    def _sweep_plan(self) -> Plan:
-        return self._scale_free_plan(self.total - self.size)
-
-    def _scale_free_plan(self, widest: float) -> Plan:
+        widest = min(3 * self.size, (self.total - self.size) / 2)
         return self._plan(widest, min(CLIMB_STEPS, self.settings.steps), self.field.dimensions**-0.5)
 
     def _plan(self, widest: float, steps: int, unit: float) -> Plan:

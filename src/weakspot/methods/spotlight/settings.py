@@ -62,11 +62,15 @@ class Settings:
             raise ValueError(
                 "n_components needs all rows in one place; project the embeddings before sharding them"
             )
-        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+        if _device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={str(self.device)!r}, but torch sees no GPU here; use device='cpu'")
 
     def size(self, total: float) -> float:
         """The least size in examples, where `total` is Σ counts."""
+        if isinstance(self.min_size, bool) or not isinstance(self.min_size, (int, float, np.number)):
+            raise ValueError(
+                f"min_size={self.min_size!r} must be a number: examples (20) or a share of them (0.02, the default)"
+            )
         whole = _is_whole(self.min_size)
         size = float(self.min_size) * (1.0 if whole else total)
         if not 0 < size < total:
@@ -97,3 +101,10 @@ def past_weights(past: Any, n: int | None) -> Float[np.ndarray, "k n"]:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={name!r} is unknown; choose cpu or cuda") from error
