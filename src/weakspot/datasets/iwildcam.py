@@ -18,7 +18,10 @@ from weakspot.tasks import Classification
 
 _UNUSED = "99999"  # the y of categories that no picture has
 _COLUMNS = ("split", "filename", "y", "location_remapped", "sequence_remapped", "datetime")
-_ADVICE = "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ (docs/datasets/iwildcam.md)"
+_ADVICE = (
+    "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ "
+    "(docs/datasets/iwildcam.md)"
+)
 
 
 class IWildCam(PictureFiles):
@@ -74,7 +77,7 @@ def _species(file: Path) -> tuple[str, ...]:
     twice = order[1:][ys[order[1:]] == ys[order[:-1]]]
     if len(twice):
         raise ValueError(
-            f"{file}, line {twice[0] + FIRST_LINE}: y is {ys[twice[0]]}, as in another line; each category needs its own"
+            f"{file}, line {twice[0] + FIRST_LINE}: y is {ys[twice[0]]}, as in another line; each needs its own"
         )
     names = table["name"].to_pylist()
     seen: Counter[str] = Counter()
