@@ -99,7 +99,7 @@ def test_pictures_saved_to_disk(library: Any, tmp_path: Path) -> None:
         "rows and pictures go together"
     )
     assert test[0]["input"].shape == (3, 8, 8)
-    again = open_hub("test", tmp_path / "saved", size=8)
+    again = open_hub("test", "saved", root=tmp_path, size=8)
     assert again.fingerprint() == test.fingerprint()
     assert len({dataset.fingerprint() for dataset in found}) == 3
 

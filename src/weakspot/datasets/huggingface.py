@@ -35,6 +35,7 @@ _TEXTS = ("text", "sentence", "content", "review")
 def open_hub(
     split: str,
     name: str | Path | None = None,
+    root: str | Path | None = None,
     subset: str | None = None,
     image: str | None = None,
     text: str | None = None,
@@ -48,8 +49,8 @@ def open_hub(
 ) -> Dataset:
     """One split of a dataset of pictures, if it has a column of them, or else of texts.
 
-    name         a folder, as `save_to_disk` writes it or of Parquet or CSV files, or a name on the hub, which is
-                 looked for in Hugging Face's cache, and fetched into it if `download`
+    name         a folder (here or in `root`), as `save_to_disk` writes it or of Parquet or CSV files, or a name on
+                 the hub, which is looked for in Hugging Face's cache, and fetched into it if `download`
     subset       of a dataset that has several, by name ("sst2" of "glue")
     image, text  the column to read; by default the first of pictures, or else of texts
     size, mean, std        of pictures
@@ -65,7 +66,9 @@ def open_hub(
         raise ValueError(
             "dataset=huggingface needs a name: add dataset.name=… (a folder, or a name on the hub)"
         )
-    published = _load(name, subset, download)
+    places = [Path(name).expanduser(), Path(root or ".").expanduser() / name]
+    folder = next((place for place in places if place.is_dir()), None)
+    published = _load(folder or str(name), subset, download)
     features = next(iter(published.values())).features
     read = image or text or _readable(features)
     for column in (label, read):
@@ -173,38 +176,32 @@ class HubTexts(Texts):
         self.texts = [text or "" for text in texts.take(pa.array(part.rows)).to_pylist()]
 
 
-def _load(name: str | Path, subset: str | None, download: bool) -> dict[str, datasets.Dataset]:
-    """The published splits by name."""
+def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, datasets.Dataset]:
+    """The published splits by name, of a folder or of a name on the hub."""
     try:
         import datasets
     except ImportError as error:
         raise ImportError(
             'dataset=huggingface needs the datasets library: pip install "weakspot[huggingface]"'
         ) from error
-    folder = Path(name).expanduser()
-    saved = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+    local = isinstance(source, Path)
     try:
         with _network(download):
-            found = (
-                datasets.load_from_disk(folder)
-                if saved
-                else datasets.load_dataset(_place(folder, name), subset)
-            )
+            if local and any((Path(source) / file).is_file() for file in ("dataset_dict.json", "state.json")):
+                found = datasets.load_from_disk(source)
+            else:
+                found = datasets.load_dataset(str(source), subset)
     except Exception as error:  # the library's own, Arrow's, JSON's, the network's
         reason = " ".join(str(error).split())[:300]
-        if folder.is_dir():
-            raise ValueError(f"{folder} cannot be read by the datasets library ({reason})") from error
+        if local:
+            raise ValueError(f"{source} cannot be read by the datasets library ({reason})") from error
         if isinstance(error, ValueError):  # several subsets, say: its sentence lists them
-            raise ValueError(f"{name}: {reason}; choose one by dataset.subset=…") from error
+            raise ValueError(f"{source}: {reason}; choose one by dataset.subset=…") from error
         raise FileNotFoundError(
-            f"{name} is no folder, and no dataset of this name is in Hugging Face's cache: add "
+            f"{source} is no folder, and no dataset of this name is in Hugging Face's cache: add "
             f"dataset.download=true to fetch it, or give the folder it is in [{reason}]"
         ) from error
     return dict(found) if isinstance(found, dict) else {"train": found}
-
-
-def _place(folder: Path, name: str | Path) -> str:
-    return str(folder) if folder.is_dir() else str(name)
 
 
 @contextmanager
