@@ -18,6 +18,7 @@ from conftest import Shell
 from layouts import coco
 from weakspot import Predictions
 from weakspot.datasets.coco import COCO
+from weakspot.report.numbers import decimal
 from weakspot.slices import Slices
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -156,4 +157,6 @@ def test_one_category_is_audited(root: Path, tmp_path: Path) -> None:
     assert tree["f1_category"] == pytest.approx(f1_score(p.labels[rows, bed], p.predictions[rows, bed]))
     page = (run / "report.html").read_text()
     assert "Predicted bed" in page
+    overall = f1_score(p.labels[:, bed], p.predictions[:, bed])
+    assert f"F1 of bed, all examples</dt><dd>{decimal(overall)}</dd>" in page
     assert "Grad-CAM" in page

@@ -66,6 +66,7 @@ def render(
     columns = categorise(predictions.attributes)
     found = views(predictions, slices, columns, exhibits, words)
     made_by = slices.provenance
+    category = (made_by.get("settings") or {}).get("category")
     scores = made_by.get("cut_scores") or {}
     tree = None if slices.tree is None else tree_view(slices.tree, scores, found, exhibits)
     style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
@@ -85,7 +86,8 @@ def render(
         method=slices.method,
         tree=tree,
         grad_cam=cams is not None,
-        category=(made_by.get("settings") or {}).get("category"),
+        category=category,
+        category_f1=None if category is None else _f1(predictions, category),
         notes=made_by.get("notes") or (),
         provenance={"method": slices.method, "predictions": predictions.manifest}
         | {name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
@@ -131,6 +133,21 @@ def _word(value: Any) -> str:
     if isinstance(value, Mapping):
         value = value.get("name")
     return "" if value is None else str(value)
+
+
+def _f1(predictions: Predictions, category: str | int) -> float | None:
+    """Of one category, over all examples: those that lack it in the prediction alone count too."""
+    if predictions.labels is None or predictions.predictions is None:
+        return None
+    classes = predictions.classes()
+    column = classes.index(str(category)) if category in classes else int(category)
+    actual, said = (
+        values[:, column] == 1 if values.ndim == 2 else values == column
+        for values in (predictions.labels, predictions.predictions)
+    )
+    counts = np.ones(len(predictions)) if predictions.counts is None else predictions.counts
+    both = float(counts @ actual + counts @ said)
+    return 2 * float(counts @ (actual & said)) / both if both else None
 
 
 def _mean(values: np.ndarray | None, counts: np.ndarray | None) -> float | None:
