@@ -26,7 +26,8 @@ def test_sentiment_of_real_reviews(shell: Shell) -> None:
     words = ["dataset=csv", "dataset.file=reviews.csv", "model=text_encoder", f"model.name={encoder}"]
     words += [
         "training.learning_rate=1e-2",
-        "training.epochs=3",
+        "training.epochs=1",
+        "training.batch_size=16",
         "logger=none",
         "trainer=cpu",
         "num_workers=0",
