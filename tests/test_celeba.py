@@ -172,6 +172,8 @@ def test_missing_and_damaged_files_are_named(root: Path) -> None:
     picture.unlink()
     with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {picture}"):
         dataset[1]
+    with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {picture}"):
+        dataset.fingerprint()
     (root / "list_eval_partition.txt").write_text("000001.jpg 3\n")
     with pytest.raises(ValueError, match=r"list_eval_partition\.txt, line 1: split of 000001\.jpg is 3"):
         CelebA("train", root)

@@ -59,8 +59,16 @@ class PictureFiles(Dataset):
 
     def fingerprint(self) -> str:
         """Of names, sizes and times of change: reading every pixel would take as long as an epoch."""
-        stats = (os.stat(self.path(row)) for row in range(len(self)))
+        stats = (self._stat(row) for row in range(len(self)))
         return digest(self.examples, self.targets, np.array([(s.st_size, s.st_mtime_ns) for s in stats]))
+
+    def _stat(self, row: int) -> os.stat_result:
+        try:
+            return os.stat(self.path(row))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"row {row} of {self.split}: there is no file {self.path(row)}"
+            ) from error
 
     def path(self, row: int) -> Path:
         assert self.root is not None
