@@ -8,6 +8,7 @@ from report_pages import chromium, needs_chromium, opened, read
 from weakspot.explain.participants import participants
 from weakspot.explain.words import distinctive_words
 from weakspot.predictions import Predictions
+from weakspot.report.examples import Example
 from weakspot.report.html import render
 from weakspot.report.passages import marked, said
 from weakspot.slices import Slices
@@ -85,6 +86,12 @@ def test_ratings_have_tables_of_users_and_movies():
     assert "Movies of most weight" in words
     assert "Film 1 <b>" in words
     assert "Film 1 <b>" not in page  # escaped
+
+
+def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
+    attributes = {"wet": True, "cold": False, "horror": "yes", "comedy": "no", "n": 1, "none": 0, "age": "old"}
+    example = Example("7", None, None, None, None, None, attributes, None, None, None)
+    assert example.facts == ["wet", "horror", "1", "0", "old"]
 
 
 def test_marks_lie_where_the_spans_do():

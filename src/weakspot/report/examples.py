@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from weakspot.predictions import Predictions
+from weakspot.report.numbers import plain
 from weakspot.report.passages import Segment, marked, said
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 from weakspot.tasks import QuestionAnswering
@@ -40,6 +41,15 @@ class Example:
     record: Mapping[str, Any] | None
     passage: Sequence[Segment] = ()
     cam: Thumbnail | None = None
+
+    @property
+    def facts(self) -> list[str]:
+        """The attributes in few words: of those that are yes or no, the names of those that are yes."""
+        return [
+            name if value is True or value == "yes" else plain(value)
+            for name, value in self.attributes.items()
+            if value is not False and value != "no"
+        ]
 
 
 class Exhibits:
