@@ -125,7 +125,9 @@ def test_help_is_the_manual(shell):
     for line in text.partition("Settings, with")[2].partition("of browse.py")[0].splitlines():
         name, given, _ = line.strip().partition("=")
         if given and " " not in name and not name.startswith("method."):  # what is said is what holds
-            assert OmegaConf.select(defaults, name, throw_on_missing=True) is not None or "=null" in line, line
+            assert OmegaConf.select(defaults, name, throw_on_missing=True) is not None or "=null" in line, (
+                line
+            )
 
 
 @pytest.mark.parametrize(

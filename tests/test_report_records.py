@@ -89,7 +89,15 @@ def test_ratings_have_tables_of_users_and_movies():
 
 
 def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
-    attributes = {"wet": True, "cold": False, "horror": "yes", "comedy": "no", "n": 1, "none": 0, "age": "old"}
+    attributes = {
+        "wet": True,
+        "cold": False,
+        "horror": "yes",
+        "comedy": "no",
+        "n": 1,
+        "none": 0,
+        "age": "old",
+    }
     example = Example("7", None, None, None, None, None, attributes, None, None, None)
     assert example.facts == ["wet", "horror", "1", "0", "old"]
 

@@ -89,7 +89,12 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
     if predictions is not None:
         _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
         _say(str(predictions))
-        _say(" · ".join(f"{name} {value:.4g}" for name, value in score(predictions).items()))
+        _say(
+            " · ".join(
+                f"{name} {value:.4g}"
+                for name, value in score(predictions, subject.data(subject.split)).items()
+            )
+        )
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:

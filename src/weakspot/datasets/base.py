@@ -86,6 +86,10 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         """
         return {}
 
+    def scores(self, predictions: np.ndarray) -> Mapping[str, float]:
+        """Measures of a record's predictions, all rows of them, that only the data can tell."""
+        return {}
+
     def check(self) -> None:
         """Raise ValueError where targets and examples do not fit together, or are empty."""
         name = f"{type(self).__name__} ({self.split})"

@@ -12,13 +12,15 @@ from jaxtyping import Float
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.forms import Spherical
+from weakspot.methods.spotlight.kicks import kicked
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.polish import polished
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
 from weakspot.methods.spotlight.shrink import shrunk
 
-ROUGHLY, FINELY, FINE = 1e-5, 1e-13, 3
-"""Gains, as shares of the objective, at which a polish ends; how many ends are polished finely."""
+ROUGHLY, FINELY, FINE, BEHIND = 1e-5, 1e-13, 3, 3e-4
+"""Gains, as shares of the objective, at which a polish ends; how many ends are polished finely, and how far behind
+the best they may be for that."""
 
 TIE = 1e-10
 """Tops that differ by no more than this share are equal; the one nearest the mean then counts."""
@@ -101,8 +103,14 @@ def _best(field: Field, laid: Laid, ends: Sequence[Run]) -> Run:
         if end.centre is not None
     ]
     rough.sort(key=lambda found: -found[0].value)
-    fine = [(polished(field, laid, top.centre, top.shape, FINELY), end) for top, end in rough[:FINE]]
+    least = rough[0][0].value - BEHIND * abs(rough[0][0].value)
+    fine = [
+        (polished(field, laid, top.centre, top.shape, FINELY), end)
+        for top, end in rough[:FINE]
+        if top.value >= least
+    ]
     highest = max(top.value for top, _ in fine)
     level = [found for found in fine if highest - found[0].value <= TIE * abs(highest)]
     top, run = min(level, key=lambda found: float(found[0].centre.norm()))
+    top = kicked(field, laid, top, FINELY)
     return replace(run, centre=top.centre.cpu().numpy(), shape=top.shape.cpu().numpy(), complete=True)

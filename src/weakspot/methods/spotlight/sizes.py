@@ -16,20 +16,28 @@ def scale_of_size(
 ) -> Float[Tensor, " k"]:
     """The factors s at which Σ c·max(0, 1 - s·q) = `size`, exactly.
 
-    The sum is convex and piecewise linear in s, so Newton's method from s = 0 never overshoots and ends after
-    finitely many steps, on the right piece. Where at least `size` examples lie at q = 0 no s is too large:
-    the last one found on the way, which gives `size` or more, is returned.
+    The sum is convex, falling and piecewise linear in s, so Newton's method from wherever it starts lands where
+    the sum is at least `size`, from there never overshoots, and ends after finitely many steps, on the right
+    piece. It starts from s = 1: climbs go by small moves, after which the scale is nearly what it was. Where at
+    least `size` examples lie at q = 0 no s is too large: the last one found on the way, which gives `size` or
+    more, is returned.
     """
-    s = q.new_zeros(q.shape[1])
-    active = torch.ones_like(q, dtype=torch.bool)
+    s = _newton(torch.ones_like(q[0]), q, counts, size, world).clamp_(min=0)
     while True:
-        mass, spread = world.sum(torch.stack([counts @ active.to(q.dtype), counts @ (q * active)]))
-        larger = torch.where(spread > 0, (mass - size) / spread, s)
+        larger = _newton(s, q, counts, size, world)
         grown = larger > s * (1 + 1e-14)
         if not grown.any():
             return s
         s = torch.where(grown, larger, s)
-        active = s * q < 1
+
+
+def _newton(
+    s: Float[Tensor, " k"], q: Float[Tensor, "n k"], counts: Float[Tensor, " n"], size: float, world: World
+) -> Float[Tensor, " k"]:
+    """The root of the piece that s is on; 0 where nothing but q = 0 is inside, so that all pieces come."""
+    active = s * q < 1
+    mass, spread = world.sum(torch.stack([counts @ active.to(q.dtype), counts @ (q * active)]))
+    return torch.where(spread > 0, (mass - size) / spread, torch.where(mass >= size, s, 0.0))
 
 
 def at_size(
