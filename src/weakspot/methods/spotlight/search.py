@@ -18,7 +18,7 @@ from weakspot.methods.spotlight.polish import polished
 from weakspot.methods.spotlight.problem import Plan, Problem, Run, Watch
 from weakspot.methods.spotlight.shrink import shrunk
 
-ROUGHLY, FINELY, FINE, BEHIND = 1e-5, 1e-13, 3, 3e-4
+ROUGHLY, FINELY, FINE, BEHIND = 1e-5, 1e-12, 3, 1e-4
 """Gains, as shares of the objective, at which a polish ends; how many ends are polished finely, and how far behind
 the best they may be for that."""
 

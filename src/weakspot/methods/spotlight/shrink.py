@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,19 +21,16 @@ from weakspot.methods.spotlight.sizes import at_size
 STEPS_PER_SIZE = 100
 """For progress: what one size is taken to cost."""
 
-_FROM, _FACTOR = 4.0, 0.7
-_SWEEP_FROM, _SWEEP_FACTOR = 0.9, 0.6
-_GAIN = 1e-6
+_FROM, _FACTOR = 4.0, 0.5
+_SWEEP_FROM, _SWEEP_FACTOR = 0.9, 0.4
+_GAIN = 1e-5
 _SAME = 1e-2
 """Ends closer than this share of a radius go on as one."""
 
-_ROUNDS, _DETOURING, _DETOURS = 2, 4, (0.6, 1.6)
-"""The best few at the wanted size go on by way of other sizes and back, as long as that finds better."""
-
 
 def steps(size: float, total: float) -> int:
-    """For progress: of all sizes and detours together, at most."""
-    return STEPS_PER_SIZE * (sum(map(len, _sizes(size, total))) + 2 * _ROUNDS * len(_DETOURS))
+    """For progress: of all sizes together."""
+    return STEPS_PER_SIZE * sum(map(len, _sizes(size, total)))
 
 
 def _sizes(size: float, total: float) -> tuple[list[float], list[float]]:
@@ -56,14 +52,6 @@ def shrunk(
     runs = [*map(_started, centres), *sweep]
     for size in narrow:
         runs = _climbed(field, laid, runs, size, watch)
-    for _ in range(_ROUNDS):
-        best = runs[0].objective[-1]
-        for factor in _DETOURS:
-            away = _climbed(field, laid, runs[:_DETOURING], min(factor * laid.problem.size, narrow[0]), watch)
-            back = _climbed(field, laid, away, laid.problem.size, watch)
-            runs = _apart(field, [*runs, *back])
-        if runs[0].objective[-1] - best < _GAIN * abs(best):
-            break
     return runs
 
 
@@ -80,38 +68,36 @@ def _started(centre: Float[Tensor, " d"]) -> Run:
 def _climbed(field: Field, laid: Laid, runs: list[Run], size: float, watch: Watch | None) -> list[Run]:
     """All runs at the top of their hill for that size, the best first; those that met are one."""
     laid = replace(laid, problem=replace(laid.problem, size=size))
+    usual = field.tensor(np.median([run.shape for run in runs], axis=0))[None]
 
     def downhill(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = field.tensor(points)
-        value, by_m, _, _ = at_size(field, laid, m, torch.zeros_like(m[:, :1]))
+        value, by_m, _, _ = at_size(field, laid, m, usual.repeat(len(m), 1))
         return -value.cpu().numpy(), -by_m.cpu().numpy()
 
     descents = minimised(downhill, np.stack([run.centre for run in runs if run.centre is not None]), _GAIN)
-    ended = [_continued(field, laid, run, descent) for run, descent in zip(runs, descents, strict=True)]
-    chosen = _apart(field, ended)
+    ended = [
+        _continued(field, laid, run, descent, usual) for run, descent in zip(runs, descents, strict=True)
+    ]
+    m = field.tensor(np.stack([run.centre for run in ended if run.centre is not None]))
+    shape = field.tensor(np.stack([run.shape for run in ended]))
+    value = field.tensor(np.array([run.objective[-1] for run in ended]))
+    chosen = [ended[j] for j in field.apart(m, shape, value, len(ended), _SAME)]
     if watch is not None:
         best = chosen[0]
         watch(STEPS_PER_SIZE, best.objective[-1], size, best.learning_rate[-1])
     return chosen
 
 
-def _apart(field: Field, runs: list[Run]) -> list[Run]:
-    """The best first; those that met are one."""
-    m = field.tensor(np.stack([run.centre for run in runs if run.centre is not None]))
-    shape = field.tensor(np.stack([run.shape for run in runs]))
-    value = field.tensor(np.array([run.objective[-1] for run in runs]))
-    return [runs[j] for j in field.apart(m, shape, value, len(runs), _SAME)]
-
-
-def _continued(field: Field, laid: Laid, run: Run, descent: Descent) -> Run:
+def _continued(field: Field, laid: Laid, run: Run, descent: Descent, usual: Float[Tensor, "1 s"]) -> Run:
     """Every size adds to the histories where its descent ended, even if it did not move."""
     end = field.tensor(descent.end[None])
-    value, _, _, factor = at_size(field, laid, end, torch.zeros_like(end[:, :1]))
+    value, _, _, factor = at_size(field, laid, end, usual)
     values = np.append(-descent.values, float(value[0]))
     return replace(
         run,
         centre=descent.end,
-        shape=factor.log().cpu().numpy(),
+        shape=(usual[0] + factor.log()).cpu().numpy(),
         objective=np.append(run.objective, values),
         size=np.append(run.size, np.full(len(values), laid.problem.size)),
         learning_rate=np.append(run.learning_rate, [*descent.lengths, 0.0]),
