@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from pytorch_lightning import Trainer
+
+from weakspot.datasets.digits import Digits
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.learner import Training
+from weakspot.pipeline.plan import Named, Subject
+from weakspot.tasks import Classification
 
 FIRST = ("logger=none", "training.epochs=1", "trainer.limit_train_batches=1", "training.batch_size=32")
 
@@ -25,6 +32,34 @@ def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(shell)
         "trainer.precision=bf16-mixed",
     ):
         assert made(shell, other) == ["train"], other
+
+
+def subject(*names: str, **by_split: tuple[str, ...]) -> Subject:
+    """The digits, under these names of their classes."""
+
+    def make(split: str) -> Digits:
+        dataset = Digits(split)
+        dataset.task = Classification(by_split.get(split, names))
+        return dataset
+
+    named = Named("digits", {}, make)
+    return Subject(named, Named("small_cnn", {}, SmallCNN), Training(), Trainer)
+
+
+def test_other_classes_are_another_result() -> None:
+    digits, letters = subject(*"0123456789"), subject(*"abcdefghij")
+    assert digits.checkpoint_folder() == subject(*"0123456789").checkpoint_folder()
+    assert digits.checkpoint_folder() != letters.checkpoint_folder()
+    assert digits.predictions_folder("same weights") != letters.predictions_folder("same weights")
+
+
+def test_splits_of_other_classes_are_refused() -> None:
+    odd = subject(*"0123456789", val=tuple("012345678"))
+    with pytest.raises(
+        ValueError, match="test and val of dataset=digits have not the same classes: 10 and 9"
+    ):
+        odd.checkpoint_folder()
+        odd.data("test")
 
 
 NET = """

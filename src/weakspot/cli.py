@@ -208,10 +208,10 @@ def _upstream_command(name: str) -> str:
 def _settings(node: DictConfig) -> dict[str, Any]:
     """What makes a difference to the result: not where data lie, and of a file or folder of weights what is in it."""
     settings = {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
-    if settings.get("weights") and Path(settings["weights"]).is_file():
+    if settings.get("weights") and (given := Path(settings["weights"]).expanduser()).is_file():
         from weakspot.models.checkpoint import digest
 
-        settings["weights"] = digest(settings["weights"])
+        settings["weights"] = digest(given)
     if (Path(str(settings.get("name", ""))).expanduser() / "config.json").is_file():
         from weakspot.models.hub import folder_digest
 

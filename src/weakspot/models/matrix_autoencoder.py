@@ -38,8 +38,9 @@ class MatrixAutoencoder(Model):
     dropout            share of features left out in training, after every hidden layer
 
     The layers are those of the network that the Spotlight paper audits (AutoEncSets: widths 150, factors 32,
-    dropout 0.5), but its decoder also pools over the pairs that are asked for; here each pair is on its own,
-    so that what is said of one does not depend on what else is in its batch.
+    dropout 0.5), but its decoder also pools over the pairs that are asked for; here each pair is on its own.
+    What is said of a held-out pair does not depend on what else is in its batch; of one in training it does a
+    little, as all pairs asked for together are hidden together.
     """
 
     def __init__(

@@ -27,6 +27,7 @@ from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.train import CHECKPOINT, is_interrupted, is_trained, train
 from weakspot.predictions import Predictions
 from weakspot.predictions.store import finished_rows, is_complete, read
+from weakspot.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,12 @@ class Subject:
         if split not in self._splits:
             dataset: Dataset = self.dataset.make(split=split)
             dataset.check()
+            for other, known in self._splits.items():
+                if known.task != dataset.task:
+                    raise ValueError(
+                        f"the splits {other} and {split} of dataset={self.dataset.name} have not the same classes: "
+                        f"{len(known.task.classes)} and {len(dataset.task.classes)}; one model cannot serve both"
+                    )
             self._splits[split] = dataset
         return self._splits[split]
 
@@ -86,16 +93,22 @@ class Subject:
             self._fingerprints[split] = self.data(split).fingerprint()
         return self._fingerprints[split]
 
+    @property
+    def task(self) -> Task:
+        """The task of the audited split, which names what can be predicted; that of every split."""
+        return self.data(self.split).task
+
     def build_model(self) -> Model:
         """The model with fresh weights, the same for the same seed."""
         seed_everything(self.seed, workers=True, verbose=False)
-        model: Model = self.model.make(self.data(self.split).task)
+        model: Model = self.model.make(self.task)
         return model
 
     def checkpoint_made_from(self) -> dict[str, Any]:
         return {
             "dataset": {"name": self.dataset.name, **self.dataset.settings},
             "data": {split: self.fingerprint(split) for split in ("train", "val")},
+            "task": self.task.to_dict(),
             "model": {"name": self.model.name, **self.model.settings},
             "training": vars(self.training),
             "trainer": dict(self.numerics),
@@ -122,6 +135,7 @@ class Subject:
         return {
             "dataset": {"name": self.dataset.name, **self.dataset.settings},
             "data": self.fingerprint(self.split),
+            "task": self.task.to_dict(),
             "model": {"name": self.model.name, **self.model.settings},
             "weights": weights,
             "trainer": {"precision": self.numerics.get("precision")},
@@ -212,7 +226,7 @@ def _with_weights(subject: Subject, checkpoint: Path | None) -> Model:
     elif not model.head_is_trained:
         raise ValueError(
             f"checkpoint=pretrained, but the last layer of model={subject.model.name} is random: give it weights "
-            f"for the {subject.data(subject.split).task.n_outputs} classes of dataset={subject.dataset.name} "
+            f"for the {subject.task.n_outputs} classes of dataset={subject.dataset.name} "
             "(model.weights=…), or have it trained (checkpoint=auto)"
         )
     return model
