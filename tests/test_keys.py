@@ -56,7 +56,7 @@ def test_other_classes_are_another_result() -> None:
 def test_splits_of_other_classes_are_refused() -> None:
     odd = subject(*"0123456789", val=tuple("012345678"))
     with pytest.raises(
-        ValueError, match="test and val of dataset=digits have not the same classes: 10 and 9"
+        ValueError, match="train and val of dataset=digits have not the same classes: 10 and 9"
     ):
         odd.checkpoint_folder()
         odd.data("test")
