@@ -7,6 +7,9 @@ import logging
 import re
 import shutil
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from conftest import Shell
+from conftest import Shell, quiet_environment
 from layouts import amazon as layout
 from tiny_models import write_model
 from weakspot.models import QAModel, TextClassifier, TextEncoder, load_weights
@@ -28,14 +31,18 @@ THREE = Classification(("a", "b", "c"))
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here may so much as look up a host."""
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing here may so much as look up a host; what a library tries and keeps to itself counts too."""
+    tried = []
 
-    def refuse(*_: object) -> None:
-        raise AssertionError("a network call")
+    def refuse(*call: object, **_: object) -> None:
+        tried.append(call)
+        raise OSError("a network call")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not tried
 
 
 def batch(folder: Path, *texts: str) -> dict[str, Tensor]:
@@ -281,6 +288,46 @@ def test_a_name_that_is_not_in_the_cache_says_how_to_fetch_it(
     task = QuestionAnswering() if kind is QAModel else SENTIMENT
     with pytest.raises(FileNotFoundError, match=r"nobody/nothing.*model\.download=true"):
         kind(task, "nobody/nothing")
+
+
+_BY_NAME = """
+import socket
+tried = []
+def refuse(*call, **_):
+    tried.append(call)
+    raise OSError("a network call")
+socket.socket.connect = socket.getaddrinfo = refuse
+
+from weakspot.datasets.texts import load_tokenizer
+from weakspot.models import TextClassifier
+from weakspot.tasks import Classification
+
+for name in ("some/model", "nobody/nothing"):
+    for load in (load_tokenizer, lambda name: TextClassifier(Classification(("a", "b")), name)):
+        try:
+            load(name)
+            print("loaded", name)
+        except FileNotFoundError:
+            print("no", name)
+print("tried", tried)
+"""
+
+
+def test_a_model_by_name_comes_from_the_cache_without_a_call(tmp_path: Path) -> None:
+    """In a fresh process with a fresh cache: the hub's library asks once, then remembers."""
+    write_model(tmp_path / "hub" / "models--some--model" / "snapshots" / "0", TEXTS)
+    (tmp_path / "hub" / "models--some--model" / "refs").mkdir()
+    (tmp_path / "hub" / "models--some--model" / "refs" / "main").write_text("0")
+    kept = {name: value for name, value in quiet_environment().items() if not name.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _BY_NAME],
+        env=kept | {"HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    expected = ["loaded some/model"] * 2 + ["no nobody/nothing"] * 2 + ["tried []"]
+    assert done.stdout.splitlines() == expected, done.stderr
 
 
 # --- through the entry points

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from conftest import quiet_environment
 from weakspot.models import TimmModel, load_weights
 from weakspot.tasks import Classification
 
@@ -131,6 +134,37 @@ def test_published_weights_come_from_the_hubs_cache(tmp_path: Path, monkeypatch:
     model = TimmModel(IMAGENET, "test_resnet.r160_in1k", weights="DEFAULT")
     assert model.head_is_trained
     assert all(torch.equal(tensor, source[name]) for name, tensor in model.net.state_dict().items())
+
+
+_PUBLISHED = """
+import socket
+tried = []
+def refuse(*call, **_):
+    tried.append(call)
+    raise OSError("a network call")
+socket.socket.connect = socket.getaddrinfo = refuse
+
+from weakspot.models import TimmModel
+from weakspot.tasks import Classification
+
+try:
+    TimmModel(Classification(("a", "b")), "test_resnet.r160_in1k", weights="DEFAULT")
+except FileNotFoundError:
+    print("not there", tried)
+"""
+
+
+def test_looking_for_published_weights_makes_no_call(tmp_path: Path) -> None:
+    """In a fresh process with a fresh cache: the hub's library asks once, then remembers."""
+    kept = {name: value for name, value in quiet_environment().items() if not name.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _PUBLISHED],
+        env=kept | {"HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout == "not there []\n", done.stderr
 
 
 @pytest.mark.parametrize(

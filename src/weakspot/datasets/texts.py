@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from weakspot.datasets.base import Dataset, digest
+from weakspot.offline import hub_network
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,12 +28,14 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
     from transformers import AutoTokenizer
 
     folder = Path(name).expanduser()
+    fetch = download and not folder.is_dir()
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder if folder.is_dir() else str(name),
-            local_files_only=folder.is_dir() or not download,
-            trust_remote_code=False,
-        )
+        with hub_network(fetch):
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                folder if folder.is_dir() else str(name),
+                local_files_only=not fetch,
+                trust_remote_code=False,
+            )
     except Exception as error:  # OSError, ValueError, KeyError, JSON's and the tokenizers library's own
         reason = " ".join(str(error).split())[:200]
         if folder.is_dir():

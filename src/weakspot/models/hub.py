@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weakspot.offline import hub_network
+
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.json")
 
 
@@ -23,8 +25,9 @@ def load_config(name: str | Path, download: bool = False) -> Any:
     """
     from transformers import AutoConfig
 
-    with _explained(name), _silent():
-        return AutoConfig.from_pretrained(_place(name), **_manners(name, download))
+    fetch = _fetches(name, download)
+    with _explained(name), _silent(), hub_network(fetch):
+        return AutoConfig.from_pretrained(_place(name), **_manners(fetch))
 
 
 def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any) -> tuple[Any, list[str]]:
@@ -36,13 +39,14 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
 
     Raises as `load_config` does, and ValueError for weights that are damaged or another architecture's.
     """
-    with _explained(name), _silent():
+    fetch = _fetches(name, download)
+    with _explained(name), _silent(), hub_network(fetch):
         net, told = kind.from_pretrained(
             _place(name),
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **_manners(name, download),
+            **_manners(fetch),
             **changes,
         )
     new = sorted({*told["missing_keys"], *(entry[0] for entry in told["mismatched_keys"])})
@@ -85,9 +89,12 @@ def _place(name: str | Path) -> str | Path:
     return folder if folder.is_dir() else str(name)
 
 
-def _manners(name: str | Path, download: bool) -> dict[str, Any]:
-    offline = Path(name).expanduser().is_dir() or not download
-    return {"local_files_only": offline, "trust_remote_code": False}
+def _fetches(name: str | Path, download: bool) -> bool:
+    return download and not Path(name).expanduser().is_dir()
+
+
+def _manners(fetch: bool) -> dict[str, Any]:
+    return {"local_files_only": not fetch, "trust_remote_code": False}
 
 
 @contextmanager

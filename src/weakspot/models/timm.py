@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from weakspot.models.base import Model, watch_head
 from weakspot.models.checkpoint import own_names, read_weights
+from weakspot.offline import hub_network
 from weakspot.tasks import Task
 
 
@@ -163,7 +164,8 @@ def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
     if not repository:
         raise FileNotFoundError(f"timm publishes no weights for {name}; choose another name or give a file")
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=not download))
+        with hub_network(download):
+            return Path(hf_hub_download(repository, file, local_files_only=not download))
     except Exception as error:  # OSError, and a dozen of the hub's own
         if download:
             raise FileNotFoundError(
