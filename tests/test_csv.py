@@ -17,7 +17,7 @@ from layouts import csv as layout
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
 from weakspot.datasets.csv import PictureTable, TextTable, open_table
-from weakspot.datasets.tables import read_sheet
+from weakspot.datasets.tables import read_sheet, sorted_names
 
 SPLITS = ("train", "val", "test")
 TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
@@ -112,6 +112,36 @@ def test_repeated_texts_share_a_split(tmp_path: Path, tokenizer: Path) -> None:
     assert [3 * len(some) for some in read] == [len(dataset) for dataset in found]
     ids = [name for dataset in found for name in dataset.examples["id"].to_pylist()]
     assert len(set(ids)) == 180
+
+
+def test_repeated_texts_share_a_split_whatever_their_ids(tmp_path: Path, tokenizer: Path) -> None:
+    table = pa.table({"id": [f"r{row}" for row in range(120)], "text": TEXTS[:12] * 10, "label": ["x"] * 120})
+    pa.csv.write_csv(table, tmp_path / "my.csv")
+    found = [open_table(split, tmp_path / "my.csv", tokenizer=tokenizer) for split in ("train", "test")]
+    read = [{dataset.preview(row) for row in range(len(dataset))} for dataset in found]
+    assert not read[0] & read[1]
+
+
+def test_numbers_of_one_size_have_one_order() -> None:
+    names = ["0" * zeros + "1" for zeros in range(6)]
+    assert sorted_names(["10", *names]) == (*reversed(names), "10")
+    assert sorted_names(["3", "-2", "-10"]) == ("-10", "-2", "3")
+
+
+def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_bytes("path,label,größe\na.png,x,1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"my\.csv, line 1: names of columns are no UTF-8 text"):
+        open_table("test", tmp_path / "my.csv")
+
+
+def test_renamed_pictures_have_another_fingerprint(tmp_path: Path) -> None:
+    """Where ids come from a column, only the paths tell."""
+    picture(tmp_path, "a.png")
+    file = write(tmp_path / "my.csv", "path,label,split,id", "a.png,x,test,1")
+    before = open_table("test", file).fingerprint()
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    write(file, "path,label,split,id", "b.png,x,test,1")
+    assert open_table("test", file).fingerprint() != before
 
 
 def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def open_table(
     size, mean, std                  of pictures
     tokenizer, max_length, download  of texts
 
-    A column `split` (train, val, test) says which split a row is in, or else a hash of its id does, about
-    7 : 1 : 2; where only val is missing, it is a tenth of train. All other columns are attributes.
+    A column `split` (train, val, test) says which split a row is in, or else a hash of a picture's id or of the
+    text itself does, about 7 : 1 : 2; where only val is missing, it is a tenth of train. The same text is thus
+    in one split only. All other columns are attributes.
 
     Raises FileNotFoundError or ValueError, naming file and line.
     """
@@ -133,10 +134,9 @@ class TextTable(Texts):
     ) -> None:
         super().__init__(split, None, tokenizer, max_length, download)
         texts = sheet.words(columns.input)
-        named = sheet.has(columns.id)
-        ids = sheet.unique(columns.id) if named else text_ids(texts)
+        ids = sheet.unique(columns.id) if sheet.has(columns.id) else text_ids(texts)
         self.task, targets = _classes(sheet, columns.label, classes)
-        rows = _rows(sheet, ids if named else texts, split, self.splits)  # the same text, the same split
+        rows = _rows(sheet, texts, split, self.splits)  # the same text, the same split
         self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
         self.texts = [texts[row] for row in rows]
 

@@ -60,7 +60,10 @@ class PictureFiles(Dataset):
     def fingerprint(self) -> str:
         """Of names, sizes and times of change: reading every pixel would take as long as an epoch."""
         stats = (self._stat(row) for row in range(len(self)))
-        return digest(self.examples, self.targets, np.array([(s.st_size, s.st_mtime_ns) for s in stats]))
+        times = np.array([(s.st_size, s.st_mtime_ns) for s in stats])
+        return digest(
+            self.examples, self.targets, times, "\0".join(self.files).encode("utf-8", "surrogateescape")
+        )
 
     def _stat(self, row: int) -> os.stat_result:
         try:

@@ -86,7 +86,12 @@ def read_sheet(file: Path, texts: Sequence[str]) -> Sheet:
     if kind not in (*_DELIMITERS, ".parquet"):
         raise ValueError(f"{file} is no table: its name must end in .csv, .tsv or .parquet")
     table = _read_parquet(file, texts) if kind == ".parquet" else _read_csv(file, texts)
-    names = table.column_names
+    try:
+        names = table.column_names  # Arrow decodes them only now
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8"
+        ) from error
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{file} has two columns {twice!r}; rename one of them")
@@ -96,10 +101,10 @@ def read_sheet(file: Path, texts: Sequence[str]) -> Sheet:
 
 
 def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """The labels there are; numbers by size, so that class indices stay what they are."""
+    """The labels there are; whole numbers by size, so that class indices stay what they are."""
     names = set(labels)
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))  # 1 and 01 are two classes
     return tuple(sorted(names))
 
 
