@@ -44,6 +44,17 @@ def test_no_patient_is_in_both_train_and_val(root: Path) -> None:
     assert not train & val
 
 
+def test_patients_of_the_published_val_are_not_in_train(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "chest_xray", tmp_path / "xray")
+    lone = Path(XRay("train", tmp_path / "xray").files[0])
+    shutil.copy(tmp_path / "xray" / lone, tmp_path / "xray" / "val" / lone.parent.name / f"copy-{lone.name}")
+    train, val = (XRay(split, tmp_path / "xray") for split in ("train", "val"))
+    assert not set(train.examples["patient"].to_pylist()) & set(val.examples["patient"].to_pylist())
+    assert str(lone) in val.files, "the patient's other pictures go along"
+    shutil.rmtree(tmp_path / "xray" / "val")
+    assert str(lone) in XRay("train", tmp_path / "xray").files
+
+
 def test_attributes_are_in_the_names(root: Path) -> None:
     dataset = XRay("test", root)
     about = {Path(row["id"]).name: row for row in dataset.examples.to_pylist()}

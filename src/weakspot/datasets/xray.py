@@ -30,8 +30,9 @@ _ADVICE = (
 class XRay(PictureFiles):
     """5856 grey X-rays, each stretched to 150×150.
 
-    `test` is the published one. `val` is a tenth of the published train, picked by patient, so that no patient
-    is in both, and whatever a published val holds (16 pictures on Kaggle, none at Mendeley).
+    `test` is the published one. `val` is a tenth of the published train, picked by patient, and whatever a
+    published val holds (16 pictures on Kaggle, none at Mendeley), with all else that the published train has of
+    its patients: no patient is in both train and val.
 
     Attributes: `kind` of pneumonia (bacteria, virus; none for NORMAL), `patient` (both from the file's name),
     and the picture's own `width` and `height` in pixels, which differ between the classes.
@@ -84,11 +85,13 @@ class XRay(PictureFiles):
     def _files_of(self, split: str) -> list[str]:
         if split == "test":
             return self._published("test")
-        train = self._published("train")
-        in_val = pick_val([_patient(Path(file)) for file in train])
-        chosen = [file for file, held_out in zip(train, in_val, strict=True) if held_out == (split == "val")]
         assert self.root is not None
-        return chosen + (self._published("val") if split == "val" and (self.root / "val").is_dir() else [])
+        train = self._published("train")
+        val = self._published("val") if (self.root / "val").is_dir() else []
+        patients = [_patient(Path(file)) for file in train]
+        in_val = pick_val(patients) | np.isin(patients, [_patient(Path(file)) for file in val])
+        chosen = [file for file, held_out in zip(train, in_val, strict=True) if held_out == (split == "val")]
+        return chosen + (val if split == "val" else [])
 
     def _published(self, half: str) -> list[str]:
         """The pictures of one published half, by class."""
