@@ -83,6 +83,31 @@ def test_the_partition_is_found_by_name(root: Path) -> None:
         CelebA("train", root)
 
 
+def test_an_image_listed_twice_is_named(root: Path) -> None:
+    file = root / "list_eval_partition.txt"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, "000001.jpg 2"]) + "\n")
+    where = rf"list_eval_partition\.txt, line {len(lines) + 1}: 000001\.jpg stands in line 1 already"
+    with pytest.raises(ValueError, match=where):
+        CelebA("test", root)
+
+
+@pytest.mark.parametrize("layout", ["list_attr_celeba.txt", "list_attr_celeba.csv"])
+def test_a_header_in_another_encoding_is_named(root: Path, layout: str) -> None:
+    if layout.endswith(".csv"):
+        kaggle(root)
+    file = root / layout
+    file.write_bytes(file.read_bytes().replace(b"Smiling", b"Smiling\xe9"))
+    with pytest.raises(ValueError, match=r"list_attr_celeba\....,\sline [12] is no UTF-8 text"):
+        CelebA("test", root)
+
+
+@pytest.mark.parametrize("size", [0, [0, 10]])
+def test_no_size_is_refused(root: Path, size: object) -> None:
+    with pytest.raises(ValueError, match="size must be a positive number of pixels, not "):
+        CelebA("test", root, size=size)  # type: ignore[arg-type]
+
+
 def test_transform_is_the_published_one(root: Path) -> None:
     """torchvision.transforms' Resize(224) and ToTensor, as experiments/celeba of the UDIS repository."""
     dataset = CelebA("test", root)

@@ -76,7 +76,12 @@ def test_pixels_are_the_published_transform(root: Path) -> None:
             ",ethnicity,",
             r"fairface_label_val\.csv has no column 'race'; it has: file, age, gender, ethn",
         ),
-        (",True\n", "\n", r"fairface_label_val\.csv cannot be read as CSV: .*Expected 5 columns, got 4"),
+        (
+            ",True\n",
+            "\n",
+            r"fairface_label_val\.csv, line \d+ cannot be read as CSV: Expected 5 columns, got 4",
+        ),
+        ("val/3.jpg,", "val/2.jpg,", r"label_val\.csv, line 4: val/2\.jpg stands in line 3 already"),
     ],
 )
 def test_a_bad_row_is_named(copied: Path, old: str, new: str, message: str) -> None:

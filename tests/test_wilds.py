@@ -110,6 +110,32 @@ def test_a_bad_row_is_named(
         make("test", tmp_path / "copy")
 
 
+@pytest.mark.parametrize("make", [Waterbirds, IWildCam])
+def test_a_picture_in_two_splits_or_in_another_encoding_is_named(
+    make: Callable[..., PictureFiles], data: Path, tmp_path: Path
+) -> None:
+    root = next((data / make.__name__.lower()).iterdir())
+    first, *lines = (root / "metadata.csv").read_text().splitlines()
+    twin = lines[0].replace(",train,", ",test,") if make is IWildCam else lines[0]
+    if make is Waterbirds:
+        column = first.split(",").index("split")
+        cells = twin.split(",")
+        twin = ",".join([*cells[:column], str((int(cells[column]) + 1) % 3), *cells[column + 1 :]])
+    (tmp_path / "metadata.csv").write_text("\n".join([first, *lines, twin]) + "\n")
+    (tmp_path / "categories.csv").write_text("y,name\n0,empty\n")
+    with pytest.raises(
+        ValueError, match=rf"metadata\.csv, line {len(lines) + 2}: .* stands in line 2 already"
+    ):
+        make("test", tmp_path)
+    bad = lines[1].replace(".jpg", "\xe9.jpg").encode("latin-1")
+    (tmp_path / "metadata.csv").write_bytes(b"\n".join([first.encode(), lines[0].encode(), bad, b""]))
+    with pytest.raises(ValueError, match=r"metadata\.csv, line 3 cannot be read as CSV: .*invalid UTF8"):
+        make("test", tmp_path)
+    (tmp_path / "metadata.csv").write_bytes((first + ",gr\xf6\xdfe\n").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"metadata\.csv, line 1: names of columns are no UTF-8 text"):
+        make("test", tmp_path)
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     for make in (Waterbirds, IWildCam):
         with pytest.raises(FileNotFoundError, match=r"no metadata\.csv in .* or below it: set dataset\.root"):

@@ -15,6 +15,7 @@ import pyarrow.csv
 from jaxtyping import Bool, Int
 from torchvision.transforms.v2 import Compose, Resize
 
+from weakspot.datasets.label_files import check_unique
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import id_hashes
@@ -39,7 +40,8 @@ class CelebA(PictureFiles):
     182637 val. Files may also lie in the publisher's folders (Anno, Eval, Img), or be Kaggle's CSV files.
 
     Raises FileNotFoundError for what is missing; ValueError, naming file and line, for a row that has not as
-    many marks as there are attributes, or marks other than 1 and -1, and for unknown attributes.
+    many marks as there are attributes, or marks other than 1 and -1, for an image that is listed twice, and for
+    unknown attributes.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class CelebA(PictureFiles):
         assert self.root is not None
         if not 0 <= bias_share <= 1:
             raise ValueError(f"dataset.bias_share is the share to leave out, from 0 to 1, not {bias_share}")
+        if min([size] if isinstance(size, int) else size, default=0) < 1:
+            raise ValueError(f"size must be a positive number of pixels, not {size}")
         self.transform = Compose([Resize(size), Scaling(None, mean, std)])
 
         file = _find(self.root, "list_attr_celeba", "Anno")
@@ -118,16 +122,25 @@ def read_marks(file: Path) -> pa.Table:
     data = file.read_bytes()
     if file.suffix == ".csv":
         header, _, body = data.partition(b"\n")
-        names, skipped, told = header.decode().strip().split(",")[1:], 1, None
+        names, skipped, told = _names(file, 1, header).split(",")[1:], 1, None
     else:
         count, header, body = [*data.split(b"\n", 2), b"", b""][:3]
         if not count.strip().isdigit():
             raise ValueError(f"{file}, line 1 should be the number of images, not {count[:40]!r}")
-        names, skipped, told = header.decode().split(), 2, int(count)
+        names, skipped, told = _names(file, 2, header).split(), 2, int(count)
     table = _parse(file, body, ["image", *names], skipped, allowed=(-1, 1))
     if told not in (None, len(table)):
         raise ValueError(f"{file} tells of {told} images but lists {len(table)}; fetch it again")
     return table
+
+
+def _names(file: Path, line: int, header: bytes) -> str:
+    try:
+        return header.decode().strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file}, line {line} is no UTF-8 text ({header[:40]!r}); fetch the file again"
+        ) from error
 
 
 def read_partition(file: Path) -> pa.Table:
@@ -165,6 +178,7 @@ def _parse(file: Path, body: bytes, names: list[str], skipped: int, allowed: Seq
                 f"{file}, line {row + 1 + skipped}: {name} of {table['image'][row]} is {values[row]}, "
                 f"not {' or '.join(map(str, allowed))}"
             )
+    check_unique(table, "image", file, first_line=skipped + 1)
     return table
 
 

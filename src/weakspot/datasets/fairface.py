@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.datasets.folders import check_exist
-from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
+from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import pick_val
 from weakspot.tasks import Classification
@@ -55,6 +55,7 @@ class FairFace(PictureFiles):
             raise ValueError(f"dataset.target={target} is unknown; choose {', '.join(CLASSES)}")
         file = self.root / f"fairface_label_{'val' if split == 'test' else 'train'}.csv"
         table = read_table(file, ("file", *CLASSES, "service_test"), _ADVICE)
+        check_unique(table, "file", file)
         coded = {name: codes(table, name, values, file) for name, values in CLASSES.items()}
         codes(table, "service_test", ("True", "False"), file)
 

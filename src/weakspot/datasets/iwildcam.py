@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weakspot.datasets.folders import check_exist, find_folder
-from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
+from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.pictures import Scaling
 from weakspot.tasks import Classification
@@ -47,6 +47,7 @@ class IWildCam(PictureFiles):
         self.root = find_folder(self.root, ("iwildcam_v2.0",), "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"
         table = read_table(file, _COLUMNS, _ADVICE)
+        check_unique(table, "filename", file)
         names = _species(self.root / "categories.csv")
         targets = codes(table, "y", [str(y) for y in range(len(names))], file)
         rows = np.flatnonzero(codes(table, "split", self.splits, file) == self.splits.index(split))

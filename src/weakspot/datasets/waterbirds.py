@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.datasets.folders import check_exist, find_folder
-from weakspot.datasets.label_files import FIRST_LINE, codes, read_table
+from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.tasks import Classification
 
@@ -38,6 +38,7 @@ class Waterbirds(PictureFiles):
         self.root = find_folder(self.root, _FOLDERS, "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"
         table = read_table(file, ("img_filename", "y", "split", "place", "place_filename"), _ADVICE)
+        check_unique(table, "img_filename", file)
         birds = codes(table, "y", ("0", "1"), file)
         places = codes(table, "place", ("0", "1"), file)
         rows = np.flatnonzero(codes(table, "split", ("0", "1", "2"), file) == self.splits.index(split))
