@@ -99,6 +99,10 @@ def change(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
     [
         (lambda c: c["annotations"][3].update(category_id=12), ["annotation 139003", "category 12"]),
         (lambda c: c["annotations"][2].update(image_id=140), ["annotation 139002", "image 140"]),
+        (lambda c: c["annotations"][2].update(image_id=[139]), ["annotation 139002", "image [139]"]),
+        (lambda c: c["annotations"][2].pop("category_id"), ["annotation 139002", "no category_id"]),
+        (lambda c: c["annotations"][2].update(iscrowd="x"), ["annotation 139002", "iscrowd 'x'"]),
+        (lambda c: c["annotations"][2].update(area=None), ["annotation 139002", "area None"]),
         (lambda c: c.pop("images"), ["no instances file", "'images'"]),
         (lambda c: c["images"][0].pop("file_name"), ["no instances file", "'file_name'"]),
     ],
@@ -110,6 +114,12 @@ def test_bad_annotations_are_named(
     with pytest.raises(ValueError) as caught:
         COCO("test", root)
     assert all(word in str(caught.value) for word in ["instances_val2017.json", *words]), caught.value
+
+
+def test_other_categories_to_audit_than_to_learn_are_refused(root: Path) -> None:
+    change(root, lambda content: content["categories"][0].update(name="human"))
+    with pytest.raises(ValueError, match=r"instances_train2017\.json and .*instances_val2017\.json.*'human'"):
+        COCO("train", root)
 
 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:

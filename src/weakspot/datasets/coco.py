@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,8 @@ class COCO(PictureFiles):
     object), `crowd` (any), and each supercategory present or not.
 
     Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
-    of an unknown picture or category.
+    of an unknown picture or category or with other values than numbers, and where train and val are opened and
+    the categories of train2017 are not those of val2017.
     """
 
     def __init__(
@@ -52,7 +54,11 @@ class COCO(PictureFiles):
         self.transform = Compose([*shape, Scaling(None, mean, std)])
 
         half = "val2017" if split == "test" else "train2017"
-        instances = read_instances(self.root / "annotations" / f"instances_{half}.json")
+        folder = self.root / "annotations"
+        instances = read_instances(folder / f"instances_{half}.json")
+        audited = folder / "instances_val2017.json"
+        if split != "test" and audited.is_file():
+            _check_same(instances, read_instances(audited), folder / f"instances_{half}.json", audited)
         files = [f"{half}/{name}" for name in instances.file_names]
         rows = np.arange(len(files))
         if split != "test":
@@ -117,7 +123,7 @@ def read_instances(file: Path) -> Instances:
     return _parsed(file, changed)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # train2017's and val2017's
 def _parsed(file: Path, changed: int) -> Instances:
     """Outlines, which are nearly all of half a gigabyte, are dropped on the way."""
     try:
@@ -131,11 +137,15 @@ def _parsed(file: Path, changed: int) -> Instances:
         column = {entry["id"]: place for place, entry in enumerate(categories)}
         names = tuple(entry["name"] for entry in categories)
         groups = tuple(entry.get("supercategory", "other") for entry in categories)
-        annotations = content["annotations"]
+        annotations = list(content["annotations"])
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{file} is no instances file of COCO ({error!r} is missing in it); fetch it again"
         ) from error
+    plain = next((entry for entry in annotations if not isinstance(entry, tuple)), None)
+    if plain is not None:
+        which = plain.get("id") if isinstance(plain, dict) else plain
+        raise ValueError(f"{file}: annotation {which} has no category_id; correct or remove it")
     columns = zip(*annotations, strict=True) if annotations else ((),) * 5
     ids, picture_ids, category_ids, areas, crowds = (list(values) for values in columns)
     return Instances(
@@ -144,8 +154,8 @@ def _parsed(file: Path, changed: int) -> Instances:
         supercategories=groups,
         picture=_places(picture_ids, {key: row for row, key in enumerate(pictures)}, "image", ids, file),
         category=_places(category_ids, column, "category", ids, file),
-        area=np.array(areas, dtype=np.float64),
-        crowd=np.array(crowds, dtype=np.int64),
+        area=np.array(_numbers(areas, "area", ids, file), dtype=np.float64),
+        crowd=np.array(_numbers(crowds, "iscrowd", ids, file), dtype=np.int64),
     )
 
 
@@ -165,7 +175,8 @@ def _slim(entry: dict[str, Any]) -> Any:
 def _places(
     keys: list[Any], place: dict[Any, int], what: str, ids: list[Any], file: Path
 ) -> Int[np.ndarray, " m"]:
-    found = np.fromiter((place.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+    rows = (place.get(key, -1) if isinstance(key, Hashable) else -1 for key in keys)
+    found = np.fromiter(rows, dtype=np.int64, count=len(keys))
     if (found < 0).any():
         lone = int(np.argmax(found < 0))
         raise ValueError(
@@ -173,3 +184,20 @@ def _places(
             "correct or remove it"
         )
     return found
+
+
+def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[float]:
+    for name, value in zip(ids, values, strict=True):
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(
+                f"{file}: annotation {name} has {what} {value!r}, no number; correct or remove it"
+            )
+    return values
+
+
+def _check_same(one: Instances, other: Instances, file: Path, other_file: Path) -> None:
+    """What a model learns to name must be what it is audited for."""
+    if (one.categories, one.supercategories) != (other.categories, other.supercategories):
+        lone = sorted(set(one.categories) ^ set(other.categories))
+        which = f"only one has {lone[0]!r}" if lone else "their order or supercategories differ"
+        raise ValueError(f"{file} and {other_file} list other categories ({which}); fetch both again")
