@@ -88,6 +88,13 @@ def test_a_file_of_classes(root: Path, tmp_path: Path) -> None:
         ImageNet("test", root, classes=own)
 
 
+def test_a_file_of_classes_in_another_encoding_is_named(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_bytes("n01440764 tench\nn02012849 Gr\xfcn\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"own\.txt, line 2 is no UTF-8 text"):
+        ImageNet("test", root, classes=own)
+
+
 def test_errors(root: Path, tmp_path: Path) -> None:
     copied = tmp_path / "imagenet"
     shutil.copytree(root / "val", copied / "val")

@@ -107,6 +107,13 @@ def test_attributes_of_movies(everything: list[dict[str, object]]) -> None:
     }
 
 
+def test_a_byte_order_mark_is_no_part_of_a_genre(root: Path) -> None:
+    file = root / "ml-100k" / "u.genre"
+    genres = MovieLens("test", root).genres
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert MovieLens("test", root).genres == genres
+
+
 def test_counts_of_ratings_are_those_of_training(written: Path) -> None:
     known = [pair.split("-") for pair in targets(MovieLens("train", written))]
     for row in MovieLens("test", written).examples.to_pylist():

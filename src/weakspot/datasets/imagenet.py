@@ -82,7 +82,13 @@ def _read_classes(root: Path, classes: Path) -> dict[str, str]:
     if file is None:
         raise FileNotFoundError(f"no file of classes at {classes} or {root / classes}")
     names: dict[str, str] = {}
-    for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for line, data in enumerate(file.read_bytes().splitlines(), start=1):
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{file}, line {line} is no UTF-8 text ({data[:40]!r}); save it as UTF-8"
+            ) from error
         wnid, _, name = text.strip().partition(" ")
         if not _WNID.fullmatch(wnid):
             raise ValueError(f"{file}, line {line}: {wnid!r} is no wnid; write one as n01440764 in each line")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def _read_genres(file: Path) -> tuple[str, ...]:
     """The names in `u.genre` ("Action|1"), in the order of `u.item`'s flags; "unknown" is told what of."""
     _refuse_missing(file)
     names: list[str] = []
-    for line, text in enumerate(file.read_text("latin-1").splitlines(), start=1):
+    data = file.read_bytes().removeprefix(BOM_UTF8)  # which some editors put before what they save
+    for line, text in enumerate(data.decode("latin-1").splitlines(), start=1):
         if not text.strip():  # the published file ends with an empty line
             continue
         name, _, number = text.strip().rpartition("|")
