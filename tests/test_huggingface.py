@@ -128,6 +128,26 @@ def test_texts_in_parquet_and_csv(library: Any, tmp_path: Path, tokenizer: Path)
 
 
 @pytest.mark.optional
+def test_plain_numbers_are_classes_even_minus_one(library: Any, tmp_path: Path, tokenizer: Path) -> None:
+    rows = library.Dataset.from_dict({"text": TEXTS, "label": [-1, 1] * 60})
+    library.DatasetDict(test=rows).save_to_disk(tmp_path / "saved")
+    test = open_hub("test", tmp_path / "saved", tokenizer=tokenizer)
+    assert test.task.classes == ("-1", "1")
+    assert test.targets.tolist() == [0, 1] * 60
+
+
+@pytest.mark.optional
+def test_repeated_texts_share_a_split(library: Any, tmp_path: Path, tokenizer: Path) -> None:
+    rows = library.Dataset.from_dict({"text": TEXTS[:12] * 10, "label": [0, 1] * 60})
+    library.DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
+    train, test = (open_hub(split, tmp_path / "saved", tokenizer=tokenizer) for split in ("train", "test"))
+    assert isinstance(train, HubTexts)
+    assert isinstance(test, HubTexts)
+    assert not set(train.texts) & set(test.texts)
+    assert len(test) % 10 == 0
+
+
+@pytest.mark.optional
 def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nobody/nothing is no folder.* add dataset\.download=true"):
         open_hub("test", "nobody/nothing")
@@ -139,12 +159,16 @@ def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
         open_hub("test", folder, label="kind")
     with pytest.raises(ValueError, match="labels in 'boxes' are List"):
         open_hub("test", folder, label="boxes")
-    rows = pa.table({"text": TEXTS[:3], "label": [1, 0, -1]})
-    (tmp_path / "parquet").mkdir()
-    pa.parquet.write_table(rows, tmp_path / "parquet" / "test.parquet")
+    cats = library.Features(
+        {"text": library.Value("string"), "label": library.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = library.Dataset.from_dict({"text": TEXTS[:3], "label": [1, 0, -1]}, features=cats)
+    library.DatasetDict(test=rows).save_to_disk(tmp_path / "unlabelled")
     with pytest.raises(ValueError, match=r"row 2 of test has no label \(-1\)"):
-        open_hub("test", tmp_path / "parquet")
-    pa.parquet.write_table(rows.slice(0, 2), tmp_path / "parquet" / "test.parquet")
+        open_hub("test", tmp_path / "unlabelled", tokenizer="unused")
+    (tmp_path / "parquet").mkdir()
+    plain = pa.table({"text": TEXTS[:2], "label": [1, 0]})
+    pa.parquet.write_table(plain, tmp_path / "parquet" / "test.parquet")
     with pytest.raises(ValueError, match="model=text_classifier"):
         open_hub("test", tmp_path / "parquet")
     (tmp_path / "parquet" / "test.parquet").write_bytes(b"PAR1 no more")

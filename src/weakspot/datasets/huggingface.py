@@ -57,8 +57,9 @@ def open_hub(
     tokenizer, max_length  of texts
 
     test is the published test split, or where there is none the published validation split; val is that or,
-    where it is missing or serves as test, a tenth of train. A dataset of one split is shared out by a hash of
-    ids, about 7 : 1 : 2. Other columns of single values are attributes.
+    where it is missing or serves as test, a tenth of train. A dataset of one split is shared out by a hash,
+    about 7 : 1 : 2: of ids, or of the texts themselves, so that the same text is in one split only. Other columns
+    of single values are attributes.
 
     Raises ImportError without the `datasets` library; FileNotFoundError or ValueError, naming dataset and row.
     """
@@ -114,7 +115,9 @@ class Part:
             else [f"{row:06d}" for row in range(len(own))]
         )
         ids = [f"{source}-{number}" for number in numbers]
-        rows = _share(ids, split, [ours for ours, theirs in sources.items() if theirs == source])
+        picture = type(own.features[column]).__name__ == "Image"
+        keys = ids if picture else [text or "" for text in own.with_format("arrow")[:][column].to_pylist()]
+        rows = _share(keys, split, [ours for ours, theirs in sources.items() if theirs == source])
         if len(rows) == 0:
             raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
         task, targets = _classes(name, published, sources, source, label)
@@ -244,11 +247,11 @@ def _sources(published: Sequence[str]) -> dict[str, str | None]:
     return {"train": train, "val": val or train, "test": test or train}
 
 
-def _share(ids: Sequence[str], split: str, sharing: Sequence[str]) -> Int[np.ndarray, " m"]:
+def _share(keys: Sequence[str], split: str, sharing: Sequence[str]) -> Int[np.ndarray, " m"]:
     """The rows that are this split's, of a published split that these of ours are made of."""
     if len(sharing) == 1:
-        return np.arange(len(ids))
-    assigned = split_by_id(ids) if "test" in sharing else np.where(pick_val(ids), "val", "train")
+        return np.arange(len(keys))
+    assigned = split_by_id(keys) if "test" in sharing else np.where(pick_val(keys), "val", "train")
     return np.flatnonzero(assigned == split)
 
 
@@ -265,12 +268,14 @@ def _classes(
         return f"{name}: row {row} of {source}"
 
     feature, values = published[source].features[label], published[source][label][:]
-    missing = next((row for row, value in enumerate(values) if value in (None, -1, "")), None)
+    coded = type(feature).__name__ == "ClassLabel"
+    none = (None, -1) if coded else (None, "")  # -1 is how the library writes that a class is unknown
+    missing = next((row for row, value in enumerate(values) if value in none), None)
     if missing is not None:
         raise ValueError(
             f"{place(missing)} has no label ({values[missing]!r}); choose another split or label"
         )
-    if type(feature).__name__ == "ClassLabel":
+    if coded:
         return Classification(tuple(feature.names)), np.array(values, dtype=np.int64)
     if not isinstance(values[0], str | int):
         raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
