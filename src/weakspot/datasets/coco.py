@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -175,7 +175,7 @@ def _slim(entry: dict[str, Any]) -> Any:
 def _places(
     keys: list[Any], place: dict[Any, int], what: str, ids: list[Any], file: Path
 ) -> Int[np.ndarray, " m"]:
-    rows = (place.get(key, -1) if isinstance(key, Hashable) else -1 for key in keys)
+    rows = (place.get(key, -1) if isinstance(key, int | str) else -1 for key in keys)
     found = np.fromiter(rows, dtype=np.int64, count=len(keys))
     if (found < 0).any():
         lone = int(np.argmax(found < 0))
