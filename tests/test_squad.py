@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tiny_models import write_model, write_tokenizer
 from weakspot.datasets.answers import exact_match, f1, normalise
 from weakspot.datasets.squad import SQuAD
 from weakspot.datasets.squad_files import read_questions
+from weakspot.datasets.texts import load_tokenizer, tokenizer_digest
 from weakspot.datasets.windows import Windows
 from weakspot.models import QAModel
 from weakspot.tasks import QuestionAnswering
@@ -160,6 +162,41 @@ def test_attributes_and_splits(root: Path, tokenizer: Path) -> None:
         }
         for place, word, answered, asked, given in ((0, "what", 2, 4, 3), (1, "how", 1, 9, 2))
     ]
+
+
+def test_tokens_stay_where_they_are_in_a_batch(root: Path, tokenizer: Path, tmp_path: Path) -> None:
+    shutil.copytree(tokenizer, tmp_path / "left")
+    set_up(tmp_path / "left", padding_side="left")
+    found = SQuAD("test", root, tokenizer=tmp_path / "left")
+    order = np.argsort(found.windows.lengths)
+    items = [found[row] for row in (order[0], order[-1])]
+    x = found.collate(items)["input"]
+    lengths = [len(item["input"]["input_ids"]) for item in items]
+    assert lengths[0] < lengths[1]
+    for name, batch in x.items():
+        for row, item in enumerate(items):
+            assert torch.equal(batch[row, : lengths[row]], item["input"][name])
+            assert not batch[row, lengths[row] :].any()  # [PAD] is 0
+    assert found.fingerprint() == SQuAD("test", root, tokenizer=tokenizer).fingerprint()
+
+
+def set_up(folder: Path, **settings: object) -> None:
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"truncation_side": "left"}, {"padding_side": "left"}, {"model_input_names": ["input_ids", "attention_mask"]}],
+)  # fmt: skip
+def test_the_digest_of_a_tokenizer_is_of_all_it_does(
+    setting: dict[str, object], tokenizer: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tokenizer, tmp_path / "other")
+    same = tokenizer_digest(load_tokenizer(tokenizer))
+    assert tokenizer_digest(load_tokenizer(tmp_path / "other")) == same
+    set_up(tmp_path / "other", **setting)
+    assert tokenizer_digest(load_tokenizer(tmp_path / "other")) != same
 
 
 # --- what a model's answers are worth

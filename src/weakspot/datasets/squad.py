@@ -64,6 +64,7 @@ class SQuAD(Texts):
         if correctness not in _RIGHT:
             raise ValueError(f"dataset.correctness={correctness!r} is unknown; choose {' or '.join(_RIGHT)}")
         self.version, self.correctness = str(version), correctness
+        self.tokenizer.padding_side = "right"  # targets count tokens from the left
         half = "dev" if split == "test" else "train"
         asked = read_questions(self.root or Path("data/squad"), half, self.version)
         if split != "test":

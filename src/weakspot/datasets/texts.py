@@ -51,12 +51,13 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Of how it cuts texts: two folders with the same tokenizer have the same."""
+    """Of how it cuts and pads texts and what it tells of them: two folders with the same tokenizer have the same."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     how = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
     if isinstance(how, dict):  # these two change with every call
         how = {part: value for part, value in how.items() if part not in ("truncation", "padding")}
-    return hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
+    settings = [tokenizer.truncation_side, tokenizer.padding_side, *tokenizer.model_input_names]
+    return hashlib.sha256(json.dumps([how, settings]).encode()).hexdigest()[:16]
 
 
 class Texts(Dataset):
