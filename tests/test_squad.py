@@ -356,6 +356,39 @@ def test_files_that_are_not_as_published(root: Path, tokenizer: Path, tmp_path: 
         read()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda asked: asked["answers"][0].update(answer_start=3), r"its answer '2' at 3 is not in the paragraph"),
+        (lambda asked: asked["answers"][0].update(answer_start=-3), r"its answer '2' at -3 is not in"),
+        (lambda asked: asked["answers"][0].update(answer_start="3"), r"of its answer '2' is '3', not an integer"),
+        (lambda asked: asked["answers"][0].update(answer_start=3.0), r"of its answer '2' is 3\.0, not an integer"),
+        (lambda asked: asked["answers"][0].update(answer_start=None), r"is None, not an integer"),
+        (lambda asked: asked["answers"][1].update(text=""), r"one of its answers is empty"),
+        (lambda asked: asked["answers"][0].update(text=None), r"one of its answers is None, not a text"),
+        (lambda asked: asked["answers"][0].update(text="\ud800"), r"one of its answers has half a character"),
+        (lambda asked: asked.update(question=None), r"its question is None, not a text"),
+        (lambda asked: asked.update(question="What\udfff?"), r"its question has half a character .*'\\udfff'\) at 4"),
+    ],
+)  # fmt: skip
+def test_a_question_that_is_not_as_published_is_named(change: object, message: str, tmp_path: Path) -> None:
+    layout.publish(tmp_path)
+    file = edit(tmp_path / "dev-v1.1.json", change)
+    with pytest.raises(
+        ValueError, match=f"{re.escape(str(file))}, question 'Plain-0-1': .*{message}"
+    ) as error:
+        read_questions(tmp_path, "dev", "1.1")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("answers", [None, {"text": ["Rhine"], "answer_start": None}, {"text": ["Rhine"]}])
+def test_answers_that_a_table_lacks_are_named(answers: object, tmp_path: Path) -> None:
+    row = {"id": "q", "title": "t", "context": "Rhine", "question": "What?", "answers": answers}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "train-0.parquet")
+    with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path))}, question 'q': its answers are not"):
+        read_questions(tmp_path, "train", "1.1")
+
+
 def test_settings_and_tokenizers_that_do_not_do(root: Path, tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset\.version=3 is unknown; choose 1\.1 or 2\.0"):
         SQuAD("test", root, "3", tokenizer=tokenizer)

@@ -72,15 +72,20 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
     ids, titles, questions, answers, context_of, spans = [], [], [], [], [], []
     contexts: dict[str, int] = {}
     for row in rows:
-        given, starts = row["answers"]["text"], row["answers"]["answer_start"]
         name = f"{where}, question {row['id']!r}"
+        for part in _COLUMNS[:-1]:
+            _check_text(row[part], f"{name}: its {part}")
+        given, starts = _answers(row["answers"], name)
         if not given and version == "1.1":
             raise ValueError(
                 f"{name}: it has no answer, so the data are of version 2.0; set dataset.version=2.0"
             )
         span = (starts[0], starts[0] + len(given[0])) if given else (0, 0)
-        if span[0] < 0 or span[1] > len(row["context"]):
-            raise ValueError(f"{name}: its answer {given[0][:40]!r} at {span[0]} is not in the paragraph")
+        if given and (span[0] < 0 or row["context"][slice(*span)] != given[0]):
+            raise ValueError(
+                f"{name}: its answer {given[0][:40]!r} at {span[0]} is not in the paragraph there; mend its "
+                "answer_start, or fetch the data again (until July 2021 the datasets library moved some answers)"
+            )
         ids.append(row["id"])
         titles.append(row["title"])
         questions.append(row["question"])
@@ -90,6 +95,41 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
     return Questions(
         ids, titles, questions, answers, list(contexts), np.array(context_of), np.array(spans).reshape(-1, 2)
     )
+
+
+def _answers(answers: Any, name: str) -> tuple[list[str], list[int]]:
+    """The texts of one question's answers, and where each begins in the paragraph."""
+    given, starts = (
+        answers.get(key) if isinstance(answers, dict) else None for key in ("text", "answer_start")
+    )
+    if not isinstance(given, list) or not isinstance(starts, list) or len(given) != len(starts):
+        raise ValueError(
+            f"{name}: its answers are not a list of texts and one as long of their beginnings; fetch the data again"
+        )
+    for text, start in zip(given, starts, strict=True):
+        _check_text(text, f"{name}: one of its answers")
+        if not text.strip():
+            raise ValueError(
+                f"{name}: one of its answers is empty; mend it, or take the answer out of the file"
+            )
+        if type(start) is not int:
+            raise ValueError(
+                f"{name}: the answer_start of its answer {text[:40]!r} is {start!r}, not an integer; mend it, or "
+                "fetch the data again"
+            )
+    return given, starts
+
+
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"{what} is {repr(text)[:40]}, not a text; mend it, or fetch the data again")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} has half a character (a lone surrogate, {text[error.start]!r}) at {error.start}; mend it, or "
+            "fetch the data again"
+        ) from error
 
 
 def _from_json(file: Path) -> Iterator[dict[str, Any]]:
@@ -113,7 +153,7 @@ def _from_json(file: Path) -> Iterator[dict[str, Any]]:
                         "question": question["question"],
                         "answers": {
                             "text": [answer["text"] for answer in given],
-                            "answer_start": [int(answer["answer_start"]) for answer in given],
+                            "answer_start": [answer["answer_start"] for answer in given],
                         },
                     }
     except (KeyError, TypeError) as error:
