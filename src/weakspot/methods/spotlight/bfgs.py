@@ -10,6 +10,7 @@ A descent is a generator that asks for values, so that many can be answered by o
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ Function = Callable[[Float[np.ndarray, "k d"]], tuple[Float[np.ndarray, " k"], F
 _DECREASE, _CURVATURE = 1e-4, 0.9
 _ITERATIONS, _TRIALS = 300, 40
 _PATIENCE = 3
+
+MOST_DENSE, STEPS_KEPT = 256, 40
+"""Dimensions, beyond which the Hessian is known from the last steps alone; how many of them."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,59 @@ def minimised(
     return [ended[j] for j in range(len(starts))]
 
 
+class Dense:
+    """The inverse of the Hessian as a matrix, from the steps so far."""
+
+    def __init__(self, dimensions: int, scale: float) -> None:
+        self.inverse = np.eye(dimensions) * scale
+
+    def straighten(self, gradient: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        step: np.ndarray = self.inverse @ gradient
+        return step
+
+    def learn(self, move: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"], curvature: float) -> None:
+        bent = self.inverse @ change / curvature
+        both = move * (1 / curvature + change @ bent / curvature) - bent
+        self.inverse += np.outer(move, both) - np.outer(bent, move)
+
+
+class Limited:
+    """The same from the last steps alone, without the matrix (Nocedal's two loops)."""
+
+    def __init__(self, dimensions: int, scale: float) -> None:
+        self.scale = scale
+        self.steps: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=STEPS_KEPT)
+
+    def straighten(self, gradient: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        step, shares = gradient.copy(), []
+        for move, change, curvature in reversed(self.steps):
+            shares.append(float(move @ step) / curvature)
+            step -= shares[-1] * change
+        step *= self.scale
+        for move, change, curvature in self.steps:
+            step += (shares.pop() - float(change @ step) / curvature) * move
+        return step
+
+    def learn(self, move: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"], curvature: float) -> None:
+        self.steps.append((move, change, curvature))
+        self.scale = curvature / float(change @ change)
+
+
 def _descent(
     start: Float[np.ndarray, " d"], least_gain: float, first_move: float
 ) -> Generator[Float[np.ndarray, " d"], Told, Descent]:
     x = start
     value, gradient = yield x
-    inverse = None  # of the Hessian, once there is a first step to scale it by
+    bent: Dense | Limited | None = None  # once there is a first step to scale it by
     values: list[float] = []
     lengths: list[float] = []
     stalled = 0
     while len(values) < _ITERATIONS and stalled < _PATIENCE:
-        direction = -gradient if inverse is None else -(inverse @ gradient)
+        direction = -gradient if bent is None else -bent.straighten(gradient)
         slope = float(gradient @ direction)
         if not slope < 0:
             break
-        first = 1.0 if inverse is not None else first_move / float(np.linalg.norm(gradient))
+        first = 1.0 if bent is not None else first_move / float(np.linalg.norm(gradient))
         found = yield from _line_search(x, direction, value, slope, first)
         if found is None:
             break
@@ -89,12 +131,9 @@ def _descent(
         curvature, square = float(move @ change), float(change @ change)
         if not (curvature > 0 and square > 0):  # it is, but for underflow
             break
-        if inverse is None:
-            inverse = np.eye(len(x)) * (curvature / square)
-        bent = inverse @ change / curvature
-        inverse += np.outer(move, move * (1 / curvature + change @ bent / curvature) - bent) - np.outer(
-            bent, move
-        )
+        if bent is None:
+            bent = (Dense if len(x) <= MOST_DENSE else Limited)(len(x), curvature / square)
+        bent.learn(move, change, curvature)
     return Descent(x, np.array(values), np.array(lengths))
 
 

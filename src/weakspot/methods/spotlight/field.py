@@ -63,6 +63,16 @@ class Field:
             part.copy_(self.x[some].double() - origin)
         return Field(away, self.form, self.world)
 
+    def flattened(self) -> tuple[Field, Float[Tensor, "d s"]]:
+        """The same rows in float64 in an orthonormal basis of their span, and that basis; as they are, if they fill
+        all of space. The best centre of a sphere lies in the span.
+        """
+        x = self.x.double()
+        if len(x) >= self.dimensions:
+            return Field(x, self.form, self.world), torch.eye(self.dimensions, dtype=x.dtype, device=x.device)
+        axes: Tensor = torch.linalg.qr(x.T).Q
+        return Field(x @ axes, self.form, self.world), axes
+
     def of(self, form: Form) -> Field:
         """The same rows, for precisions of another form."""
         field = copy(self)

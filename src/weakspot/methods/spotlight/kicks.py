@@ -20,7 +20,7 @@ from weakspot.methods.spotlight.sizes import at_size
 MOST_INSIDE = 400
 """Examples inside, beyond which one more or less makes no top of its own."""
 
-REACH, ROUNDS = 2.25, 8
+REACH, TIMES_INSIDE, ROUNDS = 2.25, 10, 8
 TOWARDS, AWAY, LENGTHS = 16, 4, (0.25, 0.6)
 """Examples that are kicked towards (the worst served outside) and away from (the best served inside)."""
 
@@ -36,9 +36,12 @@ def kicked(field: Field, laid: Laid, top: Top, least_gain: float) -> Top:
         return top
     for _ in range(ROUNDS):
         q = field.quadratic(top.centre[None], top.shape[None])[:, 0]
-        if int((q < 1).sum()) > MOST_INSIDE:
+        inside = int((q < 1).sum())
+        if inside > MOST_INSIDE:
             break
-        rows = (q < REACH).nonzero()[:, 0]
+        # in many dimensions all examples are nearly as far as each other: those beyond the next few are too many
+        most = min(len(q), TIMES_INSIDE * inside)
+        rows = (q <= q.kthvalue(most).values.clamp(max=REACH)).nonzero()[:, 0]
         centre = _best_end(field, laid, top, rows, q[rows])
         if centre is None:
             break
@@ -56,8 +59,7 @@ def _best_end(
     again, or none as good.
     """
     near, problem = field.take(rows, top.centre), laid.take(rows)
-    axes = _span(near.x.double())
-    flat = Field(near.x.double() @ axes, field.form, field.world)
+    flat, axes = near.flattened()
     starts = _kicks(flat.x, q, laid.problem.sign * problem.losses)
 
     def downhill(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,14 +76,6 @@ def _best_end(
     best = max(worth, key=lambda end: -end.values[-1])
     centre: Tensor = top.centre + axes @ flat.tensor(best.end)
     return centre
-
-
-def _span(x: Float[Tensor, "a d"]) -> Float[Tensor, "d s"]:
-    """An orthonormal basis of the rows' span, in which the best centre lies; all of space, if they fill it."""
-    if len(x) >= x.shape[1]:
-        return torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    basis: Tensor = torch.linalg.qr(x.T).Q
-    return basis
 
 
 def _kicks(

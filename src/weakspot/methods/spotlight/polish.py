@@ -14,14 +14,17 @@ from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid
 from weakspot.methods.spotlight.sizes import at_size
 
-ROUNDS, ROUND_GAIN = 12, 10
+ROUNDS, ROUND_GAIN = 4, 10
 """The rows that take part are chosen anew, so often at most, while a round gains this many least gains."""
 
-REACH, LEAST_REACH = 1.7, 1.1
-"""Rows out to √1.7 radii take part, or to √1.1 at the least: the centre will hardly go further in a round."""
+REACH, LEAST_REACH = 1.7, 1.02
+"""Rows out to √1.7 radii take part, or to √1.02 at the least: the centre will hardly go further in a round."""
 
 ROWS_COPIED, SHARE_COPIED = 5000, 0.08
-"""They are copied; so many rows at most, or so large a share."""
+FEW, TIMES_INSIDE = 500, 8
+"""They are copied; so many rows at most, or so large a share. In many dimensions nearly all rows are as far as each
+other: the nearest few, or a multiple of those inside, then suffice.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,20 @@ def _climbed(
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " s"]]:
     """Only rows near the support take part, seen from the centre: no digits are lost."""
     q = field.quadratic(centre[None], shape[None])[:, 0]
-    most = min(len(field), max(ROWS_COPIED, int(SHARE_COPIED * len(field))))
+    most = max(ROWS_COPIED, int(SHARE_COPIED * len(field)))
+    most = min(len(field), most, max(FEW, TIMES_INSIDE * int((q < 1).sum())))
     reach = -field.world.largest(-q.kthvalue(most).values.clamp(max=REACH))
     if reach <= LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
         return _maximised(field, laid, centre, shape, least_gain)
     rows = (q < reach).nonzero()[:, 0]
     del q
     near, here = field.take(rows, centre), torch.zeros_like(centre)
+    if field.form.name == "spherical" and field.world.size == 1:
+        flat, axes = near.flattened()
+        m, shape = _maximised(
+            flat, laid.take(rows), flat.tensor(np.zeros(flat.dimensions)), shape, least_gain
+        )
+        return centre + axes @ m, shape
     m, shape = _maximised(near, laid.take(rows), here, shape, least_gain)
     return centre + m, shape
 
