@@ -169,6 +169,39 @@ def test_a_damaged_file_is_named(tmp_path: Path, tokenizer: Path) -> None:
         AmazonPolarity("test", tmp_path / "a", tokenizer=tokenizer)
 
 
+@pytest.mark.parametrize(("name", "values"), [("content", [1, 2]), ("title", [[b"x"], [b"y"]])])
+def test_a_column_without_text_is_named(
+    name: str, values: list[object], tmp_path: Path, tokenizer: Path
+) -> None:
+    bare = table(ROWS[:2]).drop_columns([name]).append_column(name, [values])
+    pq.write_table(bare, tmp_path / "test-0.parquet")
+    with pytest.raises(
+        ValueError, match=f"{re.escape(str(tmp_path))}: the column '{name}' of test is .*not text"
+    ):
+        AmazonPolarity("test", tmp_path, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b'{"_data_files": []}', "lists no files"), (b"[]", "cannot be read"), (b'"\xff"', "cannot be read")],
+)
+def test_a_saved_half_that_lists_nothing_is_named(
+    content: bytes, said: str, tmp_path: Path, tokenizer: Path
+) -> None:
+    state = write_saved(tmp_path / "a") / "test" / "state.json"
+    state.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(state))} {said}"):
+        AmazonPolarity("test", tmp_path / "a", tokenizer=tokenizer)
+
+
+def test_shards_of_other_types_are_named(tmp_path: Path, tokenizer: Path) -> None:
+    shards = write_parquet(tmp_path) / "amazon_polarity"
+    other = table(ROWS[2:]).drop_columns(["content"]).append_column("content", [[1, 2]])
+    pq.write_table(other, shards / "test-00001-of-00002.parquet")
+    with pytest.raises(ValueError, match=f"of {re.escape(str(shards))}/test-00001.* of other types than"):
+        AmazonPolarity("test", tmp_path, tokenizer=tokenizer)
+
+
 def test_nothing_there_and_settings_that_make_no_sense(tmp_path: Path, tokenizer: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no test\.csv in .*amazon\.md"):
         AmazonPolarity("test", tmp_path, tokenizer=tokenizer)

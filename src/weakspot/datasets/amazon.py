@@ -95,6 +95,12 @@ def _read(root: Path, half: str, first: int) -> pa.Table:
     wrong = pc.index(pc.fill_null(pc.is_in(labels, pa.array([0, 1], labels.type)), False), False).as_py()
     if wrong >= 0:
         raise ValueError(f"{root}: row {wrong} of {half} has the label {labels[wrong].as_py()!r}, not 0 or 1")
+    for name in _COLUMNS[1:]:
+        kind = table[name].type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ValueError(
+                f"{root}: the column {name!r} of {half} is {kind}, not text; fetch the data again"
+            )
     broken = {name: pc.replace_substring(table[name], "\\n", "\n") for name in _COLUMNS[1:]}
     return pa.table({"label": labels, **broken})
 

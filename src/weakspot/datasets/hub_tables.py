@@ -34,6 +34,8 @@ def read_hub_table(
 def _saved_files(state: Path) -> list[Path]:
     with _named(state):
         files = [state.parent / entry["filename"] for entry in json.loads(state.read_text())["_data_files"]]
+    if not files:
+        raise ValueError(f"{state} lists no files (_data_files is empty); save the dataset again")
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"{state} lists {missing.name}, but there is no {missing}")
@@ -47,6 +49,10 @@ def _read(files: Sequence[Path], columns: Sequence[str], first: int | None, batc
     for file in files:
         with _named(file):
             for batch in batches(file, columns):
+                if found and not batch.schema.equals(found[0].schema):
+                    raise ValueError(
+                        f"the columns of {file} are of other types than those of {files[0].name}; fetch them again"
+                    )
                 found.append(batch)
                 count += len(batch)
                 if first is not None and count >= first:
@@ -81,6 +87,13 @@ def _named(file: Path) -> Iterator[None]:
     """Arrow's and JSON's errors as sentences that name the file."""
     try:
         yield
-    except (pa.ArrowException, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+    except (
+        pa.ArrowException,
+        KeyError,
+        TypeError,
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{file} cannot be read ({reason}); fetch it again") from error
