@@ -59,7 +59,6 @@ def test_splits_of_other_classes_are_refused() -> None:
         ValueError, match="train and val of dataset=digits have not the same classes: 10 and 9"
     ):
         odd.checkpoint_folder()
-        odd.data("test")
 
 
 NET = """

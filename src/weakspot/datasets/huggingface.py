@@ -19,6 +19,7 @@ from weakspot.datasets.pictures import Scaling, to_rgb
 from weakspot.datasets.splits import pick_val, split_by_id
 from weakspot.datasets.tables import number_classes, sorted_names
 from weakspot.datasets.texts import Texts
+from weakspot.offline import hub_network
 from weakspot.tasks import Classification
 
 if TYPE_CHECKING:
@@ -209,17 +210,16 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
 
 @contextmanager
 def _network(allowed: bool) -> Iterator[None]:
-    """Without it, the library reads its cache alone."""
+    """Without it, the library reads its cache alone; it keeps a switch of its own."""
     from datasets import config
-    from huggingface_hub import constants
 
-    before = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
-    if not allowed:
-        config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or not allowed
     try:
-        yield
+        with hub_network(allowed):
+            yield
     finally:
-        config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+        config.HF_HUB_OFFLINE = before
 
 
 def _readable(features: Mapping[str, Any]) -> str:
