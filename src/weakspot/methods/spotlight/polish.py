@@ -73,7 +73,7 @@ def _climbed(
     rows = (q < reach).nonzero()[:, 0]
     del q
     near, here = field.take(rows, centre), torch.zeros_like(centre)
-    if field.form.name == "spherical" and field.world.size == 1:
+    if len(rows) < field.dimensions and field.form.name == "spherical" and field.world.size == 1:
         flat, axes = near.flattened()
         m, shape = _maximised(
             flat, laid.take(rows), flat.tensor(np.zeros(flat.dimensions)), shape, least_gain
