@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -80,14 +81,16 @@ class DataModule(LightningDataModule):
                 f"{len(rows)} rows cannot be shared among {processes} processes; "
                 f"use at most {len(rows)} devices (trainer.devices=…)"
             )
+        # more loading processes than cores only slow each other down; torch would warn of them
+        loaders = min(self.num_workers, _cores())
         return DataLoader(
             rows,
             collate_fn=dataset.collate,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=loaders,
+            persistent_workers=loaders > 0,
             # joblib's processes bring a start method of their own, under which no worker starts
-            multiprocessing_context="fork" if self.num_workers and sys.platform == "linux" else None,
+            multiprocessing_context="fork" if loaders and sys.platform == "linux" else None,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
@@ -97,3 +100,8 @@ class DataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._order.set_state(state_dict["order"])
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

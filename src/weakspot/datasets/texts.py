@@ -44,8 +44,9 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
                 "as save_pretrained writes them"
             ) from error
         raise FileNotFoundError(
-            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
-            f"fetch it with its model, or give its folder (model.name=… or dataset.tokenizer=…) [{reason}]"
+            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache. Texts need a model that reads "
+            "them: model=text_encoder or text_classifier, and model.name=<its folder>; model.download=true fetches "
+            f"one by its name on the hub" + (f" [{reason}]" if fetch else "")
         ) from error
     return tokenizer
 

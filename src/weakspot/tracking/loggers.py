@@ -58,7 +58,7 @@ def wandb_logger(
 
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     os.environ.setdefault("WANDB_SILENT", "true")
-    return WandbLogger(
+    logger = WandbLogger(
         save_dir=folder,
         mode=os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline"),
         project=project,
@@ -69,6 +69,8 @@ def wandb_logger(
         tags=list(tags),
         config=dict(config),
     )
+    getattr(logger, "_wandb_init", {}).pop("anonymous", None)  # Lightning always says it, and W&B warns of it
+    return logger
 
 
 def close(logger: Logger | None) -> None:
