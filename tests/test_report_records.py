@@ -1,5 +1,7 @@
 """What the report says of texts, answers and ratings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -74,7 +76,7 @@ def test_participants_by_hand():
     assert first.expected == pytest.approx((shares @ np.arange(1, 6))[inside].mean(), rel=1e-5)
     assert first.loss == pytest.approx(predictions.losses[inside].mean(), rel=1e-5)
     movies = participants(weights[0], predictions, "movie")
-    assert {movie.about["horror"] for movie in movies} == {"yes"}
+    assert all(movie.traits == ["horror"] and movie.about == {} for movie in movies)
     assert [m.weight for m in movies] == sorted((m.weight for m in movies), reverse=True)
 
 
@@ -99,7 +101,8 @@ def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
         "age": "old",
     }
     example = Example("7", None, None, None, None, None, attributes, None, None, None)
-    assert example.facts == ["wet", "horror", "1", "0", "old"]
+    assert example.facts == ["wet", "horror", "n 1", "none 0", "old"]
+    assert replace(example, record={"age": "old", "n": 1}).facts == ["wet", "horror", "none 0"]
 
 
 def test_marks_lie_where_the_spans_do():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ class Participant:
     """A user or a thing in a slice.
 
     about    what its examples all share: the attributes that are the same in each
+    traits   of these, the names of those that are just yes
     weight   Σ c·w over its examples;  members: of how many with any weight
     given, expected   mean rating by weight, and what the model expects, in ratings
     """
 
     name: str
     about: Mapping[str, Any]
+    traits: Sequence[str]
     weight: float
     members: int
     given: float | None
@@ -57,10 +59,12 @@ def participants(
             return None if values is None else float(np.average(values[rows], weights=mass[rows]))
 
         first = predictions.attributes.select(own).slice(int(rows[0]), 1).to_pylist()[0] if own else {}
+        flags = {column for column in own if _is_flag(predictions.attributes[column])}
         found.append(
             Participant(
                 name=str(encoded.dictionary[code]),
-                about=first,
+                about={column: value for column, value in first.items() if column not in flags},
+                traits=[column for column in own if column in flags and first[column] in ("yes", True)],
                 weight=float(total[code]),
                 members=len(rows),
                 given=mean(given),
@@ -81,6 +85,10 @@ def _columns_of(attributes: pa.Table, column: str) -> list[str]:
         if pc.max(groups[f"{name}_count_distinct"]).as_py() == 1
         and pc.count_distinct(attributes[name]).as_py() > 1
     ]
+
+
+def _is_flag(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_boolean(column.type) or set(pc.unique(column).to_pylist()) <= {"yes", "no"}
 
 
 def _ratings(predictions: Predictions) -> np.ndarray:

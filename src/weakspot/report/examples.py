@@ -44,12 +44,21 @@ class Example:
 
     @property
     def facts(self) -> list[str]:
-        """The attributes in few words: of those that are yes or no, the names of those that are yes."""
+        """The attributes that the record does not show, in few words: of those that are yes or no the names of those
+        that are yes, numbers by name, anything else by itself.
+        """
+        shown = self.record or {}
         return [
-            name if value is True or value == "yes" else plain(value)
+            _fact(name, value)
             for name, value in self.attributes.items()
-            if value is not False and value != "no"
+            if name not in shown and value is not False and value != "no"
         ]
+
+
+def _fact(name: str, value: Any) -> str:
+    if value is True or value == "yes":
+        return name
+    return f"{name} {plain(value)}" if isinstance(value, (int, float)) else plain(value)
 
 
 class Exhibits:

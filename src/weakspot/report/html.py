@@ -123,7 +123,7 @@ def _title(predictions: Predictions, found: Sequence[SliceView]) -> str:
     dataset = _word(predictions.manifest.get("dataset")) or f"{len(predictions)} examples"
     low = worst(found)
     if low is None:
-        return f"{model[:1].upper()}{model[1:]} on {dataset}"
+        return f"{model} on {dataset}"
     best = _loss(low, "loss_inside") < _loss(low, "loss_outside")
     return f"Where {model} {'does best' if best else 'fails'} on {dataset}"
 
