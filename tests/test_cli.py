@@ -38,6 +38,12 @@ def test_every_dataset_composes_for_every_entry_point(dataset, name):
     assert composed(f"dataset={dataset}", name=name).model._target_
 
 
+@pytest.mark.parametrize("model", [*choices("model"), "resnet18"])
+@pytest.mark.parametrize("dataset", ["colored_digits", "amazon"])
+def test_every_model_composes_with_any_dataset(dataset, model):
+    assert composed(f"dataset={dataset}", f"model={model}").model._target_
+
+
 def test_experiments_repeat_the_published_commands():
     """Sizes and barrier scales as in the two papers' own scripts."""
     sizes = {
