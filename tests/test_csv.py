@@ -170,7 +170,7 @@ def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
         (["file,label", "a.png,x"], ["'path'", "'text'", "dataset.image=", "file, label"]),
         (["path,label,label", "a.png,x,y"], ["two columns 'label'"]),
         (["path,label"], ["no rows"]),
-        (["text,label", "a,x"], ["model=text_classifier"]),
+        (["text,label", "a,x"], ["model=text_encoder", "model.name="]),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, lines: list[str], words: list[str]) -> None:
@@ -197,7 +197,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(ValueError, match=r"n\.parquet, row 1: a is none of"):
         open_table("test", tmp_path / "n.parquet")
-    with pytest.raises(FileNotFoundError, match=r"no folder and not in .* was a text model chosen"):
+    with pytest.raises(FileNotFoundError, match=r"t\.csv holds texts: .* model=text_encoder"):
         open_table("test", write(tmp_path / "t.csv", "text,label", "a,x"), tokenizer="resnet18")
 
 

@@ -72,14 +72,13 @@ def open_table(
     if text is not None and sheet.has(text):
         if tokenizer is None:
             raise ValueError(
-                f"{found} holds texts, which need a text model: add model=text_classifier model.name=…"
+                f"{found} holds texts, which need a model that reads them: add model=text_encoder (or "
+                "text_classifier) and model.name=<its folder>"
             )
         try:
             return TextTable(split, sheet, Columns(text, label, id), classes, tokenizer, max_length, download)
         except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error}; {found} holds texts: was a text model chosen (model=text_classifier model.name=…)?"
-            ) from error
+            raise FileNotFoundError(f"{found} holds texts: {error}") from error
     raise ValueError(
         f"{found} has neither a column {image!r}, of paths of pictures, nor {text!r}, of texts; say which holds "
         f"them: dataset.image=… or dataset.text=… {_of(sheet)}"

@@ -15,6 +15,7 @@ from weakspot.predictions.attributes import Categorical, categorise
 OTHERS = "(others)"
 """The value that stands for all those there is no room for."""
 
+_TELLING = 1.2  # a lift below this names nothing
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
 
@@ -36,6 +37,11 @@ class Enrichment:
     lift: float
     weight: float
     accuracy: float | None = None
+
+    @property
+    def telling(self) -> bool:
+        """Whether it is common enough inside, against outside, to name a slice by."""
+        return self.lift >= _TELLING
 
 
 @dataclass(frozen=True)

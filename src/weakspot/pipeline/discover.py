@@ -18,7 +18,7 @@ from weakspot.explain.attributes import Enrichment, rank
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
-from weakspot.report.html import render
+from weakspot.report.html import FEW, render
 from weakspot.slices import Slices
 from weakspot.tracking.discovery import Discovery, log_discovery
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
-_FEW = 5  # examples
+_WORDS = 5  # of a slice of texts, in the table
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,12 @@ def discover(
         predictions, slices, enrichments, preview, cams, folder / REPORT, folder / "slices", words
     )
     log_discovery(logger, found)
-    Console().print(summary(predictions, slices, enrichments, words))
-    if any(statistics["size"] < _FEW for statistics in slices.statistics):
-        log.warning("slices of fewer than %d examples say little; method.min_size sets the size", _FEW)
+    if len(slices):
+        Console().print(summary(predictions, slices, enrichments, words))
+    else:
+        log.info("%s: no slice was found; the report shows what was looked at", slices.method)
+    if any(statistics["size"] < FEW for statistics in slices.statistics):
+        log.warning("slices of fewer than %d examples say little; method.min_size sets the size", FEW)
     log.info("report → %s", folder / REPORT)
     return slices
 
@@ -106,16 +109,17 @@ def summary(
     for name, _ in measures:
         table.add_column(f"{name} (outside)", justify="right")
     for j, (statistics, most) in enumerate(zip(slices.statistics, enrichments, strict=True)):
-        mostly = (
-            f"{most[0].attribute}={most[0].value} ({most[0].share_inside:.0%}, {most[0].lift:.1f}×)"
-            if most
-            else ""
-        )
+        mostly = _named(most[0]) if most and most[0].telling else ""
         if words and words[j]:
-            mostly = "\n".join([mostly, " · ".join(word.text for word in words[j][:_FEW])]).strip()
+            mostly = "\n".join([mostly, " · ".join(word.text for word in words[j][:_WORDS])]).strip()
         cells = (_pair(statistics, name, show) for name, show in measures)
         table.add_row(str(j + 1), escape(mostly), f"{statistics['size']:.1f}", *cells)
     return table
+
+
+def _named(found: Enrichment) -> str:
+    lift = f"{found.lift:.1f}×" if found.lift < float("inf") else "only here"
+    return f"{found.attribute}={found.value} ({found.share_inside:.0%}, {lift})"
 
 
 def _pair(statistics: Mapping[str, Any], name: str, show: str) -> str:

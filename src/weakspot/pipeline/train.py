@@ -78,6 +78,13 @@ def train(
         )
     trainer.strategy.barrier()
     if is_main():
+        if trainer.current_epoch < training.epochs:
+            log.info(
+                "stopped after %d of %d epochs: %s without a lower validation loss (training.patience)",
+                trainer.current_epoch,
+                training.epochs,
+                training.patience,
+            )
         numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
         record = {
             **(manifest or {}),

@@ -23,6 +23,9 @@ from weakspot.report.tree import judged, tree_view
 from weakspot.report.view import SliceView, views, weak_values
 from weakspot.slices import Slices
 
+FEW = 5
+"""Examples, below which a slice says little."""
+
 _SHOWN_ELSEWHERE = ("cut_scores", "cut_errors", "notes")  # of a provenance
 
 
@@ -88,7 +91,7 @@ def render(
         grad_cam=cams is not None,
         category=category,
         category_f1=None if category is None else _f1(predictions, category),
-        notes=made_by.get("notes") or (),
+        notes=[*(made_by.get("notes") or ()), *_few(found)],
         provenance={"method": slices.method, "predictions": predictions.manifest}
         | {name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
         weak=[] if correct is None else weak_values(columns, correct, predictions.counts, audited, found),
@@ -113,6 +116,13 @@ def worst(found: Sequence[SliceView]) -> SliceView | None:
     return max(found, key=lambda view: _loss(view, "loss_inside") - _loss(view, "loss_outside"), default=None)
 
 
+def _few(found: Sequence[SliceView]) -> list[str]:
+    """A word of caution where slices are too small to say much."""
+    if all(view.statistics["size"] >= FEW for view in found):
+        return []
+    return [f"Slices of fewer than {FEW} examples say little; method.min_size asks for larger ones."]
+
+
 def _loss(view: SliceView, name: str) -> float:
     value = view.statistics.get(name)
     return 0.0 if value is None else float(value)
@@ -124,7 +134,11 @@ def _title(predictions: Predictions, found: Sequence[SliceView]) -> str:
     low = worst(found)
     if low is None:
         return f"{model} on {dataset}"
-    best = _loss(low, "loss_inside") < _loss(low, "loss_outside")
+    inside, outside = (low.statistics.get(f"accuracy_{side}") for side in ("inside", "outside"))
+    if inside is None or outside is None or inside == outside:
+        best = _loss(low, "loss_inside") < _loss(low, "loss_outside")
+    else:
+        best = inside > outside
     return f"Where {model} {'does best' if best else 'fails'} on {dataset}"
 
 

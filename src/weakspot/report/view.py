@@ -28,7 +28,6 @@ from weakspot.tasks import Rating
 
 _EXAMPLES = 24
 _NOUNS = {"spotlight": "Spotlight", "udis": "Cluster"}
-_TELLING = 1.2  # a lift below this names nothing
 _SHARED = 0.25  # nor is a slice said to hold a value of which it has less than this
 _FEWEST, _RAREST = 10, 0.01  # examples, and share of all: a value below either is a rarity
 _WEAK_VALUES = 8
@@ -75,7 +74,7 @@ class SliceView:
     def telling(self) -> Enrichment | None:
         """The attribute value that names the slice, if one stands out."""
         best = self.enrichments[0] if self.enrichments else None
-        return best if best is not None and best.lift >= _TELLING else None
+        return best if best is not None and best.telling else None
 
     @property
     def commonest(self) -> tuple[str, str, float] | None:
@@ -128,7 +127,7 @@ def _names(view: SliceView, weak: Accuracy) -> bool:
     """Whether a slice has clearly more of a value than the rest."""
     return any(
         (line.attribute, line.value) == (weak.attribute, weak.value)
-        and line.lift >= _TELLING
+        and line.telling
         and line.share_inside >= _SHARED
         for line in view.enrichments
     )

@@ -76,7 +76,8 @@ class Settings:
         if not 0 < size < total:
             wanted = f"{size:g} examples" if whole else f"a share of {self.min_size:g}"
             raise ValueError(
-                f"min_size={self.min_size!r} asks for {wanted}; give more than 0 and less than all {total:g}"
+                f"min_size={self.min_size!r} asks for {wanted}; give more than 0 and less than all {total:g}, "
+                "or a share of them (0.02)"
             )
         return size
 
