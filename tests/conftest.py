@@ -12,7 +12,13 @@ from jaxtyping import install_import_hook
 
 # annotated shapes are checked in every test; not where tests pass wrong ones on purpose, nor in compiled kernels
 install_import_hook(
-    ["weakspot.predictions", "weakspot.slices", "weakspot.explain.attributes", "weakspot.models"],
+    [
+        "weakspot.predictions",
+        "weakspot.slices",
+        "weakspot.explain.attributes",
+        "weakspot.models",
+        *(f"weakspot.evaluation.{name}" for name in ("confirmation", "contrasts", "ranks", "splitting")),
+    ],
     "beartype.beartype",
 )
 

@@ -29,7 +29,8 @@ from weakspot.datasets.fashion_mnist import FashionMNIST
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.datasets.mnist import MNIST
 from weakspot.datasets.pictures import Scaling, to_rgb
-from weakspot.datasets.splits import id_hashes, split_by_id
+from weakspot.datasets.splits import split_by_id
+from weakspot.hashing import id_hashes
 
 SPLITS = ("train", "val", "test")
 

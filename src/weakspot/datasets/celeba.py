@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import Compose, Resize
 from weakspot.datasets.label_files import check_unique
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import id_hashes
+from weakspot.hashing import id_hashes
 from weakspot.tasks import Classification
 
 _LAST_OF_TRAIN, _LAST_OF_VAL = 162_770, 182_637  # numbers of images, of 202 599: the published split

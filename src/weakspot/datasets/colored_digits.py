@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from weakspot.datasets.digits import handwriting
 from weakspot.datasets.pictures import PictureArray
-from weakspot.datasets.splits import id_hashes
+from weakspot.hashing import id_hashes
 from weakspot.tasks import Classification
 
 TEST_SHARE = 0.4

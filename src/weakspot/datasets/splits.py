@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Int, Shaped
+
+from weakspot.hashing import id_hashes
 
 VAL_SHARE = 0.1
 TEST_SHARE = 0.2
-
-
-def id_hashes(ids: Iterable[str], purpose: str) -> Float[np.ndarray, " n"]:
-    """A number in [0, 1) for each id; as good as random, and unrelated between two purposes."""
-    digests = (hashlib.sha256(f"{purpose}/{text}".encode()).digest()[:8] for text in ids)
-    return np.frombuffer(b"".join(digests), dtype=">u8") / 2.0**64
 
 
 def pick_val(ids: Iterable[str]) -> Bool[np.ndarray, " n"]:

@@ -1,0 +1,251 @@
+"""Is a slice really worse? Tested on rows that it was not found in, within labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
+from scipy.stats import false_discovery_control
+
+from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
+from weakspot.evaluation.ranks import Ranked
+
+Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
+
+FEWEST = 5.0  # effective rows below which nothing is tested
+_DRAWS = 9_999  # permutations at most, unless many slices are tested
+_DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What held-out rows say of one slice.
+
+    Attributes:
+        verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the
+            rest, but no worse than its labels are anyway. "not_confirmed": as good as the rest, or chance may
+            have done it. "too_few": even the most extreme result would have proved nothing.
+        p: one-sided p-value of the rank test within labels; None where the slice could not be tested.
+        p_corrected: the same after Benjamini and Hochberg's correction for the number of slices tested.
+        p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.
+        p_unstratified_corrected: the same, corrected.
+        members: rows with any membership.
+        n_effective: how many rows of full membership would say as much, (Σ c·w)² / Σ (c·w)².
+        accuracy: inside and outside; None without correctness, or where nothing is inside.
+        loss: inside and outside; None without losses, or where nothing is inside.
+        lift: how many times the outside's error rate (without correctness: loss) the inside's is, labels
+            disregarded; None where that of the outside is zero.
+    """
+
+    verdict: Verdict
+    p: float | None
+    p_corrected: float | None
+    p_unstratified: float | None
+    p_unstratified_corrected: float | None
+    members: int
+    n_effective: float
+    accuracy: Contrast | None
+    loss: Contrast | None
+    lift: float | None
+
+
+def confirm(
+    memberships: Float[np.ndarray, "k n"],
+    losses: Num[np.ndarray, " n"] | None,
+    correct: Shaped[np.ndarray, " n"] | None = None,
+    labels: Shaped[np.ndarray, " n"] | None = None,
+    counts: Num[np.ndarray, " n"] | None = None,
+    direction: Literal["worse", "better"] = "worse",
+    level: float = 0.05,
+    seed: int = 0,
+) -> list[Evidence]:
+    """Test every slice on held-out rows: are losses higher inside than among other rows of the same label?
+
+    All rows must be held out: a method finds high losses by chance in the rows it searches, and a test on those
+    confirms most slices of pure noise. For the same reason a membership may use a row's embedding but neither
+    its loss nor its correctness or prediction.
+
+    The test is a stratified weighted rank test (see `weakspot.evaluation.ranks`), its p-values corrected for
+    the number of slices by Benjamini and Hochberg. Where no slice is real, the chance that any is confirmed is
+    at most `level`. A slice is tested where at least 5 effective rows have a label that others share, and where
+    the most extreme result would be significant; neither depends on which of the losses are inside.
+
+    `counts` act as repeated rows in every mean. In a p-value, and in an interval, they do not: a row that
+    stands for five weighs five times as much, but its loss was observed once, and five copies of one
+    observation are no more evidence than one. So losses are ranked and permuted by row, whatever the counts.
+
+    Args:
+        memberships: (k, n) in [0, 1], of held-out rows.
+        losses: (n,) of held-out rows; None uses the errors, 1 - correct.
+        correct: (n,) bool, or None.
+        labels: (n,) one value per row, classes or the bins of a number; None tests among all rows alike.
+        counts: (n,) positive multiplicities; None for ones.
+        direction: "better" looks for lower losses instead, for slices found with flip.
+        level: of significance, after correction.
+        seed: of the permutations.
+
+    Returns:
+        One Evidence per slice, in their order.
+
+    Raises:
+        ValueError: if lengths differ, there are no rows or neither losses nor correctness, a value is not
+            finite or a membership is outside [0, 1], or for an unknown direction or a level outside (0, 1).
+    """
+    w = _memberships(memberships)
+    n = w.shape[1]
+    right = None if correct is None else _column("correct", correct, n) > 0
+    y = _losses(losses, right, n)
+    c = np.ones(n) if counts is None else _column("counts", counts, n)
+    codes = np.zeros(n, dtype=np.int64) if labels is None else _codes(labels, n)
+    _check(c, direction, level)
+
+    shared = np.bincount(codes)[codes] > 1  # a row alone of its label has no other to be compared with
+    enough = np.array([effective_size((c * row)[shared]) >= FEWEST for row in w], dtype=bool)
+    sought = y if direction == "worse" else -y
+    test = partial(_test, memberships=w, counts=c, testable=enough, level=level, seed=seed)
+    p = test(Ranked.within(sought, codes))
+    p_unstratified = p if codes.max() == 0 else test(Ranked.within(sought, np.zeros_like(codes)))
+    corrected, corrected_unstratified = _corrected(p), _corrected(p_unstratified)
+
+    found = []
+    for j, row in enumerate(w):
+        inside, outside = c * row, c * (1 - row)
+        labelled = None if labels is None else codes
+        loss = accuracy = None
+        if inside.sum() > 0:
+            loss = loss_contrast(y, inside, outside, labelled)
+            accuracy = None if right is None else accuracy_contrast(right, inside, outside, labelled)
+        found.append(
+            Evidence(
+                verdict=_verdict(
+                    bool(enough[j]), _is_so(loss, direction), corrected[j], corrected_unstratified[j], level
+                ),
+                p=_number(p[j]),
+                p_corrected=_number(corrected[j]),
+                p_unstratified=_number(p_unstratified[j]),
+                p_unstratified_corrected=_number(corrected_unstratified[j]),
+                members=int((row > 0).sum()),
+                n_effective=effective_size(inside),
+                accuracy=accuracy,
+                loss=None if losses is None else loss,
+                lift=_lift(loss, accuracy),
+            )
+        )
+    return found
+
+
+def _test(
+    ranked: Ranked,
+    memberships: Float[np.ndarray, "k n"],
+    counts: Float[np.ndarray, " n"],
+    testable: Bool[np.ndarray, " k"],
+    level: float,
+    seed: int,
+) -> Float[np.ndarray, " k"]:
+    """The p-value of every slice; NaN where the most extreme result would not reach the level."""
+    draws = max(_DRAWS, int(np.ceil(_DRAWS_PER_SLICE * len(memberships) / level)))
+    p = np.full(len(memberships), np.nan)
+    for j in np.flatnonzero(testable):
+        excess = ranked.excess(memberships[j], counts)
+        if ranked.smallest_p(excess) <= level:
+            rows = effective_size(counts * memberships[j])
+            p[j] = ranked.p_value(excess, rows, draws, seed)
+    return p
+
+
+def _corrected(p: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    corrected, tested = p.copy(), ~np.isnan(p)
+    if tested.any():
+        corrected[tested] = false_discovery_control(p[tested])
+    return corrected
+
+
+def _verdict(
+    enough: bool, different: bool, corrected: float, corrected_unstratified: float, level: float
+) -> Verdict:
+    """In words; a p-value that is NaN is at most nothing."""
+    if not enough:
+        return "too_few"
+    if not different:
+        return "not_confirmed"
+    if corrected <= level:
+        return "confirmed"
+    if corrected_unstratified <= level:
+        return "explained_by_label"
+    return "too_few" if np.isnan(corrected) and np.isnan(corrected_unstratified) else "not_confirmed"
+
+
+def _is_so(loss: Contrast | None, direction: str) -> bool:
+    """Whether the loss inside differs from that outside in the direction that was looked for."""
+    if loss is None or loss.outside is None:
+        return False
+    return loss.inside > loss.outside if direction == "worse" else loss.inside < loss.outside
+
+
+def _lift(loss: Contrast | None, accuracy: Contrast | None) -> float | None:
+    if accuracy is not None and accuracy.outside is not None:
+        inside, outside = 1 - accuracy.inside, 1 - accuracy.outside
+    elif accuracy is None and loss is not None and loss.outside is not None:
+        inside, outside = loss.inside, loss.outside
+    else:
+        return None
+    return inside / outside if outside > 0 else None
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _memberships(values: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
+    w = np.asarray(values, dtype=np.float64)
+    if w.ndim != 2 or w.shape[1] == 0:
+        raise ValueError(
+            f"memberships have shape {w.shape}, but must be (slices, held-out rows), at least one row"
+        )
+    outside = ~((w >= 0) & (w <= 1))
+    if outside.any():
+        slice_, row = np.argwhere(outside)[0]
+        raise ValueError(
+            f"memberships: row {row} of slice {slice_ + 1} is {w[slice_, row]:g}, outside 0 to 1"
+        )
+    return w
+
+
+def _column(name: str, values: Any, n: int) -> Float[np.ndarray, " n"]:
+    column = np.asarray(values, dtype=np.float64)
+    if column.shape != (n,):
+        raise ValueError(f"{name} have shape {column.shape}, but memberships cover {n} rows")
+    if not np.isfinite(column).all():
+        row = int(np.argmin(np.isfinite(column)))
+        raise ValueError(f"{name}: row {row} is {column[row]:g}; leave that row out")
+    return column
+
+
+def _losses(losses: Any, correct: Bool[np.ndarray, " n"] | None, n: int) -> Float[np.ndarray, " n"]:
+    if losses is not None:
+        return _column("losses", losses, n)
+    if correct is None:
+        raise ValueError("there is nothing to test: give losses, or which rows are correct")
+    return 1.0 - correct
+
+
+def _codes(labels: Any, n: int) -> Int[np.ndarray, " n"]:
+    values = np.asarray(labels)
+    if values.shape != (n,):
+        raise ValueError(
+            f"labels have shape {values.shape}, but must be one value for each of {n} rows; "
+            "turn several labels, or numbers, into groups first"
+        )
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _check(counts: Float[np.ndarray, " n"], direction: str, level: float) -> None:
+    if (counts <= 0).any():
+        raise ValueError(f"counts: row {int(np.argmax(counts <= 0))} is not positive")
+    if direction not in ("worse", "better"):
+        raise ValueError(f"direction={direction!r} is unknown; choose worse or better")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must lie between 0 and 1")

@@ -1,0 +1,98 @@
+"""Weighted means inside and outside a slice, and how far chance may have moved the one inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import ndtri, stdtrit
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A mean inside a slice and outside it.
+
+    Attributes:
+        inside: the mean inside, each row weighted by its count times its membership.
+        outside: the mean outside, weighted by count times (1 - membership); None where nothing is outside.
+        interval: 95 % confidence interval of the mean inside; None where fewer than two rows say anything.
+        expected: the mean outside if every label had the weight there that it has inside; None without labels.
+    """
+
+    inside: float
+    outside: float | None
+    interval: tuple[float, float] | None
+    expected: float | None = None
+
+
+def accuracy_contrast(
+    correct: Bool[np.ndarray, " n"],
+    inside: Float[np.ndarray, " n"],
+    outside: Float[np.ndarray, " n"],
+    codes: Int[np.ndarray, " n"] | None,
+) -> Contrast:
+    """The share of correct rows, with Wilson's interval at the effective number of rows.
+
+    Wilson (1927). It stays within [0, 1] and has a width even where all rows are right, or all wrong.
+    """
+    values = correct.astype(np.float64)
+    share, n = _mean(values, inside), effective_size(inside)
+    z = float(ndtri((1 + _CONFIDENCE) / 2))
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    interval = (max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+    return _contrast(values, inside, outside, codes, share, interval)
+
+
+def loss_contrast(
+    losses: Float[np.ndarray, " n"],
+    inside: Float[np.ndarray, " n"],
+    outside: Float[np.ndarray, " n"],
+    codes: Int[np.ndarray, " n"] | None,
+) -> Contrast:
+    """The mean loss, with a weighted t interval that ends where the losses do."""
+    mean, n = _mean(losses, inside), effective_size(inside)
+    interval = None
+    if n >= 2:
+        shares = inside / inside.sum()
+        error = np.sqrt(np.sum((shares * (losses - mean)) ** 2) * n / (n - 1))
+        half = float(stdtrit(n - 1, (1 + _CONFIDENCE) / 2) * error)
+        interval = (max(float(losses.min()), mean - half), min(float(losses.max()), mean + half))
+    return _contrast(losses, inside, outside, codes, mean, interval)
+
+
+def effective_size(weights: Float[np.ndarray, " n"]) -> float:
+    """How many equally weighted rows would say as much: (Σ w)² / Σ w² (Kish 1965); 0 where all weights are."""
+    squares = float(weights @ weights)
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _contrast(
+    values: np.ndarray,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    codes: np.ndarray | None,
+    mean: float,
+    interval: tuple[float, float] | None,
+) -> Contrast:
+    rest = _mean(values, outside) if outside.sum() > 0 else None
+    return Contrast(
+        mean, rest, interval, None if codes is None else _expected(values, inside, outside, codes)
+    )
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(values @ weights / weights.sum())
+
+
+def _expected(values: np.ndarray, inside: np.ndarray, outside: np.ndarray, codes: np.ndarray) -> float | None:
+    """The mean outside at the inside's own mix of labels; labels that do not occur outside are left out."""
+    mass, rest = np.bincount(codes, inside), np.bincount(codes, outside)
+    sums = np.bincount(codes, outside * values)
+    known = (rest > 0) & (mass > 0)
+    if not known.any():
+        return None
+    return float(mass[known] @ (sums[known] / rest[known]) / mass[known].sum())

@@ -1,0 +1,86 @@
+"""Does a method find the same slices again in other rows? A description, never a criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import linear_sum_assignment
+
+from weakspot.predictions import Predictions
+
+S = TypeVar("S")
+
+
+def stability(
+    fit: Callable[[Predictions], S],
+    apply: Callable[[S, Predictions], Float[np.ndarray, "n k"]],
+    predictions: Predictions,
+    refits: int = 5,
+    share: float = 0.8,
+    seed: int = 0,
+) -> list[float | None]:
+    """How much of each slice comes back when the method is fitted again on fewer rows.
+
+    The method is fitted on all rows, then `refits` times on a random `share` of them. On the rows that a refit
+    did not see, the top rows of every slice (as many as its memberships add up to there) are compared with the
+    top rows of the refit's slices by their Jaccard index |A ∩ B| / |A ∪ B|, and slices are matched one to one
+    so that these indices add up to the most. On data with planted slices true ones come back more often than
+    false ones; on trained models they do not, so this says nothing about whether a slice is real.
+
+    Args:
+        fit: finds slices in predictions; whatever it returns is handed to `apply`.
+        apply: memberships (n, k) in [0, 1] of predictions' rows in found slices.
+        predictions: the rows to search.
+        refits: how often to fit again.
+        share: of the rows that each refit searches, strictly between 0 and 1.
+        seed: of the random choices.
+
+    Returns:
+        Per slice of the fit on all rows the mean index, in [0, 1]; None where none of the rows left out was in
+        the slice.
+
+    Raises:
+        ValueError: if there are no refits, or `share` leaves no row to fit or to compare.
+    """
+    n = len(predictions)
+    searched = round(share * n)
+    if refits < 1 or not 0 < searched < n:
+        raise ValueError(
+            f"stability needs 1 refit or more, and rows on both sides: {refits} refits on {share} of {n} rows"
+        )
+    random = np.random.default_rng(seed)
+    whole = fit(predictions)
+    indices: list[np.ndarray] = []
+    for _ in range(refits):
+        rows = random.permutation(n)
+        again = fit(predictions.take(np.sort(rows[:searched])))
+        rest = predictions.take(rows[searched:])  # in random order, which breaks ties
+        indices.append(_matched(apply(whole, rest).T, apply(again, rest).T))
+    found = np.stack(indices)
+    return [float(np.nanmean(column)) if np.isfinite(column).any() else None for column in found.T]
+
+
+def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) -> Float[np.ndarray, " k"]:
+    """The Jaccard index of each slice's top rows with its match's: 0 without a match, NaN without top rows."""
+    sizes = [round(float(row.sum())) for row in first]
+    overlap = np.zeros((len(first), len(second)))
+    for j, size in enumerate(sizes):
+        top = _top(first[j], size)
+        for m, other in enumerate(second):
+            against = _top(other, size)
+            overlap[j, m] = (top & against).sum() / max(1, (top | against).sum())
+    index = np.zeros(len(first))
+    ours, theirs = linear_sum_assignment(overlap, maximize=True)
+    index[ours] = overlap[ours, theirs]
+    index[[size == 0 for size in sizes]] = np.nan
+    return index
+
+
+def _top(memberships: Float[np.ndarray, " n"], size: int) -> Bool[np.ndarray, " n"]:
+    """The `size` rows of highest membership, those of none left out; of equal rows the first."""
+    top = np.zeros(len(memberships), dtype=bool)
+    top[np.argsort(-memberships, kind="stable")[:size]] = True
+    return top & (memberships > 0)
