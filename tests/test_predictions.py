@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from weakspot import Predictions
-from weakspot.tasks import Classification, Multilabel, Task
+from weakspot.tasks import Classification, Multilabel, Regression, Task
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 5)).astype(np.float32)
@@ -88,8 +88,29 @@ def broken(value):
         ({"embeddings": X, "labels": LABELS, "task": Multilabel(("a", "b"))}, r"has \(40, 2\)"),
         ({"embeddings": X, "labels": PAIRS[:, :, None]}, r"not of shape \(40, 2, 1\)"),
         ({"embeddings": X, "labels": 3}, r"not of shape \(\)"),
-        ({"embeddings": X, "labels": LABELS * 1j}, "class indices or names, not complex"),
-        ({"embeddings": X, "labels": LABELS * 0.5}, "not fractions"),
+        ({"embeddings": X, "labels": LABELS * 1j}, "class indices or names, or real numbers, not complex"),
+        (
+            {"embeddings": X, "labels": LABELS * 0.5, "outputs": LOGITS},
+            "not fractions, where outputs have a column",
+        ),
+        ({"embeddings": X, "labels": LABELS * 0.5, "task": Classification(("a", "b"))}, "task=Regression"),
+        (
+            {"embeddings": X, "labels": PAIRS * 0.5},
+            "two dimensions must be 0 and 1 for each class, not fractions",
+        ),
+        (
+            {"embeddings": X, "labels": ["a"] * 40, "predictions": LABELS * 0.5},
+            "as the labels are, not fractions",
+        ),
+        (
+            {"embeddings": X, "labels": LABELS > 0, "predictions": LOGITS[:, 0]},
+            "give probabilities as outputs=",
+        ),
+        (
+            {"embeddings": X, "labels": ["a"] * 40, "task": Regression()},
+            "labels must be numbers for a regression",
+        ),
+        ({"embeddings": X, "outputs": LOGITS, "task": Regression()}, "3 columns but a regression has 1"),
         ({"embeddings": X, "labels": LABELS * 1e300}, "too large for an index"),
         ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
         ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),

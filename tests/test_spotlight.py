@@ -156,7 +156,7 @@ def test_entropy_penalties_make_spotlights_purer() -> None:
     mixed = purity()
     assert purity(label_entropy=2.0) > mixed + 0.1
     assert purity(prediction_entropy=2.0) > mixed + 0.1
-    with pytest.raises(ValueError, match="label_entropy needs one label"):
+    with pytest.raises(ValueError, match="label_entropy needs one class per example as its label"):
         Spotlight(label_entropy=1).fit(Predictions.from_arrays(x, y))
 
 

@@ -6,27 +6,62 @@ configuration. torch is imported inside the methods: describing a task costs not
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Num
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The classes among the labels, in the order in which they are numbered wherever nobody gives one.
+
+    Names are sorted; if all of them are numbers, they are sorted by value, so that "2.0" comes before "10.0" and
+    class indices written as text stay what they are.
+
+    Example:
+        >>> class_names(["10", "2", "2"])
+        ('2', '10')
+    """
+    names = set(labels)
+    if all(is_number(name) for name in names):
+        return tuple(sorted(names, key=lambda name: (Decimal(name), name)))  # 1 and 01 are two classes
+    return tuple(sorted(names))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number in decimal notation."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class Task(ABC):
     """One kind of prediction, with the names of what can be predicted.
 
-    measure   the word for what `metric` measures
+    by_accuracy   whether people state the quality of such predictions as the share that is right. Where they do
+                  not (ratings, regression), it is stated by `measure`: an error, of which lower is better.
     """
 
     kind: ClassVar[str]
-    measure: ClassVar[str] = "accuracy"
+    by_accuracy: ClassVar[bool] = True
     classes: tuple[str, ...]
+
+    @property
+    def measure(self) -> str:
+        """The word for what `metric` measures."""
+        return "accuracy"
 
     @property
     def n_outputs(self) -> int:
@@ -42,12 +77,12 @@ class Task(ABC):
         """Predictions in the form of the targets, from outputs (n, C)."""
 
     @abstractmethod
-    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Whether each example is right, (n,) bool."""
+    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
+        """Whether each example is right, (n,) bool; None where predictions are near or far, not right or wrong."""
 
     @abstractmethod
-    def confidence(self, outputs: Tensor) -> Tensor:
-        """Probability the model gives its own prediction, (n,) in [0, 1]."""
+    def confidence(self, outputs: Tensor) -> Tensor | None:
+        """Probability the model gives its own prediction, (n,) in [0, 1]; None where it gives none."""
 
     @abstractmethod
     def metric(self) -> Metric:
@@ -57,12 +92,60 @@ class Task(ABC):
         """What the metric compares with the targets: the predictions, unless a task knows better."""
         return self.predict(outputs)
 
+    def unit_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"]:
+        """The error of each example on the scale whose weighted mean, over any group, `aggregate` turns into the
+        measure of that group.
+
+        For ratings and regression these are squared or absolute errors, and `aggregate` gives RMSE or MAE. For all
+        other tasks they are 1 where the prediction is wrong and 0 where it is right: their mean is the error rate.
+
+        Args:
+            outputs: Logits, or for regression the predicted numbers; None where they are unknown.
+            predictions: In the form of the labels; None where they are unknown. They follow from outputs.
+            labels: What would have been right.
+
+        Returns:
+            Errors in float64, none of them negative.
+
+        Raises:
+            ValueError: There are neither outputs nor predictions.
+
+        Example:
+            >>> task = Regression()
+            >>> errors = task.unit_errors(None, np.array([1.0, 5.0]), np.array([1.0, 2.0]))
+            >>> task.aggregate(float(np.average(errors, weights=[1, 3])))
+            2.598076211353316
+        """
+        wrong: np.ndarray = labels != self._guesses(outputs, predictions)
+        return (wrong if wrong.ndim == 1 else wrong.any(axis=1)).astype(np.float64)
+
+    def aggregate(self, mean_error: float) -> float:
+        """The measure of a group whose weighted mean of `unit_errors` this is."""
+        return mean_error
+
+    def _guesses(self, outputs: np.ndarray | None, predictions: np.ndarray | None) -> np.ndarray:
+        """The predictions, or where they are unknown what follows from the outputs."""
+        if predictions is not None:
+            return predictions
+        if outputs is None:
+            raise ValueError("errors need outputs or predictions beside the labels; there are neither")
+        import torch
+
+        return np.asarray(self.predict(torch.tensor(outputs)))
+
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self), "classes": list(self.classes)}
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Task:
-        kinds = {kind.kind: kind for kind in (Classification, Multilabel, QuestionAnswering, Rating)}
+        kinds = {
+            kind.kind: kind for kind in (Classification, Multilabel, QuestionAnswering, Rating, Regression)
+        }
         kind, settings = fields.get("kind"), dict(fields)
         if kind not in kinds:
             raise ValueError(f"unknown task kind {kind!r}; known: {', '.join(kinds)}")
@@ -99,7 +182,10 @@ class Multilabel(Task):
     """Any number of classes per example; targets and predictions are (n, C) in {0, 1}."""
 
     kind = "multilabel"
-    measure = "f1"
+
+    @property
+    def measure(self) -> str:
+        return "f1"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         from torch.nn.functional import binary_cross_entropy_with_logits
@@ -131,12 +217,16 @@ class Rating(Classification):
     """
 
     kind = "rating"
-    measure = "rmse"
+    by_accuracy = False
 
     def __post_init__(self) -> None:
         steps = [float(high) - float(low) for low, high in pairwise(self.classes)]
         if any(step != 1 for step in steps):
             raise ValueError(f"ratings must be numbers one apart, from low to high, not {self.classes}")
+
+    @property
+    def measure(self) -> str:
+        return "rmse"
 
     def estimate(self, outputs: Tensor) -> Tensor:
         """The expected class index, (n,) float."""
@@ -150,6 +240,99 @@ class Rating(Classification):
 
         return MeanSquaredError(squared=False)
 
+    def unit_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"]:
+        """Squared distances of the expected rating, or without outputs of the predicted one, from the label."""
+        if outputs is None:
+            expected = self._guesses(None, predictions)
+        else:
+            import torch
+
+            expected = np.asarray(self.estimate(torch.tensor(outputs)))
+        distance: np.ndarray = labels.astype(np.float64) - expected
+        return np.square(distance)
+
+    def aggregate(self, mean_error: float) -> float:
+        return math.sqrt(mean_error)
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """A real number per example; targets and predictions are floats (n,), outputs those numbers as (n, 1).
+
+    Nothing is right or wrong, only near or far: there is no accuracy, and `correct` is None.
+
+    loss      "squared": the squared error, measured by RMSE. "absolute": the absolute one, measured by MAE.
+              "pinball": the loss of a model that predicts a quantile, measured by MAE as well
+    quantile  which one, in (0, 1): at 0.9 a prediction that is too low costs nine times one that is too high
+    """
+
+    kind = "regression"
+    by_accuracy = False
+
+    classes: tuple[str, ...] = ()
+    loss: str = "squared"
+    quantile: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("squared", "absolute", "pinball"):
+            raise ValueError(f"loss={self.loss!r} is unknown; choose squared, absolute or pinball")
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"quantile={self.quantile!r} must lie between 0 and 1")
+        if self.classes:
+            raise ValueError(
+                f"regression predicts a number, so it has no classes, but {self.classes} were given"
+            )
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    @property
+    def measure(self) -> str:
+        return "rmse" if self.loss == "squared" else "mae"
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        short = targets - self.predict(outputs)  # positive where the prediction is too low
+        match self.loss:
+            case "squared":
+                return short.square()
+            case "absolute":
+                return short.abs()
+        return (self.quantile * short).maximum((self.quantile - 1) * short)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        numbers = outputs[:, 0]
+        return numbers if numbers.dtype.itemsize >= 4 else numbers.float()
+
+    def correct(self, predictions: Tensor, targets: Tensor) -> None:
+        return None
+
+    def confidence(self, outputs: Tensor) -> None:
+        return None
+
+    def metric(self) -> Metric:
+        from torchmetrics import MeanAbsoluteError, MeanSquaredError
+
+        return MeanSquaredError(squared=False) if self.measure == "rmse" else MeanAbsoluteError()
+
+    def unit_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"]:
+        """Squared distances of predictions from labels where the measure is RMSE, absolute ones where it is MAE."""
+        distance: np.ndarray = np.abs(labels.astype(np.float64) - self._guesses(outputs, predictions))
+        return np.square(distance) if self.measure == "rmse" else distance
+
+    def aggregate(self, mean_error: float) -> float:
+        return math.sqrt(mean_error) if self.measure == "rmse" else mean_error
+
 
 @dataclass(frozen=True)
 class QuestionAnswering(Task):
@@ -162,12 +345,15 @@ class QuestionAnswering(Task):
     """
 
     kind = "question_answering"
-    measure = "exact_match"
     NOWHERE: ClassVar[float] = -1e4
 
     classes: tuple[str, ...] = ()
     length: int = 384
     longest: int = 30
+
+    @property
+    def measure(self) -> str:
+        return "exact_match"
 
     @property
     def n_outputs(self) -> int:

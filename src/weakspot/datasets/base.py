@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Int
+from jaxtyping import Num
 from torch.utils.data import default_collate
 
-from weakspot.predictions.record import RESERVED
+from weakspot.predictions.tables import RESERVED
 from weakspot.tasks import Task
 
 
@@ -23,7 +23,8 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     """One split of a dataset. Subclass it, set the three attributes in `__init__`, write the three methods.
 
     task      what the model is asked; it alone knows the classes
-    targets   (n,) class indices; (n, C) in {0, 1} for a multilabel task; (n, 2) for question answering
+    targets   (n,) class indices, or floats for a regression; (n, C) in {0, 1} for a multilabel task; (n, 2) for
+              question answering
     examples  table of n rows: `id` first (strings, unique, the same in every run), then attributes, by which
               slices are described and which no model or method ever sees
 
@@ -34,7 +35,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     task: Task
-    targets: Int[np.ndarray, "n ..."]
+    targets: Num[np.ndarray, "n ..."]
     examples: pa.Table
     texts: Sequence[str] | None = None
 
@@ -54,7 +55,7 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         target = self.targets[index]
         return {
             "input": self.input(index),
-            "target": int(target) if target.ndim == 0 else torch.from_numpy(target),
+            "target": _plain(target) if target.ndim == 0 else torch.from_numpy(target),
             "index": index,
         }
 
@@ -110,6 +111,11 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise ValueError(
                 f"{name}: the id {text!r} stands in rows {first[text]} and {row}; ids must be unique"
             )
+
+
+def _plain(target: np.generic) -> int | torch.Tensor:
+    """A class index, or a real number in the precision that models have (some devices know no other)."""
+    return int(target) if isinstance(target, np.integer) else torch.tensor(target, dtype=torch.float32)
 
 
 def digest(examples: pa.Table, targets: np.ndarray, *parts: bytes | np.ndarray) -> str:

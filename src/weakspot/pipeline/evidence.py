@@ -11,7 +11,7 @@ from PIL import Image
 from weakspot.datasets.base import Dataset
 from weakspot.explain.gradcam import grad_cam, overlay
 from weakspot.models.base import Model
-from weakspot.tasks import Task
+from weakspot.tasks import Regression, Task
 
 _AT_ONCE = 64  # images in memory
 
@@ -50,7 +50,9 @@ class Evidence:
         targets: np.ndarray | None = None
         if isinstance(self.target, int):
             targets = np.full(len(rows), self.target)
-        elif self.target == "label":
+        elif self.target == "label" and not isinstance(
+            self.dataset.task, Regression
+        ):  # of a number, its one output
             targets = self.dataset.targets[np.asarray(rows)]
         for row, cam in zip(rows, grad_cam(self.model, inputs, targets), strict=True):
             yield overlay(self.dataset.preview(int(row)), cam)

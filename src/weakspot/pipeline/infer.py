@@ -19,8 +19,8 @@ from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.ranks import is_main
 from weakspot.pipeline.train import quiet
 from weakspot.predictions import Predictions
-from weakspot.predictions.record import NotFiniteError, check_finite
 from weakspot.predictions.store import finished_rows, join, write_shard
+from weakspot.predictions.validation import NotFiniteError, check_finite
 
 _SHARD_BYTES = 32 << 20
 

@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric
 
 from weakspot.models.base import Model
 from weakspot.pipeline.groups import WorstGroupAccuracy
-from weakspot.tasks import Task
+from weakspot.tasks import Regression, Task
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Training:
 class Learner(LightningModule):
     """Trains `model` on `task`, watching validation loss, the task's metric and every attribute's worst group.
 
-    `groups` holds, per attribute, the code of each validation row; batches carry their row in "index".
+    `groups` holds, per attribute, the code of each validation row; batches carry their row in "index". A group's
+    accuracy is watched where predictions are right or wrong, so not in a regression.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Learner(LightningModule):
         self.model = model
         self.task = task
         self.training_settings = training
-        self.codes = {name: torch.from_numpy(codes) for name, codes in (groups or {}).items()}
+        watched = {} if isinstance(task, Regression) else groups or {}
+        self.codes = {name: torch.from_numpy(codes) for name, codes in watched.items()}
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.train_metric, self.val_metric = task.metric(), task.metric()
         self.worst: Any = nn.ModuleList(
@@ -84,6 +86,8 @@ class Learner(LightningModule):
         self.val_loss.update(self.task.losses(outputs, targets))
         self.val_metric.update(self.task.estimate(outputs), targets)
         correct = self.task.correct(self.task.predict(outputs), targets)
+        if correct is None:
+            return
         rows = batch["index"].cpu()
         for codes, metric in zip(self.codes.values(), self.worst, strict=True):
             metric.update(correct, codes[rows].to(correct.device))
@@ -98,14 +102,15 @@ class Learner(LightningModule):
         """One forward pass: everything a record of predictions holds for these rows."""
         embeddings, outputs = self.model.read(batch["input"])
         predictions = self.task.predict(outputs)
+        correct = self.task.correct(predictions, batch["target"])
         return {
             "index": batch["index"],
             "embeddings": embeddings.float(),
             "outputs": outputs.float(),
             "labels": batch["target"],
             "predictions": predictions,
-            "correct": self.task.correct(predictions, batch["target"]),
             "losses": self.task.losses(outputs, batch["target"]),
+            **({} if correct is None else {"correct": correct}),
         }
 
     def configure_optimizers(self) -> Any:

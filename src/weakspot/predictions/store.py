@@ -23,7 +23,9 @@ from safetensors.numpy import save_file
 
 from weakspot.predictions.arrays import create_arrays, open_arrays
 from weakspot.predictions.folders import read_manifest, read_table, replaced
-from weakspot.predictions.record import RESERVED, Predictions, check_finite
+from weakspot.predictions.record import Predictions
+from weakspot.predictions.tables import RESERVED
+from weakspot.predictions.validation import check_finite
 from weakspot.tasks import Task
 
 FORMAT = 1

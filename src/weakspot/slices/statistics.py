@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.predictions import Predictions
+from weakspot.tasks import Classification
 
 
 def describe(weights: Float[np.ndarray, "k n"], predictions: Predictions) -> list[dict[str, Any]]:
@@ -47,7 +48,7 @@ def _describe(w: np.ndarray, counts: np.ndarray, predictions: Predictions) -> di
 
 def _confusion(inside: np.ndarray, predictions: Predictions) -> list[dict[str, Any]]:
     labels, guesses, classes = predictions.labels, predictions.predictions, predictions.classes()
-    if labels is None or guesses is None or labels.ndim != 1:
+    if labels is None or guesses is None or not isinstance(predictions.task, Classification):
         return []
     width = len(classes)
     codes = labels.astype(np.int64) * width + guesses

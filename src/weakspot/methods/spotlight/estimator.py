@@ -22,9 +22,10 @@ from weakspot.methods.spotlight.seeker import Seeker
 from weakspot.methods.spotlight.settings import Settings, past_weights
 from weakspot.methods.spotlight.world import Alone, Sharded, World
 from weakspot.predictions import Predictions
-from weakspot.predictions.record import check_finite
+from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification
 
 _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
@@ -209,8 +210,8 @@ def _penalties(settings: Settings, p: Predictions) -> tuple[Penalty, ...]:
         price = getattr(settings, f"{name}_entropy")
         if price == 0:
             continue
-        if codes is None or codes.ndim != 1:
-            raise ValueError(f"{name}_entropy needs one {name} per example, and these predictions hold none")
+        if codes is None or not isinstance(p.task, Classification):
+            raise ValueError(f"{name}_entropy needs one class per example as its {name}; there are none here")
         penalties.append(Penalty(codes.astype(np.int64), max(len(p.classes()), int(codes.max()) + 1), price))
     return tuple(penalties)
 

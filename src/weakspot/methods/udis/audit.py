@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.predictions import Predictions
-from weakspot.tasks import Classification, Multilabel
+from weakspot.tasks import Classification, Multilabel, Regression
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,11 @@ class Audit:
             what = "there is one example" if column is None else f"{len(rows)} are predicted as {category!r}"
             raise ValueError(f"UDIS needs at least two examples to cluster; {what}")
         right = correct(p, column)
+        if right is None and isinstance(p.task, Regression):
+            raise ValueError(
+                "UDIS needs to know which examples are right, and a regression is only near or far; give correct, "
+                "for example abs(predictions - labels) < tolerance, or choose method=spotlight"
+            )
         if right is None:
             raise ValueError(
                 "UDIS needs to know which examples are right; give correct, or labels and predictions"
@@ -116,7 +121,8 @@ def _confidence(p: Predictions, outputs: np.ndarray | None, column: int | None) 
 
     logits = torch.tensor(outputs)  # a copy: memory-mapped outputs are read-only, which torch does not know
     if column is None:
-        return np.asarray(p.task.confidence(logits))
+        confidence = p.task.confidence(logits)
+        return None if confidence is None else np.asarray(confidence)
     logits = logits.float()
     probabilities = logits.sigmoid() if isinstance(p.task, Multilabel) else logits.softmax(dim=1)
     return probabilities[:, column].numpy()

@@ -20,7 +20,7 @@ from weakspot.methods.udis.nodes import MOST_VALUES, Nodes, row_sums
 from weakspot.methods.udis.tree import build
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
-from weakspot.predictions.record import check_finite
+from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 
 _MICRO_CLUSTERS = 4000

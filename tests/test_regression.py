@@ -1,0 +1,217 @@
+"""Real-valued targets: from arrays and files, through training, to a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from sklearn.metrics import mean_absolute_error, mean_pinball_loss, root_mean_squared_error
+
+from weakspot import UDIS, Predictions, Spotlight
+from weakspot.datasets.base import Dataset
+from weakspot.datasets.datamodule import DataModule
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.infer import infer
+from weakspot.pipeline.learner import Training
+from weakspot.pipeline.score import score
+from weakspot.pipeline.train import train
+from weakspot.tasks import Classification, Multilabel, Rating, Regression, Task
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4)).astype(np.float32)
+LABELS = 20 + 10 * RNG.normal(size=60)
+SAID = LABELS + RNG.normal(size=60)
+WEIGHTS = RNG.uniform(size=60)
+
+
+def test_fractions_make_a_regression_with_squared_losses():
+    p = Predictions.from_arrays(X, labels=LABELS, predictions=SAID)
+    assert p.task == Regression()
+    np.testing.assert_allclose(p.losses, (LABELS - SAID) ** 2)
+    np.testing.assert_array_equal(p.labels, LABELS)
+    assert p.correct is None
+    assert p.accuracy is None
+    assert p.name_of(p.labels, 0) == f"{LABELS[0]:.6g}"
+
+
+@pytest.mark.parametrize("outputs", [SAID[:, None], SAID, torch.from_numpy(SAID[:, None])])
+def test_one_column_of_outputs_is_the_prediction(outputs):
+    p = Predictions.from_arrays(X, labels=LABELS, outputs=outputs)
+    assert p.outputs.shape == (60, 1)
+    np.testing.assert_array_equal(p.predictions, SAID)
+    np.testing.assert_allclose(p.losses, (LABELS - SAID) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "task"),
+    [
+        ({"labels": LABELS.astype(np.float32)}, Regression()),
+        ({"labels": LABELS[:, None], "predictions": SAID}, Regression()),
+        ({"labels": LABELS.round().astype(int), "predictions": SAID}, Regression()),
+        ({"labels": LABELS.round() % 5}, Classification(("0", "1", "2", "3", "4"))),
+        ({"labels": LABELS.round() % 5, "task": Regression(loss="absolute")}, Regression(loss="absolute")),
+        ({"labels": LABELS.round() - 100, "task": Regression()}, Regression()),
+    ],
+)
+def test_what_is_taken_for_a_regression(arrays, task):
+    p = Predictions.from_arrays(X, **arrays)
+    assert p.task == task
+    if isinstance(task, Regression):
+        assert p.labels.dtype == np.float64
+        np.testing.assert_allclose(p.labels, np.ravel(arrays["labels"]))
+
+
+@pytest.mark.parametrize(
+    ("task", "mean_loss", "measure", "value"),
+    [
+        (Regression(), np.mean((SAID - LABELS) ** 2), "rmse", root_mean_squared_error(LABELS, SAID)),
+        (Regression(loss="absolute"), np.mean(abs(SAID - LABELS)), "mae", mean_absolute_error(LABELS, SAID)),
+        (
+            Regression(loss="pinball", quantile=0.9),
+            mean_pinball_loss(LABELS, SAID, alpha=0.9),
+            "mae",
+            mean_absolute_error(LABELS, SAID),
+        ),
+    ],
+)
+def test_losses_and_measure_are_the_textbooks(task, mean_loss, measure, value):
+    p = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, task=task)
+    assert p.losses.mean() == pytest.approx(mean_loss)
+    assert task.measure == measure
+    metric = task.metric()
+    metric.update(torch.from_numpy(SAID), torch.from_numpy(LABELS))
+    assert float(metric.compute()) == pytest.approx(value)
+    assert task.aggregate(task.unit_errors(None, SAID, LABELS).mean()) == pytest.approx(value)
+    assert Task.from_dict(task.to_dict()) == task
+
+
+def test_a_weighted_group_has_the_weighted_measure():
+    squared, absolute = Regression(), Regression(loss="absolute")
+    for task, oracle in ((squared, root_mean_squared_error), (absolute, mean_absolute_error)):
+        errors = task.unit_errors(SAID[:, None], None, LABELS)
+        measured = task.aggregate(float(np.average(errors, weights=WEIGHTS)))
+        assert measured == pytest.approx(oracle(LABELS, SAID, sample_weight=WEIGHTS))
+    assert not squared.by_accuracy
+
+
+def test_ratings_are_as_far_off_as_the_expected_rating():
+    task = Rating(("1", "2", "3"))
+    outputs = RNG.normal(size=(60, 3)).astype(np.float32)
+    labels = RNG.integers(0, 3, 60)
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    errors = task.unit_errors(outputs, None, labels)
+    np.testing.assert_allclose(errors, (shares @ [0, 1, 2] - labels) ** 2, rtol=1e-4)
+    metric = task.metric()
+    metric.update(task.estimate(torch.from_numpy(outputs)), torch.from_numpy(labels))
+    assert task.aggregate(errors.mean()) == pytest.approx(float(metric.compute()), rel=1e-5)
+    np.testing.assert_array_equal(task.unit_errors(None, labels[::-1], labels), (labels[::-1] - labels) ** 2)
+    assert not task.by_accuracy
+
+
+def test_other_tasks_have_an_error_rate():
+    task = Classification(("a", "b"))
+    labels, outputs = np.array([0, 1, 1]), np.array([[2.0, 0], [1, 0], [0, 3]])
+    np.testing.assert_array_equal(task.unit_errors(outputs, None, labels), [0, 1, 0])
+    pairs = Multilabel(("a", "b"))
+    np.testing.assert_array_equal(pairs.unit_errors(None, np.eye(2), np.ones((2, 2))), [1, 1])
+    assert task.by_accuracy
+    assert pairs.by_accuracy
+    with pytest.raises(ValueError, match="need outputs or predictions"):
+        task.unit_errors(None, None, labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "huber"}, "choose squared, absolute or pinball"),
+        ({"quantile": 1.0}, "must lie between 0 and 1"),
+        ({"classes": ("a",)}, "has no classes"),
+    ],
+)
+def test_settings_that_no_regression_has(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Regression(**settings)
+
+
+def test_saved_and_opened_it_is_the_same(tmp_path: Path):
+    task = Regression(loss="pinball", quantile=0.2)
+    p = Predictions.from_arrays(X, labels=LABELS, outputs=SAID, task=task)
+    q = Predictions.load(p.save(tmp_path / "record"))
+    assert q.task == task
+    assert q.correct is None
+    for name in ("labels", "predictions", "outputs", "losses"):
+        np.testing.assert_array_equal(getattr(q, name), getattr(p, name))
+
+
+def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
+    group = np.where(np.arange(60) < 15, "north", "south")
+    said = np.where(group == "north", LABELS + 9, SAID)
+    spread = np.where(group == "north", 3, 0)[:, None] + X
+    np.savez(shell.folder / "prices.npz", embeddings=spread, labels=LABELS, predictions=said, region=group)
+    printed = shell(
+        "discover", "predictions=prices.npz", "logger=none", "method.n_slices=1", "method.min_size=10"
+    )
+    assert "region=north" in printed
+    assert "accuracy" not in printed
+    page = shell.reports()[0].read_text()
+    assert f"{LABELS[:15].min():.4g}" in page
+
+
+def test_udis_says_that_nothing_is_right_or_wrong():
+    p = Predictions.from_arrays(X, labels=LABELS, predictions=SAID)
+    with pytest.raises(ValueError, match="only near or far; give correct"):
+        UDIS().fit(p)
+    near = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, correct=abs(SAID - LABELS) < 0.5)
+    assert near.accuracy == pytest.approx(np.mean(abs(SAID - LABELS) < 0.5))
+    assert UDIS().fit(near).tree_["size"] == 60
+
+
+class Brightness(Dataset):
+    """Images whose brightness, a real number, is to be told."""
+
+    task = Regression()
+
+    def __init__(self, split: str) -> None:
+        super().__init__(split)
+        draw = np.random.default_rng(self.splits.index(split))
+        self.targets = draw.uniform(0, 1, 64)
+        self.examples = pa.table({"id": [f"{split}{i}" for i in range(64)], "half": np.arange(64) % 2})
+
+    def input(self, row: int) -> torch.Tensor:
+        return torch.full((3, 8, 8), float(self.targets[row]))
+
+    def preview(self, row: int) -> str:
+        return f"{self.targets[row]:.3f}"
+
+    def fingerprint(self) -> str:
+        return "brightness"
+
+
+def make_trainer(**options) -> Trainer:
+    return Trainer(enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", **options)
+
+
+@pytest.mark.slow
+def test_a_head_of_one_output_learns_it(tmp_path: Path):
+    data = DataModule(Brightness, batch_size=16)
+    torch.manual_seed(0)
+    model = SmallCNN(task=Brightness.task)
+    training = Training(epochs=20, learning_rate=3e-3)
+    kept = train(model, data, training, make_trainer, tmp_path / "run")
+    manifest = json.loads((kept.parent / "manifest.json").read_text())
+    assert {"val/rmse", "val/loss"} <= set(manifest["last_epoch"])
+    p = infer(model, data, "test", make_trainer, tmp_path / "store", {})
+    assert p.task == Brightness.task
+    assert p.correct is None
+    np.testing.assert_allclose(p.labels, Brightness("test").targets, rtol=1e-6)
+    np.testing.assert_allclose(p.predictions, p.outputs[:, 0])
+    measures = score(p, data.dataset("test"))
+    assert measures["rmse"] == pytest.approx(root_mean_squared_error(p.labels, p.predictions), rel=1e-5)
+    assert measures["rmse"] < 0.1 < np.std(p.labels)
+    assert "accuracy" not in measures
+    assert len(Spotlight(n_slices=1, min_size=8).fit(p).slices_) == 1
