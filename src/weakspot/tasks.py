@@ -121,8 +121,8 @@ class Task(ABC):
             >>> task.aggregate(float(np.average(errors, weights=[1, 3])))
             2.598076211353316
         """
-        wrong: np.ndarray = labels != self._guesses(outputs, predictions)
-        return (wrong if wrong.ndim == 1 else wrong.any(axis=1)).astype(np.float64)
+        wrong: np.ndarray = np.not_equal(labels, self._guesses(outputs, predictions)).reshape(len(labels), -1)
+        return np.asarray(wrong.any(axis=1), dtype=np.float64)
 
     def aggregate(self, mean_error: float) -> float:
         """The measure of a group whose weighted mean of `unit_errors` this is."""
@@ -253,8 +253,8 @@ class Rating(Classification):
             import torch
 
             expected = np.asarray(self.estimate(torch.tensor(outputs)))
-        distance: np.ndarray = labels.astype(np.float64) - expected
-        return np.square(distance)
+        squared: np.ndarray = np.square(labels.astype(np.float64) - expected)
+        return squared
 
     def aggregate(self, mean_error: float) -> float:
         return math.sqrt(mean_error)
