@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from weakspot.predictions.arrays import create_arrays, open_arrays
-from weakspot.predictions.folders import read_manifest, read_table, replaced
+from weakspot.predictions.folders import replaced
+from weakspot.predictions.reading import read_manifest, read_parquet
 from weakspot.predictions.record import Predictions
 from weakspot.predictions.tables import RESERVED
 from weakspot.predictions.validation import check_finite
@@ -131,7 +132,7 @@ def read(folder: Path) -> Predictions:
         )
     manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
     arrays = open_arrays(folder / _ARRAYS)
-    table = read_table(folder / _RECORDS)
+    table = read_parquet(folder / _RECORDS)
     if "embeddings" not in arrays or "id" not in table.column_names:
         raise ValueError(
             f"{folder}: {_ARRAYS} has no embeddings or {_RECORDS} no ids; delete the folder and run infer.py"

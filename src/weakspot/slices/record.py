@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -13,18 +14,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped
 
-from weakspot.predictions.folders import read_manifest, read_table, replaced
+from weakspot.predictions.folders import replaced
+from weakspot.predictions.reading import read_manifest, read_parquet, reading, text_column
 
 FORMAT = 2
 _MANIFEST = "slices.json"
 _WEIGHTS = "weights.parquet"
+_HISTORIES = "histories.parquet"
+_PARAMETERS = "parameters.parquet"
 _FIELDS = {
     "method": str,
+    "slices": int,
     "statistics": list,
     "histories": int,
     "tree": list | None,
     "provenance": dict,
 }
+_PACKED = pa.schema(
+    {
+        "group": pa.int64(),
+        "name": pa.string(),
+        "dtype": pa.string(),
+        "shape": pa.list_(pa.int64()),
+        "values": pa.list_(pa.float64()),
+    }
+)
+_ROUNDING = 1e-6  # a weight may be above 1 by that much
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +95,10 @@ class Slices:
         Raises FileExistsError where the folder holds something else.
         """
         folder = Path(folder)
+        if len(self.histories) not in (0, len(self)):
+            raise ValueError(
+                f"there are {len(self.histories)} histories of {len(self)} slices; give one each, or none"
+            )
         columns = {"id": pa.array(self.ids)} | {
             f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)
         }
@@ -96,8 +115,8 @@ class Slices:
         )
         with replaced(folder, marks=(_MANIFEST, _WEIGHTS)) as draft:
             pq.write_table(pa.table(columns), draft / _WEIGHTS)
-            pq.write_table(_pack(enumerate(self.histories)), draft / "histories.parquet")
-            pq.write_table(_pack([(0, self.parameters)]), draft / "parameters.parquet")
+            pq.write_table(_pack(enumerate(self.histories)), draft / _HISTORIES)
+            pq.write_table(_pack([(0, self.parameters)]), draft / _PARAMETERS)
             (draft / _MANIFEST).write_text(
                 json.dumps(header, indent=1, allow_nan=False) + "\n", encoding="utf-8"
             )
@@ -105,32 +124,42 @@ class Slices:
 
     @classmethod
     def load(cls, folder: str | Path) -> Slices:
+        """The slices that `save` wrote.
+
+        Raises:
+            FileNotFoundError: Where the folder holds none, or lacks a file of theirs.
+            DamagedError: Where a file cannot be read, or says what no slices can; it names the file and the key.
+        """
         folder = Path(folder)
         manifest = folder / _MANIFEST
         if not manifest.is_file():
             raise FileNotFoundError(
                 f"{folder} holds no slices ({_MANIFEST} is missing); run discover.py to make some"
             )
+        for name in (_WEIGHTS, _HISTORIES, _PARAMETERS):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"{folder} lacks {name} of its slices; run discover.py to make them again"
+                )
         header = read_manifest(manifest, FORMAT, _FIELDS)
-        table = read_table(folder / _WEIGHTS)
-        names = [name for name in table.column_names if name != "id"]
-        try:
-            weights = np.array([table[name].to_numpy() for name in names], dtype=np.float64)
-            ids = table["id"].to_numpy().astype(str)
-            histories = _unpack(read_table(folder / "histories.parquet"))
-            parameters = _unpack(read_table(folder / "parameters.parquet"))
+        k, histories = header["slices"], header["histories"]
+        with reading(manifest, "statistics"):
+            if len(header["statistics"]) != k or not all(isinstance(s, dict) for s in header["statistics"]):
+                raise ValueError(f"it must hold one object for each of the {k} slices")
+        with reading(manifest, "histories"):
+            if histories not in (0, k):
+                raise ValueError(f"it is {histories}, but there is one history per slice, {k}, or none")
+        with reading(manifest, "tree"):
             tree = _nested(header["tree"])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{folder} holds damaged slices: {error}") from error
-        if not len(header["statistics"]) == len(names) == header.get("slices"):
-            raise ValueError(f"{folder} holds damaged slices: {_MANIFEST} and {_WEIGHTS} differ in number")
+        ids, weights = _read_weights(folder / _WEIGHTS, k)
+        told = _unpack(folder / _HISTORIES, groups=histories)
         return cls(
             method=header["method"],
             ids=ids,
-            weights=weights.reshape(len(names), len(table)),
+            weights=weights,
             statistics=header["statistics"],
-            histories=[histories.get(j, {}) for j in range(header["histories"])],
-            parameters=parameters.get(0, {}),
+            histories=[told.get(j, {}) for j in range(histories)],
+            parameters=_unpack(folder / _PARAMETERS, groups=1).get(0, {}),
             tree=tree,
             provenance=header["provenance"],
         )
@@ -150,16 +179,26 @@ def _flat(tree: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
     return flat
 
 
-def _nested(flat: list[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """The tree of `_flat`'s nodes."""
+def _nested(flat: list[Any] | None) -> dict[str, Any] | None:
+    """The tree of `_flat`'s nodes, each of which hangs below one other, but for the first."""
     if flat is None:
         return None
-    nodes = [dict(node) for node in flat]
+    if not flat or not all(isinstance(node, dict) for node in flat):
+        raise ValueError("a tree is a list of one object or more")
+    nodes, parents = [dict(node) for node in flat], [0] * len(flat)
     for position, node in enumerate(nodes):
-        if "children" in node:
-            if any(child <= position for child in node["children"]):
-                raise ValueError(f"node {position} of the tree lies below itself")
-            node["children"] = [nodes[child] for child in node["children"]]
+        if "children" not in node:
+            continue
+        if not isinstance(node["children"], list):
+            raise ValueError(f"the children of node {position} are no list")
+        for child in node["children"]:
+            if type(child) is not int or not position < child < len(nodes):
+                raise ValueError(f"node {position} has the child {child!r}, which is no node after it")
+            parents[child] += 1
+        node["children"] = [nodes[child] for child in node["children"]]
+    strays = [position for position, many in enumerate(parents) if position and many != 1]
+    if strays:
+        raise ValueError(f"node {strays[0]} hangs below {parents[strays[0]]} nodes instead of one")
     return nodes[0]
 
 
@@ -170,27 +209,57 @@ def _pack(groups: Any) -> pa.Table:
         for group, arrays in groups
         for name, array in ((name, np.asarray(array)) for name, array in arrays.items())
     ]
-    schema = pa.schema(
-        {
-            "group": pa.int64(),
-            "name": pa.string(),
-            "dtype": pa.string(),
-            "shape": pa.list_(pa.int64()),
-            "values": pa.list_(pa.float64()),
-        }
-    )
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    columns = list(zip(*rows, strict=True)) or [()] * len(_PACKED)
     return pa.table(
-        [pa.array(list(column), type=kind.type) for column, kind in zip(columns, schema, strict=True)], schema
+        [pa.array(list(column), type=kind.type) for column, kind in zip(columns, _PACKED, strict=True)],
+        _PACKED,
     )
 
 
-def _unpack(table: pa.Table) -> dict[int, dict[str, np.ndarray]]:
-    groups: dict[int, dict[str, np.ndarray]] = {}
-    for row in table.to_pylist():
-        array = np.array(row["values"], dtype=row["dtype"]).reshape(row["shape"])
-        groups.setdefault(row["group"], {})[row["name"]] = array
-    return groups
+def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
+    """The arrays that `_pack` made rows of, by group, 0…groups-1, and name."""
+    table = read_parquet(path)
+    with reading(path):
+        table = table.select(_PACKED.names).cast(_PACKED).combine_chunks()
+        if any(column.null_count for column in table.columns):
+            raise ValueError("it has empty cells")
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for row in range(len(table)):
+        group, name, kind, shape = (table[column][row].as_py() for column in _PACKED.names[:-1])
+        with reading(path, name):
+            if not 0 <= group < groups or name in found.get(group, {}):
+                raise ValueError(f"group {group} is none, or has it already")
+            if np.dtype(kind).kind not in "fiub":
+                raise ValueError(f"it holds numbers, not {kind}")
+            values = table["values"][row].values.to_numpy(zero_copy_only=False)
+            if any(length is None or length < 0 for length in shape) or math.prod(shape) != len(values):
+                raise ValueError(f"it has {len(values)} values, not those of shape {tuple(shape)}")
+            with np.errstate(all="raise"):  # NaN is no whole number
+                found.setdefault(group, {})[name] = values.astype(kind).reshape(shape)
+    return found
+
+
+def _read_weights(path: Path, k: int) -> tuple[Shaped[np.ndarray, " n"], Float[np.ndarray, "k n"]]:
+    """The ids, and the weights of slices 1…k."""
+    table = read_parquet(path)
+    with reading(path):
+        if table.column_names != ["id", *(f"slice_{j + 1}" for j in range(k))]:
+            raise ValueError(
+                f"it must have the columns id and slice_1…slice_{k}, not {table.column_names[:20]}"
+            )
+    ids = text_column(path, "id", table["id"])
+    with reading(path, "id"):
+        if len(set(ids.tolist())) < len(ids):
+            raise ValueError("an id stands in two rows")
+    weights = np.empty((k, len(table)))
+    for j, name in enumerate(table.column_names[1:]):
+        with reading(path, name):
+            weights[j] = table[name].to_numpy()
+            outside = ~((weights[j] >= 0) & (weights[j] <= 1 + _ROUNDING))
+            if outside.any():
+                row = int(np.argmax(outside))
+                raise ValueError(f"row {row} (id {ids[row]}) is {weights[j, row]:g}, outside 0…1")
+    return ids, weights
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,147 @@
+"""The boundary around every reader: whatever is wrong with a file becomes one sentence that names it.
+
+A file may be cut short, damaged, written by another program or crafted. Whoever interprets one does it inside
+`reading`, and compares the sizes that it announces with its own before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Shaped
+
+_LONGEST_REASON = 300  # characters: a library may quote the file
+_DEEPEST = 100  # levels of a manifest
+_CELLS = 100_000_000  # a table of so many values is read however small its file
+_WIDER_THAN_MEAN = 10  # the longest of many texts, compared with their mean
+_CELLS_PER_BYTE = 1000  # columns of one value repeated take next to nothing
+
+
+class DamagedError(ValueError):
+    """A file that cannot be read as what it should be; the message names the file, and the key in it."""
+
+
+@contextmanager
+def reading(path: Path, key: str | None = None) -> Iterator[None]:
+    """Turn any failure inside the block into a DamagedError, `PATH: key 'K' cannot be read: …`.
+
+    What the system says of the file (missing, denied, a failing disk) is no damage and passes as it is.
+
+    Args:
+        path: The file that is interpreted.
+        key: The array, column or field of it, where there is one.
+
+    Raises:
+        DamagedError: Where the block fails.
+    """
+    try:
+        yield
+    except DamagedError:
+        raise
+    except Exception as error:  # libraries fail in any way on damaged files
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        place = f"{path}" if key is None else f"{path}: key {key!r}"
+        raise DamagedError(f"{place} cannot be read: {_reason(error)}") from error
+
+
+def read_manifest(path: Path, version: int, fields: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: The file.
+        version: The `format` that it must have.
+        fields: Names that it must hold, with the types of their values.
+
+    Raises:
+        DamagedError: Where it is no JSON object, or a field is missing or of another type.
+        ValueError: Where it is of another version.
+    """
+    with reading(path):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _check_nesting(manifest)
+        json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        if not isinstance(manifest, dict):
+            raise ValueError("it holds no JSON object")
+    found = manifest.get("format")
+    if type(found) is not int or found != version:
+        raise ValueError(f"{path}: format {found!r}, but this version reads {version}; make it again")
+    for name, kind in fields.items():
+        with reading(path, name):
+            if name not in manifest:
+                raise ValueError("it is missing")
+            if not isinstance(manifest[name], kind) or isinstance(manifest[name], bool):
+                raise ValueError(f"it is of the wrong type, {type(manifest[name]).__name__}")
+    return manifest
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A Parquet file whose values are all valid.
+
+    Raises:
+        DamagedError: Where it is damaged, or announces far more values than a file of its size holds.
+    """
+    with reading(path), pq.ParquetFile(path) as file:
+        announced = file.metadata.num_rows * max(file.metadata.num_columns, 1)
+        if announced > max(_CELLS, _CELLS_PER_BYTE * path.stat().st_size):
+            raise ValueError(f"it announces {announced} values in {path.stat().st_size} bytes")
+        table = file.read()
+        table.validate(full=True)
+        names = table.column_names
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"there are two columns {twice!r}")
+    return table
+
+
+def text_column(path: Path, name: str, column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
+    """A column of texts as NumPy holds them, each as wide as the longest: ids and names of classes.
+
+    Raises:
+        DamagedError: Where it has empty cells, or one text is so long that all of them would fill the memory.
+    """
+    with reading(path, name):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise ValueError(f"it must be text, not {column.type}")
+        if column.null_count:
+            raise ValueError(f"row {pc.index(column.is_null(), True).as_py()} is empty")
+        lengths = pc.utf8_length(column).to_numpy()
+        widest = int(lengths.max(initial=0))
+        if widest * len(lengths) > max(_CELLS, _WIDER_THAN_MEAN * int(lengths.sum())):
+            raise ValueError(f"row {int(lengths.argmax())} is a text of {widest} characters; shorten it")
+        return np.asarray(column.to_numpy(), dtype=object).astype(str)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it announces more than the memory holds"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    lines = str(error).strip().splitlines()
+    return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
+
+
+def _check_nesting(value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for node in level
+            if isinstance(node, (dict, list))
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")

@@ -1,0 +1,223 @@
+"""Damaged and crafted files, by the thousand: what a reader makes of each.
+
+`python tests/mutations.py 5000` tries that many of every format, in processes whose memory is bounded, and
+prints what came of them; `test_damaged_files.py` tries some hundreds.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weakspot import Predictions, Slices
+from weakspot.slices.statistics import describe
+
+SLOWEST = 10.0
+"""Seconds that any of them may take on a slow machine."""
+
+_ODD = (
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    2**15,
+    2**16 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
+_ODD_VALUES: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 2**31, 2**63, 10**400, 0.5, 1e308, "", "x", "\ud800", "S100000000", [], {},
+    [[]], [None], [1, 2, 3], {"a": 1}, [[[[[[0]]]]]],
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: files as they should be, how they are read, and what is then done with what was read."""
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], Any]
+    use: Callable[[Any], None]
+
+
+def a_record(n: int = 40) -> Predictions:
+    rng = np.random.default_rng(1)
+    return Predictions.from_arrays(
+        rng.normal(size=(n, 4)).astype(np.float32),
+        outputs=rng.normal(size=(n, 3)).astype(np.float32),
+        labels=rng.integers(0, 3, n),
+        counts=rng.integers(1, 4, n),
+        ids=[f"example-{i}" for i in range(n)],
+        attributes={"colour": np.where(np.arange(n) % 2, "red", "green"), "age": np.arange(n)},
+    )
+
+
+def some_slices() -> Slices:
+    p = a_record()
+    weights = np.random.default_rng(2).random((2, len(p)))
+    return Slices(
+        "spotlight",
+        p.ids,
+        weights,
+        describe(weights, p),
+        histories=[{"objective": np.linspace(0, 1, 7), "size": np.arange(7.0)}] * 2,
+        parameters={"centers": weights[:, :4], "precisions": np.ones((2, 4, 4))},
+        tree={"id": 4, "size": 40, "children": [{"id": 0, "members": [1]}, {"id": 1, "members": [2, 3]}]},
+        provenance={"settings": {"n_slices": 2}, "predictions": {}},
+    )
+
+
+def use_slices(slices: Slices) -> None:
+    assert repr(slices)
+    assert slices.equals(slices)
+    assert ((slices.weights >= 0) & (slices.weights <= 1.001)).all()
+    assert len(set(slices.ids.tolist())) == len(slices.ids)
+    nodes = [slices.tree] if slices.tree else []
+    for node in nodes:
+        nodes += node.get("children", ())
+        assert len(nodes) < 1000
+    with tempfile.TemporaryDirectory() as folder:
+        assert Slices.load(slices.save(Path(folder) / "slices")).equals(slices)
+
+
+FORMATS = {
+    "slices": Format(lambda folder: some_slices().save(folder / "slices"), Slices.load, use_slices),
+}
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """The bytes, damaged in one to three ways."""
+    for _ in range(rng.integers(1, 4)):
+        data = _mutated(bytearray(data), rng)
+    return data
+
+
+def _mutated(data: bytearray, rng: np.random.Generator) -> bytes:
+    if not data:
+        return rng.bytes(8)
+    at = int(rng.integers(len(data)))
+    length = min(int(rng.integers(1, 33)), len(data) - at)
+    match rng.integers(8):
+        case 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        case 1:
+            data[at : at + length] = rng.bytes(length)
+        case 2:
+            data[at : at + length] = bytes([int(rng.choice([0, 255]))]) * length
+        case 3:
+            del data[at:]
+        case 4:
+            del data[at : at + length]
+        case 5:
+            data[at:at] = rng.bytes(length)
+        case 6:
+            data[at:at] = data[at : at + length]
+        case _:
+            width = int(rng.choice([1, 2, 4, 8]))
+            odd = int(rng.choice(np.array(_ODD, dtype=object))) % 2 ** (8 * width)
+            data[at : at + width] = odd.to_bytes(width, str(rng.choice(["little", "big"])))  # type: ignore[arg-type]
+    return bytes(data)
+
+
+def mutated_json(text: str, rng: np.random.Generator) -> str:
+    """A JSON document of which some values are others, or gone."""
+    document = json.loads(text)
+    for _ in range(rng.integers(1, 4)):
+        places = list(_places(document))
+        holder, key = places[rng.integers(len(places))] if places else ({}, "")
+        if rng.random() < 0.2:
+            del holder[key]
+        else:
+            holder[key] = _ODD_VALUES[rng.integers(len(_ODD_VALUES))]
+        if rng.random() < 0.1 and isinstance(holder, list):
+            holder.append(holder[0] if holder else 0)
+    return json.dumps(document)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+def damaged(whole: Path, to: Path, rng: np.random.Generator) -> Path:
+    """A copy at `to` of a file or folder, one file of which is damaged."""
+    if whole.is_dir():
+        shutil.copytree(whole, to)
+        victims = sorted(path for path in to.rglob("*") if path.is_file())
+        victim = victims[rng.integers(len(victims))]
+    else:
+        victim = Path(shutil.copy(whole, to))
+    if victim.suffix == ".json" and rng.random() < 0.7:
+        victim.write_text(mutated_json(victim.read_text(), rng))
+    elif victim != to and rng.random() < 0.02:
+        victim.unlink()
+    else:
+        victim.write_bytes(mutated(victim.read_bytes(), rng))
+    return to
+
+
+def outcome(form: Format, path: Path) -> str:
+    """What came of reading `path` and using what was read: `fine`, `refused`, or a word on what went wrong."""
+    start = time.monotonic()
+    try:
+        read = form.read(path)
+    except (ValueError, FileNotFoundError) as error:
+        if str(path) not in str(error):
+            return f"does not name the file: {error}"
+        return "refused" if time.monotonic() - start < SLOWEST else "slow"
+    except BaseException as error:
+        return f"reading: {type(error).__name__}: {error}"
+    try:
+        form.use(read)
+    except BaseException as error:
+        return f"use: {type(error).__name__}: {error}"
+    return "fine" if time.monotonic() - start < SLOWEST else "slow"
+
+
+def outcomes(name: str, folder: Path, many: int, seed: int = 0) -> Iterator[tuple[int, str]]:
+    """For `many` damaged files of a format, the number that reproduces each and what came of it."""
+    form = FORMATS[name]
+    whole = form.make(folder)
+    assert outcome(form, whole) == "fine", outcome(form, whole)
+    for number in range(many):
+        rng = np.random.default_rng([seed, number])
+        path = damaged(whole, folder / f"damaged{''.join(whole.suffixes)}", rng)
+        yield number, outcome(form, path)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def main(many: int, names: list[str]) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+    for name in names or FORMATS:
+        with tempfile.TemporaryDirectory() as folder:
+            found = Counter()
+            for number, what in outcomes(name, Path(folder), many):
+                word = what if what in ("fine", "refused") else "wrong"
+                found[word] += 1
+                if word == "wrong":
+                    print(name, number, what, flush=True)
+            print(name, dict(found), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
