@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
 import pytest
+from PIL import Image
 from pytorch_lightning import Trainer
 
+from weakspot.datasets.csv import open_table
 from weakspot.datasets.digits import Digits
+from weakspot.datasets.image_folder import ImageFolder
+from weakspot.identity import contents, source_digest
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.plan import Named, Subject
@@ -87,3 +101,205 @@ def test_an_edited_network_is_another_network(shell):
     assert made(shell, *words, "checkpoint=pretrained", script="infer") == ["infer"]
     assert made(shell, *words, "checkpoint=pretrained", script="infer") == []
     assert made(shell, *words, "checkpoint=pretrained", "seed=1", script="infer") == ["infer"]
+
+
+USERS = """
+from pathlib import Path
+
+import torch
+from layers import head
+
+from weakspot.datasets.digits import Digits
+from weakspot.models.base import Model
+
+
+class Net(Model):
+    no_difference = Model.no_difference | {"colour_of_plots"}
+
+    def __init__(self, task, file=None, width=4, colour_of_plots="red"):
+        super().__init__()
+        self.embedding_size = 3 * width * width
+        self.linear = head(self.embedding_size, task.n_outputs)
+        self.pool = torch.nn.AdaptiveAvgPool2d(width)
+        if file is not None:
+            self.linear.weight.data.fill_(float(Path(file).read_text()))
+
+    cam_layer = None
+
+    def embed(self, x):
+        return self.pool(x).flatten(1)
+
+    def head(self, z):
+        return self.linear(z)
+
+
+class Data(Digits):
+    def __init__(self, split, root=None, file=None, invert=False):
+        super().__init__(split, root)
+        self.scale = 1 if file is None else float(Path(file).read_text())  # which no fingerprint tells of
+
+
+def make_data(split, blur=0, **settings):
+    return Data(split, **settings)
+"""
+LAYERS = """
+import torch
+
+head = torch.nn.Linear
+
+
+def unused():
+    return None
+"""
+
+
+@pytest.fixture
+def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of a user's own, of a model and a dataset, and beside it one that it imports."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "layers.py").write_text(
+        LAYERS.replace("torch.nn.Linear", "lambda d, n: torch.nn.Linear(d, n)")
+    )
+    (tmp_path / "code" / "users.py").write_text(USERS)
+    (tmp_path / "w1.txt").write_text("1")
+    (tmp_path / "w2.txt").write_text("2")
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    for name in ("users", "layers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("users")
+
+
+def of_model(make: Any, **settings: Any) -> Subject:
+    named = Named("mine", settings, partial(make, **settings))
+    return Subject(Named("digits", {}, Digits), named, Training(), Trainer)
+
+
+def of_data(make: Any, **settings: Any) -> Subject:
+    named = Named("mine", settings, partial(make, **settings))
+    return Subject(named, Named("small_cnn", {}, SmallCNN), Training(), Trainer)
+
+
+def folders(subject: Subject) -> tuple[Path, Path]:
+    return subject.checkpoint_folder(), subject.predictions_folder("same weights")
+
+
+def test_every_argument_of_a_users_model_is_in_the_key(users: ModuleType, tmp_path: Path) -> None:
+    first = folders(of_model(users.Net, file=str(tmp_path / "w1.txt")))
+    assert folders(of_model(users.Net, file=str(tmp_path / "w1.txt"))) == first
+    others = [
+        of_model(users.Net, file=str(tmp_path / "w2.txt")),
+        of_model(users.Net, file=str(tmp_path / "w1.txt"), width=2),
+        of_model(users.Net, file=str(tmp_path / "w1.txt"), unheard_of=2),
+        of_model(users.Net, file=None),
+        of_model(lambda task, file: users.Net(task, file), file=str(tmp_path / "w1.txt")),
+    ]
+    found = [folders(other) for other in others]
+    for which in (0, 1):
+        assert len({first[which], *(each[which] for each in found)}) == 1 + len(others)
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.copy(tmp_path / "w1.txt", tmp_path / "elsewhere" / "other.name")
+    assert (
+        folders(of_model(users.Net, file=str(moved))) == first
+    )  # what is in a file counts, not where it lies
+    assert folders(of_model(users.Net, file=str(moved), colour_of_plots="blue")) == first
+
+
+def test_an_edited_source_is_another_model_also_where_it_is_imported_from(
+    users: ModuleType, tmp_path: Path
+) -> None:
+    before = source_digest(users.Net)
+    assert source_digest(users.make_data) == before != ""
+    edited = tmp_path / "code" / "layers.py"
+    edited.write_text(edited.read_text() + "\n")
+    assert source_digest(users.Net) != before
+    assert source_digest(SmallCNN) == ""
+
+
+def test_every_argument_of_a_users_dataset_is_in_the_key(users: ModuleType, tmp_path: Path) -> None:
+    first = folders(of_data(users.Data, file=str(tmp_path / "w1.txt")))
+    others = [
+        of_data(users.Data, file=str(tmp_path / "w2.txt")),
+        of_data(
+            users.Data, file=str(tmp_path / "w1.txt"), invert=True
+        ),  # a setting that no fingerprint tells of
+        of_data(users.make_data, file=str(tmp_path / "w1.txt")),
+        of_data(users.make_data, file=str(tmp_path / "w1.txt"), blur=3),
+    ]
+    found = [folders(other) for other in others]
+    for which in (0, 1):
+        assert len({first[which], *(each[which] for each in found)}) == 1 + len(others)
+    assert folders(of_data(users.Data, file=str(tmp_path / "w1.txt"), root="anywhere")) == first
+
+
+def write_pictures(root: Path) -> None:
+    draw = np.random.default_rng(0)
+    lines = ["path,label,light"]
+    for row in range(40):
+        file = root / "ab"[row % 2] / f"{row}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file)
+        lines.append(f"{file.relative_to(root)},{file.parent.name},{'day' if row % 3 else 'night'}")
+    (root / "table.csv").write_text("\n".join(lines))
+
+
+def test_where_data_lie_makes_no_difference(tmp_path: Path) -> None:
+    def both(root: Path) -> list[tuple[Path, Path]]:
+        return [
+            folders(of_data(ImageFolder, root=str(root), size=8)),
+            folders(of_data(ImageFolder, root=str(root), size=8, attributes=str(root / "table.csv"))),
+            folders(of_data(open_table, file=str(root / "table.csv"), size=8)),
+        ]
+
+    write_pictures(tmp_path / "here")
+    here = both(tmp_path / "here")
+    assert len({folder for pair in here for folder in pair}) == 6
+    (tmp_path / "far").mkdir()
+    os.rename(tmp_path / "here", tmp_path / "far" / "there")
+    assert both(tmp_path / "far" / "there") == here
+    write_pictures(tmp_path / "here")  # other times of change
+    assert all(before != after for before, after in zip(here, both(tmp_path / "here"), strict=True))
+    again = folders(of_data(ImageFolder, root=str(tmp_path / "far" / "there"), size=9))
+    assert again[0] != here[0][0], "another size"
+
+
+def test_files_and_folders_in_settings_stand_for_what_is_in_them(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "one").write_text("1")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert contents(str(tmp_path / "a")) == contents(tmp_path / "b") != str(tmp_path / "a")
+    (tmp_path / "b" / "one").write_text("2")
+    assert contents(str(tmp_path / "a")) != contents(str(tmp_path / "b"))
+    assert contents("one", tmp_path / "a") == contents(str(tmp_path / "a" / "one"))
+    assert contents({"nested": [str(tmp_path / "a" / "one")]}) != contents(
+        {"nested": [str(tmp_path / "b" / "one")]}
+    )
+    plain = {"words": "", "number": 1.5, "none": None, "list": [1, "no such file"], "x" * 3000: "y" * 3000}
+    assert contents(plain) == plain
+
+
+def test_a_described_object_counts_by_its_source(users: ModuleType, tmp_path: Path) -> None:
+    described = {"transform": {"_target_": "users.make_data", "blur": 1}}
+    before = contents(described)
+    edited = tmp_path / "code" / "users.py"
+    edited.write_text(edited.read_text().replace("blur=0", "blur=1"))
+    assert contents(described) != before
+
+
+@pytest.mark.slow
+def test_a_models_own_file_is_not_passed_over(shell) -> None:
+    """`model.file=w1.txt`, then `w2.txt`: the second trains anew."""
+    (shell.folder / "users.py").write_text(USERS)
+    (shell.folder / "layers.py").write_text(LAYERS)
+    for name in ("w1", "w2", "w3"):
+        (shell.folder / f"{name}.txt").write_text("1" if name == "w3" else name[1])
+    (shell.folder / "conf" / "model").mkdir(parents=True)
+    (shell.folder / "conf" / "model" / "mine.yaml").write_text("{_target_: users.Net, file: null}")
+    words = ("--config-dir", "conf", "model=mine")
+
+    def runs(file: str) -> bool:
+        return "train → outputs" in shell("train", *words, *FIRST, f"model.file={file}", PYTHONPATH=path)
+
+    path = os.pathsep.join([str(shell.folder), os.environ.get("PYTHONPATH", "")])
+    assert runs("w1.txt")
+    assert runs("w2.txt")
+    assert not runs("w3.txt")  # the content of w1.txt

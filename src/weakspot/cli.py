@@ -30,11 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What makes no difference to what a model says of an example: where data lie (what they are is in their fingerprint),
-# what is only drawn, and where a trainer runs.
-_NO_DIFFERENCE = {"root", "file", "download", "attributes", "tokenizer", "cam_layer"}
+# Where a trainer runs makes no difference to what it makes.
 _PLACES = {
-    "_target_",
     "accelerator",
     "devices",
     "strategy",
@@ -182,8 +179,8 @@ def _subject(cfg: DictConfig) -> Subject:
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     dataset = dataset_alone(cfg.dataset)
     return Subject(
-        dataset=Named(choices["dataset"], _settings(dataset), build(dataset)),
-        model=Named(choices["model"], _settings(cfg.model), build(cfg.model)),
+        dataset=Named(choices["dataset"], plain(dataset), build(dataset)),
+        model=Named(choices["model"], plain(cfg.model), build(cfg.model)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),
         checkpoint=cfg.checkpoint,
@@ -203,24 +200,6 @@ def _upstream_command(name: str) -> str:
     """The line that makes one upstream step alone: this command's words, but for what stops it short."""
     words = [word for word in HydraConfig.get().overrides.task if not word.startswith("upstream=")]
     return shlex.join(["python", f"{name}.py", *words])
-
-
-def _settings(node: DictConfig) -> dict[str, Any]:
-    """What makes a difference to the result: not where data lie, and of a file or folder of weights what is in it."""
-    settings = {name: value for name, value in plain(node).items() if name not in _NO_DIFFERENCE}
-    if settings.get("weights") and (given := Path(settings["weights"]).expanduser()).is_file():
-        from weakspot.models.checkpoint import digest
-
-        settings["weights"] = digest(given)
-    if (Path(str(settings.get("name", ""))).expanduser() / "config.json").is_file():
-        from weakspot.models.hub import folder_digest
-
-        settings["name"] = folder_digest(settings["name"])
-    if settings["_target_"].endswith(".UserModel"):
-        from weakspot.models.user import source_digest
-
-        settings["source"] = source_digest(settings["path"])
-    return settings
 
 
 @contextmanager

@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Num
 from torch.utils.data import default_collate
 
+from weakspot.identity import Identified
 from weakspot.predictions.tables import RESERVED
 from weakspot.tasks import Task
 
 
-class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
+class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
     """One split of a dataset. Subclass it, set the three attributes in `__init__`, write the three methods.
 
     task      what the model is asked; it alone knows the classes
@@ -31,8 +32,12 @@ class Dataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     texts     for datasets of texts: what is written in each row, by whose words slices are described
 
     `root` is where the files lie; a dataset that needs none ignores it.
+
+    What is made from a dataset is kept under its class, its settings and its `fingerprint`. Settings that change
+    no result beyond what the fingerprint says are named in `no_difference`.
     """
 
+    no_difference = frozenset({"root", "download"})
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     task: Task
     targets: Num[np.ndarray, "n ..."]

@@ -94,8 +94,14 @@ class Columns:
     id: str
 
 
+_TABLE = frozenset({"file", "image", "text", "label", "id", "classes"})
+"""Settings that say where a table's data stand; what stands there is in the fingerprint and the task."""
+
+
 class PictureTable(PictureFiles):
     """Pictures whose paths stand in a table."""
+
+    no_difference = PictureFiles.no_difference | _TABLE | {"tokenizer", "max_length"}
 
     def __init__(
         self,
@@ -120,6 +126,8 @@ class PictureTable(PictureFiles):
 
 class TextTable(Texts):
     """Texts that stand in a table."""
+
+    no_difference = Texts.no_difference | _TABLE | {"size", "mean", "std"}
 
     def __init__(
         self,

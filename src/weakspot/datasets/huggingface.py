@@ -130,8 +130,14 @@ class Part:
         return cls(own, column, rows, task, targets[rows], examples)
 
 
+_PLACE = frozenset({"name", "subset", "text", "label"})
+"""Settings that say where the data stand; what stands there is in the fingerprint."""
+
+
 class HubPictures(Dataset):
     """Pictures in a column, decoded when they are asked for."""
+
+    no_difference = Dataset.no_difference | _PLACE | {"tokenizer", "max_length"}
 
     def __init__(
         self,
@@ -170,6 +176,8 @@ class HubPictures(Dataset):
 
 class HubTexts(Texts):
     """Texts in a column."""
+
+    no_difference = Texts.no_difference | _PLACE | {"image", "size", "mean", "std"}
 
     def __init__(
         self, split: str, part: Part, tokenizer: str | Path, max_length: int = 512, download: bool = False

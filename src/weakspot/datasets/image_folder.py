@@ -32,6 +32,11 @@ class ImageFolder(PictureFiles):
     the same image twice, an unknown split, an image with no class.
     """
 
+    no_difference = PictureFiles.no_difference | {
+        "attributes",
+        "classes",
+    }  # the fingerprint and the task say them
+
     def __init__(
         self,
         split: str,

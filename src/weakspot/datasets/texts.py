@@ -68,6 +68,7 @@ class Texts(Dataset):
     max_length   tokens read of each text, at most; the rest is cut off
     """
 
+    no_difference = Dataset.no_difference | {"tokenizer"}  # it is in the fingerprint
     texts: Sequence[str]
 
     def __init__(

@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weakspot.identity import digest as digest
     from weakspot.models.base import Model as Model
-    from weakspot.models.checkpoint import digest as digest
     from weakspot.models.checkpoint import load_weights as load_weights
     from weakspot.models.names import NAMES as NAMES
     from weakspot.models.qa import QAModel as QAModel
@@ -38,24 +38,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "NAMES": "names",
-    "Model": "base",
-    "SmallCNN": "small_cnn",
-    "TimmModel": "timm",
-    "TorchvisionModel": "torchvision",
-    "UserModel": "user",
-    "XRayCNN": "xray_cnn",
-    "QAModel": "qa",
-    "TextClassifier": "text_classifier",
-    "TextEncoder": "text_encoder",
-    "digest": "checkpoint",
-    "load_weights": "checkpoint",
+    "NAMES": "models.names",
+    "Model": "models.base",
+    "SmallCNN": "models.small_cnn",
+    "TimmModel": "models.timm",
+    "TorchvisionModel": "models.torchvision",
+    "UserModel": "models.user",
+    "XRayCNN": "models.xray_cnn",
+    "QAModel": "models.qa",
+    "TextClassifier": "models.text_classifier",
+    "TextEncoder": "models.text_encoder",
+    "digest": "identity",
+    "load_weights": "models.checkpoint",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"weakspot.models.{_HOMES[name]}"), name)
+        return getattr(import_module(f"weakspot.{_HOMES[name]}"), name)
     raise AttributeError(
         f"module 'weakspot.models' has no attribute {name!r}; it offers {', '.join(__all__)}"
     )

@@ -8,14 +8,21 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from weakspot.identity import Identified
 
-class Model(nn.Module, ABC):
+
+class Model(Identified, nn.Module, ABC):
     """A network split where discovery looks at it: `model(x) == head(embed(x))`.
 
     The embedding is what the last layer receives, so that examples close to each other in it are alike in
     the eyes of the model, and every error the model makes is a function of it. A model that says something of
     every token, and so has no single embedding that its outputs follow from, overrides `read` instead.
+
+    What a model makes is kept under its class, its settings (files by what is in them) and its weights. Settings
+    that change no result are named in `no_difference`.
     """
+
+    no_difference = frozenset({"download"})
 
     embedding_size: int
     """Width d of the embedding."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -94,12 +93,6 @@ def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> d
         )
     prefix = "" if not best or "" in best else best[0]
     return {name.removeprefix(prefix): tensor for name, tensor in renamed.items() if name.startswith(prefix)}
-
-
-def digest(path: str | Path) -> str:
-    """The first 12 hex digits of the SHA-256 of a file's content: tells one checkpoint from another."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -12,9 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weakspot.models.base import Model
 from weakspot.offline import hub_network
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.json")
+
+
+class HubModel(Model):
+    """A model whose setting `name` is a folder, as `save_pretrained` writes it, or a name on the hub."""
+
+    @classmethod
+    def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """By the configuration and weights in the folder, not by what else lies there."""
+        folder = Path(settings["name"]).expanduser()
+        held = folder_digest(folder) if (folder / "config.json").is_file() else str(settings["name"])
+        return super().identity({**settings, "name": held})
 
 
 def load_config(name: str | Path, download: bool = False) -> Any:

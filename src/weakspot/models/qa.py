@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, watch_head
-from weakspot.models.hub import accepted, load_net
+from weakspot.models.base import watch_head
+from weakspot.models.hub import HubModel, accepted, load_net
 from weakspot.tasks import QuestionAnswering, Task
 
 
-class QAModel(Model):
+class QAModel(HubModel):
     """Which token of a text begins the answer, and which ends it.
 
     The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. What is said of every

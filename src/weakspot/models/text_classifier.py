@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, watch_head
-from weakspot.models.hub import accepted, load_config, load_net
+from weakspot.models.base import watch_head
+from weakspot.models.hub import HubModel, accepted, load_config, load_net
 from weakspot.tasks import Task
 
 log = logging.getLogger(__name__)
 
 
-class TextClassifier(Model):
+class TextClassifier(HubModel):
     """`net` is transformers' own module: what it writes loads here, and the other way round.
 
     name       a folder, as `save_pretrained` writes it, or a name on the hub

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model
-from weakspot.models.hub import accepted, load_net
+from weakspot.models.hub import HubModel, accepted, load_net
 from weakspot.tasks import Task
 
 
-class TextEncoder(Model):
+class TextEncoder(HubModel):
     """The mean of the last hidden states of a text's tokens, padding left out: how sentence encoders are read.
 
     name      a folder, as `save_pretrained` writes it, or a name on the hub

@@ -36,6 +36,8 @@ class TimmModel(Model):
     weights that are not there.
     """
 
+    no_difference = Model.no_difference | {"cam_layer"}
+
     def __init__(
         self,
         task: Task,

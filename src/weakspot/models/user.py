@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from weakspot.identity import source_digest
 from weakspot.models.base import Model, watch_head
-from weakspot.models.checkpoint import digest
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
@@ -32,6 +32,8 @@ class UserModel(Model):
     Raises ValueError where a name leads nowhere, `path` makes no module, the head has not C columns, or
     something follows it (a softmax, say).
     """
+
+    no_difference = Model.no_difference | {"cam_layer"}
 
     def __init__(
         self,
@@ -50,6 +52,11 @@ class UserModel(Model):
         self.embedding_size = _width_received(_submodule(self.net, head, path, "head"), head, path)
         if cam_layer is not None:
             _submodule(self.net, cam_layer, path, "cam_layer")
+
+    @classmethod
+    def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """With what the network is written in: an edited network is another network."""
+        return {**super().identity(settings), "network": source_digest(_import(settings["path"]))}
 
     @property
     def cam_layer(self) -> nn.Module | None:
@@ -90,12 +97,6 @@ class UserModel(Model):
                 f"{self.path} changes what its head {self._head_path!r} gives before it returns it "
                 "(a softmax, say); return the head's output (logits), or name the module that comes last"
             )
-
-
-def source_digest(path: str) -> str:
-    """Digest of the file that "package.module:Name" is written in: an edited network is another network."""
-    file = inspect.getsourcefile(_import(path))
-    return "" if file is None else digest(file)
 
 
 def _import(path: str) -> Callable[..., Any]:

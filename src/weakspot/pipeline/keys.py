@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from weakspot.identity import Identified, described
 
 
 def key(*words: str, made_from: Mapping[str, Any]) -> str:
-    """Folder name `<word>-<word>-<8 hex>`; the digest is of the settings as canonical JSON."""
-    text = json.dumps(made_from, sort_keys=True, default=str)
+    """Folder name `<word>-<word>-<8 hex>`; the digest is of plain values, as canonical JSON."""
+    text = json.dumps(made_from, sort_keys=True)
     return "-".join([*words, hashlib.sha256(text.encode()).hexdigest()[:8]])
+
+
+def identity(make: Callable[..., Any], settings: Mapping[str, Any], kind: type[Identified]) -> dict[str, Any]:
+    """What makes the products of what `make` builds with these settings different from all others.
+
+    Args:
+        make: A class or function, or a `functools.partial` of one.
+        settings: What it is called with, as plain values.
+        kind: The class of what it builds, or a base of it where that is not known yet.
+    """
+    target = getattr(make, "func", make)
+    if isinstance(target, type) and issubclass(target, kind):
+        return target.identity(settings)
+    return {"made_by": described(target), **kind.identity(settings)}

@@ -18,10 +18,11 @@ from pytorch_lightning.loggers import Logger
 
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
+from weakspot.identity import contents, digest
 from weakspot.models.base import Model
-from weakspot.models.checkpoint import digest, load_weights
+from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.keys import key
+from weakspot.pipeline.keys import identity, key
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.train import CHECKPOINT, is_interrupted, is_trained, train
@@ -34,7 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Named:
-    """Something to build: its word on the command line, the settings that its products are keyed by, a maker."""
+    """Something to build: its word on the command line, what it is built with, and what builds it.
+
+    Attributes:
+        settings: All arguments that `make` has been given, as plain values; its products are keyed by them.
+        make: A class or function, or a `functools.partial` of one.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -106,18 +112,28 @@ class Subject:
 
     def checkpoint_made_from(self) -> dict[str, Any]:
         return {
-            "dataset": {"name": self.dataset.name, **self.dataset.settings},
             "data": {split: self.fingerprint(split) for split in ("train", "val")},
-            "task": self.task.to_dict(),
-            "model": {"name": self.model.name, **self.model.settings},
+            **self._identities(),
             "training": vars(self.training),
-            "trainer": dict(self.numerics),
+            "trainer": contents(self.numerics),
             "seed": self.seed,
         }
 
     def checkpoint_folder(self) -> Path:
         words = self.dataset.name, self.model.name
         return self.checkpoints_dir / key(*words, made_from=self.checkpoint_made_from())
+
+    def _identities(self) -> dict[str, Any]:
+        """What is audited, but for the data and the weights: the same for training and inference."""
+        built = type(self.data(self.split))
+        return {
+            "dataset": {
+                "name": self.dataset.name,
+                **identity(self.dataset.make, self.dataset.settings, built),
+            },
+            "task": self.task.to_dict(),
+            "model": {"name": self.model.name, **identity(self.model.make, self.model.settings, Model)},
+        }
 
     def given_checkpoint(self) -> Path:
         """The file that `checkpoint` names, looked for as given and in the folder of models."""
@@ -133,10 +149,8 @@ class Subject:
 
     def predictions_made_from(self, weights: str) -> dict[str, Any]:
         return {
-            "dataset": {"name": self.dataset.name, **self.dataset.settings},
+            **self._identities(),
             "data": self.fingerprint(self.split),
-            "task": self.task.to_dict(),
-            "model": {"name": self.model.name, **self.model.settings},
             "weights": weights,
             "trainer": {"precision": self.numerics.get("precision")},
             "split": self.split,
