@@ -17,7 +17,7 @@ install_import_hook(
         "weakspot.slices",
         "weakspot.explain.attributes",
         "weakspot.models",
-        *(f"weakspot.evaluation.{name}" for name in ("confirmation", "contrasts", "ranks", "splitting")),
+        *(f"weakspot.evaluation.{name}" for name in ("contrasts", "ranks", "splitting")),
     ],
     "beartype.beartype",
 )

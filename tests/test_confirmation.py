@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import ranksums
+from scipy.stats import binom, binomtest, false_discovery_control, ranksums
+from scipy.stats import t as student
 
-from weakspot.evaluation import Evidence, confirm
+from weakspot.evaluation import Evidence, confirm, held_out
 from weakspot.evaluation.ranks import Ranked
 
 
@@ -126,3 +127,234 @@ def test_the_order_of_rows_changes_nothing(inside: int) -> None:
     assert after.loss is not None
     assert before.loss.inside == pytest.approx(after.loss.inside, rel=1e-12)
     assert before.loss.interval == pytest.approx(after.loss.interval, rel=1e-12)
+
+
+def verdict_of(case: str) -> str:
+    random = np.random.default_rng(5)
+    n = 400
+    w, labels, losses = np.zeros((1, n)), np.arange(n) % 4, random.exponential(size=n)
+    hard = labels == 3
+    more: dict[str, Any] = {}
+    if case == "worse within labels":
+        w[0, :60], losses[:60] = 1, 3 * losses[:60]
+    elif case == "like the rest":
+        w[0, :60] = 1
+    elif case == "all of a hard label":
+        w[0, hard], losses[hard] = 1, 3 * losses[hard]
+    elif case == "all of a label like others":
+        w[0, hard] = 1
+    elif case == "mostly of a hard label":
+        w[0, hard], losses[hard] = random.random(hard.sum()), 3 * losses[hard]
+    elif case == "worse within an easy label, better than the rest":
+        easy = np.flatnonzero(labels == 0)
+        w[0, easy[:50]] = 1
+        losses[easy[:50]] = 0.02 * losses[easy[:50]] + 0.01
+        losses[easy[50:]] *= 0.001
+    elif case == "four rows":
+        w[0, :4], losses[:4] = 1, 99
+    elif case == "many rows, hardly inside but one":
+        w[0, :300], w[0, 0], losses[:300] = 0.001, 1, 99
+    elif case == "nothing inside":
+        pass
+    elif case == "a label for each row":
+        w[0, :60], losses[:60], labels = 1, 99, np.arange(n)
+    elif case == "all inside":
+        w[:] = 1
+    elif case == "all wrong where nearly all are":
+        w[0, :10], losses = 1, np.where(np.arange(n) % 10 == 9, 0.0, 1.0)
+        losses[:10], labels = 1, np.zeros(n, dtype=int)
+    elif case == "equal losses":
+        w[0, :60], losses = 1, np.full(n, 0.7)
+    elif case == "better, as sought":
+        w[0, :60], losses[:60], more = 1, losses[:60] / 3, {"direction": "better"}
+    elif case == "worse, but better is sought":
+        w[0, :60], losses[:60], more = 1, 3 * losses[:60], {"direction": "better"}
+    return only(w, losses, labels=labels, **more).verdict
+
+
+@pytest.mark.parametrize(
+    ("case", "verdict"),
+    {
+        "worse within labels": "confirmed",
+        "like the rest": "not_confirmed",
+        "all of a hard label": "explained_by_label",
+        "all of a label like others": "not_confirmed",
+        "mostly of a hard label": "explained_by_label",
+        "worse within an easy label, better than the rest": "not_confirmed",
+        "four rows": "too_few",
+        "many rows, hardly inside but one": "too_few",
+        "nothing inside": "too_few",
+        "a label for each row": "too_few",
+        "all inside": "not_confirmed",
+        "all wrong where nearly all are": "too_few",
+        "equal losses": "not_confirmed",
+        "better, as sought": "confirmed",
+        "worse, but better is sought": "not_confirmed",
+    }.items(),
+)
+def test_a_slice_has_the_verdict_that_its_rows_allow(case: str, verdict: str) -> None:
+    assert verdict_of(case) == verdict
+
+
+def test_p_values_are_corrected_for_the_slices_that_were_tested_and_no_others() -> None:
+    random = np.random.default_rng(0)
+    losses, labels = random.exponential(size=400), random.integers(0, 3, 400)
+    sizes = [40, 2, 60, 3, 80, 100]
+    w = np.array([np.isin(np.arange(400), random.choice(400, size, replace=False)) for size in sizes], float)
+    losses[w[4] > 0] *= 1.6
+    found = confirm(w, losses, labels=labels)
+    tested = [e for e, size in zip(found, sizes, strict=True) if size > 3]
+    assert [e.p for e in found if e not in tested] == [None, None]
+    for p, corrected in (("p", "p_corrected"), ("p_unstratified", "p_unstratified_corrected")):
+        told = false_discovery_control([getattr(e, p) for e in tested])
+        assert [getattr(e, corrected) for e in tested] == pytest.approx(told)
+
+
+def test_without_losses_the_errors_are_tested() -> None:
+    w, losses, labels = some(worse=2.0)
+    correct = losses < np.median(losses)
+    by_errors, by_losses = only(w, None, correct, labels), only(w, 1.0 - correct, correct, labels)
+    assert by_errors.p == by_losses.p
+    assert by_errors.accuracy == by_losses.accuracy
+    assert by_errors.loss is None
+
+
+def test_counts_are_repeated_rows_in_every_mean() -> None:
+    w, losses, labels = some(worse=1.5)
+    w[0] *= np.random.default_rng(0).random(w.shape[1])
+    correct, counts = losses < 2, np.random.default_rng(1).integers(1, 5, len(losses))
+    counted = only(w, losses, correct, labels, counts.astype(float))
+    repeated = only(*(np.repeat(values, counts, axis=-1) for values in (w, losses, correct, labels)))
+    for a, b in ((counted.loss, repeated.loss), (counted.accuracy, repeated.accuracy)):
+        assert a is not None
+        assert b is not None
+        assert (a.inside, a.outside, a.expected) == pytest.approx((b.inside, b.outside, b.expected))
+    assert counted.lift == pytest.approx(repeated.lift)
+
+
+def test_copies_of_one_observation_are_no_more_evidence_than_one() -> None:
+    w, losses, labels = some(worse=1.2)
+    once, tenfold = only(w, losses, labels=labels), only(w, losses, labels=labels, counts=np.full(400, 10.0))
+    copied = only(np.repeat(w, 10, axis=1), np.repeat(losses, 10), labels=np.repeat(labels, 10))
+    assert (tenfold.p, tenfold.n_effective) == pytest.approx((once.p, once.n_effective))
+    assert tenfold.loss is not None
+    assert once.loss is not None
+    assert tenfold.loss.interval == pytest.approx(once.loss.interval)
+    assert copied.p is not None
+    assert once.p is not None
+    assert copied.p < 0.1 * once.p
+
+
+def test_where_losses_rise_with_the_counts_any_other_slice_is_still_none() -> None:
+    confirmed = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        counts = random.integers(1, 20, 300).astype(float)
+        w = (random.random((1, 300)) < 0.5).astype(float)
+        confirmed += only(w, counts + random.exponential(size=300), counts=counts).verdict == "confirmed"
+    assert confirmed <= binom.ppf(0.999, 200, 0.05)
+
+
+def test_intervals_are_scipys_where_membership_is_all_or_nothing() -> None:
+    w, losses, labels = some(inside=37, worse=1.5)
+    correct = losses < 2
+    found = only(w, losses, correct, labels)
+    wilson = binomtest(int(correct[:37].sum()), 37).proportion_ci(method="wilson")
+    assert found.accuracy is not None
+    assert found.accuracy.interval == pytest.approx((wilson.low, wilson.high))
+    assert found.loss is not None
+    inside = losses[:37]
+    told = student.interval(0.95, 36, inside.mean(), inside.std(ddof=1) / np.sqrt(37))
+    assert found.loss.interval == pytest.approx(told)
+
+
+def test_of_soft_memberships_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    held = {"accuracy": 0, "loss": 0}
+    for seed in range(400):
+        random = np.random.default_rng(seed)
+        w = random.random((1, 60))
+        correct, losses = random.random(60) < 0.7, random.gamma(4.0, 0.25, 60)
+        found = only(w, losses, correct)
+        for name, truth in (("accuracy", 0.7), ("loss", 1.0)):
+            low, high = getattr(found, name).interval
+            held[name] += low <= truth <= high
+    assert all(binom.ppf(0.001, 400, 0.95) <= times for times in held.values())
+    assert all(times < 400 for times in held.values())
+
+
+def test_what_is_expected_outside_has_the_labels_of_the_inside() -> None:
+    w = np.array([[1, 1, 1, 0.5, 0, 0, 0, 0, 0, 1]])
+    labels = np.array(list("aaabbaabbc"))  # no c is outside, so it is left out
+    losses = np.array([9, 9, 9, 4, 2, 1, 3, 8, 8, 5.0])
+    found = only(w, losses, labels=labels).loss
+    assert found is not None
+    of_a, of_b = (1 + 3) / 2, (0.5 * 4 + 2 + 8 + 8) / 3.5
+    assert found.expected == pytest.approx((3 * of_a + 0.5 * of_b) / 3.5)
+    assert found.inside == pytest.approx((9 * 3 + 2 + 5) / 4.5)
+    assert found.outside == pytest.approx((2 + 2 + 1 + 3 + 8 + 8) / 5.5)
+
+
+def test_the_lift_is_how_many_times_the_errors_of_the_outside() -> None:
+    w = np.array([[1.0, 1, 1, 1, 0, 0, 0, 0, 0, 0]])
+    correct = np.array([0, 0, 0, 1, 0, 1, 1, 1, 1, 1], dtype=bool)
+    assert only(w, None, correct).lift == pytest.approx(0.75 / (1 / 6))
+    assert only(w, np.where(w[0] > 0, 6.0, 4.0)).lift == pytest.approx(1.5)
+    assert only(w, None, correct | (w[0] == 0)).lift is None
+
+
+def test_no_slices_are_no_evidence() -> None:
+    assert confirm(np.empty((0, 5)), np.arange(5.0)) == []
+
+
+HALF = np.full((1, 4), 0.5)
+ZEROS = np.zeros(4)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"memberships": np.zeros((1, 0)), "losses": np.zeros(0)}, "at least one row"),
+        ({"memberships": np.full((1, 4), 2.0)}, "row 0 of slice 1 is 2, outside 0 to 1"),
+        ({"memberships": np.array([[0, 1, np.nan, 0]])}, "row 2 of slice 1 is nan"),
+        ({"losses": np.zeros(3)}, r"losses have shape \(3,\), but memberships cover 4 rows"),
+        ({"losses": np.array([0, 1, np.inf, 0])}, "losses: row 2 is inf"),
+        ({"losses": None}, "nothing to test"),
+        ({"correct": np.ones(5, dtype=bool)}, r"correct have shape \(5,\)"),
+        ({"labels": np.zeros((4, 2))}, "one value for each of 4 rows"),
+        ({"counts": np.array([1.0, 0, 1, 1])}, "counts: row 1 is not positive"),
+        ({"direction": "higher"}, "direction='higher' is unknown; choose worse or better"),
+        ({"level": 0.0}, "level=0.0 must lie between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_tested_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        confirm(**{"memberships": HALF, "losses": ZEROS, **given})
+
+
+def test_rows_are_held_out_by_their_ids_alone() -> None:
+    ids = np.array([f"example-{i}" for i in range(4000)])
+    held = held_out(ids, 0.3)
+    assert held.mean() == pytest.approx(0.3, abs=0.025)
+    order = np.random.default_rng(0).permutation(4000)[:2500]
+    assert np.array_equal(held_out(ids[order], 0.3), held[order])
+    assert (held <= held_out(ids, 0.5)).all()  # a larger share holds out the same rows and more
+
+
+def test_rows_of_one_group_stay_on_one_side() -> None:
+    random = np.random.default_rng(0)
+    groups = random.integers(0, 500, 4000).astype(object)
+    groups[:1000] = None
+    held = held_out(np.arange(4000).astype(str), 0.5, groups)
+    sides = {group: set(held[groups == group].tolist()) for group in set(groups[1000:])}
+    assert all(len(side) == 1 for side in sides.values())
+    assert {True, False} == set.union(*sides.values())
+    assert held[:1000].mean() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("share", "groups", "message"),
+    [(0.0, None, "share is 0"), (1.0, None, "share is 1"), (0.5, ["a"], "1 groups for 3 rows")],
+)
+def test_a_split_that_cannot_be_is_refused(share: float, groups: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        held_out(["a", "b", "c"], share, groups)

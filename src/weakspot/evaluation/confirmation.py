@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import isclose
 from typing import Any, Literal
 
 import numpy as np
@@ -179,8 +180,8 @@ def _verdict(
 
 
 def _is_so(loss: Contrast | None, direction: str) -> bool:
-    """Whether the loss inside differs from that outside in the direction that was looked for."""
-    if loss is None or loss.outside is None:
+    """Whether the loss inside differs from that outside, beyond rounding, in the direction that was looked for."""
+    if loss is None or loss.outside is None or isclose(loss.inside, loss.outside, rel_tol=1e-12):
         return False
     return loss.inside > loss.outside if direction == "worse" else loss.inside < loss.outside
 

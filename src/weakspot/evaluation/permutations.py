@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from numba import njit
 
 _HITS = 400  # with so many, p is known to within a twentieth of itself
+_FEWEST_DRAWS = 999
+_SCORES = 200_000_000  # to draw in all: a second or two
 
 
 def permutation_p(
@@ -21,8 +23,9 @@ def permutation_p(
 ) -> float:
     """Probability that Σ weights · scores is at least the observed one when scores are permuted within strata.
 
-    Drawing stops after 400 permutations that reach the observed sum, at the latest after `draws`. The p-value
-    is valid at any number of draws, and never zero (Besag & Clifford 1991, Sequential Monte Carlo p-values).
+    Drawing stops after 400 permutations that reach the observed sum, at the latest after `draws`, or after 999
+    where so many rows have weights of their own that more would take long. The p-value is valid at any number
+    of draws, and never zero (Besag & Clifford 1991, Sequential Monte Carlo p-values).
 
     Args:
         weights: (n,) sorted by stratum.
@@ -49,7 +52,7 @@ def permutation_p(
         sizes[varied],
         members[varied],
         observed - rounding,
-        draws,
+        min(draws, max(_FEWEST_DRAWS, _SCORES // max(1, int(members.sum())))),
         _HITS,
         np.random.default_rng(seed),
     )

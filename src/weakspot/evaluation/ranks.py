@@ -105,8 +105,9 @@ class Ranked:
         """Variance and skewness of T over all assignments of scores within strata."""
         n = self.sizes.astype(np.float64)
         v = excess - self.spread(self.sums(excess) / n)
-        squares = self.sums(v**2) * self.sums(self.scores**2) / np.maximum(n - 1, 1)
-        cubes = self.sums(v**3) * self.sums(self.scores**3) * n / np.maximum((n - 1) * (n - 2), 1)
+        a = self.scores
+        squares = self.sums(v * v) * self.sums(a * a) / np.maximum(n - 1, 1)
+        cubes = self.sums(v * v * v) * self.sums(a * a * a) * n / np.maximum((n - 1) * (n - 2), 1)
         variance = float(squares.sum())
         return variance, float(cubes[n > 2].sum() / variance**1.5) if variance > 0 else 0.0
 

@@ -1,0 +1,198 @@
+"""How often a method's slices are confirmed where none is real, and how often where one is.
+
+    python benchmarks/null_sets.py                                  # everything; minutes on two processes
+    python benchmarks/null_sets.py --methods udis --sets 20         # a look at one method
+    python benchmarks/null_sets.py --docs docs/evidence.md          # also write the tables into the page
+    python benchmarks/null_sets.py --dear 200                       # as many sets for the dear searches, too
+
+Null sets have no slice: losses independent of everything, or dependent on the label alone. A method is fitted
+on one half of each, applied to the other through its `membership`, and its slices are tested there. Beside it
+stand two misuses of the same test: not within labels, and on the rows that the slices were found in. Planted
+sets have one true slice, a Gaussian group of one label in which the model is mistaken two or three times as
+often as elsewhere.
+
+Results are kept, a line per set, in outputs/null_sets.jsonl, and a run that was interrupted goes on from
+there; delete the file after a change of the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from weakspot import UDIS, Spotlight
+from weakspot.evaluation import Evidence, confirm
+from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+
+START, STOP = "<!-- null sets -->", "<!-- end of null sets -->"
+STORE = Path("outputs/null_sets.jsonl")
+ROWS = 1000  # to search, and as many to test
+LEVEL = 0.05
+METHODS: dict[str, Callable[[], Any]] = {
+    "spotlight search=published": lambda: Spotlight(search="published"),
+    "spotlight": lambda: Spotlight(),
+    "udis": lambda: UDIS(),
+}
+DEAR = ("spotlight",)  # seconds a set
+NULLS = ("independent", "label")
+PLANTED = {"planted ×2": 2.0, "planted ×3": 3.0}
+
+
+def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
+    """Fit on the first half of one set, test on the second."""
+    started = time.process_time()
+    planted = np.zeros(2 * ROWS, dtype=bool)
+    if kind in PLANTED:
+        p, planted = planted_predictions(PLANTED[kind], 2 * ROWS, seed)
+    else:
+        p = null_predictions(kind, 2 * ROWS, seed)
+    searched, held = p.take(np.arange(ROWS)), p.take(np.arange(ROWS, 2 * ROWS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = METHODS[method]().fit(searched)
+    memberships = np.asarray(fitted.membership(held)).T
+    found = evidence(memberships, held)
+    reused = evidence(fitted.slices_.weights, searched)
+    among = [
+        e.p_unstratified_corrected for e in found if e.loss is not None and e.loss.inside > e.loss.outside
+    ]
+    mass = memberships.sum(axis=1)
+    true = memberships @ planted[ROWS:] > 0.5 * mass
+    return {
+        "method": method,
+        "kind": kind,
+        "seed": seed,
+        "slices": len(found),
+        "tested": sum(e.p is not None for e in found),
+        "confirmed": sum(e.verdict == "confirmed" for e in found),
+        "explained": sum(e.verdict == "explained_by_label" for e in found),
+        "unstratified": sum(p is not None and p <= LEVEL for p in among),
+        "same_rows": sum(e.verdict == "confirmed" for e in reused),
+        "planted_confirmed": sum(
+            e.verdict == "confirmed" for e in evidence(planted[None, ROWS:] * 1.0, held)
+        ),
+        "true": int(true.sum()),
+        "true_confirmed": sum(
+            e.verdict == "confirmed" for e, is_true in zip(found, true, strict=True) if is_true
+        ),
+        "seconds": time.process_time() - started,
+    }
+
+
+def evidence(memberships: np.ndarray, p: Any) -> list[Evidence]:
+    return confirm(memberships, p.losses, p.correct, p.labels, level=LEVEL) if len(memberships) else []
+
+
+def results(tasks: Iterable[tuple[str, str, int]], jobs: int) -> list[dict[str, Any]]:
+    """The results of all tasks, those that are stored from the store."""
+    tasks = list(tasks)
+    stored: dict[tuple[str, str, int], dict[str, Any]] = {}
+    if STORE.is_file():
+        for line in STORE.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            stored[one["method"], one["kind"], one["seed"]] = one
+    STORE.parent.mkdir(parents=True, exist_ok=True)
+    missing = [task for task in tasks if task not in stored]
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))  # what the processes inherit before they import NumPy
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, STORE.open("a", encoding="utf-8") as file:
+        running = {pool.submit(measure, *task): task for task in missing}
+        for done, future in enumerate(as_completed(running), 1):
+            stored[running[future]] = future.result()
+            file.write(json.dumps(stored[running[future]]) + "\n")
+            file.flush()
+            if done % 20 == 0 or done == len(missing):
+                print(f"{done} of {len(missing)} sets")
+    return [stored[task] for task in tasks]
+
+
+def null_table(found: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| method | losses depend on | sets | slices tested | **a false confirmation** | not within labels | "
+        "on the rows searched |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method, kind, sets in grouped(found, NULLS):
+        tested = sum(one["tested"] for one in sets) / len(sets)
+        depends = "nothing" if kind == "independent" else "the label"
+        cells = [share(sets, "confirmed", "**"), share(sets, "unstratified"), share(sets, "same_rows")]
+        lines.append(f"| {method} | {depends} | {len(sets)} | {tested:.1f} a set | {' | '.join(cells)} |")
+    return lines
+
+
+def power_table(found: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| method | errors in the slice | sets | a slice found that is mostly it | such a slice is confirmed | "
+        "of those found | the true slice itself is |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method, kind, sets in grouped(found, tuple(PLANTED)):
+        seen = [one for one in sets if one["true"]]
+        cells = [
+            share(sets, "true"),
+            share(sets, "true_confirmed"),
+            share(seen, "true_confirmed") if seen else "–",
+            share(sets, "planted_confirmed"),
+        ]
+        lines.append(f"| {method} | {kind.removeprefix('planted ')} | {len(sets)} | {' | '.join(cells)} |")
+    return lines
+
+
+def grouped(
+    found: list[dict[str, Any]], kinds: tuple[str, ...]
+) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
+    for method in METHODS:
+        for kind in kinds:
+            sets = [one for one in found if (one["method"], one["kind"]) == (method, kind)]
+            if sets:
+                yield method, kind, sets
+
+
+def share(sets: list[dict[str, Any]], name: str, mark: str = "") -> str:
+    """The share of sets with any, and its exact 95 % interval."""
+    test = binomtest(sum(one[name] > 0 for one in sets), len(sets))
+    interval = test.proportion_ci()
+    return f"{mark}{test.statistic:.3f}{mark} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    parser.add_argument(
+        "--sets", type=int, default=200, help="null sets of each kind (planted: half as many)"
+    )
+    parser.add_argument("--dear", type=int, default=40, help=f"the same for {', '.join(DEAR)}")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--docs", type=Path, help="a page to write the tables into")
+    options = parser.parse_args()
+    tasks = [
+        (method, kind, seed)
+        for method in options.methods
+        for kind in (*NULLS, *PLANTED)
+        for seed in range((options.dear if method in DEAR else options.sets) // (1 + (kind in PLANTED)))
+    ]
+    found = results(tasks, options.jobs)
+    text = "\n\n".join("\n".join(table(found)) for table in (null_table, power_table))
+    print(text)
+    print(f"{sum(one['seconds'] for one in found) / 60:.0f} minutes of one processor in all")
+    if options.docs:
+        page = options.docs.read_text(encoding="utf-8")
+        before, after = page.index(START) + len(START), page.index(STOP)
+        options.docs.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
