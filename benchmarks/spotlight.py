@@ -138,7 +138,7 @@ def large(n: int, d: int) -> None:
     for search in ("published", "multistart"):
         seconds, extra, spotlight = fitted(x, y, search=search, n_slices=1)
         told = spotlight.slices_.statistics[0]
-        line = f"| {search} | {seconds:.0f} | {extra:.2f}× | {told['size']:.0f} | {told['loss_inside']:.4f} |"
+        line = f"| {search} | {seconds:.0f} | {extra:.2f}× | {told.size:.0f} | {told.loss_inside:.4f} |"
         print(line, flush=True)
 
 
@@ -157,7 +157,7 @@ def better() -> None:
                     except UserWarning:
                         collapsed += 1
                         continue
-                ours = Spotlight(1, share).fit(predictions).slices_.statistics[0]["loss_inside"]
+                ours = Spotlight(1, share).fit(predictions).slices_.statistics[0].loss_inside
                 gains.append(ours / _loss_at(predictions, theirs.centers_[0], share * len(predictions)) - 1)
         told = f"{np.mean(gains):+.1%} | {max(gains):+.1%}"
         print(f"| {name} | {len(gains) + collapsed} | {collapsed} | {told} |", flush=True)

@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from weakspot.slices import ClusterNode
+
 PAIRED = [f"{n}x{d}" for n in (2000, 5000, 10000, 20000) for d in (512, 2048)]
 ALONE = ["200000x512", "1000000x128"]
 AGREEMENT = "10000x128"
@@ -80,9 +82,9 @@ def ours(n: int, d: int) -> dict[str, Any]:
     }
 
 
-def passes(tree: dict[str, Any]) -> int:
+def passes(tree: ClusterNode) -> int:
     """Examples that the published code would send through the model again: every node's."""
-    return int(tree["size"]) + sum(passes(child) for child in tree.get("children", ()))
+    return sum(int(node.size) for node in tree.walk())
 
 
 def theirs(n: int, d: int) -> dict[str, Any]:

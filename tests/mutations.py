@@ -14,12 +14,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from weakspot import Predictions, Slices
+from weakspot.slices import ClusterNode
 from weakspot.slices.statistics import describe
 
 SLOWEST = 10.0
@@ -78,7 +80,16 @@ def some_slices() -> Slices:
         describe(weights, p),
         histories=[{"objective": np.linspace(0, 1, 7), "size": np.arange(7.0)}] * 2,
         parameters={"centers": weights[:, :4], "precisions": np.ones((2, 4, 4))},
-        tree={"id": 4, "size": 40, "children": [{"id": 0, "members": [1]}, {"id": 1, "members": [2, 3]}]},
+        tree=ClusterNode(
+            4,
+            3.0,
+            1.0,
+            2 / 3,
+            children=(
+                ClusterNode(0, 1.0, 0.0, 1.0, clusters=(0,), members=(1,)),
+                ClusterNode(1, 2.0, 1.0, 0.5, clusters=(1,), members=(2, 3), wrong_members=(3,)),
+            ),
+        ),
         provenance={"settings": {"n_slices": 2}, "predictions": {}},
     )
 
@@ -88,10 +99,10 @@ def use_slices(slices: Slices) -> None:
     assert slices.equals(slices)
     assert ((slices.weights >= 0) & (slices.weights <= 1.001)).all()
     assert len(set(slices.ids.tolist())) == len(slices.ids)
-    nodes = [slices.tree] if slices.tree else []
+    nodes = list(islice(slices.tree.walk(), 1000)) if slices.tree else []
+    assert len(nodes) < 1000
     for node in nodes:
-        nodes += node.get("children", ())
-        assert len(nodes) < 1000
+        assert len(slices.ids[[*node.members, *node.wrong_members]]) >= len(node.members)
     with tempfile.TemporaryDirectory() as folder:
         assert Slices.load(slices.save(Path(folder) / "slices")).equals(slices)
 

@@ -163,8 +163,8 @@ def test_one_category_is_audited(root: Path, tmp_path: Path) -> None:
     (run,) = tmp_path.glob("outputs/discover/*/*")
     tree = Slices.load(run / "slices").tree
     assert tree is not None
-    assert tree["size"] == len(rows)
-    assert tree["f1_category"] == pytest.approx(f1_score(p.labels[rows, bed], p.predictions[rows, bed]))
+    assert tree.size == len(rows)
+    assert tree.f1_category == pytest.approx(f1_score(p.labels[rows, bed], p.predictions[rows, bed]))
     page = (run / "report.html").read_text()
     assert "Predicted bed" in page
     overall = f1_score(p.labels[:, bed], p.predictions[:, bed])

@@ -26,6 +26,10 @@ def with_header(folder, **fields):
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
+def a_node(children):
+    return {"id": 0, "size": 1, "wrong": 0, "accuracy": 1, "children": children}
+
+
 def with_column(folder, file, name, values):
     table = pq.read_table(folder / file)
     at = table.column_names.index(name)
@@ -51,10 +55,13 @@ def with_column(folder, file, name, values):
         ),
         (lambda f: with_header(f, provenance={"a": "\ud800"}), "slices.json cannot be read"),
         (
-            lambda f: with_header(f, tree=[{"children": [1, 2]}, {"children": [2]}, {}]),
+            lambda f: with_header(f, tree=[a_node([1, 2]), a_node([2]), a_node([])]),
             "slices.json: key 'tree' cannot be read: node 2 hangs below 2 nodes",
         ),
-        (lambda f: with_header(f, tree=[{}, {}]), "node 1 hangs below 0 nodes instead of one"),
+        (
+            lambda f: with_header(f, tree=[a_node([]), a_node([])]),
+            "node 1 hangs below 0 nodes instead of one",
+        ),
         (
             lambda f: with_column(f, "parameters.parquet", "dtype", ["S100000000"] * 2),
             "parameters.parquet: key 'centers' cannot be read: it holds numbers, not S100000000",

@@ -59,7 +59,7 @@ def save(path: Path, value: Any, protocol: int = 4) -> Path:
 def test_a_published_result_of_the_paper(tmp_path: Path) -> None:
     slices = read_spotlights(SEED)
     assert slices.weights.shape == (1, 10_954)
-    assert slices.statistics[0]["size"] == pytest.approx(slices.weights.sum())
+    assert slices.statistics[0].size == pytest.approx(slices.weights.sum())
     assert {name: len(values) for name, values in slices.histories[0].items()} == {
         "objective": 5000,
         "size": 5000,
@@ -130,7 +130,7 @@ def test_statistics_come_with_the_predictions(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pkl", {"weights_unnorm": np.array([0, 0.5, 0, 0.5])})
     slices = read_spotlights(path, p)
     assert slices.ids.tolist() == list("abcd")
-    assert slices.statistics[0]["loss_inside"] == pytest.approx(3)
+    assert slices.statistics[0].loss_inside == pytest.approx(3)
     with pytest.raises(ValueError, match="there are 3"):
         read_spotlights(path, p.take([0, 1, 2]))
 

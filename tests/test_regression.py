@@ -168,7 +168,7 @@ def test_udis_says_that_nothing_is_right_or_wrong():
         UDIS().fit(p)
     near = Predictions.from_arrays(X, labels=LABELS, predictions=SAID, correct=abs(SAID - LABELS) < 0.5)
     assert near.accuracy == pytest.approx(np.mean(abs(SAID - LABELS) < 0.5))
-    assert UDIS().fit(near).tree_["size"] == 60
+    assert UDIS().fit(near).tree_.size == 60
 
 
 class Brightness(Dataset):

@@ -15,7 +15,7 @@ from weakspot.report.confusion import confusion
 from weakspot.report.figures import curve
 from weakspot.report.thumbnails import Thumbnails
 from weakspot.slices import Slices
-from weakspot.slices.statistics import describe
+from weakspot.slices.statistics import ConfusionCell, describe
 from weakspot.tasks import Classification, Multilabel
 
 COMMAND = "python discover.py method=spotlight dataset=colored_digits"
@@ -37,9 +37,11 @@ def test_the_first_screen_names_the_group_that_fails():
     assert re.search(
         r"The model is right on \d %.*% of it is group = red_≥5, against \d+ % elsewhere\.", words
     )
-    inside, outside = (numbers.percent(first[name]) for name in ("accuracy_inside", "accuracy_outside"))
+    inside, outside = (
+        numbers.percent(getattr(first, name)) for name in ("accuracy_inside", "accuracy_outside")
+    )
     sentence = (
-        f"{numbers.count(first['size'])} examples, accuracy {inside} inside against {outside} outside; mostly"
+        f"{numbers.count(first.size)} examples, accuracy {inside} inside against {outside} outside; mostly"
     )
     assert sentence.replace(numbers.THIN, " ") in words
     assert re.search(r"mostly group = red_≥5 \(9\d % inside, \d+ % elsewhere, \d\.\d×\)", words)
@@ -250,12 +252,8 @@ def test_curves_are_thinned_and_keep_their_ends():
 def test_a_confusion_of_many_classes_adds_up_the_rest():
     rng = np.random.default_rng(0)
     weight = rng.random((30, 30))
-    cells = [
-        {"label": f"l{a}", "prediction": f"l{b}", "weight": weight[a, b]}
-        for a in range(30)
-        for b in range(30)
-    ]
-    table = confusion(sorted(cells, key=lambda cell: -cell["weight"]), [f"l{a}" for a in range(30)])
+    cells = [ConfusionCell(f"l{a}", f"l{b}", weight[a, b]) for a in range(30) for b in range(30)]
+    table = confusion(sorted(cells, key=lambda cell: -cell.weight), [f"l{a}" for a in range(30)])
     assert len(table.labels) == len(table.predictions) == 9
     assert np.sum(table.cells) == pytest.approx(1)
     for row, name in enumerate(table.labels[:-1]):
@@ -278,7 +276,7 @@ def test_a_failing_slice_is_told_by_its_commonest_mistake():
 
 
 def test_few_classes_are_all_shown_in_order():
-    table = confusion([{"label": "b", "prediction": "a", "weight": 2.0}], ("a", "b", "c"))
+    table = confusion([ConfusionCell("b", "a", 2.0)], ("a", "b", "c"))
     assert table.labels == table.predictions == ["a", "b", "c"]
     assert table.cells[1] == [1.0, 0.0, 0.0]
     assert table.right[1] == [False, True, False]
@@ -378,10 +376,10 @@ def test_tables_sort_by_a_pressed_heading(browser, tmp_path):
 
     heading = table.get_by_role("columnheader", name="Loss inside")
     heading.get_by_role("button").press("Enter")
-    assert column(6) == sorted((s["loss_inside"] for s in slices.statistics), reverse=True)
+    assert column(6) == sorted((s.loss_inside for s in slices.statistics), reverse=True)
     assert heading.get_attribute("aria-sort") == "descending"
     heading.get_by_role("button").click()
-    assert column(6) == sorted(s["loss_inside"] for s in slices.statistics)
+    assert column(6) == sorted(s.loss_inside for s in slices.statistics)
     table.get_by_role("columnheader", name="Slice").get_by_role("button").click()
     assert column(1) == [3, 2, 1]
     assert complaints == []

@@ -53,7 +53,7 @@ def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
     words = read(page)
     first = slices.statistics[0]
     assert re.search(r"Cluster 1 \d+ examples, accuracy \d+ % inside .*mostly group = red_≥5 \(100 %", words)
-    assert f"cluster {first['cluster']}, node {first['node']}" in words
+    assert f"cluster {first.cluster.cluster}, node {first.cluster.node}" in words
     section = page[page.index('id="slice-1"') :].split("</section>")[0]
     members, *others = re.split("Nearest (?:well|better)-served cluster", section)
     shown = re.findall(r'title="(\d+), label', members)
@@ -61,10 +61,10 @@ def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
     heaviest = inside[np.argsort(-predictions.losses[inside], kind="stable")][:24]
     assert shown == predictions.ids[heaviest].tolist()
     assert members.count('title="Grad-CAM of') == len(shown)
-    kinds = {nearest["node"] for nearest in first["nearest"].values()}
+    kinds = {nearest.node for nearest in first.cluster.nearest}
     assert len(others) == len(kinds)
     beside = re.findall(r'title="(\d+), label', "".join(others))
-    near = {row for nearest in first["nearest"].values() for row in nearest["members"]}
+    near = {row for nearest in first.cluster.nearest for row in nearest.members}
     assert beside
     assert set(beside) <= set(predictions.ids[sorted(near)])
     assert "weight" not in words[words.index("Members, the highest loss first") :]
@@ -92,17 +92,12 @@ def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
     predictions, slices = clusters
     page = render(predictions, slices)
 
-    def count(node):
-        return 1 + sum(map(count, node.get("children", [])))
-
-    def failing(node):
-        return node["failing"] + sum(map(failing, node.get("children", [])))
-
+    nodes = list(slices.tree.walk())
     outline = page[page.index('<ul class="tree">') :].split("</section>")[0]
-    assert outline.count("<li") == outline.count('<span class="who">') == count(slices.tree)
-    assert outline.count('<li class="fails"') == failing(slices.tree) == len(slices)
+    assert outline.count("<li") == outline.count('<span class="who">') == len(nodes)
+    assert outline.count('<li class="fails"') == sum(node.failing for node in nodes) == len(slices)
     icicle = page[page.index('class="ground"') :].split("</svg>")[0]
-    assert icicle.count("<rect") == count(slices.tree) + len(slices)
+    assert icicle.count("<rect") == len(nodes) + len(slices)
     cells = re.findall(r'<rect class="[^f][^"]*" x="([\d.]+)%" y="[\d.]+" width="([\d.]+)%"', icicle)
     assert all(float(x) >= 0 and float(x) + float(width) <= 100.01 for x, width in cells)
 

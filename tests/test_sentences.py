@@ -42,4 +42,4 @@ def test_sentiment_of_real_reviews(shell: Shell) -> None:
     assert predictions.accuracy > majority + 0.15
     (found,) = shell.folder.glob("outputs/discover/**/slices")
     worst = Slices.load(found).statistics[0]
-    assert worst["loss_inside"] > worst["loss_outside"]
+    assert worst.loss_inside > worst.loss_outside

@@ -33,7 +33,7 @@ def test_finds_the_planted_clusters_one_after_the_other() -> None:
     w = spotlight.slices_.weights
     assert np.isin(np.argsort(-w[0])[:20], worst).all()
     assert np.isin(np.argsort(-w[1])[:20], bad).all()
-    assert [s["size"] for s in spotlight.slices_.statistics] == pytest.approx([20, 20])
+    assert [s.size for s in spotlight.slices_.statistics] == pytest.approx([20, 20])
     assert w.min() >= 0
     assert w.max() <= 1
 

@@ -82,13 +82,13 @@ def test_a_hundred_runs_neither_collapse_nor_shrink_nor_lose(seed: int) -> None:
         spotlight = Spotlight(n_slices=2, min_size=min_size, seed=seed).fit(p)
         size = min_size if isinstance(min_size, int) else min_size * len(p)
         assert np.isfinite(spotlight.slices_.weights).all()
-        assert all(statistics["size"] >= size for statistics in spotlight.slices_.statistics)
+        assert all(statistics.size >= size for statistics in spotlight.slices_.statistics)
         try:
             published = Spotlight(n_slices=1, min_size=min_size, search="published").fit(p)
         except (UserWarning, ValueError):  # it collapsed: as an error, like every warning here
             continue
         theirs = loss_at(p, published.centers_[0], size)
-        assert spotlight.slices_.statistics[0]["loss_inside"] >= theirs - 1e-9 * abs(theirs)
+        assert spotlight.slices_.statistics[0].loss_inside >= theirs - 1e-9 * abs(theirs)
 
 
 @pytest.mark.slow

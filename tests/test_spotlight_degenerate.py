@@ -43,7 +43,7 @@ def test_there_is_a_result(name: str, flip: bool) -> None:
     w = spotlight.slices_.weights
     assert np.isfinite(w).all()
     assert ((w >= 0) & (w <= 1)).all()
-    assert all(statistics["size"] >= size for statistics in spotlight.slices_.statistics)
+    assert all(statistics.size >= size for statistics in spotlight.slices_.statistics)
     assert np.isfinite(spotlight.centers_).all()
     assert np.isfinite(spotlight.precisions_).all()
     assert all(np.isfinite(values).all() for history in spotlight.history_ for values in history.values())
@@ -56,7 +56,7 @@ def test_there_is_a_result_in_every_form(name: str, precision: str) -> None:
     p = Predictions.from_arrays(x, y)
     spotlight = Spotlight(n_slices=2, min_size=10, precision=precision, steps=60).fit(p)
     assert np.isfinite(spotlight.slices_.weights).all()
-    assert all(statistics["size"] >= 10 for statistics in spotlight.slices_.statistics)
+    assert all(statistics.size >= 10 for statistics in spotlight.slices_.statistics)
 
 
 @pytest.mark.parametrize("rows", [1, 5])
@@ -114,7 +114,7 @@ def test_published_runs_that_start_with_no_weight_are_refused() -> None:
     p = Predictions.from_arrays(X + np.float32(200), Y)
     with pytest.raises(ValueError, match="use search='multistart'"):
         Spotlight(search="published", min_size=10).fit(p)
-    assert Spotlight(n_slices=1, min_size=10).fit(p).slices_.statistics[0]["size"] >= 10
+    assert Spotlight(n_slices=1, min_size=10).fit(p).slices_.statistics[0].size >= 10
 
 
 def test_published_runs_that_collapse_say_so() -> None:
@@ -122,7 +122,7 @@ def test_published_runs_that_collapse_say_so() -> None:
     p = Predictions.from_arrays(X, np.arange(60) * 1e4)
     with pytest.warns(UserWarning, match="lost every example"):
         spotlight = Spotlight(1, search="published", min_size=10, learning_rate=0.05).fit(p)
-    assert spotlight.slices_.statistics[0]["size"] >= 10
+    assert spotlight.slices_.statistics[0].size >= 10
     assert np.isfinite(spotlight.slices_.weights).all()
 
 

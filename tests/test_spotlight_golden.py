@@ -73,9 +73,9 @@ def test_multistart_never_loses_to_published_at_equal_size(name: str) -> None:
     w = np.maximum(0, 1 - squares * (k - settings["min_weight"]) / order[:k].sum())
     assert w.sum() == pytest.approx(settings["min_weight"])
     sign = -1 if settings.get("flip") else 1
-    inside = ours.slices_.statistics[0]["loss_inside"]
+    inside = ours.slices_.statistics[0].loss_inside
     assert sign * inside >= sign * (w @ arrays["losses"]) / w.sum() - 1e-6
-    assert ours.slices_.statistics[0]["size"] >= settings["min_weight"]
+    assert ours.slices_.statistics[0].size >= settings["min_weight"]
 
 
 def test_published_trajectory_with_full_precision() -> None:

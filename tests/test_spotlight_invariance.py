@@ -68,7 +68,7 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
 
 def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, float]:
     """Of the loss inside, as a share of it, and of the weights."""
-    a, b = (spotlight.slices_.statistics[0]["loss_inside"] for spotlight in (ours, theirs))
+    a, b = (spotlight.slices_.statistics[0].loss_inside for spotlight in (ours, theirs))
     return abs(a / b - 1), float(np.abs(ours.slices_.weights - theirs.slices_.weights).max())
 
 

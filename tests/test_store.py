@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from safetensors.numpy import load_file, save_file
 from weakspot import Predictions, Slices
 from weakspot.predictions.arrays import create_arrays, open_arrays
 from weakspot.predictions.store import finished_rows, join, write_shard
-from weakspot.slices.statistics import describe
+from weakspot.slices import ClusterNode
+from weakspot.slices.statistics import ConfusionCell, describe
 from weakspot.tasks import Classification
 
 N = 50
@@ -167,14 +169,14 @@ def test_statistics_are_weighted_means(record):
     inside = record.attributes["colour"].to_numpy(zero_copy_only=False) == "red"
     (statistics,) = describe(inside[None].astype(float), record)
     counts = record.counts
-    assert statistics["size"] == counts[inside].sum()
-    assert statistics["accuracy_inside"] == pytest.approx(
+    assert statistics.size == counts[inside].sum()
+    assert statistics.accuracy_inside == pytest.approx(
         np.average(record.correct[inside], weights=counts[inside])
     )
-    assert statistics["loss_outside"] == pytest.approx(
+    assert statistics.loss_outside == pytest.approx(
         np.average(record.losses[~inside], weights=counts[~inside])
     )
-    assert sum(cell["weight"] for cell in statistics["confusion"]) == pytest.approx(statistics["size"])
+    assert sum(cell.weight for cell in statistics.confusion) == pytest.approx(statistics.size)
 
 
 def test_confusion_of_many_classes_needs_no_square():
@@ -186,10 +188,10 @@ def test_confusion_of_many_classes_needs_no_square():
     weights = np.zeros((1, len(p)))
     weights[0, [3, 7]] = 0.25, 0.5
     (statistics,) = describe(weights, p)
-    assert statistics["confusion"] == [
-        {"label": "7000", "prediction": "192000", "weight": 0.5},
-        {"label": "3000", "prediction": "196000", "weight": 0.25},
-    ]
+    assert statistics.confusion == (
+        ConfusionCell("7000", "192000", 0.5),
+        ConfusionCell("3000", "196000", 0.25),
+    )
 
 
 def found(record, k=1, **fields):
@@ -283,37 +285,50 @@ def test_arrays_have_their_blocks_before_they_are_mapped(tmp_path, monkeypatch):
     assert not (tmp_path / "b").exists()
 
 
-def test_a_deep_tree_comes_back_as_it_was(record, tmp_path):
-    def chain(last):
-        tree = {"id": 0, "size": last, "members": [1, 2]}
-        for level in range(1, 4_000):
-            tree = {"id": level, "loss": None, "children": [tree, {"id": -level, "members": []}]}
-        return tree
+def chain(last, levels=4_000):
+    """A tree of many levels, with a leaf to the right at each."""
+    tree = ClusterNode(0, last, 0.0, 1.0, clusters=(0,), members=(1, 2))
+    for level in range(1, levels):
+        right = ClusterNode(-level, 1.0, 1.0, 0.0, clusters=(level,), members=(0,), wrong_members=(0,))
+        tree = ClusterNode(level, last, 0.0, 1.0, children=(tree, right))
+    return tree
 
-    slices = found(record, tree=chain(1))
+
+def test_a_deep_tree_comes_back_as_it_was(record, tmp_path):
+    slices = found(record, tree=chain(1.0))
+    assert "children" not in repr(slices.tree)
     loaded = Slices.load(slices.save(tmp_path / "slices"))
     assert loaded.equals(slices)
-    assert not loaded.equals(found(record, tree=chain(2)))
-    ours, theirs = loaded.tree, slices.tree
-    while "children" in theirs:
-        assert ours["children"][1] == theirs["children"][1]
-        assert {k: v for k, v in ours.items() if k != "children"} == {
-            k: v for k, v in theirs.items() if k != "children"
-        }
-        ours, theirs = ours["children"][0], theirs["children"][0]
-    assert ours == theirs
+    assert not loaded.equals(found(record, tree=chain(2.0)))
+    ours, theirs = list(loaded.tree.walk()), list(slices.tree.walk())
+    assert [node.id for node in ours] == [*range(3_999, -1, -1), *range(-1, -4_000, -1)]
+    for mine, other in zip(ours, theirs, strict=True):
+        assert replace(mine, children=()).__dict__ == replace(other, children=()).__dict__
+        assert [child.id for child in mine.children] == [child.id for child in other.children]
+        assert mine.leaf == (mine.id <= 0)
 
 
-def test_a_tree_that_goes_round_is_refused(record, tmp_path):
-    folder = found(record, tree={"id": 0, "children": [{"id": 1}]}).save(tmp_path / "slices")
+@pytest.mark.parametrize(
+    ("children", "words"),
+    [
+        ([0], "node 0 has the child 0, which is no node after it"),
+        ([9], "node 0 has the child 9, which is no node after it"),
+        ([1, 1], "node 1 hangs below 2 nodes instead of one"),
+        ([], "node 1 hangs below 0 nodes instead of one"),
+        ("ab", r"0\.children: Input should be a valid "),
+        (3, r"0\.children: Input should be a valid "),
+        ([True], r"0\.children\.0: Input should be a valid integer"),
+    ],
+)
+def test_a_tree_that_is_none_is_refused(record, tmp_path, children, words):
+    folder = found(record, tree=chain(1.0, levels=2)).save(tmp_path / "slices")
     path = folder / "slices.json"
     header = json.loads(path.read_text())
-    assert Slices.load(folder).tree == {"id": 0, "children": [{"id": 1}]}
-    for children in ([0], [9], "ab", 3, [True], [1, 1], []):
-        header["tree"][0]["children"] = children
-        path.write_text(json.dumps(header))
-        with pytest.raises(ValueError, match=r"slices\.json: key 'tree' cannot be read: "):
-            Slices.load(folder)
+    assert [node.id for node in Slices.load(folder).tree.walk()] == [1, 0, -1]
+    header["tree"][0]["children"] = children
+    path.write_text(json.dumps(header))
+    with pytest.raises(ValueError, match=rf"slices\.json: key 'tree' cannot be read: {words}"):
+        Slices.load(folder)
 
 
 def test_empty_histories_and_paths_come_back(record, tmp_path):

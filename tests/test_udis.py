@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from sklearn.metrics import f1_score
 
 import weakspot
 from weakspot.methods.udis import UDIS, membership
-from weakspot.methods.udis.tree import leaf_nodes
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import ClusterNode, Slices
+from weakspot.slices.stored import stored_statistics, stored_tree
 from weakspot.tasks import Classification, Multilabel
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -72,12 +73,8 @@ def audited() -> tuple[UDIS, Predictions]:
     return UDIS(category="bed").fit(p), p
 
 
-def nodes_of(tree: dict) -> list[dict]:
-    return [tree, *(node for child in tree.get("children", ()) for node in nodes_of(child))]
-
-
-def rows_of(node: dict) -> list[int]:
-    return [row for leaf in leaf_nodes(node) for row in leaf["members"]]
+def rows_of(node: ClusterNode) -> list[int]:
+    return [row for leaf in node.leaves() for row in leaf.members]
 
 
 def test_the_planted_group_is_the_first_slice(fitted):
@@ -87,11 +84,11 @@ def test_the_planted_group_is_the_first_slice(fitted):
     assert (group[inside] == "0").mean() > 0.95
     assert inside.sum() > 0.5 * (group == "0").sum()
     first = u.slices_.statistics[0]
-    assert first["accuracy"] < 0.66 * p.accuracy
-    assert first["top_attributes"][0]["name"] in {"group=0", "bright=True"}
+    assert first.cluster.accuracy < 0.66 * p.accuracy
+    assert first.cluster.top_attributes[0].name in {"group=0", "bright=True"}
     assert weakspot.UDIS is UDIS
     for j, statistics in enumerate(u.slices_.statistics):
-        assert_array_equal(u.slices_.weights[j] == 1, u.labels_ == statistics["cluster"])
+        assert_array_equal(u.slices_.weights[j] == 1, u.labels_ == statistics.cluster.cluster)
 
 
 @pytest.mark.parametrize("name", ["udis_0", "udis_1"])
@@ -117,44 +114,44 @@ def test_a_given_number_of_clusters():
 def test_every_node_says_what_its_members_do(fitted):
     u, p = fitted
     confidence = torch.from_numpy(p.outputs).float().softmax(dim=1).amax(dim=1).numpy()
-    nodes = nodes_of(u.tree_)
+    nodes = list(u.tree_.walk())
     assert len(nodes) > 2
     assert sorted(rows_of(u.tree_)) == list(range(len(p)))
     for node in nodes:
         rows = rows_of(node)
         wrong = [row for row in rows if not p.correct[row]]
-        assert node["size"] == len(rows)
-        assert node["wrong"] == len(wrong)
-        assert node["accuracy"] == pytest.approx(p.correct[rows].mean())
-        assert node["loss"] == pytest.approx(p.losses[rows].mean())
-        assert node["confidence"] == pytest.approx(confidence[rows].mean())
+        assert node.size == len(rows)
+        assert node.wrong == len(wrong)
+        assert node.accuracy == pytest.approx(p.correct[rows].mean())
+        assert node.loss == pytest.approx(p.losses[rows].mean())
+        assert node.confidence == pytest.approx(confidence[rows].mean())
         expected = f1_score(p.labels[rows], p.predictions[rows], average="weighted", zero_division=0)
-        assert node["f1"] == pytest.approx(expected)
+        assert node.f1 == pytest.approx(expected)
         if wrong:
-            assert node["wrong_confidence"] == pytest.approx(confidence[wrong].mean())
+            assert node.wrong_confidence == pytest.approx(confidence[wrong].mean())
         else:
-            assert node["wrong_confidence"] is None
-            assert "children" not in node  # pruned
-        if "children" not in node:
-            assert_array_equal(node["wrong_members"], wrong)
-            assert set(u.labels_[rows]) == set(node["clusters"])
-            assert len(node["clusters"]) == 1 or not wrong
-        for attribute in node["top_attributes"]:
-            column, value = attribute["name"].split("=") if "=" in attribute["name"] else (None, None)
+            assert node.wrong_confidence is None
+            assert node.leaf  # pruned
+        if node.leaf:
+            assert_array_equal(node.wrong_members, wrong)
+            assert set(u.labels_[rows]) == set(node.clusters)
+            assert len(node.clusters) == 1 or not wrong
+        for attribute in node.top_attributes:
+            column, value = attribute.name.split("=") if "=" in attribute.name else (None, None)
             if column == "group":
                 share = np.mean([p.attributes["group"][row].as_py() == value for row in rows])
-                assert attribute["share"] == pytest.approx(share)
-    assert not any("file" in attribute["name"] for node in nodes for attribute in node["top_attributes"])
+                assert attribute.share == pytest.approx(share)
+    assert not any("file" in attribute.name for node in nodes for attribute in node.top_attributes)
 
 
 def test_node_numbers_are_the_linkages(fitted):
     u, p = fitted
     children = u.linkage_[:, :2].astype(int)
-    for node in nodes_of(u.tree_):
-        assert u.linkage_[node["id"] - len(p), 3] == node["size"]
-        if "children" in node:
-            assert [child["id"] for child in node["children"]] == children[node["id"] - len(p)].tolist()
-    assert u.tree_["id"] == 2 * len(p) - 2
+    for node in u.tree_.walk():
+        assert u.linkage_[node.id - len(p), 3] == node.size
+        if not node.leaf:
+            assert [child.id for child in node.children] == children[node.id - len(p)].tolist()
+    assert u.tree_.id == 2 * len(p) - 2
 
 
 def test_failing_clusters_are_those_below_the_threshold_worst_first(fitted):
@@ -162,10 +159,10 @@ def test_failing_clusters_are_those_below_the_threshold_worst_first(fitted):
     accuracy = np.bincount(u.labels_, weights=p.correct) / np.bincount(u.labels_)
     size = np.bincount(u.labels_)
     expected = {c for c in range(u.cut_) if size[c] > 5 and accuracy[c] < 0.66 * p.accuracy}
-    found = [statistics["cluster"] for statistics in u.slices_.statistics]
+    found = [statistics.cluster.cluster for statistics in u.slices_.statistics]
     assert set(found) == expected
     assert [accuracy[c] for c in found] == sorted(accuracy[c] for c in found)
-    assert {c for leaf in leaf_nodes(u.tree_) if leaf["failing"] for c in leaf["clusters"]} == expected
+    assert {c for leaf in u.tree_.leaves() if leaf.failing for c in leaf.clusters} == expected
     stricter = UDIS(accuracy_threshold=1.0).fit(p)
     assert len(stricter.slices_) > len(u.slices_)
     assert len(UDIS(accuracy_threshold=1.0, metric="f1").fit(p).slices_) >= 1
@@ -173,21 +170,21 @@ def test_failing_clusters_are_those_below_the_threshold_worst_first(fitted):
 
 def test_the_nearest_well_performing_clusters(fitted):
     u, p = fitted
-    leaves = [leaf for leaf in leaf_nodes(u.tree_) if leaf["wrong"] == 0 and leaf["size"] > 5]
-    means = np.array([p.embeddings[leaf["members"]].mean(axis=0) for leaf in leaves])
+    leaves = [leaf for leaf in u.tree_.leaves() if leaf.wrong == 0 and leaf.size > 5]
+    means = np.array([p.embeddings[list(leaf.members)].mean(axis=0) for leaf in leaves])
     for statistics in u.slices_.statistics:
-        mine = p.embeddings[u.labels_ == statistics["cluster"]].mean(axis=0)
+        mine = p.embeddings[u.labels_ == statistics.cluster.cluster].mean(axis=0)
         away = np.linalg.norm(means - mine, axis=1)
-        nearest = statistics["nearest"]["embedding"]
-        assert nearest["node"] == leaves[away.argmin()]["id"]
-        assert nearest["distance"] == pytest.approx(away.min())
-        assert nearest["accuracy"] == 1
-        members = leaves[away.argmin()]["members"]
-        assert set(nearest["members"]) <= set(members)
-        closest = np.linalg.norm(p.embeddings[members] - mine, axis=1).argsort()[:64]
-        assert nearest["members"] == [members[i] for i in closest]
-        other = statistics["nearest"]["attributes"]
-        assert other["node"] in {leaf["id"] for leaf in leaves}
+        nearest, other = statistics.cluster.nearest
+        assert (nearest.sense, other.sense) == ("embedding", "attributes")
+        assert nearest.node == leaves[away.argmin()].id
+        assert nearest.distance == pytest.approx(away.min())
+        assert nearest.accuracy == 1
+        members = leaves[away.argmin()].members
+        assert set(nearest.members) <= set(members)
+        closest = np.linalg.norm(p.embeddings[list(members)] - mine, axis=1).argsort()[:64]
+        assert nearest.members == tuple(members[i] for i in closest)
+        assert other.node in {leaf.id for leaf in leaves}
 
 
 def test_attributes_decide_who_is_nearest_by_attributes():
@@ -196,7 +193,7 @@ def test_attributes_decide_who_is_nearest_by_attributes():
     x = np.array([[0.0, 0], [30, 0], [90, 0], [300, 0]])[group] + random.normal(size=(200, 2))
     p = Predictions.from_arrays(x, correct=group != 0, attributes={"red": np.isin(group, [0, 3])})
     (failing,) = UDIS(cut=4).fit(p).slices_.statistics
-    near = {sense: set(group[found["members"]]) for sense, found in failing["nearest"].items()}
+    near = {found.sense: set(group[list(found.members)]) for found in failing.cluster.nearest}
     assert near == {"embedding": {1}, "attributes": {3}}
 
 
@@ -206,27 +203,27 @@ def test_an_audited_category(audited):
     assert ((u.labels_ >= 0) == inside).all()
     assert len(u.linkage_) == inside.sum() - 1
     right = p.labels[:, 2] == 1
-    assert u.tree_["accuracy"] == pytest.approx(right[inside].mean())
+    assert u.tree_.accuracy == pytest.approx(right[inside].mean())
     probability = torch.from_numpy(p.outputs[:, 2]).float().sigmoid().numpy()
-    assert u.tree_["confidence"] == pytest.approx(probability[inside].mean())
-    for node in nodes_of(u.tree_):
+    assert u.tree_.confidence == pytest.approx(probability[inside].mean())
+    for node in u.tree_.walk():
         rows = rows_of(node)
-        assert node["accuracy"] == pytest.approx(right[rows].mean())
+        assert node.accuracy == pytest.approx(right[rows].mean())
         for name, average in (("f1", "micro"), ("f1_macro", "macro")):
             expected = f1_score(p.labels[rows], p.predictions[rows], average=average, zero_division=0)
-            assert node[name] == pytest.approx(expected)
+            assert getattr(node, name) == pytest.approx(expected)
         by_category = f1_score(p.labels[rows], p.predictions[rows], average=None, zero_division=0)
-        assert node["f1_category"] == pytest.approx(by_category[2])
+        assert node.f1_category == pytest.approx(by_category[2])
     assert len(u.slices_) >= 1
     for weights, statistics in zip(u.slices_.weights, u.slices_.statistics, strict=True):
         rows = weights == 1
-        assert statistics["accuracy"] == pytest.approx(right[rows].mean())
-        assert statistics["accuracy_inside"] == pytest.approx(right[rows].mean())
-        first = statistics["co_predicted"][0]
-        assert first["category"] == "cup"
-        assert first["share"] == pytest.approx(p.predictions[rows, 4].mean())
-        assert "bed" not in {found["category"] for found in statistics["co_predicted"]}
-        cells = {cell["label"]: cell["weight"] for cell in statistics["confusion"]}
+        assert statistics.cluster.accuracy == pytest.approx(right[rows].mean())
+        assert statistics.accuracy_inside == pytest.approx(right[rows].mean())
+        first = statistics.cluster.co_predicted[0]
+        assert first.name == "cup"
+        assert first.share == pytest.approx(p.predictions[rows, 4].mean())
+        assert "bed" not in {found.name for found in statistics.cluster.co_predicted}
+        cells = {cell.label: cell.weight for cell in statistics.confusion}
         assert cells["not bed"] == (rows & ~right).sum()
     by_index = UDIS(category=2).fit(p)
     assert by_index.slices_.weights.tobytes() == u.slices_.weights.tobytes()
@@ -238,7 +235,7 @@ def test_a_class_of_a_single_label_task_can_be_audited_too():
     p = single_label()
     u = UDIS(category="fox", max_cluster_size=30).fit(p)
     assert ((u.labels_ >= 0) == (p.predictions == 2)).all()
-    assert u.tree_["accuracy"] == pytest.approx((p.labels == 2)[p.predictions == 2].mean())
+    assert u.tree_.accuracy == pytest.approx((p.labels == 2)[p.predictions == 2].mean())
 
 
 def test_counts_are_repeated_rows():
@@ -254,9 +251,9 @@ def test_counts_are_repeated_rows():
         [once.cut_scores_[k] for k in many.cut_scores_], list(many.cut_scores_.values()), atol=1e-9
     )
     assert_array_equal(once.slices_.weights[:, rows], many.slices_.weights)
-    for a, b in zip(nodes_of(once.tree_), nodes_of(many.tree_), strict=True):
+    for a, b in zip(once.tree_.walk(), many.tree_.walk(), strict=True):
         for name in ("size", "wrong", "accuracy", "loss", "confidence", "f1"):
-            assert a[name] == pytest.approx(b[name])
+            assert getattr(a, name) == pytest.approx(getattr(b, name))
 
 
 def test_the_order_of_rows_does_not_matter(fitted):
@@ -278,7 +275,7 @@ def test_membership_is_by_the_nearest_centre_and_survives_files(fitted, tmp_path
     assert found.shape == (50, len(u.slices_))
     centers = np.array([p.embeddings[u.labels_ == c].mean(axis=0) for c in range(u.cut_)])
     nearest = np.linalg.norm(other[:, None] - centers, axis=2).argmin(axis=1)
-    failing = [statistics["cluster"] for statistics in u.slices_.statistics]
+    failing = [statistics.cluster.cluster for statistics in u.slices_.statistics]
     assert_array_equal(found, nearest[:, None] == failing)
     agreement = (u.slices_.weights == u.membership(new).T).mean()
     assert agreement > 0.97
@@ -292,13 +289,20 @@ def test_a_record_opened_from_its_store_gives_the_same(audited, tmp_path):
     u, p = audited
     again = UDIS(category="bed").fit(Predictions.load(p.save(tmp_path / "record")))
     assert_array_equal(again.slices_.weights, u.slices_.weights)
-    assert again.tree_ == u.tree_
+    assert again.slices_.equals(replace(u.slices_, provenance=again.slices_.provenance))
 
 
 def test_the_tree_and_the_statistics_are_plain_values(fitted, audited):
     for u, _ in (fitted, audited):
-        for part in (u.tree_, list(u.slices_.statistics)):
-            assert json.loads(json.dumps(part, allow_nan=False)) == part
+        for part in (stored_tree(u.tree_), stored_statistics(u.slices_.statistics)):
+            assert json.loads(json.dumps(part, allow_nan=False)) == _lists(part)
+
+
+def _lists(value):
+    """Tuples as the lists that JSON has."""
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def test_scikit_learn_habits(fitted):
@@ -373,8 +377,8 @@ def test_all_correct_fits_and_nothing_fails():
     u = UDIS().fit(with_correct(np.ones(200, dtype=bool)))
     assert len(u.slices_) == 0
     assert u.slices_.weights.shape == (0, 200)
-    assert "children" not in u.tree_
-    assert u.tree_["clusters"] == list(range(u.cut_))
+    assert u.tree_.leaf
+    assert u.tree_.clusters == tuple(range(u.cut_))
     assert u.membership(with_correct(np.ones(9, dtype=bool))).shape == (9, 0)
 
 
@@ -391,8 +395,8 @@ def test_no_perfect_cluster_leaves_the_better_ones_as_neighbours():
     for cluster in range(15):
         correct[np.flatnonzero(labels == cluster)[0]] = False
     u = UDIS(cut=15).fit(with_correct(correct, x))
-    nearest = u.slices_.statistics[0]["nearest"]["embedding"]
-    assert u.tree_["accuracy"] <= nearest["accuracy"] < 1
+    (nearest,) = u.slices_.statistics[0].cluster.nearest
+    assert u.tree_.accuracy <= nearest.accuracy < 1
 
 
 def test_duplicates_give_a_result_where_something_differs():
@@ -489,6 +493,6 @@ def test_attributes_of_every_kind_can_be_described():
     p = single_label(n)
     failing = np.isin(np.arange(n), np.flatnonzero(UDIS(cut=10).fit(p).labels_ == 0))
     u = UDIS(cut=10).fit(Predictions.from_arrays(p.embeddings, correct=~failing, attributes=attributes))
-    names = {found["name"].split("=")[0] for node in nodes_of(u.tree_) for found in node["top_attributes"]}
+    names = {found.name.split("=")[0] for node in u.tree_.walk() for found in node.top_attributes}
     assert {"skin", "seen"} <= names
     assert not {"missing", "parts"} & names

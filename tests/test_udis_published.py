@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test_udis import multilabel, nodes_of, single_label
+from test_udis import multilabel, single_label
 from weakspot.methods.udis import UDIS
 from weakspot.methods.udis.published import check, export, read, to_tree, write
 from weakspot.predictions import Predictions
@@ -19,6 +19,11 @@ def exported(request):
     p = single_label() if request.param == "single-label" else multilabel()
     u = UDIS(category=None if request.param == "single-label" else "bed").fit(p)
     return u, p, export(u.tree_, p)
+
+
+def nodes_of(tree):
+    """Of the published form."""
+    return [tree, *(node for child in tree.get("children", ()) for node in nodes_of(child))]
 
 
 def leaves(tree):
@@ -36,18 +41,18 @@ def test_the_published_tree_in_our_form():
     published = read(SEED)
     ids = [str(image) for leaf in leaves(published) for image in leaf["images"]]
     tree = to_tree(published, ids)
-    assert tree["size"] == len(ids) == 182
-    assert round(100 * tree["accuracy"]) == 58  # the accuracy the tool's readme gives for this tree
-    by_id = {node["id"]: node for node in nodes_of(tree)}
+    assert tree.size == len(ids) == 182
+    assert round(100 * tree.accuracy) == 58  # the accuracy the tool's readme gives for this tree
+    by_id = {node.id: node for node in tree.walk()}
     for leaf in leaves(published):
         mine = by_id[leaf["id"]]
-        assert [int(ids[row]) for row in mine["members"]] == leaf["images"]
-        assert [int(ids[row]) for row in mine["wrong_members"]] == leaf["inc_images"]
-        assert 100 * mine["accuracy"] == pytest.approx(leaf["acc"])
-        assert mine["loss"] == leaf["loss"]
-        assert 100 * mine["f1_macro"] == pytest.approx(leaf["f1_c"])
+        assert [int(ids[row]) for row in mine.members] == leaf["images"]
+        assert [int(ids[row]) for row in mine.wrong_members] == leaf["inc_images"]
+        assert 100 * mine.accuracy == pytest.approx(leaf["acc"])
+        assert mine.loss == leaf["loss"]
+        assert 100 * mine.f1_macro == pytest.approx(leaf["f1_c"])
     # below 0.66 · 58.24 % and of more than 5 images
-    assert {node["id"] for node in nodes_of(tree) if node["failing"]} == {331, 343, 346, 352}
+    assert {node.id for node in tree.walk() if node.failing} == {331, 343, 346, 352}
     with pytest.raises(ValueError, match=r"cluster 294 holds image 66523, which is not among the ids"):
         to_tree(published, ids[1:])
 
@@ -55,27 +60,27 @@ def test_the_published_tree_in_our_form():
 def test_what_is_exported_is_what_was_found(exported, tmp_path):
     u, p, tree = exported
     assert read(write(tree, tmp_path / "fc_treeData.json")) == tree
-    ours = {node["id"]: node for node in nodes_of(u.tree_)}
+    ours = {node.id: node for node in u.tree_.walk()}
     theirs = {node["id"]: node for node in nodes_of(tree)}
     assert ours.keys() == theirs.keys()
     for number, node in theirs.items():
-        assert (node["leaf"] == "True") == ("children" not in node) == ("children" not in ours[number])
+        assert (node["leaf"] == "True") == ("children" not in node) == ours[number].leaf
     for leaf in leaves(tree):
         mine = ours[leaf["id"]]
         images = [str(image) for image in leaf["images"]]
-        assert images == p.ids[mine["members"]].tolist()
-        assert [str(image) for image in leaf["inc_images"]] == p.ids[mine["wrong_members"]].tolist()
-        assert leaf["loss"] == mine["loss"]
+        assert images == p.ids[list(mine.members)].tolist()
+        assert [str(image) for image in leaf["inc_images"]] == p.ids[list(mine.wrong_members)].tolist()
+        assert leaf["loss"] == mine.loss
 
 
 def test_an_exported_tree_comes_back(exported):
     u, p, tree = exported
-    back = {node["id"]: node for node in nodes_of(to_tree(tree, p.ids))}
-    for node in nodes_of(u.tree_):
-        mine = back[node["id"]]
+    back = {node.id: node for node in to_tree(tree, p.ids).walk()}
+    for node in u.tree_.walk():
+        mine = back[node.id]
         for name in ("size", "wrong", "accuracy", "failing", "members", "wrong_members"):
-            assert mine.get(name) == node.get(name)
-        assert mine["loss"] == pytest.approx(node["loss"])
+            assert getattr(mine, name) == getattr(node, name)
+        assert mine.loss == pytest.approx(node.loss)
 
 
 def test_the_single_label_fields():
@@ -83,9 +88,9 @@ def test_the_single_label_fields():
     u = UDIS().fit(p)
     tree = export(u.tree_, p)
     for node in nodes_of(tree):
-        mine = next(other for other in nodes_of(u.tree_) if other["id"] == node["id"])
-        assert node["name"] == f"{node['id']}-{100 * (mine['size'] - mine['wrong']) // mine['size']}"
-        assert node["count"] == mine["size"]
+        mine = next(other for other in u.tree_.walk() if other.id == node["id"])
+        assert node["name"] == f"{node['id']}-{100 * (mine.size - mine.wrong) // mine.size:.0f}"
+        assert node["count"] == mine.size
     width = {len(leaf["dist_vec"]) for leaf in leaves(tree)}
     assert len(width) == 1
     for leaf in leaves(tree):
@@ -108,7 +113,7 @@ def test_images_of_the_single_label_tool_are_found_by_file_name():
     tree = export(u.tree_, named)
     for leaf in leaves(tree):
         leaf["images"] = [f"celeba/img_align_celeba/{name}" for name in leaf["images"]]
-    assert to_tree(tree, named.ids)["size"] == len(p)
+    assert to_tree(tree, named.ids).size == len(p)
 
 
 def test_a_record_without_outputs_cannot_be_exported():

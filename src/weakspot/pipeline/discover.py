@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,10 +16,12 @@ from rich.table import Table
 
 from weakspot.explain.attributes import Enrichment, rank
 from weakspot.explain.words import Word, distinctive_words
+from weakspot.methods import Method, restored
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
-from weakspot.report.html import FEW, render
+from weakspot.report.html import render
 from weakspot.slices import Slices
+from weakspot.slices.statistics import SliceStatistics
 from weakspot.tracking.discovery import Discovery, log_discovery
 
 if TYPE_CHECKING:
@@ -31,14 +33,6 @@ REPORT = "report.html"
 _WORDS = 5  # of a slice of texts, in the table
 
 log = logging.getLogger(__name__)
-
-
-class Method(Protocol):
-    """What every discovery method offers: scikit-learn's habits, predictions in, slices out."""
-
-    slices_: Slices
-
-    def fit(self, p: Predictions, callback: Callable[[str, int, int], None] | None = None) -> Any: ...
 
 
 def discover(
@@ -72,8 +66,8 @@ def discover(
         Console().print(summary(predictions, slices, enrichments, words))
     else:
         log.info("%s: no slice was found; the report shows what was looked at", slices.method)
-    if any(statistics["size"] < FEW for statistics in slices.statistics):
-        log.warning("slices of fewer than %d examples say little; method.min_size sets the size", FEW)
+    for advice in restored(slices).advice(slices):
+        log.warning(advice)
     log.info("report → %s", folder / REPORT)
     return slices
 
@@ -104,7 +98,7 @@ def summary(
     measures = [
         (name, show)
         for name, show in (("accuracy", "{:.1%}"), ("loss", "{:.3f}"))
-        if any(statistics.get(f"{name}_inside") is not None for statistics in slices.statistics)
+        if any(getattr(statistics, f"{name}_inside") is not None for statistics in slices.statistics)
     ]
     for name, _ in measures:
         table.add_column(f"{name} (outside)", justify="right")
@@ -113,7 +107,7 @@ def summary(
         if words and words[j]:
             mostly = "\n".join([mostly, " · ".join(word.text for word in words[j][:_WORDS])]).strip()
         cells = (_pair(statistics, name, show) for name, show in measures)
-        table.add_row(str(j + 1), escape(mostly), f"{statistics['size']:.1f}", *cells)
+        table.add_row(str(j + 1), escape(mostly), f"{statistics.size:.1f}", *cells)
     return table
 
 
@@ -122,7 +116,7 @@ def _named(found: Enrichment) -> str:
     return f"{found.attribute}={found.value} ({found.share_inside:.0%}, {lift})"
 
 
-def _pair(statistics: Mapping[str, Any], name: str, show: str) -> str:
-    inside, outside = statistics[f"{name}_inside"], statistics[f"{name}_outside"]
+def _pair(statistics: SliceStatistics, name: str, show: str) -> str:
+    inside, outside = getattr(statistics, f"{name}_inside"), getattr(statistics, f"{name}_outside")
     rest = "" if outside is None else f" ({show.format(outside)})"
     return "" if inside is None else show.format(inside) + rest

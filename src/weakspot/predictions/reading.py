@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
@@ -55,12 +55,15 @@ def reading(path: Path, key: str | None = None) -> Iterator[None]:
         raise DamagedError(f"{place} cannot be read: {_reason(error)}") from error
 
 
-def read_manifest(path: Path, version: int, fields: Mapping[str, type | UnionType]) -> dict[str, Any]:
+def read_manifest(
+    path: Path, version: int, fields: Mapping[str, type | UnionType], earlier: Sequence[int] = ()
+) -> dict[str, Any]:
     """The JSON object in a file.
 
     Args:
         path: The file.
         version: The `format` that it must have.
+        earlier: Versions that are read as well.
         fields: Names that it must hold, with the types of their values.
 
     Raises:
@@ -74,7 +77,7 @@ def read_manifest(path: Path, version: int, fields: Mapping[str, type | UnionTyp
         if not isinstance(manifest, dict):
             raise ValueError("it holds no JSON object")
     found = manifest.get("format")
-    if type(found) is not int or found != version:
+    if type(found) is not int or found not in (version, *earlier):
         raise ValueError(f"{path}: format {found!r}, but this version reads {version}; make it again")
     for name, kind in fields.items():
         with reading(path, name):

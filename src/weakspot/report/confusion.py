@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from weakspot.slices.statistics import ConfusionCell
 
 _SHOWN = 8
 _REST = "(others)"
@@ -28,24 +29,24 @@ class Confusion:
     mistake: tuple[str, str, float] | None
 
 
-def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ()) -> Confusion | None:
-    """From the cells {label, prediction, weight} of a slice's statistics; None if there are none.
+def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> Confusion | None:
+    """From the cells of a slice's statistics; None if there are none.
 
     Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. Of
     more, only those that occur are, the heaviest first; beyond eight the others are added up.
     """
-    total = sum(float(cell["weight"]) for cell in weights)
+    total = sum(cell.weight for cell in weights)
     if total <= 0:
         return None
     labels, guesses = _axes(weights, classes)
     shares: dict[tuple[str, str], float] = {}
     for cell in weights:
-        row = cell["label"] if cell["label"] in labels else _REST
-        column = cell["prediction"] if cell["prediction"] in guesses else _REST
-        shares[row, column] = shares.get((row, column), 0.0) + float(cell["weight"]) / total
+        row = cell.label if cell.label in labels else _REST
+        column = cell.prediction if cell.prediction in guesses else _REST
+        shares[row, column] = shares.get((row, column), 0.0) + cell.weight / total
     labels += [_REST] * any(row == _REST and row not in labels for row, _ in shares)
     guesses += [_REST] * any(column == _REST and column not in guesses for _, column in shares)
-    wrong = [cell for cell in weights if cell["label"] != cell["prediction"]]
+    wrong = [cell for cell in weights if cell.label != cell.prediction]
     return Confusion(
         labels,
         guesses,
@@ -56,14 +57,14 @@ def confusion(weights: Sequence[Mapping[str, Any]], classes: Sequence[str] = ())
     )
 
 
-def _top(weights: Sequence[Mapping[str, Any]], total: float) -> tuple[str, str, float]:
-    top = max(weights, key=lambda cell: float(cell["weight"]))
-    return str(top["label"]), str(top["prediction"]), float(top["weight"]) / total
+def _top(weights: Sequence[ConfusionCell], total: float) -> tuple[str, str, float]:
+    top = max(weights, key=lambda cell: cell.weight)
+    return top.label, top.prediction, top.weight / total
 
 
-def _axes(weights: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple[list[str], list[str]]:
+def _axes(weights: Sequence[ConfusionCell], classes: Sequence[str]) -> tuple[list[str], list[str]]:
     """Rows and columns, in one order as far as they share names: right answers stand on the diagonal."""
-    named = {cell[side] for cell in weights for side in ("label", "prediction")}
+    named = {getattr(cell, side) for cell in weights for side in ("label", "prediction")}
     if len(classes) <= _SHOWN and named <= set(classes):
         return list(classes), list(classes)
     labels, guesses = _heaviest(weights, "label"), _heaviest(weights, "prediction")
@@ -73,9 +74,9 @@ def _axes(weights: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> tuple
     return rows, columns
 
 
-def _heaviest(weights: Sequence[Mapping[str, Any]], side: str) -> list[str]:
+def _heaviest(weights: Sequence[ConfusionCell], side: str) -> list[str]:
     sums: dict[str, float] = {}
     for cell in weights:
-        sums[cell[side]] = sums.get(cell[side], 0.0) + float(cell["weight"])
+        sums[getattr(cell, side)] = sums.get(getattr(cell, side), 0.0) + cell.weight
     names = sorted(sums, key=lambda name: -sums[name])
     return names if len(names) <= _SHOWN + 1 else names[:_SHOWN]

@@ -14,17 +14,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from weakspot.explain.words import Word
+from weakspot.methods import restored
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.report import numbers
 from weakspot.report.examples import Cams, Exhibits, Preview
 from weakspot.report.thumbnails import Thumbnails
-from weakspot.report.tree import judged, tree_view
+from weakspot.report.tree import tree_view
 from weakspot.report.view import SliceView, views, weak_values
 from weakspot.slices import Slices
-
-FEW = 5
-"""Examples, below which a slice says little."""
 
 _SHOWN_ELSEWHERE = ("cut_scores", "cut_errors", "notes")  # of a provenance
 
@@ -61,13 +59,13 @@ def render(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; report them with the predictions they were found in"
         )
-    audited, correct = np.ones(len(predictions), dtype=bool), predictions.correct
-    if slices.tree is not None:
-        audited, correct = judged(slices.tree, len(predictions))
+    method = restored(slices)
+    audit = method.audited(predictions)
+    audited, correct = audit.rows, audit.correct
     thumbnails = Thumbnails()
     exhibits = Exhibits(predictions, correct, preview, cams, thumbnails)
     columns = categorise(predictions.attributes)
-    found = views(predictions, slices, columns, exhibits, words)
+    found = views(predictions, slices, columns, exhibits, words, method.noun)
     made_by = slices.provenance
     category = (made_by.get("settings") or {}).get("category")
     scores = made_by.get("cut_scores") or {}
@@ -91,7 +89,7 @@ def render(
         grad_cam=cams is not None,
         category=category,
         category_f1=None if category is None else _f1(predictions, category),
-        notes=[*(made_by.get("notes") or ()), *_few(found)],
+        notes=[*(made_by.get("notes") or ()), *method.advice(slices)],
         provenance={"method": slices.method, "predictions": predictions.manifest}
         | {name: value for name, value in made_by.items() if name not in _SHOWN_ELSEWHERE},
         weak=[] if correct is None else weak_values(columns, correct, predictions.counts, audited, found),
@@ -106,25 +104,17 @@ def render(
 def worst(found: Sequence[SliceView]) -> SliceView | None:
     """The slice that falls shortest of the rest: in accuracy, or where that is unknown, in loss."""
     gaps = [
-        (view.statistics["accuracy_inside"] - view.statistics["accuracy_outside"], view)
-        for view in found
-        if view.statistics.get("accuracy_inside") is not None
-        and view.statistics.get("accuracy_outside") is not None
+        (s.accuracy_inside - s.accuracy_outside, view)
+        for view, s in ((view, view.statistics) for view in found)
+        if s.accuracy_inside is not None and s.accuracy_outside is not None
     ]
     if gaps:
         return min(gaps, key=lambda pair: pair[0])[1]
     return max(found, key=lambda view: _loss(view, "loss_inside") - _loss(view, "loss_outside"), default=None)
 
 
-def _few(found: Sequence[SliceView]) -> list[str]:
-    """A word of caution where slices are too small to say much."""
-    if all(view.statistics["size"] >= FEW for view in found):
-        return []
-    return [f"Slices of fewer than {FEW} examples say little; method.min_size asks for larger ones."]
-
-
 def _loss(view: SliceView, name: str) -> float:
-    value = view.statistics.get(name)
+    value = getattr(view.statistics, name)
     return 0.0 if value is None else float(value)
 
 
@@ -134,7 +124,7 @@ def _title(predictions: Predictions, found: Sequence[SliceView]) -> str:
     low = worst(found)
     if low is None:
         return f"{model} on {dataset}"
-    inside, outside = (low.statistics.get(f"accuracy_{side}") for side in ("inside", "outside"))
+    inside, outside = (getattr(low.statistics, f"accuracy_{side}") for side in ("inside", "outside"))
     if inside is None or outside is None or inside == outside:
         best = _loss(low, "loss_inside") < _loss(low, "loss_outside")
     else:

@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from jaxtyping import Bool
 
 from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, cut_curve
 from weakspot.report.view import SliceView
-
-Node = Mapping[str, Any]
+from weakspot.slices import ClusterNode
 
 _HEIGHT = 240  # of the picture, in px, before the rows of labels
 _TALLEST, _LOWEST = 18, 5  # of one level
@@ -48,7 +43,7 @@ class Branch:
     opened    whether it shows its children at first: a failing cluster lies below
     """
 
-    node: Node
+    node: ClusterNode
     tone: str
     width: float
     slice: SliceView | None
@@ -75,19 +70,19 @@ class TreeView:
 
 
 def tree_view(
-    root: Node, cut_scores: Mapping[int | str, float], slices: Sequence[SliceView], exhibits: Exhibits
+    root: ClusterNode, cut_scores: Mapping[int | str, float], slices: Sequence[SliceView], exhibits: Exhibits
 ) -> TreeView:
-    """From a tree as `weakspot.methods.udis.tree.build` writes it, and the silhouette of every cut."""
-    failing = {view.statistics["node"]: view for view in slices if "node" in view.statistics}
+    """From a tree and the silhouette of every cut."""
+    failing = {view.statistics.cluster.node: view for view in slices if view.statistics.cluster}
     nodes = list(_walk(root))
     levels = 1 + max(depth for _, depth, _ in nodes)
     level = max(_LOWEST, min(_TALLEST, _HEIGHT / levels))
-    overall = float(root["accuracy"])
-    leaves = sum("children" not in node for node, _, _ in nodes)
+    overall = float(root.accuracy)
+    leaves = sum(node.leaf for node, _, _ in nodes)
     return TreeView(
-        size=root["size"],
+        size=root.size,
         accuracy=overall,
-        clusters=sum(len(node["clusters"]) for node, _, _ in nodes if "children" not in node),
+        clusters=sum(len(node.clusters) for node, _, _ in nodes if node.leaf),
         leaves=leaves,
         cut=cut_curve(cut_scores),
         height=levels * level,
@@ -100,18 +95,6 @@ def tree_view(
     )
 
 
-def judged(root: Node, n: int) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Which of n rows the method looked at, and which it took for right.
-
-    Auditing one category, it looks at those assigned to it alone, and judges by nothing else.
-    """
-    audited, right = np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
-    for node, _, _ in _walk(root):
-        audited[node.get("members", [])] = True
-        right[node.get("wrong_members", [])] = False
-    return audited, right
-
-
 def tone(accuracy: float, overall: float) -> str:
     """The colour class of an accuracy: how far, in fifths, it lies from the overall one towards 0 or 1."""
     if accuracy < overall:
@@ -121,63 +104,63 @@ def tone(accuracy: float, overall: float) -> str:
     return "even"
 
 
-def _walk(root: Node) -> Iterator[tuple[Node, int, float]]:
+def _walk(root: ClusterNode) -> Iterator[tuple[ClusterNode, int, float]]:
     """Every node with its depth and how many examples stand left of it, parents first."""
-    waiting: list[tuple[Node, int, float]] = [(root, 0, 0.0)]
+    waiting: list[tuple[ClusterNode, int, float]] = [(root, 0, 0.0)]
     while waiting:
         node, depth, left = waiting.pop()
         yield node, depth, left
         below = []
-        for child in node.get("children", ()):
+        for child in node.children:
             below.append((child, depth + 1, left))
-            left += child["size"]
+            left += child.size
         waiting.extend(reversed(below))
 
 
 def _cells(
-    nodes: Sequence[tuple[Node, int, float]],
+    nodes: Sequence[tuple[ClusterNode, int, float]],
     levels: int,
     level: float,
     overall: float,
     failing: Mapping[int, SliceView],
 ) -> list[Cell]:
-    total = nodes[0][0]["size"]
+    total = nodes[0][0].size
     taken = [-1.0] * _LABEL_ROWS  # how far right the labels of each row reach
     cells = []
     for node, depth, left in nodes:
-        start, width, row = left / total, node["size"] / total, 0
-        view = failing.get(node["id"])
+        start, width, row = left / total, node.size / total, 0
+        view = failing.get(node.id)
         if view is not None:
             middle = start + width / 2
             row = next((r for r in range(_LABEL_ROWS) if middle - _LABEL / 2 >= taken[r]), _LABEL_ROWS - 1)
             taken[row] = middle + _LABEL / 2
-        height = level if "children" in node else (levels - depth) * level
-        words = f"{node['size']:g} examples, {node['wrong']:g} wrong"
+        height = (levels - depth) * level if node.leaf else level
+        words = f"{node.size:g} examples, {node.wrong:g} wrong"
         cells.append(
-            Cell(start, width, depth * level, height, tone(node["accuracy"], overall), words, view, row)
+            Cell(start, width, depth * level, height, tone(node.accuracy, overall), words, view, row)
         )
     return cells
 
 
 def _branches(
-    nodes: Sequence[tuple[Node, int, float]],
+    nodes: Sequence[tuple[ClusterNode, int, float]],
     overall: float,
     failing: Mapping[int, SliceView],
     exhibits: Exhibits,
     pictures: int,
 ) -> list[Branch]:
-    total = nodes[0][0]["size"]
+    total = nodes[0][0].size
     opened = _opened(nodes)
     branches = []
     for place, (node, depth, _) in enumerate(nodes):
-        leaf = "children" not in node
+        leaf = node.leaf
         following = nodes[place + 1][1] if place + 1 < len(nodes) else 0
         branches.append(
             Branch(
                 node=node,
-                tone=tone(node["accuracy"], overall),
-                width=node["size"] / total,
-                slice=failing.get(node["id"]),
+                tone=tone(node.accuracy, overall),
+                width=node.size / total,
+                slice=failing.get(node.id),
                 leaf=leaf,
                 opened=place in opened,
                 closes=depth - following if leaf else 0,
@@ -187,19 +170,19 @@ def _branches(
     return branches
 
 
-def _opened(nodes: Sequence[tuple[Node, int, float]]) -> set[int]:
+def _opened(nodes: Sequence[tuple[ClusterNode, int, float]]) -> set[int]:
     """Places of the root and of all that lies above a failing cluster."""
     opened = {0}
     path: list[int] = []
     for place, (node, depth, _) in enumerate(nodes):
         path[depth:] = [place]
-        if node["failing"]:
+        if node.failing:
             opened.update(path[:-1])
     return opened
 
 
-def _samples(leaf: Node, most: int) -> list[int]:
+def _samples(leaf: ClusterNode, most: int) -> list[int]:
     """Some members of a cluster, the wrong ones first."""
-    wrong = set(leaf["wrong_members"])
-    right = (row for row in leaf["members"] if row not in wrong)
-    return [*leaf["wrong_members"], *right][:most]
+    wrong = set(leaf.wrong_members)
+    right = (row for row in leaf.members if row not in wrong)
+    return [*leaf.wrong_members, *right][:most]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -24,10 +23,10 @@ from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.examples import Example, Exhibits
 from weakspot.report.figures import Curve, curves
 from weakspot.slices import Slices
+from weakspot.slices.statistics import Nearest, SliceStatistics
 from weakspot.tasks import Rating
 
 _EXAMPLES = 24
-_NOUNS = {"spotlight": "Spotlight", "udis": "Cluster"}
 _SHARED = 0.25  # nor is a slice said to hold a value of which it has less than this
 _FEWEST, _RAREST = 10, 0.01  # examples, and share of all: a value below either is a rarity
 _WEAK_VALUES = 8
@@ -58,7 +57,7 @@ class SliceView:
     number: int
     name: str
     anchor: str
-    statistics: Mapping[str, Any]
+    statistics: SliceStatistics
     soft: bool
     members: int
     enrichments: Sequence[Enrichment]
@@ -81,7 +80,7 @@ class SliceView:
         """Label, prediction and share of the commonest case: of the mistakes, where the slice does badly."""
         if self.confusion is None:
             return None
-        inside, outside = (self.statistics.get(f"accuracy_{side}") for side in ("inside", "outside"))
+        inside, outside = (getattr(self.statistics, f"accuracy_{side}") for side in ("inside", "outside"))
         bad = inside is not None and (outside is None or inside < outside)
         return self.confusion.mistake if bad and self.confusion.mistake else self.confusion.heaviest
 
@@ -100,10 +99,11 @@ def views(
     columns: Sequence[Categorical],
     exhibits: Exhibits,
     words: Sequence[Sequence[Word]] = (),
+    noun: str = "Slice",
 ) -> list[SliceView]:
     """Every slice in the method's order."""
     return [
-        _view(j, columns, predictions, slices, exhibits, words[j] if words else ())
+        _view(j, columns, predictions, slices, exhibits, words[j] if words else (), noun)
         for j in range(len(slices))
     ]
 
@@ -140,25 +140,26 @@ def _view(
     slices: Slices,
     exhibits: Exhibits,
     words: Sequence[Word],
+    noun: str,
 ) -> SliceView:
     weights = np.asarray(slices.weights[j], dtype=np.float64)
     soft = bool(((weights > 0) & (weights < 1)).any())
     statistics = slices.statistics[j]
     return SliceView(
         number=j + 1,
-        name=f"{_NOUNS.get(slices.method, 'Slice')} {j + 1}",
+        name=f"{noun} {j + 1}",
         anchor=f"slice-{j + 1}",
         statistics=statistics,
         soft=soft,
         members=int((weights > 0).sum()),
         enrichments=rank(weights, columns, predictions.counts, correct=exhibits.correct),
         distributions=distributions(weights, columns, predictions.counts),
-        confusion=confusion(statistics.get("confusion") or (), predictions.classes()),
+        confusion=confusion(statistics.confusion, predictions.classes()),
         words=words,
         tables=_tables(weights, predictions),
         curves=curves(slices.histories[j]) if slices.histories else [],
         examples=exhibits.explain(heaviest(weights, predictions), weights if soft else None),
-        neighbours=_neighbours(statistics.get("nearest") or {}, exhibits),
+        neighbours=_neighbours(statistics.cluster.nearest if statistics.cluster else (), exhibits),
     )
 
 
@@ -177,24 +178,23 @@ def heaviest(weights: np.ndarray, predictions: Predictions) -> list[int]:
     return rows
 
 
-def _neighbours(nearest: Mapping[str, Any], exhibits: Exhibits) -> list[Neighbour]:
+def _neighbours(nearest: Sequence[Nearest], exhibits: Exhibits) -> list[Neighbour]:
     """The nearest well-served clusters; one that is nearest in both senses is shown once.
 
     Members that the model gets right come first: it is they that a failing cluster is compared with.
     """
     right = exhibits.correct
-    found: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
-    for sense, words in _NEIGHBOURS.items():
-        if nearest.get(sense):
-            found.setdefault(nearest[sense]["node"], (nearest[sense], []))[1].append(words)
+    found: dict[int, tuple[Nearest, list[str]]] = {}
+    for one in nearest:
+        found.setdefault(one.node, (one, []))[1].append(_NEIGHBOURS[one.sense])
     each = _EXAMPLES // max(len(found), 1)
     return [
         Neighbour(
             senses,
-            entry["size"],
-            entry["accuracy"],
+            entry.size,
+            entry.accuracy,
             exhibits.explain(
-                sorted(entry["members"], key=lambda row: right is not None and not right[row])[:each]
+                sorted(entry.members, key=lambda row: right is not None and not right[row])[:each]
             ),
         )
         for entry, senses in found.values()

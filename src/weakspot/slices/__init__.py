@@ -1,5 +1,7 @@
 """What a method found: weights over examples, their statistics, and what re-applies them to new data."""
 
 from weakspot.slices.record import Slices
+from weakspot.slices.statistics import SliceStatistics
+from weakspot.slices.tree import ClusterNode
 
-__all__ = ["Slices"]
+__all__ = ["ClusterNode", "SliceStatistics", "Slices"]

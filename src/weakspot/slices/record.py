@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
+from weakspot.predictions import Predictions
 from weakspot.predictions.folders import replaced
 from weakspot.predictions.reading import read_manifest, read_parquet, reading, text_column
+from weakspot.slices.statistics import SliceStatistics, describe
+from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
+from weakspot.slices.tree import ClusterNode
 
-FORMAT = 2
+FORMAT = 3
+_EARLIER = (2,)  # formats that are still read
 _MANIFEST = "slices.json"
 _WEIGHTS = "weights.parquet"
 _HISTORIES = "histories.parquet"
@@ -49,21 +54,20 @@ class Slices:
     method       the word on the command line: spotlight, udis
     ids          (n,)    whose weights these are
     weights      (k, n)  in [0, 1], float64: how much each example belongs to each slice
-    statistics   one mapping of plain values per slice (see `weakspot.slices.statistics`)
+    statistics   of every slice
     histories    one mapping of (steps,) arrays per slice, or none: how the search went
     parameters   arrays that re-apply the slices to new embeddings, by name
-    tree         the cluster tree, for methods that have one: a mapping of plain values, where a node has some
-                 with a list of such mappings as `children`, to any depth
+    tree         the root of the cluster tree, for methods that have one
     provenance   settings of the method and the manifest of the predictions
     """
 
     method: str
     ids: Shaped[np.ndarray, " n"]
     weights: Float[np.ndarray, "k n"]
-    statistics: Sequence[Mapping[str, Any]]
+    statistics: Sequence[SliceStatistics]
     histories: Sequence[Mapping[str, np.ndarray]] = ()
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
-    tree: Mapping[str, Any] | None = None
+    tree: ClusterNode | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -81,12 +85,51 @@ class Slices:
             self.method == other.method
             and np.array_equal(self.ids, other.ids)
             and np.array_equal(self.weights, other.weights)
-            and _plain(self.statistics) == _plain(other.statistics)
+            and _plain(stored_statistics(self.statistics)) == _plain(stored_statistics(other.statistics))
             and len(self.histories) == len(other.histories)
             and all(_same(a, b) for a, b in zip(self.histories, other.histories, strict=True))
             and _same(self.parameters, other.parameters)
-            and _flat(self.tree) == _flat(other.tree)
+            and _plain(stored_tree(self.tree)) == _plain(stored_tree(other.tree))
             and _plain(self.provenance) == _plain(other.provenance)
+        )
+
+    def carried(
+        self,
+        weights: Float[np.ndarray, "k n"],
+        predictions: Predictions,
+        rows: Int[np.ndarray, " m"],
+        audited: Bool[np.ndarray, " n"] | None = None,
+    ) -> Slices:
+        """The same slices as they lie in other examples, or in more of them.
+
+        What was found stays as it was: the clusters and their tree, the search, the parameters. What is said
+        of the slices is described anew.
+
+        Args:
+            weights: How much each of the other examples belongs to each slice (`weakspot.methods.apply`).
+            predictions: Their record, as the method judges it (`weakspot.methods.audit_of`).
+            rows: Where each example of these slices stands in `predictions`; -1 where it is not among them,
+                and then it leaves the members of the tree.
+            audited: Those of the examples that the method judges, where it does not judge all.
+        """
+        weights, rows = np.asarray(weights, dtype=np.float64), np.asarray(rows)
+        if weights.shape != (len(self), len(predictions)) or rows.shape != self.ids.shape:
+            raise ValueError(
+                f"{len(self)} slices of {len(self.ids)} examples are carried over to {len(predictions)} by weights "
+                f"of shape {(len(self), len(predictions))} and as many rows as examples, not by weights of "
+                f"shape {weights.shape} and {len(rows)} rows"
+            )
+        described = describe(weights, predictions, audited)
+        return replace(
+            self,
+            ids=predictions.ids,
+            weights=weights,
+            statistics=[
+                replace(new, cluster=old.cluster and old.cluster.moved(rows))
+                for new, old in zip(described, self.statistics, strict=True)
+            ],
+            tree=self.tree and self.tree.moved(rows),
+            provenance={**self.provenance, "predictions": predictions.manifest},
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -107,9 +150,9 @@ class Slices:
                 "format": FORMAT,
                 "method": self.method,
                 "slices": len(self),
-                "statistics": self.statistics,
+                "statistics": stored_statistics(self.statistics),
                 "histories": len(self.histories),
-                "tree": _flat(self.tree),
+                "tree": stored_tree(self.tree),
                 "provenance": self.provenance,
             }
         )
@@ -141,65 +184,29 @@ class Slices:
                 raise FileNotFoundError(
                     f"{folder} lacks {name} of its slices; run discover.py to make them again"
                 )
-        header = read_manifest(manifest, FORMAT, _FIELDS)
+        header = read_manifest(manifest, FORMAT, _FIELDS, earlier=_EARLIER)
         k, histories = header["slices"], header["histories"]
-        with reading(manifest, "statistics"):
-            if len(header["statistics"]) != k or not all(isinstance(s, dict) for s in header["statistics"]):
-                raise ValueError(f"it must hold one object for each of the {k} slices")
         with reading(manifest, "histories"):
             if histories not in (0, k):
                 raise ValueError(f"it is {histories}, but there is one history per slice, {k}, or none")
-        with reading(manifest, "tree"):
-            tree = _nested(header["tree"])
         ids, weights = _read_weights(folder / _WEIGHTS, k)
+        with reading(manifest, "statistics"):
+            if len(header["statistics"]) != k:
+                raise ValueError(f"it must hold one object for each of the {k} slices")
+            statistics = read_statistics(header["statistics"], header["format"], len(ids))
+        with reading(manifest, "tree"):
+            tree = read_tree(header["tree"], len(ids))
         told = _unpack(folder / _HISTORIES, groups=histories)
         return cls(
             method=header["method"],
             ids=ids,
             weights=weights,
-            statistics=header["statistics"],
+            statistics=statistics,
             histories=[told.get(j, {}) for j in range(histories)],
             parameters=_unpack(folder / _PARAMETERS, groups=1).get(0, {}),
             tree=tree,
             provenance=header["provenance"],
         )
-
-
-def _flat(tree: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
-    """A tree's nodes, root first, `children` as positions: JSON and Python have a limit to nesting."""
-    if tree is None:
-        return None
-    nodes, flat = [tree], []
-    for node in nodes:  # grows as it is read
-        entry = _plain({name: value for name, value in node.items() if name != "children"})
-        if "children" in node:
-            entry["children"] = list(range(len(nodes), len(nodes) + len(node["children"])))
-            nodes.extend(node["children"])
-        flat.append(entry)
-    return flat
-
-
-def _nested(flat: list[Any] | None) -> dict[str, Any] | None:
-    """The tree of `_flat`'s nodes, each of which hangs below one other, but for the first."""
-    if flat is None:
-        return None
-    if not flat or not all(isinstance(node, dict) for node in flat):
-        raise ValueError("a tree is a list of one object or more")
-    nodes, parents = [dict(node) for node in flat], [0] * len(flat)
-    for position, node in enumerate(nodes):
-        if "children" not in node:
-            continue
-        if not isinstance(node["children"], list):
-            raise ValueError(f"the children of node {position} are no list")
-        for child in node["children"]:
-            if type(child) is not int or not position < child < len(nodes):
-                raise ValueError(f"node {position} has the child {child!r}, which is no node after it")
-            parents[child] += 1
-        node["children"] = [nodes[child] for child in node["children"]]
-    strays = [position for position, many in enumerate(parents) if position and many != 1]
-    if strays:
-        raise ValueError(f"node {strays[0]} hangs below {parents[strays[0]]} nodes instead of one")
-    return nodes[0]
 
 
 def _pack(groups: Any) -> pa.Table:

@@ -2,54 +2,160 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
 
 
-def describe(weights: Float[np.ndarray, "k n"], predictions: Predictions) -> list[dict[str, Any]]:
-    """Statistics of every slice, as plain values.
+@dataclass(frozen=True)
+class ConfusionCell:
+    """The weight of a slice's examples that have this label and this prediction."""
+
+    label: str
+    prediction: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class AttributeShare:
+    """How common an attribute's value, or a category, is inside and among all; None where a file does not say."""
+
+    name: str
+    share: float | None = None
+    overall: float | None = None
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The well-served cluster nearest to a failing one.
+
+    sense     near by mean embedding, or by the distribution of the attributes
+    members   rows of the record, the closest to the failing cluster first
+    """
+
+    sense: Literal["embedding", "attributes"]
+    node: int
+    size: float
+    accuracy: float
+    distance: float
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClusterStatistics:
+    """What is known of a slice that is a cluster of a tree, besides its `SliceStatistics`.
+
+    cluster, node      its number in the cut and in the linkage
+    wrong              how many of its examples the model gets wrong
+    wrong_confidence   mean confidence of these
+    f1                 single-label: mean over classes, weighted by their labels; multilabel: over all
+                       categories together
+    f1_macro           multilabel: mean over all categories
+    f1_category        of the audited category
+    top_attributes     the values most over-represented against all audited examples
+    nearest            at most one cluster for each sense of near
+    co_predicted       multilabel: the categories most often predicted along with the audited one
+    """
+
+    cluster: int
+    node: int
+    accuracy: float
+    wrong: float
+    loss: float | None = None
+    confidence: float | None = None
+    wrong_confidence: float | None = None
+    f1: float | None = None
+    f1_macro: float | None = None
+    f1_category: float | None = None
+    top_attributes: tuple[AttributeShare, ...] = ()
+    nearest: tuple[Nearest, ...] = ()
+    co_predicted: tuple[AttributeShare, ...] = ()
+
+    def moved(self, rows: Int[np.ndarray, " m"]) -> ClusterStatistics:
+        """The same cluster in a record where row i of this one stands at rows[i], or nowhere (-1)."""
+        return replace(
+            self, nearest=tuple(replace(one, members=moved(one.members, rows)) for one in self.nearest)
+        )
+
+
+@dataclass(frozen=True)
+class SliceStatistics:
+    """Numbers of one slice; None where the record lacks what they are made of.
 
     With c the counts and w the weights of a slice, *inside* averages with c·w and *outside* with c·(1 - w).
 
-    size         Σ c·w, in examples;  share: of Σ c;  members: how many examples have any weight
-    loss_inside, loss_outside, accuracy_inside, accuracy_outside: None where the record lacks them
-    confusion    the weight by label and prediction, heaviest first (single-label tasks)
+    size       Σ c·w, in examples;  share: of Σ c;  members: how many examples have any weight
+    confusion  the weight by label and prediction, heaviest first (single-label tasks)
+    cluster    of a method that clusters
+    """
+
+    size: float
+    share: float
+    members: int
+    loss_inside: float | None
+    loss_outside: float | None
+    accuracy_inside: float | None
+    accuracy_outside: float | None
+    confusion: tuple[ConfusionCell, ...] = ()
+    cluster: ClusterStatistics | None = None
+
+
+def describe(
+    weights: Float[np.ndarray, "k n"],
+    predictions: Predictions,
+    audited: Bool[np.ndarray, " n"] | None = None,
+) -> list[SliceStatistics]:
+    """Statistics of every slice.
+
+    Args:
+        weights: How much each example belongs to each slice, in [0, 1].
+        predictions: The record of the same examples.
+        audited: The examples that the method judged, where it does not judge all; the others count neither
+            inside nor outside.
     """
     counts = (
         np.ones(len(predictions)) if predictions.counts is None else predictions.counts.astype(np.float64)
     )
+    if audited is not None:
+        counts = counts * audited
     return [_describe(np.asarray(w, dtype=np.float64), counts, predictions) for w in weights]
 
 
-def _describe(w: np.ndarray, counts: np.ndarray, predictions: Predictions) -> dict[str, Any]:
+def moved(members: Iterable[int], rows: Int[np.ndarray, " m"]) -> tuple[int, ...]:
+    """Where members stand now; without those that stand nowhere (-1)."""
+    return tuple(at for at in rows[list(members)].tolist() if at >= 0)
+
+
+def _describe(w: np.ndarray, counts: np.ndarray, predictions: Predictions) -> SliceStatistics:
     inside, outside = counts * w, counts * (1 - w)
-    size = float(inside.sum())
+    size, total = float(inside.sum()), float(counts.sum())
 
     def mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
         total = mass.sum()
         return None if values is None or total <= 0 else float(mass @ values.astype(np.float64) / total)
 
-    return {
-        "size": size,
-        "share": size / float(counts.sum()),
-        "members": int((w > 0).sum()),
-        "loss_inside": mean(predictions.losses, inside),
-        "loss_outside": mean(predictions.losses, outside),
-        "accuracy_inside": mean(predictions.correct, inside),
-        "accuracy_outside": mean(predictions.correct, outside),
-        "confusion": _confusion(inside, predictions),
-    }
+    return SliceStatistics(
+        size=size,
+        share=size / total if total > 0 else 0.0,
+        members=int((inside > 0).sum()),
+        loss_inside=mean(predictions.losses, inside),
+        loss_outside=mean(predictions.losses, outside),
+        accuracy_inside=mean(predictions.correct, inside),
+        accuracy_outside=mean(predictions.correct, outside),
+        confusion=_confusion(inside, predictions),
+    )
 
 
-def _confusion(inside: np.ndarray, predictions: Predictions) -> list[dict[str, Any]]:
+def _confusion(inside: np.ndarray, predictions: Predictions) -> tuple[ConfusionCell, ...]:
     labels, guesses, classes = predictions.labels, predictions.predictions, predictions.classes()
     if labels is None or guesses is None or not isinstance(predictions.task, Classification):
-        return []
+        return ()
     width = len(classes)
     codes = labels.astype(np.int64) * width + guesses
     cells, position = np.unique(
@@ -57,11 +163,7 @@ def _confusion(inside: np.ndarray, predictions: Predictions) -> list[dict[str, A
     )  # those that occur: classes² may not fit in memory
     weight = np.bincount(position, weights=inside, minlength=len(cells))
     heaviest = [at for at in np.argsort(-weight, kind="stable") if weight[at] > 0]
-    return [
-        {
-            "label": classes[cells[at] // width],
-            "prediction": classes[cells[at] % width],
-            "weight": float(weight[at]),
-        }
+    return tuple(
+        ConfusionCell(classes[cells[at] // width], classes[cells[at] % width], float(weight[at]))
         for at in heaviest
-    ]
+    )

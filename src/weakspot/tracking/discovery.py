@@ -14,6 +14,7 @@ from weakspot.explain.attributes import Enrichment
 from weakspot.explain.words import Word
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+from weakspot.slices.statistics import SliceStatistics
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -55,9 +56,8 @@ class Discovery:
     def scalars(self) -> Iterator[tuple[str, float]]:
         """`slice_1/size`, `slice_1/loss_inside`, … for every plain number of every slice."""
         for j, statistics in enumerate(self.slices.statistics):
-            for name, value in statistics.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    yield f"slice_{j + 1}/{name}", float(value)
+            for name, value in _numbers(statistics).items():
+                yield f"slice_{j + 1}/{name}", value
 
     def curves(self) -> Iterator[tuple[int, int, Mapping[str, float]]]:
         """(slice, step, values) of the search, thinned evenly to a few hundred steps."""
@@ -126,9 +126,9 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
         for e in found
     ]
     confusion = [
-        [j + 1, cell["label"], cell["prediction"], cell["weight"]]
+        [j + 1, cell.label, cell.prediction, cell.weight]
         for j, statistics in enumerate(slices.statistics)
-        for cell in statistics.get("confusion", ())
+        for cell in statistics.confusion
     ]
     heaviest = np.argsort(-slices.weights.max(axis=0, initial=0), kind="stable")[:_WEIGHT_ROWS]
     weights = [[str(predictions.ids[row]), *map(float, slices.weights[:, row])] for row in heaviest]
@@ -163,11 +163,14 @@ def _to_wandb(run: Any, discovery: Discovery) -> None:
     run.log_artifact(artifact)
 
 
+def _numbers(statistics: SliceStatistics) -> dict[str, float]:
+    """The plain numbers of a slice and of its cluster, by name."""
+    told = vars(statistics) | (vars(statistics.cluster) if statistics.cluster else {})
+    return {name: float(value) for name, value in told.items() if isinstance(value, (int, float))}
+
+
 def _table_of_statistics(slices: Slices) -> tuple[list[str], list[list[Any]]]:
-    plain = [
-        {name: value for name, value in statistics.items() if isinstance(value, (int, float, str))}
-        for statistics in slices.statistics
-    ]
+    plain = [_numbers(statistics) for statistics in slices.statistics]
     columns = list(dict.fromkeys(name for statistics in plain for name in statistics))
     rows = [[j + 1, *(statistics.get(name) for name in columns)] for j, statistics in enumerate(plain)]
     return ["slice", *columns], rows

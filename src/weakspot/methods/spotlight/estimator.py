@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from weakspot.methods.base import Callback, Method
 from weakspot.methods.spotlight.kernel import membership
 from weakspot.methods.spotlight.prepare import order_of, prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
@@ -32,11 +32,8 @@ _WORTH_THREADS = 1 << 22
 
 _MOST_LOSS = 1e100
 
-Callback = Callable[[str, int, int], None]
-"""Called now and then with (what is going on, steps done, steps in all)."""
 
-
-class Spotlight(BaseEstimator):
+class Spotlight(Method):
     """Regions of embedding space, of at least a given size, where the loss is highest (or lowest).
 
     Each spotlight is a kernel of compact support, w = max(0, 1 - (x - m)ᵀ P (x - m)), that maximises the mean
@@ -70,6 +67,10 @@ class Spotlight(BaseEstimator):
     units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (in
     multistart the size that was climbed at, and the length of each step in RMS distances).
     """
+
+    word = "spotlight"
+    noun = "Spotlight"
+    size_parameter = "min_size"
 
     def __init__(
         self,
@@ -176,9 +177,12 @@ class Spotlight(BaseEstimator):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Weights in [0, 1] of other predictions' examples in every spotlight."""
-        if not hasattr(self, "slices_"):
-            raise ValueError("this Spotlight is not fitted; call fit first")
-        return membership(self.slices_, p.embeddings)
+        return membership(self._fitted("centers", "precisions"), p.embeddings)
+
+    @property
+    def seeks(self) -> Literal["worse", "better"]:
+        """Better with `flip`."""
+        return "better" if self.flip else "worse"
 
 
 def _what_is_sought(

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from weakspot.methods.udis.distances import Callback, Points, mean_row, squared_distances
+from weakspot.methods.base import Callback
+from weakspot.methods.udis.distances import Points, mean_row, squared_distances
 from weakspot.methods.udis.nodes import row_sums
 from weakspot.methods.udis.silhouette import Ladder, add_distances, silhouettes
 from weakspot.methods.udis.threads import each_block

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -18,6 +18,7 @@ class Audit:
     rows         which rows of the record they are
     counts       how many times each stands for itself, in float64
     correct      right: the label is the prediction, or has the category
+    losses       of a category of a multilabel task: the category's own
     confidence   probability the model gives its prediction, or the category
     labels, predictions   of tasks that predict classes
     category     its column, where one is audited
@@ -42,7 +43,8 @@ class Audit:
         if len(rows) < 2:
             what = "there is one example" if column is None else f"{len(rows)} are predicted as {category!r}"
             raise ValueError(f"UDIS needs at least two examples to cluster; {what}")
-        right = correct(p, column)
+        record = judged(p, column)
+        right = record.correct
         if right is None and isinstance(p.task, Regression):
             raise ValueError(
                 "UDIS needs to know which examples are right, and a regression is only near or far; give correct, "
@@ -70,8 +72,8 @@ class Audit:
         return cls(
             rows=rows,
             counts=counts,
-            correct=right[rows],
-            losses=pick(p.losses),
+            correct=np.asarray(right)[rows],
+            losses=pick(record.losses),
             confidence=_confidence(p, pick(p.outputs), column),
             labels=pick(p.labels) if by_class else None,
             predictions=pick(p.predictions) if by_class else None,
@@ -99,14 +101,36 @@ def assigned_to(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
     return _has(p.predictions, column)
 
 
-def correct(p: Predictions, column: int | None) -> Bool[np.ndarray, " n"] | None:
-    """Which examples are right, overall or as far as one class goes; None where the record cannot tell."""
+def judged(p: Predictions, column: int | None) -> Predictions:
+    """The record as an audit of one class sees it: the labels and predictions say whether an example has it.
+
+    Of a multilabel task the loss is the binary cross-entropy of the class's own output, None where the record
+    holds no outputs; otherwise it is the record's. Without a class, the record as it is.
+    """
     if column is None:
-        return None if p.correct is None else np.asarray(p.correct)
-    if p.labels is None or p.predictions is None:
+        return p
+    assert p.predictions is not None  # `column_of` has looked
+    name = p.classes()[column]
+    guesses = assigned_to(p, column)
+    labels = None if p.labels is None else _has(p.labels, column)
+    return replace(
+        p,
+        labels=None if labels is None else labels.astype(np.int64),
+        predictions=guesses.astype(np.int64),
+        correct=None if labels is None else labels == guesses,
+        losses=_losses(p, labels, column) if isinstance(p.task, Multilabel) else p.losses,
+        outputs=None,
+        task=Classification((f"not {name}", name)),
+    )
+
+
+def _losses(p: Predictions, labels: np.ndarray | None, column: int) -> np.ndarray | None:
+    """Binary cross-entropy of one class: log(1 + exp(∓z)), which no logit is too large for."""
+    if p.outputs is None or labels is None:
         return None
-    same: np.ndarray = _has(p.labels, column) == _has(p.predictions, column)
-    return same
+    z = np.where(labels, -1.0, 1.0) * np.asarray(p.outputs[:, column], dtype=np.float64)
+    losses: np.ndarray = np.logaddexp(0, z)
+    return losses
 
 
 def _has(values: np.ndarray, column: int) -> Bool[np.ndarray, " n"]:

@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from weakspot.methods.base import Callback
 from weakspot.methods.udis.cut import Cut, best, bounds, climb, cut_at
-from weakspot.methods.udis.distances import Callback
 from weakspot.methods.udis.silhouette import Ladder
 from weakspot.methods.udis.ward import ward
 

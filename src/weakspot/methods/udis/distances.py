@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numba import njit
 
+from weakspot.methods.base import Callback
 from weakspot.methods.udis.threads import each_block
-
-Callback = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and its total."""
 
 _ROWS = 512
 _KERNEL_ROWS = 32

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.base import BaseEstimator
 
+from weakspot.methods.base import Audited, Callback, Method
 from weakspot.methods.udis.approximate import MicroClusters
-from weakspot.methods.udis.audit import Audit, assigned_to, column_of
+from weakspot.methods.udis.audit import Audit, assigned_to, column_of, judged
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
-from weakspot.methods.udis.distances import Callback
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
 from weakspot.methods.udis.membership import membership
@@ -26,7 +25,7 @@ from weakspot.slices import Slices
 _MICRO_CLUSTERS = 4000
 
 
-class UDIS(BaseEstimator):
+class UDIS(Method):
     """Clusters of embedding space in which a model is right far less often than on the whole.
 
     Ward's hierarchical clustering of the embeddings, cut where the mean silhouette is highest; the clusters
@@ -59,10 +58,14 @@ class UDIS(BaseEstimator):
     cut_errors_   {k: its standard error}, empty where scores are exact
     labels_       (n,) cluster of every example before pruning, -1 outside the category. Clusters are numbered
                   by their node in the linkage, as published
-    tree_         nested dictionaries, see `weakspot.methods.udis.tree.build`
+    tree_         a `weakspot.slices.ClusterNode`
     slices_       one slice per failing cluster
     approximate_  how many micro-clusters were asked for, or None
     """
+
+    word = "udis"
+    noun = "Cluster"
+    size_parameter = "min_cluster_size"
 
     def __init__(
         self,
@@ -125,12 +128,27 @@ class UDIS(BaseEstimator):
 
         Examples not predicted to be of the audited category belong to none.
         """
-        if not hasattr(self, "slices_"):
-            raise ValueError("this UDIS is not fitted; call fit first")
-        found = membership(self.slices_, p.embeddings)
-        if self.category is not None:
-            found[~assigned_to(p, column_of(p, self.category))] = 0
+        found = membership(self._fitted("centers", "failing"), p.embeddings)
+        found[~self.audited(p).rows] = 0
         return found
+
+    def audited(self, p: Predictions) -> Audited:
+        """All examples, or those predicted to be of the category, judged by that category alone."""
+        if self.category is None:
+            return super().audited(p)
+        column = column_of(p, self.category)
+        return Audited(assigned_to(p, column), judged(p, column))
+
+    @classmethod
+    def advice(cls, slices: Slices) -> list[str]:
+        """What to know of clusters that are small, and what to change where none fails."""
+        if len(slices):
+            return super().advice(slices)
+        threshold = cls.of(slices).accuracy_threshold
+        return [
+            f"No cluster fails: none has an accuracy below {threshold:g} times that of all; "
+            "method.accuracy_threshold sets how far below a failing one lies."
+        ]
 
     def _describe(
         self, p: Predictions, audit: Audit, clustering: Clustering, smallest: float, micro: int | None

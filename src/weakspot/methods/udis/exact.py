@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from weakspot.methods.udis.distances import Callback, Points, all_squared_distances, mean_row
+from weakspot.methods.base import Callback
+from weakspot.methods.udis.distances import Points, all_squared_distances, mean_row
 from weakspot.methods.udis.silhouette import Ladder, every_silhouette
 from weakspot.methods.udis.ward import to_ward
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from mmap import ACCESS_COPY, mmap
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.udis.audit import Audit, correct
+from weakspot.methods.udis.audit import Audit, judged
 from weakspot.methods.udis.cut import Cut
 from weakspot.methods.udis.nodes import Nodes
-from weakspot.methods.udis.tree import MEASURES, shape_of, top_attributes
+from weakspot.methods.udis.tree import measures, shape_of, top_attributes
 from weakspot.predictions import Predictions
-from weakspot.slices.statistics import describe
+from weakspot.slices.statistics import AttributeShare, ClusterStatistics, Nearest, SliceStatistics, describe
 
 _NEIGHBOURS_SHOWN = 64
 _CATEGORIES_SHOWN = 10
@@ -65,40 +65,28 @@ class Finder:
 
     def statistics(
         self, found: Int[np.ndarray, " f"], weights: Float[np.ndarray, "f n"]
-    ) -> list[dict[str, Any]]:
-        """`weakspot.slices.statistics.describe`, and of every failing cluster:
-
-        cluster, node       its number in the cut and in the linkage
-        accuracy, loss, confidence, wrong, wrong_confidence, f1 (f1_macro, f1_category)   as in the tree
-        top_attributes      as in the tree
-        nearest             the well-performing cluster nearest by `embedding` (mean) and by `attributes`
-                            (their distribution): node, size, accuracy, distance, and the members closest to
-                            the failing cluster, at most 64 (rows of the record); None where there is none
-        co_predicted        multilabel: the categories most often predicted along: share inside, share overall
-        """
-        category = self.audit.category
-        if category is None:
-            described = describe(weights, self.p)
-        else:
-            described = describe(weights, replace(self.p, correct=correct(self.p, category)))
+    ) -> list[SliceStatistics]:
+        """Of every failing cluster, all that its typed statistics have room for."""
+        audited = np.zeros(len(self.p), dtype=bool)
+        audited[self.audit.rows] = True
+        described = describe(weights, judged(self.p, self.audit.category), audited)
         well, means = self._well_performing()
-        for cluster, entry in zip(found.tolist(), described, strict=True):
-            entry |= self._measures(cluster)
-            entry["top_attributes"] = top_attributes(self.nodes, cluster)
-            entry["nearest"] = self._nearest(cluster, well, means)
-            if self.nodes.predicted is not None:
-                entry["co_predicted"] = self._co_predicted(cluster)
-            if category is not None:
-                entry["confusion"] = self._confusion(cluster)
-        return described
-
-    def _measures(self, cluster: int) -> dict[str, Any]:
-        measures: dict[str, Any] = {"cluster": cluster, "node": self.cut.node(cluster)}
-        for name in ("accuracy", "wrong", *MEASURES):
-            values = getattr(self.nodes, name)
-            if values is not None:
-                measures[name] = None if np.isnan(values[cluster]) else float(values[cluster])
-        return measures
+        return [
+            replace(
+                entry,
+                cluster=ClusterStatistics(
+                    cluster=cluster,
+                    node=self.cut.node(cluster),
+                    accuracy=float(self.nodes.accuracy[cluster]),
+                    wrong=float(self.nodes.wrong[cluster]),
+                    **measures(self.nodes, cluster),
+                    top_attributes=top_attributes(self.nodes, cluster),
+                    nearest=self._nearest(cluster, well, means),
+                    co_predicted=self._co_predicted(cluster),
+                ),
+            )
+            for cluster, entry in zip(found.tolist(), described, strict=True)
+        ]
 
     def _well_performing(self) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, "w d"]]:
         """Leaves that are 100 % correct, or failing these all that do no worse than average; their means."""
@@ -112,27 +100,33 @@ class Finder:
 
     def _nearest(
         self, cluster: int, well: Int[np.ndarray, " w"], means: Float[np.ndarray, "w d"]
-    ) -> dict[str, Any]:
+    ) -> tuple[Nearest, ...]:
         nodes = self.nodes
         others = well != cluster
-        by = {"embedding": np.linalg.norm(means - self.centers[cluster], axis=1)}
+        if not others.any():
+            return ()
+        by: dict[Literal["embedding", "attributes"], Float[np.ndarray, " w"]] = {
+            "embedding": np.linalg.norm(means - self.centers[cluster], axis=1)
+        }
         if nodes.values:
             by["attributes"] = np.linalg.norm(nodes.shares[well] - nodes.shares[cluster], axis=1)
-        found: dict[str, Any] = {"embedding": None, "attributes": None}
-        for name, distances in by.items():
-            if others.any():
-                i = int(np.argmin(np.where(others, distances, np.inf)))
-                place = int(well[i])
-                found[name] = {
-                    "node": self.cut.node(place),
-                    "size": float(nodes.size[place]),
-                    "accuracy": float(nodes.accuracy[place]),
-                    "distance": float(distances[i]),
-                    "members": self._closest(place, cluster),
-                }
-        return found
+        found = []
+        for sense, distances in by.items():
+            i = int(np.argmin(np.where(others, distances, np.inf)))
+            place = int(well[i])
+            found.append(
+                Nearest(
+                    sense,
+                    node=self.cut.node(place),
+                    size=float(nodes.size[place]),
+                    accuracy=float(nodes.accuracy[place]),
+                    distance=float(distances[i]),
+                    members=self._closest(place, cluster),
+                )
+            )
+        return tuple(found)
 
-    def _closest(self, place: int, cluster: int) -> list[int]:
+    def _closest(self, place: int, cluster: int) -> tuple[int, ...]:
         """The members of a node that lie closest to a cluster's centre."""
         spans = self.nodes.spans
         inside = np.zeros(len(self.cut), dtype=bool)
@@ -142,27 +136,17 @@ class Finder:
         for start in range(0, len(rows), _ROWS):
             block = self.p.embeddings[rows[start : start + _ROWS]] - self.centers[cluster]
             away[start : start + _ROWS] = np.einsum("nd,nd->n", block, block)
-        return rows[np.argsort(away, kind="stable")[:_NEIGHBOURS_SHOWN]].tolist()  # type: ignore[no-any-return]
+        return tuple(rows[np.argsort(away, kind="stable")[:_NEIGHBOURS_SHOWN]].tolist())
 
-    def _co_predicted(self, cluster: int) -> list[dict[str, Any]]:
-        assert self.nodes.predicted is not None
+    def _co_predicted(self, cluster: int) -> tuple[AttributeShare, ...]:
+        if self.nodes.predicted is None:
+            return ()
         inside, overall = self.nodes.predicted[cluster].copy(), self.nodes.predicted[-1]
         if self.audit.category is not None:
             inside[self.audit.category] = 0
         first = np.argsort(-inside, kind="stable")[:_CATEGORIES_SHOWN]
-        return [
-            {"category": self.audit.classes[c], "share": float(inside[c]), "overall": float(overall[c])}
+        return tuple(
+            AttributeShare(self.audit.classes[c], float(inside[c]), float(overall[c]))
             for c in first
             if inside[c] > 0
-        ]
-
-    def _confusion(self, cluster: int) -> list[dict[str, Any]]:
-        """All members are predicted to have the category; their labels have it or not."""
-        assert self.audit.category is not None
-        name, wrong = self.audit.classes[self.audit.category], float(self.nodes.wrong[cluster])
-        cells = [(name, float(self.nodes.size[cluster]) - wrong), (f"not {name}", wrong)]
-        return [
-            {"label": label, "prediction": name, "weight": weight}
-            for label, weight in sorted(cells, key=lambda cell: -cell[1])
-            if weight > 0
-        ]
+        )

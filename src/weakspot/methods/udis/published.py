@@ -13,15 +13,17 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from weakspot.methods.udis.nodes import MOST_VALUES
-from weakspot.methods.udis.tree import Node, leaf_nodes
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
+from weakspot.slices import ClusterNode
+from weakspot.slices.statistics import AttributeShare
 from weakspot.tasks import Multilabel
 
 Published = dict[str, Any]
@@ -74,14 +76,14 @@ def check(tree: Any) -> None:
             raise ValueError(f"{where}: an inner node has two children")
 
 
-def export(tree: Node, p: Predictions) -> Published:
+def export(tree: ClusterNode, p: Predictions) -> Published:
     """A fitted `tree_` in the published form: multi-label for a multi-label task, else single-label.
 
     Images are ids of `p`. Raises ValueError where the record lacks what the form demands.
     """
     single = not isinstance(p.task, Multilabel)
     wanted = ("loss", "confidence") if single else ("loss", "f1", "f1_macro")
-    lacking = [name for name in wanted if tree.get(name) is None]
+    lacking = [name for name in wanted if getattr(tree, name) is None]
     if lacking:
         raise ValueError(
             f"the published form holds {' and '.join(lacking)} of every cluster; "
@@ -89,18 +91,20 @@ def export(tree: Node, p: Predictions) -> Published:
         )
     describe = _single_label(p) if single else _multi_label(p)
 
-    def convert(node: Node) -> Published:
-        head: Published = {"id": node["id"]}
+    def convert(node: ClusterNode) -> Published:
+        head: Published = {"id": node.id}
         if single:
-            head |= {"name": f"{node['id']}-{int(_percent(node))}", "count": int(node["size"])}
-        if "children" in node:
-            return head | {"leaf": "False", "children": [convert(child) for child in node["children"]]}
+            head |= {"name": f"{node.id}-{int(_percent(node))}", "count": int(node.size)}
+        if not node.leaf:
+            return head | {"leaf": "False", "children": [convert(child) for child in node.children]}
         return head | describe(node) | {"leaf": "True"}
 
     return convert(tree)
 
 
-def to_tree(published: Published, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66) -> Node:
+def to_tree(
+    published: Published, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66
+) -> ClusterNode:
     """A published tree in the form of `tree_`, as far as it tells.
 
     ids   of the record its images belong to; an image is also found by its file name alone
@@ -114,57 +118,50 @@ def to_tree(published: Published, ids: Sequence[str] | np.ndarray, accuracy_thre
         for number, node in enumerate(sorted(_leaves(published), key=lambda node: int(node["id"])))
     }
 
-    def convert(node: Published) -> Node:
+    def convert(node: Published) -> ClusterNode:
         if node["leaf"] == "True":
             return _leaf(node, rows, numbers[node["id"]])
-        children = [convert(child) for child in node["children"]]
-        size = sum(child["size"] for child in children)
-        wrong = sum(child["wrong"] for child in children)
-        loss = sum(child["size"] * child["loss"] for child in children) / size
-        return {
-            "id": node["id"],
-            "size": size,
-            "wrong": wrong,
-            "accuracy": (size - wrong) / size,
-            "loss": loss,
-            "top_attributes": [],
-            "failing": False,
-            "children": children,
-        }
+        children = tuple(convert(child) for child in node["children"])
+        size = sum(child.size for child in children)
+        wrong = sum(child.wrong for child in children)
+        loss = sum(child.size * (child.loss or 0) for child in children) / size
+        return ClusterNode(node["id"], size, wrong, (size - wrong) / size, loss, children=children)
 
     tree = convert(published)
-    for node in leaf_nodes(tree):
-        below = node["accuracy"] < accuracy_threshold * tree["accuracy"]
-        node["failing"] = node["size"] > _SMALLEST and below
-    return tree
+    return _marked(tree, accuracy_threshold * tree.accuracy)
 
 
-def _leaf(node: Published, rows: Mapping[str, int], number: int) -> Node:
+def _marked(node: ClusterNode, least: float) -> ClusterNode:
+    """The tree with its failing leaves marked."""
+    if node.leaf:
+        return replace(node, failing=node.size > _SMALLEST and node.accuracy < least)
+    return replace(node, children=tuple(_marked(child, least) for child in node.children))
+
+
+def _leaf(node: Published, rows: Mapping[str, int], number: int) -> ClusterNode:
     members, wrong = (
         [_row(name, rows, node["id"]) for name in node[field]] for field in ("images", "inc_images")
     )
     size = len(members)
-    leaf: Node = {
-        "id": node["id"],
-        "size": size,
-        "wrong": len(wrong),
-        "accuracy": (size - len(wrong)) / size,
-        "loss": float(node["loss"]),
-    }
-    for name, field, scale in (
-        ("confidence", "conf", 1),
-        ("f1", "f1", 100),
-        ("f1_macro", "f1_c", 100),
-    ):
-        if field in node:
-            leaf[name] = None if math.isnan(node[field]) else node[field] / scale
-    return leaf | {
-        "top_attributes": [{"name": name} for name in node.get("top_attr", ())],
-        "failing": False,
-        "clusters": [number],
-        "members": members,
-        "wrong_members": wrong,
-    }
+
+    def told(field: str, scale: float = 1) -> float | None:
+        value = node.get(field)
+        return None if value is None or math.isnan(value) else float(value / scale)
+
+    return ClusterNode(
+        id=node["id"],
+        size=float(size),
+        wrong=float(len(wrong)),
+        accuracy=(size - len(wrong)) / size,
+        loss=float(node["loss"]),
+        confidence=told("conf"),
+        f1=told("f1", 100),
+        f1_macro=told("f1_c", 100),
+        top_attributes=tuple(AttributeShare(name) for name in node.get("top_attr", ())),
+        clusters=(number,),
+        members=tuple(members),
+        wrong_members=tuple(wrong),
+    )
 
 
 def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
@@ -174,49 +171,49 @@ def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
     return found
 
 
-def _single_label(p: Predictions) -> Callable[[Node], Published]:
+def _single_label(p: Predictions) -> Callable[[ClusterNode], Published]:
     attributes = categorise(p.attributes, MOST_VALUES)
 
-    def describe(node: Node) -> Published:
-        rows = np.array(node["members"])
+    def describe(node: ClusterNode) -> Published:
+        rows = np.array(node.members)
         shares = [
             np.bincount(attribute.codes[rows], minlength=len(attribute.values)) / len(rows)
             for attribute in attributes
         ]
         return {
             "images": p.ids[rows].tolist(),
-            "inc_images": p.ids[node["wrong_members"]].tolist(),
-            "inc_count": int(node["wrong"]),
-            "conf": node["confidence"],
-            "top_attr": [found["name"] for found in node["top_attributes"]],
+            "inc_images": p.ids[list(node.wrong_members)].tolist(),
+            "inc_count": int(node.wrong),
+            "conf": node.confidence,
+            "top_attr": [found.name for found in node.top_attributes],
             "avg_vec": p.embeddings[rows].mean(axis=0, dtype=np.float64).tolist(),
             "dist_vec": np.concatenate([[], *shares]).tolist(),
-            "loss": node["loss"],
+            "loss": node.loss,
         }
 
     return describe
 
 
-def _multi_label(p: Predictions) -> Callable[[Node], Published]:
+def _multi_label(p: Predictions) -> Callable[[ClusterNode], Published]:
     # The tool's own files name COCO images by number.
     numbered = all(name.isdecimal() and str(int(name)) == name for name in p.ids.tolist())
     names = [int(name) for name in p.ids] if numbered else p.ids.tolist()
 
-    def describe(node: Node) -> Published:
+    def describe(node: ClusterNode) -> Published:
         return {
-            "images": [names[row] for row in node["members"]],
-            "inc_images": [names[row] for row in node["wrong_members"]],
-            "loss": node["loss"],
+            "images": [names[row] for row in node.members],
+            "inc_images": [names[row] for row in node.wrong_members],
+            "loss": node.loss,
             "acc": _percent(node),
-            "f1": 100 * node["f1"],
-            "f1_c": 100 * node["f1_macro"],
+            "f1": 100 * float(node.f1 or 0),
+            "f1_c": 100 * float(node.f1_macro or 0),
         }
 
     return describe
 
 
-def _percent(node: Node) -> float:
-    return float(100 * (node["size"] - node["wrong"]) / node["size"])
+def _percent(node: ClusterNode) -> float:
+    return float(100 * (node.size - node.wrong) / node.size)
 
 
 def _walk(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
+from weakspot.methods.base import Callback
 from weakspot.methods.udis.cut import Cut
-from weakspot.methods.udis.distances import Callback
 from weakspot.methods.udis.threads import each_block
 
 _ROWS = 64

@@ -1,8 +1,6 @@
-"""The cluster tree as plain nested values: what the report draws and the published tool's files hold."""
+"""The cluster tree above a cut, as the report draws it and the published tool's files hold it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -10,8 +8,8 @@ from jaxtyping import Bool, Int
 from weakspot.methods.udis.audit import Audit
 from weakspot.methods.udis.cut import Cut
 from weakspot.methods.udis.nodes import Nodes
-
-Node = dict[str, Any]
+from weakspot.slices import ClusterNode
+from weakspot.slices.statistics import AttributeShare
 
 _TOP_ATTRIBUTES = 5
 MEASURES = ("loss", "confidence", "wrong_confidence", "f1", "f1_macro", "f1_category")
@@ -37,73 +35,54 @@ def build(
     clusters: Int[np.ndarray, " r"],
     audit: Audit,
     failing: Bool[np.ndarray, " k"],
-) -> Node:
-    """The tree's root; every node is a dictionary.
-
-    Every node has `id` (the linkage's number), `size`, `wrong` (how many), `accuracy`, `loss`, `confidence`,
-    `wrong_confidence`, `f1` (multilabel also `f1_macro`, a category `f1_category`; None where unknown),
-    `top_attributes` (values most over-represented against all audited examples: name, share, overall) and
-    `failing`. An inner node has `children`; a leaf has `clusters` (numbers of the cut), `members` and
-    `wrong_members` (rows of the record). A node that is 100 % correct is a leaf, whatever lies below it.
-    """
+) -> ClusterNode:
+    """The tree's root. A node that is 100 % correct is a leaf, whatever lies below it."""
     k, (shown, leaves) = len(cut), shape_of(cut, nodes)
     by_cluster = np.split(
         np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters, minlength=k))[:-1]
     )
-    made: dict[int, Node] = {}
+    made: dict[int, ClusterNode] = {}
     for place in np.flatnonzero(shown).tolist():
-        node = _describe(place, cut, nodes, bool(place < k and failing[place]))
+        inside: list[int] = []
+        members = np.empty(0, dtype=np.int64)
+        children: tuple[ClusterNode, ...] = ()
         if leaves[place]:
-            inside = nodes.spans.order[nodes.spans.start[place] : nodes.spans.stop[place]]
+            inside = sorted(nodes.spans.order[nodes.spans.start[place] : nodes.spans.stop[place]].tolist())
             members = np.sort(np.concatenate([by_cluster[c] for c in inside]))
-            node["clusters"] = sorted(inside.tolist())
-            node["members"] = audit.rows[members].tolist()
-            node["wrong_members"] = audit.rows[members[~audit.correct[members]]].tolist()
         else:
-            node["children"] = [made.pop(child) for child in cut.tree[place - k].tolist()]
-        made[place] = node
+            children = tuple(made.pop(child) for child in cut.tree[place - k].tolist())
+        made[place] = ClusterNode(
+            id=cut.node(place),
+            size=float(nodes.size[place]),
+            wrong=float(nodes.wrong[place]),
+            accuracy=float(nodes.accuracy[place]),
+            **measures(nodes, place),
+            top_attributes=top_attributes(nodes, place),
+            failing=bool(place < k and failing[place]),
+            children=children,
+            clusters=tuple(inside),
+            members=tuple(audit.rows[members].tolist()),
+            wrong_members=tuple(audit.rows[members[~audit.correct[members]]].tolist()),
+        )
     return made[2 * k - 2]
 
 
-def leaf_nodes(tree: Node) -> list[Node]:
-    """The leaves from left to right."""
-    found, waiting = [], [tree]
-    while waiting:
-        node = waiting.pop()
-        if "children" in node:
-            waiting.extend(reversed(node["children"]))
-        else:
-            found.append(node)
-    return found
-
-
-def _describe(place: int, cut: Cut, nodes: Nodes, failing: bool) -> Node:
-    node: Node = {
-        "id": cut.node(place),
-        "size": _whole(nodes.size[place]),
-        "wrong": _whole(nodes.wrong[place]),
-        "accuracy": float(nodes.accuracy[place]),
+def measures(nodes: Nodes, place: int) -> dict[str, float | None]:
+    """What a node's examples come to, by the names of `MEASURES`; None where the record does not tell."""
+    values = {name: getattr(nodes, name) for name in MEASURES}
+    return {
+        name: None if all_ is None or np.isnan(all_[place]) else float(all_[place])
+        for name, all_ in values.items()
     }
-    for name in MEASURES:
-        values = getattr(nodes, name)
-        if values is not None:
-            node[name] = None if np.isnan(values[place]) else float(values[place])
-        elif name in ("loss", "confidence", "wrong_confidence", "f1"):
-            node[name] = None
-    return node | {"top_attributes": top_attributes(nodes, place), "failing": failing}
 
 
-def top_attributes(nodes: Nodes, place: int) -> list[dict[str, Any]]:
+def top_attributes(nodes: Nodes, place: int) -> tuple[AttributeShare, ...]:
     """The attribute values whose share in a node exceeds their share in all by most."""
     share, overall = nodes.shares[place], nodes.shares[-1]
     excess = share - overall
     first = np.argsort(-excess, kind="stable")[:_TOP_ATTRIBUTES]
-    return [
-        {"name": nodes.values[a], "share": float(share[a]), "overall": float(overall[a])}
+    return tuple(
+        AttributeShare(nodes.values[a], float(share[a]), float(overall[a]))
         for a in first
         if excess[a] > 1e-12
-    ]
-
-
-def _whole(value: float) -> int | float:
-    return int(value) if value == int(value) else float(value)
+    )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numba import njit
 
-from weakspot.methods.udis.distances import Callback
+from weakspot.methods.base import Callback
 
 _REPORTS = 20
 _CROWDED = 0.7  # below this share of living slots the matrix is packed: scans and strides stay short

@@ -1,0 +1,111 @@
+"""Statistics and cluster trees as `slices.json` holds them: plain values, read back with every type checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from weakspot.slices.statistics import ClusterStatistics, SliceStatistics
+from weakspot.slices.tree import ClusterNode
+
+
+@dataclass(frozen=True)
+class _Links:
+    children: list[int]
+
+
+_FINITE = ConfigDict(allow_inf_nan=False)
+_STATISTICS = TypeAdapter(list[SliceStatistics], config=_FINITE)
+_NODES = TypeAdapter(list[ClusterNode], config=_FINITE)
+_LINKS = TypeAdapter(list[_Links])
+
+T = TypeVar("T")
+
+
+def stored_statistics(statistics: Sequence[SliceStatistics]) -> list[dict[str, Any]]:
+    """The statistics of every slice as mappings."""
+    return [asdict(one) for one in statistics]
+
+
+def read_statistics(values: Sequence[Any], version: int, n: int) -> list[SliceStatistics]:
+    """The statistics of every slice of n examples, from a file of this version.
+
+    Raises ValueError, saying where, for what is missing, of another type, or no row of theirs.
+    """
+    found = _checked(_STATISTICS.validate_json, [_nested(one) for one in values] if version < 3 else values)
+    for one in found:
+        _check_rows((row for near in (one.cluster.nearest if one.cluster else ()) for row in near.members), n)
+    return found
+
+
+def stored_tree(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
+    """The nodes, root first, `children` as positions: JSON and Python have a limit to nesting."""
+    if tree is None:
+        return None
+    nodes, flat = [tree], []
+    for node in nodes:  # grows as it is read
+        below = list(range(len(nodes), len(nodes) + len(node.children)))
+        nodes.extend(node.children)
+        flat.append(asdict(replace(node, children=())) | {"children": below})
+    return flat
+
+
+def read_tree(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
+    """The tree of `stored_tree`'s nodes over n examples, each of which hangs below one other, but for the first.
+
+    Raises ValueError, saying where, for what is missing, of another type, no row of theirs, or no tree.
+    """
+    if values is None:
+        return None
+    if not values or not all(isinstance(value, dict) for value in values):
+        raise ValueError("a tree is a list of one object or more")
+    nodes = _checked(_NODES.validate_json, [{**value, "children": []} for value in values])
+    links = _checked(_LINKS.validate_json, [{"children": value.get("children", [])} for value in values])
+    parents = [0] * len(nodes)
+    for position, link in enumerate(links):
+        for child in link.children:
+            if not position < child < len(nodes):
+                raise ValueError(f"node {position} has the child {child}, which is no node after it")
+            parents[child] += 1
+    strays = [position for position, many in enumerate(parents) if position and many != 1]
+    if strays:
+        raise ValueError(f"node {strays[0]} hangs below {parents[strays[0]]} nodes instead of one")
+    for position in reversed(range(len(nodes))):
+        node = nodes[position]
+        _check_rows((*node.members, *node.wrong_members), n)
+        nodes[position] = replace(node, children=tuple(nodes[child] for child in links[position].children))
+    return nodes[0]
+
+
+def _nested(values: Any) -> Any:
+    """Statistics of format 2, where a cluster's stood among the slice's own."""
+    if not isinstance(values, Mapping) or "cluster" not in values:
+        return values
+    cluster = {one.name: values[one.name] for one in fields(ClusterStatistics) if one.name in values}
+    nearest = values.get("nearest") or {}
+    cluster["nearest"] = [{"sense": sense, **found} for sense, found in nearest.items() if found]
+    cluster["co_predicted"] = [
+        {"name": found["category"], "share": found["share"], "overall": found["overall"]}
+        for found in values.get("co_predicted", ())
+    ]
+    return {**values, "cluster": cluster}
+
+
+def _check_rows(rows: Iterable[int], n: int) -> None:
+    outside = next((row for row in rows if not 0 <= row < n), None)
+    if outside is not None:
+        raise ValueError(f"it has the member {outside}, but there are {n} examples")
+
+
+def _checked(validate: Callable[..., T], values: Any) -> T:
+    """As JSON, whose lists may become tuples while nothing else is converted."""
+    try:
+        return validate(json.dumps(values, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}") from None
