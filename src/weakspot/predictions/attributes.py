@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int
 
+from weakspot.predictions.calendar import finest
+
 MISSING = "(missing)"
 """The value that stands for null, NaN and nothing else."""
 
 _DISTINCT_NUMBERS = 20  # more distinct numbers than this are told apart by quantile, not one by one
+_DISTINCT_TIMES = 24  # more distinct days than this are told apart by week, more weeks by month, and so on
 _BINS = 5
+_REPEATS = 5  # expected among measured numbers: that none occurs has a chance below exp(-5)
+_NAMES_ROWS = re.compile(
+    r"(?:^|[^A-Za-z])(?i:id|ids|idx|index|uuid|guid|key|hash|row)$|[a-z](?:Id|ID|Idx|Index|Key|Hash)$"
+)
+_DURATIONS = {"d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 1e-3, "µs": 1e-6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,42 +38,90 @@ class Categorical:
 def categorise(attributes: pa.Table, most: int | None = None) -> list[Categorical]:
     """The columns of a table that can describe a group, each as codes into readable values.
 
-    Numbers with more than 20 distinct values become quintiles with round edges. Left out are columns that
-    tell rows apart rather than join them: a text or integer column with a value of its own in more than half
-    of its rows (identifiers, file names, captions), a constant one, and nested ones; with `most`,
-    those of more values than that.
+    Numbers with more than 20 distinct values become quintiles with round edges; dates and times the hours, days, weeks,
+    months, quarters or years that tell them apart in at most 24 values; durations quintiles. What is left out, and
+    why, `left_out` says.
+
+    Args:
+        attributes: Columns in their plain form (`predictions.plain`).
+        most: Leaves out columns of more values than that.
     """
-    columns = (_categorical(name, attributes.column(name)) for name in attributes.column_names)
-    return [
-        column for column in columns if column is not None and (most is None or len(column.values) <= most)
-    ]
+    described = (_described(name, attributes.column(name), most) for name in attributes.column_names)
+    return [column for column in described if isinstance(column, Categorical)]
 
 
-def _categorical(name: str, column: pa.ChunkedArray) -> Categorical | None:
+def left_out(attributes: pa.Table, most: int | None = None) -> list[tuple[str, str]]:
+    """The columns that `categorise` leaves out, each with the reason as a clause ("it has one value only").
+
+    These are columns that tell rows apart rather than join them (identifiers, file names, captions), and such as
+    say the same of every row, or nothing.
+    """
+    described = ((name, _described(name, attributes.column(name), most)) for name in attributes.column_names)
+    return [(name, reason) for name, reason in described if isinstance(reason, str)]
+
+
+def _described(name: str, column: pa.ChunkedArray, most: int | None) -> Categorical | str:
+    found = _categorical(name, column)
+    if isinstance(found, Categorical) and len(found.values) < 2:
+        return "it has one value only"
+    if isinstance(found, Categorical) and most is not None and len(found.values) > most:
+        return f"it has more than {most} values"
+    return found
+
+
+def _categorical(name: str, column: pa.ChunkedArray) -> Categorical | str:
+    """The column as codes, or why it cannot describe a group."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_nested(kind):
+        return "it holds lists or records, not single values"
+    if pa.types.is_dictionary(kind) and not kind.ordered:
         column = column.cast(kind.value_type)
         kind = column.type
-    if pa.types.is_nested(kind) or pa.types.is_null(kind):
-        return None
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
         kind = column.type
-    distinct = pc.count_distinct(column).as_py()
-    if distinct < 2 and column.null_count == 0:
-        return None
-    if not pa.types.is_floating(kind) and 2 < distinct > column.length() / 2:
-        return None
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if numeric and distinct > _DISTINCT_NUMBERS:
-        return _binned(name, column)
+    if column.null_count == len(column):
+        return "it has no values"
+    distinct = len(column.drop_null().unique())
+    own = distinct > 2 and distinct > len(column) / 2
+    if pa.types.is_floating(kind):
+        return _binned(name, column) if distinct > _DISTINCT_NUMBERS else _listed(name, column)
+    if pa.types.is_integer(kind):
+        if own and (reason := _identifies(name, column, distinct)):
+            return reason
+        return _binned(name, column) if own or distinct > _DISTINCT_NUMBERS else _listed(name, column)
+    if pa.types.is_duration(kind):
+        return (
+            _binned_durations(name, column) if own or distinct > _DISTINCT_NUMBERS else _listed(name, column)
+        )
+    if pa.types.is_temporal(kind):
+        return _by_time(name, column)
+    if own:
+        return "it has a value of its own in more than half of the rows, as identifiers, file names and captions have"
     return _listed(name, column)
+
+
+def _identifies(name: str, column: pa.ChunkedArray, distinct: int) -> str | None:
+    """Why whole numbers, most of which occur once, number the rows instead of measuring something.
+
+    They do if their name says so, or if no two are the same although they lie so close together that measured ones
+    would meet by chance: of n uniform over S values about n² / 2S do, and of others more.
+    """
+    if _NAMES_ROWS.search(name):
+        return "it identifies rows, as its name says, and has a value of its own in more than half of them"
+    ends = pc.min_max(column).as_py()
+    spread = ends["max"] - ends["min"] + 1
+    few = distinct <= _DISTINCT_NUMBERS
+    alone = distinct == len(column) - column.null_count and distinct**2 > 2 * spread * _REPEATS
+    return "it numbers the rows: hardly two have the same value" if few or alone else None
 
 
 def _listed(name: str, column: pa.ChunkedArray) -> Categorical:
     """Every value for itself, in the values' own order, so that the order of rows changes nothing."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
+    if pa.types.is_dictionary(column.type):
+        return _in_given_order(name, column)
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
@@ -77,15 +134,50 @@ def _listed(name: str, column: pa.ChunkedArray) -> Categorical:
     return _with_missing(name, names, np.where(codes >= 0, np.append(place, 0)[codes], -1))
 
 
+def _in_given_order(name: str, column: pa.ChunkedArray) -> Categorical:
+    """The values of an ordered dictionary that occur, in its order."""
+    whole = column.unify_dictionaries().combine_chunks()
+    codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    used = np.unique(codes[codes >= 0])
+    names = [_text(value) for value in whole.dictionary.take(pa.array(used)).to_pylist()]
+    return _with_missing(name, names, np.where(codes >= 0, np.searchsorted(used, codes), -1))
+
+
 def _binned(name: str, column: pa.ChunkedArray) -> Categorical:
-    numbers = column.cast(pa.float64(), safe=False).to_numpy()
-    known = ~np.isnan(numbers)
     whole = pa.types.is_integer(column.type)
+    numbers = column.cast(pa.float64(), safe=False).to_numpy()
+    codes, names = _quintiles(numbers, whole)
+    return _with_missing(name, names, codes)
+
+
+def _binned_durations(name: str, column: pa.ChunkedArray) -> Categorical:
+    """In the largest unit that half of them reach."""
+    seconds = column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()).to_numpy() / 1e6
+    typical = float(np.nanmedian(np.abs(seconds)))
+    unit = next((unit for unit, size in _DURATIONS.items() if size <= typical), "µs")
+    codes, names = _quintiles(seconds / _DURATIONS[unit], whole=False)
+    return _with_missing(name, [f"{text} {unit}" for text in names], codes)
+
+
+def _quintiles(numbers: np.ndarray, whole: bool) -> tuple[np.ndarray, list[str]]:
     edges = _edges(numbers[np.isfinite(numbers)], whole)
-    codes = np.where(
-        known, np.searchsorted(edges, numbers, side="left"), -1
-    )  # bin j: edges[j-1] < x ≤ edges[j]
-    return _with_missing(name, _bin_names(edges, whole), codes)
+    codes = np.searchsorted(edges, numbers, side="left")  # bin j: edges[j-1] < x ≤ edges[j]
+    return np.where(np.isnan(numbers), -1, codes), _bin_names(edges, whole)
+
+
+def _by_time(name: str, column: pa.ChunkedArray) -> Categorical:
+    """By the finest unit of the calendar, or of the clock, that gives few values, each of several rows."""
+    known = column.is_valid().to_numpy()
+    if clock := pa.types.is_time(column.type):
+        column = column.cast(pa.time64("us"), safe=False)
+    else:
+        column = column.cast(pa.timestamp("us"), safe=False)
+    moments = column.cast(pa.int64()).fill_null(0).to_numpy().astype("datetime64[us]")
+    unit = finest(moments[known], min(_DISTINCT_TIMES, max(len(column) // 2, 2)))
+    numbers = unit.number(moments)
+    used = np.unique(numbers[known])
+    names = [unit.name(int(number), clock) for number in used]
+    return _with_missing(name, names, np.where(known, np.searchsorted(used, numbers), -1))
 
 
 def _edges(numbers: np.ndarray, whole: bool) -> np.ndarray:

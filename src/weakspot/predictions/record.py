@@ -123,6 +123,7 @@ class Predictions:
         attributes: Any = None,
         task: Task | None = None,
         manifest: Mapping[str, Any] | None = None,
+        outputs_are: str | None = None,
     ) -> Predictions:
         """Check anyone's arrays and derive what they leave out.
 
@@ -145,7 +146,7 @@ class Predictions:
 
         y = None if losses is None else validation.column("losses", losses, names)
         z = None if outputs is None else validation.columns("outputs", outputs, names)
-        labels, predictions, task = read_targets(labels, predictions, z, names, task)
+        labels, predictions, z, task = read_targets(labels, predictions, z, names, task, outputs_are)
         right = None if correct is None else validation.booleans(correct, names)
         multiplicity = None if counts is None else validation.counts(counts, names)
         table = attribute_table(attributes, n)

@@ -2,59 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from weakspot.predictions.plain import first_repeated, plain_table
+from weakspot.predictions.validation import as_array
 
 RESERVED = ("id", "label", "prediction", "correct", "loss", "count")
 """Column names of the record itself; an attribute cannot take one of them."""
 
 
 def attribute_table(attributes: Any, n: int) -> pa.Table:
+    """Attributes of `n` rows as a plain table.
+
+    Args:
+        attributes: A mapping of columns, a frame (pandas, Polars), an Arrow table, or None.
+        n: How many rows there must be.
+
+    Raises:
+        ValueError: A column cannot be kept, has another length, or a name of another or of the record itself.
+    """
     if attributes is None:
         return pa.table({})
-    if isinstance(attributes, Mapping):
-        columns = [(str(name), column) for name, column in attributes.items()]
-    else:
-        given = attributes if isinstance(attributes, pa.Table) else _frame(attributes)
-        columns = list(zip(given.column_names, given.columns, strict=True))
+    columns = list(_columns(attributes))
     names = [name for name, _ in columns]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
     made = [_attribute(name, column) for name, column in columns]
     for name, column in zip(names, made, strict=True):
         if len(column) != n:
             raise ValueError(f"attributes have {len(column)} rows in {name!r} but embeddings have {n}")
-    table = pa.table(made, names=names)
+    table, left_out = plain_table(pa.table(made, names=names))
+    for name, reason in left_out.items():
+        raise ValueError(f"attribute {name!r} cannot be kept: {reason}")
     taken = [name for name in table.column_names if name in RESERVED]
     if taken:
         raise ValueError(f"attribute {taken[0]!r} has a name the record keeps for itself; rename that column")
     return table
 
 
-def _frame(attributes: Any) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(attributes, preserve_index=False)
-    except (pa.ArrowException, AttributeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"attributes must be a mapping, a pyarrow table or a pandas frame of plain values: {reason}"
-        ) from error
+def _columns(attributes: Any) -> Iterator[tuple[str, Any]]:
+    """Names and columns of whatever has some."""
+    if isinstance(attributes, Mapping):
+        yield from ((str(name), column) for name, column in attributes.items())
+    elif hasattr(attributes, "iloc") and hasattr(
+        attributes, "columns"
+    ):  # a pandas frame, whose names may repeat
+        yield from ((str(name), attributes.iloc[:, place]) for place, name in enumerate(attributes.columns))
+    else:
+        try:
+            given = pa.table(attributes)
+        except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"attributes must be a mapping of columns, a pandas or Polars frame or a pyarrow table: {reason}"
+            ) from error
+        yield from zip(given.column_names, given.columns, strict=True)
 
 
-def _attribute(name: str, column: Any) -> pa.Array | pa.ChunkedArray:
-    """A column as Arrow keeps it; bytes as text, and half floats, which Parquet's readers lack, as float32."""
+def _attribute(name: str, column: Any) -> pa.ChunkedArray:
+    """A column as Arrow has it. Values of several types, such as numbers and texts, become texts."""
     try:
-        if not isinstance(column, (pa.Array, pa.ChunkedArray)):
-            column = pa.array(np.asarray(column))
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            column = column.cast(pa.string())
-        if pa.types.is_float16(column.type):
-            column = column.cast(pa.float32())
+        made = column if isinstance(column, (pa.Array, pa.ChunkedArray)) else _from_anything(name, column)
     except (pa.ArrowException, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"attribute {name!r} cannot be kept: {reason}") from error
-    return column
+    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
+
+
+def _from_anything(name: str, column: Any) -> pa.Array | pa.ChunkedArray:
+    with suppress(pa.ArrowException, TypeError):  # what Arrow does not know may still be an array of objects
+        if hasattr(column, "iloc") or isinstance(column, list | tuple):
+            return pa.array(column, from_pandas=True)
+        if hasattr(column, "__arrow_c_stream__"):
+            return pa.chunked_array(column)
+    if isinstance(column, np.ma.MaskedArray):
+        return pa.array(column.data, mask=np.ma.getmaskarray(column))
+    array = as_array(name, column)
+    if array.ndim != 1:
+        raise ValueError(f"it has shape {array.shape}, and an attribute has one value for each row")
+    if array.dtype.kind in "mM" and np.datetime_data(array.dtype)[0] in "YMWhm":  # units that Arrow lacks
+        days = array.dtype.kind == "M" and np.datetime_data(array.dtype)[0] in "YMW"
+        array = array.astype(
+            f"{'datetime' if array.dtype.kind == 'M' else 'timedelta'}64[{'D' if days else 's'}]"
+        )
+    if array.dtype.kind != "O":
+        return pa.array(array)
+    try:
+        return pa.array(array, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if _is_missing(value) else str(value) for value in array], pa.string())
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value is np.nan

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
-from weakspot.predictions.validation import check_finite
-from weakspot.tasks import Classification, Multilabel, QuestionAnswering, Regression, Task, class_names
+from weakspot.predictions.outputs import as_logits
+from weakspot.predictions.validation import NUMBERS, as_array, as_numbers, check_finite
+from weakspot.tasks import (
+    Classification,
+    Multilabel,
+    QuestionAnswering,
+    Regression,
+    Task,
+    class_names,
+    is_number,
+)
+
+log = logging.getLogger(__name__)
 
 Targets = Mapping[str, np.ndarray]
 """Labels and predictions, those that are given: texts or whole numbers or fractions."""
@@ -18,15 +32,25 @@ Targets = Mapping[str, np.ndarray]
 def read_targets(
     labels: Any,
     predictions: Any,
-    outputs: Float[np.ndarray, "n C"] | None,
+    outputs: Float[np.ndarray, "n given"] | None,
     ids: Shaped[np.ndarray, " n"],
     task: Task | None,
-) -> tuple[Num[np.ndarray, "n ..."] | None, Num[np.ndarray, "n ..."] | None, Task | None]:
-    """Labels and predictions in the form of their task, and that task, inferred where none is given.
+    outputs_are: str | None = None,
+) -> tuple[
+    Num[np.ndarray, "n ..."] | None,
+    Num[np.ndarray, "n ..."] | None,
+    Float[np.ndarray, "n C"] | None,
+    Task | None,
+]:
+    """Labels and predictions in the form of their task, outputs as its logits, and that task, inferred where none
+    is given.
 
     Without a task, fractions among labels or predictions make it a regression, names or whole numbers a
-    classification, two dimensions a multilabel task. A column of outputs that belongs to neither one class of
-    several nor to a yes-or-no is a predicted number, so it makes it a regression too.
+    classification, two dimensions a multilabel task. A single column of outputs is the logit of the second of two
+    classes, or else a predicted number, which makes it a regression too.
+
+    Names are numbered in the order of an ordered categorical, or else as `class_names` sorts them. Where outputs or
+    indices beside them depend on that order, it is logged as a warning.
     """
     given = {"labels": labels, "predictions": predictions}
     arrays = {name: _values(name, values, ids) for name, values in given.items() if values is not None}
@@ -36,16 +60,28 @@ def read_targets(
             f"labels have shape {arrays['labels'].shape} but predictions {arrays['predictions'].shape}"
         )
     if task is None:
-        task = _infer_task(arrays, outputs)
-    if task is not None and outputs is not None and outputs.shape[1] != task.n_outputs:
-        wanted = (
-            "a regression has 1" if isinstance(task, Regression) else f"the task has {task.n_outputs} classes"
-        )
-        raise ValueError(f"outputs have {outputs.shape[1]} columns but {wanted}")
+        if outputs is not None:
+            arrays = {name: _as_indices(array, outputs.shape[1]) for name, array in arrays.items()}
+        order = next(filter(None, (_order(values) for values in given.values())), None)
+        task = _infer_task(arrays, outputs, order)
+    if task is not None and outputs is not None:
+        outputs = as_logits(outputs, task, outputs_are, ids)
+        _check_width(outputs, task, arrays)
     for name, array in arrays.items():
         assert task is not None  # inferred where there are labels or predictions
         arrays[name] = _in_form(name, array, task, ids)
-    return arrays.get("labels"), arrays.get("predictions"), task
+    return arrays.get("labels"), arrays.get("predictions"), outputs, task
+
+
+def _check_width(outputs: np.ndarray, task: Task, arrays: Targets) -> None:
+    width = outputs.shape[1]
+    if width == task.n_outputs:
+        return
+    if isinstance(task, Regression):
+        raise ValueError(f"outputs have {width} columns but a regression has 1")
+    named = any(array.dtype.kind == "U" for array in arrays.values())
+    advice = "; give task=Classification((…)) with all names in the order of the columns" if named else ""
+    raise ValueError(f"outputs have {width} columns but the task has {task.n_outputs} classes{advice}")
 
 
 def _in_form(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.ndarray:
@@ -91,22 +127,20 @@ def _in_form(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.nd
 
 def _values(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
     """Labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C)."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.dtype.itemsize < 4:  # NumPy has no bfloat16
-            values = values.float()
-        values = values.numpy()
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(
             f"{name} must be one value per row, or one per row and class, not of shape {array.shape}"
         )
     if len(array) != len(ids):
         raise ValueError(f"{name} has {len(array)} rows but embeddings have {len(ids)}")
-    if array.dtype.kind in "OSU":
+    if array.dtype.kind == "O" and all(isinstance(value, NUMBERS) for value in array.flat):
+        array = array.astype(np.float64)
+    if array.dtype.kind in "OSU" or _order(values) is not None:
         return _texts(name, array, ids)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubV":
         raise ValueError(f"{name} must be class indices or names, or real numbers, not {array.dtype}")
+    array = as_numbers(name, array)
     if array.dtype.kind == "f":
         check_finite(name, array, ids)
         if (array != np.round(array)).any():
@@ -130,35 +164,87 @@ def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
                 )
         array = np.array([value if isinstance(value, bytes) else str(value).encode() for value in array])
     try:
-        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} hold bytes that are no UTF-8 text; decode them first") from error
 
 
-def _infer_task(arrays: Targets, outputs: np.ndarray | None) -> Task | None:
+def _order(values: Any) -> tuple[str, ...] | None:
+    """The classes of an ordered categorical (pandas, Arrow) or an enumeration (Polars), in its own order."""
+    kind = getattr(values, "type", None)
+    if isinstance(kind, pa.DictionaryType):
+        chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+        return tuple(map(str, chunks[0].dictionary.to_pylist())) if kind.ordered and chunks else None
+    kind = getattr(values, "dtype", None)
+    ordered = type(kind).__name__ == "Enum" or getattr(kind, "ordered", False) is True
+    return tuple(map(str, getattr(kind, "categories", ()))) if ordered else None
+
+
+def _as_indices(array: np.ndarray, n_classes: int) -> np.ndarray:
+    """Names such as "0.0" … "11.0" as the indices that they are: whole numbers from 0 on, below the classes."""
+    if array.dtype.kind != "U":
+        return array
+    names = set(array.tolist())
+    if not all(is_number(name) for name in names):
+        return array
+    index = {name: Decimal(name) for name in names}
+    distinct = set(index.values())
+    if len(distinct) < len(names) or min(distinct) != 0 or not distinct <= set(range(n_classes)):
+        return array
+    return np.array([int(index[name]) for name in array.tolist()], dtype=np.int64)
+
+
+def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, ...] | None) -> Task | None:
+    width = None if outputs is None else outputs.shape[1]
     if not arrays:
-        return Classification(tuple(map(str, range(outputs.shape[1])))) if outputs is not None else None
+        if width == 1:
+            raise ValueError(
+                "outputs have one column, and without labels nobody knows what it is: give task=Classification((no, "
+                "yes)) where it is the logit of yes, or task=Regression() where it is a predicted number"
+            )
+        return None if width is None else _numbered(width)
     if any(array.dtype.kind == "f" for array in arrays.values()):
-        _check_regression(arrays, outputs)
+        _check_regression(arrays, width)
         return Regression()
     first = next(iter(arrays.values()))
     if first.ndim == 2:
         return Multilabel(tuple(map(str, range(first.shape[1]))))
     texts = [set(array.tolist()) for array in arrays.values() if array.dtype.kind == "U"]
     if texts:
-        return Classification(class_names(set().union(*texts)))
-    if outputs is not None:
-        return Classification(tuple(map(str, range(outputs.shape[1]))))
+        names = class_names(set().union(*texts)) if order is None else order
+        if order is None and (width in (1, len(names)) or len(texts) < len(arrays)):
+            _say_order(names)
+        return Classification(names)
     largest = max(int(array.max()) for array in arrays.values())
+    if width == 1:
+        two = all(np.isin(array, (0, 1)).all() for array in arrays.values())
+        return _numbered(2) if two else Regression()
+    if width is not None:
+        return _numbered(width)
     if largest > 10 * len(first) + 1000:
         raise ValueError(
             f"the largest class index is {largest} in {len(first)} rows; give the labels as names (texts), the "
             "task=, or task=Regression() where they are real-valued targets"
         )
-    return Classification(tuple(map(str, range(largest + 1))))
+    return _numbered(largest + 1)
 
 
-def _check_regression(arrays: Targets, outputs: np.ndarray | None) -> None:
+def _numbered(n_classes: int) -> Classification:
+    return Classification(tuple(map(str, range(n_classes))))
+
+
+def _say_order(names: tuple[str, ...]) -> None:
+    if names != _numbered(len(names)).classes:
+        shown = ", ".join(f"{index} is {name}" for index, name in enumerate(names[:10]))
+        log.warning(
+            "labels are names, and what the model said of them is numbered: class %s%s, as names sort; if the model "
+            "has another order, give task=Classification((…)) with the names in it, or labels as indices",
+            shown,
+            ", …" if len(names) > 10 else "",
+        )
+
+
+def _check_regression(arrays: Targets, width: int | None) -> None:
     """Raise ValueError where fractions stand beside what no regression has: names, 0 and 1, a column per class."""
     fractions = next(name for name, array in arrays.items() if array.dtype.kind == "f")
     other = "predictions" if fractions == "labels" else "labels"
@@ -169,8 +255,8 @@ def _check_regression(arrays: Targets, outputs: np.ndarray | None) -> None:
             "predictions are fractions but labels only 0 and 1; give probabilities as outputs=, or "
             "task=Regression() if these are real-valued targets"
         )
-    if outputs is not None and outputs.shape[1] > 1:
+    if width is not None and width > 1:
         raise ValueError(
             f"{fractions} must be class indices or names, not fractions, where outputs have a column for each "
-            f"of {outputs.shape[1]} classes"
+            f"of {width} classes"
         )

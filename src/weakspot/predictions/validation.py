@@ -1,10 +1,17 @@
-"""Checks of anyone's arrays: what is wrong is said with the array's name and the row."""
+"""Anyone's arrays as NumPy has them, checked: what is wrong is said with the array's name and the row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+
+NUMBERS = (Real, Decimal, np.bool_)
+"""What a number may be among objects."""
 
 _ROWS_PER_CHECK = 16_384
 
@@ -25,17 +32,111 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
             )
 
 
-def floats(name: str, values: Any) -> np.ndarray:
-    """Anyone's numbers as float32, or float64 where they are that."""
-    if hasattr(values, "detach"):  # a tensor, on whatever device
-        values = values.detach().cpu()
-        if values.is_floating_point() and values.dtype.itemsize < 4:  # NumPy has no bfloat16
-            values = values.float()
-        values = values.numpy()
-    array = np.asarray(values)
+def as_array(name: str, values: Any) -> np.ndarray:
+    """What a notebook may hold, as a NumPy array: nothing is checked but that it is one.
+
+    Args:
+        name: What it is called in an error.
+        values: Arrays, masked ones without a masked value, tensors on any device and of any precision, sparse
+            matrices (SciPy's, torch's), columns and frames of pandas, Polars or Arrow, lists, and lists or columns
+            of all of these, one for each row.
+
+    Raises:
+        ValueError: A value is masked, or rows are of different lengths.
+    """
+    if hasattr(values, "detach"):
+        return _from_tensor(values)
+    if isinstance(values, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(values).reshape(len(values), -1).any(axis=1)
+        if masked.any():
+            raise ValueError(
+                f"{name}: row {int(np.argmax(masked))} is masked; fill it in or leave out the row"
+            )
+        return np.asarray(values.data)
+    if hasattr(values, "toarray"):  # SciPy's sparse matrices
+        return np.asarray(values.toarray())
+    if (
+        isinstance(values, Sequence)
+        and len(values)
+        and not isinstance(values, str)
+        and hasattr(values[0], "detach")
+    ):
+        return _stacked(name, values)
+    try:
+        if isinstance(values, pa.Array):
+            array = np.asarray(values.to_numpy(zero_copy_only=False))
+        else:
+            array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if array.dtype.kind == "T":  # NumPy's texts of any length
+            array = np.array(array.tolist())
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        return _stacked(name, values)
+    if array.dtype.kind == "O" and array.ndim == 1 and len(array) and np.ndim(array[0]) > 0:
+        return _stacked(name, array)
+    return array
+
+
+def _from_tensor(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    if "strided" not in str(tensor.layout):  # torch's sparse matrices
+        tensor = tensor.to_dense()
+    if tensor.is_floating_point() and tensor.dtype.itemsize < 4:  # NumPy has no bfloat16
+        tensor = tensor.float()
+    return np.asarray(tensor.numpy())
+
+
+def _stacked(name: str, rows: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """One array for each row, as one."""
+    arrays = [np.zeros(0) if row is None else as_array(name, row) for row in rows]
+    shape = arrays[0].shape
+    other = next((row for row, array in enumerate(arrays) if array.shape != shape), None)
+    if other is not None:
+        raise ValueError(
+            f"{name}: row {other} has {arrays[other].size} values, but row 0 has {arrays[0].size}; "
+            "give every row as many"
+        )
+    return np.stack(arrays)
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """Anyone's real numbers: integers, truth values, floats; numbers that are objects (Decimal) as float64."""
+    array = as_array(name, values)
+    if array.dtype.kind == "O":
+        return _from_objects(name, array)
+    if array.dtype.kind == "V" and "float" in array.dtype.name:  # bfloat16 and the like, as JAX has them
+        return array.astype(np.float32)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers, not {array.dtype}")
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    return array
+
+
+def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
+    odd = next((at for at, value in enumerate(array.flat) if not isinstance(value, NUMBERS)), None)
+    if odd is not None:
+        row = odd // max(array.size // len(array), 1)
+        raise ValueError(
+            f"{name} must be numbers, but row {row} holds {array.flat[odd]!r}; fill it in or leave out the row"
+        )
+    return array.astype(np.float64)
+
+
+def floats(name: str, values: Any) -> np.ndarray:
+    """Anyone's numbers as float32, or float64 where they are that or finer."""
+    array = as_numbers(name, values)
+    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    return array.astype(np.float64 if wide else np.float32, copy=False)
+
+
+def rows(name: str, values: Any) -> np.ndarray:
+    """Numbers for each row, (n, d); there must be some."""
+    array = _in_dimensions(name, floats(name, values), dims=2)
+    if len(array) == 0:
+        raise ValueError(f"{name} are empty: there is nothing to search")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} have no columns")
+    return array
 
 
 def column(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
@@ -50,16 +151,6 @@ def columns(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
     array = floats(name, values)
     array = _in_dimensions(name, array[:, None] if array.ndim == 1 else array, dims=2)
     _check_rows(name, array, ids)
-    return array
-
-
-def rows(name: str, values: Any) -> np.ndarray:
-    """Numbers for each row, (n, d); there must be some."""
-    array = _in_dimensions(name, floats(name, values), dims=2)
-    if len(array) == 0:
-        raise ValueError(f"{name} are empty: there is nothing to search")
-    if array.shape[1] == 0:
-        raise ValueError(f"{name} have no columns")
     return array
 
 
@@ -78,7 +169,8 @@ def _check_rows(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 def identifiers(ids: Any, n: int) -> np.ndarray:
     if ids is None:
         return np.arange(n).astype(str)
-    names = np.asarray(ids).astype(str)
+    names = as_array("ids", ids)
+    names = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
     if names.shape != (n,):
         raise ValueError(f"ids have shape {names.shape} but embeddings have {n} rows")
     unique, count = np.unique(names, return_counts=True)
@@ -90,7 +182,7 @@ def identifiers(ids: Any, n: int) -> np.ndarray:
 
 
 def booleans(correct: Any, ids: np.ndarray) -> np.ndarray:
-    right = np.asarray(correct)
+    right = as_array("correct", correct)
     if right.shape != (len(ids),):
         raise ValueError(f"correct has shape {right.shape} but embeddings have {len(ids)} rows")
     if right.dtype != bool:

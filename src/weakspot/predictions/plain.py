@@ -1,0 +1,275 @@
+"""One form for every column of attributes, whatever its Arrow type: what Parquet keeps, JSON digests, people read.
+
+A column of attributes holds truth values, numbers, dates, times, durations or texts. All else becomes one of these,
+where a table comes in, so that nothing that reads attributes later can meet a type it does not know.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MISSING_WORDS = (
+    *(
+        "n/a",
+        "#n/a",
+        "na",
+        "#na",
+        "nan",
+        "null",
+        "none",
+        "nil",
+        "missing",
+        "(missing)",
+        "unknown",
+        "undefined",
+    ),
+    *("-", "--", "?", "."),
+)
+"""What people write, in any case of letters, for a number or a date that they do not have."""
+
+_LONGEST_LIST = 20  # entries of a list that are told; more make no description
+_EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # that Python's dates reach
+
+
+def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[str, str]]:
+    """Every column of attributes in its plain form.
+
+    Texts lose the blanks around them, and empty ones become null. Texts that are all dates or times become those,
+    and texts that are all numbers but for words such as "n/a" become numbers. Structs become a column for each of
+    their fields (`name.field`), lists and maps the text of their first entries. Dictionaries become their values,
+    but ordered ones stay as they are, for their order says something.
+
+    Args:
+        table: Attributes of any type.
+        untyped: Whether texts stand for whatever they look like, as in CSV files: numbers and truth values too. In
+            typed tables somebody has chosen that numbers are texts.
+
+    Returns:
+        The table, and by name the columns that are left out, each with the reason.
+
+    Raises:
+        ValueError: A field of a struct has the name of another column.
+    """
+    found: list[tuple[str, pa.ChunkedArray]] = []
+    left_out = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            found += _plain(name, column, untyped)
+        except (pa.ArrowException, OverflowError, ValueError) as error:
+            left_out[name] = " ".join(str(error).split())[:160]
+    names = [name for name, _ in found]
+    if (twice := first_repeated(names)) is not None:
+        raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
+    return pa.table([column for _, column in found], names=names), left_out
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """The first name that stands there a second time, or None."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def _plain(name: str, column: pa.ChunkedArray, untyped: bool) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    kind = column.type
+    if pa.types.is_struct(kind):
+        for at, field in enumerate(kind):
+            part = pa.chunked_array([pc.struct_field(chunk, [at]) for chunk in column.chunks], field.type)
+            yield from _plain(f"{name}.{field.name}", part, untyped)
+        return
+    inner = _unwrapped(column)
+    if inner is not None:
+        yield from _plain(name, inner, untyped)
+        return
+    yield name, _single(column, untyped)
+
+
+def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """What a type that only wraps another holds; None for one that stands for itself."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name == "arrow.uuid":
+            storage = (value.as_py() for chunk in column.chunks for value in chunk.storage)
+            texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in storage]
+            return pa.chunked_array([pa.array(texts, pa.string())])
+        if kind.extension_name.startswith(
+            "pandas."
+        ):  # periods and intervals, which are written as pandas does
+            return pa.chunked_array([pa.array(column.to_pandas().astype("string"), pa.string())])
+        if kind.extension_name == "arrow.bool8":
+            return column.cast(pa.bool_())
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return None if kind.ordered else _looked_up(column)
+    if pa.types.is_run_end_encoded(kind):
+        return pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
+    return None
+
+
+def _single(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+    """A column of single values, or of lists, in its plain form."""
+    kind, types = column.type, pa.types
+    if types.is_dictionary(kind):
+        return _ranked(column)
+    if types.is_float16(kind):
+        return column.cast(pa.float32())  # Parquet's readers lack it
+    if types.is_decimal(kind):
+        return column.cast(pa.float64())
+    if types.is_date(kind):
+        return _within_reach(column.cast(pa.date32()))
+    if types.is_timestamp(kind):
+        return _local(column)
+    if types.is_time(kind):
+        return _to_microseconds(column, pa.time64("us"))
+    if types.is_duration(kind):
+        return _to_microseconds(column, pa.duration("us"))
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return _from_texts(column.cast(pa.large_string()), untyped)
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
+        return _from_texts(_decoded(column.cast(pa.large_binary())), untyped)
+    if types.is_fixed_size_binary(kind):
+        return _from_texts(_decoded(column.cast(pa.large_binary())), untyped)
+    if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
+        return _told(column)
+    if types.is_nested(kind):
+        return _told(pc.list_slice(column, 0, _LONGEST_LIST + 1, return_fixed_size_list=False))
+    return column
+
+
+def _looked_up(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a dictionary, row by row."""
+    kind = column.type.value_type
+    kind = pa.string() if pa.types.is_string_view(kind) else kind
+    return pa.chunked_array(
+        [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind
+    )
+
+
+def _ranked(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values of an order of their own, as texts that keep it."""
+    whole = column.unify_dictionaries().combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # of no rows, or too many for one array
+        return _looked_up(column).cast(pa.string())
+    values = whole.dictionary.cast(pa.string())
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(whole.indices.cast(pa.int32()), values, ordered=True)]
+    )
+
+
+def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values of several parts as texts; an empty list is missing."""
+    texts = [None if value is None else _in_words(value) or None for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, pa.MonthDayNano):
+        return f"P{value.months}M{value.days}DT{value.nanoseconds / 1e9:g}S"  # as ISO 8601 writes them
+    if not isinstance(value, list):
+        return str(value)
+    entries = [f"{entry[0]}: {entry[1]}" if isinstance(entry, tuple) else str(entry) for entry in value]
+    return ", ".join(entries[:_LONGEST_LIST]) + (", …" if len(entries) > _LONGEST_LIST else "")
+
+
+def _to_microseconds(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Finer times are cut; ArrowInvalid where coarser ones are too large."""
+    return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowInvalid as error:
+        raise ValueError("it holds bytes that are no UTF-8 text; decode them first") from error
+
+
+def _local(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Moments as the clock on the wall showed them, to the microsecond."""
+    if column.type.tz is not None:
+        try:
+            column = pc.local_timestamp(column)
+        except pa.ArrowInvalid:  # a zone that this machine does not know: UTC, then
+            column = column.cast(pa.timestamp(column.type.unit))
+    try:
+        return _within_reach(_to_microseconds(column, pa.timestamp("us")))
+    except pa.ArrowInvalid:
+        return column.cast(pa.int64())
+
+
+def _within_reach(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, or its bare numbers where Python has no dates so early or so late."""
+    days = pa.types.is_date32(column.type)
+    first, last = (
+        pa.scalar(date(end.year, end.month, end.day) if days else end, column.type)
+        for end in (_EARLIEST, _LATEST)
+    )
+    outside = pc.or_(pc.less(column, first), pc.greater(column, last))
+    return column.cast(pa.int32() if days else pa.int64()) if pc.any(outside).as_py() else column
+
+
+def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+    """Texts without blanks around them, or what they all stand for."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    if trimmed.null_count == len(trimmed):
+        return trimmed.cast(pa.string())
+    known = pc.if_else(
+        pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING_WORDS, pa.large_string())), None, trimmed
+    )
+    has_gaps = known.null_count > trimmed.null_count
+    if known.null_count < len(known):
+        typed = (_numbers(known) if untyped or has_gaps else None) or (_truths(known) if untyped else None)
+        typed = typed or _moments(known)
+        if typed is not None:
+            return typed
+    try:
+        return trimmed.cast(pa.string())
+    except pa.ArrowInvalid:  # more than 2 GiB of text
+        return trimmed
+
+
+def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if not _first(texts)[-1:].isalnum() and _first(texts)[-1:] != ".":
+        return None
+    if pc.any(pc.match_substring_regex(texts, "^[+-]?0[0-9xX]")).as_py():  # a code: post codes, hexadecimals
+        return None
+    return _cast(texts, pa.int64(), pa.float64())
+
+
+def _truths(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    return _cast(texts, pa.bool_())
+
+
+def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Dates, moments or times of day as ISO 8601 writes them."""
+    if not _first(texts)[:1].isdecimal() or not {"-", ":"} & set(_first(texts)):
+        return None
+    found = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+    if found is not None:
+        return _local(found) if pa.types.is_timestamp(found.type) else found
+    day, nothing = pa.scalar("1970-01-01T", texts.type), pa.scalar("", texts.type)
+    moments = _cast(pc.binary_join_element_wise(day, texts, nothing), pa.timestamp("us"))
+    return None if moments is None else moments.cast(pa.time64("us"))
+
+
+def _cast(texts: pa.ChunkedArray, *kinds: pa.DataType) -> pa.ChunkedArray | None:
+    """The texts as the first of these types that all of them can be."""
+    for kind in kinds:
+        try:
+            pa.scalar(_first(texts)).cast(kind)
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return None
+
+
+def _first(texts: pa.ChunkedArray) -> str:
+    """The first of them that is not null."""
+    place = pc.index(texts.is_valid(), True).as_py()
+    text: str = texts[place].as_py()
+    return text
