@@ -13,6 +13,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from weakspot.datasets.base import Dataset
+from weakspot.datasets.measured import Measure, Measured
 
 
 class DataModule(LightningDataModule):
@@ -58,10 +59,17 @@ class DataModule(LightningDataModule):
         return self.loader("test")
 
     def loader(
-        self, split: str, rows: Sequence[int] | np.ndarray | None = None
+        self,
+        split: str,
+        rows: Sequence[int] | np.ndarray | None = None,
+        measure: Measure | None = None,
     ) -> DataLoader[dict[str, Any]]:
-        """The split in order, or some of its rows in the order given; items keep the split's own `index`."""
-        dataset = self.dataset(split)
+        """The split in order, or some of its rows in the order given; items keep the split's own `index`.
+
+        With `measure`, batches hold what it says of each row's preview, under "measured".
+        """
+        plain = self.dataset(split)
+        dataset = plain if measure is None else Measured(plain, measure)
         if rows is None:
             return self._serve(dataset, dataset)
         chosen = np.asarray(rows, dtype=np.int64)
@@ -73,7 +81,10 @@ class DataModule(LightningDataModule):
         return self._serve(Subset(dataset, chosen.tolist()), dataset)
 
     def _serve(
-        self, rows: Dataset | Subset[dict[str, Any]], dataset: Dataset, **options: Any
+        self,
+        rows: Dataset | Measured | Subset[dict[str, Any]],
+        dataset: Dataset | Measured,
+        **options: Any,
     ) -> DataLoader[dict[str, Any]]:
         processes = self.trainer.world_size if self.trainer is not None else 1
         if len(rows) < processes:

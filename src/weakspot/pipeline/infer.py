@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
@@ -16,10 +17,11 @@ from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.properties import describe, measure
 from weakspot.pipeline.ranks import is_main
 from weakspot.pipeline.train import quiet
 from weakspot.predictions import Predictions
-from weakspot.predictions.store import finished_rows, join, write_shard
+from weakspot.predictions.store import finished_rows, gather, join, write_shard
 from weakspot.predictions.validation import NotFiniteError, check_finite
 
 _SHARD_BYTES = 32 << 20
@@ -52,6 +54,8 @@ class ShardWriter(BasePredictionWriter):
         for name in ("embeddings", "losses"):
             check_finite(name, arrays[name], self.ids[arrays["index"]])
         arrays |= self.dataset.judge(arrays["index"], arrays["predictions"])
+        if "measured" in batch:
+            arrays["measured"] = batch["measured"]
         self._batches.append(arrays)
         if sum(array.nbytes for arrays in self._batches for array in arrays.values()) >= self.shard_bytes:
             self._flush(trainer.global_rank)
@@ -79,6 +83,8 @@ def infer(
 ) -> Predictions | None:
     """Predict every row of `split` that `folder` lacks, and join the record; None on ranks above 0.
 
+    Where the dataset shows images, the record's attributes also say what each of them looks like.
+
     Raises ValueError naming the first example whose embedding or loss is not a number; nothing is left behind.
     """
     dataset = data.dataset(split)
@@ -86,7 +92,10 @@ def infer(
     rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder))
     if len(rows):
         learner = Learner(model, dataset.task, Training())
-        loader = data.loader(split, None if len(rows) == len(dataset) else rows)
+        shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)
+        loader = data.loader(
+            split, None if len(rows) == len(dataset) else rows, measure if shows_images else None
+        )
         try:
             with quiet():
                 writer = ShardWriter(folder, ids, dataset, shard_bytes)
@@ -98,7 +107,10 @@ def infer(
         trainer.strategy.barrier()
     if not is_main():
         return None
-    return join(folder, ids, dataset.examples.drop_columns(["id"]), dataset.task, manifest)
+    attributes, measured = dataset.examples.drop_columns(["id"]), gather(folder, "measured", len(ids))
+    if measured is not None:
+        attributes = describe(attributes, measured)
+    return join(folder, ids, attributes, dataset.task, manifest)
 
 
 def _trainer_for(n: int, make_trainer: Callable[..., Trainer], writer: ShardWriter, folder: Path) -> Trainer:

@@ -64,6 +64,19 @@ def finished_rows(folder: Path) -> np.ndarray:
     return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
 
+def gather(folder: Path, name: str, n: int) -> np.ndarray | None:
+    """A short column of an unfinished record, in the order of its n rows, NaN in those whose shards lack it; None
+    where every shard does."""
+    column: np.ndarray | None = None
+    for arrays in _shards(folder):
+        if name in arrays:
+            if column is None:
+                column = np.full((n, *arrays[name].shape[1:]), np.nan, arrays[name].dtype)
+            inside = arrays["index"] < n  # `join` refuses the others
+            column[arrays["index"][inside]] = arrays[name][inside]
+    return column
+
+
 def join(
     folder: Path, ids: np.ndarray, attributes: pa.Table, task: Task, manifest: Mapping[str, Any]
 ) -> Predictions:

@@ -6,8 +6,9 @@ import base64
 import io
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
+
+from weakspot.images import viewable
 
 _SIDE = 96
 _RATIOS = (0.6, 1.8)  # width to height; a picture beyond them stands in a frame of the nearest
@@ -50,22 +51,10 @@ class Thumbnails:
 
 
 def _shrink(picture: Image.Image) -> Image.Image:
-    image = _eight_bit(picture)
+    image = viewable(picture)
     if max(image.size) > _SIDE:
         image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """RGB or RGBA; grey levels beyond eight bits (X-rays, depth) are stretched over their own range."""
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        levels = np.asarray(picture, dtype=np.float64)
-        finite = levels[np.isfinite(levels)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        scaled = np.nan_to_num((levels - low) / ((high - low) or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
-        return Image.fromarray((255 * scaled).astype(np.uint8)).convert("RGB")
-    transparent = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-    return picture.convert("RGBA" if transparent else "RGB")
 
 
 def _webp(picture: Image.Image, lossless: bool) -> bytes:

@@ -1,0 +1,60 @@
+"""A dataset whose previews are measured while its items are read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from weakspot.datasets.base import Dataset
+
+Measure = Callable[[Any], Float[np.ndarray, " m"]]
+
+
+class Measured(torch.utils.data.Dataset[dict[str, Any]]):
+    """The items of `dataset`, each with what `measure` says of its preview, under "measured".
+
+    Most datasets make a model's input from the preview, so the preview is measured as it passes by: an image is
+    opened once, in whichever process loads it. In a batch "measured" is an array (n, m), not a tensor: no
+    precision that a trainer computes in may round it.
+    """
+
+    def __init__(self, dataset: Dataset, measure: Measure) -> None:
+        self._watch = _Watch(dataset, measure)
+        self._watched = copy.copy(dataset)
+        setattr(self._watched, "preview", self._watch)  # noqa: B010 (a method is replaced, on this copy alone)
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        self._watch.row = None
+        item = self._watched[row]
+        if self._watch.row != item["index"]:
+            self._watch(item["index"])
+        return {**item, "measured": self._watch.values}
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        plain = [{name: value for name, value in item.items() if name != "measured"} for item in items]
+        return {
+            **self._watched.collate(plain),
+            "measured": np.stack([item["measured"] for item in items]),
+        }
+
+
+class _Watch:
+    """A dataset's preview that keeps the measures of the last row it was asked for."""
+
+    def __init__(self, dataset: Dataset, measure: Measure) -> None:
+        self._dataset, self._measure = dataset, measure
+        self.row: int | None = None
+        self.values: np.ndarray
+
+    def __call__(self, row: int) -> Any:
+        preview = self._dataset.preview(row)
+        self.row, self.values = row, self._measure(preview)
+        return preview
