@@ -13,8 +13,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import f1_score
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import weakspot
+from weakspot.methods import apply, audit_of
 from weakspot.methods.udis import UDIS, membership
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
@@ -229,6 +231,54 @@ def test_an_audited_category(audited):
     assert by_index.slices_.weights.tobytes() == u.slices_.weights.tobytes()
     found = u.membership(p)
     assert (found[~inside] == 0).all()
+
+
+def test_a_category_is_judged_by_itself_alone(audited, tmp_path):
+    u, p = audited
+    inside, has = p.predictions[:, 2] == 1, p.labels[:, 2] == 1
+    losses = binary_cross_entropy_with_logits(
+        torch.from_numpy(p.outputs[:, 2]).double(), torch.from_numpy(has).double(), reduction="none"
+    ).numpy()
+    loaded = Slices.load(u.slices_.save(tmp_path / "slices"))
+    for audit in (u.audited(p), audit_of(u.slices_, p), audit_of(loaded, p)):
+        assert_array_equal(audit.rows, inside)
+        assert_array_equal(audit.correct, has == inside)
+        assert_allclose(audit.losses, losses, rtol=1e-6)
+        assert audit.record.classes() == ("not bed", "bed")
+        assert_array_equal(audit.record.labels, has)
+        assert_array_equal(audit.record.predictions, inside)
+    assert u.tree_.loss == pytest.approx(losses[inside].mean())
+    for weights, statistics in zip(u.slices_.weights, u.slices_.statistics, strict=True):
+        within, rest = weights == 1, inside & (weights == 0)
+        assert statistics.share == within.sum() / inside.sum()
+        assert statistics.loss_inside == pytest.approx(losses[within].mean())
+        assert statistics.loss_inside == pytest.approx(statistics.cluster.loss)
+        assert statistics.loss_outside == pytest.approx(losses[rest].mean())
+        assert statistics.accuracy_outside == pytest.approx(has[rest].mean())
+    assert_array_equal(apply(loaded, p), u.membership(p))
+    assert (apply(loaded, p)[~inside] == 0).all()
+
+
+def test_a_category_has_the_loss_that_the_record_tells(audited):
+    p = audited[1]
+    u = UDIS(category="bed")
+    assert u.audited(replace(p, outputs=None)).losses is None
+    unlabelled = u.audited(replace(p, labels=None, correct=None))
+    assert (unlabelled.correct, unlabelled.losses) == (None, None)
+    single = single_label(60)
+    audit = UDIS(category="fox").audited(single)
+    assert_array_equal(audit.losses, single.losses)
+    assert_array_equal(audit.correct, (single.labels == 2) == (single.predictions == 2))
+    with pytest.raises(ValueError, match="category='sofa' is not one of the classes"):
+        UDIS(category="sofa").audited(p)
+
+
+def test_without_a_failing_cluster_the_threshold_is_named():
+    u = UDIS(accuracy_threshold=0.5).fit(with_correct(np.ones(200, dtype=bool)))
+    assert u.advice(u.slices_) == [
+        "No cluster fails: none has an accuracy below 0.5 times that of all; "
+        "method.accuracy_threshold sets how far below a failing one lies."
+    ]
 
 
 def test_a_class_of_a_single_label_task_can_be_audited_too():

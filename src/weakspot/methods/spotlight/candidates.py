@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from weakspot.methods.spotlight.field import Field
@@ -39,7 +41,9 @@ class Candidates:
     def _clusters(self, seed: int) -> Float[Tensor, "k d"]:
         distances_apart = len(torch.unique(self.sample.squares))  # no more than there are distinct rows
         k = min(CLUSTERS // self.field.world.size or 1, distances_apart)
-        means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(self.sample.x.cpu().numpy())
+        with warnings.catch_warnings():  # beside a far outlier all else may look equal: fewer starts then
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(self.sample.x.cpu().numpy())
         found = means.cluster_centers_
         return self.field.world.gather(self.field.tensor(found))
 
