@@ -100,6 +100,30 @@ def test_what_is_asked_for_is_hidden(model: MatrixAutoencoder) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("size", [1, 5, 30])
+def test_an_answer_on_a_known_pair_does_not_depend_on_its_batch(model: MatrixAutoencoder, size: int) -> None:
+    """Its part of what is known is hidden, whatever it is asked with; in training, the batch is."""
+    x = batch(asked=6)
+    known = {name: column for name, column in x.items() if name.startswith("known_")}
+    n = len(x["known_user"])
+    known["known_part"] = torch.arange(n) % 4
+    asked = {"user": x["known_user"], "movie": x["known_movie"], "part": known["known_part"]}
+    whole = model(known | asked)
+    for part in range(4):
+        shown = known["known_part"] != part
+        others = {name: column[shown] for name, column in known.items() if name != "known_part"}
+        alone = {name: column[~shown] for name, column in asked.items() if name != "part"}
+        torch.testing.assert_close(whole[~shown], model(others | alone))
+    order = torch.randperm(n)
+    for rows in order.split(size):
+        torch.testing.assert_close(
+            model(known | {name: column[rows] for name, column in asked.items()}), whole[rows]
+        )
+    held_out = {"user": x["user"], "movie": x["movie"], "part": torch.full((6,), -1)}
+    torch.testing.assert_close(model(known | held_out), model(x))
+
+
+@torch.no_grad()
 def test_it_serves_those_of_whom_nothing_is_known(model: MatrixAutoencoder) -> None:
     x = batch()
     nothing = {name: values[:0] for name, values in x.items() if name.startswith("known")}

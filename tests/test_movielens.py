@@ -79,6 +79,9 @@ def test_input_and_known_ratings_are_what_the_files_say(written: Path) -> None:
             *(batch["input"][f"known_{name}"].tolist() for name in ("user", "movie", "rating")), strict=True
         )
         assert {f"{user + 1}-{movie + 1}": rating for user, movie, rating in known} == targets(train)
+        parts = batch["input"]["part"]
+        assert (parts == (batch["input"]["known_part"] if dataset is train else -1)).all()
+        assert 5 < len(batch["input"]["known_part"].unique()) <= 10
 
 
 def test_attributes_of_users(everything: list[dict[str, object]]) -> None:

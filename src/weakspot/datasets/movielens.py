@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.splits import pick_val, split_by_id
+from weakspot.hashing import id_hashes
 from weakspot.tasks import Rating
 
 RATINGS = Rating(("1", "2", "3", "4", "5"))
@@ -37,6 +38,8 @@ class MovieLens(Dataset):
     They lie in `root`, or in `root/ml-100k` as the archive unpacks. The input is a user and a movie, as their
     places in `u.user` and `u.item`; a batch also carries all ratings of the training split (`known_user`,
     `known_movie`, `known_rating`, a class index), which is what the others are guessed from, in every split.
+    Where a known rating is asked for, those of the same tenth are to be hidden (`part`, `known_part`; -1: not
+    known), so that what is said of it does not depend on what else is in its batch.
 
     fold   None: a rating's split follows from its id, "user-movie", by a hash, 7 : 1 : 2.
            1 to 5, "ua", "ub": as published. `u1.base` is train and val (a tenth of it, by the same hash),
@@ -63,13 +66,22 @@ class MovieLens(Dataset):
         self.task = RATINGS
         self.known = {f"known_{name}": torch.from_numpy(column[known]) for name, column in ratings.items()}
         self.users, self.movies = ratings["user"][rows], ratings["movie"][rows]
+        parts = _parts(
+            _ids(users["id"].to_numpy()[ratings["user"]], movies["id"].to_numpy()[ratings["movie"]])
+        )
+        self.known["known_part"] = torch.from_numpy(parts[known])
+        self.parts = np.where(known, parts, -1)[rows]
         self.targets = ratings["rating"][rows]
         self.genres = genres
         self.examples = self._describe(users, movies)
 
     def input(self, row: int) -> dict[str, int]:
         """The places of the user and the movie; `collate` adds the known ratings, the same for all rows."""
-        return {"user": int(self.users[row]), "movie": int(self.movies[row])}
+        return {
+            "user": int(self.users[row]),
+            "movie": int(self.movies[row]),
+            "part": int(self.parts[row]),
+        }
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         batch = super().collate(items)
@@ -213,6 +225,12 @@ def _places(
     _refuse(file, found.is_null().to_numpy(zero_copy_only=False), problem, numbers)
     places: np.ndarray = found.to_numpy().astype(np.int64)
     return places
+
+
+def _parts(ids: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """A tenth for each rating, 0 to 9, by a hash of its id."""
+    parts: np.ndarray = (10 * id_hashes(ids, "movielens/part")).astype(np.int64)
+    return parts
 
 
 def _ids(users: Int[np.ndarray, " n"], movies: Int[np.ndarray, " n"]) -> list[str]:

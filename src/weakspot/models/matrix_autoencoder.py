@@ -29,7 +29,9 @@ class MatrixAutoencoder(Model):
 
     `x` holds `user`, `movie` (n,), the pairs that are asked for, and `known_user`, `known_movie`,
     `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones
-    (ValueError where this leaves none of them).
+    (ValueError where this leaves none of them). Outside training, all known pairs of its own part are hidden from
+    a pair where `part` (n,) and `known_part` (m,) say of which part each is: what is said of a known pair then does
+    not depend on the batch that it is in, as in training it does.
     Numbers are places, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
     factors of 0.
 
@@ -39,8 +41,6 @@ class MatrixAutoencoder(Model):
 
     The layers are those of the network that the Spotlight paper audits (AutoEncSets: widths 150, factors 32,
     dropout 0.5), but its decoder also pools over the pairs that are asked for; here each pair is on its own.
-    What is said of a held-out pair does not depend on what else is in its batch; of one in training it does a
-    little, as all pairs asked for together are hidden together.
     """
 
     def __init__(
@@ -75,6 +75,14 @@ class MatrixAutoencoder(Model):
         return None
 
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
+        if self.training or "part" not in x:
+            return self._embed(x)
+        parts = x["part"].unique()
+        order = torch.cat([(x["part"] == part).nonzero()[:, 0] for part in parts])
+        embedded = torch.cat([self._embed(_part(x, part)) for part in parts])
+        return embedded[order.argsort()]
+
+    def _embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
         entries, rating = _known(x)
         features = one_hot(rating, self.n_ratings).to(self.output.weight.dtype)
         for place, layer in enumerate(self.encoder):
@@ -141,6 +149,12 @@ def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
     """The mean of the features (m, d) in each group; 0 where a group has none."""
     sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, group, features)
     return sums / counts[:, None].to(sums.dtype)
+
+
+def _part(x: Mapping[str, Tensor], part: Tensor) -> dict[str, Tensor]:
+    """The pairs of this part that are asked for, and the known ones of all other parts."""
+    asked, shown = x["part"] == part, x["known_part"] != part
+    return {name: column[shown if name.startswith("known_") else asked] for name, column in x.items()}
 
 
 def _known(x: Mapping[str, Tensor]) -> tuple[Entries, Int[Tensor, " m"]]:
