@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, read_write
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf import DictConfig
 
-from weakspot.config import CONFIGS, build, dataset_alone, plain, register, suggestion
+from weakspot.config import build, dataset_alone, plain
+from weakspot.launch import begin, run
 
 if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
     from pytorch_lightning.loggers import Logger
 
     from weakspot.pipeline.evidence import Evidence
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from weakspot.predictions import Predictions
 
 log = logging.getLogger(__name__)
+
 
 # Where a trainer runs makes no difference to what it makes.
 _PLACES = {
@@ -41,28 +40,20 @@ _PLACES = {
 }
 
 
-class Told(SystemExit):
-    """Something a person can mend, said in a sentence."""
-
-
-class JobError(CompactHydraException):
-    """The same in a sweep, whose other jobs go on; Hydra prints it, with the job's overrides."""
-
-
 def train() -> None:
-    _run("train", _train)
+    run("train", _train)
 
 
 def infer() -> None:
-    _run("infer", _infer)
+    run("infer", _infer)
 
 
 def discover() -> None:
-    _run("discover", _discover)
+    run("discover", _discover)
 
 
 def browse() -> None:
-    _run("browse", _browse)
+    run("browse", _browse)
 
 
 def _train(cfg: DictConfig, folder: Path) -> None:
@@ -118,16 +109,27 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
 def _browse(cfg: DictConfig, folder: Path) -> None:
     import webbrowser
 
-    from weakspot.report.browser import make_server
-
     folders = [Path(name) for name in cfg.folders]
-    with make_server(folders, cfg.port) as server:
+    with _serving(folders, cfg.port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
         _say(f"reports under {', '.join(cfg.folders)} → {address} (Ctrl+C ends)")
         if cfg.open:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+def _serving(folders: list[Path], port: int) -> ThreadingHTTPServer:
+    from weakspot.report.browser import make_server
+
+    if not 0 <= port < 1 << 16:
+        raise ValueError(f"port={port} is none: ports are 1 to 65535, and port=0 takes any that is free")
+    try:
+        return make_server(folders, port)
+    except OSError as error:
+        raise OSError(
+            f"port={port} cannot be had ({error.strerror}); port=0 takes any that is free"
+        ) from error
 
 
 def _given_predictions(cfg: DictConfig) -> Predictions:
@@ -179,8 +181,8 @@ def _subject(cfg: DictConfig) -> Subject:
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     dataset = dataset_alone(cfg.dataset)
     return Subject(
-        dataset=Named(choices["dataset"], plain(dataset), build(dataset)),
-        model=Named(choices["model"], plain(cfg.model), build(cfg.model)),
+        dataset=Named(choices["dataset"], plain(dataset), build(dataset, "dataset", {"split"})),
+        model=Named(choices["model"], plain(cfg.model), build(cfg.model, positional=1)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),
         checkpoint=cfg.checkpoint,
@@ -209,95 +211,12 @@ def _logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
 
     logger: Logger | None = None
     if is_main():
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-        logger = build(cfg.logger)(folder, HydraConfig.get().job.name, plain(cfg))
+        logger = build(cfg.logger, positional=3)(folder, HydraConfig.get().job.name, plain(cfg))
+        begin(cfg)
     try:
         yield logger
     finally:
         close(logger)
-
-
-def _run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
-    """Compose the configuration and run `job` once, or once for each point of a sweep."""
-    # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
-    # wherever another process wants the same cores
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    register()
-
-    def task(cfg: DictConfig) -> None:
-        with _sentences(), _own_arguments():
-            from weakspot.pipeline.ranks import processes
-
-            with processes(cfg.trainer.accelerator if "trainer" in cfg else "cpu"):
-                job(cfg, _folder())
-
-    try:
-        hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
-    except Told:
-        raise
-    except SystemExit as stop:
-        hint = suggestion(name, [word for word in sys.argv[1:] if "=" in word]) if stop.code else None
-        if hint:
-            print(hint, file=sys.stderr)
-        raise
-
-
-def _folder() -> Path:
-    return Path(HydraConfig.get().runtime.output_dir)
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Errors of input as one sentence; the traceback goes to the run's log file."""
-    try:
-        yield
-    except SystemExit as stop:  # Lightning's, at SIGTERM; 0 would tell a scheduler that all is done
-        if not stop.code:
-            raise SystemExit("interrupted; the same command goes on from here") from None
-        raise
-    except MissingMandatoryValue as error:
-        raise _told(f"{error.full_key} must be given: add {error.full_key}=… to the command") from None
-    except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.FileHandler):
-                told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (error,), sys.exc_info())
-                handler.handle(told)
-        raise _told(sentence) from error
-
-
-def _told(sentence: str) -> Told | JobError:
-    return Told(sentence) if HydraConfig.get().mode == RunMode.RUN else JobError(sentence)
-
-
-def _sentence(error: Exception) -> str | None:
-    """What a person can do about an error, or None for one that is nobody's but ours."""
-    if isinstance(error, ValueError | OSError | ImportError):
-        return str(error)
-    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
-        return (
-            f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
-        )
-    return None
-
-
-@contextmanager
-def _own_arguments() -> Iterator[None]:
-    """In a sweep, Lightning's child processes must run this job alone: give them its overrides and its folder."""
-    config: Any = HydraConfig.get()
-    if config.mode != RunMode.MULTIRUN:
-        yield
-        return
-    before = sys.argv
-    sys.argv = [before[0], *config.overrides.task]
-    with read_write(config):
-        config.run.dir = config.runtime.output_dir
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def _say(line: str) -> None:

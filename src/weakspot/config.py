@@ -5,20 +5,16 @@ Only names and types stand here, so that composing a configuration imports neith
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import (
     MISSING,
     AnyNode,
@@ -28,8 +24,8 @@ from omegaconf import (
     OmegaConf,
     StringNode,
 )
-from omegaconf.errors import OmegaConfBaseException
 
+from weakspot.arguments import checked
 from weakspot.models.names import NAMES
 
 _PACKAGE = Path(__file__).parent
@@ -177,12 +173,27 @@ def register() -> None:
     OmegaConf.register_new_resolver("searched", _searched, replace=True)
 
 
-def build(node: DictConfig) -> Callable[..., Any]:
+def build(
+    node: DictConfig, key: str | None = None, later: Collection[str] = (), positional: int = 0
+) -> Callable[..., Any]:
     """What a group's choice names, ready to be called with the objects it still needs.
 
     Library code receives plain lists and mappings, never a DictConfig.
+
+    Args:
+        node: The settings, and what takes them, `_target_`.
+        key: What the settings are called by on the command line; where the node stands, by default.
+        later: Names of the arguments that are given in the call.
+        positional: How many more are.
+
+    Raises:
+        ValueError: If what is built takes no such setting, or one of another kind.
     """
-    maker: Callable[..., Any] = instantiate(node, _partial_=True, _convert_="all")
+    settings = plain(node)
+    target = settings.pop("_target_")
+    taken = checked(get_object(target), settings, key or node._get_full_key(""), later, positional)
+    resolved = OmegaConf.create({"_target_": target, **taken})
+    maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
 
 
@@ -195,58 +206,6 @@ def plain(node: DictConfig) -> dict[str, Any]:
     """A resolved configuration as plain values."""
     values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     return {str(key): value for key, value in values.items()}
-
-
-def suggestion(config_name: str, overrides: Sequence[str]) -> str | None:
-    """For overrides that do not compose: the key or choice that was probably meant, or None.
-
-    The offending override is found by leaving each out in turn.
-    """
-    for override in overrides:
-        others = [other for other in overrides if other != override]
-        config = _try_compose(config_name, others)
-        if config is None or _try_compose(config_name, overrides) is not None:
-            continue
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key in GROUPS:
-            close = difflib.get_close_matches(override.split("=", 1)[-1], _choices(key), n=3)
-            return f"Did you mean {' or '.join(f'{key}={choice}' for choice in close)}?" if close else None
-        known = [*GROUPS, *(name for name in _keys(config) if ("." in name) == ("." in key))]
-        last = {name.rsplit(".", 1)[-1]: name for name in known}
-        close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-        close += [
-            last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)
-        ]
-        if key not in known and close:
-            return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
-    return None
-
-
-GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
-
-
-def _choices(group: str) -> list[str]:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return list(GlobalHydra.instance().config_loader().get_group_options(group))
-
-
-def _try_compose(config_name: str, overrides: Sequence[str]) -> DictConfig | None:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        try:
-            return compose(config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException):
-            return None
-
-
-def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in map(str, node):
-        name = f"{prefix}{key}"
-        yield name
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _keys(child, f"{name}.")
 
 
 def _described_choices(group: str) -> str:

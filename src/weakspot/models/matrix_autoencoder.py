@@ -77,7 +77,7 @@ class MatrixAutoencoder(Model):
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
         if self.training or "part" not in x:
             return self._embed(x)
-        parts = x["part"].unique()
+        parts = sorted(set(x["part"].tolist()))
         order = torch.cat([(x["part"] == part).nonzero()[:, 0] for part in parts])
         embedded = torch.cat([self._embed(_part(x, part)) for part in parts])
         return embedded[order.argsort()]
@@ -151,7 +151,7 @@ def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
     return sums / counts[:, None].to(sums.dtype)
 
 
-def _part(x: Mapping[str, Tensor], part: Tensor) -> dict[str, Tensor]:
+def _part(x: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
     """The pairs of this part that are asked for, and the known ones of all other parts."""
     asked, shown = x["part"] == part, x["known_part"] != part
     return {name: column[shown if name.startswith("known_") else asked] for name, column in x.items()}

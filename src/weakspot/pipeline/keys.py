@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from weakspot.identity import Identified, described
@@ -24,7 +25,7 @@ def identity(make: Callable[..., Any], settings: Mapping[str, Any], kind: type[I
         settings: What it is called with, as plain values.
         kind: The class of what it builds, or a base of it where that is not known yet.
     """
-    target = getattr(make, "func", make)
+    target = make.func if isinstance(make, partial) else make
     if isinstance(target, type) and issubclass(target, kind):
         return target.identity(settings)
     return {"made_by": described(target), **kind.identity(settings)}

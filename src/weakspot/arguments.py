@@ -1,0 +1,150 @@
+"""Settings against what they are passed to: names that it does not take, and values of another kind."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    NoneType: "null",
+}
+_LISTS = (Sequence, list, tuple, Collection)
+
+
+def checked(
+    target: Callable[..., Any],
+    settings: Mapping[str, Any],
+    key: str,
+    later: Collection[str] = (),
+    positional: int = 0,
+) -> dict[str, Any]:
+    """The settings as `target` takes them: numbers become texts where it asks for texts.
+
+    Args:
+        target: A class or function.
+        settings: Its named arguments, as plain values.
+        key: What the settings are called by, such as "dataset".
+        later: Names of the arguments that are given when it is called.
+        positional: How many more arguments are given then.
+
+    Raises:
+        ValueError: If `target` takes no argument of a name, lacks one that it needs, or is annotated as taking
+            values of another kind.
+    """
+    signature = inspect.signature(target)
+    parameters = dict(signature.parameters)
+    named = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [] if takes_any else [name for name in settings if name not in named]
+    if unknown:
+        free = named[positional:]
+        near = get_close_matches(unknown[0], free, n=2, cutoff=0.6)
+        raise ValueError(
+            f"there is no setting {key}.{unknown[0]}: {_name(target)} does not take it; "
+            + (
+                f"did you mean {' or '.join(f'{key}.{name}' for name in near)}?"
+                if near
+                else _has(key, free, later)
+            )
+        )
+    needed = [name for name in named if parameters[name].default is inspect.Parameter.empty]
+    missing = [name for name in needed if name not in settings and name not in later][positional:]
+    if missing:
+        raise ValueError(
+            f"{key}.{missing[0]} must be given: {_name(target)} needs it; add {key}.{missing[0]}=…"
+        )
+    hints = _hints(target)
+    return {name: _fitted(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
+
+
+def _has(key: str, names: Sequence[str], later: Collection[str]) -> str:
+    known = [f"{key}.{name}" for name in names if name not in later]
+    return f"there are: {', '.join(known)}" if known else "it has none"
+
+
+def _name(target: Callable[..., Any]) -> str:
+    return str(getattr(target, "__name__", target))
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations, where they can be looked up; names that are imported for type checkers alone cannot."""
+    function = vars(target).get("__init__", target) if isinstance(target, type) else target
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _fitted(value: Any, kind: Any, name: str) -> Any:
+    described = isinstance(value, Mapping) and "_target_" in value  # an object, yet to be built
+    if described or _fits(value, kind):
+        return value
+    if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{name}={_written(value)} cannot be: it must be {_told(kind)}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value is of the annotated kind; kinds that are not known here take everything."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if kind in (None, NoneType):
+        return value is None
+    if kind is bool:
+        return isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in (str, Path):
+        return isinstance(value, str | PathLike)
+    if origin in _LISTS or kind in _LISTS:
+        inner = parts[0] if parts else Any
+        return isinstance(value, list | tuple) and all(
+            _fits(_as_text(entry, inner), inner) for entry in value
+        )
+    if origin in (Mapping, dict) or kind in (Mapping, dict):
+        return isinstance(value, Mapping)
+    return True
+
+
+def _as_text(value: Any, kind: Any) -> Any:
+    """Numbers pass for texts in a list: whoever names classes 0 and 1 means their names."""
+    return str(value) if kind is str and isinstance(value, int | float) else value
+
+
+def _told(kind: Any) -> str:
+    """What a kind is called, where `_fits` knows it."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_told(part) for part in parts))
+    if origin is Literal:
+        return " or ".join(map(str, parts))
+    if origin in _LISTS or kind in _LISTS:
+        inner = _WORDS.get(parts[0]) if parts else None
+        return f"a list, each {inner}" if inner else "a list"
+    if origin in (Mapping, dict) or kind in (Mapping, dict):
+        return "names with values, {name: value}"
+    return _WORDS.get(kind, str(kind))
+
+
+def _written(value: Any) -> str:
+    """As it is typed."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,216 @@
+"""From a command line to a job: the configuration is composed, the job run, and whatever goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from weakspot import overrides
+from weakspot.config import CONFIGS, register
+
+log = logging.getLogger(__name__)
+
+_CONFIG = "config.yaml"  # in the folder of a run that has begun
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class Told(SystemExit):
+    """Something a person can mend, said in a sentence; 2 where the line was at fault, before anything was made."""
+
+    def __init__(self, sentence: str, usage: bool = False) -> None:
+        super().__init__(2 if usage else 1)
+        self.sentence = sentence
+
+
+class JobError(CompactHydraException):
+    """The same in a sweep, whose other jobs go on; Hydra prints it, with the job's overrides."""
+
+
+def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
+    """Compose the configuration and run `job` once, or once for each point of a sweep."""
+    # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
+    # wherever another process wants the same cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    register()
+    typed, full = list(sys.argv), os.environ.get(_FULL_ERROR)
+
+    def task(cfg: DictConfig) -> None:
+        with _as_typed(typed, full), _sentences(name), _own_arguments():
+            overrides.check(cfg, HydraConfig.get().overrides.task)
+            if "trainer" not in cfg:
+                job(cfg, run_folder())
+                return
+            from weakspot.pipeline.ranks import is_main, processes
+
+            if is_main():
+                log.info("loading torch and Lightning …")
+            with processes(cfg.trainer.accelerator):
+                job(cfg, run_folder())
+
+    try:
+        with _without_frame(overrides.readable(typed[1:])):
+            hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
+    except Told as told:
+        print(told.sentence, file=sys.stderr)
+        raise
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        if full == "1":
+            raise
+        if isinstance(error, JobError):
+            sentence, code = str(error), 1
+        elif isinstance(error, OSError):
+            sentence, code = _of_folder(error), 2
+        else:
+            sentence, code = overrides.explain(name, error, typed[1:]), 2
+        print(sentence, file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+def begin(cfg: DictConfig) -> None:
+    """Mark the run's folder as one of a run that has begun: from here on it stays, whatever happens."""
+    OmegaConf.save(cfg, run_folder() / _CONFIG, resolve=True)
+
+
+@contextmanager
+def _without_frame(words: list[str]) -> Iterator[None]:
+    """Hydra reads these words, and leaves its errors to us: by itself it would put several lines around them."""
+    before, full = list(sys.argv), os.environ.get(_FULL_ERROR)
+    sys.argv[1:], os.environ[_FULL_ERROR] = words, "1"
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
+        _set(_FULL_ERROR, full)
+
+
+@contextmanager
+def _as_typed(typed: list[str], full: str | None) -> Iterator[None]:
+    """Within the job, whose children run the same line again, arguments and environment are as they were given."""
+    before, inside = list(sys.argv), os.environ.get(_FULL_ERROR)
+    sys.argv[:] = typed
+    _set(_FULL_ERROR, full)
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
+        _set(_FULL_ERROR, inside)
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+def _of_folder(error: OSError) -> str:
+    """What an error means that came before the job: the run's folder cannot be made."""
+    return (
+        f"the run's folder cannot be made ({error.strerror}: {error.filename}); run it in a folder that can be written "
+        "to, or say where: hydra.run.dir=…"
+    )
+
+
+def run_folder() -> Path:
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+@contextmanager
+def _sentences(name: str) -> Iterator[None]:
+    """Errors of input as one sentence; the traceback goes to the run's log file, if anything was run."""
+    try:
+        yield
+    except SystemExit as stop:  # Lightning's, at SIGTERM; 0 would tell a scheduler that all is done
+        if not stop.code:
+            raise SystemExit("interrupted; the same command goes on from here") from None
+        raise
+    except MissingMandatoryValue as error:
+        raise _told(f"{error.full_key} must be given: add {error.full_key}=… to the command", name) from None
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None or os.environ.get(_FULL_ERROR) == "1":
+            raise
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.FileHandler):
+                told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (error,), sys.exc_info())
+                handler.handle(told)
+        raise _told(sentence, name) from error
+
+
+def _told(sentence: str, name: str) -> Told | JobError:
+    """What ends the job; one that had not begun leaves no folder behind."""
+    usage = not (run_folder() / _CONFIG).exists()
+    if usage:
+        _remove_empty_run(run_folder(), f"{name}.log")
+    return Told(sentence, usage) if HydraConfig.get().mode == RunMode.RUN else JobError(sentence)
+
+
+def _remove_empty_run(folder: Path, log_file: str) -> None:
+    """Remove what Hydra wrote into the folder of a run that never began, and the folders that are then empty."""
+    from weakspot.pipeline.ranks import is_main
+
+    if (
+        not is_main()
+        or not folder.is_dir()
+        or {path.name for path in folder.iterdir()} - {".hydra", log_file}
+    ):
+        return
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    (folder / log_file).unlink(missing_ok=True)
+    with suppress(OSError):  # the first that is not empty
+        for place in (folder, *folder.parents):
+            if place == Path.cwd():
+                break
+            place.rmdir()
+
+
+def _sentence(error: Exception) -> str | None:
+    """What a person can do about an error, or None for one that is nobody's but ours."""
+    if isinstance(error, ValueError | OSError | ImportError):
+        return _of_worker(str(error))
+    if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
+        return " ".join(str(error).split())
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
+        return (
+            f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
+        )
+    return None
+
+
+def _of_worker(said: str) -> str:
+    """What was said in a process that loads data: torch puts the whole traceback before it."""
+    if not said.startswith("Caught ") or "Original Traceback" not in said:
+        return said
+    last = re.split(r"\n(?=\w[\w.]*(?:: |$))", said.strip())[-1]
+    return last.partition(": ")[2] or last
+
+
+@contextmanager
+def _own_arguments() -> Iterator[None]:
+    """In a sweep, Lightning's child processes must run this job alone: give them its overrides and its folder."""
+    config: Any = HydraConfig.get()
+    if config.mode != RunMode.MULTIRUN:
+        yield
+        return
+    before = sys.argv
+    sys.argv = [before[0], *config.overrides.task]
+    with read_write(config):
+        config.run.dir = config.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = before

@@ -1,0 +1,250 @@
+"""The words of a command line, `key=value`: what Hydra's grammar cannot read is quoted, what is wrong is explained."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from weakspot.config import CONFIGS
+
+GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
+
+_MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference")
+"""What a record of predictions leaves nothing to say of."""
+
+_PIECE = re.compile(r"[^\[\]{},:]+")  # of a list or a mapping
+
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # OmegaConf's words
+
+
+def readable(words: Sequence[str]) -> list[str]:
+    """The words as Hydra's grammar can read them: values with blanks, brackets, = or ~ in them in quotes.
+
+    A `~` at the start of a value is the home folder, as in a shell, and `None`, which is how Python's sweepers write
+    it, is null. What cannot be helped stays as it is, for `explain`.
+    """
+    sweep = _is_sweep(words)
+    return [_readable(word, sweep) for word in words]
+
+
+def _readable(word: str, sweep: bool) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-"):
+        return word
+    if value == "None":
+        return f"{key}=null"
+    if parses(word):
+        return word
+    if value.startswith(("[", "{")):
+        attempt = f"{key}={_PIECE.sub(lambda piece: _quoted_piece(piece[0]), value)}"
+    else:
+        values = value.split(",") if sweep else [value]
+        attempt = f"{key}={','.join(_quoted(os.path.expanduser(one)) for one in values)}"
+    return attempt if parses(attempt) else word
+
+
+def _quoted_piece(text: str) -> str:
+    bare = text.strip()
+    if not bare or bare[0] in "'\"" or parses(f"key={bare}"):
+        return text
+    return text.replace(bare, _quoted(bare))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def parses(word: str) -> bool:
+    """Whether Hydra's grammar can read it."""
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def check(config: DictConfig, words: Sequence[str]) -> None:
+    """Raise ValueError for a setting that nothing reads: one with a + that no schema has, or one that speaks of
+    what `predictions=` makes needless. Hydra takes any key with a +, a misspelt one too."""
+    for key in _unknown(config):
+        raise ValueError(_no_setting(key, list(_keys(config)), "settings that exist need no +"))
+    given = config.get("predictions")
+    needless = [word for word in words if _key(word).split(".")[0] in _MADE_ALREADY]
+    needless = [word for word in needless if _key(word) not in ("dataset.group", "dataset.hide")]
+    if given and needless:
+        raise ValueError(
+            f"{needless[0]} says nothing of predictions that are there already: leave it out, or leave out "
+            f"predictions={given}"
+        )
+
+
+def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that a schema does not have."""
+    schema = OmegaConf.get_type(node)
+    known = {field.name for field in fields(schema)} if is_dataclass(schema) else None
+    for key in map(str, node):
+        child = node._get_node(key)
+        if known is not None and key not in known:
+            yield f"{prefix}{key}"
+        elif isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _unknown(child, f"{prefix}{key}.")
+
+
+def explain(name: str, error: Exception, words: Sequence[str]) -> str:
+    """What is wrong with a line that does not compose, and what to type instead.
+
+    The word to blame is found by composing: choices of files first, then setting by setting, until one is refused.
+
+    Args:
+        name: The configuration, such as "discover".
+        error: What Hydra said.
+        words: The command line, options included.
+    """
+    overrides = [word for word in _arguments(words) if "=" in word or word.startswith("~")]
+    unread = next((word for word in overrides if not parses(word)), None)
+    if unread is not None:
+        return _unreadable(unread)
+    lone = next((word for word in _arguments(words) if "=" not in word and not word.startswith("~")), None)
+    if lone is not None:
+        return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
+    folders = _folders(words)
+    places = (
+        [f"hydra.searchpath=[{','.join(_quoted(f'file://{folder}') for folder in folders)}]"]
+        if folders
+        else []
+    )
+    composed = _composed(name, places)
+    good: list[str] = []
+    for word in sorted(overrides, key=lambda word: _key(word) not in GROUPS):
+        for one in _each(word) if _is_sweep(words) else [word]:
+            now = _composed(name, [*places, *good, one])
+            if isinstance(now, Exception):
+                return _blame(one, now, composed, folders)
+        composed, good = now, [*good, one]
+    return _line(error)
+
+
+def _is_sweep(words: Sequence[str]) -> bool:
+    return any(word in ("-m", "--multirun") for word in words)
+
+
+def _each(word: str) -> list[str]:
+    """The words of a sweep's jobs, of one word of the sweep."""
+    parsed = OverridesParser.create().parse_override(word)
+    if not parsed.is_sweep_override():
+        return [word]
+    return [f"{word.partition('=')[0]}={value}" for value in parsed.sweep_string_iterator()]
+
+
+def _arguments(words: Sequence[str]) -> list[str]:
+    """The words that are neither options nor what options take."""
+    takes = (
+        "--config-dir",
+        "-cd",
+        "--config-name",
+        "-cn",
+        "--config-path",
+        "-cp",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+    )
+    after = {place + 1 for place, word in enumerate(words) if word in (*takes, "--info", "-i")}
+    return [word for place, word in enumerate(words) if place not in after and not word.startswith("-")]
+
+
+def _folders(words: Sequence[str]) -> list[str]:
+    """Further folders of configuration files."""
+    pairs = pairwise(words)
+    return [os.path.abspath(after) for word, after in pairs if word in ("--config-dir", "-cd")]
+
+
+def _unreadable(word: str) -> str:
+    key, _, value = word.partition("=")
+    return (
+        f"the value of {key} cannot be read: {value}; put it in quotes, twice because the shell takes one pair: "
+        f"\"{key}='{value}'\""
+    )
+
+
+def _blame(word: str, error: Exception, before: DictConfig | Exception, folders: Sequence[str]) -> str:
+    key, value = _key(word), word.partition("=")[2]
+    if key in GROUPS:
+        choices = _choices(key, folders)
+        close = difflib.get_close_matches(value, choices, n=3)
+        there = f"Did you mean {' or '.join(f'{key}={choice}' for choice in close)}?"
+        return f"There is no {key}={value}. " + (there if close else f"There are: {', '.join(choices)}.")
+    known = list(_keys(before)) if isinstance(before, DictConfig) else []
+    if known and key not in known:
+        return _no_setting(key, known)
+    kind = re.search(r"could not be converted to (\w+)", f"{error} {error.__cause__}")
+    if kind:
+        return f"{word} cannot be: {key} must be {_KINDS.get(kind[1], kind[1])}"
+    if "Ambiguous value" in str(error):
+        return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
+    return f"{word} cannot be: {_line(error)}"
+
+
+def _no_setting(key: str, known: Sequence[str], advice: str = "") -> str:
+    """That there is no such setting, and those that were probably meant: as a whole, or by its last part."""
+    known = [*GROUPS, *(name for name in known if ("." in name) == ("." in key) and name != key)]
+    last = {name.rsplit(".", 1)[-1]: name for name in known}
+    close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    close += [last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)]
+    if close:
+        return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
+    group = key.split(".")[0]
+    if "." in key and group in GROUPS and not advice:
+        return (
+            f"There is no setting {key!r} in its file; if what is chosen for {group} takes it, write +{key}=…"
+        )
+    return f"There is no setting {key!r}; --help lists them" + (f", and {advice}" if advice else "")
+
+
+def _key(word: str) -> str:
+    return re.split(r"[=@]", word.lstrip("+~"), maxsplit=1)[0]
+
+
+def _line(error: Exception) -> str:
+    """What was said, in one line, without where to read on."""
+    said = " ".join(f"{error} {error.__cause__ or ''}".split())
+    return re.split(r" full_key:| See https| Config search path:", said)[0].strip()
+
+
+def _choices(group: str, folders: Sequence[str]) -> list[str]:
+    """What a group can be: our own, and those of further folders."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        own = GlobalHydra.instance().config_loader().get_group_options(group)
+    return sorted({*own, *(path.stem for folder in folders for path in Path(folder, group).glob("*.yaml"))})
+
+
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig | Exception:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            return compose(config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            return error
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in map(str, node):
+        name = f"{prefix}{key}"
+        yield name
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _keys(child, f"{name}.")
