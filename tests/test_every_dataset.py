@@ -32,7 +32,7 @@ def datasets(layout: Layout, data: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = compose("discover", layout.overrides(data))
-    make = build(dataset_alone(cfg.dataset))
+    make = build(dataset_alone(cfg.dataset), "dataset", {"split"})
     return [make(split=split) for split in SPLITS]
 
 

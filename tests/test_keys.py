@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pytorch_lightning import Trainer
 
@@ -76,13 +77,16 @@ def test_splits_of_other_classes_are_refused() -> None:
 
 
 NET = """
+import torch
 from torch import nn
 
 class Net(nn.Module):
-    def __init__(self, num_classes):
+    def __init__(self, num_classes, weights=None):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten())
         self.fc = nn.Linear(4 * 8 * 8, num_classes)
+        if weights is not None:
+            self.load_state_dict(torch.load(weights, weights_only=True))
 
     def forward(self, x):
         return self.fc(self.body(SCALE * x))
@@ -98,9 +102,15 @@ def test_an_edited_network_is_another_network(shell):
     assert made(shell, *words, "model.cam_layer=body", script="infer") == []
     source.write_text("SCALE = 2\n" + NET)
     assert made(shell, *words, script="infer") == ["train", "infer"]
-    assert made(shell, *words, "checkpoint=pretrained", script="infer") == ["infer"]
-    assert made(shell, *words, "checkpoint=pretrained", script="infer") == []
-    assert made(shell, *words, "checkpoint=pretrained", "seed=1", script="infer") == ["infer"]
+    given = ("checkpoint=pretrained", "model.kwargs={weights: net.pt}")
+    namespace: dict[str, Any] = {}
+    exec(source.read_text(), namespace)
+    for _ in range(2):  # as it is built, by what its weights are
+        torch.save(namespace["Net"](2).state_dict(), shell.folder / "net.pt")
+        assert made(shell, *words, *given, script="infer") == ["infer"]
+        assert made(shell, *words, *given, "seed=1", script="infer") == []
+    text = shell("infer", *FIRST, *words, "checkpoint=pretrained", fails=True)
+    assert "the last layer of model=module is random" in text
 
 
 USERS = """

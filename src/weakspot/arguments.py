@@ -95,7 +95,7 @@ def _fitted(value: Any, kind: Any, name: str) -> Any:
         return value
     if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name}={_written(value)} cannot be: it must be {_told(kind)}")
+    raise ValueError(f"{name} must be {_told(kind)}, not {_written(value)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

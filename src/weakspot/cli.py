@@ -57,9 +57,11 @@ def browse() -> None:
 
 
 def _train(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
     subject = replace(_subject(cfg), checkpoint="auto")  # also where the audited model would be a given one
+    check(subject, "train")
     _say(describe_plan(subject, "train"))
     with _logger(cfg, folder) as logger:
         checkpoint = pull_checkpoint(subject, logger=logger)
@@ -67,10 +69,12 @@ def _train(cfg: DictConfig, folder: Path) -> None:
 
 
 def _infer(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_predictions
     from weakspot.pipeline.score import score
 
     subject = _subject(cfg)
+    check(subject, "infer", cfg.upstream)
     _say(describe_plan(subject, "infer", cfg.upstream))
     with _logger(cfg, folder) as logger:
         predictions = pull_predictions(subject, cfg.upstream, logger)

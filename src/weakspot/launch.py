@@ -67,15 +67,15 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
     except Told as told:
         print(told.sentence, file=sys.stderr)
         raise
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if full == "1":
             raise
         if isinstance(error, JobError):
             sentence, code = str(error), 1
-        elif isinstance(error, OSError):
+        elif isinstance(error, OSError) and not isinstance(error, HydraException):
             sentence, code = _of_folder(error), 2
         else:
-            sentence, code = overrides.explain(name, error, typed[1:]), 2
+            sentence, code = overrides.explain(name, error, overrides.readable(typed[1:])), 2
         print(sentence, file=sys.stderr)
         raise SystemExit(code) from None
 

@@ -97,7 +97,11 @@ def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in map(str, node):
         child = node._get_node(key)
         if known is not None and key not in known:
-            yield f"{prefix}{key}"
+            yield from (
+                [*_keys(child, f"{prefix}{key}.")][-1:]
+                if isinstance(child, DictConfig)
+                else [f"{prefix}{key}"]
+            )
         elif isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _unknown(child, f"{prefix}{key}.")
 
@@ -113,12 +117,12 @@ def explain(name: str, error: Exception, words: Sequence[str]) -> str:
         words: The command line, options included.
     """
     overrides = [word for word in _arguments(words) if "=" in word or word.startswith("~")]
+    lone = next((word for word in _arguments(words) if not re.match(r"[^=]+=|~", word)), None)
+    if lone is not None:
+        return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
     unread = next((word for word in overrides if not parses(word)), None)
     if unread is not None:
         return _unreadable(unread)
-    lone = next((word for word in _arguments(words) if "=" not in word and not word.startswith("~")), None)
-    if lone is not None:
-        return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
     folders = _folders(words)
     places = (
         [f"hydra.searchpath=[{','.join(_quoted(f'file://{folder}') for folder in folders)}]"]
@@ -192,20 +196,23 @@ def _blame(word: str, error: Exception, before: DictConfig | Exception, folders:
         return _no_setting(key, known)
     kind = re.search(r"could not be converted to (\w+)", f"{error} {error.__cause__}")
     if kind:
-        return f"{word} cannot be: {key} must be {_KINDS.get(kind[1], kind[1])}"
+        return f"{key} must be {_KINDS.get(kind[1], kind[1])}, not {value}"
     if "Ambiguous value" in str(error):
         return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
-    return f"{word} cannot be: {_line(error)}"
+    return f"{word} cannot be used: {_line(error)}"
 
 
 def _no_setting(key: str, known: Sequence[str], advice: str = "") -> str:
-    """That there is no such setting, and those that were probably meant: as a whole, or by its last part."""
-    known = [*GROUPS, *(name for name in known if ("." in name) == ("." in key) and name != key)]
-    last = {name.rsplit(".", 1)[-1]: name for name in known}
-    close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    close += [last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=3, cutoff=0.6)]
+    """That there is no such setting, and those that were probably meant, as their last part looks alike."""
+    part = key.rsplit(".", 1)[-1]
+    names = dict.fromkeys([*GROUPS, *(name for name in known if name != key)])
+    near = difflib.get_close_matches(part, {name.rsplit(".", 1)[-1] for name in names}, n=3, cutoff=0.6)
+    close = [name for last in near for name in names if name.rsplit(".", 1)[-1] == last]
+    alike = [name for name in close if ("." in name) == ("." in key)]  # method.x for metod.x, model for modle
+    close = alike or [name for name in close if name.rsplit(".", 1)[-1] == part]
     if close:
-        return f"There is no setting {key!r}. Did you mean {' or '.join(dict.fromkeys(close[:3]))}?"
+        own = [name for name in close if name.rpartition(".")[0] == key.rpartition(".")[0]]
+        return f"There is no setting {key!r}. Did you mean {' or '.join((own or close)[:3])}?"
     group = key.split(".")[0]
     if "." in key and group in GROUPS and not advice:
         return (

@@ -27,8 +27,9 @@ class Model(Identified, nn.Module, ABC):
     embedding_size: int
     """Width d of the embedding."""
 
-    head_is_trained: bool = True
-    """False where the head is known to be random: such a model has nothing to say before it is trained."""
+    head_is_trained: bool | None = None
+    """False where the head is random: such a model has nothing to say before it is trained. None where the model
+    does not know: if it is asked to serve as it is, it is built twice, as random weights then differ."""
 
     @property
     @abstractmethod

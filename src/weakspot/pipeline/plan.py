@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,7 +210,7 @@ def pull_predictions(
                 f"no predictions at {folder}; run `{subject.commands['infer']}`, or leave out upstream=require"
             )
         _say("infer → %s", folder)
-        model = _with_weights(subject, checkpoint)
+        model = model_with_weights(subject, checkpoint)
         manifest = {
             "dataset": subject.dataset.name,
             "model": subject.model.name,
@@ -226,24 +226,47 @@ def audited_model(subject: Subject) -> Model:
     """The model as it was when it made the predictions; for one process alone, after `pull_predictions`."""
     match subject.checkpoint:
         case "pretrained":
-            return _with_weights(subject, None)
+            return model_with_weights(subject, None)
         case "auto":
-            return _with_weights(subject, subject.checkpoint_folder() / CHECKPOINT)
+            return model_with_weights(subject, subject.checkpoint_folder() / CHECKPOINT)
         case _:
-            return _with_weights(subject, subject.given_checkpoint())
+            return model_with_weights(subject, subject.given_checkpoint())
 
 
-def _with_weights(subject: Subject, checkpoint: Path | None) -> Model:
+def model_with_weights(subject: Subject, checkpoint: Path | None) -> Model:
+    """The model with the weights of a file, or with those that it is built with.
+
+    Raises ValueError where they do not fit, or where those that it is built with are random.
+    """
     model = subject.build_model()
     if checkpoint is not None:
         load_weights(model, checkpoint)
-    elif not model.head_is_trained:
+    elif not _comes_trained(subject, model):
         raise ValueError(
             f"checkpoint=pretrained, but the last layer of model={subject.model.name} is random: give it weights "
-            f"for the {subject.task.n_outputs} classes of dataset={subject.dataset.name} "
-            "(model.weights=…), or have it trained (checkpoint=auto)"
+            f"for the {subject.task.n_outputs} classes of dataset={subject.dataset.name}, or have it trained "
+            "(checkpoint=auto)"
         )
     return model
+
+
+def _comes_trained(subject: Subject, model: Model) -> bool:
+    """Whether the model says so; one that does not know is built again, under another seed: random weights differ."""
+    if model.head_is_trained is not None:
+        return model.head_is_trained
+    again = replace(subject, seed=subject.seed + 1).build_model()
+    return _state_digest(again) == _state_digest(model)
+
+
+def will_train(subject: Subject) -> bool:
+    """Whether the audited model is yet to be trained."""
+    return subject.checkpoint == "auto" and not is_trained(subject.checkpoint_folder())
+
+
+def will_infer(subject: Subject) -> bool:
+    """Whether predictions of a model that there is are yet to be made."""
+    weights = _plan_train(subject)[1]
+    return weights is None or not is_complete(subject.predictions_folder(weights))
 
 
 def describe_plan(

@@ -1,0 +1,61 @@
+"""What can be known to fail is refused before anything is trained, and before a logger opens a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from weakspot.models.base import Model
+from weakspot.pipeline.plan import Subject, Upstream, model_with_weights, will_infer, will_train
+from weakspot.pipeline.train import quiet
+
+_FEW = 2  # examples that a model is tried on
+
+
+def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream = "pull") -> None:
+    """Try what the steps up to `last` need, where they are not made yet: data, model, trainer, places to write to.
+
+    Raises:
+        ValueError: For data, a checkpoint, a model or a trainer that cannot be used, or do not fit together.
+        FileNotFoundError: For those that are not there.
+        PermissionError: For a store that cannot be written to.
+    """
+    subject.module(subject.inference_batch_size)
+    subject.module(subject.training.batch_size)
+    trains = will_train(subject)
+    infers = last == "infer" and (trains or will_infer(subject))
+    if upstream == "require" or not (trains or infers):
+        return
+    if trains:
+        _check_writable("checkpoints_dir", subject.checkpoints_dir)
+    if infers:
+        _check_writable("predictions_dir", subject.predictions_dir)
+    with quiet():
+        subject.make_trainer(logger=False, enable_checkpointing=False)
+    weights = None if subject.checkpoint in ("auto", "pretrained") else subject.given_checkpoint()
+    _read(subject.build_model() if trains else model_with_weights(subject, weights), subject)
+
+
+def _read(model: Model, subject: Subject) -> None:
+    """Have the model read a few examples, so that what it cannot read is known now."""
+    data = subject.data(subject.split)
+    batch = data.collate([data[row] for row in range(min(_FEW, len(data)))])
+    try:
+        with torch.no_grad():
+            model.eval().read(batch["input"])
+    except (RuntimeError, TypeError, NotImplementedError):
+        return  # it may need the device or the precision that it is to run with; then it says so itself
+
+
+def _check_writable(name: str, folder: Path) -> None:
+    """A folder that is there, or can be made, and takes files."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, so {name}={folder} cannot be a folder; choose another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"{place} cannot be written to; choose another folder: {name}=…")

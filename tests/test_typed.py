@@ -1,0 +1,203 @@
+"""What was typed, and what is said: one sentence, before any cost, with exit code 2 and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from weakspot import cli
+from weakspot.overrides import readable
+
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Types a line, in this process and a folder of its own, and returns the exit code and all that is said."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_DIR", "MODEL_DIR", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(script: str, *words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *words])
+        handlers, level = logging.root.handlers[:], logging.root.level
+        try:
+            getattr(cli, script)()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            for handler in set(logging.root.handlers) - set(handlers):
+                handler.close()
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+        assert isinstance(code, int)
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+def write_inputs(folder: Path) -> None:
+    """What the lines below name."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 3)).astype(np.float32)
+    np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
+    np.savez(
+        folder / "from_one.npz",
+        embeddings=x,
+        outputs=draw.normal(size=(40, 2)),
+        labels=draw.integers(1, 3, 40),
+    )
+    (folder / "junk.ckpt").write_text("101")
+    torch.save({"weight": torch.zeros(3)}, folder / "other.ckpt")
+    (folder / "texts.csv").write_text(
+        "text,label\n" + "".join(f"words {n},{'ab'[n % 2]}\n" for n in range(40))
+    )
+    (folder / "broken.csv").write_text(
+        "path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    )
+    for n in range(40):
+        (folder / f"{n}.png").write_text("no image")
+    (folder / "a_file").write_text("")
+
+
+COMPOSED = [
+    ("discover +metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
+    ("discover metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
+    ("discover ++trainng.epochs=3", "There is no setting 'trainng.epochs'. Did you mean training.epochs?"),
+    ("discover +training.epoch=3", "There is no setting 'training.epoch'. Did you mean training.epochs?"),
+    ("discover method.minsize=3", "There is no setting 'method.minsize'. Did you mean method.min_size?"),
+    ("discover +method.minsize=3", "There is no setting 'method.minsize'. Did you mean method.min_size?"),
+    ("discover min_size=3", "There is no setting 'min_size'. Did you mean method.min_size?"),
+    (
+        "discover dataset=colored_digit",
+        "There is no dataset=colored_digit. Did you mean dataset=colored_digits?",
+    ),
+    ("discover logger=xyzzy", "There is no logger=xyzzy. There are: csv, none, tensorboard, wandb."),
+    ("discover -m seed=1,2 method=spotlight,udsi", "There is no method=udsi. Did you mean method=udis?"),
+    ("discover training.epochs=many", "training.epochs must be a whole number, not many"),
+    ("discover -m training.epochs=1,many", "training.epochs must be a whole number, not many"),
+    ("discover seed=1,2", "seed=1,2 has a comma: add -m for a run for each, or quote it"),
+    (
+        "discover spotlight",
+        "'spotlight' is no setting: write key=value; python discover.py --help lists them",
+    ),
+    ("discover =3", "'=3' is no setting: write key=value"),
+    ("discover checkpoint=[half", "the value of checkpoint cannot be read: [half; put it in quotes"),
+    (
+        "discover dataset.colour=3",
+        "There is no setting 'dataset.colour' in its file; if what is chosen for dataset ",
+    ),
+    ("discover hydra.run.dir=a_file/run", "the run's folder cannot be made (Not a directory: "),
+    (
+        "discover predictions=my.npz dataset=digits",
+        "dataset=digits says nothing of predictions that are there already: leave it out, or leave out predictions=",
+    ),
+    ("discover predictions=my.npz model=resnet18", "model=resnet18 says nothing of predictions"),
+    ("discover predictions=my.npz cam=label", "cam=label says nothing of predictions"),
+    ("discover predictions=my.npz training.epochs=3", "training.epochs=3 says nothing of predictions"),
+    ("browse port=80000", "port=80000 is none: ports are 1 to 65535"),
+    ("browse port=x", "port must be a whole number, not x"),
+]
+JOBS = [
+    (
+        "+dataset.colour=3",
+        "there is no setting dataset.colour: ColoredDigits does not take it; there are: dataset.r",
+    ),
+    ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
+    ("dataset.size=0", "size must be a positive number of pixels, not 0"),
+    ("model.channels=3", "model.channels must be a list, each a whole number, not 3"),
+    ("model=text_classifier", "model.name must be given"),
+    ("model=module model.path=nowhere:Net model.head=fc", "no module 'nowhere' for the model 'nowhere:Net'"),
+    ("split=tset", "ColoredDigits has no split 'tset'; it has: train, val, test"),
+    ("training.epochs=0", "training.epochs=0 must be more than 0"),
+    ("training.schedule=linear", "training.schedule='linear' is unknown; choose constant or cosine"),
+    ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
+    ("num_workers=-1", "num_workers must be 0 (load in the main process) or more, not -1"),
+    ("upstream=requir", "upstream='requir' is unknown; choose pull or require"),
+    ("trainer.devices=9 trainer.accelerator=gpu", "choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)"),
+    ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
+    ("checkpoint=nowhere.ckpt", "checkpoint 'nowhere.ckpt' was not found as "),
+    ("checkpoint=epoch=6-step=120.ckpt", "checkpoint 'epoch=6-step=120.ckpt' was not found as "),
+    ("checkpoint=junk.ckpt", "junk.ckpt is not a file of weights that torch can read"),
+    ("checkpoint=other.ckpt", "other.ckpt does not fit SmallCNN"),
+    ("model=vit_b_16", "vit_b_16 takes images of exactly 224×224 pixels, not 32×32"),
+    ("checkpoints_dir=a_file/store", "a_file is a file, so checkpoints_dir=a_file/store cannot be a folder"),
+    ("predictions_dir=a_file", "a_file is a file, so predictions_dir=a_file cannot be a folder"),
+    ("dataset=csv", "dataset=csv needs a table: add dataset.file=my.csv"),
+    (
+        "dataset=csv dataset.file=texts.csv",
+        "Texts need a model that reads them: model=text_encoder or text_class",
+    ),
+    ("dataset=csv dataset.file=broken.csv model=small_cnn", "cannot be read as an image (cannot identify"),
+    ("dataset=fairface", "set dataset.root to the folder that holds fairface_label_train.csv"),
+]
+
+
+def nothing_is_left(folder: Path) -> bool:
+    return not (folder / "outputs").exists() and not (folder / "multirun").exists()
+
+
+@pytest.mark.parametrize(("line", "sentence"), COMPOSED, ids=[line for line, _ in COMPOSED])
+def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: str, sentence: str) -> None:
+    write_inputs(tmp_path)
+    code, said = typed(*line.split())
+    assert said.startswith(sentence), said
+    assert code == 2
+    assert said.count("\n") == 1, said
+    assert nothing_is_left(tmp_path) or line.startswith("discover -m")
+
+
+@pytest.mark.parametrize(("line", "sentence"), JOBS, ids=[line for line, _ in JOBS])
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    write_inputs(tmp_path)
+    code, said = typed("infer", "logger=tensorboard", "trainer=cpu", *line.split())
+    first, second, rest = said.split("\n", 2)
+    assert first == "loading torch and Lightning …"
+    assert sentence in second, said
+    assert rest == ""
+    assert code == 2
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_busy_port_is_refused(typed: Typed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code, said = typed("browse", f"port={server.getsockname()[1]}", "open=false")
+    assert "cannot be had (Address already in use); port=0 takes any that is free" in said
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("checkpoint=epoch=6-step=120.ckpt", "checkpoint='epoch=6-step=120.ckpt'"),
+        ("predictions=my run (2).npz", "predictions='my run (2).npz'"),
+        ("predictions=größe.npz", "predictions='größe.npz'"),
+        ("predictions=it's.npz", "predictions='it\\'s.npz'"),
+        ("predictions=~/my.npz", f"predictions='{os.path.expanduser('~/my.npz')}'"),
+        ("model.labels=[größer, kleiner]", "model.labels=['größer', kleiner]"),
+        ("model.kwargs={img_size: 96}", "model.kwargs={img_size: 96}"),
+        ("training.clip=None", "training.clip=null"),
+        ("dataset.root=${oc.env:HOME}", "dataset.root=${oc.env:HOME}"),
+        ("seed=1,2", "seed=1,2"),
+        ("--config-dir", "--config-dir"),
+        ("~dataset.size", "~dataset.size"),
+    ],
+)
+def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
+    assert readable([word]) == [read]
+    assert readable([read]) == [read]
+
+
+def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
+    assert readable(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
