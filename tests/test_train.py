@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 
+from conftest import ROOT, quiet_environment
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.checkpoint import load_weights
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.checkpoints import Progress
 from weakspot.pipeline.groups import WorstGroupAccuracy, group_codes
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.train import is_interrupted, is_trained, train
@@ -27,13 +37,21 @@ class InterruptedRunError(Exception):
     pass
 
 
+class FewDigits(ColoredDigits):
+    """The first of them: three steps an epoch."""
+
+    def __init__(self, split):
+        super().__init__(split)
+        self.targets, self.examples = self.targets[:180], self.examples[:180]
+
+
 def model():
     seed_everything(0, verbose=False)
     return SmallCNN(ColoredDigits("val").task, channels=(4, 8), embedding=8)
 
 
 def fit(folder: Path, training: Training, make_trainer=CPU) -> Path:
-    return train(model(), DataModule(ColoredDigits, seed=0), training, make_trainer, folder)
+    return train(model(), DataModule(FewDigits, seed=0), training, make_trainer, folder)
 
 
 def test_a_checkpoint_loads_and_its_manifest_tells_how_well_it_did(tmp_path):
@@ -45,38 +63,261 @@ def test_a_checkpoint_loads_and_its_manifest_tells_how_well_it_did(tmp_path):
     assert numbers["val/worst_group"] <= numbers["val/accuracy"]
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
-    """Three epochs in one go, and three with an interruption after the second, end in the same weights."""
+def stopping_after(epochs: int, make_trainer=CPU):
+    """A maker of trainers that die once so many epochs are over."""
 
-    def interrupted(**options):
-        trainer = CPU(**options)
+    def make(**options):
+        trainer = make_trainer(**options)
         loop = trainer.fit_loop.on_advance_end
 
         def stop():
             loop()
-            if trainer.current_epoch == 1:
+            if trainer.current_epoch == epochs:
                 raise InterruptedRunError
 
         trainer.fit_loop.on_advance_end = stop
         return trainer
 
-    whole = fit(tmp_path / "whole", Training(epochs=3))
+    return make
+
+
+def weights_of(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint.with_name(name), weights_only=True)["state_dict"]
+
+
+def assert_same_result(folder: Path, whole: Path):
+    """Both folders hold the same weights, the same numbers and nothing unfinished."""
+    for name in ("last.ckpt", "model.ckpt"):
+        ours, theirs = weights_of(folder / "model.ckpt", name), weights_of(whole / "model.ckpt", name)
+        for key, tensor in theirs.items():
+            torch.testing.assert_close(ours[key], tensor, msg=f"{name}: {key}", rtol=0, atol=0)
+    assert manifest_of(folder) == manifest_of(whole)
+    assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt", "manifest.json", "model.ckpt"]
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module", params=["best", "last"])
+def keep(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(keep, tmp_path_factory):
+    """Three epochs in one go."""
+    folder = tmp_path_factory.mktemp(f"whole-{keep}")
+    fit(folder, Training(epochs=3, keep=keep))
+    return folder
+
+
+def interrupt(folder: Path, training: Training, make_trainer=CPU):
+    """Two epochs of it."""
     with pytest.raises(InterruptedRunError):
-        fit(tmp_path / "parts", Training(epochs=3), interrupted)
-    assert is_interrupted(tmp_path / "parts")
-    parts = fit(tmp_path / "parts", Training(epochs=3))
+        fit(folder, training, stopping_after(2, make_trainer))
+    assert is_interrupted(folder)
+    assert Progress.read(folder / "last.ckpt").epoch == 2
 
-    def last(checkpoint):
-        return torch.load(checkpoint.with_name("last.ckpt"), weights_only=True)["state_dict"]
 
-    for name, tensor in last(whole).items():
-        torch.testing.assert_close(tensor, last(parts)[name], msg=name)
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, whole, keep):
+    interrupt(tmp_path / "parts", Training(epochs=3, keep=keep))
+    fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+    assert_same_result(tmp_path / "parts", whole)
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("write", [1, 2, 3, 4, 7])
+def test_a_run_that_dies_while_it_writes_goes_on(tmp_path, monkeypatch, whole, keep, write):
+    """Two files an epoch, then the manifest: whichever it dies at, before that file takes its place."""
+    replace, written = os.replace, []
+
+    def dying(source, target):
+        written.append(target)
+        if len(written) == write:
+            raise KilledError
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dying)
+        with pytest.raises(KilledError):
+            fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+    assert not is_trained(tmp_path / "parts")
+    fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+    assert_same_result(tmp_path / "parts", whole)
+
+
+def cut(path: Path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path):
+    """One bit of a weight."""
+    with zipfile.ZipFile(path) as archive:
+        weights = max(map(archive.read, archive.namelist()), key=len)
+    content = bytearray(path.read_bytes())
+    content[content.index(weights) + 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+def test_a_damaged_checkpoint_is_noticed(tmp_path, caplog, whole, keep, damage):
+    folder = tmp_path / "parts"
+    interrupt(folder, Training(epochs=3, keep=keep))
+    epoch = Progress.read(folder / "model.ckpt").epoch
+    damage(folder / "last.ckpt")
+    caplog.clear()
+    fit(folder, Training(epochs=3, keep=keep))
+    assert_same_result(folder, whole)
+    assert caplog.messages == [
+        f"{folder / 'last.ckpt'} is missing or damaged; training goes on from model.ckpt, after epoch {epoch}"
+    ]
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+def test_what_the_last_epoch_holds_is_not_lost(tmp_path, caplog, damage):
+    """The epoch to keep is the last one, so that it is in both files."""
+    interrupt(tmp_path, Training(epochs=3, keep="last"))
+    damage(tmp_path / "model.ckpt")
+    caplog.clear()
+    fit(tmp_path, Training(epochs=3, keep="last"))
+    assert (tmp_path / "model.ckpt").read_bytes() == (tmp_path / "last.ckpt").read_bytes()
+    assert caplog.messages == []
+
+
+def test_without_a_whole_checkpoint_training_starts_again(tmp_path, caplog, whole, keep):
+    folder = tmp_path / "parts"
+    interrupt(folder, Training(epochs=3, keep=keep))
+    cut(folder / "last.ckpt")
+    flip(folder / "model.ckpt")
+    caplog.clear()
+    fit(folder, Training(epochs=3, keep=keep))
+    assert_same_result(folder, whole)
+    assert caplog.messages == [f"no whole checkpoint is left in {folder}; training starts from the beginning"]
+
+
+def growing_worse(**options):
+    """A trainer whose first epoch is the best by far."""
+
+    class Worse(Callback):
+        def on_validation_start(self, trainer, pl_module):
+            if not trainer.sanity_checking and trainer.current_epoch:
+                pl_module.model.output.bias.data[0] += 9
+
+    return CPU(**options | {"callbacks": [Worse(), *options["callbacks"]]})
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_best_epoch_is_remembered_in_another_folder(tmp_path, caplog, lost):
+    training = Training(epochs=3)
+    fit(tmp_path / "whole", training, growing_worse)
+    assert manifest_of(tmp_path / "whole")["kept_epoch"] != manifest_of(tmp_path / "whole")["last_epoch"]
+    interrupt(tmp_path / "store", training, growing_worse)
+    folder = shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    if lost:
+        (folder / "model.ckpt").unlink()
+    caplog.clear()
+    fit(folder, training, growing_worse)
+    assert_same_result(folder, tmp_path / "whole")
+    again = f"{folder / 'model.ckpt'}, the best epoch so far, is missing or damaged; training starts from the beginning"
+    assert caplog.messages == ([again] if lost else [])
+
+
+def test_a_run_that_stopped_early_is_not_trained_further(tmp_path, monkeypatch):
+    """It dies at the manifest, after the epoch that exhausted its patience."""
+    training = Training(epochs=9, patience=1)
+    fit(tmp_path / "whole", training, growing_worse)
+    with monkeypatch.context() as patch:
+        patch.setattr("weakspot.pipeline.train.json.dumps", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / "parts", training, growing_worse)
+    fit(tmp_path / "parts", training, growing_worse)
+    assert manifest_of(tmp_path / "parts")["epoch"] == 2
+    assert_same_result(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_full_disk_leaves_the_epochs_before(tmp_path, whole, keep):
+    """Files may grow to 10 kB, less than a checkpoint: the system's own error comes out of torch's writer."""
+    folder = tmp_path / "parts"
+    interrupt(folder, Training(epochs=3, keep=keep))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+    try:
+        with pytest.raises(OSError, match=r"model\.ckpt could not be written: File too large; make room"):
+            fit(folder, Training(epochs=3, keep=keep))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    fit(folder, Training(epochs=3, keep=keep))
+    assert_same_result(folder, whole)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from test_train import Training, fit
+
+flush, flushed = os.fsync, []
+
+def deadly(descriptor):
+    flushed.append(descriptor)
+    if len(flushed) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    flush(descriptor)
+
+os.fsync = deadly
+fit(Path(sys.argv[1]), Training(epochs=3, keep=sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flush", [7, 13]
+)  # file and folder, twice an epoch: in the second epoch, at the manifest
+def test_a_killed_process_loses_the_epoch_it_was_in(tmp_path, whole, keep, flush):
+    folder = tmp_path / "parts"
+    command = [sys.executable, "-c", KILLED, str(folder), str(flush), keep]
+    killed = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert is_interrupted(folder)
+    assert list(folder.glob("*.part"))
+    fit(folder, Training(epochs=3, keep=keep))
+    assert_same_result(folder, whole)
 
 
 def test_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"smaller training\.learning_rate"):
         fit(tmp_path / "store", Training(epochs=1, optimizer="sgd", learning_rate=1e12))
     assert not is_trained(tmp_path / "store")
+
+
+def test_validation_within_an_epoch_may_find_the_best_one(tmp_path):
+    """The first of two validations an epoch is the better one, and its weights are those that are kept."""
+
+    class Worse(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            if not trainer.sanity_checking:
+                pl_module.model.output.bias.data[0] += 9
+
+    def twice(**options):
+        return CPU(**options | {"callbacks": [*options["callbacks"], Worse()], "val_check_interval": 0.67})
+
+    training = Training(epochs=2)
+    fit(tmp_path / "whole", training, twice)
+    kept = Progress.read(tmp_path / "whole" / "model.ckpt")
+    assert kept.epoch == 0
+    assert manifest_of(tmp_path / "whole")["val_loss"] == kept.metrics["val/loss"] < 1
+    assert Progress.read(tmp_path / "whole" / "last.ckpt").metrics["val/loss"] > 1
+
+
+def test_without_validation_nothing_can_be_kept(tmp_path):
+    with pytest.raises(ValueError, match="training ended without a validation"):
+        fit(tmp_path, Training(epochs=1), functools.partial(CPU, check_val_every_n_epoch=2))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

@@ -21,11 +21,12 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.identity import contents, digest
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
+from weakspot.pipeline.checkpoints import CHECKPOINT
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import identity, key
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
-from weakspot.pipeline.train import CHECKPOINT, is_interrupted, is_trained, train
+from weakspot.pipeline.train import is_interrupted, is_trained, train
 from weakspot.predictions import Predictions
 from weakspot.predictions.store import finished_rows, is_complete, read
 from weakspot.tasks import Task

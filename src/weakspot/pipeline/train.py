@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import Logger
 
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
+from weakspot.pipeline.checkpoints import (
+    CHECKPOINT,
+    LAST,
+    Keeper,
+    Progress,
+    Start,
+    WholeFiles,
+    find_start,
+    whole_file,
+)
 from weakspot.pipeline.groups import group_codes
 from weakspot.pipeline.learner import Learner, Training
-from weakspot.pipeline.ranks import is_main
+from weakspot.pipeline.ranks import agree
 
 MANIFEST = "manifest.json"
-CHECKPOINT = "model.ckpt"
-_LAST = "last.ckpt"
 
 log = logging.getLogger(__name__)
 
 
 def is_trained(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
+    return (folder / MANIFEST).is_file() and (folder / CHECKPOINT).is_file()
 
 
 def is_interrupted(folder: Path) -> bool:
-    return (folder / _LAST).is_file() and not is_trained(folder)
+    return not is_trained(folder) and any((folder / name).is_file() for name in (LAST, CHECKPOINT))
 
 
 def train(
@@ -48,55 +56,70 @@ def train(
 ) -> Path:
     """Fit `model` and return the checkpoint of the epoch that `training.keep` asks for.
 
-    A folder that an interrupted run left is resumed from its last epoch, batch order included. The manifest,
-    written last, says what made the checkpoint and how well it did.
+    A folder that an interrupted run left is resumed from its last whole checkpoint, batch order included. The
+    manifest, written last, says what made the checkpoint and how well it did.
 
-    Raises ValueError if the loss stops being a number.
+    Raises:
+        ValueError: The loss stops being a number.
+        OSError: A checkpoint cannot be written; the one before stays.
     """
     validation = data.dataset("val")
     learner = Learner(model, validation.task, training, group_codes(validation.examples))
-    monitor = "val/loss" if training.keep == "best" else None
-    kept = ModelCheckpoint(
-        dirpath=folder, filename="model", monitor=monitor, save_last=True, enable_version_counter=False
-    )
-    resume = folder / _LAST if is_interrupted(folder) else None
-    with quiet():
-        trainer = make_trainer(
-            max_epochs=training.epochs,
-            gradient_clip_val=training.clip,
-            callbacks=[kept, *_stopping(training)],
-            logger=logger or False,
-            default_root_dir=folder,
-            log_every_n_steps=10,
-        )
-        trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
-    loss = trainer.callback_metrics["val/loss"] if kept.best_model_score is None else kept.best_model_score
-    if not torch.isfinite(loss):
+    start = Start.from_dict(agree("start", lambda: asdict(find_start(folder))))
+    if not (start.progress and start.progress.finished):
+        with quiet():
+            trainer = make_trainer(
+                max_epochs=training.epochs,
+                gradient_clip_val=training.clip,
+                callbacks=[Keeper(folder, training.keep, start), *_stopping(training)],
+                logger=logger or False,
+                default_root_dir=folder,
+                log_every_n_steps=10,
+            )
+            trainer.strategy.checkpoint_io = WholeFiles()
+            resume = None if start.name is None else folder / start.name
+            trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
+    loss = agree("val_loss", lambda: _finish(folder, training, manifest or {}))
+    if loss is None:
         raise ValueError(
             "training diverged: the validation loss is not a number; "
             f"try a smaller training.learning_rate than {training.learning_rate:g}, or training.clip=1"
         )
-    trainer.strategy.barrier()
-    if is_main():
-        if trainer.current_epoch < training.epochs:
-            log.info(
-                "stopped after %d of %d epochs: %s without a lower validation loss (training.patience)",
-                trainer.current_epoch,
-                training.epochs,
-                training.patience,
-            )
-        numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        record = {
-            **(manifest or {}),
-            "last_epoch": numbers,
-            "val_loss": float(loss),
-            "epoch": trainer.current_epoch,
-        }
-        draft = folder / f"{MANIFEST}.part"
-        draft.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(draft, folder / MANIFEST)
-    trainer.strategy.barrier()
     return folder / CHECKPOINT
+
+
+def _finish(folder: Path, training: Training, manifest: Mapping[str, Any]) -> float | None:
+    """Write the manifest from what the checkpoints say, and return the validation loss of the one that is kept.
+
+    None, and no manifest, where that is not a number.
+    """
+    last, kept = Progress.read(folder / LAST), Progress.read(folder / CHECKPOINT)
+    if kept is None or "val/loss" not in kept.metrics:
+        raise ValueError(
+            "training ended without a validation, by which its checkpoint is judged; "
+            "leave trainer.limit_val_batches and trainer.check_val_every_n_epoch as they are"
+        )
+    last = last or kept
+    loss = kept.metrics["val/loss"]
+    if not math.isfinite(loss):
+        return None
+    if training.patience is not None and last.epoch < training.epochs:
+        log.info(
+            "stopped after %d of %d epochs: %s without a lower validation loss (training.patience)",
+            last.epoch,
+            training.epochs,
+            training.patience,
+        )
+    record = {
+        **manifest,
+        "last_epoch": last.metrics,
+        "kept_epoch": kept.metrics,
+        "val_loss": loss,
+        "epoch": last.epoch,
+    }
+    with whole_file(folder / MANIFEST) as file:
+        file.write(f"{json.dumps(record, indent=1)}\n".encode())
+    return loss
 
 
 def _stopping(training: Training) -> list[Callback]:
