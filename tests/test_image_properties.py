@@ -21,7 +21,7 @@ from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.properties import describe
 from weakspot.predictions import Predictions
-from weakspot.predictions.store import write_shard
+from weakspot.predictions.shards import write_shard
 from weakspot.tasks import Classification
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)

@@ -6,6 +6,8 @@ import functools
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
 from weakspot.predictions import Predictions
-from weakspot.predictions.store import finished_rows, is_complete
+from weakspot.predictions.shards import finished_rows
+from weakspot.predictions.store import is_complete
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
 
@@ -71,21 +74,73 @@ def test_a_killed_run_resumes_at_its_last_shard(tmp_path):
     command = [sys.executable, "-c", KILLED, str(folder)]
     killed = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    np.testing.assert_array_equal(finished_rows(folder), np.arange(400))
+    np.testing.assert_array_equal(finished_rows(folder, 719), np.arange(400))
     assert not is_complete(folder)
 
     read = []
-
-    class Watched(ColoredDigits):
-        def input(self, row):
-            read.append(row)
-            return super().input(row)
-
-    resumed = infer(model(), DataModule(Watched, batch_size=100), "test", CPU, folder, {})
+    data = DataModule(functools.partial(Watched, read=read), batch_size=100)
+    resumed = infer(model(), data, "test", CPU, folder, {})
     assert read == list(range(400, 719))
     whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
     np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
     np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+class InterruptedRunError(Exception):
+    pass
+
+
+class Watched(ColoredDigits):
+    """Notes the rows that are read, and stops at one of them."""
+
+    def __init__(self, split, read=None, stop=None):
+        super().__init__(split)
+        self.read, self.stop = read if read is not None else [], stop
+
+    def input(self, row):
+        if row == self.stop:
+            raise InterruptedRunError
+        self.read.append(row)
+        return super().input(row)
+
+
+@pytest.mark.slow
+def test_damaged_shards_are_inferred_again_and_nothing_else(tmp_path, caplog):
+    folder = tmp_path / "record"
+    stopped = DataModule(functools.partial(Watched, stop=450), batch_size=100)
+    with pytest.raises(InterruptedRunError):
+        infer(model(), stopped, "test", CPU, folder, {}, shard_bytes=1)
+    _, second, third, _ = sorted((folder / "shards").iterdir())
+    second.write_bytes(second.read_bytes()[:1000])
+    content = bytearray(third.read_bytes())
+    content[-1000] ^= 16
+    third.write_bytes(content)
+
+    read = []
+    with caplog.at_level("WARNING"):
+        resumed = infer(
+            model(),
+            DataModule(functools.partial(Watched, read=read), batch_size=100),
+            "test",
+            CPU,
+            folder,
+            {},
+        )
+    assert read == [*range(100, 300), *range(400, 719)]
+    assert [Path(message.split()[0]).name for message in caplog.messages] == [second.name, third.name]
+    whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
+    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+def test_shards_are_written_once_a_minute_however_small(tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 40))  # seconds from one batch to the next
+    monkeypatch.setattr("weakspot.pipeline.infer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stopped = DataModule(functools.partial(Watched, stop=450), batch_size=50)
+    with pytest.raises(InterruptedRunError):
+        infer(model(), stopped, "test", CPU, tmp_path / "record", {})
+    np.testing.assert_array_equal(finished_rows(tmp_path / "record", 719), np.arange(400))
+    assert len(list((tmp_path / "record" / "shards").iterdir())) == 4  # of two batches each
 
 
 def test_a_model_that_answers_nan_is_named_by_its_first_example(tmp_path):

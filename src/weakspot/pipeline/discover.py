@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from weakspot.explain.words import Word, distinctive_words
 from weakspot.methods import Method, restored
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
+from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
 from weakspot.slices import Slices
 from weakspot.slices.statistics import SliceStatistics
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 REPORT = "report.html"
+SLICES = "slices"
 
 _WORDS = 5  # of a slice of texts, in the table
 
@@ -46,20 +47,20 @@ def discover(
     texts: Sequence[str] | None = None,
 ) -> Slices:
     """Fit `method` and leave slices/ and report.html in `folder`; each appears whole or not at all."""
+    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
     with _progress() as tell:
         method.fit(predictions, callback=tell)
     slices = method.slices_
-    slices.save(folder / "slices")
+    slices.save(folder / SLICES)
     words = [] if texts is None else distinctive_words(slices.weights, texts, predictions.counts)
     page = render(predictions, slices, preview=preview, cams=cams, command=command, words=words)
-    draft = folder / f"{REPORT}.part"
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, folder / REPORT)
+    with writing(folder, "hydra.run.dir"), whole_file(folder / REPORT) as draft:
+        draft.write_text(page, encoding="utf-8")
 
     attributes = categorise(predictions.attributes)
     enrichments = [rank(weights, attributes, predictions.counts) for weights in slices.weights]
     found = Discovery(
-        predictions, slices, enrichments, preview, cams, folder / REPORT, folder / "slices", words
+        predictions, slices, enrichments, preview, cams, folder / REPORT, folder / SLICES, words
     )
     log_discovery(logger, found)
     if len(slices):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,23 +22,32 @@ from weakspot.pipeline.properties import describe, measure
 from weakspot.pipeline.ranks import is_main
 from weakspot.pipeline.train import quiet
 from weakspot.predictions import Predictions
-from weakspot.predictions.store import finished_rows, gather, join, write_shard
+from weakspot.predictions.shards import finished_rows, gather, set_aside_damaged, write_shard
+from weakspot.predictions.store import join
 from weakspot.predictions.validation import NotFiniteError, check_finite
 
 _SHARD_BYTES = 32 << 20
+_SHARD_SECONDS = 60.0
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects batches until they fill a shard, and writes it: what is lost by a kill is one shard per process."""
+    """Collects batches into shards: what is lost by a kill is one shard of each process, or a minute of its work."""
 
     def __init__(
-        self, folder: Path, ids: np.ndarray, dataset: Dataset, shard_bytes: int = _SHARD_BYTES
+        self,
+        folder: Path,
+        ids: np.ndarray,
+        dataset: Dataset,
+        shard_bytes: int = _SHARD_BYTES,
+        shard_seconds: float = _SHARD_SECONDS,
     ) -> None:
         super().__init__("batch")
         self.folder = folder
         self.ids = ids
         self.dataset = dataset
         self.shard_bytes = shard_bytes
+        self.shard_seconds = shard_seconds
+        self._since = time.monotonic()
         self._batches: list[dict[str, np.ndarray]] = []
 
     def write_on_batch_end(
@@ -57,7 +67,8 @@ class ShardWriter(BasePredictionWriter):
         if "measured" in batch:
             arrays["measured"] = batch["measured"]
         self._batches.append(arrays)
-        if sum(array.nbytes for arrays in self._batches for array in arrays.values()) >= self.shard_bytes:
+        held = sum(array.nbytes for arrays in self._batches for array in arrays.values())
+        if held >= self.shard_bytes or time.monotonic() - self._since >= self.shard_seconds:
             self._flush(trainer.global_rank)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,6 +81,7 @@ class ShardWriter(BasePredictionWriter):
                 self.folder, rank, {name: np.concatenate([b[name] for b in self._batches]) for name in names}
             )
             self._batches.clear()
+        self._since = time.monotonic()
 
 
 def infer(
@@ -89,7 +101,9 @@ def infer(
     """
     dataset = data.dataset(split)
     ids = np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
-    rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder))
+    if is_main():
+        set_aside_damaged(folder, len(dataset))
+    rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder, len(dataset)))
     if len(rows):
         learner = Learner(model, dataset.task, Training())
         shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,10 @@ from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.train import is_interrupted, is_trained, train
 from weakspot.predictions import Predictions
-from weakspot.predictions.store import finished_rows, is_complete, read
+from weakspot.predictions.folders import writing
+from weakspot.predictions.reading import DamagedError
+from weakspot.predictions.shards import finished_rows
+from weakspot.predictions.store import is_complete, read
 from weakspot.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -177,7 +181,9 @@ def pull_checkpoint(
     if subject.checkpoint != "auto":
         return subject.given_checkpoint()
     folder = subject.checkpoint_folder()
-    with _lock(folder) as waited:
+    if agree("kept_checkpoint", lambda: is_trained(folder)):
+        return folder / CHECKPOINT  # without a lock: it may lie on a read-only disk
+    with _lock(folder, "checkpoints_dir") as waited:
         state = "cached" if is_trained(folder) else "interrupted" if is_interrupted(folder) else "missing"
         if agree("train", lambda: state) == "cached":
             if waited:
@@ -203,9 +209,13 @@ def pull_predictions(
     checkpoint = pull_checkpoint(subject, upstream, logger)
     weights = _weights(subject, checkpoint)
     folder = subject.predictions_folder(weights)
-    with _lock(folder):
-        if agree("infer", lambda: is_complete(folder)):
-            return read(folder) if is_main() else None
+    found = _kept_predictions(folder, upstream) if is_main() else None
+    if agree("kept_predictions", lambda: found is not None):
+        return found
+    with _lock(folder, "predictions_dir"):
+        found = _kept_predictions(folder, upstream) if is_main() else None
+        if agree("infer", lambda: found is not None):
+            return found
         if upstream == "require":
             raise FileNotFoundError(
                 f"no predictions at {folder}; run `{subject.commands['infer']}`, or leave out upstream=require"
@@ -221,6 +231,31 @@ def pull_predictions(
         }
         data = subject.module(subject.inference_batch_size)
         return infer(model, data, subject.split, subject.make_trainer, folder, manifest)
+
+
+def _kept_predictions(folder: Path, upstream: Upstream) -> Predictions | None:
+    """The complete record in `folder`, or None. One that cannot be read is set aside, to be inferred again.
+
+    It needs no lock: what is complete may lie on a read-only disk.
+    """
+    if not is_complete(folder):
+        return None
+    try:
+        return read(folder)
+    except (DamagedError, FileNotFoundError) as error:
+        if upstream == "require":
+            raise
+        aside = _free_name(folder.with_name(f"{folder.name}.damaged"))
+        with writing(folder.parent, "predictions_dir"), suppress(FileNotFoundError):  # another job was faster
+            folder.rename(aside)
+        log.warning("%s; the record is set aside as %s and inferred again", error, aside)
+        return None
+
+
+def _free_name(path: Path) -> Path:
+    """The path, or where it is taken the first with a number behind it that is not."""
+    names = itertools.chain([path], (path.with_name(f"{path.name}{i}") for i in itertools.count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def audited_model(subject: Subject) -> Model:
@@ -302,7 +337,8 @@ def _plan_infer(subject: Subject, weights: str) -> str:
     folder = subject.predictions_folder(weights)
     if is_complete(folder):
         return "cached"
-    done, n = len(finished_rows(folder)), len(subject.data(subject.split))
+    n = len(subject.data(subject.split))
+    done = len(finished_rows(folder, n))
     return f"interrupted at {done} of {n} → will resume" if done else "missing → will run"
 
 
@@ -325,21 +361,25 @@ def _state_digest(model: Model) -> str:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """One maker per folder, across jobs; says if another has it. Ranks above 0 follow the one that holds it."""
+def _lock(folder: Path, setting: str) -> Iterator[bool]:
+    """One maker per folder, across jobs; says if another has it. Ranks above 0 follow the one that holds it.
+
+    Raises OSError where the disk is full or refuses, naming the `setting` for another folder.
+    """
     if not is_main():
         yield False
         return
     locks = folder.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
     lock = FileLock(locks / folder.name)
     waited = False
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("waiting for another job that is making %s", folder)
-        waited = True
-        lock.acquire()
+    with writing(folder.parent, setting):
+        locks.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("waiting for another job that is making %s", folder)
+            waited = True
+            lock.acquire()
     try:
         yield waited
     finally:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from weakspot.predictions.reading import reading
+
 _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -63,31 +65,39 @@ def _reserve(file: int, start: int, size: int) -> None:
             raise
 
 
+def flush(maps: Mapping[str, np.ndarray]) -> None:
+    """Hand what was written to maps of `create_arrays` to the file."""
+    for array in maps.values():
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
 def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
     """Map every array of a safetensors file; nothing is read until it is used.
 
-    Raises ValueError, naming the file, where the header does not fit the file.
+    Raises:
+        DamagedError: Where the header is none, or does not fit the file; it names the file and the array.
     """
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size - 8, _LONGEST_HEADER):
-                raise ValueError("the header is longer than the file")
-            header = json.loads(file.read(length))
+    with reading(path), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > min(size - 8, _LONGEST_HEADER):
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        base = 8 + length
-        arrays = {}
-        for name, entry in header.items():
+    base = 8 + length
+    arrays = {}
+    for name, entry in header.items():
+        with reading(path, name):
             dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
             start, end = entry["data_offsets"]
-            if not 0 <= start <= end <= size - base or end - start != prod(shape) * dtype.itemsize:
-                raise ValueError(f"array {name!r} does not fit the file; was it cut short?")
+            if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+                raise ValueError(f"its place is {start}…{end} and its shape {shape}")
+            if not start <= end <= size - base or end - start != prod(shape) * dtype.itemsize:
+                raise ValueError("it does not fit the file; was it cut short?")
             arrays[name] = (
                 np.memmap(path, dtype, mode, base + start, shape)  # type: ignore[call-overload]
                 if end > start
                 else np.zeros(shape, dtype)
             )
-    except (struct.error, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     return arrays

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
+from weakspot.predictions.columns import values
 from weakspot.predictions.record import Predictions
 
 Columns = dict[str, Any]
@@ -186,15 +186,7 @@ def _values(name: str, column: Any) -> np.ndarray:
     """A column of the record as an array, (n,) or, of lists, (n, d); none of its values may be missing."""
     if isinstance(column, np.ndarray):
         return column
-    if column.null_count:
-        row = pc.index(column.is_null(), True).as_py()
-        raise ValueError(f"column {name!r} is empty in row {row}; fill it in or leave out the row")
-    if not isinstance(column.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
-        return np.asarray(column.to_numpy())
-    lengths = pc.list_value_length(column).to_numpy()
-    width = lengths[0]
-    if (lengths != width).any():
-        row = int(np.argmax(lengths != width))
-        raise ValueError(f"column {name!r} has {lengths[row]} values in row {row}, but {width} in row 0")
-    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(flat).reshape(len(column), width)
+    try:
+        return values(column)
+    except ValueError as error:
+        raise ValueError(f"column {name!r} cannot be read: {error}") from error

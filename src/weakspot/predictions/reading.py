@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Shaped
 
 _LONGEST_REASON = 300  # characters: a library may quote the file
 _DEEPEST = 100  # levels of a manifest
 _CELLS = 100_000_000  # a table of so many values is read however small its file
-_WIDER_THAN_MEAN = 10  # the longest of many texts, compared with their mean
 _CELLS_PER_BYTE = 1000  # columns of one value repeated take next to nothing
 
 
@@ -35,7 +32,7 @@ class DamagedError(ValueError):
 def reading(path: Path, key: str | None = None) -> Iterator[None]:
     """Turn any failure inside the block into a DamagedError, `PATH: key 'K' cannot be read: …`.
 
-    What the system says of the file (missing, denied, a failing disk) is no damage and passes as it is.
+    What the system says of the file (missing, denied, a failing disk) is no damage, but the same sentence.
 
     Args:
         path: The file that is interpreted.
@@ -43,15 +40,16 @@ def reading(path: Path, key: str | None = None) -> Iterator[None]:
 
     Raises:
         DamagedError: Where the block fails.
+        OSError: Of its kind, where the system does.
     """
     try:
         yield
     except DamagedError:
         raise
     except Exception as error:  # libraries fail in any way on damaged files
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
         place = f"{path}" if key is None else f"{path}: key {key!r}"
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EISDIR):
+            raise type(error)(f"{place} cannot be read: {os.strerror(error.errno)}") from error
         raise DamagedError(f"{place} cannot be read: {_reason(error)}") from error
 
 
@@ -105,24 +103,6 @@ def read_parquet(path: Path) -> pa.Table:
         if twice is not None:
             raise ValueError(f"there are two columns {twice!r}")
     return table
-
-
-def text_column(path: Path, name: str, column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
-    """A column of texts as NumPy holds them, each as wide as the longest: ids and names of classes.
-
-    Raises:
-        DamagedError: Where it has empty cells, or one text is so long that all of them would fill the memory.
-    """
-    with reading(path, name):
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise ValueError(f"it must be text, not {column.type}")
-        if column.null_count:
-            raise ValueError(f"row {pc.index(column.is_null(), True).as_py()} is empty")
-        lengths = pc.utf8_length(column).to_numpy()
-        widest = int(lengths.max(initial=0))
-        if widest * len(lengths) > max(_CELLS, _WIDER_THAN_MEAN * int(lengths.sum())):
-            raise ValueError(f"row {int(lengths.argmax())} is a text of {widest} characters; shorten it")
-        return np.asarray(column.to_numpy(), dtype=object).astype(str)
 
 
 def _reason(error: Exception) -> str:

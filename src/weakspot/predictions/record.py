@@ -154,10 +154,13 @@ class Predictions:
         heads = z
         if heads is None and predictions is not None and isinstance(task, Regression):
             heads = predictions[:, None]  # a regression's outputs are its predictions
-        if heads is not None and task is not None:
+        lacking = predictions is None or (y is None and labels is not None)
+        if heads is not None and task is not None and lacking:
             import torch
 
-            tensor = torch.from_numpy(np.ascontiguousarray(heads))
+            tensor = torch.from_numpy(
+                np.require(heads, requirements=["C", "W"])
+            )  # a mapped file is read-only
             if predictions is None:
                 predictions = task.predict(tensor).numpy()
             if y is None and labels is not None:

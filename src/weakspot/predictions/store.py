@@ -1,17 +1,17 @@
 """The store: one folder per record, written shard by shard, joined once, complete when its manifest is there.
 
-shards/rank0-000000.safetensors   as inference goes; each row carries its index; gone after the join
-arrays.safetensors                embeddings and outputs, memory-mapped when read
-records.parquet                   ids, labels, predictions, correct, losses, counts, attributes
-manifest.json                     last: no manifest, no record
+shards/               as inference goes (see `weakspot.predictions.shards`); gone after the join
+arrays.safetensors    embeddings and outputs, memory-mapped when read
+records.parquet       ids, labels, predictions, correct, losses, counts, attributes
+manifest.json         last: no manifest, no record; it holds the checksums of the other two
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import save_file
 
-from weakspot.predictions.arrays import create_arrays, open_arrays
-from weakspot.predictions.folders import replaced
-from weakspot.predictions.reading import read_manifest, read_parquet
+from weakspot.predictions.arrays import create_arrays, flush, open_arrays
+from weakspot.predictions.columns import texts, values
+from weakspot.predictions.folders import checksum, replaced, whole_file, writing
+from weakspot.predictions.reading import DamagedError, read_manifest, read_parquet, reading
 from weakspot.predictions.record import Predictions
+from weakspot.predictions.shards import FOLDER as SHARDS
+from weakspot.predictions.shards import SETTING, finished_rows, sound_shards
 from weakspot.predictions.tables import RESERVED
 from weakspot.predictions.validation import check_finite
 from weakspot.tasks import Task
@@ -33,7 +35,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _ARRAYS = "arrays.safetensors"
 _RECORDS = "records.parquet"
+_REMEDY = "delete the folder and run infer.py, or save the record again"
 _COLUMNS = {
+    "id": "ids",
     "label": "labels",
     "prediction": "predictions",
     "correct": "correct",
@@ -46,163 +50,176 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Add rows to an unfinished record: `index` (their positions), embeddings, outputs, labels, predictions,
-    correct, losses. The shard appears whole or not at all.
-    """
-    shards = folder / "shards"
-    shards.mkdir(parents=True, exist_ok=True)
-    number = len(list(shards.glob(f"rank{rank}-*.safetensors")))
-    draft = shards / f"rank{rank}.part"
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft)
-    os.replace(draft, shards / f"rank{rank}-{number:06d}.safetensors")
-
-
-def finished_rows(folder: Path) -> np.ndarray:
-    """Positions of the rows that an interrupted run has left, sorted."""
-    rows = [np.array(arrays["index"]) for arrays in _shards(folder)]
-    return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
-
-
-def gather(folder: Path, name: str, n: int) -> np.ndarray | None:
-    """A short column of an unfinished record, in the order of its n rows, NaN in those whose shards lack it; None
-    where every shard does."""
-    column: np.ndarray | None = None
-    for arrays in _shards(folder):
-        if name in arrays:
-            if column is None:
-                column = np.full((n, *arrays[name].shape[1:]), np.nan, arrays[name].dtype)
-            inside = arrays["index"] < n  # `join` refuses the others
-            column[arrays["index"][inside]] = arrays[name][inside]
-    return column
-
-
 def join(
     folder: Path, ids: np.ndarray, attributes: pa.Table, task: Task, manifest: Mapping[str, Any]
 ) -> Predictions:
-    """Put the shards together by row index, check that rows are exactly 0…n-1, and complete the record.
+    """Put the shards together by row index and complete the record.
 
-    Embeddings and outputs go from map to map: memory stays flat however many rows there are.
+    Embeddings and outputs go from map to map: memory stays flat however many rows there are. A row that was
+    inferred twice is what it is in the newest shard.
+
+    Raises:
+        ValueError: Where a row is missing, or holds what no record can; nothing is complete then.
+        OSError: Where the disk is full or refuses, in a sentence that says what to do.
     """
     n = len(ids)
-    seen = np.zeros(n, dtype=np.int64)
-    first: dict[str, np.ndarray] = {}
-    for arrays in _shards(folder):
-        first = first or arrays
-        index = arrays["index"]
-        if index.max() >= n:
-            raise ValueError(f"{folder}: a shard holds row {index.max()}, but the data set has {n} rows")
-        np.add.at(seen, index, 1)
-    if not (seen == 1).all():
-        row = int(np.argmax(seen != 1))
+    missing = np.setdiff1d(np.arange(n), finished_rows(folder, n))
+    if len(missing):
         raise ValueError(
-            f"{folder}: row {row} was inferred {seen[row]} times instead of once; "
-            "delete the folder and run infer.py"
+            f"{folder}: {len(missing)} of {n} rows have not been inferred, the first of them {missing[0]}; "
+            "run the same command again, which goes on from there"
         )
+    with writing(folder, SETTING):
+        with whole_file(folder / _ARRAYS) as draft:
+            short = _gather(folder, ids, draft)
+        record = _checked(open_arrays(folder / _ARRAYS), {"ids": ids, **short}, attributes, task, manifest)
+        _write_records(folder / _RECORDS, record)
+        written = _write_manifest(folder, record)
+        shutil.rmtree(folder / SHARDS)
+    return replace(record, manifest=written)
 
-    def room(name: str) -> tuple[np.dtype, tuple[int, ...]]:
-        return first[name].dtype, (n, *first[name].shape[1:])
 
-    long = create_arrays(folder / f"{_ARRAYS}.part", {name: room(name) for name in ("embeddings", "outputs")})
-    short = {name: np.empty(room(name)[1], room(name)[0]) for name in _COLUMNS.values() if name in first}
-    for arrays in _shards(folder):
+def _gather(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.ndarray]:
+    """Write the long arrays of all shards to a file, and return the short ones."""
+    long: dict[str, np.ndarray] = {}
+    short: dict[str, np.ndarray] = {}
+    for arrays in sound_shards(folder, len(ids)):
+        if not long:
+            rooms = {name: (array.dtype, (len(ids), *array.shape[1:])) for name, array in arrays.items()}
+            long = create_arrays(draft, {name: rooms[name] for name in ("embeddings", "outputs")})
+            short = {
+                name: np.empty(rooms[name][1], rooms[name][0]) for name in _COLUMNS.values() if name in rooms
+            }
         index = np.array(arrays["index"])
         check_finite("embeddings", arrays["embeddings"], ids[index])
         for name, target in (long | short).items():
             target[index] = arrays[name]
-    del long
-    os.replace(folder / f"{_ARRAYS}.part", folder / _ARRAYS)
-    _write_records(folder, ids, short, attributes)
-    _write_manifest(folder, task, manifest, n)
-    shutil.rmtree(folder / "shards")
-    return read(folder)
+    flush(long)
+    return short
 
 
 def write(predictions: Predictions, folder: Path) -> Path:
     """Write a record held in memory: whole, or not at all. An earlier record there stays until then.
 
-    Raises FileExistsError where the folder holds something else.
+    Raises:
+        FileExistsError: Where the folder holds something else.
+        OSError: Where the disk is full or refuses, in a sentence that says what to do.
     """
     arrays = {"embeddings": predictions.embeddings, "outputs": predictions.outputs}
     present = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    short = {name: getattr(predictions, name) for name in _COLUMNS.values()}
-    columns = {name: array for name, array in short.items() if array is not None}
     with replaced(folder, marks=(MANIFEST, _RECORDS)) as draft:
-        for name, target in create_arrays(
+        maps = create_arrays(
             draft / _ARRAYS, {name: (array.dtype, array.shape) for name, array in present.items()}
-        ).items():
+        )
+        for name, target in maps.items():
             target[:] = present[name]
-        _write_records(draft, predictions.ids, columns, predictions.attributes)
-        _write_manifest(draft, predictions.task, predictions.manifest, len(predictions))
+        flush(maps)
+        _write_records(draft / _RECORDS, predictions)
+        _write_manifest(draft, predictions)
     return folder
 
 
 def read(folder: Path) -> Predictions:
-    """Open a complete record; embeddings and outputs stay on disk until they are used."""
+    """Open a complete record; embeddings and outputs stay on disk until they are used.
+
+    Its files are compared with their checksums, and what they hold passes the checks of `from_arrays`.
+
+    Raises:
+        FileNotFoundError: Where there is no record, or a file of it is missing.
+        DamagedError: Where a file is not what was written, or holds what no record can; it names the file.
+    """
     if not is_complete(folder):
         raise FileNotFoundError(
             f"{folder} is no complete record of predictions ({MANIFEST} is missing); run infer.py to make it"
         )
+    for name in (_ARRAYS, _RECORDS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} lacks {name} of its predictions; {_REMEDY}")
     manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
-    arrays = open_arrays(folder / _ARRAYS)
-    table = read_parquet(folder / _RECORDS)
-    if "embeddings" not in arrays or "id" not in table.column_names:
-        raise ValueError(
-            f"{folder}: {_ARRAYS} has no embeddings or {_RECORDS} no ids; delete the folder and run infer.py"
-        )
-    if not manifest["n"] == len(table) == len(arrays["embeddings"]):
-        raise ValueError(
-            f"{folder}: {_RECORDS} and {_ARRAYS} differ in length; delete the folder and run infer.py"
-        )
-    try:
-        task = Task.from_dict(manifest["task"]) if manifest["task"] else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / MANIFEST} is damaged, its task is none: {error}") from error
-    columns = {field: _array(table[name]) for name, field in _COLUMNS.items() if name in table.column_names}
-    return Predictions(
-        ids=table["id"].to_numpy().astype(str),
-        embeddings=arrays["embeddings"],
-        outputs=arrays.get("outputs"),
-        attributes=table.drop_columns([name for name in table.column_names if name in RESERVED]),
-        task=task,
-        manifest=manifest,
-        **columns,
+    _check_sums(folder, manifest)
+    with reading(folder / MANIFEST, "task"):
+        task = _task(manifest["task"])
+    arrays, table = open_arrays(folder / _ARRAYS), read_parquet(folder / _RECORDS)
+    with reading(folder / _ARRAYS):
+        if set(arrays) - {"outputs"} != {"embeddings"}:
+            raise ValueError(
+                f"it must hold embeddings and perhaps outputs, not {', '.join(arrays) or 'nothing'}"
+            )
+    for path, length in ((_ARRAYS, len(arrays["embeddings"])), (_RECORDS, len(table))):
+        with reading(folder / path):
+            if length != manifest["n"]:
+                raise ValueError(f"it has {length} rows, but {MANIFEST} says {manifest['n']}")
+    given = {}
+    for name, field in _COLUMNS.items():
+        if name in table.column_names:
+            with reading(folder / _RECORDS, name):
+                given[field] = texts(table[name]) if field == "ids" else values(table[name])
+    attributes = table.drop_columns([name for name in table.column_names if name in RESERVED])
+    with reading(folder):
+        return _checked(arrays, given, attributes, task, manifest)
+
+
+def _checked(
+    long: Mapping[str, np.ndarray],
+    short: Mapping[str, np.ndarray],
+    attributes: pa.Table,
+    task: Task | None,
+    manifest: Mapping[str, Any],
+) -> Predictions:
+    arrays: dict[str, Any] = {**long, **short}
+    return Predictions.from_arrays(
+        **arrays, attributes=attributes, task=task, manifest=manifest, outputs_are="logits"
     )
 
 
-def _shards(folder: Path) -> Iterator[dict[str, np.ndarray]]:
-    for path in sorted((folder / "shards").glob("rank*-*.safetensors")):
-        yield open_arrays(path)
+def _check_sums(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise DamagedError where a file is another than was written; earlier versions kept no checksums."""
+    for name, wanted in manifest.get("checksums", {}).items():
+        if name in (_ARRAYS, _RECORDS) and checksum(folder / name) != wanted:
+            raise DamagedError(
+                f"{folder / name} cannot be read: its content is not what was written; {_REMEDY}"
+            )
 
 
-def _write_records(
-    folder: Path, ids: np.ndarray, columns: Mapping[str, np.ndarray], attributes: pa.Table
-) -> None:
-    fields = {name: _column(columns[field]) for name, field in _COLUMNS.items() if field in columns}
-    table = pa.table({"id": pa.array(ids), **fields})
-    for name in attributes.column_names:
-        table = table.append_column(name, attributes[name])
-    draft = folder / f"{_RECORDS}.part"
-    pq.write_table(table, draft)
-    os.replace(draft, folder / _RECORDS)
+def _task(kept: Mapping[str, Any] | None) -> Task | None:
+    if kept is None:
+        return None
+    if not isinstance(kept.get("classes"), list) or not all(type(name) is str for name in kept["classes"]):
+        raise ValueError("its classes must be a list of names")
+    task = Task.from_dict(kept)
+    for setting in fields(task):
+        value, usual = getattr(task, setting.name), setting.default
+        if usual is not MISSING and (type(value) is not type(usual) or (type(value) is int and value < 1)):
+            raise ValueError(f"its {setting.name} is {value!r}")
+    return task
 
 
-def _write_manifest(folder: Path, task: Task | None, manifest: Mapping[str, Any], n: int) -> None:
+def _write_records(path: Path, record: Predictions) -> None:
+    given = {name: getattr(record, field) for name, field in _COLUMNS.items()}
+    table = pa.table({name: _column(array) for name, array in given.items() if array is not None})
+    for name in record.attributes.column_names:
+        table = table.append_column(name, record.attributes[name])
+    with whole_file(path) as draft:
+        pq.write_table(table, draft)
+
+
+def _write_manifest(folder: Path, record: Predictions) -> dict[str, Any]:
+    """Write what makes a folder a record, and return it."""
     made = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
-    own = {"format": FORMAT, "n": n, "task": task.to_dict() if task else None}
-    draft = folder / f"{MANIFEST}.part"
-    draft.write_text(json.dumps(made | dict(manifest) | own, indent=1) + "\n")
-    os.replace(draft, folder / MANIFEST)
+    own = {
+        "format": FORMAT,
+        "n": len(record),
+        "task": record.task.to_dict() if record.task else None,
+        "checksums": {name: checksum(folder / name) for name in (_ARRAYS, _RECORDS)},
+    }
+    text = json.dumps(made | dict(record.manifest) | own, indent=1) + "\n"
+    with whole_file(folder / MANIFEST) as draft:
+        draft.write_text(text)
+    written: dict[str, Any] = json.loads(text)
+    return written
 
 
 def _column(array: np.ndarray) -> pa.Array:
     if array.ndim == 1:
         return pa.array(array)
     return pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray:
-    if pa.types.is_fixed_size_list(column.type):
-        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return np.asarray(flat).reshape(len(column), -1)
-    return np.asarray(column.to_numpy())

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int, Shaped
 
 from weakspot.predictions import Predictions
+from weakspot.predictions.columns import texts
 from weakspot.predictions.folders import replaced
-from weakspot.predictions.reading import read_manifest, read_parquet, reading, text_column
+from weakspot.predictions.reading import read_manifest, read_parquet, reading
 from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
 from weakspot.slices.tree import ClusterNode
@@ -254,8 +255,8 @@ def _read_weights(path: Path, k: int) -> tuple[Shaped[np.ndarray, " n"], Float[n
             raise ValueError(
                 f"it must have the columns id and slice_1…slice_{k}, not {table.column_names[:20]}"
             )
-    ids = text_column(path, "id", table["id"])
     with reading(path, "id"):
+        ids = texts(table["id"])
         if len(set(ids.tolist())) < len(ids):
             raise ValueError("an id stands in two rows")
     weights = np.empty((k, len(table)))

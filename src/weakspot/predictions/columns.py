@@ -1,0 +1,65 @@
+"""Columns of Arrow tables as NumPy arrays, without holes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Shaped
+
+_CHARACTERS = 100_000_000  # so many are read however short most of the texts are
+_WIDER_THAN_MEAN = 10
+
+
+def texts(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
+    """Texts as NumPy holds them, each as wide as the longest.
+
+    Raises:
+        ValueError: Where it is no text, a row is empty, or one text is so long that all of them would fill the
+            memory.
+    """
+    if not _is_text(column.type):
+        raise ValueError(f"it must be text, not {column.type}")
+    _check_filled(column)
+    column = column.cast(pa.large_string())
+    lengths = pc.utf8_length(column).to_numpy()
+    widest = int(lengths.max(initial=0))
+    if widest * len(lengths) > max(_CHARACTERS, _WIDER_THAN_MEAN * int(lengths.sum())):
+        raise ValueError(f"row {int(lengths.argmax())} is a text of {widest} characters; shorten it")
+    return np.asarray(column.to_numpy(), dtype=object).astype(str)
+
+
+def values(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."]:
+    """One value for each row, (n,), or of lists of one length, (n, d).
+
+    Raises:
+        ValueError: Where a row is empty, or lists differ in length.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_text(column.type):
+        return texts(column)
+    _check_filled(column)
+    if not isinstance(column.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
+        return np.asarray(column.to_numpy())
+    lengths = pc.list_value_length(column).to_numpy()
+    width = int(lengths[0]) if len(lengths) else 0
+    if (lengths != width).any():
+        row = int(np.argmax(lengths != width))
+        raise ValueError(f"it has {lengths[row]} values in row {row}, but {width} in row 0")
+    if not len(column):
+        return np.zeros((0, width))
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(flat).reshape(len(column), width)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _check_filled(column: pa.ChunkedArray) -> None:
+    if column.null_count:
+        row = pc.index(column.is_null(), True).as_py()
+        raise ValueError(f"row {row} is empty; fill it in or leave out the row")
