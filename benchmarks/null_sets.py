@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from weakspot import UDIS, Spotlight
 from weakspot.evaluation import Evidence, confirm
 from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.methods import Method, find, words
 
 START, STOP = "<!-- null sets -->", "<!-- end of null sets -->"
 STORE = Path("outputs/null_sets.jsonl")
 ROWS = 1000  # to search, and as many to test
 LEVEL = 0.05
-METHODS: dict[str, Callable[[], Any]] = {
-    "spotlight search=published": lambda: Spotlight(search="published"),
-    "spotlight": lambda: Spotlight(),
-    "udis": lambda: UDIS(),
+METHODS: dict[str, Callable[[], Method]] = {
+    "spotlight search=published": partial(find("spotlight"), search="published"),
+    **{word: find(word) for word in words()},
 }
 DEAR = ("spotlight",)  # seconds a set
 NULLS = ("independent", "label")
@@ -88,6 +88,12 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         ),
         "seconds": time.process_time() - started,
     }
+
+
+def seeds(kind: str, sets: int) -> range:
+    """Seeds of their own for every kind, so that no two kinds share a set's embeddings."""
+    first = 1_000_000 * (NULLS + tuple(PLANTED)).index(kind)
+    return range(first, first + (sets // 2 if kind in PLANTED else sets))
 
 
 def evidence(memberships: np.ndarray, p: Any) -> list[Evidence]:
@@ -182,7 +188,7 @@ def main() -> None:
         (method, kind, seed)
         for method in options.methods
         for kind in (*NULLS, *PLANTED)
-        for seed in range((options.dear if method in DEAR else options.sets) // (1 + (kind in PLANTED)))
+        for seed in seeds(kind, options.dear if method in DEAR else options.sets)
     ]
     found = results(tasks, options.jobs)
     text = "\n\n".join("\n".join(table(found)) for table in (null_table, power_table))

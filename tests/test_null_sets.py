@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,3 +134,32 @@ def test_null_predictions_have_their_errors_where_they_say() -> None:
     assert set(p.labels[planted].tolist()) == {0}
     assert 1 - p.correct[planted].mean() == pytest.approx(0.6, abs=0.05)
     assert 1 - p.correct[~planted].mean() == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.slow
+def test_the_benchmark_writes_its_tables_into_a_page_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- null sets -->\nold\n<!-- end of null sets -->\nafter\n")
+    script = Path(__file__).parents[1] / "benchmarks" / "null_sets.py"
+
+    def run(sets: int) -> int:
+        words = ["--methods", "udis", "--sets", str(sets), "--jobs", "1", "--docs", str(page)]
+        subprocess.run([sys.executable, script, *words], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+        return len((tmp_path / "outputs" / "null_sets.jsonl").read_text().splitlines())
+
+    assert [run(2), run(4), run(4)] == [
+        6,
+        12,
+        12,
+    ]  # two kinds of null sets, two of planted ones at half the number
+    text = page.read_text()
+    assert text.startswith("before\n<!-- null sets -->\n\n| method |")
+    assert text.endswith("<!-- end of null sets -->\nafter\n")
+    assert "old" not in text
+    rows = [line.split(" | ")[:3] for line in text.splitlines() if line.startswith("| udis")]
+    assert rows == [
+        ["| udis", "nothing", "4"],
+        ["| udis", "the label", "4"],
+        ["| udis", "×2", "2"],
+        ["| udis", "×3", "2"],
+    ]
