@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, false_discovery_control, ranksums
+from scipy.stats import binom, binomtest, false_discovery_control, rankdata, ranksums
 from scipy.stats import t as student
 
 from weakspot.evaluation import Evidence, confirm, held_out
+from weakspot.evaluation.permutations import permutation_p
 from weakspot.evaluation.ranks import Ranked
 
 
@@ -82,7 +83,7 @@ def test_the_p_value_is_the_share_of_all_assignments_within_strata(case: str) ->
     ranked = Ranked.within(losses, codes.astype(np.int64))
     excess = ranked.excess(w, counts)
     assert ranked.smallest_p(excess) == pytest.approx(smallest, rel=1e-9)
-    found = [ranked.p_value(excess, rows=1.0, draws=200_000, seed=seed) for seed in range(50)]
+    found = [ranked.p_value(excess, draws=200_000, seed=seed) for seed in range(50)]
     assert found[0] == pytest.approx(told, rel=0.2)  # four hundred hits end the draws: ± 5 % each
     assert np.mean(found) == pytest.approx(told, rel=0.03)
 
@@ -98,10 +99,24 @@ def test_the_curve_for_many_rows_agrees_with_permutations(binary: bool) -> None:
         losses = (random.random(n) < 0.25 + 0.03 * w).astype(float)
     ranked = Ranked.within(losses, codes)
     excess = ranked.excess(w, np.ones(n))
-    curve = ranked.p_value(excess, rows=1000.0, draws=0, seed=0)
-    permuted = ranked.p_value(excess, rows=1.0, draws=40_000, seed=0)
+    curve = ranked.p_value(excess, draws=0, seed=0)  # without any draw, permutations would give 1
+    permuted = permutation_p(excess, ranked.scores, ranked.starts, ranked.sizes, draws=40_000, seed=0)
     assert 0.001 < curve < 0.2
     assert curve == pytest.approx(permuted, rel=0.25)
+
+
+def test_rows_of_a_label_that_is_wholly_inside_do_not_make_few_others_many() -> None:
+    codes = np.repeat([0, 1], [500, 40])
+    w = np.where(codes == 0, 1.0, 0.0)
+    w[-3:] = 1
+    losses = np.random.default_rng(0).random(540)
+    losses[-3:] = [2.0, 0.9, 3.0]
+    ranked = Ranked.within(losses, codes)
+    excess = ranked.excess(w, np.ones(540))
+    assert ranked.p_value(excess, draws=0, seed=0) == 1.0  # no curve for three rows among forty
+    ranks = rankdata(losses[-40:])
+    told = np.mean([sum(three) >= ranks[-3:].sum() for three in combinations(ranks, 3)])
+    assert ranked.p_value(excess, draws=200_000, seed=0) == pytest.approx(told, rel=0.2)
 
 
 def test_any_increasing_change_of_the_losses_within_a_label_changes_no_p_value() -> None:

@@ -152,8 +152,7 @@ def _test(
     for j in np.flatnonzero(testable):
         excess = ranked.excess(memberships[j], counts)
         if ranked.smallest_p(excess) <= level:
-            rows = effective_size(counts * memberships[j])
-            p[j] = ranked.p_value(excess, rows, draws, seed)
+            p[j] = ranked.p_value(excess, draws, seed)
     return p
 
 

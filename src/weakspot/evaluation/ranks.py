@@ -19,9 +19,10 @@ from jaxtyping import Float, Int, Num
 from scipy.special import gammaln
 from scipy.stats import pearson3
 
+from weakspot.evaluation.contrasts import effective_size
 from weakspot.evaluation.permutations import permutation_p
 
-_MANY_ROWS = 100.0  # effective, from which on the tail of T is as good as Pearson's, if it is hardly skewed
+_MANY_ROWS = 100.0  # effective, from which on the tail of T is Pearson's, if it is hardly skewed
 _HARDLY_SKEWED = 0.2
 _NOTHING = 1e-12  # memberships this close to their stratum's mean are rounding errors
 
@@ -70,14 +71,14 @@ class Ranked:
         above[np.abs(above) < _NOTHING] = 0
         return np.asarray(c * above)
 
-    def p_value(self, excess: Float[np.ndarray, " n"], rows: float, draws: int, seed: int) -> float:
+    def p_value(self, excess: Float[np.ndarray, " n"], draws: int, seed: int) -> float:
         """Probability of a statistic as large as this one, if losses depend on the stratum alone.
 
-        The exact variance and skewness of T with Pearson's type III curve where at least 100 effective rows are
-        inside and T is hardly skewed (without ties that is the normal curve); permutations within strata
+        The exact variance and skewness of T with Pearson's type III curve where at least 100 effective rows have
+        a part in it and it is hardly skewed (without ties that is the normal curve); permutations within strata
         otherwise.
         """
-        variance, skewness = self._moments(excess)
+        variance, skewness, rows = self._moments(excess)
         if variance <= 0:
             return 1.0
         if rows >= _MANY_ROWS and abs(skewness) <= _HARDLY_SKEWED:
@@ -101,15 +102,20 @@ class Ranked:
         )
         return float(min(1.0, np.exp(logarithm)))
 
-    def _moments(self, excess: Float[np.ndarray, " n"]) -> tuple[float, float]:
-        """Variance and skewness of T over all assignments of scores within strata."""
+    def _moments(self, excess: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+        """Variance and skewness of T over all assignments of scores within strata, and its effective rows.
+
+        A stratum that is wholly inside or outside has no part in T, however many rows it has.
+        """
         n = self.sizes.astype(np.float64)
-        v = excess - self.spread(self.sums(excess) / n)
-        a = self.scores
-        squares = self.sums(v * v) * self.sums(a * a) / np.maximum(n - 1, 1)
-        cubes = self.sums(v * v * v) * self.sums(a * a * a) * n / np.maximum((n - 1) * (n - 2), 1)
-        variance = float(squares.sum())
-        return variance, float(cubes[n > 2].sum() / variance**1.5) if variance > 0 else 0.0
+        v, a = excess - self.spread(self.sums(excess) / n), self.scores
+        squares = v * v
+        second = self.sums(squares) * self.sums(a * a) / np.maximum(n - 1, 1)
+        third = self.sums(squares * v) * self.sums(a * a * a) * n / np.maximum((n - 1) * (n - 2), 1)
+        variance = float(second.sum())
+        if variance <= 0:
+            return 0.0, 0.0, 0.0
+        return variance, float(third[n > 2].sum() / variance**1.5), effective_size(squares)
 
 
 def _changes(*keys: np.ndarray) -> np.ndarray:
