@@ -107,7 +107,11 @@ def use_slices(slices: Slices) -> None:
         assert Slices.load(slices.save(Path(folder) / "slices")).equals(slices)
 
 
+OLD = Path(__file__).parent / "fixtures" / "slices_format_2" / "udis"
 FORMATS = {
+    "slices of format 2": Format(
+        lambda folder: Path(shutil.copytree(OLD, folder / "old")), Slices.load, use_slices
+    ),
     "slices": Format(lambda folder: some_slices().save(folder / "slices"), Slices.load, use_slices),
 }
 

@@ -173,7 +173,9 @@ def test_membership_never_uses_what_was_right(word, fitted):
 @every
 def test_the_embeddings_of_another_model_are_refused(word, fitted):
     p = Predictions.from_arrays(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match=r"embeddings have shape \(4, 3\).* found in 5 dimensions"):
+    with pytest.raises(
+        ValueError, match=r"embeddings have shape \(4, 3\), but the .* were found in 5 dimensions; take"
+    ):
         apply(fitted[word].slices_, p)
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from weakspot import Predictions, Slices
+from weakspot.methods import apply
 from weakspot.methods.spotlight import membership
 from weakspot.predictions.published import read_fields, read_inference
 from weakspot.slices.published import read_spotlights
@@ -123,6 +124,19 @@ def test_views_parameters_and_old_dictionaries(tmp_path: Path, tool: None) -> No
     np.testing.assert_array_equal(slices.weights, [w.numpy()] * 2)
     np.testing.assert_array_equal(slices.histories[0]["objective"], [1.0, 2.0])
     assert slices.parameters == {}
+
+
+def test_results_without_a_centre_say_that_they_cannot_be_applied(tmp_path: Path, tool: None) -> None:
+    result = {"unnormalized_weights": np.array([0, 0.5, 1.0])}
+    slices = read_spotlights(save(tmp_path / "a.pkl", result))
+    assert slices.parameters == {}
+    other = Predictions.from_arrays(np.zeros((3, 2)))
+    with pytest.raises(
+        ValueError, match="spotlight slices hold no centers, so they cannot be applied to other"
+    ):
+        apply(slices, other)
+    with pytest.raises(ValueError, match="spotlight slices hold no centers"):
+        membership(slices, other.embeddings)
 
 
 def test_statistics_come_with_the_predictions(tmp_path: Path) -> None:

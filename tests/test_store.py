@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from weakspot.predictions.shards import finished_rows, write_shard
 from weakspot.predictions.store import join
 from weakspot.slices import ClusterNode
 from weakspot.slices.statistics import ConfusionCell, describe
+from weakspot.slices.stored import stored_tree
 from weakspot.tasks import Classification
 
 N = 50
@@ -384,6 +387,14 @@ def test_a_deep_tree_comes_back_as_it_was(record, tmp_path):
         assert mine.leaf == (mine.id <= 0)
 
 
+@pytest.mark.parametrize("copied", [lambda tree: pickle.loads(pickle.dumps(tree)), deepcopy])  # noqa: S301
+def test_a_deep_tree_is_pickled_and_copied(copied):
+    tree = chain(1.0)
+    back = copied(tree)
+    assert back is not tree
+    assert stored_tree(back) == stored_tree(tree)
+
+
 @pytest.mark.parametrize(
     ("children", "words"),
     [
@@ -405,6 +416,14 @@ def test_a_tree_that_is_none_is_refused(record, tmp_path, children, words):
     path.write_text(json.dumps(header))
     with pytest.raises(ValueError, match=rf"slices\.json: key 'tree' cannot be read: {words}"):
         Slices.load(folder)
+
+
+def test_ids_with_a_null_character_come_back(tmp_path):
+    """NumPy's texts, given to Arrow as they are, would end there and no longer be unique."""
+    p = Predictions.from_arrays(np.eye(3), ids=["a\0b", "a\0c", "a"])
+    slices = Slices("spotlight", p.ids, np.eye(3), describe(np.eye(3), p))
+    assert Slices.load(slices.save(tmp_path / "slices")).ids.tolist() == p.ids.tolist()
+    assert Predictions.load(p.save(tmp_path / "predictions")).ids.tolist() == p.ids.tolist()
 
 
 def test_empty_histories_and_paths_come_back(record, tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from sklearn.base import BaseEstimator
 
 from weakspot.predictions import Predictions
@@ -109,16 +109,35 @@ class Method(BaseEstimator, ABC):
         larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
         return [f"{cls.noun}s of fewer than {FEW} examples say little{larger}."]
 
-    def _fitted(self, *parameters: str) -> Slices:
-        """The slices, which must hold these parameters."""
+    def _fitted(self) -> Slices:
         if not hasattr(self, "slices_"):
             raise ValueError(f"this {type(self).__name__} is not fitted; call fit first")
-        if any(name not in self.slices_.parameters for name in parameters):
-            raise ValueError(
-                f"these {self.word} slices hold no {parameters[0]}, so they cannot be applied to other examples; "
-                "fit the method again to get some that do"
-            )
         return self.slices_
+
+
+def parameters_of(slices: Slices, *names: str) -> list[np.ndarray]:
+    """The parameters of slices by which they are applied to other examples.
+
+    Raises ValueError where they have none: published results may lack a centre.
+    """
+    lacking = [name for name in names if name not in slices.parameters]
+    if lacking:
+        raise ValueError(
+            f"these {slices.method} slices hold no {lacking[0]}, so they cannot be applied to other examples; "
+            "fit the method again to get some that do"
+        )
+    return [slices.parameters[name] for name in names]
+
+
+def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n d"]:
+    """The embeddings as an array; ValueError unless they are of the width that `what` was found in."""
+    x = np.asarray(embeddings)
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(
+            f"embeddings have shape {x.shape}, but {what} were found in {width} dimensions; "
+            "take the embeddings of the same model"
+        )
+    return x
 
 
 class Unknown(Method):

@@ -220,6 +220,10 @@ def _write_manifest(folder: Path, record: Predictions) -> dict[str, Any]:
 
 
 def _column(array: np.ndarray) -> pa.Array:
+    if array.dtype.kind == "U":
+        return pa.array(
+            array.tolist(), pa.string()
+        )  # from NumPy's texts, Arrow drops what follows a null character
     if array.ndim == 1:
         return pa.array(array)
     return pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])

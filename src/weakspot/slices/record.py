@@ -143,7 +143,7 @@ class Slices:
             raise ValueError(
                 f"there are {len(self.histories)} histories of {len(self)} slices; give one each, or none"
             )
-        columns = {"id": pa.array(self.ids)} | {
+        columns = {"id": pa.array(self.ids.tolist(), pa.string())} | {
             f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)
         }
         header = _plain(

@@ -119,12 +119,28 @@ def describe(
         audited: The examples that the method judged, where it does not judge all; the others count neither
             inside nor outside.
     """
-    counts = (
-        np.ones(len(predictions)) if predictions.counts is None else predictions.counts.astype(np.float64)
-    )
+    counts = np.ones(len(predictions)) if predictions.counts is None else _floats(predictions.counts)
     if audited is not None:
         counts = counts * audited
-    return [_describe(np.asarray(w, dtype=np.float64), counts, predictions) for w in weights]
+    losses, correct = (
+        None if values is None else _floats(values) for values in (predictions.losses, predictions.correct)
+    )
+
+    def of(w: np.ndarray) -> SliceStatistics:
+        inside, outside = counts * w, counts * (1 - w)
+        size, total = float(inside.sum()), float(counts.sum())
+        return SliceStatistics(
+            size=size,
+            share=size / total if total > 0 else 0.0,
+            members=int(np.count_nonzero(inside)),
+            loss_inside=_mean(losses, inside),
+            loss_outside=_mean(losses, outside),
+            accuracy_inside=_mean(correct, inside),
+            accuracy_outside=_mean(correct, outside),
+            confusion=_confusion(inside, predictions),
+        )
+
+    return [of(_floats(w)) for w in weights]
 
 
 def moved(members: Iterable[int], rows: Int[np.ndarray, " m"]) -> tuple[int, ...]:
@@ -132,24 +148,13 @@ def moved(members: Iterable[int], rows: Int[np.ndarray, " m"]) -> tuple[int, ...
     return tuple(at for at in rows[list(members)].tolist() if at >= 0)
 
 
-def _describe(w: np.ndarray, counts: np.ndarray, predictions: Predictions) -> SliceStatistics:
-    inside, outside = counts * w, counts * (1 - w)
-    size, total = float(inside.sum()), float(counts.sum())
+def _floats(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64)
 
-    def mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
-        total = mass.sum()
-        return None if values is None or total <= 0 else float(mass @ values.astype(np.float64) / total)
 
-    return SliceStatistics(
-        size=size,
-        share=size / total if total > 0 else 0.0,
-        members=int((inside > 0).sum()),
-        loss_inside=mean(predictions.losses, inside),
-        loss_outside=mean(predictions.losses, outside),
-        accuracy_inside=mean(predictions.correct, inside),
-        accuracy_outside=mean(predictions.correct, outside),
-        confusion=_confusion(inside, predictions),
-    )
+def _mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
+    total = mass.sum()
+    return None if values is None or total <= 0 else float(mass @ values / total)
 
 
 def _confusion(inside: np.ndarray, predictions: Predictions) -> tuple[ConfusionCell, ...]:

@@ -50,7 +50,10 @@ def stored_tree(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
     for node in nodes:  # grows as it is read
         below = list(range(len(nodes), len(nodes) + len(node.children)))
         nodes.extend(node.children)
-        flat.append(asdict(replace(node, children=())) | {"children": below})
+        attributes = [asdict(one) for one in node.top_attributes]
+        flat.append(
+            {**vars(node), "top_attributes": attributes, "children": below}
+        )  # `asdict` would copy all rows
     return flat
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -64,15 +65,32 @@ class ClusterNode:
 
     def moved(self, rows: Int[np.ndarray, " m"]) -> ClusterNode:
         """The same tree in a record where row i of this one stands at rows[i], or nowhere (-1)."""
-        made: list[ClusterNode] = []  # whose parents are still to come, the leftmost last
-        for node in reversed(list(self.walk())):
-            children = [made.pop() for _ in node.children]
-            made.append(
+        return _joined(
+            [
                 replace(
                     node,
-                    children=tuple(children),
+                    children=(),
                     members=moved(node.members, rows),
                     wrong_members=moved(node.wrong_members, rows),
                 )
-            )
-        return made[0]
+                for node in self.walk()
+            ],
+            [len(node.children) for node in self.walk()],
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `pickle` and `copy`, which know no depth either."""
+        fields = [{**vars(node), "children": ()} for node in self.walk()]
+        return _restored, (fields, [len(node.children) for node in self.walk()])
+
+
+def _restored(fields: Sequence[Mapping[str, Any]], widths: Sequence[int]) -> ClusterNode:
+    return _joined([ClusterNode(**values) for values in fields], widths)
+
+
+def _joined(nodes: Sequence[ClusterNode], widths: Sequence[int]) -> ClusterNode:
+    """The tree of nodes in the order of `walk`, each with so many children."""
+    made: list[ClusterNode] = []  # whose parents are still to come, the leftmost last
+    for node, width in zip(reversed(nodes), reversed(widths), strict=True):
+        made.append(replace(node, children=tuple(made.pop() for _ in range(width))))
+    return made[0]

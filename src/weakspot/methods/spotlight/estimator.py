@@ -177,7 +177,7 @@ class Spotlight(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Weights in [0, 1] of other predictions' examples in every spotlight."""
-        return membership(self._fitted("centers", "precisions"), p.embeddings)
+        return membership(self._fitted(), p.embeddings)
 
     @property
     def seeks(self) -> Literal["worse", "better"]:

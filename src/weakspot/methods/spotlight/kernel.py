@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from weakspot.methods.base import embeddings_for, parameters_of
 from weakspot.slices import Slices
 
 ROWS = 1024
@@ -39,12 +40,8 @@ def weights(q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     """Weights in [0, 1] of new embeddings (n, d) in every spotlight of `slices`, fitted or loaded."""
-    x = np.asarray(embeddings)
-    centers, precisions = slices.parameters["centers"], slices.parameters["precisions"]
-    if x.ndim != 2 or x.shape[1] != centers.shape[1]:
-        raise ValueError(
-            f"embeddings have shape {x.shape}; the spotlights were found in {centers.shape[1]} dimensions"
-        )
+    centers, precisions = parameters_of(slices, "centers", "precisions")
+    x = embeddings_for(embeddings, centers.shape[1], "the spotlights")
     components = slices.parameters.get("components")
     columns = [weights(quadratic(x, m, p, components)) for m, p in zip(centers, precisions, strict=True)]
     return np.stack(columns, axis=1)

@@ -128,7 +128,7 @@ class UDIS(Method):
 
         Examples not predicted to be of the audited category belong to none.
         """
-        found = membership(self._fitted("centers", "failing"), p.embeddings)
+        found = membership(self._fitted(), p.embeddings)
         found[~self.audited(p).rows] = 0
         return found
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from weakspot.methods.base import embeddings_for, parameters_of
 from weakspot.methods.udis.distances import Points, mean_row, squared_distances
 from weakspot.slices import Slices
 
@@ -22,14 +23,11 @@ def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     Fitted examples need not return to the cluster they were fitted in: Ward merges greedily, and a member may
     lie nearer to another centre.
 
-    Where a category was audited, only examples predicted to have it should be asked about.
+    Where a category was audited, only examples predicted to have it should be asked about
+    (`weakspot.methods.apply` sees to that).
     """
-    x = np.asarray(embeddings)
-    centers, failing = slices.parameters["centers"], slices.parameters["failing"]
-    if x.ndim != 2 or x.shape[1] != centers.shape[1]:
-        raise ValueError(
-            f"embeddings have shape {x.shape}, but the clusters were found in {centers.shape[1]} dimensions"
-        )
+    centers, failing = parameters_of(slices, "centers", "failing")
+    x = embeddings_for(embeddings, centers.shape[1], "the clusters")
     belongs: np.ndarray = nearest_center(x, centers)[:, None] == failing
     return belongs.astype(np.float64)
 
