@@ -351,3 +351,20 @@ def test_a_method_is_imported_when_its_slices_are_and_no_other():
     )
     done = run([executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@every
+def test_what_fit_would_refuse_is_known_before(word: str) -> None:
+    p = data()
+    made(word).check(len(p), p.task)
+    wrong: dict[str, dict[str, Any]] = {
+        "spotlight": {"min_size": len(p) + 1, "precision": "round"},
+        "udis": {"category": "cow", "cut": len(p) + 1, "metric": "recall"},
+    }
+    for name, value in wrong[word].items():
+        method = made(word, **{name: value})
+        with pytest.raises(ValueError, match=f"{name}=") as early:
+            method.check(len(p), p.task)
+        with pytest.raises(ValueError, match=f"{name}=") as late:
+            method.fit(p)
+        assert str(early.value) == str(late.value)

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+from weakspot.tasks import Task
 
 FEW = 5
 """Examples, below which a slice says little."""
@@ -68,6 +69,12 @@ class Method(BaseEstimator, ABC):
     @abstractmethod
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         """Find the slices of `p`."""
+
+    def check(self, n: int, task: Task) -> None:
+        """Raise ValueError for parameters with which `fit` would refuse any `n` examples of a task.
+
+        It is asked before a model is trained and read, so that a slip costs nothing.
+        """
 
     @abstractmethod
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:

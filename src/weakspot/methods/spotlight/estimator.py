@@ -25,7 +25,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
-from weakspot.tasks import Classification
+from weakspot.tasks import Classification, Task
 
 _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
@@ -116,6 +116,10 @@ class Spotlight(Method):
         self.starts = starts
         self.n_jobs = n_jobs
         self.sharded = sharded
+
+    def check(self, n: int, task: Task) -> None:
+        """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
+        Settings(**self.get_params()).size(n)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,9 +85,13 @@ class Audit:
 
 def column_of(p: Predictions, category: str | int) -> int:
     """The class that a name or an index means."""
-    classes = p.classes()
     if p.predictions is None or not isinstance(p.task, (Classification, Multilabel)):
         raise ValueError(f"category={category!r} needs predictions by class; these hold none")
+    return class_of(category, p.classes())
+
+
+def class_of(category: str | int, classes: Sequence[str]) -> int:
+    """The index of the class that a name or an index means; ValueError where there is none."""
     if category in classes:
         return classes.index(str(category))
     if isinstance(category, (int, np.integer)) and 0 <= category < len(classes):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from weakspot.methods.base import Audited, Callback, Method
 from weakspot.methods.udis.approximate import MicroClusters
-from weakspot.methods.udis.audit import Audit, assigned_to, column_of, judged
+from weakspot.methods.udis.audit import Audit, assigned_to, class_of, column_of, judged
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
@@ -21,6 +21,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
+from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
 
@@ -92,6 +93,14 @@ class UDIS(Method):
         self.approximate = approximate
         self.memory_limit = memory_limit
         self.seed = seed
+
+    def check(self, n: int, task: Task) -> None:
+        """Raise ValueError for parameters that cannot be, a class that there is not, and a cut into more than `n`."""
+        self._check()
+        if self.category is not None:
+            class_of(self.category, task.classes)
+        if self.cut != "silhouette" and int(self.cut) > n:
+            raise ValueError(f"cut={self.cut} asks for more clusters than there are {n} examples; give less")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> UDIS:
         """Cluster `p`, which must tell which examples are right, and find the clusters that fail.
