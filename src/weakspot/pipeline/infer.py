@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import BasePredictionWriter
+from pytorch_lightning.callbacks import BasePredictionWriter, Callback
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.progress import progress
 from weakspot.pipeline.properties import describe, measure
 from weakspot.pipeline.ranks import is_main
 from weakspot.pipeline.train import quiet
+from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.predictions import Predictions
 from weakspot.predictions.shards import finished_rows, gather, set_aside_damaged, write_shard
 from weakspot.predictions.store import join
@@ -111,9 +113,9 @@ def infer(
             split, None if len(rows) == len(dataset) else rows, measure if shows_images else None
         )
         try:
-            with quiet():
+            with quiet(), progress("inferring: starting", wants_bar(make_trainer)) as tell:
                 writer = ShardWriter(folder, ids, dataset, shard_bytes)
-                trainer = _trainer_for(len(rows), make_trainer, writer, folder)
+                trainer = _trainer_for(len(rows), make_trainer, [writer, Watch(tell)], folder)
                 trainer.predict(learner, dataloaders=loader, return_predictions=False)
         except NotFiniteError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -127,9 +129,16 @@ def infer(
     return join(folder, ids, attributes, dataset.task, manifest)
 
 
-def _trainer_for(n: int, make_trainer: Callable[..., Trainer], writer: ShardWriter, folder: Path) -> Trainer:
+def _trainer_for(
+    n: int, make_trainer: Callable[..., Trainer], callbacks: list[Callback], folder: Path
+) -> Trainer:
     """A trainer of no more processes than rows: Lightning cannot share out fewer rows than it has processes."""
-    options = {"callbacks": [writer], "logger": False, "default_root_dir": folder}
+    options = {
+        "callbacks": callbacks,
+        "logger": False,
+        "default_root_dir": folder,
+        "enable_progress_bar": False,
+    }
     trainer = make_trainer(**options)
     if n < trainer.world_size:
         trainer = make_trainer(**options, devices=1, num_nodes=1, strategy="auto")

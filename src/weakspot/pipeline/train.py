@@ -30,7 +30,9 @@ from weakspot.pipeline.checkpoints import (
 )
 from weakspot.pipeline.groups import group_codes
 from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.progress import progress
 from weakspot.pipeline.ranks import agree
+from weakspot.pipeline.watch import Watch, wants_bar
 
 MANIFEST = "manifest.json"
 
@@ -67,11 +69,12 @@ def train(
     learner = Learner(model, validation.task, training, group_codes(validation.examples))
     start = Start.from_dict(agree("start", lambda: asdict(find_start(folder))))
     if not (start.progress and start.progress.finished):
-        with quiet():
+        with quiet(), progress("training: starting", wants_bar(make_trainer)) as tell:
             trainer = make_trainer(
                 max_epochs=training.epochs,
                 gradient_clip_val=training.clip,
-                callbacks=[Keeper(folder, training.keep, start), *_stopping(training)],
+                callbacks=[Keeper(folder, training.keep, start), *_stopping(training), Watch(tell)],
+                enable_progress_bar=False,
                 logger=logger or False,
                 default_root_dir=folder,
                 log_every_n_steps=10,
