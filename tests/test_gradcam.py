@@ -179,6 +179,93 @@ def test_tokens_of_an_oblong_image_with_registers() -> None:
     np.testing.assert_allclose(grad_cam(model, x, np.full(3, 2)), finish(maps, 12, 24), atol=1e-5)
 
 
+class Last(nn.Module):
+    """Maps with the channels last, as Swin's, read by a linear layer: Grad-CAM is known exactly."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, channels, 4, stride=4)
+        self.cam_layer = nn.Identity()
+        self.fc = nn.Linear(channels, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc(self.cam_layer(self.patches(x).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
+        return y
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (12, 24), (25, 12)])
+@pytest.mark.parametrize("channels", [20, 40])
+def test_maps_with_channels_last(height: int, width: int, channels: int) -> None:
+    torch.manual_seed(0)
+    model = Last(channels)
+    x = torch.rand(3, 3, height, width)
+    maps = torch.einsum("k,nkhw->nhw", model.fc.weight[2], model.patches(x)).detach().numpy()
+    np.testing.assert_allclose(grad_cam(model, x, np.full(3, 2)), finish(maps, height, width), atol=1e-5)
+
+
+def test_swin_of_torchvision_is_its_definition() -> None:
+    torch.manual_seed(0)
+    net = get_model("swin_t", weights=None, num_classes=4).eval()
+    net.cam_layer = net.features
+    x = torch.rand(2, 3, 64, 96)
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, activations: Tensor) -> Tensor:
+        activations.retain_grad()
+        kept.append(activations)
+        return activations.clone()
+
+    hook = net.features.register_forward_hook(keep)
+    net(x)[:, 1].sum().backward()
+    hook.remove()
+    (activations,) = kept
+    assert activations.shape == (2, 2, 3, 768)
+    assert activations.grad is not None
+    maps = by_hand(activations.permute(0, 3, 1, 2), activations.grad.permute(0, 3, 1, 2))
+    np.testing.assert_allclose(grad_cam(net, x, np.array([1, 1])), finish(maps, 64, 96), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 8, 64])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47), (32, 16)])
+def test_maps_with_channels_first_stay_so(channels: int, height: int, width: int) -> None:
+    """However many channels there are beside rows and columns, and where a stride leaves a row out."""
+    torch.manual_seed(0)
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cam_layer = nn.Conv2d(3, channels, 5, stride=4, padding=1)
+            self.fc = nn.Linear(channels, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.fc(self.cam_layer(x).mean(dim=(2, 3)))
+            return y
+
+    model = First()
+    x = torch.rand(2, 3, height, width)
+    maps = torch.einsum("k,nkhw->nhw", model.fc.weight[2], model.cam_layer(x)).detach().numpy()
+    np.testing.assert_allclose(grad_cam(model, x, np.full(2, 2)), finish(maps, height, width), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+def test_a_model_of_integers_has_no_gradients(pooled: Pooled) -> None:
+    with pytest.raises(ValueError, match=r"as in a model that computes in integers \(int8\).*cam=none"):
+        grad_cam(torch.ao.quantization.quantize_dynamic(pooled, {nn.Linear}), torch.rand(2, 3, 8, 8))
+
+    class Quantised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cam_layer = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            levels = self.cam_layer(torch.quantize_per_tensor(x, 1 / 255, 0, torch.quint8))
+            return levels.dequantize().mean(dim=(2, 3))
+
+    with pytest.raises(ValueError, match="none pass from the outputs of Quantised to its cam_layer"):
+        grad_cam(Quantised(), torch.rand(2, 3, 8, 8))
+
+
 def test_an_in_place_layer_after_it_changes_nothing(pooled: Pooled) -> None:
     class InPlace(Pooled):
         def forward(self, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ KINDS = {  # name: (side of the image, the layer for Grad-CAM)
     "resnetv2_50x1_bit": (64, "stages.3"),  # its classifier is a convolution
     "densenet121": (64, "features.norm5"),
     "test_vit": (160, "blocks.5.norm1"),
-    "swin_s3_tiny_224": (224, None),  # maps with channels last
+    "swin_s3_tiny_224": (224, "layers.3"),  # maps with channels last
     "mixer_s32_224": (224, None),
 }
 
@@ -50,7 +50,7 @@ def test_split_is_exact_and_the_embedding_is_timms(name: str) -> None:
     assert not model.head_is_trained
 
 
-@pytest.mark.parametrize("name", ["convnext_atto", "densenet121", "test_vit"])
+@pytest.mark.parametrize("name", ["convnext_atto", "densenet121", "test_vit", "swin_s3_tiny_224"])
 def test_grad_cam_is_its_definition(name: str) -> None:
     from test_gradcam import by_hand, finish
     from weakspot.explain.gradcam import grad_cam
@@ -72,6 +72,8 @@ def test_grad_cam_is_its_definition(name: str) -> None:
     maps = [kept[0].detach(), kept[0].grad]
     if kept[0].ndim == 3:
         maps = [tokens[:, -100:].transpose(1, 2).reshape(2, -1, 10, 10) for tokens in maps]
+    if name.startswith("swin"):
+        maps = [layer.permute(0, 3, 1, 2) for layer in maps]
     torch.testing.assert_close(
         torch.from_numpy(grad_cam(model, x)),
         torch.from_numpy(finish(by_hand(*maps), side, side)).float(),
@@ -174,7 +176,7 @@ def test_looking_for_published_weights_makes_no_call(tmp_path: Path) -> None:
         ({"name": "resnet18.nobody"}, r"has no model 'resnet18\.nobody'; nearest: .*resnet18\."),
         ({"name": "hf-hub:timm/resnet18"}, r"has no model 'hf-hub:timm/resnet18'"),
         ({"name": "deit_tiny_distilled_patch16_224"}, "ends in tuple, not in one linear layer"),
-        ({"name": "test_resnet", "cam_layer": "layer5"}, r"no module 'layer5' to be its cam_layer; nearest: layer4"),
+        ({"name": "test_resnet", "cam_layer": "layer5"}, r"no module 'layer5' to be its cam_layer; it has layer4"),
         ({"name": "test_resnet", "kwargs": {"widht": 3}}, r"cannot be made with model\.kwargs=.*widht"),
         ({"name": "test_resnet", "weights": "{tmp}/none.pt"}, r"no weights at .*none\.pt"),
         ({"name": "test_vit", "weights": "{tmp}/resnet.pt"}, r"resnet\.pt does not fit timm's test_vit: "),

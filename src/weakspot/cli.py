@@ -100,9 +100,13 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
                 return
             discover(method, _given_predictions(cfg), folder, logger=logger, command=_command())
             return
+        from weakspot.pipeline.plan import describe_plan, pull_predictions
+
         subject = _subject(cfg)
         target = _target(cfg, subject)
-        predictions = _pulled_predictions(cfg, subject, logger)
+        _say(describe_plan(subject, "discover", cfg.upstream))
+        target = _rehearsed(cfg, subject, target)
+        predictions = pull_predictions(subject, cfg.upstream, logger)
         if predictions is None:
             return  # a rank above 0 has done its share
         preview, cams = subject.data(subject.split).preview, _evidence(subject, target)
@@ -143,13 +147,6 @@ def _given_predictions(cfg: DictConfig) -> Predictions:
     return Predictions.load(cfg.predictions)
 
 
-def _pulled_predictions(cfg: DictConfig, subject: Subject, logger: Logger | None) -> Predictions | None:
-    from weakspot.pipeline.plan import describe_plan, pull_predictions
-
-    _say(describe_plan(subject, "discover", cfg.upstream))
-    return pull_predictions(subject, cfg.upstream, logger)
-
-
 def _target(cfg: DictConfig, subject: Subject) -> str:
     """The class that Grad-CAM is to explain: the audited category, if there is one."""
     from weakspot.pipeline.evidence import check_target
@@ -163,15 +160,25 @@ def _target(cfg: DictConfig, subject: Subject) -> str:
     return target
 
 
-def _evidence(subject: Subject, target: str) -> Evidence | None:
-    """Grad-CAM of what is shown; None where the model has no layer for it, or the task no single class."""
-    from weakspot.pipeline.evidence import Evidence
-    from weakspot.pipeline.plan import audited_model
+def _rehearsed(cfg: DictConfig, subject: Subject, target: str) -> str:
+    """The target of Grad-CAM, or "none" where the model cannot be asked for it: found before it is trained."""
+    from weakspot.pipeline.evidence import evidence
+    from weakspot.pipeline.ranks import is_main
 
     data = subject.data(subject.split)
-    unnamed = data.task.kind == "multilabel" and target not in data.task.classes
-    model = None if target == "none" or unnamed else audited_model(subject)
-    return None if model is None or model.cam_layer is None else Evidence(model, data, target)
+    if target == "none" or data.texts is not None or not is_main():
+        return target
+    asked = cfg.model.get("cam_layer") is not None
+    found = evidence(subject.build_model(), data, target, asked, device="cpu")
+    return target if found is not None else "none"
+
+
+def _evidence(subject: Subject, target: str) -> Evidence | None:
+    """Grad-CAM of what is shown, where the audited model can be asked for it."""
+    from weakspot.pipeline.evidence import evidence
+    from weakspot.pipeline.plan import audited_model
+
+    return None if target == "none" else evidence(audited_model(subject), subject.data(subject.split), target)
 
 
 def _subject(cfg: DictConfig) -> Subject:

@@ -136,7 +136,7 @@ _DATASET = {
     "weights": StringNode(None),
 }
 _MODEL = {"_target_": StringNode(MISSING)}
-_WEIGHTS = {"weights": "${preferred:weights,null}", "download": False}
+_WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
 _TRAINER = {
     "_target_": StringNode("pytorch_lightning.Trainer"),
     "accelerator": StringNode("auto"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from math import isqrt
 from typing import Any
 
@@ -44,12 +45,14 @@ def grad_cam(
     Selvaraju et al. 2017, equations 1 and 2: the maps of `model.cam_layer` weighed by the mean gradient of
     the class's output, summed, cut at zero; then scaled up bilinearly and divided by each image's maximum, so
     that values compare places within an image, not images with each other.
-    The layer gives maps (n, c, h, w), or tokens (n, t, c) of which the last are the patches, row by row, in
-    the image's proportions. `targets` are class indices (the labels, a category); None means the class the
-    model predicts. One batch at a time is on the model's device, without what training would keep of it. The
-    model is left as it was, in mode and gradients.
+    The layer gives maps (n, c, h, w), or maps with the channels last (n, h, w, c), as Swin's, or tokens
+    (n, t, c) of which the last are the patches, row by row. Maps and patches are in the image's proportions, and
+    by these the two kinds of maps are told apart. `targets` are class indices (the labels, a category); None
+    means the class the model predicts. One batch at a time is on the model's device, without what training would
+    keep of it. The model is left as it was, in mode and gradients.
 
-    Raises ValueError for a model without such a layer, or targets that do not fit inputs or outputs.
+    Raises ValueError for a model without such a layer, for one without gradients (an int8 model), or targets that
+    do not fit inputs or outputs.
     """
     layer = getattr(model, "cam_layer", None)
     if not isinstance(layer, nn.Module):
@@ -89,7 +92,7 @@ class _Maps(nn.Module):
     def forward(self, activations: Tensor) -> Tensor:
         self.reached = True
         if activations.ndim == 4:
-            return activations
+            return activations.permute(0, 3, 1, 2) if self.channels_last(activations) else activations
         h, w = self.grid(activations.shape[1])
         patches = activations[:, -h * w :]
         return patches.transpose(1, 2).reshape(len(activations), -1, h, w)
@@ -97,9 +100,18 @@ class _Maps(nn.Module):
     def back(self, maps: Tensor, activations: Tensor) -> Tensor:
         """The activations again, their patches taken from the maps."""
         if activations.ndim == 4:
-            return maps
+            return maps.permute(0, 2, 3, 1) if self.channels_last(activations) else maps
         patches = maps.flatten(2).transpose(1, 2)
         return torch.cat([activations[:, : -patches.shape[1]], patches], dim=1)
+
+    def channels_last(self, activations: Tensor) -> bool:
+        """Whether maps are in the image's proportions only if they are read as (n, h, w, c)."""
+        _, a, b, c = activations.shape
+        return self.in_proportion(a, b) and not self.in_proportion(b, c)
+
+    def in_proportion(self, h: int, w: int) -> bool:
+        """As the image is, give or take a row and a column, which a stride may add or leave out."""
+        return abs(h * self.width - w * self.height) <= self.height + self.width
 
     def grid(self, tokens: int) -> tuple[int, int]:
         """Rows and columns of the patches: the largest grid in the image's proportions (the rest are few)."""
@@ -139,6 +151,8 @@ def _of_batch(
             raise ValueError(
                 f"Grad-CAM needs a layer of maps (n, c, h, w) or tokens (n, t, c); cam_layer gives {shape}"
             )
+        if not activations.is_floating_point():
+            raise _without_gradients(model)
         activations = activations.detach()
         return maps.back(maps(activations), activations)
 
@@ -146,6 +160,8 @@ def _of_batch(
         outputs: Tensor = model(x)
         if not maps.reached:
             raise ValueError(f"the cam_layer of {type(model).__name__} takes no part in its forward pass")
+        if not outputs.requires_grad:
+            raise _without_gradients(model)
         chosen = outputs.argmax(dim=1) if targets is None else targets.to(outputs.device)
         if not ((chosen >= 0) & (chosen < outputs.shape[1])).all():
             raise ValueError(
@@ -153,10 +169,15 @@ def _of_batch(
             )
         return outputs.gather(1, chosen[:, None])[:, 0]
 
-    device = next(model.parameters()).device
+    weights = next(chain(model.parameters(), model.buffers()), inputs)  # an int8 model may have none
+    precision = weights.dtype if weights.is_floating_point() else inputs.dtype
     hook = layer.register_forward_hook(through_maps)
     try:
-        cams = LayerGradCam(score, maps).attribute(inputs.to(device).clone())
+        cams = LayerGradCam(score, maps).attribute(inputs.to(weights.device, precision).clone())
+    except RuntimeError as error:
+        if "used in the graph" in str(error):  # the layer's output does not reach the model's by floats alone
+            raise _without_gradients(model) from error
+        raise
     finally:
         hook.remove()
     cams = interpolate(cams.detach().float().relu(), (height, width), mode="bilinear", align_corners=False)[
@@ -164,3 +185,10 @@ def _of_batch(
     ]
     most = cams.amax(dim=(1, 2), keepdim=True)
     return (cams / most.where(most > 0, 1)).cpu().numpy()
+
+
+def _without_gradients(model: nn.Module) -> ValueError:
+    return ValueError(
+        f"Grad-CAM needs gradients, and none pass from the outputs of {type(model).__name__} to its cam_layer, as in a "
+        "model that computes in integers (int8): audit the one in floating point, or leave Grad-CAM out (cam=none)"
+    )

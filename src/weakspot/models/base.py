@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from difflib import get_close_matches
 from typing import Any
 
 from jaxtyping import Float
@@ -34,8 +35,8 @@ class Model(Identified, nn.Module, ABC):
     @property
     @abstractmethod
     def cam_layer(self) -> nn.Module | None:
-        """The module whose output Grad-CAM weighs: maps (n, c, h, w), or tokens (n, t, c) whose last ones are
-        the patches, row by row. None where the model has no such layer."""
+        """The module whose output Grad-CAM weighs: maps (n, c, h, w) or (n, h, w, c), or tokens (n, t, c) whose
+        last ones are the patches, row by row. None where the model has no such layer."""
 
     @abstractmethod
     def embed(self, x: Any) -> Float[Tensor, "n d"]:
@@ -53,6 +54,19 @@ class Model(Identified, nn.Module, ABC):
 
     def forward(self, x: Any) -> Float[Tensor, "n C"]:
         return self.read(x)[1]
+
+
+def named_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
+    """The module of `net` at `path`, which a setting `role` names.
+
+    Raises ValueError, with near names, where `owner` has no such module.
+    """
+    modules: dict[str, nn.Module] = dict(net.named_modules())
+    if not path or path not in modules:
+        weighing = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)]
+        near = get_close_matches(path, modules, n=3) or weighing[-3:]
+        raise ValueError(f"{owner} has no module {path!r} to be its {role}; it has {', '.join(near)}")
+    return modules[path]
 
 
 def watch_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) -> tuple[Tensor, Tensor, Any]:

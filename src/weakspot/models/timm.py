@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, watch_head
+from weakspot.models.base import Model, named_layer, watch_head
 from weakspot.models.checkpoint import own_names, read_weights
 from weakspot.offline import hub_network
 from weakspot.tasks import Task
@@ -27,8 +27,8 @@ class TimmModel(Model):
     weights     None (random), "DEFAULT" (what timm publishes under this name: looked for in Hugging Face's
                 cache, and fetched into it if `download`), or a file. A head made for another number of classes
                 is replaced by a new one
-    cam_layer   the module that Grad-CAM weighs; without it the last stage of a convolutional network or the
-                last norm1 of a vision transformer, and none where it is not known to give maps or patch tokens
+    cam_layer   the module that Grad-CAM weighs; without it the last stage of a network of maps (Swin's, too) or
+                the last norm1 of a vision transformer, and none where it is not known to give maps or patch tokens
     kwargs      further arguments of `timm.create_model`, such as `img_size`
 
     Raises ImportError without timm; ValueError for an unknown name, for weights that do not fit, for models
@@ -59,11 +59,8 @@ class TimmModel(Model):
         self.embedding_size = last.in_features if isinstance(last, nn.Linear) else last.in_channels
         self._exact_size = _exact_size(self.net, settings)
         self._cam_path = _cam_path(self.net, settings) if cam_layer is None else cam_layer
-        if self._cam_path is not None and self._cam_path not in dict(self.net.named_modules()):
-            near = get_close_matches(self._cam_path, dict(self.net.named_modules()), n=3, cutoff=0)
-            raise ValueError(
-                f"timm's {name} has no module {cam_layer!r} to be its cam_layer; nearest: {', '.join(near)}"
-            )
+        if self._cam_path is not None:
+            named_layer(self.net, self._cam_path, "cam_layer", f"timm's {name}")
         self._checked: set[bool] = set()
 
         if weights is None:
@@ -199,6 +196,6 @@ def _cam_path(net: nn.Module, settings: Mapping[str, Any]) -> str | None:
     if hasattr(net, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList):
         return f"blocks.{len(blocks) - 1}.norm1"
     stages: Any = getattr(net, "feature_info", None)
-    if settings.get("fixed_input_size") or getattr(net, "output_fmt", "NCHW") != "NCHW" or not stages:
-        return None
-    return str(stages[-1]["module"])
+    layout = getattr(net, "output_fmt", "NCHW")
+    maps = layout == "NHWC" or (layout == "NCHW" and not settings.get("fixed_input_size"))
+    return str(stages[-1]["module"]) if maps and stages else None

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from weakspot.models.base import Model, watch_head
+from weakspot.models.base import Model, named_layer, watch_head
 from weakspot.models.checkpoint import load_state, own_names, read_weights
 from weakspot.models.names import NAMES
 from weakspot.tasks import Task
@@ -47,13 +47,23 @@ class TorchvisionModel(Model):
     cache, and fetched into it if `download`), or a file. A head made for another number of classes is replaced
     by a new one.
 
-    Raises ValueError for an unknown name, for weights that do not fit and, when run, for images that the
+    cam_layer: the module of `net` that Grad-CAM weighs, "layer3" say; by default the last one that gives maps, or
+    the last ln_1 of a vision transformer.
+
+    Raises ValueError for an unknown name or layer, for weights that do not fit and, when run, for images that the
     architecture cannot take; FileNotFoundError for weights that are neither published nor a file, or cannot
     be downloaded.
     """
 
+    no_difference = Model.no_difference | {"cam_layer"}
+
     def __init__(
-        self, task: Task, name: str, weights: str | Path | None = None, download: bool = False
+        self,
+        task: Task,
+        name: str,
+        weights: str | Path | None = None,
+        download: bool = False,
+        cam_layer: str | None = None,
     ) -> None:
         super().__init__()
         if name not in NAMES:
@@ -77,6 +87,9 @@ class TorchvisionModel(Model):
             # result, and makes what Grad-CAM weighs the output of a module. It is a Threshold because a ReLU
             # keeps its output for the backward pass, which the in-place one would then have changed
             self.net.get_submodule("features").add_module("relu5", nn.Threshold(0, 0))
+        if cam_layer is not None:
+            named_layer(self.net, cam_layer, "cam_layer", name)
+            self._cam_path = cam_layer
         last = self.net.get_submodule(self._head_path)
         assert isinstance(last, nn.Linear | nn.Conv2d)
         width = last.weight.shape[1]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from weakspot.identity import source_digest
-from weakspot.models.base import Model, watch_head
+from weakspot.models.base import Model, named_layer, watch_head
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
@@ -49,9 +49,9 @@ class UserModel(Model):
         self.path, self._head_path, self._cam_path = path, head, cam_layer
         self._n_outputs = task.n_outputs
         self._checked: set[bool] = set()
-        self.embedding_size = _width_received(_submodule(self.net, head, path, "head"), head, path)
+        self.embedding_size = _width_received(named_layer(self.net, head, "head", path), head, path)
         if cam_layer is not None:
-            _submodule(self.net, cam_layer, path, "cam_layer")
+            named_layer(self.net, cam_layer, "cam_layer", path)
 
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,12 +152,3 @@ def _width_received(head: nn.Module, name: str, path: str) -> int:
         if isinstance(width, int):
             return width
     raise ValueError(f"the head {name!r} of {path} holds no linear layer; name the one that ends the network")
-
-
-def _submodule(net: nn.Module, name: str, path: str, role: str) -> nn.Module:
-    modules: dict[str, nn.Module] = dict(net.named_modules())
-    if not name or name not in modules:
-        linear = [entry for entry, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)]
-        near = get_close_matches(name, modules, n=3) or linear[-3:]
-        raise ValueError(f"{path} has no module {name!r} to be its {role}; it has {', '.join(near)}")
-    return modules[name]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,8 @@ from weakspot.datasets.base import Dataset
 from weakspot.explain.gradcam import grad_cam, overlay
 from weakspot.models.base import Model
 from weakspot.tasks import Regression, Task
+
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # images in memory
 
@@ -24,6 +28,58 @@ def check_target(task: Task, target: str) -> None:
         )
 
 
+def evidence(
+    model: Model,
+    dataset: Dataset,
+    target: str = "predicted",
+    asked: bool = False,
+    device: str | None = None,
+) -> Evidence | None:
+    """What computes Grad-CAM of a model on a dataset, tried on its first example.
+
+    The evidence never costs a report: where it cannot be computed, one sentence says why and the report goes
+    without. Called with a model that is yet to be trained, it says so before anything has been spent.
+
+    Args:
+        asked: Whether a person named the layer, who then is told by an error.
+        device: Where it is computed; a GPU, if there is one, unless given.
+
+    Returns:
+        None where the model has no layer for it, the task no single class, or the trial fails.
+
+    Raises:
+        ValueError: For a layer that was asked for and does not do, and for examples that the model refuses.
+    """
+    unnamed = dataset.task.kind == "multilabel" and target not in dataset.task.classes
+    if target == "none" or unnamed or model.cam_layer is None:
+        return None
+    found = Evidence(model, dataset, target, device)
+    example = dataset.collate([dataset[0]])["input"]
+    try:
+        grad_cam(found.model, example)
+    except Exception as error:  # of anyone's network, under a hook and a backward pass
+        _check_reads(found.model, example)
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if asked:
+            raise ValueError(
+                f"model.cam_layer cannot be used ({reason}); name another layer, or leave Grad-CAM out (cam=none)"
+            ) from error
+        log.warning("the report goes without Grad-CAM: %s", reason)
+        return None
+    return found
+
+
+def _check_reads(model: Model, example: Any) -> None:
+    """Raise the model's own ValueError for examples that it refuses, whatever they are read for."""
+    try:
+        with torch.inference_mode():
+            model(example)
+    except ValueError:
+        raise
+    except Exception:  # not the example's fault, or one that only the trainer's precision avoids
+        return
+
+
 class Evidence:
     """Called with rows of `dataset`, gives their pictures under the evidence that `model` found for one class.
 
@@ -31,10 +87,12 @@ class Evidence:
              the only thing that a multilabel task can be asked for.
     """
 
-    def __init__(self, model: Model, dataset: Dataset, target: str = "predicted") -> None:
+    def __init__(
+        self, model: Model, dataset: Dataset, target: str = "predicted", device: str | None = None
+    ) -> None:
         task = dataset.task
         check_target(task, target)
-        self.model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dataset = dataset
         self.target = task.classes.index(target) if target in task.classes else target
 

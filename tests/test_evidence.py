@@ -1,0 +1,79 @@
+"""Grad-CAM in a run: a layer that does not do is found before training, and costs no report."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from weakspot.datasets.colored_digits import ColoredDigits
+from weakspot.explain.gradcam import grad_cam
+from weakspot.models import SmallCNN, TorchvisionModel
+from weakspot.pipeline.evidence import evidence
+
+
+class Misled(SmallCNN):
+    """Names its head as the layer for Grad-CAM, which gives no maps."""
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        return self.output
+
+
+@pytest.fixture(scope="module")
+def digits() -> ColoredDigits:
+    return ColoredDigits("test")
+
+
+def test_it_is_tried_on_one_example_and_then_computes_any(digits) -> None:
+    model = SmallCNN(digits.task)
+    found = evidence(model, digits, device="cpu")
+    assert [picture.size for picture in found([3, 5])] == [(32, 32)] * 2
+
+
+def test_a_layer_of_the_model_s_own_that_does_not_do_costs_no_report(digits, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert evidence(Misled(digits.task), digits, device="cpu") is None
+    assert "the report goes without Grad-CAM: Grad-CAM needs a layer of maps" in caplog.text
+    assert "cam_layer gives (1, 2)" in caplog.text
+
+
+def test_a_layer_that_was_asked_for_is_an_error(digits) -> None:
+    with pytest.raises(ValueError, match=r"model.cam_layer cannot be used .*\(1, 2\).*cam=none"):
+        evidence(Misled(digits.task), digits, asked=True, device="cpu")
+
+
+def test_what_the_model_refuses_to_read_is_its_own_error(digits) -> None:
+    with pytest.raises(ValueError, match="vit_b_32 takes images of exactly 224×224 pixels"):
+        evidence(TorchvisionModel(digits.task, "vit_b_32"), digits, device="cpu")
+
+
+def test_a_model_in_half_precision_is_given_half_precision(digits) -> None:
+    torch.manual_seed(0)
+    model = SmallCNN(digits.task)
+    inputs = torch.stack([digits[row]["input"] for row in range(4)])
+    targets = np.array([0, 1, 0, 1])
+    whole = grad_cam(model, inputs, targets)
+    half = grad_cam(model.bfloat16(), inputs, targets)
+    assert whole.mean() > 0.05
+    assert np.abs(half - whole).mean() < 0.02
+
+
+def test_the_layer_of_a_torchvision_model_can_be_named(digits) -> None:
+    model = TorchvisionModel(digits.task, "resnet18", cam_layer="layer3.1")
+    assert model.cam_layer is model.net.get_submodule("layer3.1")
+    with pytest.raises(
+        ValueError, match=r"resnet18 has no module 'layer5' to be its cam_layer; it has layer4"
+    ):
+        TorchvisionModel(digits.task, "resnet18", cam_layer="layer5")
+
+
+@pytest.mark.slow
+def test_a_bad_layer_is_found_before_training(shell) -> None:
+    said = shell("discover", "model=resnet18", "model.cam_layer=fc", "logger=none", "trainer=cpu", fails=True)
+    assert "model.cam_layer cannot be used" in said
+    assert "train →" not in said
+    assert not (shell.folder / "outputs" / "checkpoints").exists()
