@@ -39,13 +39,12 @@ class Candidates:
         self.clusters = self._clusters(seed)
 
     def _clusters(self, seed: int) -> Float[Tensor, "k d"]:
-        distances_apart = len(torch.unique(self.sample.squares))  # no more than there are distinct rows
-        k = min(CLUSTERS // self.field.world.size or 1, distances_apart)
-        with warnings.catch_warnings():  # beside a far outlier all else may look equal: fewer starts then
+        k = min(CLUSTERS // self.field.world.size or 1, len(self.sample))
+        means = KMeans(k, n_init=1, max_iter=20, random_state=seed)
+        with warnings.catch_warnings():  # copies, and all rows beside a far outlier, leave centres without members
             warnings.simplefilter("ignore", ConvergenceWarning)
-            means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(self.sample.x.cpu().numpy())
-        found = means.cluster_centers_
-        return self.field.world.gather(self.field.tensor(found))
+            means.fit(self.sample.x.cpu().numpy())
+        return self.field.world.gather(self.field.tensor(means.cluster_centers_))
 
     def thinned(self, laid: Laid) -> tuple[Laid, float]:
         """The problem on the sample, its size in proportion, and Σ counts there."""

@@ -19,6 +19,9 @@ from weakspot.methods.spotlight.problem import MOST_LOG_PRECISION
 PUBLISHED_SPHERICAL, PUBLISHED_OTHER = 1e-4, 1e-3
 """The precisions that published runs start from, in the embedding's raw units."""
 
+_ROUNDINGS = 16
+"""A value of q holds no more error than so many roundings of its largest term."""
+
 
 class Form(Protocol):
     name: str
@@ -45,6 +48,15 @@ class Form(Protocol):
         shape: Float[Tensor, "k s"],
     ) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k s"]]:
         """-Σ g_i ∂q_i/∂m and -Σ g_i ∂q_i/∂θ: how f changes, g being ∂f/∂w."""
+
+    def finest(
+        self, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"], dtype: torch.dtype
+    ) -> Float[Tensor, " k"]:
+        """The largest factor on P at which q is still known of rows near m, whatever library multiplies.
+
+        Rows are in `dtype`, and q of those at m is then no more than a half, although rounding makes something
+        of its 0. No precision exceeds the one that `settle` allows either.
+        """
 
     def settle(self, shape: Float[Tensor, "k s"]) -> Float[Tensor, "k s"]:
         """θ brought back to where it stands for a precision."""
@@ -77,6 +89,9 @@ class Spherical:
         pull = (g.T.to(x.dtype) @ x).double() - g.sum(dim=0)[:, None] * m
         return 2 * shape.exp() * pull, -(g * q).sum(dim=0)[:, None]
 
+    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
+        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
+
     def settle(self, shape: Tensor) -> Tensor:
         return shape.clamp(max=MOST_LOG_PRECISION)
 
@@ -108,6 +123,9 @@ class Diagonal:
         p, narrow, mass = shape.exp(), g.T.to(x.dtype), g.sum(dim=0)[:, None]
         first, second = (narrow @ x).double(), (narrow @ (x * x)).double()
         return 2 * p * (first - mass * m), -p * (second - 2 * m * first + mass * m * m)
+
+    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
+        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
 
     def settle(self, shape: Tensor) -> Tensor:
         return shape.clamp(max=MOST_LOG_PRECISION)
@@ -163,6 +181,12 @@ class Full:
             by_shape.append(torch.cat([by_vectors.ravel(), scale * (vectors * inner).sum(dim=0)]))
         return torch.stack(by_centre), torch.stack(by_shape)
 
+    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
+        """Rows are subtracted before they are squared, so that it is the square of a rounding that is left."""
+        values = shape[:, m.shape[1] ** 2 :]
+        lengths = (m * m).sum(dim=1)
+        return _finest(values, torch.finfo(dtype).eps ** 2 * values.exp().max(dim=1).values * lengths)
+
     def settle(self, shape: Tensor) -> Tensor:
         settled = []
         for vectors, values in map(_split, shape):
@@ -191,6 +215,12 @@ class Full:
 def form_of(name: str, seed: int) -> Form:
     forms: dict[str, Form] = {"spherical": Spherical(), "diagonal": Diagonal(), "full": Full(seed)}
     return forms[name]
+
+
+def _finest(logs: Float[Tensor, "k l"], rounding: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """By the logarithms of P's eigenvalues, and what one rounding makes of q at the centre."""
+    allowed = (MOST_LOG_PRECISION - logs.max(dim=1).values).exp()
+    return torch.minimum(allowed, 0.5 / (_ROUNDINGS * rounding))
 
 
 def _dimensions(width: int) -> int:

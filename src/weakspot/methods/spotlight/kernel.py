@@ -12,6 +12,9 @@ from weakspot.slices import Slices
 
 ROWS = 1024
 
+_ROUNDING = 1e-14
+"""What subtracting and projecting make of a distance of nothing, as a share of the lengths involved."""
+
 
 def quadratic(
     x: Float[np.ndarray, "n d"],
@@ -32,6 +35,15 @@ def quadratic(
         bent = away @ precision if precision.ndim == 2 else away * precision
         out[start : start + ROWS] = np.einsum("nd,nd->n", bent, away)
     return out
+
+
+def finest(centre: Float[np.ndarray, " d"], precision: Float[np.ndarray, " *shape"], unit: float) -> float:
+    """The largest factor on P at which examples at the centre surely lie inside, whatever rounding makes of it.
+
+    `unit` is the embeddings' RMS distance from their mean.
+    """
+    largest = np.trace(precision) if precision.ndim == 2 else np.max(precision)
+    return float(0.5 / largest / (_ROUNDING**2 * (centre @ centre + unit**2)))
 
 
 def weights(q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

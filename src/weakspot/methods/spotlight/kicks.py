@@ -37,7 +37,7 @@ def kicked(field: Field, laid: Laid, top: Top, least_gain: float) -> Top:
     for _ in range(ROUNDS):
         q = field.quadratic(top.centre[None], top.shape[None])[:, 0]
         inside = int((q < 1).sum())
-        if inside > MOST_INSIDE:
+        if not 0 < inside <= MOST_INSIDE:
             break
         # in many dimensions all examples are nearly as far as each other: those beyond the next few are too many
         most = min(len(q), TIMES_INSIDE * inside)

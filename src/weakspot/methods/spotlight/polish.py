@@ -70,7 +70,7 @@ def _climbed(
     reach = -field.world.largest(-q.kthvalue(most).values.clamp(max=REACH))
     if reach <= LEAST_REACH:  # the same answer on all ranks, which must see from the same origin
         return _maximised(field, laid, centre, shape, least_gain)
-    rows = (q < reach).nonzero()[:, 0]
+    rows = (q <= reach).nonzero()[:, 0]  # all that are equally far, or rounding would choose among them
     del q
     near, here = field.take(rows, centre), torch.zeros_like(centre)
     if len(rows) < field.dimensions and field.form.name == "spherical" and field.world.size == 1:

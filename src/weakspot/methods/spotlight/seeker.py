@@ -13,7 +13,7 @@ from weakspot.methods.spotlight import shrink
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.forms import Spherical, form_of
-from weakspot.methods.spotlight.kernel import weights
+from weakspot.methods.spotlight.kernel import finest, weights
 from weakspot.methods.spotlight.objective import Laid, value_and_slopes
 from weakspot.methods.spotlight.prepare import Prepared
 from weakspot.methods.spotlight.problem import Penalty, Plan, Problem, Run, Watch
@@ -117,12 +117,14 @@ class Seeker:
         q = prepared.quadratic(centre, precision)
         if exact:
             columns, counts = torch.from_numpy(q)[:, None], torch.from_numpy(self.counts)
-            factor = float(scale_of_size(columns, counts, self.size, self.world)[0])
+            most = finest(centre, precision, prepared.unit)
+            factor, hair = float(scale_of_size(columns, counts, self.size, self.world, most)[0]), _A_HAIR
             while True:
-                factor *= 1 - _A_HAIR  # so that rounding never leaves it too small
+                factor *= 1 - hair  # so that rounding never leaves it too small
                 w = weights(prepared.quadratic(centre, precision * factor))
-                if float(self.world.sum(torch.tensor((self.counts * w).sum()))) >= self.size:
+                if self._total(self.counts * w) >= self.size:
                     break
+                hair *= 2
             precision = precision * factor
         else:
             w = weights(q)
@@ -130,10 +132,12 @@ class Seeker:
         objective = value_and_slopes(torch.from_numpy(w)[:, None], laid, None, self.world)[0]
         history = run.history
         if exact:  # the curves end at what is returned
-            reached = float(self.world.sum(torch.tensor((self.counts * w).sum())))
-            last = {"objective": float(objective), "size": reached, "learning_rate": 0.0}
+            last = {"objective": float(objective), "size": self._total(self.counts * w), "learning_rate": 0.0}
             history = {name: np.append(values, last[name]) for name, values in history.items()}
         return Found(centre, precision, w, float(objective), history)
+
+    def _total(self, values: Float[np.ndarray, " n"]) -> float:
+        return float(self.world.sum(torch.tensor(values.sum())))
 
     def _published_plan(self) -> Plan:
         return self._plan(self.total - self.size, self.settings.steps, 1 / self.prepared.unit)

@@ -12,19 +12,25 @@ from weakspot.methods.spotlight.world import World
 
 
 def scale_of_size(
-    q: Float[Tensor, "n k"], counts: Float[Tensor, " n"], size: float, world: World
+    q: Float[Tensor, "n k"],
+    counts: Float[Tensor, " n"],
+    size: float,
+    world: World,
+    most: Float[Tensor, " k"] | float = torch.inf,
 ) -> Float[Tensor, " k"]:
     """The factors s at which Σ c·max(0, 1 - s·q) = `size`, exactly.
 
     The sum is convex, falling and piecewise linear in s, so Newton's method from wherever it starts lands where
     the sum is at least `size`, from there never overshoots, and ends after finitely many steps, on the right
     piece. It starts from s = 1: climbs go by small moves, after which the scale is nearly what it was. Where at
-    least `size` examples lie at q = 0 no s is too large: the last one found on the way, which gives `size` or
-    more, is returned.
+    least `size` examples lie at q = 0 no s is too large, and where they lie at what rounding makes of 0, the
+    root would follow the rounding. So s is at most `most`, below which q is still known; the sum is then `size`
+    or more. There may be no rows in this process: other processes then have them.
     """
-    s = _newton(torch.ones_like(q[0]), q, counts, size, world).clamp_(min=0)
+    bound = torch.as_tensor(most, dtype=q.dtype, device=q.device)
+    s = _newton(q.new_ones(q.shape[1]), q, counts, size, world).clamp(min=0).minimum(bound)
     while True:
-        larger = _newton(s, q, counts, size, world)
+        larger = _newton(s, q, counts, size, world).minimum(bound)
         grown = larger > s * (1 + 1e-14)
         if not grown.any():
             return s
@@ -46,10 +52,12 @@ def at_size(
     """The objective without barrier at S = T, its gradient, and the factor on P that gives S = T.
 
     Any move changes the factor so that S stays: with g = ∂f/∂w this takes κ = Σ g·q / Σ c·q (over the
-    support) off every slope, per count.
+    support) off every slope, per count. Where S = T would ask for a spotlight too small for q to be known
+    (see `Form.finest`), it is the smallest known one, with S > T, and its factor does not change.
     """
     q = field.quadratic(m, shape)
-    factor = scale_of_size(q, laid.counts, laid.problem.size, field.world)
+    finest = field.form.finest(m, shape, field.x.dtype)
+    factor = scale_of_size(q, laid.counts, laid.problem.size, field.world, finest)
     q *= factor
     w = (1 - q).clamp_(min=0)
     value, _, slopes = value_and_slopes(w, laid, None, field.world)
@@ -57,7 +65,7 @@ def at_size(
     pull, spread = field.world.sum(
         torch.stack([(slopes * q * inside).sum(dim=0), laid.counts @ (q * inside)])
     )
-    kappa = torch.where(spread > 0, pull / spread, 0.0)
+    kappa = torch.where((spread > 0) & (factor < finest), pull / spread, 0.0)
     slopes = (slopes - laid.counts[:, None] * kappa) * inside
     by_m, by_shape = field.gradient(slopes, q, m, field.form.scaled(shape, factor[:, None]))
     return value, by_m, by_shape, factor

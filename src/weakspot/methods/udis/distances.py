@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numba import njit
 
 from weakspot.methods.base import Callback
@@ -14,6 +14,7 @@ from weakspot.methods.udis.threads import each_block
 _ROWS = 512
 _KERNEL_ROWS = 32
 _ROOM = 1e-12  # what squared norms must leave of the dtype's range for sums over clusters
+_ROUNDINGS = 32  # a squared distance holds no more error than so many roundings of the norms it comes from
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,20 @@ def squared_distances(
 
     each_block(len(squares), _KERNEL_ROWS, work)
     return squares
+
+
+def nearest(a: Points, b: Points) -> Int[np.ndarray, " n"]:
+    """For every row of `a` the nearest one of `b`; of those that are as near but for rounding, the first.
+
+    Which of two equally far rows is a last bit nearer depends on the library that multiplies, and on where in
+    a block the row stands.
+    """
+    squares = squared_distances(a, b)
+    least = squares.min(axis=1)
+    rounding = _ROUNDINGS * np.finfo(squares.dtype).eps
+    limit = (least + rounding * a.norms)[:, None] + rounding * b.norms
+    first: np.ndarray = (squares <= limit).argmax(axis=1)
+    return first
 
 
 def all_squared_distances(points: Points, callback: Callback) -> Float[np.ndarray, "n n"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.methods.base import embeddings_for, parameters_of
-from weakspot.methods.udis.distances import Points, mean_row, squared_distances
+from weakspot.methods.udis.distances import Points, mean_row, nearest
 from weakspot.slices import Slices
 
 _ROWS = 8192
@@ -35,11 +35,11 @@ def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
 def nearest_center(
     embeddings: Float[np.ndarray, "n d"], centers: Float[np.ndarray, "k d"]
 ) -> Int[np.ndarray, " n"]:
-    """The number of the nearest centre; of equally near ones the lowest."""
+    """The number of the nearest centre; of those that are as near but for rounding, the lowest."""
     origin = mean_row(centers)
     places = Points.about(origin, centers, "float64")
-    nearest = np.empty(len(embeddings), dtype=np.int64)
+    numbers = np.empty(len(embeddings), dtype=np.int64)
     for start in range(0, len(embeddings), _ROWS):
         rows = Points.about(origin, embeddings[start : start + _ROWS], "float64")
-        nearest[start : start + _ROWS] = squared_distances(rows, places).argmin(axis=1)
-    return nearest
+        numbers[start : start + _ROWS] = nearest(rows, places)
+    return numbers

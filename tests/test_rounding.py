@@ -1,0 +1,153 @@
+"""What another library's rounding may change: last bits, never whether there is a result, nor which of equals it is.
+
+Matrix products differ in their last bits from one processor, library or number of threads to another (`.ci/run` tries
+some of these). Here the last bits of all distances are drawn at random.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from weakspot import UDIS, Predictions, Spotlight
+from weakspot.methods.spotlight import forms
+from weakspot.methods.spotlight.candidates import Candidates
+from weakspot.methods.spotlight.field import Field
+from weakspot.methods.spotlight.objective import Laid
+from weakspot.methods.spotlight.polish import polished
+from weakspot.methods.spotlight.problem import Problem
+from weakspot.methods.spotlight.sizes import at_size, scale_of_size
+from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.udis.cut import best, climb
+from weakspot.methods.udis.membership import nearest_center
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4)).astype(np.float32)
+Y = RNG.exponential(1.0, 60).astype(np.float32)
+
+CASES = {
+    "two places": np.repeat(X[:2], 30, axis=0),
+    "two places, one larger": np.repeat(X[:2], [50, 10], axis=0),
+    "many copies of one point": np.concatenate([np.tile(X[:1], (40, 1)), X[:20]]),
+    "mirrored": np.concatenate([X[:8], -X[:8]]),
+    "corners": np.array([[(i >> j) & 1 for j in range(4)] for i in range(16)], dtype=np.float32),
+    "two examples": X[:2],
+    "three on a line": np.array([[0.0], [1.0], [2.0]], dtype=np.float32),
+}
+
+
+@pytest.fixture
+def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every q is off by up to four roundings of the terms it is made of, anew at each look."""
+    noise = torch.Generator().manual_seed(request.param)
+
+    def off(form: type[forms.Form]) -> None:
+        exact = form.quadratic
+
+        def rounded(self: forms.Form, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
+            q = exact(self, x, squares, m, shape)
+            terms = q  # of a full precision, whose rows are subtracted before they are squared
+            if form is not forms.Full:
+                p = shape.exp().expand(len(m), x.shape[1])
+                terms = x.double().square() @ p.T + (p * m * m).sum(dim=1)
+            bits = 2 * torch.rand(q.shape, generator=noise, dtype=q.dtype) - 1
+            return (q + 4 * torch.finfo(x.dtype).eps * terms * bits).clamp(min=0)
+
+        monkeypatch.setattr(form, "quadratic", rounded)
+
+    for form in (forms.Spherical, forms.Diagonal, forms.Full):
+        off(form)
+
+
+@pytest.mark.parametrize(
+    "last_bits", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))], indirect=True
+)
+@pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
+@pytest.mark.parametrize("name", CASES)
+def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, last_bits: None) -> None:
+    x = CASES[name]
+    size = {60: 10, 16: 4}.get(len(x), 1)
+    p = Predictions.from_arrays(x, Y[: len(x)])
+    spotlight = Spotlight(n_slices=2, min_size=size, precision=precision, steps=20).fit(p)
+    assert np.isfinite(spotlight.slices_.weights).all()
+    assert all(statistics["size"] >= size for statistics in spotlight.slices_.statistics)
+
+
+@pytest.mark.parametrize("last_bits", [0, 1], indirect=True)
+@pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
+def test_a_polish_keeps_rows_that_are_all_equally_far(precision: str, last_bits: None) -> None:
+    """Centred in one of two places, within whose copies q is no more than rounding."""
+    x = torch.from_numpy(CASES["two places"])
+    field = Field(x, forms.form_of(precision, 0), Alone())
+    laid = Laid.out(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
+    shape = field.tensor(field.form.start(np.array([1e9]), 4)[0])
+    top = polished(field, laid, x[0].double(), shape, 1e-9)
+    assert np.isfinite(top.value)
+    for _ in range(20):  # whatever the last bits are, the copies stay inside
+        q = field.quadratic(top.centre[None], top.shape[None])[:30, 0]
+        assert (q < 1).all()
+
+
+@pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
+def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> None:
+    """As many rows as asked for at one place make the smallest spotlight; its radius does not follow rounding."""
+    x = torch.from_numpy(CASES["two places"])
+    field = Field(x, forms.form_of(precision, 0), Alone())
+    laid = Laid.out(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
+    shape = field.tensor(field.form.start(np.ones(1), 4))
+    value, by_m, by_shape, factor = at_size(field, laid, x[:1].double(), shape)
+    q = field.quadratic(x[:1].double(), field.form.scaled(shape, factor[:, None]))[:, 0]
+    assert (q[:30] <= 0.5).all()
+    assert (q[30:] > 1).all()
+    assert float(value) == pytest.approx(Y[:30].mean(), rel=0.2)
+    assert torch.isfinite(by_m).all()
+    assert torch.isfinite(by_shape).all()
+
+
+def test_a_process_without_rows_agrees_on_the_scale() -> None:
+    """Where rows are sharded, none of this process's may be near; the sums then come from the others."""
+
+    class Others(Alone):
+        def sum(self, values: Tensor) -> Tensor:
+            return values + torch.tensor([[4.0], [2.0]], dtype=values.dtype)  # Σc and Σc·q of their rows
+
+    q = torch.empty((0, 1), dtype=torch.float64)
+    scale = scale_of_size(q, torch.empty(0, dtype=torch.float64), 3.0, Others())
+    assert scale.tolist() == [0.5]
+
+
+def test_candidates_take_copies_and_mirrored_rows() -> None:
+    """How many rows differ is not read off rounded distances, by which mirrored rows may be equal or not."""
+    for name in ("two places", "mirrored", "corners"):
+        field = Field(torch.from_numpy(CASES[name]), forms.Spherical(), Alone())
+        found = Candidates(field, 10.0, 60.0, 0).clusters
+        assert (torch.cdist(field.x.double(), found).min(dim=1).values < 1e-6).all()
+
+
+def test_membership_of_rows_as_near_to_two_centres_is_the_first() -> None:
+    random = np.random.default_rng(1)
+    axis = random.normal(size=40)
+    centers = 5 + np.stack([axis, -axis])
+    rows = random.normal(size=(3000, 40))
+    rows = 5 + rows - (rows @ axis)[:, None] * axis / (axis @ axis)
+    assert (nearest_center(rows, centers) == 0).all()
+    assert (nearest_center(rows - 1e-9 * axis, centers) == 1).all()
+
+
+def test_cuts_of_equal_score_are_told_apart_by_their_number() -> None:
+    bits = np.random.default_rng(2).uniform(-1e-9, 1e-9, (50, 6))
+    plain = dict(zip(range(2, 8), [0.2, 0.5, 0.5, 0.1, 0.5, 0.3], strict=True))
+    for noise in bits:
+        scores = {k: score + bit for (k, score), bit in zip(plain.items(), noise, strict=True)}
+        assert best(scores) == 3
+        assert climb(scores) == climb(plain)
+
+
+def test_clusters_do_not_follow_the_last_bits_of_equal_rows() -> None:
+    """Copies in rows far apart stand in other blocks of a product; they are one micro-cluster all the same."""
+    places = np.random.default_rng(3).normal(size=(7, 50)).astype(np.float32) / 3
+    x = places[np.random.default_rng(4).integers(7, size=9001)]
+    u = UDIS(approximate=30).fit(Predictions.from_arrays(x, correct=np.arange(9001) % 3 > 0))
+    assert u.cut_ == len(u.linkage_) + 1 == 7
