@@ -72,7 +72,7 @@ def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, l
     p = Predictions.from_arrays(x, Y[: len(x)])
     spotlight = Spotlight(n_slices=2, min_size=size, precision=precision, steps=20).fit(p)
     assert np.isfinite(spotlight.slices_.weights).all()
-    assert all(statistics["size"] >= size for statistics in spotlight.slices_.statistics)
+    assert all(statistics.size >= size for statistics in spotlight.slices_.statistics)
 
 
 @pytest.mark.parametrize("last_bits", [0, 1], indirect=True)

@@ -13,6 +13,9 @@ import pyarrow as pa
 NUMBERS = (Real, Decimal, np.bool_)
 """What a number may be among objects."""
 
+LEAST_COUNT, MOST_COUNT = 1e-12, 1e12
+"""Counts beyond these are no numbers of examples, and their products with distances overflow."""
+
 _ROWS_PER_CHECK = 16_384
 
 
@@ -195,7 +198,18 @@ def booleans(correct: Any, ids: np.ndarray) -> np.ndarray:
 
 def counts(given: Any, ids: np.ndarray) -> np.ndarray:
     weights = column("counts", given, ids)
-    if (weights <= 0).any():
-        row = int(np.argmax(weights <= 0))
-        raise ValueError(f"counts: row {row} (id {ids[row]}) is {weights[row]:g}; counts must be positive")
+    check_counts(weights, ids)
     return weights
+
+
+def check_counts(weights: np.ndarray, ids: np.ndarray) -> None:
+    """Raise ValueError naming the first row whose count is not positive, or whose products would overflow."""
+    outside = ~((weights >= LEAST_COUNT) & (weights <= MOST_COUNT))
+    if outside.any():
+        row = int(np.argmax(outside))
+        wrong = f"counts: row {row} (id {ids[row]}) is {weights[row]:g}"
+        if weights[row] <= 0:
+            raise ValueError(f"{wrong}; counts must be positive")
+        raise ValueError(
+            f"{wrong}; counts must lie between {LEAST_COUNT:g} and {MOST_COUNT:g}: scale all of them"
+        )

@@ -41,7 +41,9 @@ class Candidates:
     def _clusters(self, seed: int) -> Float[Tensor, "k d"]:
         k = min(CLUSTERS // self.field.world.size or 1, len(self.sample))
         means = KMeans(k, n_init=1, max_iter=20, random_state=seed)
-        with warnings.catch_warnings():  # copies, and all rows beside a far outlier, leave centres without members
+        with (
+            warnings.catch_warnings()
+        ):  # copies, and all rows beside a far outlier, leave centres without members
             warnings.simplefilter("ignore", ConvergenceWarning)
             means.fit(self.sample.x.cpu().numpy())
         return self.field.world.gather(self.field.tensor(means.cluster_centers_))

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.distances import Points, mean_row, squared_distances
+from weakspot.methods.udis.distances import Points, mean_row, nearest, squared_distances
 from weakspot.methods.udis.nodes import row_sums
 from weakspot.methods.udis.silhouette import Ladder, add_distances, silhouettes
 from weakspot.methods.udis.threads import each_block
@@ -93,11 +93,17 @@ class MicroClusters:
     ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
         """The mean silhouette of every cut of the ladder over a sample of rows, and its standard error.
 
-        A sampled row's distances to all rows are exact (float32); only which rows are averaged is chance.
+        A sampled row's distances to all rows are exact (float32); only which rows are averaged is chance. Rows
+        are drawn as often as their counts say, so that the plain mean estimates the counted one. Where all rows
+        would fit into the sample they are all taken, and nothing is left to chance.
         """
-        random = np.random.default_rng(self.seed)
         share = self.counts / self.counts.sum()
-        chosen = np.sort(random.choice(len(self.rows), min(_SAMPLE, len(self.rows)), replace=False, p=share))
+        few = len(self.rows) <= _SAMPLE
+        chosen = (
+            np.arange(len(self.rows))
+            if few
+            else np.sort(np.random.default_rng(self.seed).choice(len(self.rows), _SAMPLE, p=share))
+        )
         sample = Points.about(self.mean, self.embeddings[self.rows[chosen]], "float32")
         sums = np.zeros((len(chosen), len(ladder.sizes)))
         for start in range(0, len(self.rows), _ROWS):
@@ -107,6 +113,8 @@ class MicroClusters:
             _add(squares, labels[part], self.counts[part], sums)
             callback("silhouettes", part.stop, len(self.rows))
         scores = silhouettes(sums, labels[chosen], ladder)
+        if few:
+            return share @ scores, np.zeros(scores.shape[1])
         return scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(chosen))
 
 
@@ -125,11 +133,11 @@ def _nearest(
     mean: Float[np.ndarray, " d"],
     centers: Points,
 ) -> Int[np.ndarray, " r"]:
-    nearest = np.empty(len(rows), dtype=np.int64)
+    numbers = np.empty(len(rows), dtype=np.int64)
     for start in range(0, len(rows), _ROWS):
         block = Points.about(mean, embeddings[rows[start : start + _ROWS]], "float32")
-        nearest[start : start + _ROWS] = squared_distances(block, centers).argmin(axis=1)
-    return nearest
+        numbers[start : start + _ROWS] = nearest(block, centers)
+    return numbers
 
 
 def _fit(

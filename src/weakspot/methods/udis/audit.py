@@ -9,7 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.predictions import Predictions
+from weakspot.predictions.validation import check_counts
 from weakspot.tasks import Classification, Multilabel, Regression
+
+_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,10 @@ class Audit:
                 None if values is None else np.asarray(values) if column is None else np.asarray(values[rows])
             )
 
+        if _all_equal(p.embeddings, rows):
+            raise ValueError(f"all {len(rows)} embeddings are equal: there are no clusters to tell apart")
+        if p.counts is not None:
+            check_counts(p.counts, p.ids)
         counts = np.ones(len(rows)) if p.counts is None else p.counts[rows].astype(np.float64)
         if counts.min() < 1:
             raise ValueError(
@@ -81,6 +88,12 @@ class Audit:
             classes=p.classes(),
             category=column,
         )
+
+
+def _all_equal(embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"]) -> bool:
+    """Whether the rows hold the same values, which rounded distances could not tell."""
+    first = embeddings[rows[0]]
+    return all((embeddings[some] == first).all() for some in np.array_split(rows, len(rows) // _ROWS + 1))
 
 
 def column_of(p: Predictions, category: str | int) -> int:

@@ -61,18 +61,15 @@ def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
     sizes = leaves.sizes
     linkage = ward(leaves.ward_squares(), sizes, callback)
     if wanted.clusters is None:
-        if linkage[-1, 2] == 0:
-            raise ValueError(
-                f"all {len(leaves.labels)} embeddings are equal: there are no clusters to tell apart"
-            )
         low, high = bounds(linkage, sizes, wanted.smallest, wanted.largest)
     else:
         low = high = min(wanted.clusters, len(sizes))  # micro-clusters may be fewer than asked for
     finest = cut_at(linkage, high)
     scores: dict[int, float] = {}
     errors: dict[int, float] = {}
-    if low > 1 and high < len(leaves.labels):
-        ladder = Ladder.of(finest, np.bincount(finest.labels, weights=sizes), low)
+    counts = np.bincount(finest.labels, weights=sizes)
+    if low > 1 and counts.max() > 1:  # clusters of one example have no silhouette
+        ladder = Ladder.of(finest, counts, low)
         means, spread = leaves.silhouettes(ladder.number[finest.labels[leaves.labels]], ladder, callback)
         by_size = range(high, low - 1, -1)
         scores = dict(sorted(zip(by_size, means.tolist(), strict=True)))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+TIE = 1e-6
+"""Mean silhouettes that differ by no more are equal: it is what rounding makes of distances in float32."""
+
 
 def bounds(
     linkage: Float[np.ndarray, "t 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
@@ -22,16 +25,18 @@ def bounds(
     """
     m = len(sizes)
     nodes = np.concatenate([sizes, linkage[:, 3]])
-    too_small = (nodes[linkage[:, :2].astype(np.int64)] < smallest).any(axis=1)
-    most = m - 1 - (int(np.flatnonzero(too_small)[-1]) if too_small.any() else 0)
+    too_small = np.flatnonzero((nodes[linkage[:, :2].astype(np.int64)] < smallest).any(axis=1))
+    most = m - 1 - int(too_small[-1]) if len(too_small) else m
+    if sizes.max() <= 1:
+        most = min(most, m - 1)  # all clusters of one example have no silhouette
     if most < 2:
         raise ValueError(
             f"no cut of these {sizes.sum():g} examples into two or more clusters leaves {smallest:g} in "
             "each; lower min_cluster_size, give more examples, or say with cut how many clusters you want"
         )
     too_large = np.flatnonzero(linkage[:, 3] > largest)
-    merged = 0 if (sizes > largest).any() else int(too_large[0]) if len(too_large) else m
-    fewest = max(m - 1 - merged, 2)
+    fewest = m if (sizes > largest).any() else m - 1 - int(too_large[0]) if len(too_large) else 0
+    fewest = max(fewest, 2)
     return min(fewest, most), max(fewest, most)
 
 
@@ -76,8 +81,9 @@ def cut_at(linkage: Float[np.ndarray, "t 4"], k: int) -> Cut:
 
 
 def best(scores: Mapping[int, float]) -> int:
-    """The number of clusters with the highest score; of equals the lowest."""
-    return max(sorted(scores), key=lambda k: scores[k])
+    """The number of clusters with the highest score; of equals (see `TIE`) the lowest."""
+    highest = max(scores.values())
+    return min(k for k, score in scores.items() if score >= highest - TIE)
 
 
 def climb(scores: Mapping[int, float]) -> int:
@@ -86,10 +92,10 @@ def climb(scores: Mapping[int, float]) -> int:
     while high > low + 1:
         middle = (low + high) // 2
         below, here, above = scores[middle - 1], scores[middle], scores[middle + 1]
-        if here > above and here > below:
+        if here > above + TIE and here > below + TIE:
             return middle
-        if here > above and here < below:
+        if here > above + TIE and here < below - TIE:
             high = middle - 1
         else:
             low = middle + 1
-    return low if scores[low] >= scores[high] else high
+    return low if scores[low] >= scores[high] - TIE else high

@@ -29,8 +29,11 @@ def ward(
     sizes     how many examples each point stands for
 
     Row t merges nodes [t, 0] < [t, 1] at height [t, 2] (not squared) into node m + t, of size [t, 3].
+
+    Raises ValueError where distances are not finite, or would not stay so.
     """
     m = len(squares)
+    _check_range(squares, float(sizes.sum()))
     merges = np.empty((m - 1, 4))
     slots = _Slots(sizes.astype(np.float64), np.zeros(m), np.arange(m), np.ones(m, dtype=np.bool_))
     chain, length, width = np.empty(m, dtype=np.int64), 0, m
@@ -47,9 +50,26 @@ def ward(
 def to_ward(squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"]) -> None:
     """Turn the upper triangle of squared distances into squared Ward distances, in place."""
     if (sizes != 1).any():
-        for i, size in enumerate(sizes):
-            others = sizes[i + 1 :]
-            squares[i, i + 1 :] *= 2 * size * others / (size + others)
+        with np.errstate(over="ignore", invalid="ignore"):  # `ward` refuses what comes of it
+            for i, size in enumerate(sizes):
+                others = sizes[i + 1 :]
+                squares[i, i + 1 :] *= 2 * size * others / (size + others)
+
+
+def _check_range(squares: Float[np.ndarray, "m m"], total: float) -> None:
+    """The compiled merging trusts that every cluster has a nearest one, which NaN and infinity are not.
+
+    While clusters merge, distances are multiplied by sizes, which add up to `total`: once in what is kept, and
+    once more in float64 on the way there.
+    """
+    kept, between = np.finfo(squares.dtype).max / (8 * total), np.finfo(np.float64).max / (8 * total) / total
+    limit = min(kept, between)
+    for i, row in enumerate(squares):
+        if not (row[i + 1 :] <= limit).all():
+            raise ValueError(
+                f"Ward distances of embeddings of this length and of {total:g} examples are beyond what "
+                f"{squares.dtype} holds; rescale the embeddings, or the counts"
+            )
 
 
 class _Slots(NamedTuple):
