@@ -11,6 +11,7 @@ import pyarrow as pa
 from weakspot.datasets.folders import check_exist, find_folder
 from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.pictures import Scaling
 from weakspot.tasks import Classification
 
 CLASSES = ("landbird", "waterbird")
@@ -24,6 +25,8 @@ class Waterbirds(PictureFiles):
 
     In train 95 % of each class are on its own place; in val and test each class is half and half. Attributes:
     `place` (land, water), `group` (bird and place), `species` (the folder's name), `scene` (the Places category).
+
+    stretch   the whole picture, stretched to size×size, instead of its central square
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class Waterbirds(PictureFiles):
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        stretch: bool = False,
     ) -> None:
-        super().__init__(split, "data/waterbirds" if root is None else root, size, mean, std)
+        super().__init__(split, "data/waterbirds" if root is None else root)
+        self.transform = Scaling(size, mean, std, stretch)
         self.root = find_folder(self.root, _FOLDERS, "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"
         table = read_table(file, ("img_filename", "y", "split", "place", "place_filename"), _ADVICE)
