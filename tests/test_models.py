@@ -302,6 +302,18 @@ OWN = """
         return Net(3, width)
 
 
+    def passes_on(**options):
+        return Net(**options)
+
+
+    def passes_on_outputs(*sizes, **options):
+        return Maps(**options)
+
+
+    def passes_nothing_on(**options):
+        return make(**options)
+
+
     def nothing():
         return "a model"
 
@@ -364,6 +376,30 @@ def test_own_factory_and_torchvisions(own: str) -> None:
     assert model(torch.rand(2, 3, 9, 9)).shape == (2, 3)
     model = UserModel(three, path="torchvision.models:resnet18", head="fc", kwargs={"num_classes": 3})
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [
+        ("own:passes_on", "classifier.3"),
+        ("own:passes_on_outputs", "fc"),
+        ("own:passes_nothing_on", "classifier.3"),
+        ("torchvision.models:resnet18", "fc"),
+    ],
+)
+def test_a_factory_that_passes_arguments_on_gets_the_number_of_classes(
+    own: str, path: str, head: str
+) -> None:
+    three = Classification(("a", "b", "c"))
+    model = UserModel(three, path=path.replace("own:", f"{own}:"), head=head)
+    assert model.net.get_submodule(head).out_features == 3
+
+
+def test_a_factory_that_passes_on_what_nothing_takes_is_refused(own: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"cannot be called with model.kwargs={'depth': 3}: .*argument 'depth'"
+    ):
+        UserModel(DIGITS, path=f"{own}:passes_on", head="classifier.3", kwargs={"depth": 3})
 
 
 @pytest.mark.parametrize("after", ["softmax", "softmax in evaluation"])

@@ -24,7 +24,8 @@ _WIDTH_NAMES = ("num_classes", "n_outputs")
 class UserModel(Model):
     """`net` is what `path` ("package.module:Name", a class or a factory) returns when called with `kwargs`.
 
-    The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name. The
+    The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name, or passes
+    named arguments on to one that has. The
     embedding is what the module at `head` ("fc", "classifier.6") receives, so nothing may follow it that
     changes its output: that is checked on the first batch, once in training and once in evaluation.
     `cam_layer` names the module that Grad-CAM weighs. Modules of the current folder can be imported.
@@ -139,10 +140,29 @@ def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[
         signature.bind(**kwargs)
     except TypeError as error:
         raise ValueError(f"{path}{signature} cannot be called with kwargs={kwargs}: {error}") from None
-    net: object = factory(**kwargs)
+    passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    untold = passes_on and not any(name in kwargs for name in _WIDTH_NAMES)
+    net: object = _call(factory, path, kwargs, n_outputs) if untold else factory(**kwargs)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{path} makes a {type(net).__name__}, not a torch.nn.Module")
     return net
+
+
+def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outputs: int) -> object:
+    """What a factory makes that passes named arguments on: to whom is not to be seen, so their names are tried."""
+    said = ""
+    for name in _WIDTH_NAMES:
+        try:
+            return factory(**kwargs, **{name: n_outputs})
+        except TypeError as error:
+            said = str(error)
+            if "unexpected keyword argument" not in said:
+                raise
+            if f"'{name}'" not in said:
+                break
+    else:
+        return factory(**kwargs)
+    raise ValueError(f"{path} cannot be called with model.kwargs={kwargs}: {said}")
 
 
 def _width_received(head: nn.Module, name: str, path: str) -> int:
