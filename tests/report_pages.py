@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from weakspot.findings import Findings, Media, numbers
 from weakspot.predictions import Predictions
-from weakspot.report import numbers
+from weakspot.report import render
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification
@@ -29,7 +30,7 @@ def planted(n=400, k=3, seed=0):
     right = rng.random(n) < np.where(group == "red_≥5", 0.1, 0.9)
     losses = np.where(right, rng.exponential(0.1, n), 1 + rng.exponential(2, n))
     predictions = Predictions.from_arrays(
-        rng.normal(size=(n, 8)),
+        rng.normal(size=(n, 8)) + 4.0 * (group == "red_≥5")[:, None],
         losses=losses,
         labels=label,
         predictions=np.where(right, label, 1 - label),
@@ -56,6 +57,12 @@ def planted(n=400, k=3, seed=0):
         provenance={"settings": {"min_size": 0.02, "n_slices": k}},
     )
     return predictions, slices
+
+
+def report_of(predictions, slices, preview=None, cams=None, held=True, **settings):
+    """The page of slices, tested on every other example (or not tested)."""
+    rows = np.arange(len(predictions)) % 2 == 0 if held else None
+    return render(Findings.build(predictions, slices, confirm=rows, **settings), Media(preview, cams))
 
 
 def picture(row):

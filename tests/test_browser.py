@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from http.client import HTTPConnection
 
 import numpy as np
 import pytest
 
-from weakspot import Predictions, Slices
+from weakspot import Findings, Predictions, Slices
 from weakspot.report.browser import find_runs, make_server
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
@@ -28,7 +29,9 @@ def runs(tmp_path):
         provenance = {"predictions": manifest}
         slices = Slices("spotlight", p.ids, weights, describe(weights, p), provenance=provenance)
         slices.save(folder / "slices")
-        (folder / "report.html").write_text(render(p, slices, command=name), encoding="utf-8")
+        findings = Findings.build(replace(p, manifest=manifest), slices, command=name)
+        findings.save(folder)
+        (folder / "report.html").write_text(render(findings), encoding="utf-8")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "report.html").write_text("no slices beside it")
     return tmp_path
@@ -99,23 +102,30 @@ def test_no_path_reaches_a_file_beside_the_reports(runs, server, beside):
 
 
 def test_an_odd_run_does_not_take_the_others_down(runs, server):
-    header = json.loads((runs / "a" / "slices" / "slices.json").read_text())
+    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
     odd = {
-        "texts": json.dumps(header | {"statistics": [{"size": "<b>many</b>", "accuracy_inside": "no"}]}),
-        "lists": json.dumps(header | {"statistics": [{"size": [1], "loss_inside": {}, "loss_outside": 1}]}),
-        "huge": json.dumps(header | {"statistics": [{"size": 10**400, "loss_inside": 1e999}]}),
+        "texts": json.dumps(said | {"findings": [{"verdict": "<b>many</b>", "errors_explained": "no"}]}),
+        "lists": json.dumps(said | {"findings": [{"verdict": [1], "name": {}, "errors_explained": []}]}),
+        "huge": json.dumps(said | {"findings": [{"verdict": "", "errors_explained": 1e999}]}),
+        "none": json.dumps(said | {"findings": None}),
         "deep": "[" * 200_000,
         "number": "7",
     }
     for name, text in odd.items():
-        (runs / name / "slices").mkdir(parents=True)
+        (runs / name).mkdir()
         (runs / name / "report.html").write_text(name)
-        (runs / name / "slices" / "slices.json").write_text(text)
+        (runs / name / "findings.json").write_text(text)
     status, page = get(server, "/")
     assert status == 200
-    assert "many" not in page
+    assert "<b>many" not in page
     listed = {run.folder.name for run in find_runs([runs])}
-    assert {"a", "c", "texts", "lists"} <= listed <= {"a", "c", "texts", "lists", "huge"}
+    assert listed == {"a", "c", "texts", "lists", "huge"}
+
+
+def test_a_run_from_before_there_were_findings_is_listed_too(runs):
+    (runs / "a" / "findings.json").unlink()
+    old = next(run for run in find_runs([runs]) if run.folder.name == "a")
+    assert (old.method, old.n_slices, old.title) == ("spotlight", 2, "")
 
 
 def test_a_page_has_an_origin_of_its_own_and_a_head(runs, server):

@@ -137,7 +137,7 @@ def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
     losses = np.where(np.arange(300) < 30, 5.0, 1.0) + rng.random(300)
     np.savez(shell.folder / "my.npz", embeddings=x, losses=losses, planted=np.arange(300) < 30)
     text = shell("discover", "predictions=my.npz", "logger=none", "method.n_slices=1", "method.min_size=20")
-    assert "planted=yes" in text
+    assert "planted = yes" in text
     assert len(shell.reports()) == 1
 
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from report_pages import Reader, chromium, needs_chromium, opened, picture, planted, read
+from report_pages import Reader, chromium, needs_chromium, opened, picture, planted, read, report_of
+from weakspot.findings import Findings, numbers
 from weakspot.predictions import Predictions
-from weakspot.report import numbers, render
 from weakspot.report.confusion import confusion
 from weakspot.report.figures import curve
 from weakspot.report.thumbnails import Thumbnails
@@ -31,27 +31,32 @@ def browser():
 
 def test_the_first_screen_names_the_group_that_fails():
     predictions, slices = planted()
-    words = read(render(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
-    first = slices.statistics[0]
+    words = read(report_of(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
     assert "Where small_cnn fails on colored_digits" in words
     assert re.search(
-        r"The model is right on \d %.*% of it is group = red_≥5, against \d+ % elsewhere\.", words
+        r"The model is right on \d+ % of group = red_≥5 and on \d+ % of everything else: about \d+ examples, "
+        r"\d+ % of all errors\.",
+        words,
     )
-    inside, outside = (
-        numbers.percent(getattr(first, name)) for name in ("accuracy_inside", "accuracy_outside")
+    assert re.search(
+        r"group = red_≥5 confirmed About \d+ examples \(group = red_≥5\): the model is right on", words
     )
-    sentence = (
-        f"{numbers.count(first.size)} examples, accuracy {inside} inside against {outside} outside; mostly"
-    )
-    assert sentence.replace(numbers.THIN, " ") in words
-    assert re.search(r"mostly group = red_≥5 \(9\d % inside, \d+ % elsewhere, \d\.\d×\)", words)
+    assert re.search(r"\(95 % interval \d+ % to \d+ %, held out\), against \d+ % elsewhere", words)
     assert "is label ≥5 predicted <5" in words
+    assert "Made of Spotlight" in words
     assert COMMAND in words
     assert "21 November 2026, 20:55 UTC" in words
-    assert re.search(
-        r"Accuracy by attribute .* Found in group red_≥5 \d+ \d+ % Spotlight 1, Spotlight 2", words
-    )
+    assert re.search(r"Accuracy by attribute .* Found in group red_≥5 \d+ \d+ % group = red_≥5", words)
     assert "min_size" in words
+
+
+def test_what_was_not_tested_is_not_called_a_failure():
+    predictions, slices = planted()
+    words = read(report_of(predictions, slices, held=False))
+    assert "Small_cnn on colored_digits: nothing was tested" in words
+    assert "Nothing was tested (confirm=0)" in words
+    assert "Where small_cnn fails" not in words
+    assert "confirmed About" not in words
 
 
 def test_every_picture_is_embedded_once():
@@ -62,17 +67,17 @@ def test_every_picture_is_embedded_once():
         asked.append(row)
         return picture(row)
 
-    page = render(predictions, slices, preview=preview)
+    page = report_of(predictions, slices, preview=preview)
     shown = re.findall(r'class="picture (p\d+)', page)
     embedded = re.findall(r"\.(p\d+)\{aspect-ratio:1;background-image:url\(data:image/webp;base64,", page)
     assert len(embedded) == len(set(embedded)) == len(set(shown)) == len(set(asked))
-    assert len(shown) == 3 * (24 + 12)
+    assert len(shown) == 4 * 24 + 12  # a finding and its three slices, and the finding's card
 
 
 def test_examples_are_the_heaviest_and_wrong_ones_are_framed():
     predictions, slices = planted(k=1)
-    page = render(predictions, slices, preview=picture)
-    gallery = page[page.index('class="gallery') :]
+    page = report_of(predictions, slices, preview=picture)
+    gallery = page[page.index('id="slice-1"') :]
     ids = re.findall(r'title="(digit-\d+)', gallery)
     rows = range(len(predictions))
     heaviest = sorted(rows, key=lambda row: (-slices.weights[0, row], -predictions.losses[row]))[:24]
@@ -102,7 +107,7 @@ def test_nothing_from_the_records_is_markup():
         provenance={"a": {NASTY: NASTY}},
     )
     for preview in (None, picture, lambda row: NASTY, lambda row: {NASTY: NASTY}):
-        page = render(hostile, found, preview=preview, command=NASTY, title=NASTY)
+        page = report_of(hostile, found, preview=preview, command=NASTY)
         tags = [tag for tag, _ in Reader(page).elements]
         assert tags.count("script") == 1
         assert "img" not in tags
@@ -113,7 +118,7 @@ def test_nothing_from_the_records_is_markup():
 
 def test_the_policy_admits_only_what_is_in_the_page():
     predictions, slices = planted(k=1)
-    elements = Reader(render(predictions, slices, preview=picture)).elements
+    elements = Reader(report_of(predictions, slices, preview=picture)).elements
     (policy,) = (a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert "unsafe" not in policy
@@ -125,7 +130,7 @@ def test_the_policy_admits_only_what_is_in_the_page():
 @pytest.mark.parametrize(
     ("preview", "expected"),
     [
-        (None, "Examples of Spotlight 1"),
+        (None, 'aria-label="Examples of Spotlight 1"'),
         (lambda row: f"Row {row} was not as described.", "was not as described."),
         (lambda row: {"question": f"Who wrote {row}?", "answer": None}, "Who wrote"),
     ],
@@ -133,7 +138,7 @@ def test_the_policy_admits_only_what_is_in_the_page():
 )
 def test_other_previews_than_pictures(preview, expected):
     predictions, slices = planted(k=1)
-    page = render(predictions, slices, preview=preview)
+    page = report_of(predictions, slices, preview=preview)
     assert expected in page
     assert "data:image/webp" not in page
     assert str(predictions.ids[int(np.argmax(slices.weights[0]))]) in page
@@ -146,10 +151,13 @@ def test_a_bare_record_has_a_report_too():
     weights = np.zeros((1, 50))
     weights[0, np.argsort(-predictions.losses)[:5]] = 1
     slices = Slices("another_method", predictions.ids, weights, describe(weights, predictions))
-    words = read(render(predictions, slices))
-    assert "Where the model fails on 50 examples" in words
+    words = read(report_of(predictions, slices, held=False))
+    assert "The model on 50 examples: nothing was tested" in words
     assert "Slice 1" in words
-    assert re.search(r"5 examples, loss 0\.9\d+ inside against 0\.\d+ outside\.", words)
+    assert re.search(
+        r"5 examples \(Slice 1\): the mean loss is 0\.9\d+ \(where they were found\), against 0\.\d+ elsewhere\.",
+        words,
+    )
 
 
 def test_a_multilabel_record_names_its_categories():
@@ -163,18 +171,22 @@ def test_a_multilabel_record_names_its_categories():
     )
     weights = np.zeros((1, 40))
     weights[0, :10] = 1
-    words = read(
-        render(predictions, Slices("udis", predictions.ids, weights, describe(weights, predictions)))
-    )
+    slices = Slices("udis", predictions.ids, weights, describe(weights, predictions))
+    words = read(report_of(predictions, slices, held=False))
     assert "Cluster 1" in words
     assert "bed, person" in words or "bed, dog" in words or "person, dog" in words
 
 
-def test_a_best_served_slice_is_not_called_a_failure():
+def test_a_slice_that_is_no_worse_is_no_finding():
     predictions, slices = planted(k=1)
     weights = np.array([predictions.correct & (np.arange(len(predictions)) % 4 == 0)], dtype=float)
-    page = render(predictions, Slices("spotlight", slices.ids, weights, describe(weights, predictions)))
-    assert "Where small_cnn does best on colored_digits" in page
+    found = Slices("spotlight", slices.ids, weights, describe(weights, predictions))
+    findings = Findings.build(predictions, found, confirm=np.arange(len(predictions)) % 2 == 0)
+    assert findings.findings == ()
+    words = read(report_of(predictions, found))
+    assert "Nothing reliable was found: what the method found is no worse than the rest" in words
+    assert "Slices that are no worse than the rest" in words
+    assert "does best" not in words
 
 
 def test_a_slice_of_nothing_and_losses_below_zero_do_no_harm():
@@ -182,27 +194,29 @@ def test_a_slice_of_nothing_and_losses_below_zero_do_no_harm():
     predictions = Predictions.from_arrays(rng.normal(size=(30, 3)), losses=rng.random(30) - 1)
     weights = np.zeros((2, 30))
     weights[1, :4] = 0.5
-    page = render(predictions, Slices("spotlight", predictions.ids, weights, describe(weights, predictions)))
-    assert "0 examples" in read(page)
+    page = report_of(
+        predictions, Slices("spotlight", predictions.ids, weights, describe(weights, predictions))
+    )
+    assert "Spotlight 1 0 examples" in read(page)
     assert 'width="-' not in page
 
 
 def test_no_slices_is_said():
     predictions, _ = planted(n=20)
-    page = render(predictions, Slices("udis", predictions.ids, np.zeros((0, 20)), []))
-    assert "No slice was found." in page
+    page = report_of(predictions, Slices("udis", predictions.ids, np.zeros((0, 20)), []))
+    assert "The method found no slice." in page
 
 
 def test_slices_of_other_predictions_are_refused():
     predictions, slices = planted(k=1)
     with pytest.raises(ValueError, match="ids are not those of the 399 predictions"):
-        render(predictions.take(np.arange(399)), slices)
+        Findings.build(predictions.take(np.arange(399)), slices)
 
 
 def test_the_page_is_the_same_every_time():
     predictions, slices = planted()
     once, twice = (
-        render(predictions, slices, preview=picture, command=COMMAND, created=CREATED) for _ in range(2)
+        report_of(predictions, slices, preview=picture, command=COMMAND, created=CREATED) for _ in range(2)
     )
     assert once == twice
 
@@ -252,7 +266,7 @@ def test_curves_are_thinned_and_keep_their_ends():
 def test_a_confusion_of_many_classes_adds_up_the_rest():
     rng = np.random.default_rng(0)
     weight = rng.random((30, 30))
-    cells = [ConfusionCell(f"l{a}", f"l{b}", weight[a, b]) for a in range(30) for b in range(30)]
+    cells = [ConfusionCell(f"l{a}", f"l{b}", float(weight[a, b])) for a in range(30) for b in range(30)]
     table = confusion(sorted(cells, key=lambda cell: -cell.weight), [f"l{a}" for a in range(30)])
     assert len(table.labels) == len(table.predictions) == 9
     assert np.sum(table.cells) == pytest.approx(1)
@@ -261,7 +275,7 @@ def test_a_confusion_of_many_classes_adds_up_the_rest():
     assert table.heaviest[2] == pytest.approx(weight.max() / weight.sum())
 
 
-def test_a_failing_slice_is_told_by_its_commonest_mistake():
+def test_a_finding_names_its_commonest_mistake():
     """Half of it may be right: what a reader wants to know is how the other half is wrong."""
     predictions, slices = planted(k=1)
     rows = np.flatnonzero(predictions.correct & (predictions.labels == 1))[:30]
@@ -269,10 +283,7 @@ def test_a_failing_slice_is_told_by_its_commonest_mistake():
     weights = np.zeros((1, len(predictions)))
     weights[0, [*rows, *mistakes]] = 1
     found = Slices("spotlight", slices.ids, weights, describe(weights, predictions))
-    assert "40 % is label ≥5 predicted <5" in read(render(predictions, found))
-    weights[0, mistakes] = 0
-    found = Slices("spotlight", slices.ids, weights, describe(weights, predictions))
-    assert "100 % is label ≥5 predicted ≥5" in read(render(predictions, found))
+    assert "40 % is label ≥5 predicted <5" in read(report_of(predictions, found, held=False))
 
 
 def test_few_classes_are_all_shown_in_order():
@@ -308,7 +319,7 @@ def test_every_kind_of_picture_becomes_a_small_webp(mode):
 @needs_chromium
 def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, tmp_path):
     predictions, slices = planted()
-    tab, requests, complaints = opened(browser, tmp_path, render(predictions, slices, preview=picture))
+    tab, requests, complaints = opened(browser, tmp_path, report_of(predictions, slices, preview=picture))
     assert [url.rsplit("/", 1)[1] for url in requests] == ["report.html"]
     assert complaints == []
     shown = tab.locator(".slice .picture").first
@@ -326,7 +337,7 @@ def test_the_page_never_scrolls_sideways_on_a_phone(browser, tmp_path, scheme, k
         "text": lambda row: "word" * 80 + " and then some more words",
         "none": None,
     }
-    page = render(predictions, slices, preview=previews[kind], command="python discover.py " + "x" * 200)
+    page = report_of(predictions, slices, preview=previews[kind], command="python discover.py " + "x" * 200)
     tab, _, complaints = opened(browser, tmp_path, page, width=390, color_scheme=scheme)
     for details in tab.locator("summary").all():
         details.click()
@@ -346,8 +357,10 @@ def test_a_script_in_the_data_is_inert(browser, tmp_path):
         manifest={"dataset": NASTY},
     )
     found = Slices("spotlight", hostile.ids, slices.weights, describe(slices.weights, hostile))
-    tab, requests, complaints = opened(browser, tmp_path, render(hostile, found, preview=lambda row: NASTY))
-    assert tab.title() == f"Where the model fails on {NASTY}"
+    tab, requests, complaints = opened(
+        browser, tmp_path, report_of(hostile, found, preview=lambda row: NASTY, held=False)
+    )
+    assert tab.title() == f"The model on {NASTY}: nothing was tested"
     assert len(requests) == 1
     assert complaints == []
     # and were something to slip through, the policy would stop it
@@ -363,7 +376,7 @@ def test_a_script_in_the_data_is_inert(browser, tmp_path):
 @needs_chromium
 def test_tables_sort_by_a_pressed_heading(browser, tmp_path):
     predictions, slices = planted(k=3)
-    tab, _, complaints = opened(browser, tmp_path, render(predictions, slices))
+    tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices, held=False))
     table = tab.locator(".all table")
 
     def column(place):
@@ -376,10 +389,10 @@ def test_tables_sort_by_a_pressed_heading(browser, tmp_path):
 
     heading = table.get_by_role("columnheader", name="Loss inside")
     heading.get_by_role("button").press("Enter")
-    assert column(6) == sorted((s.loss_inside for s in slices.statistics), reverse=True)
+    assert column(8) == sorted((s.loss_inside for s in slices.statistics), reverse=True)
     assert heading.get_attribute("aria-sort") == "descending"
     heading.get_by_role("button").click()
-    assert column(6) == sorted(s.loss_inside for s in slices.statistics)
+    assert column(8) == sorted(s.loss_inside for s in slices.statistics)
     table.get_by_role("columnheader", name="Slice").get_by_role("button").click()
     assert column(1) == [3, 2, 1]
     assert complaints == []
@@ -389,7 +402,7 @@ def test_tables_sort_by_a_pressed_heading(browser, tmp_path):
 @needs_chromium
 def test_it_reads_the_same_without_script_and_prints(browser, tmp_path):
     predictions, slices = planted(k=2)
-    page = render(predictions, slices, preview=picture)
+    page = report_of(predictions, slices, preview=picture)
     (path := tmp_path / "report.html").write_text(page, encoding="utf-8")
     texts = []
     for script in (True, False):
@@ -416,7 +429,7 @@ def test_fifty_slices_of_photographs_stay_small_and_paint_soon(browser, tmp_path
         scene = np.random.default_rng(row).integers(0, 255, (12, 12, 3), dtype=np.uint8)
         return Image.fromarray(scene).resize((224, 224), Image.Resampling.BICUBIC)
 
-    page = render(predictions, slices, preview=photograph)
+    page = report_of(predictions, slices, preview=photograph)
     assert page.count("data:image/webp") == 50 * 24
     assert len(page) < 5e6
     tab, _, _ = opened(browser, tmp_path, page)

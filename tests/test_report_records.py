@@ -6,12 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from report_pages import chromium, needs_chromium, opened, read
+from report_pages import chromium, needs_chromium, opened, read, report_of
 from weakspot.explain.participants import participants
-from weakspot.explain.words import distinctive_words
+from weakspot.findings.record import Example
 from weakspot.predictions import Predictions
-from weakspot.report.examples import Example
-from weakspot.report.html import render
+from weakspot.report.exhibits import Exhibit
 from weakspot.report.passages import marked, said
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
@@ -76,13 +75,13 @@ def test_participants_by_hand():
     assert first.expected == pytest.approx((shares @ np.arange(1, 6))[inside].mean(), rel=1e-5)
     assert first.loss == pytest.approx(predictions.losses[inside].mean(), rel=1e-5)
     movies = participants(weights[0], predictions, "movie")
-    assert all(movie.traits == ["horror"] and movie.about == {} for movie in movies)
+    assert all(movie.traits == ("horror",) and movie.about == {} for movie in movies)
     assert [m.weight for m in movies] == sorted((m.weight for m in movies), reverse=True)
 
 
 def test_ratings_have_tables_of_users_and_movies():
     predictions, weights = ratings()
-    page = render(predictions, sliced(predictions, weights))
+    page = report_of(predictions, sliced(predictions, weights), held=False)
     words = read(page)
     assert "Users of most weight" in words
     assert "Movies of most weight" in words
@@ -100,7 +99,7 @@ def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
         "none": 0,
         "age": "old",
     }
-    example = Example("7", None, None, None, None, None, attributes, None, None, None)
+    example = Exhibit(Example(7, "7", None, None, None, None, attributes), None, None, None)
     assert example.facts == ["wet", "horror", "n 1", "none 0", "old"]
     assert replace(example, record={"age": "old", "n": 1}).facts == ["wet", "horror", "none 0"]
 
@@ -119,24 +118,31 @@ def test_marks_lie_where_the_spans_do():
 
 def test_answers_are_said_and_marked():
     predictions, preview = answers()
-    page = render(predictions, sliced(predictions, np.array([[0.5, 1.0, 0.9]])), preview=preview)
+    page = report_of(
+        predictions, sliced(predictions, np.array([[0.5, 1.0, 0.9]])), preview=preview, held=False
+    )
     words = read(page)
     assert "William → William of Normandy" in words
     assert "no answer → the Channel" in words
-    assert page.count('<mark class="both"') == 2  # the whole of one answer, a part of another
-    assert page.count('<mark class="said"') == 2
+    assert (
+        page.count('<mark class="both"') == 4
+    )  # the whole of one answer, a part of another; finding and slice
+    assert page.count('<mark class="said"') == 4
     assert "Question 2?" in words
 
 
 def test_texts_are_shown_with_their_words():
     texts = ["refund my broken thing"] * 6 + ["what a lovely day it is"] * 30
     weights = np.array([[1.0] * 6 + [0.0] * 30])
-    predictions = Predictions.from_arrays(np.random.default_rng(0).normal(size=(36, 3)), losses=np.ones(36))
-    page = render(
+    predictions = Predictions.from_arrays(
+        np.random.default_rng(0).normal(size=(36, 3)), losses=1 + weights[0]
+    )
+    page = report_of(
         predictions,
         sliced(predictions, weights),
         preview=texts.__getitem__,
-        words=distinctive_words(weights, texts),
+        texts=texts,
+        held=False,
     )
     words = read(page)
     assert "Distinctive words" in words
@@ -149,7 +155,7 @@ def test_records_in_a_browser(tmp_path):
         (*ratings(), None),
         (answers()[0], np.array([[0.5, 1.0, 0.9]]), answers()[1]),
     ):
-        page = render(predictions, sliced(predictions, weights), preview=preview)
+        page = report_of(predictions, sliced(predictions, weights), preview=preview, held=False)
         with chromium() as browser:
             tab, requests, complaints = opened(browser, tmp_path, page, width=390)
             assert requests == [(tmp_path / "report.html").as_uri()]

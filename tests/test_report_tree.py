@@ -7,10 +7,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from report_pages import chromium, needs_chromium, opened, picture, read
+from report_pages import chromium, needs_chromium, opened, picture, read, report_of
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
-from weakspot.report import render
 from weakspot.report.tree import tone
 from weakspot.tasks import Classification, Multilabel
 
@@ -49,12 +48,12 @@ def overlays(rows):
 
 def test_a_failing_cluster_stands_beside_a_well_served_one(clusters):
     predictions, slices = clusters
-    page = render(predictions, slices, preview=picture, cams=overlays)
+    page = report_of(predictions, slices, preview=picture, cams=overlays)
     words = read(page)
     first = slices.statistics[0]
-    assert re.search(r"Cluster 1 \d+ examples, accuracy \d+ % inside .*mostly group = red_≥5 \(100 %", words)
+    assert re.search(r"group = red_≥5 confirmed About \d+ examples", words)
     assert f"cluster {first.cluster.cluster}, node {first.cluster.node}" in words
-    section = page[page.index('id="slice-1"') :].split("</section>")[0]
+    section = page[page.index('id="slice-1"') :].split("</details>")[0]
     members, *others = re.split("Nearest (?:well|better)-served cluster", section)
     shown = re.findall(r'title="(\d+), label', members)
     inside = np.flatnonzero(slices.weights[0])
@@ -82,7 +81,7 @@ def test_every_row_is_looked_at_and_explained_once(clusters):
         explained.extend(rows)
         return overlays(rows)
 
-    render(predictions, slices, preview=preview, cams=cams)
+    report_of(predictions, slices, preview=preview, cams=cams)
     assert len(looked) == len(set(looked))
     assert len(explained) == len(set(explained))
     assert set(explained) <= set(looked)
@@ -90,7 +89,7 @@ def test_every_row_is_looked_at_and_explained_once(clusters):
 
 def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
     predictions, slices = clusters
-    page = render(predictions, slices)
+    page = report_of(predictions, slices)
 
     nodes = list(slices.tree.walk())
     outline = page[page.index('<ul class="tree">') :].split("</section>")[0]
@@ -127,8 +126,8 @@ def test_a_tree_without_failing_clusters_says_so(clusters):
         predictions=predictions.labels,
         task=predictions.task,
     )
-    words = read(render(good, UDIS().fit(good).slices_))
-    assert "No cluster fails" in words
+    words = read(report_of(good, UDIS().fit(good).slices_))
+    assert "No cluster is far enough below the accuracy of all" in words
     assert "none of them fails" in words
 
 
@@ -148,7 +147,7 @@ def test_auditing_a_category_judges_by_that_category():
     )
     slices = UDIS(category="bed").fit(predictions).slices_
     assert len(slices)
-    page = render(predictions, slices, preview=picture)
+    page = report_of(predictions, slices, preview=picture)
     words = read(page)
     assert "Predicted bed 300" in words
     assert "Categories predicted along" in words
@@ -162,7 +161,7 @@ def test_auditing_a_category_judges_by_that_category():
 @needs_chromium
 def test_the_tree_folds_by_keyboard_and_leads_to_the_clusters(browser, tmp_path, clusters):
     predictions, slices = clusters
-    page = render(predictions, slices, preview=picture, cams=overlays)
+    page = report_of(predictions, slices, preview=picture, cams=overlays)
     tab, requests, complaints = opened(browser, tmp_path, page, width=390)
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     first = tab.locator(".tree .fails").first

@@ -10,15 +10,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weakspot.findings import Findings as Findings
     from weakspot.methods.spotlight import Spotlight as Spotlight
     from weakspot.methods.udis import UDIS as UDIS
     from weakspot.predictions import Predictions as Predictions
     from weakspot.slices import Slices as Slices
 
 __version__ = version("weakspot")
-__all__ = ["UDIS", "Predictions", "Slices", "Spotlight"]
+__all__ = ["UDIS", "Findings", "Predictions", "Slices", "Spotlight"]
 
 _HOMES = {
+    "Findings": "weakspot.findings",
     "Predictions": "weakspot.predictions",
     "Slices": "weakspot.slices",
     "Spotlight": "weakspot.methods.spotlight",

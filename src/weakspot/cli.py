@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytorch_lightning.loggers import Logger
 
-    from weakspot.pipeline.evidence import Evidence
+    from weakspot.pipeline.cams import GradCams
     from weakspot.pipeline.plan import Subject
     from weakspot.predictions import Predictions
 
@@ -90,15 +90,33 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.findings import Media
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.ranks import is_main
 
     method = build(cfg.method)()
     with _logger(cfg, folder) as logger:
+        shared = {
+            "stability": cfg.stability,
+            "logger": logger,
+            "command": _command(),
+            "seed": cfg.seed,
+        }
+        hide = tuple(cfg.dataset.get("hide") or ())
         if cfg.predictions:
-            if not is_main():
-                return
-            discover(method, _given_predictions(cfg), folder, logger=logger, command=_command())
+            if is_main():
+                predictions = _given_predictions(cfg)
+                confirm, source = _tested_on(cfg, None, logger)
+                discover(
+                    method,
+                    predictions,
+                    folder,
+                    confirm=confirm,
+                    source=source,
+                    group=cfg.dataset.get("group") or predictions.manifest.get("group"),
+                    hide=(*hide, *(predictions.manifest.get("restating") or ())),
+                    **shared,
+                )
             return
         from weakspot.pipeline.plan import describe_plan, pull_predictions
 
@@ -106,12 +124,50 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
         target = _target(cfg, subject)
         _say(describe_plan(subject, "discover", cfg.upstream))
         target = _rehearsed(cfg, subject, target)
-        predictions = pull_predictions(subject, cfg.upstream, logger)
-        if predictions is None:
+        pulled = pull_predictions(subject, cfg.upstream, logger)
+        confirm, source = _tested_on(cfg, subject, logger)
+        if pulled is None:
             return  # a rank above 0 has done its share
-        preview, cams = subject.data(subject.split).preview, _evidence(subject, target)
-        texts = subject.data(subject.split).texts
-        discover(method, predictions, folder, preview, cams, logger, _command(), texts)
+        data = subject.data(subject.split)
+        discover(
+            method,
+            pulled,
+            folder,
+            confirm=confirm,
+            source=source,
+            group=cfg.dataset.get("group") or data.group,
+            hide=(*hide, *data.restating),
+            media=Media(data.preview, _grad_cams(subject, target)),
+            texts=data.texts,
+            **shared,
+        )
+
+
+def _tested_on(
+    cfg: DictConfig, subject: Subject | None, logger: Logger | None
+) -> tuple[float | Predictions, str]:
+    """What `confirm=` says: a share of the examples, or the predictions of another split or file; in words, too."""
+    from weakspot.pipeline.ranks import is_main
+    from weakspot.predictions import Predictions
+
+    if isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool):
+        return float(cfg.confirm), ""
+    if subject is None:
+        return Predictions.load(str(cfg.confirm)), f"the predictions {cfg.confirm}"
+    if cfg.confirm == subject.split:
+        raise ValueError(
+            f"confirm={cfg.confirm} is the split that is searched; choose another, or a share (confirm=0.5)"
+        )
+    splits = ("train", "val", "test")
+    if cfg.confirm not in splits:
+        raise ValueError(
+            f"confirm={cfg.confirm!r} is neither a share of the examples (confirm=0.5), nor another split "
+            f"({', '.join(split for split in splits if split != subject.split)}), nor 0 to test nothing"
+        )
+    from weakspot.pipeline.plan import pull_predictions
+
+    other = pull_predictions(replace(subject, split=cfg.confirm), cfg.upstream, logger)
+    return (0.0 if other is None or not is_main() else other), f"split {cfg.confirm}"
 
 
 def _browse(cfg: DictConfig, folder: Path) -> None:
@@ -149,7 +205,7 @@ def _given_predictions(cfg: DictConfig) -> Predictions:
 
 def _target(cfg: DictConfig, subject: Subject) -> str:
     """The class that Grad-CAM is to explain: the audited category, if there is one."""
-    from weakspot.pipeline.evidence import check_target
+    from weakspot.pipeline.cams import check_target
 
     task = subject.data(subject.split).task
     category = cfg.method.get("category")
@@ -162,23 +218,25 @@ def _target(cfg: DictConfig, subject: Subject) -> str:
 
 def _rehearsed(cfg: DictConfig, subject: Subject, target: str) -> str:
     """The target of Grad-CAM, or "none" where the model cannot be asked for it: found before it is trained."""
-    from weakspot.pipeline.evidence import evidence
+    from weakspot.pipeline.cams import grad_cams
     from weakspot.pipeline.ranks import is_main
 
     data = subject.data(subject.split)
     if target == "none" or data.texts is not None or not is_main():
         return target
     asked = cfg.model.get("cam_layer") is not None
-    found = evidence(subject.build_model(), data, target, asked, device="cpu")
+    found = grad_cams(subject.build_model(), data, target, asked, device="cpu")
     return target if found is not None else "none"
 
 
-def _evidence(subject: Subject, target: str) -> Evidence | None:
+def _grad_cams(subject: Subject, target: str) -> GradCams | None:
     """Grad-CAM of what is shown, where the audited model can be asked for it."""
-    from weakspot.pipeline.evidence import evidence
+    from weakspot.pipeline.cams import grad_cams
     from weakspot.pipeline.plan import audited_model
 
-    return None if target == "none" else evidence(audited_model(subject), subject.data(subject.split), target)
+    return (
+        None if target == "none" else grad_cams(audited_model(subject), subject.data(subject.split), target)
+    )
 
 
 def _subject(cfg: DictConfig) -> Subject:

@@ -34,8 +34,9 @@ CONFIGS = next(
 )
 """Where the YAML files lie: in the package of a wheel, at the top of a checkout."""
 
-_WISHES = {"spotlight_size", "checkpoint", "weights"}
-"""Settings that stand with a dataset and are read by a method or a model, through `${preferred:…}`."""
+_WISHES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
+"""Settings that stand with a dataset and are read by others: by a method or a model, through `${preferred:…}`, or
+by what tests and describes slices (`group`, `hide`)."""
 
 
 @dataclass
@@ -71,6 +72,8 @@ class JobConfig:
     split: str = "test"  # train, val, test: what is audited
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
+    confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
+    stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
     cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
     seed: int = 0  # of training, and of the method
@@ -134,6 +137,8 @@ _DATASET = {
     "spotlight_size": AnyNode(None),
     "checkpoint": StringNode(None),
     "weights": StringNode(None),
+    "hide": AnyNode(None),  # attributes that restate the target
+    "group": StringNode(None),  # an attribute whose examples stay on one side when slices are tested
 }
 _MODEL = {"_target_": StringNode(MISSING)}
 _WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}

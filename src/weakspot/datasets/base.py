@@ -30,6 +30,9 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
               slices are described and which no model or method ever sees
 
     texts     for datasets of texts: what is written in each row, by whose words slices are described
+    group     an attribute whose values belong together (patients, cameras, users): examples of one value are never
+              on both sides of a split that tests slices
+    restating attributes that say what the target says, and so explain no failure; they are not shown
 
     `root` is where the files lie; a dataset that needs none ignores it.
 
@@ -43,6 +46,8 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
     targets: Num[np.ndarray, "n ..."]
     examples: pa.Table
     texts: Sequence[str] | None = None
+    group: str | None = None
+    restating: Sequence[str] = ()
 
     def __init__(self, split: str, root: str | Path | None = None) -> None:
         if split not in self.splits:

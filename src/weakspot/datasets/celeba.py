@@ -85,6 +85,7 @@ class CelebA(PictureFiles):
         ids = mine["image"]
 
         self.task = Classification((f"not {target}", target))
+        self.restating = (target,)
         self.targets = (mine[target].to_numpy() == 1).astype(np.int64)
         words = {name: pc.if_else(pc.equal(mine[name], 1), "yes", "no") for name in mine.column_names[1:]}
         self.examples = pa.table({"id": ids, **words}).combine_chunks()

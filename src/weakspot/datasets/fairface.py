@@ -66,5 +66,6 @@ class FairFace(PictureFiles):
         self.files = [files[row] for row in rows]
         check_exist(self.root, self.files, file, (rows + FIRST_LINE).tolist())
         self.task = Classification(CLASSES[target])
+        self.restating = (target,)
         self.targets = coded[target][rows]
         self.examples = table.rename_columns({"file": "id"}).take(pa.array(rows)).combine_chunks()

@@ -69,6 +69,7 @@ class ImageNet(PictureFiles):
         self.task = Classification(tuple(names.values()))
         self.targets = np.array([position[wnid] for wnid in wnids], dtype=np.int64)
         self.examples = pa.table({"id": files, "wnid": wnids})
+        self.restating = ("wnid",)
 
 
 def _published_classes() -> dict[str, str]:

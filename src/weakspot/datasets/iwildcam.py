@@ -34,6 +34,8 @@ class IWildCam(PictureFiles):
 
     splits = ("train", "val", "test", "id_val", "id_test")
 
+    group = "location"
+
     def __init__(
         self,
         split: str,

@@ -52,6 +52,8 @@ class MovieLens(Dataset):
     format, a rating outside 1 to 5, the same pair twice, a user or movie that is not in its list.
     """
 
+    group = "user"
+
     def __init__(self, split: str, root: str | Path | None = None, fold: int | str | None = None) -> None:
         super().__init__(split, root)
         if fold is not None and str(fold) not in FOLDS:

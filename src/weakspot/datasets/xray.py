@@ -41,6 +41,8 @@ class XRay(PictureFiles):
     scaled by 1 ± `zoom`; all 0 leaves it as it is. Audits of `train` see the pictures unchanged.
     """
 
+    group = "patient"
+
     def __init__(
         self,
         split: str,

@@ -122,7 +122,11 @@ def confirm(
         found.append(
             Evidence(
                 verdict=_verdict(
-                    bool(enough[j]), _is_so(loss, direction), corrected[j], corrected_unstratified[j], level
+                    bool(enough[j]),
+                    _is_so(accuracy, loss, direction),
+                    corrected[j],
+                    corrected_unstratified[j],
+                    level,
                 ),
                 p=_number(p[j]),
                 p_corrected=_number(corrected[j]),
@@ -178,11 +182,16 @@ def _verdict(
     return "too_few" if np.isnan(corrected) and np.isnan(corrected_unstratified) else "not_confirmed"
 
 
-def _is_so(loss: Contrast | None, direction: str) -> bool:
-    """Whether the loss inside differs from that outside, beyond rounding, in the direction that was looked for."""
-    if loss is None or loss.outside is None or isclose(loss.inside, loss.outside, rel_tol=1e-12):
-        return False
-    return loss.inside > loss.outside if direction == "worse" else loss.inside < loss.outside
+def _is_so(accuracy: Contrast | None, loss: Contrast | None, direction: str) -> bool:
+    """Whether the inside is worse than the outside (or better, if that was looked for), beyond rounding: less often
+    right, or where it is as often right, or nobody knows, of a higher loss.
+    """
+    for contrast, sign in ((accuracy, -1), (loss, 1)):
+        if contrast is None or contrast.outside is None:
+            continue
+        if not isclose(contrast.inside, contrast.outside, rel_tol=1e-12):
+            return bool(sign * (contrast.inside - contrast.outside) > 0) == (direction == "worse")
+    return False
 
 
 def _lift(loss: Contrast | None, accuracy: Contrast | None) -> float | None:

@@ -43,7 +43,8 @@ def accuracy_contrast(
     z = float(ndtri((1 + _CONFIDENCE) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    interval = (max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+    low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    interval = (low if share > 0 else 0.0, high if share < 1 else 1.0)  # exactly, whatever rounding does
     return _contrast(values, inside, outside, codes, share, interval)
 
 

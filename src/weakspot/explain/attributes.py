@@ -24,7 +24,6 @@ class Enrichment:
     """One value of one attribute that is commoner inside a slice than outside.
 
     share_inside, share_outside   weighted shares of the value, in [0, 1]
-    lift                          share_inside / share_outside; infinite where the value occurs only inside
     weight                        Σ c·w over the examples with this value, in examples
     accuracy                      of the examples with this value inside the slice, where it is known: of two
                                   values in one slice it tells which of them fails
@@ -34,9 +33,13 @@ class Enrichment:
     value: str
     share_inside: float
     share_outside: float
-    lift: float
     weight: float
     accuracy: float | None = None
+
+    @property
+    def lift(self) -> float:
+        """How many times commoner inside; infinite where the value occurs only there."""
+        return self.share_inside / self.share_outside if self.share_outside > 0 else math.inf
 
     @property
     def telling(self) -> bool:
@@ -117,7 +120,6 @@ def rank(
                 value=attribute.values[code],
                 share_inside=share_inside,
                 share_outside=share_outside,
-                lift=share_inside / share_outside if share_outside > 0 else math.inf,
                 weight=float(mass_inside[code]),
                 accuracy=None if right is None else float(right[code] / mass_inside[code]),
             )

@@ -13,6 +13,9 @@ from weakspot.images import viewable
 PROPERTIES = ("brightness", "contrast", "sharpness", "colourfulness", "width", "height", "aspect")
 """What `image_properties` measures, in this order."""
 
+PREFIX = "image."
+"""What the names of attributes that hold them begin with."""
+
 _SIDE = 256  # pixels; about what a model sees, and large images cost no more than small ones
 
 

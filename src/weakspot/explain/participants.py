@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +24,8 @@ class Participant:
     """
 
     name: str
-    about: Mapping[str, Any]
-    traits: Sequence[str]
+    about: dict[str, Any]
+    traits: tuple[str, ...]
     weight: float
     members: int
     given: float | None
@@ -64,7 +63,7 @@ def participants(
             Participant(
                 name=str(encoded.dictionary[code]),
                 about={column: value for column, value in first.items() if column not in flags},
-                traits=[column for column in own if column in flags and first[column] in ("yes", True)],
+                traits=tuple(column for column in own if column in flags and first[column] in ("yes", True)),
                 weight=float(total[code]),
                 members=len(rows),
                 given=mean(given),

@@ -226,6 +226,8 @@ def pull_predictions(
             "dataset": subject.dataset.name,
             "model": subject.model.name,
             "split": subject.split,
+            "group": subject.data(subject.split).group,
+            "restating": list(subject.data(subject.split).restating),
             "checkpoint": str(checkpoint) if checkpoint else "pretrained",
             "made_from": subject.predictions_made_from(weights),
         }

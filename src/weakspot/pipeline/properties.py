@@ -9,9 +9,8 @@ import pyarrow as pa
 from jaxtyping import Float
 from PIL import Image
 
-from weakspot.explain.image_properties import PROPERTIES, image_properties
+from weakspot.explain.image_properties import PREFIX, PROPERTIES, image_properties
 
-_PREFIX = "image."
 _PIXELS = ("width", "height")
 
 
@@ -33,13 +32,13 @@ def describe(attributes: pa.Table, measured: Float[np.ndarray, "n p"]) -> pa.Tab
         if len(known) and np.ptp(known) > 0 and not _is_known(attributes, name, values):
             kind = pa.int32() if name in _PIXELS else pa.float32()
             attributes = attributes.append_column(
-                _PREFIX + name, pa.array(values, from_pandas=True).cast(kind)
+                PREFIX + name, pa.array(values, from_pandas=True).cast(kind)
             )
     return attributes
 
 
 def _is_known(attributes: pa.Table, name: str, values: Float[np.ndarray, " n"]) -> bool:
     names = attributes.column_names
-    if _PREFIX + name in names:
+    if PREFIX + name in names:
         return True
     return name in names and attributes[name].to_pylist() == values.tolist()

@@ -16,6 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from weakspot.findings.record import FILE
 from weakspot.report.html import environment, policy_of
 
 LOOPBACK = "127.0.0.1"
@@ -23,15 +24,29 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Run:
-    """One discovery, as its folder tells of it."""
+    """One discovery, as its folder says.
+
+    Attributes:
+        folder: The run's folder.
+        created: When its report was written.
+        method, dataset, model: Its words.
+        title: The headline of its findings; empty for a run from before there were findings.
+        finding: The name of the finding that explains most errors: of the confirmed ones, if there are any.
+        verdict: That finding's.
+        errors_explained: Likewise.
+        n_slices: How many slices the method found.
+    """
 
     folder: Path
     created: datetime
     method: str
     dataset: str
     model: str
+    title: str
+    finding: str
+    verdict: str
+    errors_explained: float | None
     n_slices: int
-    worst: dict[str, float | None] | None
 
     @property
     def report(self) -> Path:
@@ -100,38 +115,45 @@ def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
 
 
 def _read(folder: Path) -> Run | None:
-    """The run of a folder, or None where its slices are missing or are not ours."""
+    """The run of a folder, or None where neither findings nor slices of ours are in it."""
     try:
-        header = json.loads((folder / "slices" / "slices.json").read_text(encoding="utf-8"))
-        made_from = header["provenance"].get("predictions") or {}
-        found = [_numbers(statistics) for statistics in header["statistics"]]
+        created = datetime.fromtimestamp((folder / "report.html").stat().st_mtime).astimezone()
+        file = folder / FILE
+        if not file.is_file():
+            return _before_findings(folder, created)
+        said = json.loads(file.read_text(encoding="utf-8"))
+        findings = sorted(said["findings"], key=lambda finding: finding["verdict"] != "confirmed")
+        first: dict[str, Any] = findings[0] if findings else {}
+        explained = first.get("errors_explained")
         return Run(
             folder,
-            datetime.fromtimestamp((folder / "report.html").stat().st_mtime).astimezone(),
-            str(header["method"]),
-            str(made_from.get("dataset") or "own predictions"),
-            str(made_from.get("model") or ""),
-            len(found),
-            min(found, key=_gap, default=None),
+            created,
+            str(said["method"]),
+            str(said["dataset"] or "own predictions"),
+            str(said["model"]),
+            str(said["title"]),
+            str(first.get("name", "")),
+            str(first.get("verdict", "")).replace("_", " "),
+            float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
+            len(said["slices"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
-def _numbers(statistics: dict[str, Any]) -> dict[str, float | None]:
-    """A slice's numbers by name; None for what is no finite number."""
-    return {
-        name: float(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-        else None
-        for name, value in statistics.items()
-    }
-
-
-def _gap(statistics: dict[str, float | None]) -> float:
-    """How far a slice's accuracy is below the rest's, or its loss above; the lowest is the worst."""
-    for name, sign in (("accuracy", 1), ("loss", -1)):
-        inside, outside = statistics.get(f"{name}_inside"), statistics.get(f"{name}_outside")
-        if inside is not None and outside is not None:
-            return sign * (inside - outside)
-    return 0.0
+def _before_findings(folder: Path, created: datetime) -> Run:
+    header = json.loads((folder / "slices" / "slices.json").read_text(encoding="utf-8"))
+    made_from = header["provenance"].get("predictions") or {}
+    dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
+    return Run(
+        folder,
+        created,
+        str(header["method"]),
+        str(dataset),
+        str(model),
+        "",
+        "",
+        "",
+        None,
+        len(header["statistics"]),
+    )

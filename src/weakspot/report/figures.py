@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +24,17 @@ class Curve:
     final: float
 
 
-def curves(history: Mapping[str, np.ndarray]) -> list[Curve]:
-    """The curves of the objective and the size over the steps; one without two finite values is left out."""
-    drawn = (
-        curve(name, 1 + np.arange(len(history[name])), history[name]) for name in _DRAWN if name in history
-    )
+def curves(search: Mapping[str, Sequence[tuple[int, float]]]) -> list[Curve]:
+    """The curves of the objective and the size over the steps; one without two values is left out."""
+    drawn = (_over_steps(name, search[name]) for name in _DRAWN if name in search)
     return [figure for figure in drawn if figure is not None]
+
+
+def _over_steps(name: str, points: Sequence[tuple[int, float]]) -> Curve | None:
+    steps, values = (
+        (np.array(column) for column in zip(*points, strict=True)) if points else (np.empty(0),) * 2
+    )
+    return curve(name, steps + 1, values)
 
 
 def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
@@ -46,10 +51,9 @@ def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
     return Curve(name, f"M{points}", low, high, int(places[0]), int(places[-1]), float(y[finite[-1]]))
 
 
-def cut_curve(scores: Mapping[int | str, float]) -> Curve | None:
-    """The silhouette of every number of clusters; keys may have become text on their way through JSON."""
-    by_clusters = sorted((int(k), score) for k, score in scores.items() if score is not None)
-    if len(by_clusters) < 2:
+def cut_curve(scores: Sequence[tuple[int, float]]) -> Curve | None:
+    """The silhouette of every number of clusters."""
+    if len(scores) < 2:
         return None
-    places, values = (np.array(column, dtype=np.float64) for column in zip(*by_clusters, strict=True))
-    return curve("silhouette", places, values)
+    clusters, values = (np.array(column, dtype=np.float64) for column in zip(*scores, strict=True))
+    return curve("silhouette", clusters, values)

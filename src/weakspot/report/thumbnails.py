@@ -32,8 +32,17 @@ class Thumbnails:
 
     def __init__(self) -> None:
         self._found: dict[bytes, Thumbnail] = {}
+        self._known: dict[
+            int, tuple[Image.Image, Thumbnail]
+        ] = {}  # by identity, which holds while it is kept
 
     def add(self, picture: Image.Image) -> Thumbnail:
+        """The thumbnail of an image; the same image is encoded once."""
+        if id(picture) not in self._known:
+            self._known[id(picture)] = picture, self._encoded(picture)
+        return self._known[id(picture)][1]
+
+    def _encoded(self, picture: Image.Image) -> Thumbnail:
         small = _shrink(picture)
         coarse = max(small.size) <= _PIXEL_ART
         data = _webp(small, lossless=coarse)

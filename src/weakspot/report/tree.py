@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weakspot.report.examples import Example, Exhibits
+from weakspot.findings import Findings
+from weakspot.findings.record import Cluster
+from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, cut_curve
 from weakspot.report.view import SliceView
-from weakspot.slices import ClusterNode
 
 _HEIGHT = 240  # of the picture, in px, before the rows of labels
 _TALLEST, _LOWEST = 18, 5  # of one level
 _LABEL = 0.022  # width that a failing cluster's number takes, as a share of the picture
 _LABEL_ROWS = 3
-_PICTURES = 480  # in all leaves together; the failing ones have a section of their own besides
-_PICTURES_EACH = 8
 _TONES = 5
 
 
@@ -43,14 +42,13 @@ class Branch:
     opened    whether it shows its children at first: a failing cluster lies below
     """
 
-    node: ClusterNode
+    cluster: Cluster
     tone: str
     width: float
     slice: SliceView | None
-    leaf: bool
     opened: bool
     closes: int
-    examples: Sequence[Example]
+    exhibits: Sequence[Exhibit]
 
 
 @dataclass(frozen=True)
@@ -69,30 +67,29 @@ class TreeView:
     tones: Sequence[str]
 
 
-def tree_view(
-    root: ClusterNode, cut_scores: Mapping[int | str, float], slices: Sequence[SliceView], exhibits: Exhibits
-) -> TreeView:
-    """From a tree and the silhouette of every cut."""
-    failing = {view.statistics.cluster.node: view for view in slices if view.statistics.cluster}
-    nodes = list(_walk(root))
-    levels = 1 + max(depth for _, depth, _ in nodes)
+def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibits) -> TreeView:
+    """The tree of the findings' clusters."""
+    clusters = findings.clusters
+    root, levels = clusters[0], 1 + max(cluster.depth for cluster in clusters)
     level = max(_LOWEST, min(_TALLEST, _HEIGHT / levels))
-    overall = float(root.accuracy)
-    leaves = sum(node.leaf for node, _, _ in nodes)
     return TreeView(
         size=root.size,
-        accuracy=overall,
-        clusters=sum(len(node.clusters) for node, _, _ in nodes if node.leaf),
-        leaves=leaves,
-        cut=cut_curve(cut_scores),
+        accuracy=root.accuracy,
+        clusters=sum(cluster.clusters for cluster in clusters if cluster.leaf),
+        leaves=sum(cluster.leaf for cluster in clusters),
+        cut=cut_curve(findings.cut_scores),
         height=levels * level,
         level=level,
-        cells=_cells(nodes, levels, level, overall, failing),
-        branches=_branches(nodes, overall, failing, exhibits, min(_PICTURES_EACH, _PICTURES // leaves)),
+        cells=_cells(clusters, levels, level, slices),
+        branches=_branches(clusters, slices, exhibits),
         tones=[f"low-{i}" for i in range(_TONES, 0, -1)]
         + ["even"]
         + [f"high-{i}" for i in range(1, _TONES + 1)],
     )
+
+
+def _slice_of(cluster: Cluster, slices: Sequence[SliceView]) -> SliceView | None:
+    return None if cluster.slice is None else slices[cluster.slice - 1]
 
 
 def tone(accuracy: float, overall: float) -> str:
@@ -104,85 +101,55 @@ def tone(accuracy: float, overall: float) -> str:
     return "even"
 
 
-def _walk(root: ClusterNode) -> Iterator[tuple[ClusterNode, int, float]]:
-    """Every node with its depth and how many examples stand left of it, parents first."""
-    waiting: list[tuple[ClusterNode, int, float]] = [(root, 0, 0.0)]
-    while waiting:
-        node, depth, left = waiting.pop()
-        yield node, depth, left
-        below = []
-        for child in node.children:
-            below.append((child, depth + 1, left))
-            left += child.size
-        waiting.extend(reversed(below))
-
-
-def _cells(
-    nodes: Sequence[tuple[ClusterNode, int, float]],
-    levels: int,
-    level: float,
-    overall: float,
-    failing: Mapping[int, SliceView],
-) -> list[Cell]:
-    total = nodes[0][0].size
+def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Sequence[SliceView]) -> list[Cell]:
+    total, overall = clusters[0].size, clusters[0].accuracy
+    ends: list[float] = []  # how far right the children of every node reach so far
     taken = [-1.0] * _LABEL_ROWS  # how far right the labels of each row reach
     cells = []
-    for node, depth, left in nodes:
-        start, width, row = left / total, node.size / total, 0
-        view = failing.get(node.id)
+    for cluster in clusters:
+        left = 0.0 if cluster.parent is None else ends[cluster.parent]
+        ends.append(left)
+        if cluster.parent is not None:
+            ends[cluster.parent] += cluster.size
+        start, width, row = left / total, cluster.size / total, 0
+        view = _slice_of(cluster, slices)
         if view is not None:
             middle = start + width / 2
             row = next((r for r in range(_LABEL_ROWS) if middle - _LABEL / 2 >= taken[r]), _LABEL_ROWS - 1)
             taken[row] = middle + _LABEL / 2
-        height = (levels - depth) * level if node.leaf else level
-        words = f"{node.size:g} examples, {node.wrong:g} wrong"
-        cells.append(
-            Cell(start, width, depth * level, height, tone(node.accuracy, overall), words, view, row)
-        )
+        height = (levels - cluster.depth) * level if cluster.leaf else level
+        words = f"{cluster.size:g} examples, {cluster.wrong:g} wrong"
+        top, colour = cluster.depth * level, tone(cluster.accuracy, overall)
+        cells.append(Cell(start, width, top, height, colour, words, view, row))
     return cells
 
 
-def _branches(
-    nodes: Sequence[tuple[ClusterNode, int, float]],
-    overall: float,
-    failing: Mapping[int, SliceView],
-    exhibits: Exhibits,
-    pictures: int,
-) -> list[Branch]:
-    total = nodes[0][0].size
-    opened = _opened(nodes)
+def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits: Exhibits) -> list[Branch]:
+    total, overall = clusters[0].size, clusters[0].accuracy
+    opened = _opened(clusters)
     branches = []
-    for place, (node, depth, _) in enumerate(nodes):
-        leaf = node.leaf
-        following = nodes[place + 1][1] if place + 1 < len(nodes) else 0
+    for place, cluster in enumerate(clusters):
+        following = clusters[place + 1].depth if place + 1 < len(clusters) else 0
         branches.append(
             Branch(
-                node=node,
-                tone=tone(node.accuracy, overall),
-                width=node.size / total,
-                slice=failing.get(node.id),
-                leaf=leaf,
+                cluster=cluster,
+                tone=tone(cluster.accuracy, overall),
+                width=cluster.size / total,
+                slice=_slice_of(cluster, slices),
                 opened=place in opened,
-                closes=depth - following if leaf else 0,
-                examples=exhibits.show(_samples(node, pictures)) if leaf else [],
+                closes=cluster.depth - following if cluster.leaf else 0,
+                exhibits=exhibits.show(cluster.rows),
             )
         )
     return branches
 
 
-def _opened(nodes: Sequence[tuple[ClusterNode, int, float]]) -> set[int]:
+def _opened(clusters: Sequence[Cluster]) -> set[int]:
     """Places of the root and of all that lies above a failing cluster."""
     opened = {0}
-    path: list[int] = []
-    for place, (node, depth, _) in enumerate(nodes):
-        path[depth:] = [place]
-        if node.failing:
-            opened.update(path[:-1])
+    for cluster in clusters:
+        above = cluster.parent if cluster.failing else None
+        while above is not None and above not in opened:
+            opened.add(above)
+            above = clusters[above].parent
     return opened
-
-
-def _samples(leaf: ClusterNode, most: int) -> list[int]:
-    """Some members of a cluster, the wrong ones first."""
-    wrong = set(leaf.wrong_members)
-    right = (row for row in leaf.members if row not in wrong)
-    return [*leaf.wrong_members, *right][:most]

@@ -28,16 +28,16 @@ def check_target(task: Task, target: str) -> None:
         )
 
 
-def evidence(
+def grad_cams(
     model: Model,
     dataset: Dataset,
     target: str = "predicted",
     asked: bool = False,
     device: str | None = None,
-) -> Evidence | None:
+) -> GradCams | None:
     """What computes Grad-CAM of a model on a dataset, tried on its first example.
 
-    The evidence never costs a report: where it cannot be computed, one sentence says why and the report goes
+    Grad-CAM never costs a report: where it cannot be computed, one sentence says why and the report goes
     without. Called with a model that is yet to be trained, it says so before anything has been spent.
 
     Args:
@@ -53,7 +53,7 @@ def evidence(
     unnamed = dataset.task.kind == "multilabel" and target not in dataset.task.classes
     if target == "none" or unnamed or model.cam_layer is None:
         return None
-    found = Evidence(model, dataset, target, device)
+    found = GradCams(model, dataset, target, device)
     example = dataset.collate([dataset[0]])["input"]
     try:
         grad_cam(found.model, example)
@@ -80,8 +80,8 @@ def _check_reads(model: Model, example: Any) -> None:
         return
 
 
-class Evidence:
-    """Called with rows of `dataset`, gives their pictures under the evidence that `model` found for one class.
+class GradCams:
+    """Called with rows of `dataset`, gives their images with what `model` looked at for one class.
 
     target   "predicted": the class the model says; "label": the one that is right; otherwise a class by name,
              the only thing that a multilabel task can be asked for.

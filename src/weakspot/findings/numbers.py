@@ -61,3 +61,12 @@ def times(lift: float | None) -> str:
     if math.isinf(lift):
         return "only here"
     return f"{lift:,.0f}×".replace(",", THIN) if lift >= 9.95 else f"{lift:.1f}×"
+
+
+def probability(p: float | None) -> str:
+    """A p-value with its relation: `= 0.03`, `< 0.001`."""
+    if p is None or math.isnan(p):
+        return _NONE
+    if p < 0.001:
+        return "< 0.001"
+    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

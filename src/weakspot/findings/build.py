@@ -1,0 +1,351 @@
+"""Everything there is to say about slices, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from pydantic_core import to_jsonable_python
+
+from weakspot.evaluation.confirmation import Evidence
+from weakspot.findings.clusters import clusters_of, neighbours_of
+from weakspot.findings.contrasts import contrasts_of
+from weakspot.findings.examined import Judged, judge
+from weakspot.findings.examples import examples_of
+from weakspot.findings.portraits import Painter
+from weakspot.findings.record import (
+    SCHEMA,
+    Confirmation,
+    Finding,
+    Findings,
+    Portrait,
+    Slice,
+    memberships_table,
+)
+from weakspot.findings.regions import Region, find_regions, stronger
+from weakspot.findings.sentences import explanation, name_of, sentence, title
+from weakspot.findings.testing import evidence_of, evidence_of_region
+from weakspot.findings.units import Examined, Unit, is_worse, units_of
+from weakspot.findings.whole import describe_whole
+from weakspot.methods import apply, restored
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+
+LEVEL = 0.05
+_POINTS = 300  # of a curve: more cannot be told apart
+_ELSEWHERE = ("cut_scores", "notes")  # parts of a provenance that have a field of their own
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The examples that slices are described over, and those that they are tested on.
+
+    Attributes:
+        described, tested: Both, judged; `tested` is `described` itself where nothing could be tested.
+        here, there: The same with the memberships of the slices.
+        searched: Which of the described examples the slices were sought in.
+        mode: As in `Confirmation`.
+    """
+
+    described: Judged
+    tested: Judged
+    here: Examined
+    there: Examined
+    searched: Bool[np.ndarray, " r"]
+    mode: Any
+
+    @property
+    def honest(self) -> bool:
+        """Whether there are examples that the slices were not found in."""
+        return self.mode in ("held_out", "other")
+
+
+def build(
+    predictions: Predictions,
+    slices: Slices,
+    *,
+    confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
+    source: str = "",
+    hide: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    stability: Sequence[float | None] | None = None,
+    notes: Sequence[str] = (),
+    command: str = "",
+    created: datetime | None = None,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Findings:
+    """Everything there is to say about slices: tested, extended, merged, named and described.
+
+    Slices are tested on examples that they were not found in, within labels; what is confirmed is extended as far as
+    errors stay commoner than beyond, and what is one place is merged into one finding.
+
+    Args:
+        predictions: What the slices are described over.
+        slices: What a method found, with a weight for each of these predictions.
+        confirm: What to test on: the rows (n,) of `predictions` that no slice was sought in (if there are none, too
+            few examples could be set aside), or other predictions of the same model. None tests nothing.
+        source: What is tested on, in words, for whoever reads the findings.
+        hide: Attributes that restate the target, and so explain nothing; the target itself under another name is
+            found without being told.
+        texts: What is written in each example, for its words.
+        stability: Of every slice, if it was measured.
+        notes: Words of caution beside the method's own.
+        command: The line that made the slices.
+        created: Now, unless given.
+        level: False discovery rate of what is confirmed.
+        seed: Of samples and permutations.
+
+    Returns:
+        The findings.
+
+    Raises:
+        ValueError: If the slices were found in other predictions, or nothing tells good from bad.
+    """
+    _check(predictions, slices)
+    method = restored(slices)
+    better = method.seeks == "better"
+    category = (slices.provenance.get("settings") or {}).get("category")
+    sides = _sides(predictions, slices, confirm, better, category is not None)
+    units = units_of(sides.here, sides.there, sides.searched, sides.described.by_label)
+    evidence = evidence_of(units, sides.there, sides.mode, better, level, seed)
+    painter = Painter(sides.described, hide, texts, better)
+    regions = find_regions(
+        [
+            (unit, e)
+            for unit, e in zip(units, evidence, strict=True)
+            if is_worse(unit, sides.here, sides.there)
+        ],
+        sides.here,
+        sides.there,
+        sides.searched,
+        painter.subject,
+        partial(evidence_of_region, better=better, level=level, seed=seed),
+        seed,
+    )
+    portraits = painter.portraits([*(region.weights for region in regions), *sides.here.memberships])
+    findings = _ordered(
+        [
+            _finding(region, portrait, sides, method.noun, better)
+            for region, portrait in zip(regions, portraits, strict=False)
+        ]
+    )
+    made = _slices(
+        slices, units, evidence, portraits[len(regions) :], findings, method.noun, sides, painter, stability
+    )
+    clusters = () if slices.tree is None else clusters_of(slices.tree, slices.statistics)
+    confirmation = _confirmation(sides, source, level)
+    manifest = predictions.manifest
+    dataset, model = _word(manifest.get("dataset")), _word(manifest.get("model"))
+    return Findings(
+        schema=SCHEMA,
+        title=title(findings, confirmation, dataset, model, len(predictions), better),
+        method=slices.method,
+        seeks=method.seeks,
+        dataset=dataset,
+        model=model,
+        split=_word(manifest.get("split")),
+        command=command,
+        created=(created or datetime.now().astimezone()).isoformat(timespec="seconds"),
+        whole=describe_whole(sides.described, predictions, category, painter),
+        confirmation=confirmation,
+        findings=findings,
+        slices=made,
+        examples=examples_of(_shown(findings, made, clusters), predictions, sides.described),
+        clusters=clusters,
+        cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
+        notes=(*(slices.provenance.get("notes") or ()), *method.advice(slices), *notes),
+        provenance=_provenance(slices, predictions),
+        memberships=_memberships(regions, findings, slices, predictions, sides.described),
+    )
+
+
+def _check(predictions: Predictions, slices: Slices) -> None:
+    if not np.array_equal(np.asarray(slices.ids), predictions.ids):
+        raise ValueError(
+            f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
+            f"{len(predictions)} predictions; give the predictions they were found in, or apply the slices to these"
+        )
+
+
+def _sides(
+    predictions: Predictions,
+    slices: Slices,
+    confirm: Predictions | Bool[np.ndarray, " n"] | None,
+    better: bool,
+    category: bool,
+) -> Sides:
+    method = restored(slices)
+    described = judge(method.audited(predictions), better, category)
+    here = described.examined(np.asarray(slices.weights, dtype=np.float64)[:, described.rows])
+    everywhere = np.ones(len(described.rows), dtype=bool)
+    if confirm is None:
+        return Sides(described, described, here, here, everywhere, "off")
+    if isinstance(confirm, Predictions):
+        tested = judge(method.audited(confirm), better, category)
+        there = tested.examined(apply(slices, confirm).T[:, tested.rows])
+        return Sides(described, tested, here, there, everywhere, "other")
+    held = np.asarray(confirm, dtype=bool)[described.rows]
+    if not held.any() or held.all():
+        return Sides(described, described, here, here, everywhere, "too_few")
+    return Sides(described, described.take(held), here, here.take(held), ~held, "held_out")
+
+
+def _finding(region: Region, portrait: Portrait, sides: Sides, noun: str, better: bool) -> Finding:
+    """The finding of a region; its number follows when all are in order."""
+    judged, said = sides.described, region.description
+    labels = tuple(judged.p.classes()[label] for label in region.labels)
+    measured = contrasts_of(region, sides.there, sides.tested, sides.honest)
+    total = float(judged.counts @ judged.errors)
+    mass = judged.counts * region.weights
+    found = Finding(
+        number=0,
+        name=name_of(region, portrait, noun, labels),
+        sentence="",
+        verdict=region.evidence.verdict,
+        p=region.evidence.p,
+        p_corrected=region.evidence.p_corrected,
+        examples=float(mass.sum()),
+        errors_explained=float(mass @ judged.errors) / total if total > 0 else None,
+        accuracy=measured.accuracy,
+        loss=measured.loss,
+        error=measured.error,
+        parts=tuple(j + 1 for j in region.parts),
+        top_examples=tuple(str(name) for name in judged.p.ids[judged.positions(portrait.top)]),
+        conditions=() if said is None else said.conditions,
+        holds_for=None if said is None else said.holds_for,
+        covers=None if said is None else said.covers,
+        labels=labels,
+        portrait=portrait,
+    )
+    measure = "error" if judged.p.task is None else judged.p.task.measure
+    return replace(found, sentence=sentence(found, sides.honest, measure, better))
+
+
+def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Most errors explained first, numbered from 1."""
+    order = sorted(findings, key=lambda f: (-(f.errors_explained or 0.0), not f.confirmed, f.parts))
+    return tuple(replace(finding, number=i + 1) for i, finding in enumerate(order))
+
+
+def _slices(
+    slices: Slices,
+    units: Sequence[Unit],
+    evidence: Sequence[Evidence],
+    portraits: Sequence[Portrait],
+    findings: Sequence[Finding],
+    noun: str,
+    sides: Sides,
+    painter: Painter,
+    stability: Sequence[float | None] | None,
+) -> tuple[Slice, ...]:
+    proof: dict[int, Evidence] = {}
+    for unit, e in zip(units, evidence, strict=True):
+        proof[unit.slice] = stronger(proof[unit.slice], e) if unit.slice in proof else e
+    statistics = painter.statistics(list(sides.here.memberships))
+    return tuple(
+        Slice(
+            number=j + 1,
+            name=f"{noun} {j + 1}",
+            finding=next((finding.number for finding in findings if j + 1 in finding.parts), None),
+            evidence=proof[j],
+            statistics=replace(statistics[j], cluster=slices.statistics[j].cluster),
+            portrait=portrait,
+            curves=_curves(slices.histories[j]) if slices.histories else {},
+            neighbours=neighbours_of(slices.statistics[j].cluster, sides.described),
+            stability=None if stability is None else stability[j],
+        )
+        for j, portrait in enumerate(portraits)
+    )
+
+
+def _curves(history: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Every curve of a search in a few hundred steps, the first and the last among them."""
+    found = {}
+    for name, values in history.items():
+        steps = np.flatnonzero(np.isfinite(values)) if np.ndim(values) == 1 else np.empty(0, dtype=int)
+        if len(steps) > 1:
+            kept = steps[
+                np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _POINTS)).round().astype(int))
+            ]
+            found[str(name)] = tuple((int(step), float(values[step])) for step in kept)
+    return found
+
+
+def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, float], ...]:
+    return tuple(sorted((int(k), float(score)) for k, score in scores.items() if score is not None))
+
+
+def _confirmation(sides: Sides, source: str, level: float) -> Confirmation:
+    searched = int(sides.searched.sum())
+    tested = len(sides.there.losses) if sides.honest else 0
+    return Confirmation(
+        mode=sides.mode,
+        searched=searched,
+        tested=tested,
+        source=source,
+        level=level,
+        explanation=explanation(sides.mode, searched, tested, source, level, sides.here.strata is not None),
+    )
+
+
+def _shown(findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any]) -> list[int]:
+    """Rows of all examples that are shown somewhere."""
+    portraits = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
+    rows = {row for portrait in portraits for row in portrait.top}
+    rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}
+    return sorted(rows | {row for cluster in clusters for row in cluster.rows})
+
+
+def _memberships(
+    regions: Sequence[Region],
+    findings: Sequence[Finding],
+    slices: Slices,
+    predictions: Predictions,
+    judged: Judged,
+) -> Any:
+    """Every example of every finding and of every slice, with its weight."""
+    number = {finding.parts + finding.labels: finding.number for finding in findings}
+    classes = judged.p.classes()
+    groups: list[tuple[str, int, np.ndarray, np.ndarray]] = []
+    for region in regions:
+        key = tuple(j + 1 for j in region.parts) + tuple(classes[label] for label in region.labels)
+        inside = np.flatnonzero(region.weights > 0)
+        groups.append(("finding", number[key], judged.rows[inside], region.weights[inside]))
+    groups.sort(key=lambda group: group[1])
+    for j, weights in enumerate(slices.weights):
+        inside = np.flatnonzero(weights > 0)
+        groups.append(("slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)))
+    rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
+    lengths = [len(group[2]) for group in groups]
+    return memberships_table(
+        {
+            "group": np.repeat(np.array([group[0] for group in groups], dtype=object), lengths),
+            "number": np.repeat(np.array([group[1] for group in groups], dtype=np.int64), lengths),
+            "row": rows,
+            "id": np.asarray(predictions.ids)[rows],
+            "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
+        }
+    )
+
+
+def _provenance(slices: Slices, predictions: Predictions) -> dict[str, Any]:
+    told = {name: value for name, value in slices.provenance.items() if name not in _ELSEWHERE}
+    plain: dict[str, Any] = to_jsonable_python(
+        {"method": slices.method, **told, "predictions": dict(predictions.manifest)},
+        fallback=str,
+        inf_nan_mode="null",
+    )
+    return plain
+
+
+def _word(value: Any) -> str:
+    """The name in a manifest entry, which is a word or a mapping that holds one."""
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return "" if value is None else str(value)

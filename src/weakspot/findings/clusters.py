@@ -1,0 +1,90 @@
+"""The cluster tree as a list of nodes, and the well-served clusters beside the failing ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weakspot.findings.examined import Judged
+from weakspot.findings.portraits import SHOWN
+from weakspot.findings.record import Cluster, Neighbour
+from weakspot.slices.statistics import ClusterStatistics, Nearest, SliceStatistics
+from weakspot.slices.tree import ClusterNode
+
+_EXAMPLES = 480  # in all leaves together
+_EXAMPLES_EACH = 8
+
+
+def clusters_of(root: ClusterNode, statistics: Sequence[SliceStatistics]) -> tuple[Cluster, ...]:
+    """Every node of a tree, parents first.
+
+    Args:
+        root: The tree.
+        statistics: Of the slices, which are its failing clusters.
+
+    Returns:
+        The nodes; a leaf with some of its members, the wrong ones first.
+    """
+    numbers = {one.cluster.node: j + 1 for j, one in enumerate(statistics) if one.cluster is not None}
+    each = min(_EXAMPLES_EACH, _EXAMPLES // max(1, sum(1 for _ in root.leaves())))
+    found: list[Cluster] = []
+    waiting: list[tuple[ClusterNode, int | None, int]] = [(root, None, 0)]
+    while waiting:
+        node, parent, depth = waiting.pop()
+        wrong = set(node.wrong_members)
+        members = [*node.wrong_members, *(row for row in node.members if row not in wrong)]
+        found.append(
+            Cluster(
+                id=node.id,
+                parent=parent,
+                depth=depth,
+                size=node.size,
+                wrong=node.wrong,
+                accuracy=node.accuracy,
+                loss=node.loss,
+                confidence=node.confidence,
+                f1=node.f1 if node.f1_category is None else node.f1_category,
+                top_attributes=node.top_attributes,
+                failing=node.failing,
+                slice=numbers.get(node.id),
+                leaf=node.leaf,
+                clusters=len(node.clusters),
+                rows=tuple(members[:each]),
+            )
+        )
+        waiting.extend((child, len(found) - 1, depth + 1) for child in reversed(node.children))
+    return tuple(found)
+
+
+def neighbours_of(cluster: ClusterStatistics | None, judged: Judged) -> tuple[Neighbour, ...]:
+    """The nearest well-served clusters of a failing one; one that is nearest in both senses stands once.
+
+    Members that the model gets right come first: it is they that a failing cluster is compared with.
+
+    Args:
+        cluster: What is known of the failing cluster; None for a slice that is no cluster.
+        judged: The audited examples.
+
+    Returns:
+        At most two neighbours.
+    """
+    if cluster is None:
+        return ()
+    by_node: dict[int, list[Nearest]] = {}
+    for near in cluster.nearest:
+        by_node.setdefault(near.node, []).append(near)
+    right = judged.p.correct
+    found = []
+    for nearest in by_node.values():
+        rows = list(nearest[0].members)
+        if right is not None:
+            known = dict(zip(rows, right[judged.positions(rows)], strict=True))
+            rows.sort(key=lambda row: not known[row])
+        found.append(
+            Neighbour(
+                senses=tuple(near.sense for near in nearest),
+                size=nearest[0].size,
+                accuracy=nearest[0].accuracy,
+                rows=tuple(rows[: SHOWN // len(by_node)]),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,73 @@
+"""What a person looks at: previews and Grad-CAMs, each made once however often it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+_SIDE = 384  # pixels; larger ones are kept no larger, since nothing shows them larger
+
+
+class Media:
+    """Previews and Grad-CAMs by row, shared by all that show findings.
+
+    Args:
+        preview: Row → an image, a text, or a mapping of values; None where there is nothing to look at.
+        cams: Rows → one Grad-CAM overlay each; None where the model has no layer for it.
+    """
+
+    def __init__(
+        self,
+        preview: Callable[[int], Any] | None = None,
+        cams: Callable[[Sequence[int]], Sequence[Image.Image]] | None = None,
+    ) -> None:
+        self._preview = preview
+        self._cams = cams
+        self._previews: dict[int, Any] = {}
+        self._overlays: dict[int, Image.Image] = {}
+
+    @property
+    def has_cams(self) -> bool:
+        """Whether there are Grad-CAMs."""
+        return self._cams is not None
+
+    def preview(self, row: int) -> Any:
+        """What there is to look at of a row: an image, a text, a mapping of values, or None."""
+        if self._preview is None:
+            return None
+        if row not in self._previews:
+            shown = self._preview(row)
+            self._previews[row] = _small(shown) if isinstance(shown, Image.Image) else shown
+        return self._previews[row]
+
+    def image(self, row: int) -> Image.Image | None:
+        """The image of a row, or None where its preview is none."""
+        shown = self.preview(row)
+        return shown if isinstance(shown, Image.Image) else None
+
+    def text(self, row: int) -> str | None:
+        """The text of a row, or None where its preview is none."""
+        shown = self.preview(row)
+        return shown if isinstance(shown, str) else None
+
+    def record(self, row: int) -> Mapping[str, Any] | None:
+        """The values of a row, or None where its preview has none."""
+        shown = self.preview(row)
+        return shown if isinstance(shown, Mapping) else None
+
+    def cams(self, rows: Sequence[int]) -> list[Image.Image | None]:
+        """The Grad-CAM overlay of every row; None where there are none. New ones are made in one call."""
+        new = [row for row in dict.fromkeys(rows) if row not in self._overlays]
+        if self._cams is not None and new:
+            self._overlays |= dict(zip(new, map(_small, self._cams(new)), strict=True))
+        return [self._overlays.get(row) for row in rows]
+
+
+def _small(image: Image.Image) -> Image.Image:
+    if max(image.size) <= _SIDE or image.mode.startswith(("I", "F")):
+        return image
+    small = image.copy()
+    small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return small

@@ -1,0 +1,433 @@
+"""The record of everything that is said about slices: computed once, saved, shown alike by whoever shows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from weakspot.evaluation.confirmation import Evidence, Verdict
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
+from weakspot.explain.participants import Participant
+from weakspot.explain.words import Word
+from weakspot.findings.naming import Condition
+from weakspot.predictions import Predictions
+from weakspot.predictions.folders import whole_file
+from weakspot.slices import Slices
+from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
+
+SCHEMA = 1
+FILE = "findings.json"
+MEMBERSHIPS = "memberships.parquet"
+
+_SCHEMA_OF_MEMBERSHIPS = pa.schema(
+    {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
+)
+_NO_MEMBERSHIPS: pa.Table = _SCHEMA_OF_MEMBERSHIPS.empty_table()
+
+Plain = str | float | int | bool | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example that is shown somewhere.
+
+    Attributes:
+        row: Its position in the predictions.
+        id: Its id.
+        label, prediction: As a person reads them; None where the record has none.
+        wrong: Whether the model is wrong on it; None where the record cannot tell.
+        loss: Its loss; None where the record has none.
+        attributes: Its attributes as plain values.
+        label_span, prediction_span: For question answering, first character and the one after the last.
+    """
+
+    row: int
+    id: str
+    label: str | None
+    prediction: str | None
+    wrong: bool | None
+    loss: float | None
+    attributes: dict[str, Plain] = field(default_factory=dict)
+    label_span: tuple[int, int] | None = None
+    prediction_span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What a group of examples looks like; it describes, and proves nothing.
+
+    Attributes:
+        size: Sum of the weights, in examples.
+        share: Of all audited examples.
+        members: How many examples have any weight.
+        soft: Whether the weights differ from one another.
+        enrichment: Attribute values that are commoner inside than outside, the most telling first.
+        distributions: Every attribute's values, inside and outside.
+        confusion: Weight by label and prediction, heaviest first.
+        words: Distinctive words, of texts.
+        participants: Who rated and what was rated, of ratings.
+        top: Rows of the examples of the highest weight; among equals the highest loss first (the lowest, where
+            the best-served examples are sought).
+        weights: The weight of each row in `top`.
+    """
+
+    size: float
+    share: float
+    members: int
+    soft: bool
+    enrichment: tuple[Enrichment, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    confusion: tuple[ConfusionCell, ...] = ()
+    words: tuple[Word, ...] = ()
+    participants: dict[str, tuple[Participant, ...]] = field(default_factory=dict)
+    top: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The well-served cluster nearest to a failing one.
+
+    Attributes:
+        senses: In which sense it is nearest: "embedding", "attributes" or both.
+        size: In examples.
+        accuracy: Of the cluster.
+        rows: Some of its members, those that the model gets right first.
+    """
+
+    senses: tuple[Literal["embedding", "attributes"], ...]
+    size: float
+    accuracy: float
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of the method, as it was found.
+
+    Attributes:
+        number: From 1, in the method's order.
+        name: What the method calls it: `Spotlight 1`.
+        finding: The number of the finding that it is part of; None where it is not worse than the rest.
+        evidence: What the held-out examples say of it.
+        statistics: Over all audited examples, those that it was found in included.
+        portrait: What it looks like.
+        curves: How the search went, thinned to a few hundred steps: per name the steps and the values.
+        neighbours: Of a failing cluster, the nearest well-served ones.
+        stability: Mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
+    """
+
+    number: int
+    name: str
+    finding: int | None
+    evidence: Evidence
+    statistics: SliceStatistics
+    portrait: Portrait
+    curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    neighbours: tuple[Neighbour, ...] = ()
+    stability: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A region of examples on which the model fails (or does best, where that is sought), with its evidence.
+
+    Attributes:
+        number: From 1, most errors explained first.
+        name: The subject of its sentence: `group = red_≥5`.
+        sentence: What is claimed, in one sentence.
+        verdict: confirmed, explained_by_label, not_confirmed or too_few.
+        p: Of the label-stratified rank test on held-out examples; None where nothing was tested.
+        p_corrected: The same, corrected for how many were tested (Benjamini-Hochberg).
+        examples: How many examples it extends over.
+        errors_explained: Share of all errors that lie in it. Of all squared or absolute errors for ratings and
+            numbers, of all loss where only losses are known, of all right answers where the best is sought.
+        accuracy, loss, error: Inside and outside with the interval of the inside, on held-out examples where there
+            are any. `error` is the task's own measure (RMSE, MAE) of ratings and numbers.
+        parts: Numbers of the slices that it is made of.
+        top_examples: Ids, in the order of `portrait.top`.
+        conditions: What it is named by, if attributes name it.
+        holds_for: Share of its examples for which the conditions hold.
+        covers: Share of the examples for which the conditions hold that lie in it.
+        labels: The labels that it is confined to; none where it is not.
+        portrait: What it looks like.
+    """
+
+    number: int
+    name: str
+    sentence: str
+    verdict: Verdict
+    p: float | None
+    p_corrected: float | None
+    examples: float
+    errors_explained: float | None
+    accuracy: Contrast | None
+    loss: Contrast | None
+    error: Contrast | None
+    parts: tuple[int, ...]
+    top_examples: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    holds_for: float | None
+    covers: float | None
+    labels: tuple[str, ...]
+    portrait: Portrait
+
+    @property
+    def confirmed(self) -> bool:
+        return self.verdict == "confirmed"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How the model does on one class: how many have it, how many are predicted to, and how well that agrees."""
+
+    name: str
+    examples: float
+    predicted: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The audited set as a whole.
+
+    Attributes:
+        n: How many examples are audited (rows).
+        examples: Their number with counts.
+        record: How many examples the predictions hold: more than n where one category is audited.
+        errors: How many of them are wrong; None where the record cannot tell.
+        accuracy, loss: Of them; None where unknown, or where the task is not stated by accuracy.
+        error: The task's own measure, of ratings and numbers; `measure` is its word (rmse, mae).
+        category: The audited category, and its F1 over all examples of the record.
+        classes: Per class, for tasks that predict classes.
+        weak_values: Attribute values with the lowest accuracy.
+        left_out: Attributes that describe nothing, each with the reason.
+        embedding_size: Width of the embeddings.
+    """
+
+    n: int
+    examples: float
+    record: int
+    embedding_size: int
+    errors: float | None
+    accuracy: float | None
+    loss: float | None
+    error: float | None = None
+    measure: str = "accuracy"
+    category: str | None = None
+    category_f1: float | None = None
+    classes: tuple[ClassRow, ...] = ()
+    weak_values: tuple[Accuracy, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """How the slices were tested.
+
+    Attributes:
+        mode: "held_out": on examples of the audited split that no slice was sought in; "other": on another split or
+            other predictions; "off": not at all; "too_few": there were too few examples to set any aside.
+        searched: How many examples the slices were sought in.
+        tested: How many they were tested on.
+        source: What was tested on, in words.
+        level: The false discovery rate.
+        explanation: One sentence for whoever reads the findings.
+    """
+
+    mode: Literal["held_out", "other", "off", "too_few"]
+    searched: int
+    tested: int
+    source: str
+    level: float
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A node of the cluster tree; the tree is a list of nodes, parents first, `parent` a position in it.
+
+    Attributes:
+        id: The linkage's number.
+        slice: The number of the failing cluster's slice.
+        clusters: Of a leaf, how many clusters of the cut it holds.
+        rows: Of a leaf, some of its members, the wrong ones first.
+    """
+
+    id: int
+    parent: int | None
+    depth: int
+    size: float
+    wrong: float
+    accuracy: float
+    loss: float | None
+    confidence: float | None
+    f1: float | None
+    top_attributes: tuple[AttributeShare, ...]
+    failing: bool
+    slice: int | None
+    leaf: bool
+    clusters: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that is said about the slices of one run; build it with `Findings.build`.
+
+    Attributes:
+        schema: Version of `findings.json`.
+        method: The method's word; `seeks` is what it looks for.
+        title: The headline: what was found, or that nothing reliable was.
+        whole: The audited set.
+        confirmation: How the slices were tested.
+        findings: Most errors explained first; confirmed or not.
+        slices: Every slice of the method, in its order.
+        examples: Every example that is shown somewhere, by row.
+        clusters: The cluster tree, for methods that have one.
+        cut_scores: The silhouette of every number of clusters.
+        notes: Words of caution.
+        dataset, model, split, command, created: Where it comes from.
+        provenance: The method's settings and the manifest of the predictions.
+        memberships: Table of (group, number, row, id, weight): every example of every finding and slice.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)  # the table
+
+    schema: int
+    title: str
+    method: str
+    seeks: Literal["worse", "better"]
+    dataset: str
+    model: str
+    split: str
+    command: str
+    created: str
+    whole: Whole
+    confirmation: Confirmation
+    findings: tuple[Finding, ...]
+    slices: tuple[Slice, ...]
+    examples: tuple[Example, ...]
+    clusters: tuple[Cluster, ...] = ()
+    cut_scores: tuple[tuple[int, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    memberships: pa.Table = field(default_factory=lambda: _NO_MEMBERSHIPS)
+
+    def __repr__(self) -> str:
+        confirmed = sum(finding.confirmed for finding in self.findings)
+        said = f"{len(self.findings)} findings, {confirmed} confirmed"
+        return f"Findings({self.method}: {said}, of {self.whole.n} examples)"
+
+    @classmethod
+    def build(cls, predictions: Predictions, slices: Slices, **settings: Any) -> Findings:
+        """Everything there is to say about `slices`; see `weakspot.findings.build.build` for the settings.
+
+        Args:
+            predictions: What the slices are described over.
+            slices: What a method found, over the same examples.
+            **settings: `confirm`, `hide`, `texts` and others.
+
+        Returns:
+            The findings.
+        """
+        from weakspot.findings.build import build
+
+        return build(predictions, slices, **settings)
+
+    def equals(self, other: Findings) -> bool:
+        """Whether both say the same in every field and every row."""
+        mine, theirs = (_ADAPTER.dump_json(findings, exclude=_TABLES) for findings in (self, other))
+        return mine == theirs and self.memberships.equals(other.memberships)
+
+    def example(self, row: int) -> Example:
+        """What is known of a row that is shown somewhere."""
+        return self._by_row[row]
+
+    @cached_property
+    def _by_row(self) -> dict[int, Example]:
+        return {example.row: example for example in self.examples}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `findings.json` and `memberships.parquet` into `folder`; each appears whole or not at all.
+
+        Args:
+            folder: A run's folder; made where it is missing.
+
+        Returns:
+            The path of `findings.json`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _ADAPTER.dump_json(self, indent=1, exclude=_TABLES)
+        with whole_file(folder / MEMBERSHIPS) as draft:
+            pq.write_table(self.memberships, draft)
+        with whole_file(folder / FILE) as draft:  # the last: where it is, the table is
+            draft.write_bytes(text + b"\n")
+        return folder / FILE
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Findings:
+        """Read what `save` wrote.
+
+        Args:
+            folder: A run's folder.
+
+        Returns:
+            Findings equal to those that were saved.
+
+        Raises:
+            FileNotFoundError: If the folder holds no findings.
+            ValueError: If they are damaged, or of a newer schema than this version reads.
+        """
+        folder = Path(folder)
+        file = folder / FILE
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {FILE}; `python discover.py` writes one into every run's folder"
+            )
+        try:
+            fields = json.loads(file.read_text(encoding="utf-8"))
+            schema = fields.get("schema")
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{file} cannot be read: {error}; run discover.py again") from None
+        if schema != SCHEMA:
+            raise ValueError(
+                f"{file} has schema {schema!r}, and this version of weakspot reads {SCHEMA}; run discover.py again"
+            )
+        try:
+            found = _ADAPTER.validate_python(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(
+                f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
+            ) from None
+        return replace(found, memberships=_read_memberships(folder / MEMBERSHIPS))
+
+
+def memberships_table(columns: dict[str, Any]) -> pa.Table:
+    """The table of `Findings.memberships` from its columns."""
+    return pa.table(columns, schema=_SCHEMA_OF_MEMBERSHIPS)
+
+
+def _read_memberships(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, memory_map=True).cast(_SCHEMA_OF_MEMBERSHIPS)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read: {reason}; run discover.py again") from None
+
+
+_ADAPTER = TypeAdapter(Findings)
+_TABLES = {"memberships"}  # kept beside the JSON

@@ -1,0 +1,159 @@
+"""What is claimed, in words: the name of a finding, its sentence, the headline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.findings.numbers import THIN, count, decimal, percent, probability
+from weakspot.findings.record import Confirmation, Finding, Portrait
+from weakspot.findings.regions import Region
+
+_MOSTLY = 0.5  # share of a region that a word, or one kind of mistake, must have to name it
+_TELLING = 2.0  # times that a word must be commoner inside
+_WORDS = 3
+
+
+def name_of(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
+    """The subject of a finding's sentence.
+
+    Attributes name it where they can; else its words; else the commonest mistake; else the slice that it is made of.
+
+    Args:
+        region: The region, with its description.
+        portrait: What it looks like.
+        noun: What the method calls a slice.
+        labels: The labels that the region is confined to.
+
+    Returns:
+        The name: `group = red_≥5`, `texts with “refund”`, `label = cat, predicted dog`, `Spotlight 3`.
+    """
+    if region.description is not None:
+        return str(region.description)
+    words = [
+        word.text
+        for word in portrait.words[:_WORDS]
+        if word.share_inside >= _MOSTLY / 2 and word.share_inside >= _TELLING * word.share_outside
+    ]
+    if words:
+        return "texts with " + ", ".join(f"“{word}”" for word in words)
+    total = sum(cell.weight for cell in portrait.confusion)
+    commonest = portrait.confusion[0] if portrait.confusion else None
+    if (
+        commonest is not None
+        and commonest.label != commonest.prediction
+        and commonest.weight >= _MOSTLY * total
+    ):
+        return f"label = {commonest.label}, predicted {commonest.prediction}"
+    slices = f"{noun} {region.parts[0] + 1}"
+    return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
+
+
+def sentence(finding: Finding, tested: bool, measure: str, better: bool) -> str:
+    """What is claimed of a finding, with how sure it is.
+
+    Args:
+        finding: All of it but the sentence.
+        tested: Whether its numbers come from examples that it was not found in.
+        measure: The word of the task's own measure.
+        better: Whether the best-served examples are sought.
+
+    Returns:
+        One or two sentences.
+    """
+    if finding.verdict == "confirmed":
+        size = f"About {count(round(finding.examples))} examples"
+    else:
+        size = f"{count(finding.examples)} examples"
+    said = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
+    if finding.errors_explained is not None:
+        what = _what_it_holds(finding, better)
+        said.append(f"They hold {percent(finding.errors_explained)} of all {what}.")
+    said.append(_verdict(finding, better))
+    return " ".join(said)
+
+
+def _numbers(finding: Finding, tested: bool, measure: str) -> str:
+    if finding.accuracy is not None and not _says_nothing(finding.accuracy, finding.loss):
+        return _contrast("the model is right on", finding.accuracy, percent, " of them", tested)
+    if finding.error is not None:
+        return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
+    if finding.loss is not None:
+        return _contrast("the mean loss is", finding.loss, decimal, "", tested)
+    return "none of them is among the examples that could be looked at"
+
+
+def _says_nothing(accuracy: Contrast, loss: Contrast | None) -> bool:
+    return accuracy.inside == accuracy.outside and loss is not None
+
+
+def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool) -> str:
+    assert callable(show)
+    text = f"{what} {show(contrast.inside)}{of}"
+    if contrast.interval is not None:
+        low, high = (show(bound) for bound in contrast.interval)
+        text += f" (95{THIN}% interval {low} to {high}, held out)"
+    elif not tested:
+        text += " (where they were found)"
+    return text if contrast.outside is None else f"{text}, against {show(contrast.outside)} elsewhere"
+
+
+def _what_it_holds(finding: Finding, better: bool) -> str:
+    if finding.error is not None:
+        return "squared errors" if not better else "closeness"
+    if finding.accuracy is not None:
+        return "right answers" if better else "errors"
+    return "loss" if not better else "lack of loss"
+
+
+def _verdict(finding: Finding, better: bool) -> str:
+    worse = "better" if better else "worse"
+    match finding.verdict:
+        case "confirmed":
+            return f"Confirmed on held-out examples (corrected p {probability(finding.p_corrected)})."
+        case "explained_by_label":
+            return (
+                f"The label alone explains it: compared with examples of the same label they are no {worse}."
+            )
+        case "too_few":
+            return "Too few of them were held out to say more."
+    if finding.p_corrected is None:
+        return "It was not tested."
+    p = probability(finding.p_corrected)
+    return f"Not confirmed: on held-out examples chance may have done it (corrected p {p})."
+
+
+def title(
+    findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
+) -> str:
+    """The headline: where the model fails, or that nothing reliable says so."""
+    data, subject = dataset or f"{n} examples", model or "the model"
+    if any(finding.confirmed for finding in findings):
+        return f"Where {subject} {'does best' if better else 'fails'} on {data}"
+    match confirmation.mode:
+        case "off":
+            return f"{subject[:1].upper()}{subject[1:]} on {data}: nothing was tested"
+        case "too_few":
+            return "Too few examples to find anything reliable"
+    return "Nothing reliable was found"
+
+
+def explanation(mode: str, searched: int, tested: int, source: str, level: float, by_label: bool) -> str:
+    """How slices were tested, in one or two sentences."""
+    if mode == "off":
+        return (
+            "Nothing was tested (confirm=0): the numbers come from the examples that the slices were found in, and "
+            "chance alone gives such numbers."
+        )
+    if mode == "too_few":
+        return (
+            f"There are too few examples ({count(searched)}) to set some aside for a test, so nothing is confirmed: "
+            "chance alone gives such numbers."
+        )
+    where = source or "other examples"
+    within = " within labels" if by_label else ""
+    return (
+        f"Slices were sought in {count(searched)} examples and tested on {count(tested)} others ({where}) by a "
+        f"rank test of the losses{within}; of what is called confirmed at most {percent(level)} are expected to be "
+        "chance."
+    )

@@ -1,0 +1,93 @@
+"""Findings on the console."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.findings import Finding, Findings
+from weakspot.findings.numbers import count, decimal, percent, probability
+
+_SHOWN = 10
+_VERDICTS = {
+    "confirmed": "confirmed",
+    "explained_by_label": "the label explains it",
+    "not_confirmed": "not confirmed",
+    "too_few": "too few to say",
+}
+
+
+def summary(findings: Findings) -> Group:
+    """The headline, how the slices were tested, and a line for each finding.
+
+    Args:
+        findings: Everything that is said; nothing is computed here.
+
+    Returns:
+        What rich prints.
+    """
+    whole = findings.whole
+    facts = [f"{findings.method}: {_counted(len(findings.slices), 'slice')}"]
+    if whole.accuracy is not None:
+        of = (
+            f"the {count(whole.examples)} predicted {whole.category}"
+            if whole.category
+            else f"all {count(whole.n)}"
+        )
+        facts.append(f"accuracy of {of}: {percent(whole.accuracy)}")
+    if whole.error is not None:
+        facts.append(f"{whole.measure} of all {count(whole.n)}: {decimal(whole.error)}")
+    if whole.category_f1 is not None:
+        facts.append(f"F1: {decimal(whole.category_f1)}")
+    parts: list[Text | Table] = [Text(findings.title, style="bold"), Text("; ".join(facts))]
+    if findings.findings:
+        parts.append(_table(findings))
+        more = len(findings.findings) - _SHOWN
+        if more > 0:
+            parts.append(Text(f"and {more} more, in the report"))
+    return Group(*parts, Text(findings.confirmation.explanation), *map(Text, findings.notes))
+
+
+def _table(findings: Findings) -> Table:
+    table = Table()
+    table.add_column("finding", overflow="fold", ratio=2)
+    table.add_column("examples", justify="right")
+    held = [
+        ("accuracy", percent, "of all errors"),
+        ("error", decimal, "of all errors"),
+        ("loss", decimal, "of all loss"),
+    ]
+    name, show, explains = next(
+        (column for column in held if any(getattr(f, column[0]) is not None for f in findings.findings)),
+        held[-1],
+    )
+    if findings.seeks == "better" and name == "accuracy":
+        explains = "of all right"
+    table.add_column(explains, justify="right")
+    table.add_column(f"{findings.whole.measure if name == 'error' else name} (outside)", justify="right")
+    table.add_column("verdict", overflow="fold")
+    for finding in findings.findings[:_SHOWN]:
+        contrast: Contrast | None = getattr(finding, name)
+        inside = "–" if contrast is None else show(contrast.inside)
+        if contrast is not None and contrast.outside is not None:
+            inside += f" ({show(contrast.outside)})"
+        table.add_row(
+            escape(finding.name),
+            count(round(finding.examples) if finding.confirmed else finding.examples),
+            percent(finding.errors_explained),
+            inside,
+            _verdict(finding),
+        )
+    return table
+
+
+def _verdict(finding: Finding) -> str:
+    p = "" if finding.p_corrected is None else f", p {probability(finding.p_corrected)}"
+    return f"{_VERDICTS[finding.verdict]}{p}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

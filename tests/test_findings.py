@@ -1,0 +1,360 @@
+"""The record of findings: what is claimed is true of planted data, saved whole, and the same at every door."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from weakspot import UDIS, Findings, Predictions, Slices, Spotlight
+from weakspot.findings import Media
+from weakspot.findings.numbers import THIN, percent
+from weakspot.methods import apply
+from weakspot.pipeline.confirmation import plan
+from weakspot.pipeline.discover import discover
+from weakspot.report import render
+from weakspot.tasks import Classification, Multilabel, Rating, Regression
+from weakspot.tracking.console import summary
+from weakspot.tracking.log import scalars
+
+
+def failing(n=1200, seed=0, **extra):
+    """A classifier that fails on people over seventy in Lima, who lie together in its embedding."""
+    rng = np.random.default_rng(seed)
+    age, city = rng.integers(18, 90, n), rng.choice(["Lima", "Quito"], n)
+    label = rng.integers(0, 2, n)
+    planted = (age > 70) & (city == "Lima")
+    right = rng.random(n) < np.where(planted, 0.15, 0.95)
+    x = rng.normal(size=(n, 12))
+    x[planted, :3] += 4
+    p = Predictions.from_arrays(
+        x,
+        losses=np.where(right, 0.1, 2.0) + rng.exponential(0.1, n),
+        labels=label,
+        predictions=np.where(right, label, 1 - label),
+        ids=[f"p{i}" for i in range(n)],
+        attributes=pa.table({"age": age, "city": city, "answer": np.array(["no", "yes"])[label]}),
+        task=Classification(("no", "yes")),
+        **extra,
+    )
+    return p, planted
+
+
+def run(p, tmp_path, method=None, **settings):
+    return discover(method or Spotlight(search="published", steps=1500), p, tmp_path, **settings)
+
+
+@pytest.fixture(
+    scope="module", params=[Spotlight(search="published", steps=1500), UDIS()], ids=["spotlight", "udis"]
+)
+def found(request, tmp_path_factory):
+    p, planted = failing()
+    folder = tmp_path_factory.mktemp("run")
+    return p, planted, folder, run(p, folder, request.param)
+
+
+def test_the_planted_failure_is_one_confirmed_finding_by_its_name(found):
+    _, planted, _, findings = found
+    confirmed = [finding for finding in findings.findings if finding.confirmed]
+    assert [finding.name for finding in confirmed] == ["age > 70 and city = Lima"]
+    (one,) = confirmed
+    assert one.examples == pytest.approx(planted.sum(), rel=0.15)
+    assert one.accuracy.interval[0] <= 0.15 <= one.accuracy.interval[1]
+    assert one.accuracy.outside == pytest.approx(0.95, abs=0.03)
+    assert "Where the model fails" in findings.title
+
+
+def test_the_share_of_errors_is_that_of_its_members(found):
+    p, _, _, findings = found
+    table = findings.memberships.to_pylist()
+    for finding in findings.findings:
+        rows = [r["row"] for r in table if r["group"] == "finding" and r["number"] == finding.number]
+        weights = [r["weight"] for r in table if r["group"] == "finding" and r["number"] == finding.number]
+        assert finding.examples == pytest.approx(sum(weights))
+        assert finding.errors_explained == pytest.approx(
+            np.dot(weights, ~p.correct[rows]) / (~p.correct).sum()
+        )
+    explained = [finding.errors_explained for finding in findings.findings]
+    assert explained == sorted(explained, reverse=True)
+
+
+def test_saved_and_loaded_findings_are_equal(found):
+    _, _, folder, findings = found
+    assert Findings.load(folder).equals(findings)
+    said = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    assert said["schema"] == 1
+    assert said["findings"][0]["name"] == findings.findings[0].name
+    assert {"p", "p_corrected", "verdict", "parts", "top_examples", "sentence", "errors_explained"} <= set(
+        said["findings"][0]
+    )
+    assert {"inside", "outside", "interval"} <= set(said["findings"][0]["accuracy"])
+
+
+def test_text_in_the_file_is_not_escaped(tmp_path):
+    p, _ = failing(n=400)
+    renamed = Predictions.from_arrays(
+        p.embeddings,
+        losses=p.losses,
+        labels=p.labels,
+        predictions=p.predictions,
+        attributes={"größe": p.attributes["city"]},
+        task=Classification(("<5", "≥5")),
+    )
+    run(renamed, tmp_path)
+    text = (tmp_path / "findings.json").read_text(encoding="utf-8")
+    assert "größe" in text
+    assert "≥5" in text
+
+
+def test_the_target_under_another_name_explains_nothing(found):
+    _, _, _, findings = found
+    assert ("answer", "restates the target") in findings.whole.left_out
+    named = {line.attribute for finding in findings.findings for line in finding.portrait.enrichment}
+    assert "answer" not in named
+
+
+def test_every_door_says_the_same(found):
+    """The file, the report, the console and the logger: one number, one wording."""
+    _, _, folder, findings = found
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    said = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary(findings))
+    printed = console.export_text()
+    numbers = scalars(findings)
+    words = unescape(page)
+    for finding, stored in zip(findings.findings, said["findings"], strict=True):
+        assert stored["sentence"] == finding.sentence
+        assert finding.sentence in words
+        assert finding.name in printed
+        assert percent(stored["errors_explained"]) in printed
+        assert percent(stored["accuracy"]["inside"]) in printed
+        assert numbers[f"finding_{finding.number}/accuracy_inside"] == stored["accuracy"]["inside"]
+        assert numbers[f"finding_{finding.number}/errors_explained"] == stored["errors_explained"]
+    assert said["title"] in words
+    assert said["title"] in printed
+    assert said["confirmation"]["explanation"] in words
+    assert re.sub(r"\s+", " ", said["confirmation"]["explanation"].replace(THIN, " ")) in re.sub(
+        r"\s+", " ", printed.replace(THIN, " ")
+    )
+    assert numbers["confirmed/n"] == sum(f["verdict"] == "confirmed" for f in said["findings"])
+    assert numbers["whole/accuracy"] == said["whole"]["accuracy"]
+    assert percent(said["whole"]["accuracy"]) in words
+
+
+def test_a_report_of_loaded_findings_is_the_same_page(found):
+    _, _, folder, findings = found
+    assert render(Findings.load(folder)) == render(findings)
+
+
+@pytest.mark.parametrize(
+    "method", [Spotlight(search="published", steps=500), UDIS()], ids=["spotlight", "udis"]
+)
+def test_noise_is_nothing_reliable_in_19_of_20(method, tmp_path):
+    titles = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 2, 500)
+        right = rng.random(500) < 0.75
+        p = Predictions.from_arrays(
+            rng.normal(size=(500, 8)),
+            losses=np.where(right, 0.1, 2) + rng.exponential(0.1, 500),
+            labels=labels,
+            predictions=np.where(right, labels, 1 - labels),
+        )
+        titles.append(run(p, tmp_path, method).title)
+    assert titles.count("Nothing reliable was found") >= 19
+
+
+def test_losses_that_follow_the_label_alone_are_explained_by_it(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 1000)
+    right = rng.random(1000) < np.where(labels == 1, 0.4, 0.97)
+    x = rng.normal(size=(1000, 6))
+    x[:, 0] += 4 * labels
+    p = Predictions.from_arrays(
+        x, losses=np.where(right, 0.1, 2), labels=labels, predictions=np.where(right, labels, 1 - labels)
+    )
+    findings = run(p, tmp_path)
+    assert {finding.verdict for finding in findings.findings} == {"explained_by_label"}
+    assert "The label alone explains it" in findings.findings[0].sentence
+    assert findings.title == "Nothing reliable was found"
+
+
+def test_without_a_test_nothing_is_confirmed(tmp_path):
+    p, _ = failing()
+    findings = run(p, tmp_path, confirm=0)
+    assert findings.confirmation.mode == "off"
+    assert not any(finding.confirmed for finding in findings.findings)
+    assert all(finding.p is None for finding in findings.findings)
+    assert all(finding.accuracy.interval is None for finding in findings.findings)
+    assert "nothing was tested" in findings.title
+    assert "It was not tested." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_too_few_examples_are_said_to_be(tmp_path):
+    p, _ = failing(n=30)
+    findings = run(p, tmp_path)
+    assert findings.confirmation.mode == "too_few"
+    assert {finding.verdict for finding in findings.findings} <= {"too_few"}
+    assert findings.title == "Too few examples to find anything reliable"
+
+
+def test_slices_of_the_whole_set_are_tested_on_another_one(tmp_path):
+    p, planted = failing(seed=1)
+    other, _ = failing(seed=2)
+    findings = run(p, tmp_path, confirm=other, source="split val")
+    assert findings.confirmation.mode == "other"
+    assert (findings.confirmation.searched, findings.confirmation.tested) == (len(p), len(other))
+    assert "split val" in findings.confirmation.explanation
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.examples == pytest.approx(planted.sum(), rel=0.15)
+
+
+def test_examples_of_one_group_stay_on_one_side(tmp_path):
+    rng = np.random.default_rng(0)
+    p, _ = failing(n=600)
+    patient = rng.integers(0, 60, 600)
+    grouped = Predictions.from_arrays(
+        p.embeddings,
+        losses=p.losses,
+        labels=p.labels,
+        predictions=p.predictions,
+        attributes={"patient": patient},
+    )
+    held = plan(UDIS(), grouped, 0.5, group="patient").held
+    assert all(len(set(held[patient == one].tolist())) == 1 for one in range(60))
+    assert 0.3 < held.mean() < 0.7
+
+
+def test_best_served_examples_are_confirmed_as_such(tmp_path):
+    p, _ = failing()
+    turned = Predictions.from_arrays(
+        p.embeddings,
+        losses=p.losses.max() - p.losses,
+        labels=p.labels,
+        predictions=1 - p.predictions,
+        attributes=p.attributes,
+        task=p.task,
+    )
+    findings = run(turned, tmp_path, Spotlight(n_slices=2, flip=True, starts=2))
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.name == "age > 70 and city = Lima"
+    assert one.accuracy.inside > one.accuracy.outside
+    assert "does best" in findings.title
+
+
+def test_ratings_and_numbers_are_stated_in_their_own_measure(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 6))
+    failing_rows = rng.random(800) < 0.15
+    x[failing_rows, :2] += 4
+    truth = rng.normal(size=800)
+    guess = truth + rng.normal(size=800) * np.where(failing_rows, 3.0, 0.3)
+    p = Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression())
+    method = Spotlight(n_slices=2, starts=2)
+    findings = run(p, tmp_path / "numbers", method)
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.accuracy is None
+    assert findings.whole.measure == "rmse"
+    assert findings.whole.error == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)))
+    assert one.error.interval[0] < 3 < one.error.interval[1] + 0.5
+    assert "the RMSE is" in one.sentence
+    assert "RMSE" in (tmp_path / "numbers" / "report.html").read_text(encoding="utf-8")
+
+    label = rng.integers(0, 5, 800)
+    outputs = np.eye(5)[np.where(failing_rows, 4 - label, label)] * 4.0
+    p = Predictions.from_arrays(x, labels=label, outputs=outputs, task=Rating(("1", "2", "3", "4", "5")))
+    findings = run(p, tmp_path / "ratings", method)
+    assert findings.whole.accuracy is None
+    assert any(finding.confirmed for finding in findings.findings)
+
+
+def test_a_category_audit_has_one_population(tmp_path):
+    """Every number is of the examples predicted to have the category, judged by the category alone."""
+    rng = np.random.default_rng(0)
+    n = 1500
+    room = rng.integers(0, 3, n)
+    labels = (rng.random((n, 3)) < 0.5).astype(int)
+    said_bed = rng.random(n) < 0.8
+    labels[:, 0] = np.where(said_bed, rng.random(n) < np.where(room == 0, 0.3, 0.95), 0)
+    logits = np.where(labels == 1, 3.0, -3.0) + rng.normal(size=(n, 3))
+    logits[:, 0] = np.where(said_bed, 3.0, -3.0)
+    logits[:, 2] *= -1  # every dog is missed, which is nobody's business here
+    p = Predictions.from_arrays(
+        np.eye(3)[room] * 8 + rng.normal(size=(n, 3)),
+        outputs=logits,
+        labels=labels,
+        attributes={"room": np.array(["attic", "cellar", "hall"])[room]},
+        task=Multilabel(("bed", "person", "dog")),
+    )
+    findings = run(p, tmp_path, UDIS(category="bed"))
+    audited = said_bed
+    right = labels[:, 0] == 1
+    assert findings.whole.n == audited.sum()
+    assert findings.whole.record == n
+    assert findings.whole.accuracy == pytest.approx(right[audited].mean())
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.name == "room = attic"
+    assert one.examples == pytest.approx((audited & (room == 0)).sum(), rel=0.1)
+    assert one.errors_explained == pytest.approx(
+        (audited & (room == 0) & ~right).sum() / (audited & ~right).sum(), abs=0.06
+    )
+    assert all(audited[example.row] for example in findings.examples)
+    assert all(example.wrong == (not right[example.row]) for example in findings.examples)
+    top = [findings.example(row) for row in one.portrait.top]
+    assert all(example.wrong for example in top)
+
+
+def test_media_are_made_once(found):
+    _, _, _, findings = found
+    asked: list[int] = []
+
+    def preview(row):
+        asked.append(row)
+        return f"text {row}"
+
+    media = Media(preview)
+    render(findings, media)
+    render(findings, media)
+    assert len(asked) == len(set(asked)) > 0
+
+
+def test_slices_of_other_predictions_are_refused():
+    p, _ = failing(n=200)
+    slices = UDIS().fit(p).slices_
+    with pytest.raises(ValueError, match="ids are not those of the 199 predictions"):
+        Findings.build(p.take(np.arange(199)), slices)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "cannot be read"),
+        ('{"schema": 99}', "schema 99"),
+        ('{"schema": 1}', "cannot be read"),
+        ("[]", "cannot be read"),
+    ],
+)
+def test_damaged_findings_are_named(tmp_path: Path, text, said):
+    (tmp_path / "findings.json").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        Findings.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"holds no findings\.json"):
+        Findings.load(tmp_path / "nowhere")
+
+
+def test_applied_slices_are_described_where_they_lie_now(found):
+    p, _, folder, findings = found
+    slices = Slices.load(folder / "slices")
+    assert len(slices.ids) == len(p)
+    memberships = apply(slices, p)
+    assert memberships.shape == (len(p), len(slices))
+    assert [s.statistics.size for s in findings.slices] == pytest.approx([s.size for s in slices.statistics])

@@ -1,0 +1,65 @@
+"""Regions are named by the attributes that were planted in them, and by nothing where nothing was."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from weakspot.findings.naming import Namer
+
+CITIES = ["Lima", "Quito", "Rome", "Oslo"]
+
+
+def people(seed, n=4000):
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 90, n) if seed % 2 else rng.uniform(18, 90, n)
+    table = pa.table(
+        {
+            "sex": rng.choice(["f", "m"], n),
+            "age": age,
+            "city": rng.choice(CITIES, n),
+            "noise": rng.normal(size=n),
+        }
+    )
+    return rng, table, age, np.array(table["city"].to_pylist())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_conjunction_of_two_attributes_is_named(seed):
+    rng, table, age, city = people(seed)
+    planted = (age > 70) & (city == "Lima")
+    region = np.where(planted, rng.random(len(age)) < 0.9, rng.random(len(age)) < 0.01)
+    found = Namer(table).describe(region.astype(float))
+    assert str(found) == "age > 70 and city = Lima"
+    assert found.holds_for > 0.7
+    assert found.covers == pytest.approx(0.9, abs=0.04)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_attribute_is_not_dressed_up_as_two(seed):
+    _, table, age, city = people(seed)
+    assert str(Namer(table).describe((city == "Oslo").astype(float))) == "city = Oslo"
+    assert str(Namer(table).describe((age <= 30).astype(float))) == "age ≤ 30"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8])
+def test_noise_has_no_name(share):
+    rng, table, _, _ = people(0)
+    assert Namer(table).describe((rng.random(table.num_rows) < share).astype(float)) is None
+
+
+def test_counts_are_copies():
+    rng, table, age, city = people(1, n=300)
+    region = ((city == "Rome") & (age > 50)).astype(float)
+    counts = rng.integers(1, 4, len(region))
+    rows = np.repeat(np.arange(len(region)), counts)
+    weighted = Namer(table, counts).describe(region)
+    copied = Namer(table.take(rows)).describe(region[rows])
+    assert str(weighted) == str(copied)
+    assert weighted.f1 == pytest.approx(copied.f1)
+
+
+def test_numbers_that_are_missing_hold_nowhere():
+    age = np.array([np.nan, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, np.inf] * 20)
+    found = Namer(pa.table({"age": age})).describe((age > 45).astype(float) * np.isfinite(age))
+    assert found.conditions[0].attribute == "age"
+    assert 0.5 <= found.covers <= 1
