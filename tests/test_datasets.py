@@ -28,7 +28,7 @@ from weakspot.datasets.digits import Digits
 from weakspot.datasets.fashion_mnist import FashionMNIST
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.datasets.mnist import MNIST
-from weakspot.datasets.pictures import Scaling, to_rgb
+from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import split_by_id
 from weakspot.hashing import id_hashes
 
@@ -551,18 +551,3 @@ def test_scaling_as_torchvision_scales(shape: tuple[int, int]) -> None:
 def test_scaling_refuses(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scaling(**settings)
-
-
-def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    grey = rng.integers(0, 256, size=(6, 6), dtype=np.uint8)
-    for mode in ("1", "L", "LA", "RGB", "RGBA", "CMYK", "P", "HSV"):
-        assert to_rgb(Image.fromarray(grey).convert("RGB").convert(mode)).mode == "RGB"
-    transparent = Image.fromarray(grey).convert("P")
-    transparent.info["transparency"] = bytes(range(256))
-    assert to_rgb(transparent).mode == "RGB"
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    with Image.open(tmp_path / "deep.png") as deep:
-        np.testing.assert_array_equal(np.asarray(to_rgb(deep))[..., 0], grey)
-    with pytest.raises(ValueError, match="no agreed range"):
-        to_rgb(Image.fromarray(grey.astype(np.float32)))

@@ -2,8 +2,65 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Literal, get_args
+
 import numpy as np
 from PIL import Image
+from PIL.Image import Transpose
+
+Pixels = Literal["as_shown", "as_stored"]
+"""How the pixels of a file become a picture."""
+
+_TURNS = {  # EXIF's orientations other than 1, and what brings each upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_NEARLY_WHITE = 0.9  # of full luma; drawn in this, a picture cannot be seen on white
+
+
+def check_pixels(pixels: str) -> None:
+    """Raise ValueError for a way of reading pixels that there is not."""
+    if pixels not in get_args(Pixels):
+        raise ValueError(f"dataset.pixels={pixels!r} is unknown; choose {' or '.join(get_args(Pixels))}")
+
+
+def to_rgb(picture: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
+    """Any PIL image in full colour with 8 bits a channel.
+
+    Args:
+        picture: An image, or a file that `Image.open` opened and that is still open.
+        pixels: "as_shown", as a viewer shows the file: upright, as its EXIF data say; over white where it is
+            transparent, over black if what is drawn there is nearly white itself; grey levels of 16 bits that
+            use only 12 or 8 of them in the range of those. "as_stored", as most training code reads it: not
+            turned, without its alpha channel, the upper 8 of 16 bits.
+
+    Raises:
+        ValueError: For pictures of 32 bits, whose values have no agreed range.
+    """
+    upright = _upright(picture) if pixels == "as_shown" else picture
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
+        return _eight_bits(upright, pixels).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError(
+            f"pictures of PIL's mode {picture.mode} have no agreed range; save it with 8 or 16 bits"
+        )
+    if pixels == "as_shown" and is_transparent(picture):
+        return _over_ground(upright.convert("RGBA"))
+    if picture.mode == "P":
+        upright = upright.convert("RGBA")  # straight to RGB, PIL warns of transparent palettes
+    return upright.convert("RGB")
+
+
+def over(picture: Image.Image, ground: str) -> Image.Image:
+    """A transparent picture (RGBA) on a ground of one colour."""
+    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
 
 
 def is_transparent(picture: Image.Image) -> bool:
@@ -23,3 +80,32 @@ def viewable(picture: Image.Image) -> Image.Image:
         scaled = np.nan_to_num((levels - low) / ((high - low) or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
         return Image.fromarray((255 * scaled).astype(np.uint8)).convert("RGB")
     return picture.convert("RGBA" if is_transparent(picture) else "RGB")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()  # by which PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of EXIF data that are damaged: they say nothing of the picture
+            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # PIL's reader raises half a dozen kinds of them
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _eight_bits(picture: Image.Image, pixels: Pixels) -> Image.Image:
+    """Grey levels of 16 bits, brought to 8; PIL itself would clip them."""
+    levels = np.asarray(picture)
+    most = int(levels.max(initial=0))
+    bits = (
+        16 if pixels == "as_stored" or picture.mode == "I" else 8 if most < 256 else 12 if most < 4096 else 16
+    )
+    return Image.fromarray((levels >> (bits - 8)).astype(np.uint8))
+
+
+def _over_ground(picture: Image.Image) -> Image.Image:
+    alpha = np.asarray(picture.getchannel("A"), dtype=np.float64)
+    luma = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float64) / 255
+    shown, hidden = alpha.sum(), (alpha < 255).any()
+    light = shown > 0 and hidden and (luma * alpha).sum() / shown > _NEARLY_WHITE
+    return over(picture, "black" if light else "white")

@@ -56,7 +56,7 @@ class CelebA(PictureFiles):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(split, "data/celeba" if root is None else root)
+        super().__init__(split, "data/celeba" if root is None else root, pixels="as_stored")
         assert self.root is not None
         if not 0 <= bias_share <= 1:
             raise ValueError(f"dataset.bias_share is the share to leave out, from 0 to 1, not {bias_share}")

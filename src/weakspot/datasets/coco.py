@@ -46,7 +46,7 @@ class COCO(PictureFiles):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(split, "data/coco" if root is None else root)
+        super().__init__(split, "data/coco" if root is None else root, pixels="as_stored")
         assert self.root is not None
         shape = (
             [RandomResizedCrop(size), RandomHorizontalFlip()] if split == "train" else [Resize((size, size))]

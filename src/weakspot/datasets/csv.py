@@ -17,6 +17,7 @@ from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import fill_splits
 from weakspot.datasets.tables import Sheet, number_classes, read_sheet, sorted_names
 from weakspot.datasets.texts import Texts
+from weakspot.images import Pixels
 from weakspot.tasks import Classification
 
 
@@ -32,6 +33,7 @@ def open_table(
     size: int | None = 224,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    pixels: Pixels = "as_shown",
     tokenizer: str | Path | None = None,
     max_length: int = 512,
     download: bool = False,
@@ -43,7 +45,7 @@ def open_table(
     id          column of names that never change; without it a picture's path, a digest of a text
     classes     the classes in order, for a model that was trained with more of them or in another order (labels
                 may then be their indices from 0); by default the labels there are, sorted, numbers by size
-    size, mean, std                  of pictures
+    size, mean, std, pixels          of pictures
     tokenizer, max_length, download  of texts
 
     A column `split` (train, val, test) says which split a row is in, or else a hash of a picture's id or of the
@@ -68,7 +70,7 @@ def open_table(
         )
     if image is not None and sheet.has(image):
         where = found.parent if root is None else root
-        return PictureTable(split, sheet, Columns(image, label, id), where, classes, size, mean, std)
+        return PictureTable(split, sheet, Columns(image, label, id), where, classes, size, mean, std, pixels)
     if text is not None and sheet.has(text):
         if tokenizer is None:
             raise ValueError(
@@ -113,8 +115,9 @@ class PictureTable(PictureFiles):
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
     ) -> None:
-        super().__init__(split, root, size, mean, std)
+        super().__init__(split, root, size, mean, std, pixels)
         assert self.root is not None
         paths = sheet.pictures(columns.input, self.root)
         ids = sheet.unique(columns.id) if sheet.has(columns.id) else paths

@@ -49,7 +49,9 @@ class FairFace(PictureFiles):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(split, "data/fairface" if root is None else root, size, mean, std)
+        super().__init__(
+            split, "data/fairface" if root is None else root, size, mean, std, pixels="as_stored"
+        )
         assert self.root is not None
         if target not in CLASSES:
             raise ValueError(f"dataset.target={target} is unknown; choose {', '.join(CLASSES)}")

@@ -15,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.pictures import Scaling, to_rgb
+from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import pick_val, split_by_id
 from weakspot.datasets.tables import number_classes, sorted_names
 from weakspot.datasets.texts import Texts
+from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.offline import hub_network
 from weakspot.tasks import Classification
 
@@ -44,6 +45,7 @@ def open_hub(
     size: int | None = 224,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    pixels: Pixels = "as_shown",
     tokenizer: str | Path | None = None,
     max_length: int = 512,
     download: bool = False,
@@ -54,7 +56,7 @@ def open_hub(
                  the hub, which is looked for in Hugging Face's cache, and fetched into it if `download`
     subset       of a dataset that has several, by name ("sst2" of "glue")
     image, text  the column to read; by default the first of pictures, or else of texts
-    size, mean, std        of pictures
+    size, mean, std, pixels of pictures
     tokenizer, max_length  of texts
 
     test is the published test split, or where there is none the published validation split; val is that or,
@@ -81,7 +83,7 @@ def open_hub(
             )
     part = Part.of(str(name), published, split, label, read)
     if type(features[read]).__name__ == "Image":
-        return HubPictures(split, part, size, mean, std)
+        return HubPictures(split, part, size, mean, std, pixels)
     if tokenizer is None:
         raise ValueError(
             f"{name} holds texts, which need a text model: add model=text_classifier model.name=…"
@@ -146,8 +148,11 @@ class HubPictures(Dataset):
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
     ) -> None:
         super().__init__(split)
+        check_pixels(pixels)
+        self.pixels = pixels
         self.task, self.targets, self.examples = part.task, part.targets, part.examples
         self.scaling = Scaling(size, mean, std)
         self._pictures = part.published.select_columns([part.column])
@@ -163,7 +168,7 @@ class HubPictures(Dataset):
             picture = self._pictures[int(self._rows[row])][self._column]
             if picture is None:
                 raise ValueError("there is none")
-            return to_rgb(picture)
+            return to_rgb(picture, self.pixels)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"row {row} of {self.split} ({name}): its picture cannot be read ({error}); repair or remove it"

@@ -12,6 +12,7 @@ import pyarrow as pa
 from weakspot.datasets.picture_files import EXTENSIONS, PictureFiles
 from weakspot.datasets.splits import fill_splits
 from weakspot.datasets.tables import number_classes, read_sheet
+from weakspot.images import Pixels
 from weakspot.tasks import Classification
 
 
@@ -46,8 +47,9 @@ class ImageFolder(PictureFiles):
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
     ) -> None:
-        super().__init__(split, root, size, mean, std)
+        super().__init__(split, root, size, mean, std, pixels)
         if self.root is None or not self.root.is_dir():
             raise FileNotFoundError(
                 f"no folder of images at {root}; set dataset.root to the one that holds them"

@@ -46,7 +46,7 @@ class ImageNet(PictureFiles):
         std: Sequence[float] | None = None,
         stretch: bool = False,
     ) -> None:
-        super().__init__(split, "data/imagenet" if root is None else root)
+        super().__init__(split, "data/imagenet" if root is None else root, pixels="as_stored")
         self.transform = Scaling(size, mean, std, stretch)
         half = "val" if split == "test" else "train"
         self.root = find_folder(self.root, ("ILSVRC/Data/CLS-LOC",), half, _ADVICE)

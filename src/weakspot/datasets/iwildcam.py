@@ -44,7 +44,7 @@ class IWildCam(PictureFiles):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(split, "data/iwildcam" if root is None else root)
+        super().__init__(split, "data/iwildcam" if root is None else root, pixels="as_stored")
         self.transform = Scaling(size, mean, std, stretch=True)
         self.root = find_folder(self.root, ("iwildcam_v2.0",), "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"

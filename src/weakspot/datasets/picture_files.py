@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.pictures import Scaling, to_rgb
+from weakspot.datasets.pictures import Scaling
+from weakspot.images import Pixels, check_pixels, to_rgb
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """How names of pictures that can be read end, in small letters."""
@@ -21,7 +22,8 @@ EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 class PictureFiles(Dataset):
     """A dataset of picture files: set `files` too, one path per row, relative to `root`.
 
-    `transform` makes of a picture (RGB) what the model reads; torchvision's transforms are such functions.
+    `transform` makes of a picture (RGB) what the model reads; torchvision's transforms are such functions. `pixels`
+    says how files become pictures: "as_shown" by a viewer, or "as_stored" (see `weakspot.images.to_rgb`).
     """
 
     files: Sequence[str]
@@ -33,8 +35,11 @@ class PictureFiles(Dataset):
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
     ) -> None:
         super().__init__(split, root)
+        check_pixels(pixels)
+        self.pixels = pixels
         self.transform: Any = Scaling(size, mean, std)
 
     def input(self, row: int) -> Tensor:
@@ -42,14 +47,14 @@ class PictureFiles(Dataset):
         return x
 
     def preview(self, row: int) -> Image.Image:
-        """The picture as it lies in its file.
+        """The picture in its file.
 
         Raises FileNotFoundError or ValueError, naming row and file, where it is gone or cannot be read.
         """
         path = self.path(row)
         try:
             with Image.open(path) as file:
-                return to_rgb(file)
+                return to_rgb(file, self.pixels)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"row {row} of {self.split}: there is no file {path}") from error
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
+from weakspot.images import to_rgb
 
 
 class Scaling:
@@ -54,22 +55,6 @@ class Scaling:
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
         return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any PIL image in full colour, alpha dropped, 16-bit grey brought to 8 bits (PIL itself would clip it).
-
-    Raises ValueError for 32-bit pictures: their values have no agreed range.
-    """
-    if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    elif picture.mode in ("I", "F"):
-        raise ValueError(
-            f"pictures of PIL's mode {picture.mode} have no agreed range; save it with 8 or 16 bits"
-        )
-    elif picture.mode == "P":
-        picture = picture.convert("RGBA")  # straight to RGB, PIL warns of transparent palettes
-    return picture.convert("RGB")
 
 
 class PictureArray(Dataset):

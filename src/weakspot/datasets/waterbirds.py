@@ -38,7 +38,7 @@ class Waterbirds(PictureFiles):
         std: Sequence[float] | None = None,
         stretch: bool = False,
     ) -> None:
-        super().__init__(split, "data/waterbirds" if root is None else root)
+        super().__init__(split, "data/waterbirds" if root is None else root, pixels="as_stored")
         self.transform = Scaling(size, mean, std, stretch)
         self.root = find_folder(self.root, _FOLDERS, "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"

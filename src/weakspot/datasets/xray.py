@@ -54,7 +54,7 @@ class XRay(PictureFiles):
         translate: float = 0.1,
         zoom: float = 0.1,
     ) -> None:
-        super().__init__(split, "data/xray" if root is None else root)
+        super().__init__(split, "data/xray" if root is None else root, pixels="as_stored")
         self.root = find_folder(self.root, ("chest_xray", "chest_xray/chest_xray"), "train", _ADVICE)
         self.transform = Scaling(size, mean, std, stretch=True)
         black = ((0 - self.transform.mean) / self.transform.std).flatten().tolist()

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from weakspot.images import viewable
+from weakspot.images import over, viewable
 
 PROPERTIES = ("brightness", "contrast", "sharpness", "colourfulness", "width", "height", "aspect")
 """What `image_properties` measures, in this order."""
@@ -58,7 +58,7 @@ def _brought_down(picture: Image.Image) -> Image.Image:
         size = [max(1, round(side * _SIDE / longest)) for side in image.size]
         image = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0)
     if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = over(image, "white")
     return image
 
 
