@@ -1,0 +1,178 @@
+"""One test for all doors: the file, the report, the console and a real W&B run say the same, whatever the data."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from conftest import quiet_environment
+from weakspot import UDIS, Findings, Predictions, Spotlight
+from weakspot.findings import Media
+from weakspot.findings.numbers import THIN, decimal, percent
+from weakspot.pipeline.discover import discover
+from weakspot.tasks import Classification, Multilabel, Rating, Regression
+from weakspot.tracking.console import summary
+from weakspot.tracking.loggers import close, wandb_logger
+
+N = 500
+
+
+def embedded(rng):
+    """Embeddings in which a tenth of the rows lie apart, and those rows: where every model below fails."""
+    apart = rng.random(N) < 0.15
+    x = rng.normal(size=(N, 6))
+    x[apart, :3] += 5
+    return x, apart
+
+
+def classes(rng):
+    x, apart = embedded(rng)
+    labels = rng.integers(0, 2, N)
+    right = rng.random(N) < np.where(apart, 0.2, 0.95)
+    return Predictions.from_arrays(
+        x,
+        losses=np.where(right, 0.1, 2) + rng.exponential(0.1, N),
+        labels=labels,
+        predictions=np.where(right, labels, 1 - labels),
+        attributes={"weather": np.where(apart, "<fog>", "sun")},
+        task=Classification(("cat", "dog")),
+        manifest={"dataset": "pets", "model": "net"},
+    ), Media()
+
+
+def texts(rng):
+    p, _ = classes(rng)
+    foggy = np.array(p.attributes["weather"].to_pylist()) == "<fog>"
+    said = [f"refund my broken thing {i}" if f else f"a lovely <day> {i}" for i, f in enumerate(foggy)]
+    bare = Predictions.from_arrays(
+        p.embeddings, losses=p.losses, labels=p.labels, predictions=p.predictions, task=p.task
+    )
+    return bare, Media(said.__getitem__), said
+
+
+def several_labels(rng):
+    x, apart = embedded(rng)
+    labels = (rng.random((N, 3)) < 0.5).astype(int)
+    logits = np.where(labels == 1, 3.0, -3.0) + rng.normal(size=(N, 3))
+    logits[apart] *= -1
+    task = Multilabel(("bed", "person", "dog"))
+    return Predictions.from_arrays(x, outputs=logits, labels=labels, task=task), Media()
+
+
+def ratings(rng):
+    x, apart = embedded(rng)
+    labels = rng.integers(0, 5, N)
+    outputs = np.eye(5)[np.where(apart, 4 - labels, labels)] * 4.0 + rng.normal(size=(N, 5)) / 10
+    attributes = {"user": rng.integers(0, 9, N).astype(str), "movie": np.where(apart, "Saw", "Up")}
+    task = Rating(("1", "2", "3", "4", "5"))
+    return Predictions.from_arrays(x, labels=labels, outputs=outputs, attributes=attributes, task=task), Media()
+
+
+def numbers(rng):
+    x, apart = embedded(rng)
+    truth = rng.normal(size=N)
+    guess = truth + rng.normal(size=N) * np.where(apart, 3, 0.3)
+    return Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression()), Media()
+
+
+def losses_alone(rng):
+    x, apart = embedded(rng)
+    return Predictions.from_arrays(x, losses=rng.exponential(1, N) + 3 * apart), Media()
+
+
+CASES = {
+    "spotlight": (classes, Spotlight(n_slices=2, starts=2)),
+    "udis": (classes, UDIS()),
+    "texts": (texts, Spotlight(n_slices=2, starts=2)),
+    "several labels": (several_labels, UDIS()),
+    "one category": (several_labels, UDIS(category="bed")),
+    "ratings": (ratings, Spotlight(n_slices=2, starts=2)),
+    "numbers": (numbers, Spotlight(n_slices=2, starts=2)),
+    "losses alone": (losses_alone, Spotlight(n_slices=2, starts=2)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_every_door_says_the_same(case, tmp_path, monkeypatch):
+    make, method = CASES[case]
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    predictions, media, *written = make(np.random.default_rng(1))
+    logger = wandb_logger(tmp_path, "discover", {})
+    findings = discover(
+        method, predictions, tmp_path, media=media, texts=written[0] if written else None, logger=logger
+    )
+    close(logger)
+
+    said = json.loads((tmp_path / "findings.json").read_text(encoding="utf-8"))
+    assert Findings.load(tmp_path).equals(findings)
+    confirmed = [f for f in said["findings"] if f["verdict"] == "confirmed"]
+    assert confirmed, "the planted failure was not found"
+    page = squeezed(unescape((tmp_path / "report.html").read_text(encoding="utf-8")))
+    printed = printed_on_a_console(findings)
+    logged, table = from_wandb(tmp_path)
+
+    assert squeezed(said["title"]) in page
+    assert squeezed(said["title"]) in printed
+    assert logged["title"] == said["title"]
+    assert squeezed(said["confirmation"]["explanation"]) in page
+    assert squeezed(said["confirmation"]["explanation"]) in printed
+    assert logged["confirmed/n"] == len(confirmed)
+    assert [row["name"] for row in table] == [f["name"] for f in said["findings"]]
+    for finding, row in zip(said["findings"], table, strict=True):
+        assert squeezed(finding["sentence"]) in page
+        assert row["sentence"] == finding["sentence"]
+        assert row["verdict"] == finding["verdict"]
+        assert squeezed(finding["name"]) in printed
+        assert squeezed(percent(finding["errors_explained"])) in printed
+        prefix = f"finding_{finding['number']}"
+        assert logged[f"{prefix}/errors_explained"] == pytest.approx(finding["errors_explained"])
+        stated = next(name for name in ("accuracy", "error", "loss") if finding[name] is not None)
+        show = percent if stated == "accuracy" else decimal
+        inside = finding[stated]["inside"]
+        assert logged[f"{prefix}/{stated}_inside"] == pytest.approx(inside)
+        assert squeezed(show(inside)) in printed
+        assert squeezed(show(inside)) in page
+        assert squeezed(show(inside)) in squeezed(finding["sentence"])
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace(THIN, " "))
+
+
+def printed_on_a_console(findings: Findings) -> str:
+    console = Console(width=220, record=True, file=io.StringIO())
+    console.print(summary(findings))
+    return squeezed(console.export_text())
+
+
+def from_wandb(folder: Path) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """The summary and the table of findings of the run in a folder, from the files W&B wrote."""
+    (run,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    for _ in range(50):  # the file may lag the end of the run
+        done = subprocess.run(
+            [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
+            capture_output=True,
+            text=True,
+            env=quiet_environment(),
+        )
+        if done.returncode == 0 and '"exit"' in done.stdout:
+            break
+        time.sleep(0.2)
+    summary: dict[str, object] = {}
+    for record in map(json.loads, done.stdout.splitlines()):
+        if record["type"] == "summary":
+            summary |= record["summary"]["update"]
+    (file,) = folder.glob("wandb/offline-run-*/files/media/table/findings*.json")
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return summary, [dict(zip(stored["columns"], row, strict=True)) for row in stored["data"]]
