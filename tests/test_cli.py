@@ -92,6 +92,7 @@ def test_composing_imports_no_torch():
 
 def test_help_is_the_manual(shell):
     text = shell("discover", "--help")
+    assert max(map(len, text.splitlines())) <= 80
     for word in (
         "python discover.py predictions=my.npz",
         "colored_digits",

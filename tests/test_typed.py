@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from conftest import ROOT, quiet_environment
 from weakspot import cli
 from weakspot.overrides import readable
 
@@ -168,6 +172,45 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert rest == ""
     assert code == 2
     assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_fails_later_is_one_sentence_too_and_its_run_stays(
+    typed: Typed, tmp_path: Path, workers: int
+) -> None:
+    """A picture that is first opened in training, here or in a process that loads data."""
+    lines = ["path,label,split"]
+    for n in range(24):
+        Image.new("RGB", (16, 16), (10 * n, 0, 0)).save(tmp_path / f"{n}.png")
+        lines.append(f"{n}.png,{'ab'[n % 2]},{('train', 'train', 'val', 'test')[n // 2 % 4]}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    (tmp_path / "8.png").write_bytes(b"no image")
+    words = ("dataset=csv", "dataset.file=table.csv", "dataset.size=16", "model=small_cnn", "trainer=cpu")
+    code, said = typed("train", *words, "logger=csv", f"num_workers={workers}", "training.epochs=1")
+    *_, last, end = said.split("\n")
+    assert re.fullmatch(r"row \d of train: 8\.png cannot be read as an image .*; repair or remove it", last)
+    assert (code, end) == (1, "")
+    assert "Traceback" not in said
+    (log,) = tmp_path.glob("outputs/train/*/*/train.log")
+    assert "Traceback" in log.read_text()
+    assert (log.parent / "config.yaml").is_file()
+
+
+def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(4, dtype=np.float32), losses=np.ones(4))
+    script = (
+        "import io, runpy, sys\n"
+        "class Out(io.TextIOBase):\n"
+        "    def write(self, text):\n"
+        "        heavy = {'torch', 'pytorch_lightning', 'wandb'} & set(sys.modules)\n"
+        "        return sys.__stdout__.write(f'{sorted(heavy)} {text}' if text.strip() else text)\n"
+        "sys.argv = ['discover.py', 'predictions=my.npz', 'logger=none', 'method.min_size=9']\n"
+        f"sys.stdout = Out(); runpy.run_path({str(ROOT / 'discover.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True
+    )
+    assert done.stdout.startswith("[] loading torch and Lightning …"), done
 
 
 def test_a_busy_port_is_refused(typed: Typed) -> None:

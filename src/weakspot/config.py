@@ -220,10 +220,20 @@ def _described_choices(group: str) -> str:
         comments = [line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#")]
         told[file.stem] = next((line for line in comments if not line.startswith("@package")), "")
     width = max(map(len, told))
-    lines = [f"{name:<{width}}  {words}".rstrip() for name, words in told.items()]
+    lines = [_beside(name, words, width + 2) for name, words in told.items()]
     if group == "model":
-        lines += textwrap.wrap(f"and torchvision's: {', '.join(NAMES)}", 110)
-    return "\n".join(f"  {line}" for line in lines).replace("$", "$$")
+        lines.append(textwrap.fill(f"and torchvision's: {', '.join(NAMES)}", _WIDE, **_INDENTED))
+    return "\n".join(lines).replace("$", "$$")
+
+
+_WIDE = 80  # columns of a terminal, at least
+_INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "  "}
+
+
+def _beside(name: str, words: str, width: int) -> str:
+    """A name, indented, and what is said of it beside it, in as many lines as that takes."""
+    indented = {"initial_indent": f"  {name:<{width}}", "subsequent_indent": " " * (width + 2)}
+    return textwrap.fill(words, _WIDE, break_on_hyphens=False, **indented) if words else f"  {name}"
 
 
 _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives where nothing else is said
@@ -248,7 +258,8 @@ def _described_settings(kind: str) -> str:
         if default and default != "MISSING" and not default.startswith("field("):
             value = _FALLBACK.sub(r"\1", default.strip('"')).replace("None", "null")
             rows.append((f"{prefix}{name}={value}", words))
-    return "\n".join(f"  {setting:<38}{words}".rstrip() for setting, words in rows).replace("$", "$$")
+    width = 2 + max(len(setting) for setting, _ in rows)
+    return "\n".join(_beside(setting, words, width) for setting, words in rows).replace("$", "$$")
 
 
 def _searched(*, _root_: DictConfig) -> str:
