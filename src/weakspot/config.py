@@ -222,18 +222,22 @@ def _described_choices(group: str) -> str:
     width = max(map(len, told))
     lines = [_beside(name, words, width + 2) for name, words in told.items()]
     if group == "model":
-        lines.append(textwrap.fill(f"and torchvision's: {', '.join(NAMES)}", _WIDE, **_INDENTED))
+        lines.append(
+            textwrap.fill(
+                f"and torchvision's: {', '.join(NAMES)}", _WIDE, initial_indent="  ", subsequent_indent="  "
+            )
+        )
     return "\n".join(lines).replace("$", "$$")
 
 
 _WIDE = 80  # columns of a terminal, at least
-_INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
 def _beside(name: str, words: str, width: int) -> str:
     """A name, indented, and what is said of it beside it, in as many lines as that takes."""
-    indented = {"initial_indent": f"  {name:<{width}}", "subsequent_indent": " " * (width + 2)}
-    return textwrap.fill(words, _WIDE, break_on_hyphens=False, **indented) if words else f"  {name}"
+    left, below = f"  {name:<{width}}", " " * (width + 2)
+    filled = textwrap.fill(words, _WIDE, initial_indent=left, subsequent_indent=below, break_on_hyphens=False)
+    return filled or left.rstrip()
 
 
 _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives where nothing else is said
