@@ -115,22 +115,6 @@ def test_help_is_the_manual(shell):
             )
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["predictions=missing.npz"], "missing.npz"),
-        (["checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
-        (["upstream=require", "seed=7"], "train.py logger=none seed=7`, or leave out"),
-    ],
-)
-def test_errors_of_input_are_one_sentence_and_leave_nothing(shell, words, message):
-    text = shell("discover", "logger=none", *words, fails=True)
-    assert message in text
-    assert "Traceback" not in text
-    assert not shell.reports()
-    assert not list(shell.folder.glob("**/manifest.json"))
-
-
 def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4)).astype(np.float32)
@@ -150,29 +134,3 @@ def test_numbers_that_are_none_are_named_and_nothing_is_left(shell):
     assert "row 4" in text
     assert not shell.reports()
     assert not list(shell.folder.glob("**/slices*"))
-
-
-def test_a_size_beyond_the_data_is_refused(shell):
-    np.savez(shell.folder / "my.npz", embeddings=np.eye(10, dtype=np.float32), losses=np.ones(10))
-    text = shell("discover", "predictions=my.npz", "logger=none", "method.min_size=50", fails=True)
-    assert "min_size=50" in text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["cam=nonsense"], "choose predicted, label, none or one of <5, ≥5"),
-    ],
-)
-def test_unknown_words_are_refused_before_anything_is_made(shell, words, message):
-    text = shell("discover", "logger=none", *words, fails=True)
-    assert message in text
-    assert "Traceback" not in text
-    assert not list(shell.folder.glob("outputs/checkpoints"))
-
-
-def test_the_traceback_of_a_refusal_stands_in_the_log(shell):
-    shell("discover", "predictions=missing.npz", "logger=none", fails=True)
-    (log,) = shell.folder.glob("outputs/discover/*/*/discover.log")
-    assert "Traceback" in log.read_text()
-    assert "missing.npz" in log.read_text()

@@ -145,6 +145,46 @@ JOBS = [
     ("dataset=fairface", "set dataset.root to the folder that holds fairface_label_train.csv"),
 ]
 
+SEARCHES = [
+    ("method.min_size=5000", "min_size=5000 asks for 5000 examples; give more than 0 and less than all 3"),
+    ("method.min_size=500", "min_size=500 asks for 500 examples; give more than 0 and less than all 3"),
+    ("method.n_slices=0", "n_slices=0 must be a whole number of at least 1"),
+    ("method=udis method.category=bed", "category='bed' is not one of the classes: <5, ≥5"),
+    ("method=udis method.category=7", "category=7 is not one of the classes: <5, ≥5"),
+    ("method=udis method.metric=f2", "metric='f2' is unknown; choose accuracy or f1"),
+    ("cam=nonsense", "choose predicted, label, none or one of <5, ≥5"),
+    ("confirm=1.5", "confirm=1.5 must be a share of the examples below 1"),
+    ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),
+    (
+        "confirm=vla",
+        "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (train, val)",
+    ),
+    (
+        "dataset.group=patient",
+        "there is no attribute 'patient' to keep groups together by; there are: digit, colour",
+    ),
+    (
+        "upstream=require",
+        "there is no checkpoint of this yet: run `python train.py logger=tensorboard trainer=cpu`",
+    ),
+    ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
+    ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
+]
+GIVEN = [
+    ("predictions=nowhere.npz", "no predictions at nowhere.npz"),
+    ("predictions=my run (2).npz", "no predictions at my run (2).npz"),
+    ("predictions=größe.npz", "no predictions at größe.npz"),
+    ("predictions=~/no/such.npz", f"no predictions at {os.path.expanduser('~')}/no/such.npz"),
+    ("predictions=from_one.npz", "from_one.npz: labels: row "),
+    ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
+    ("predictions=my.npz method.min_size=40", "min_size=40 asks for 40 examples"),
+    ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
+    (
+        "predictions=my.npz dataset.group=patient",
+        "there is no attribute 'patient' to keep groups together by",
+    ),
+]
+
 
 def nothing_is_left(folder: Path) -> bool:
     return not (folder / "outputs").exists() and not (folder / "multirun").exists()
@@ -165,13 +205,36 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     typed: Typed, tmp_path: Path, line: str, sentence: str
 ) -> None:
     write_inputs(tmp_path)
-    code, said = typed("infer", "logger=tensorboard", "trainer=cpu", *line.split())
+    refused(typed("infer", "logger=tensorboard", "trainer=cpu", *line.split()), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "sentence"), SEARCHES, ids=[line for line, _ in SEARCHES])
+def test_a_search_that_cannot_be_is_refused_before_a_model_is_trained(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    refused(typed("discover", "logger=tensorboard", "trainer=cpu", *line.split()), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "sentence"), GIVEN, ids=[line for line, _ in GIVEN])
+def test_given_predictions_that_cannot_be_searched_leave_no_run(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    write_inputs(tmp_path)
+    words = re.split(r" (?=\w+[.\w]*=)", line)
+    code, said = typed("discover", "logger=tensorboard", *words)
+    refused((code, re.sub(r"predictions: given .*\n", "", said)), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+def refused(answer: tuple[int, str], sentence: str) -> None:
+    code, said = answer
     first, second, rest = said.split("\n", 2)
     assert first == "loading torch and Lightning …"
     assert sentence in second, said
     assert rest == ""
     assert code == 2
-    assert nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pytorch_lightning.loggers import Logger
 
+    from weakspot.methods import Method
     from weakspot.pipeline.cams import GradCams
     from weakspot.pipeline.plan import Subject
-    from weakspot.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -90,84 +90,106 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
-    from weakspot.findings import Media
+    method: Method = build(cfg.method)()
+    if cfg.predictions:
+        _discover_in_given(cfg, folder, method)
+    else:
+        _discover_in_model(cfg, folder, method)
+
+
+def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
+    from weakspot.pipeline.confirmation import check_search
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.ranks import is_main
+    from weakspot.predictions import Predictions
 
-    method = build(cfg.method)()
+    if not is_main():
+        return
+    _say(f"predictions: given ({cfg.predictions}) · discover")
+    p = Predictions.load(cfg.predictions)
+    share = _share(cfg)
+    other = None if share is not None else Predictions.load(str(cfg.confirm))
+    group = cfg.dataset.get("group") or p.manifest.get("group")
+    check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
     with _logger(cfg, folder) as logger:
-        shared = {
-            "stability": cfg.stability,
-            "logger": logger,
-            "command": _command(),
-            "seed": cfg.seed,
-        }
-        hide = tuple(cfg.dataset.get("hide") or ())
-        if cfg.predictions:
-            if is_main():
-                predictions = _given_predictions(cfg)
-                confirm, source = _tested_on(cfg, None, logger)
-                discover(
-                    method,
-                    predictions,
-                    folder,
-                    confirm=confirm,
-                    source=source,
-                    group=cfg.dataset.get("group") or predictions.manifest.get("group"),
-                    hide=(*hide, *(predictions.manifest.get("restating") or ())),
-                    **shared,
-                )
-            return
-        from weakspot.pipeline.plan import describe_plan, pull_predictions
+        discover(
+            method,
+            p,
+            folder,
+            confirm=(share or 0.0) if other is None else other,
+            source="" if other is None else f"the predictions {cfg.confirm}",
+            group=group,
+            hide=(*_hidden(cfg), *(p.manifest.get("restating") or ())),
+            logger=logger,
+            stability=cfg.stability,
+            command=_command(),
+            seed=cfg.seed,
+        )
 
-        subject = _subject(cfg)
-        target = _target(cfg, subject)
-        _say(describe_plan(subject, "discover", cfg.upstream))
-        target = _rehearsed(cfg, subject, target)
+
+def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
+    from weakspot.findings import Media
+    from weakspot.pipeline.checks import check
+    from weakspot.pipeline.confirmation import check_search
+    from weakspot.pipeline.discover import discover
+    from weakspot.pipeline.plan import describe_plan, pull_predictions
+
+    subject = _subject(cfg)
+    data = subject.data(subject.split)
+    share, group = _share(cfg), cfg.dataset.get("group") or data.group
+    ids = data.examples.column("id").to_pylist()
+    check_search(method, data.task, ids, data.examples, share or 0.0, group)
+    target = _target(cfg, subject)
+    other = None if share is not None else _other_split(cfg, subject)
+    for audited in [subject] if other is None else [subject, other]:
+        check(audited, "infer", cfg.upstream)
+    _say(describe_plan(subject, "discover", cfg.upstream))
+    target = _rehearsed(cfg, subject, target)
+    with _logger(cfg, folder) as logger:
         pulled = pull_predictions(subject, cfg.upstream, logger)
-        confirm, source = _tested_on(cfg, subject, logger)
+        tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
         if pulled is None:
             return  # a rank above 0 has done its share
-        data = subject.data(subject.split)
         discover(
             method,
             pulled,
             folder,
-            confirm=confirm,
-            source=source,
-            group=cfg.dataset.get("group") or data.group,
-            hide=(*hide, *data.restating),
+            confirm=(share or 0.0) if tested is None else tested,
+            source="" if other is None else f"split {cfg.confirm}",
+            group=group,
+            hide=(*_hidden(cfg), *data.restating),
             media=Media(data.preview, _grad_cams(subject, target)),
             texts=data.texts,
-            **shared,
+            logger=logger,
+            stability=cfg.stability,
+            command=_command(),
+            seed=cfg.seed,
         )
 
 
-def _tested_on(
-    cfg: DictConfig, subject: Subject | None, logger: Logger | None
-) -> tuple[float | Predictions, str]:
-    """What `confirm=` says: a share of the examples, or the predictions of another split or file; in words, too."""
-    from weakspot.pipeline.ranks import is_main
-    from weakspot.predictions import Predictions
+def _hidden(cfg: DictConfig) -> tuple[str, ...]:
+    return tuple(cfg.dataset.get("hide") or ())
 
-    if isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool):
-        return float(cfg.confirm), ""
-    if subject is None:
-        return Predictions.load(str(cfg.confirm)), f"the predictions {cfg.confirm}"
+
+def _share(cfg: DictConfig) -> float | None:
+    """The share of the examples that `confirm=` holds out; None where it names what else is tested on."""
+    number = isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool)
+    return float(cfg.confirm) if number else None
+
+
+def _other_split(cfg: DictConfig, subject: Subject) -> Subject:
+    """The split that `confirm=` names, of the same model."""
+    splits = [split for split in subject.data(subject.split).splits if split != subject.split]
     if cfg.confirm == subject.split:
         raise ValueError(
             f"confirm={cfg.confirm} is the split that is searched; choose another, or a share (confirm=0.5)"
         )
-    splits = ("train", "val", "test")
     if cfg.confirm not in splits:
         raise ValueError(
             f"confirm={cfg.confirm!r} is neither a share of the examples (confirm=0.5), nor another split "
-            f"({', '.join(split for split in splits if split != subject.split)}), nor 0 to test nothing"
+            f"({', '.join(splits)}), nor 0 to test nothing"
         )
-    from weakspot.pipeline.plan import pull_predictions
-
-    other = pull_predictions(replace(subject, split=cfg.confirm), cfg.upstream, logger)
-    return (0.0 if other is None or not is_main() else other), f"split {cfg.confirm}"
+    return replace(subject, split=cfg.confirm)
 
 
 def _browse(cfg: DictConfig, folder: Path) -> None:
@@ -194,13 +216,6 @@ def _serving(folders: list[Path], port: int) -> ThreadingHTTPServer:
         raise OSError(
             f"port={port} cannot be had ({error.strerror}); port=0 takes any that is free"
         ) from error
-
-
-def _given_predictions(cfg: DictConfig) -> Predictions:
-    from weakspot.predictions import Predictions
-
-    _say(f"predictions: given ({cfg.predictions}) · discover")
-    return Predictions.load(cfg.predictions)
 
 
 def _target(cfg: DictConfig, subject: Subject) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from weakspot.models.base import Model
-from weakspot.pipeline.plan import Subject, Upstream, model_with_weights, will_infer, will_train
+from weakspot.pipeline.plan import Subject, Upstream, missing, model_with_weights, will_infer, will_train
 from weakspot.pipeline.train import quiet
 
 _FEW = 2  # examples that a model is tried on
@@ -20,15 +20,18 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
 
     Raises:
         ValueError: For data, a checkpoint, a model or a trainer that cannot be used, or do not fit together.
-        FileNotFoundError: For those that are not there.
+        FileNotFoundError: For those that are not there; or, with the command that makes it, for a step that is
+            missing and that `upstream` says to require.
         PermissionError: For a store that cannot be written to.
     """
     subject.module(subject.inference_batch_size)
     subject.module(subject.training.batch_size)
     trains = will_train(subject)
     infers = last == "infer" and (trains or will_infer(subject))
-    if upstream == "require" or not (trains or infers):
+    if not (trains or infers):
         return
+    if upstream == "require":
+        raise missing(subject, "train" if trains else "infer")
     if trains:
         _check_writable("checkpoints_dir", subject.checkpoints_dir)
     if infers:

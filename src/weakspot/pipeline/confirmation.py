@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+import pyarrow as pa
+from jaxtyping import Bool, Num, Shaped
 
 from weakspot.evaluation.splitting import held_out
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
+from weakspot.tasks import Task
 
 FEWEST = 20
 """Audited examples that each part must have for a split to be worth it."""
@@ -57,14 +59,9 @@ def plan(
     nobody = np.zeros(len(predictions), dtype=bool)
     if isinstance(confirm, Predictions):
         return Plan(nobody, confirm, source)
-    if not 0 <= confirm < 1:
-        raise ValueError(
-            f"confirm={confirm} must be a share of the examples below 1 (confirm=0.5), another split of the dataset "
-            "(confirm=val), or 0 to test nothing"
-        )
+    held = _held(predictions.ids, predictions.attributes, confirm, group)
     if confirm == 0:
-        return Plan(nobody, None, "")
-    held = held_out(predictions.ids, confirm, _groups(predictions, group))
+        return Plan(held, None, "")
     audited = method.audited(predictions).rows
     if min((audited & held).sum(), (audited & ~held).sum()) < FEWEST:
         return Plan(nobody, nobody, "")
@@ -74,11 +71,49 @@ def plan(
     )
 
 
-def _groups(predictions: Predictions, group: str | None) -> Sequence[object] | None:
-    if group is None:
-        return None
-    if group not in predictions.attributes.column_names:
-        known = ", ".join(predictions.attributes.column_names) or "none"
-        raise ValueError(f"there is no attribute {group!r} to keep groups together by; there are: {known}")
-    values: list[object] = predictions.attributes.column(group).to_pylist()
-    return values
+def check_search(
+    method: Method,
+    task: Task | None,
+    ids: Sequence[str] | Shaped[np.ndarray, " n"],
+    attributes: pa.Table,
+    confirm: float,
+    group: str | None = None,
+    counts: Num[np.ndarray, " n"] | None = None,
+) -> None:
+    """Raise the ValueError with which `plan` or the method would refuse these examples, before there are predictions.
+
+    Args:
+        method: The method, with its parameters.
+        task: What the model is asked, if that is known.
+        ids: (n,) ids of the audited set.
+        attributes: Its n rows.
+        confirm: The share to hold out; 0 where nothing is, as other predictions are tested on.
+        group: An attribute whose values keep their examples on one side.
+        counts: (n,) how many times each example stands for itself.
+    """
+    held = _held(ids, attributes, confirm, group)
+    if min(held.sum(), (~held).sum()) < FEWEST:
+        held[:] = False
+    method.check(int((~held).sum()) if counts is None else int(counts[~held].sum()), task)
+
+
+def _held(
+    ids: Sequence[str] | Shaped[np.ndarray, " n"], attributes: pa.Table, confirm: float, group: str | None
+) -> Bool[np.ndarray, " n"]:
+    """The rows that are held out; none where the share is 0."""
+    if not 0 <= confirm < 1:
+        raise ValueError(
+            f"confirm={confirm} must be a share of the examples below 1 (confirm=0.5), another split of the dataset "
+            "(confirm=val), or 0 to test nothing"
+        )
+    if confirm == 0:
+        return np.zeros(len(ids), dtype=bool)
+    groups = None
+    if group is not None:
+        known = [name for name in attributes.column_names if name != "id"]
+        if group not in known:
+            raise ValueError(
+                f"there is no attribute {group!r} to keep groups together by; there are: {', '.join(known) or 'none'}"
+            )
+        groups = attributes.column(group).to_pylist()
+    return held_out(ids, confirm, groups)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from weakspot.evaluation.stability import stability as measured_stability
 from weakspot.findings import Findings, Media
 from weakspot.methods import Method, apply, audit_of
 from weakspot.pipeline.confirmation import plan
+from weakspot.pipeline.progress import progress
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
@@ -72,7 +71,7 @@ def discover(
     planned = plan(method, predictions, confirm, source, group)
     rows = np.flatnonzero(~planned.held)
     searched = predictions.take(rows) if planned.held.any() else predictions
-    with _progress() as tell:
+    with progress("starting: the first run compiles") as tell:
         method.fit(searched, callback=tell)
     slices = _everywhere(method.slices_, predictions, rows) if planned.held.any() else method.slices_
     refits = _stability(method, searched, stability, seed) if stability else None
@@ -115,12 +114,3 @@ def _stability(method: Method, searched: Predictions, refits: int, seed: int) ->
         return again.fit(p).slices_
 
     return measured_stability(fit, apply, searched, refits=refits, seed=seed)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for (what is going on, done, in all); off a terminal it keeps silent."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("starting: the first run compiles", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

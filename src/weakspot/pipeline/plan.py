@@ -190,9 +190,7 @@ def pull_checkpoint(
                 _say("train: another job has made it meanwhile")
             return folder / CHECKPOINT
         if upstream == "require":
-            raise FileNotFoundError(
-                f"no checkpoint at {folder}; run `{subject.commands['train']}`, or leave out upstream=require"
-            )
+            raise missing(subject, "train")
         _say("train → %s", folder)
         made_from = {"made_from": subject.checkpoint_made_from()}
         model = subject.build_model()
@@ -217,9 +215,7 @@ def pull_predictions(
         if agree("infer", lambda: found is not None):
             return found
         if upstream == "require":
-            raise FileNotFoundError(
-                f"no predictions at {folder}; run `{subject.commands['infer']}`, or leave out upstream=require"
-            )
+            raise missing(subject, "infer")
         _say("infer → %s", folder)
         model = model_with_weights(subject, checkpoint)
         manifest = {
@@ -305,6 +301,14 @@ def will_infer(subject: Subject) -> bool:
     """Whether predictions of a model that there is are yet to be made."""
     weights = _plan_train(subject)[1]
     return weights is None or not is_complete(subject.predictions_folder(weights))
+
+
+def missing(subject: Subject, step: Literal["train", "infer"]) -> FileNotFoundError:
+    """What is said where a step is to be made and `upstream` is "require": what lacks, and the line that makes it."""
+    lacking = "checkpoint" if step == "train" else "predictions"
+    return FileNotFoundError(
+        f"there is no {lacking} of this yet: run `{subject.commands[step]}`, or leave out upstream=require"
+    )
 
 
 def describe_plan(

@@ -117,7 +117,7 @@ class Spotlight(Method):
         self.n_jobs = n_jobs
         self.sharded = sharded
 
-    def check(self, n: int, task: Task) -> None:
+    def check(self, n: int, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
         Settings(**self.get_params()).size(n)
 

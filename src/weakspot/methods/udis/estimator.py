@@ -94,10 +94,10 @@ class UDIS(Method):
         self.memory_limit = memory_limit
         self.seed = seed
 
-    def check(self, n: int, task: Task) -> None:
+    def check(self, n: int, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, a class that there is not, and a cut into more than `n`."""
         self._check()
-        if self.category is not None:
+        if self.category is not None and task is not None:
             class_of(self.category, task.classes)
         if self.cut != "silhouette" and int(self.cut) > n:
             raise ValueError(f"cut={self.cut} asks for more clusters than there are {n} examples; give less")
