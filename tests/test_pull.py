@@ -101,5 +101,6 @@ def test_a_trained_checkpoint_needs_no_lock(subject, tmp_path, monkeypatch):
     folder = subject.checkpoint_folder()
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
+    (folder / "model.ckpt").write_text("")
     monkeypatch.setattr(filelock.FileLock, "acquire", refusing(errno.EROFS))
     assert plan.pull_checkpoint(subject) == folder / "model.ckpt"
