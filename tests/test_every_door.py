@@ -75,7 +75,9 @@ def ratings(rng):
     outputs = np.eye(5)[np.where(apart, 4 - labels, labels)] * 4.0 + rng.normal(size=(N, 5)) / 10
     attributes = {"user": rng.integers(0, 9, N).astype(str), "movie": np.where(apart, "Saw", "Up")}
     task = Rating(("1", "2", "3", "4", "5"))
-    return Predictions.from_arrays(x, labels=labels, outputs=outputs, attributes=attributes, task=task), Media()
+    return Predictions.from_arrays(
+        x, labels=labels, outputs=outputs, attributes=attributes, task=task
+    ), Media()
 
 
 def numbers(rng):
