@@ -17,8 +17,8 @@ from weakspot import UDIS, Findings, Predictions, Slices, Spotlight
 from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, percent
 from weakspot.methods import apply
-from weakspot.pipeline.confirmation import plan
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.search import plan
 from weakspot.report import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import summary

@@ -98,9 +98,9 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
 
 
 def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
-    from weakspot.pipeline.confirmation import check_search
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.search import check_search
     from weakspot.predictions import Predictions
 
     if not is_main():
@@ -130,9 +130,9 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
 def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check
-    from weakspot.pipeline.confirmation import check_search
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.plan import describe_plan, pull_predictions
+    from weakspot.pipeline.search import check_search
 
     subject = _subject(cfg)
     data = subject.data(subject.split)

@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 
-from weakspot.evaluation.stability import stability as measured_stability
 from weakspot.findings import Findings, Media
-from weakspot.methods import Method, apply, audit_of
-from weakspot.pipeline.confirmation import plan
-from weakspot.pipeline.progress import progress
+from weakspot.methods import Method
+from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
-from weakspot.slices import Slices
 from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
 
@@ -68,22 +64,16 @@ def discover(
         The findings.
     """
     sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
-    planned = plan(method, predictions, confirm, source, group)
-    rows = np.flatnonzero(~planned.held)
-    searched = predictions.take(rows) if planned.held.any() else predictions
-    with progress("starting: the first run compiles") as tell:
-        method.fit(searched, callback=tell)
-    slices = _everywhere(method.slices_, predictions, rows) if planned.held.any() else method.slices_
-    refits = _stability(method, searched, stability, seed) if stability else None
-    slices.save(folder / SLICES)
+    found = search(method, predictions, confirm, source, group, stability, seed)
+    found.slices.save(folder / SLICES)
     findings = Findings.build(
         predictions,
-        slices,
-        confirm=planned.confirm,
-        source=planned.source,
+        found.slices,
+        confirm=found.confirm,
+        source=found.source,
         hide=hide,
         texts=texts,
-        stability=refits,
+        stability=found.stability,
         command=command,
         seed=seed,
     )
@@ -96,21 +86,3 @@ def discover(
     Console().print(summary(findings))
     log.info("report → %s", folder / REPORT)
     return findings
-
-
-def _everywhere(slices: Slices, predictions: Predictions, rows: np.ndarray) -> Slices:
-    """Slices of some rows as they lie in all of them: as found where they were sought, applied elsewhere."""
-    weights = apply(slices, predictions).T
-    weights[:, rows] = slices.weights
-    audit = audit_of(slices, predictions)
-    return slices.carried(weights, audit.record, rows, audit.rows)
-
-
-def _stability(method: Method, searched: Predictions, refits: int, seed: int) -> list[float | None]:
-    from sklearn.base import clone
-
-    def fit(p: Predictions) -> Slices:
-        again: Method = clone(method)
-        return again.fit(p).slices_
-
-    return measured_stability(fit, apply, searched, refits=refits, seed=seed)

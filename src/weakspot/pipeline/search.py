@@ -1,17 +1,22 @@
-"""Which examples a method may search, and which are kept to test what it finds."""
+"""Search for slices in some of the examples, and keep the others to test what is found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Num, Shaped
+from sklearn.base import clone
 
 from weakspot.evaluation.splitting import held_out
-from weakspot.methods import Method
+from weakspot.evaluation.stability import stability
+from weakspot.methods import Method, apply, audit_of
+from weakspot.pipeline.progress import progress
 from weakspot.predictions import Predictions
+from weakspot.slices import Slices
 from weakspot.tasks import Task
 
 FEWEST = 20
@@ -69,6 +74,63 @@ def plan(
     return Plan(
         held, held, f"{confirm:.0%} of the set, chosen by a hash of the ids{kept}".replace("%", "\u202f%")
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What a method found, and what it is to be tested on.
+
+    Attributes:
+        slices: With a weight for every example of the audited set, searched or not.
+        confirm, source: As in `Plan`.
+        stability: Of every slice, where it was asked for.
+    """
+
+    slices: Slices
+    confirm: Bool[np.ndarray, " n"] | Predictions | None
+    source: str
+    stability: list[float | None] | None
+
+
+def search(
+    method: Method,
+    predictions: Predictions,
+    confirm: float | Predictions = 0.5,
+    source: str = "",
+    group: str | None = None,
+    refits: int = 0,
+    seed: int = 0,
+) -> Searched:
+    """Fit a method on the examples that it may search, and say how all of them belong to what it found.
+
+    Args:
+        method: Any discovery method; it is fitted.
+        predictions: The audited set.
+        confirm, source, group: As for `plan`.
+        refits: How often to fit again on parts of the data, to say how stable slices are.
+        seed: Of these parts.
+
+    Returns:
+        The slices: weights are as found where they were sought, and applied elsewhere.
+    """
+    planned = plan(method, predictions, confirm, source, group)
+    rows = np.flatnonzero(~planned.held)
+    some = predictions.take(rows) if planned.held.any() else predictions
+    with progress("starting: the first run compiles") as tell:
+        method.fit(some, callback=tell)
+    slices = method.slices_
+    if planned.held.any():
+        weights = apply(slices, predictions).T
+        weights[:, rows] = slices.weights
+        audit = audit_of(slices, predictions)
+        slices = slices.carried(weights, audit.record, rows, audit.rows)
+    stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None
+    return Searched(slices, planned.confirm, planned.source, stable)
+
+
+def _refit(method: Method, predictions: Predictions) -> Slices:
+    again: Method = clone(method)
+    return again.fit(predictions).slices_
 
 
 def check_search(
