@@ -437,3 +437,27 @@ def test_fifty_slices_of_photographs_stay_small_and_paint_soon(browser, tmp_path
     print(f"{len(page) / 1e6:.1f} MB, first contentful paint after {paint:.0f} ms")
     assert paint < 5000  # well under a second alone; this machine may be busy
     tab.close()
+
+
+def test_texts_of_either_direction_are_each_set_in_their_own():
+    """Words, values, labels and texts that are written from right to left do not turn what stands beside them."""
+    n = 60
+    inside = np.arange(n) < 20
+    texts = ["اِسْتِرْدَادٌ متأخر" if there else "طعام جيد" for there in inside]
+    predictions = Predictions.from_arrays(
+        np.zeros((n, 2)),
+        losses=inside * 1.0,
+        labels=np.zeros(n, dtype=int),
+        predictions=inside * 1,
+        attributes={"مدينة": np.where(inside, "القدس", "لندن")},
+        task=Classification(("جيد", "سيئ")),
+    )
+    weights = inside[None].astype(float)
+    slices = Slices("spotlight", predictions.ids, weights, describe(weights, predictions))
+    page = report_of(predictions, slices, preview=texts.__getitem__, texts=texts)
+    assert '<th scope="row" dir="auto">اِسْتِرْدَادٌ</th>' in page
+    assert '<td dir="auto">مدينة</td><th scope="row" dir="auto">القدس</th>' in page
+    assert "<bdi>جيد</bdi> <i>→</i> <b class=wrong><bdi>سيئ</bdi></b>" in page
+    assert re.search(
+        r'<blockquote class="text wrong" title="[^"]*" dir="auto">اِسْتِرْدَادٌ متأخر</blockquote>', page
+    )

@@ -61,3 +61,90 @@ def test_texts_without_shared_words_give_words_or_nothing(texts):
     first, second = distinctive_words(weights, texts)
     assert all(word.text == "one" for word in first)
     assert second == []
+
+
+def planted(common: list[str], word: str, blank: str = " ") -> tuple[list[str], np.ndarray]:
+    """Of 300 texts made of common words, the first 40 also hold `word`, anywhere."""
+    rng = np.random.default_rng(0)
+    about = np.arange(300) < 40
+    texts = []
+    for there in about:
+        words = [*rng.choice(common, 8), *([word] if there else [])]
+        texts.append(blank.join(rng.permutation(words)))
+    return texts, about.astype(float)
+
+
+CHINESE = ["服务", "很好", "我们", "昨天", "去了", "饭店", "味道", "不错", "价格", "便宜", "下次", "还来"]
+JAPANESE = [
+    "昨日",
+    "店に",
+    "行きました",
+    "料理は",
+    "とても",
+    "おいしい",
+    "です",
+    "値段も",
+    "が",
+    "また",
+]
+THAI = ["อาหาร", "อร่อย", "มาก", "ร้าน", "สวย", "บริการ", "ดี", "ราคา", "ถูก", "ไป", "กับ", "เพื่อน"]
+HINDI = ["खाना", "बहुत", "अच्छा", "है", "दुकान", "में", "सेवा", "ठीक", "कीमत", "हम", "कल", "गए"]
+ARABIC = ["الطَّعَامُ", "جَيِّدٌ", "جِدًّا", "المَكَانُ", "نَظِيفٌ", "وَ", "الخِدْمَةُ", "سَرِيعَةٌ"]
+
+
+@pytest.mark.parametrize(
+    ("common", "word", "blank"),
+    [
+        (CHINESE, "退款", ""),
+        (CHINESE, "充电器", ""),
+        (CHINESE, "猫", ""),
+        (JAPANESE, "返金", ""),
+        (JAPANESE, "チャージャー", ""),
+        (JAPANESE, "すばらしい"[:4], ""),
+        (THAI, "คืนเงิน", ""),
+        (["ຂອບໃຈ", "ດີ", "ຫຼາຍ", "ອາຫານ", "ແຊບ", "ຮ້ານ", "ງາມ"], "ຄືນເງິນ", ""),
+        (["អាហារ", "ឆ្ងាញ់", "ណាស់", "ហាង", "ស្អាត", "សេវា", "ល្អ"], "សំណង", ""),
+        (["အစားအစာ", "ကောင်း", "တယ်", "ဆိုင်", "လှ", "ဝန်ဆောင်မှု"], "ပြန်အမ်းငွေ", ""),
+        (HINDI, "क्षतिपूर्ति", " "),
+        (ARABIC, "اِسْتِرْدَادٌ", " "),
+        (["שָׁלוֹם", "אֹכֶל", "טוֹב", "מְאֹד", "חֲנוּת"], "הֶחְזֵר", " "),
+        (["좋은", "음식", "가게", "서비스", "가격", "어제"], "환불", " "),
+        (COMMON, "👍🏽", " "),
+        (COMMON, "❤️", ""),
+        (COMMON, "👩‍👩‍👧", " "),
+        (COMMON, "🇵🇪", " "),
+        (COMMON, "c++", " "),
+        (COMMON, "c#", " "),
+        (COMMON, "don't", " "),
+        (COMMON, "نمی‌خواهم", " "),  # with the joiner that Persian writes within words
+    ],
+)
+def test_words_of_every_script_come_first_and_whole(common, word, blank):
+    texts, weights = planted(common, word, blank)
+    (words,) = distinctive_words(weights[None], texts)
+    assert words[0].text == word
+    assert (words[0].share_inside, words[0].share_outside) == (pytest.approx(1), 0)
+    assert not any(other.text in word or word in other.text for other in words[1:] if " " not in other.text)
+
+
+def test_accents_are_the_same_word_composed_or_not():
+    texts, weights = planted(COMMON, "café")
+    texts = [text.replace("é", "e\u0301") if row % 2 else text for row, text in enumerate(texts)]
+    (words,) = distinctive_words(weights[None], texts)
+    assert words[0].text == "café"
+    assert words[0].share_inside == pytest.approx(1)
+
+
+def test_signs_beside_words_are_no_part_of_them():
+    texts, weights = planted(COMMON, "(refund!)")
+    texts[:20] = [text.replace("(refund!)", "'refund'--") for text in texts[:20]]
+    (words,) = distinctive_words(weights[None], texts)
+    assert words[0].text == "refund"
+    assert words[0].share_inside == pytest.approx(1)
+
+
+def test_two_words_in_the_same_chinese_texts_are_both_listed():
+    texts, weights = planted(CHINESE, "退款", "")
+    texts = [f"充电器{text}" if row < 40 else text for row, text in enumerate(texts)]
+    (words,) = distinctive_words(weights[None], texts)
+    assert {word.text for word in words[:2]} == {"退款", "充电器"}

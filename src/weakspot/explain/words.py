@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import regex
 from jaxtyping import Float
 
-_SPELLING = r"(?u)\b\w[\w'’-]*\b"  # a letter suffices: "I" and "5" are words; "don't" is one
 _RAREST = 3  # texts; what stands in fewer describes no group
 _MOST = 50_000  # words and pairs of words that are weighed
+
+# Scripts in which no blanks part words: there, runs of characters stand for words, up to so many
+_UNBROKEN = {r"[\p{Han}\p{Hiragana}]": 4, r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]": 8}
+_RUN = "|".join(f"{script}+" for script in (rf"(?:{script}\p{{M}}*)" for script in _UNBROKEN))
+_WORD = rf"""
+    [\p{{Katakana}}\u30FC\uFF70]+                                  # between Kanji and Hiragana it stands out
+  | (?!{_RUN}) [\p{{L}}\p{{N}}_]                                   # a letter suffices: "I" and "5" are words
+    (?: (?!{_RUN}) [\p{{L}}\p{{M}}\p{{N}}_\u200C\u200D'’-] )*
+    (?<! ['’-] ) (?: \+\+ | [+\#] (?!\w) )?                        # don't, C++, C#
+  | \p{{Regional_Indicator}}{{2}}                                  # a flag
+  | (?! [©®™] ) (?= \p{{Extended_Pictographic}} | [0-9\#*]\uFE0F?\u20E3 ) \X     # an emoji with all its parts
+"""
+_TOKEN = regex.compile(rf"(?P<word>{_WORD})|(?P<run>{_RUN})", regex.VERBOSE | regex.V1)
+_HAN = regex.compile(r"\p{Han}")
+_WHOLE = 0.9  # of the texts inside with a run of characters have a longer one: the longer one is the word
+_SAME = 0.8  # of the texts inside with a run of characters have another, which overlaps it: it is no word
 
 
 @dataclass(frozen=True)
@@ -35,54 +54,127 @@ def distinctive_words(
 ) -> list[list[Word]]:
     """For each slice its most distinctive words, by the contrast of weighted mean tf-idf inside and outside.
 
-    Words are counted once over all texts, whatever the number of slices. A pair of words is listed only where
-    it says more than a word of it that is listed already. Empty where no word is in three texts, or where a
-    slice has no inside or no outside.
+    Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
+    listed only where it says more than a word of it that is listed already. Where no blanks part words (Chinese,
+    Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are counted instead, and of those that overlap
+    in the same texts the longest one is listed. Empty where no word is in three texts, or where a slice has no
+    inside or no outside.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     rarest = min(_RAREST, max(1, len(texts) // 20))
     vectorizer = TfidfVectorizer(
-        token_pattern=_SPELLING, ngram_range=(1, 2), min_df=rarest, max_features=_MOST, dtype=np.float32
+        analyzer=lambda text: list(_features(text)), min_df=rarest, max_features=_MOST, dtype=np.float32
     )
     try:
         weighed = vectorizer.fit_transform(texts)
     except ValueError:  # no word at all, or none that is in enough texts
         return [[] for _ in weights]
-    names = vectorizer.get_feature_names_out()
-    present = weighed.copy()
+    present = weighed.tocsc(copy=True)
     present.data[:] = 1
+    vocabulary = _Vocabulary(vectorizer.get_feature_names_out().tolist(), weighed, present)
     c = np.ones(len(texts)) if counts is None else np.asarray(counts, dtype=np.float64)
-    return [_words(c * w, c * (1 - w), weighed, present, names, top) for w in np.asarray(weights, np.float64)]
+    return [_words(c * w, c * (1 - w), vocabulary, top) for w in np.asarray(weights, np.float64)]
+
+
+def _features(text: str) -> Iterator[str]:
+    """The words of a text, each two in a row, and the runs of characters that may be words."""
+    before = None
+    for token in _TOKEN.finditer(unicodedata.normalize("NFC", text).lower()):
+        word = token["word"]
+        if word is None:
+            yield from _runs(token["run"])
+        else:
+            yield word
+            if before is not None:
+                yield f"{before} {word}"
+        before = word
+
+
+def _runs(characters: str) -> Iterator[str]:
+    longest = next(most for script, most in _UNBROKEN.items() if regex.match(script, characters))
+    letters = regex.findall(r"\X", characters)
+    for start, letter in enumerate(letters):
+        if _HAN.match(letter):
+            yield letter
+        for end in range(start + 2, min(start + longest, len(letters)) + 1):
+            yield "".join(letters[start:end])
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """What is counted, its tf-idf in every text (sparse), and 1 where a text has it."""
+
+    names: list[str]
+    weighed: Any
+    present: Any
+
+    def share(self, column: int, mass: Float[np.ndarray, " n"]) -> float:
+        """Σ mass over the texts that have it."""
+        return float(mass[self._texts(column)].sum())
+
+    def whole(self, column: int, inside: Float[np.ndarray, " n"]) -> int:
+        """The longest run of characters that is nearly always around this one; itself where there is none."""
+        name, least = self.names[column], _WHOLE * self.share(column, inside)
+        around = [
+            other
+            for other, longer in enumerate(self.names)
+            if name in longer and " " not in longer and self.share(other, inside) >= least
+        ]
+        return max(around, key=lambda other: (len(self.names[other]), self.share(other, inside)))
+
+    def overlaps(self, column: int, others: Sequence[int], inside: Float[np.ndarray, " n"]) -> bool:
+        """Whether a run of characters is a part of one of the others, or runs into one."""
+        mine, texts = _pieces(self.names[column]), self._texts(column)
+        mass = inside[texts].sum()
+        return any(
+            mine & _pieces(self.names[other])
+            and inside[np.intersect1d(texts, self._texts(other))].sum() >= _SAME * mass
+            for other in others
+        )
+
+    def _texts(self, column: int) -> np.ndarray:
+        rows: np.ndarray = self.present.indices[self.present.indptr[column] : self.present.indptr[column + 1]]
+        return rows
+
+
+def _pieces(run: str) -> set[str]:
+    """Its Han characters, each of which is nearly a word, and each two characters in a row."""
+    letters = regex.findall(r"\X", run)
+    return {letter for letter in letters if _HAN.match(letter)} | {
+        first + second for first, second in pairwise(letters)
+    }
 
 
 def _words(
-    inside: np.ndarray,
-    outside: np.ndarray,
-    weighed: Float[np.ndarray, "n v"],
-    present: Float[np.ndarray, "n v"],
-    names: np.ndarray,
-    top: int,
+    inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], vocabulary: _Vocabulary, top: int
 ) -> list[Word]:
     if inside.sum() <= 0 or outside.sum() <= 0:
         return []
     inside, outside = inside / inside.sum(), outside / outside.sum()
-    contrast = weighed.T @ inside - weighed.T @ outside
+    contrast = vocabulary.weighed.T @ inside - vocabulary.weighed.T @ outside
     found: list[Word] = []
     said: set[str] = set()
-    for column in np.argsort(-contrast, kind="stable"):
-        if len(found) == top or contrast[column] <= 0:
+    runs: list[int] = []
+    for best in np.argsort(-contrast, kind="stable"):
+        if len(found) == top or contrast[best] <= 0:
             break
-        parts = names[column].split()
+        column = int(best)
+        parts = vocabulary.names[column].split()
         if len(parts) == 2 and said & set(parts):
             continue
+        if any(regex.match(script, parts[0]) for script in _UNBROKEN):
+            whole = vocabulary.whole(column, inside)
+            if any(vocabulary.overlaps(run, runs, inside) for run in (column, whole)):
+                continue
+            column = whole
+            runs.append(column)
         said |= set(parts)
-        share = present[:, [column]].T
         found.append(
             Word(
-                str(names[column]),
-                float((share @ inside)[0]),
-                float((share @ outside)[0]),
+                vocabulary.names[column],
+                vocabulary.share(column, inside),
+                vocabulary.share(column, outside),
                 float(contrast[column]),
             )
         )
