@@ -71,6 +71,10 @@ def write_inputs(folder: Path) -> None:
     for n in range(40):
         (folder / f"{n}.png").write_text("no image")
     (folder / "a_file").write_text("")
+    (folder / "conf" / "dataset").mkdir(parents=True)
+    (folder / "conf" / "dataset" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [/schema/dataset/base@dataset]\ndataset: {_target_: mine.Mine, n: 3}\n"
+    )
 
 
 COMPOSED = [
@@ -108,6 +112,15 @@ COMPOSED = [
     ("discover predictions=my.npz model=resnet18", "model=resnet18 says nothing of predictions"),
     ("discover predictions=my.npz cam=label", "cam=label says nothing of predictions"),
     ("discover predictions=my.npz training.epochs=3", "training.epochs=3 says nothing of predictions"),
+    ("discover --config-dir nowhere dataset=mine", "Additional config directory '"),
+    (
+        "discover --config-dir conf dataset=min",
+        "There is no dataset=min. Did you mean dataset=mine?",
+    ),
+    (
+        "discover --config-dir conf dataset=mine dataset.ns=3",
+        "There is no setting 'dataset.ns'. Did you mean dataset.n?",
+    ),
     ("browse port=80000", "port=80000 is none: ports are 1 to 65535"),
     ("browse port=x", "port must be a whole number, not x"),
 ]
@@ -121,6 +134,14 @@ JOBS = [
     ("model.channels=3", "model.channels must be a list, each a whole number, not 3"),
     ("model=text_classifier", "model.name must be given"),
     ("model=module model.path=nowhere:Net model.head=fc", "no module 'nowhere' for the model 'nowhere:Net'"),
+    (
+        "--config-dir conf dataset=mine",
+        "dataset._target_=mine.Mine cannot be imported (No module named 'mine')",
+    ),
+    (
+        "model._target_=weakspot.models.SmalCNN",
+        "model._target_=weakspot.models.SmalCNN cannot be imported (module",
+    ),
     ("split=tset", "ColoredDigits has no split 'tset'; it has: train, val, test"),
     ("training.epochs=0", "training.epochs=0 must be more than 0"),
     ("training.schedule=linear", "training.schedule='linear' is unknown; choose constant or cosine"),
@@ -205,7 +226,9 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     typed: Typed, tmp_path: Path, line: str, sentence: str
 ) -> None:
     write_inputs(tmp_path)
-    refused(typed("infer", "logger=tensorboard", "trainer=cpu", *line.split()), sentence)
+    words = line.split()
+    options = [words.pop(0), words.pop(0)] if words[0] == "--config-dir" else []
+    refused(typed("infer", *options, "logger=tensorboard", "trainer=cpu", *words), sentence)
     assert nothing_is_left(tmp_path)
 
 
@@ -226,6 +249,14 @@ def test_given_predictions_that_cannot_be_searched_leave_no_run(
     code, said = typed("discover", "logger=tensorboard", *words)
     refused((code, re.sub(r"predictions: given .*\n", "", said)), sentence)
     assert nothing_is_left(tmp_path)
+
+
+def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> None:
+    code, said = typed("discover", "-m", "method.min_size=5000", "seed=0,1", "logger=none")
+    assert "Error executing job with overrides: ['method.min_size=5000', 'seed=0', 'logger=none']" in said
+    assert said.splitlines()[-1].startswith("min_size=5000 asks for 5000 examples")
+    assert code == 2
+    assert not list(tmp_path.glob("multirun/*/*/*/*/"))
 
 
 def refused(answer: tuple[int, str], sentence: str) -> None:

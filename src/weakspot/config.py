@@ -6,6 +6,7 @@ Only names and types stand here, so that composing a configuration imports neith
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Collection
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import (
     MISSING,
     AnyNode,
@@ -194,12 +195,24 @@ def build(
     Raises:
         ValueError: If what is built takes no such setting, or one of another kind.
     """
-    settings = plain(node)
+    settings, key = plain(node), key or node._get_full_key("")
     target = settings.pop("_target_")
-    taken = checked(get_object(target), settings, key or node._get_full_key(""), later, positional)
+    taken = checked(_found(target, key), settings, key, later, positional)
     resolved = OmegaConf.create({"_target_": target, **taken})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
+
+
+def _found(target: str, key: str) -> Callable[..., Any]:
+    """The class or function of this import path."""
+    try:
+        found: Callable[..., Any] = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImportError(
+            f"{key}._target_={target} cannot be imported ({error}); install it, or put the folder that it is in on "
+            "PYTHONPATH"
+        ) from error
+    return found
 
 
 def dataset_alone(node: DictConfig) -> DictConfig:

@@ -37,7 +37,11 @@ class Told(SystemExit):
 
 
 class JobError(CompactHydraException):
-    """The same in a sweep, whose other jobs go on; Hydra prints it, with the job's overrides."""
+    """The same in a sweep, whose other jobs go on; Hydra says before it which job it was."""
+
+    def __init__(self, sentence: str, usage: bool = False) -> None:
+        super().__init__(sentence)
+        self.code = 2 if usage else 1
 
 
 def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
@@ -71,7 +75,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         if full == "1":
             raise
         if isinstance(error, JobError):
-            sentence, code = str(error), 1
+            sentence, code = str(error), error.code
         elif isinstance(error, OSError) and not isinstance(error, HydraException):
             sentence, code = _of_folder(error), 2
         else:
@@ -156,7 +160,7 @@ def _told(sentence: str, name: str) -> Told | JobError:
     usage = not (run_folder() / _CONFIG).exists()
     if usage:
         _remove_empty_run(run_folder(), f"{name}.log")
-    return Told(sentence, usage) if HydraConfig.get().mode == RunMode.RUN else JobError(sentence)
+    return (Told if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, usage)
 
 
 def _remove_empty_run(folder: Path, log_file: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, SearchPathException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -116,6 +116,8 @@ def explain(name: str, error: Exception, words: Sequence[str]) -> str:
         error: What Hydra said.
         words: The command line, options included.
     """
+    if isinstance(error, SearchPathException):
+        return _line(error)
     overrides = [word for word in _arguments(words) if "=" in word or word.startswith("~")]
     lone = next((word for word in _arguments(words) if not re.match(r"[^=]+=|~", word)), None)
     if lone is not None:
