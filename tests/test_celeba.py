@@ -92,6 +92,17 @@ def test_an_image_listed_twice_is_named(root: Path) -> None:
         CelebA("test", root)
 
 
+@pytest.mark.parametrize("layout", ["txt", "csv"])
+def test_files_may_begin_with_a_byte_order_mark(root: Path, layout: str) -> None:
+    if layout == "csv":
+        kaggle(root)
+    plain = CelebA("test", root).examples
+    for name in ("list_attr_celeba", "list_eval_partition"):
+        file = root / f"{name}.{layout}"
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert CelebA("test", root).examples.equals(plain)
+
+
 @pytest.mark.parametrize("layout", ["list_attr_celeba.txt", "list_attr_celeba.csv"])
 def test_a_header_in_another_encoding_is_named(root: Path, layout: str) -> None:
     if layout.endswith(".csv"):

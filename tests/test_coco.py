@@ -18,7 +18,7 @@ from conftest import Shell
 from layouts import coco
 from weakspot import Predictions
 from weakspot.datasets.coco import COCO
-from weakspot.report.numbers import decimal
+from weakspot.findings.numbers import decimal
 from weakspot.slices import Slices
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -102,7 +102,7 @@ def change(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c["annotations"][2].update(image_id=[139]), ["annotation 139002", "image [139]"]),
         (lambda c: c["annotations"][2].pop("category_id"), ["annotation 139002", "no category_id"]),
         (lambda c: c["annotations"][2].update(iscrowd="x"), ["annotation 139002", "iscrowd 'x'"]),
-        (lambda c: c["annotations"][2].update(area=None), ["annotation 139002", "area None"]),
+        (lambda c: c["annotations"][2].update(area="x"), ["annotation 139002", "area 'x'"]),
         (lambda c: c.pop("images"), ["no instances file", "'images'"]),
         (lambda c: c["images"][0].pop("file_name"), ["no instances file", "'file_name'"]),
     ],
@@ -114,6 +114,47 @@ def test_bad_annotations_are_named(
     with pytest.raises(ValueError) as caught:
         COCO("test", root)
     assert all(word in str(caught.value) for word in ["instances_val2017.json", *words]), caught.value
+
+
+def test_annotations_that_leave_something_open_are_read(root: Path) -> None:
+    """`area: null` is the box's area, or 0 without one; `iscrowd: null` is no crowd."""
+    plain = COCO("test", root).examples
+
+    def leave_open(content: dict[str, Any]) -> None:
+        for place, entry in enumerate(content["annotations"]):
+            entry["bbox"] = [0, 0, entry["area"], 1]
+            entry["area"] = None
+            if place % 2:
+                del entry["area"]
+            if not entry["iscrowd"]:
+                entry["iscrowd"] = None
+
+    change(root, leave_open)
+    assert COCO("test", root).examples.equals(plain)
+    change(root, lambda content: [entry.update(bbox=None) for entry in content["annotations"]])
+    assert set(COCO("test", root).examples["largest"].to_pylist()) > {"none"}
+
+
+@pytest.mark.parametrize("name", ["objects", "largest", "crowd", "id", "label", "loss"])
+def test_a_supercategory_named_like_another_attribute_keeps_its_own_column(root: Path, name: str) -> None:
+    plain = COCO("test", root).examples
+
+    def rename(content: dict[str, Any]) -> None:
+        for entry in content["categories"]:
+            if entry["supercategory"] == "furniture":
+                entry["supercategory"] = name
+
+    change(root, rename)
+    found = COCO("test", root)
+    found.check()
+    for column in plain.column_names:
+        renamed = f"supercategory {name}" if column == "furniture" else column
+        assert found.examples[renamed].equals(plain[column]), column
+
+
+def test_a_category_without_a_supercategory_is_other(root: Path) -> None:
+    change(root, lambda content: content["categories"][0].update(supercategory=None))
+    assert "other" in COCO("test", root).examples.column_names
 
 
 def test_other_categories_to_audit_than_to_learn_are_refused(root: Path) -> None:

@@ -88,6 +88,12 @@ def test_a_file_of_classes(root: Path, tmp_path: Path) -> None:
         ImageNet("test", root, classes=own)
 
 
+def test_a_file_of_classes_may_begin_with_a_byte_order_mark(root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("\n".join(f"{wnid} {name}" for wnid, (_, name) in NAMED.items()), encoding="utf-8-sig")
+    assert ImageNet("test", root, classes=own).task.classes == tuple(name for _, name in NAMED.values())
+
+
 def test_a_file_of_classes_in_another_encoding_is_named(root: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_bytes("n01440764 tench\nn02012849 Gr\xfcn\n".encode("latin-1"))

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers import BertTokenizer
 
 from layouts import squad as layout
-from tiny_models import write_model, write_tokenizer
+from tiny_models import SPECIAL, write_model, write_tokenizer
 from weakspot.datasets.answers import exact_match, f1, normalise
 from weakspot.datasets.squad import SQuAD
 from weakspot.datasets.squad_files import read_questions
@@ -110,6 +111,8 @@ def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
     pair = tokens("How many?", context, return_offsets_mapping=True)
     of, offsets = pair.sequence_ids(), pair["offset_mapping"]
     spans = [(start, stop) for start in range(2, 60, 3) for stop in range(start + 1, 64, 5)]
+    spans = [(start, stop) for start, stop in spans if " " not in (context[start], context[stop - 1])]
+    assert len(spans) > 100
     for start, stop in spans:
         left = of.index(1)
         while left < len(offsets) and of[left] == 1 and offsets[left][0] <= start:
@@ -121,6 +124,46 @@ def test_windows_are_the_published_code_s(tokenizer: Path) -> None:
             right -= 1
         expected = [left - 1, max(left - 1, right + 1)]
         assert windows.tokens(np.array([0]), np.array([[start, stop]])).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("context", "answer"),
+    [
+        ("He drank cafe\u0301 there.", "cafe\u0301"),  # an accent of its own behind the letter
+        ("He drank cafe\u0301.", "cafe\u0301"),
+        ("A r\u0323\u0307e\u0301 \u0323b", "r\u0323\u0307e\u0301"),
+        ("He drank tea there.", "tea "),
+        ("He drank tea there.", " tea"),
+        ("He drank  tea  ", "  tea  "),
+        ("  tea there", "  tea"),
+    ],
+)
+def test_accents_and_blanks_do_not_move_an_answer(context: str, answer: str, tokenizer: Path) -> None:
+    """A model that says the right tokens says the right answer."""
+    tokens = load_tokenizer(tokenizer)
+    windows = Windows(tokens, ["What?"], [context], np.array([0]))
+    start = context.index(answer)
+    span = windows.tokens(np.array([0]), np.array([[start, start + len(answer)]]))
+    first, last = windows.characters(np.array([0]), span)[0]
+    assert context[first:last] == answer.strip()
+    assert exact_match(context[first:last], [answer]) == 1
+
+
+def test_a_tokenizer_that_keeps_accents_tells_their_places(tmp_path: Path) -> None:
+    tokenizer = BertTokenizer(
+        vocab={word: place for place, word in enumerate([*SPECIAL, "cafe", "what", "\u0301", "##\u0301"])},
+        strip_accents=False,
+    )
+    windows = Windows(tokenizer, ["what"], ["cafe\u0301 cafe"], np.array([0]))
+    found = windows.tokens(np.array([0, 0]), np.array([[0, 5], [6, 10]]))
+    assert windows.characters(np.array([0, 0]), found).tolist() == [[0, 5], [6, 10]]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(root: Path, tmp_path: Path) -> None:
+    plain = read_questions(root, "dev", "1.1")
+    name = "dev-v1.1.json"
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (root / name).read_bytes())
+    assert read_questions(tmp_path, "dev", "1.1").questions == plain.questions
 
 
 def _one(folder: Path) -> Path:

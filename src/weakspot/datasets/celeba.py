@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from difflib import get_close_matches
 from io import BytesIO
@@ -120,7 +121,7 @@ class CelebA(PictureFiles):
 
 def read_marks(file: Path) -> pa.Table:
     """A column `image`, then one of 1 and -1 for each attribute, in the file's order."""
-    data = file.read_bytes()
+    data = file.read_bytes().removeprefix(BOM_UTF8)
     if file.suffix == ".csv":
         header, _, body = data.partition(b"\n")
         names, skipped, told = _names(file, 1, header).split(",")[1:], 1, None
@@ -146,7 +147,7 @@ def _names(file: Path, line: int, header: bytes) -> str:
 
 def read_partition(file: Path) -> pa.Table:
     """Columns `image` and `split` (0 train, 1 val, 2 test)."""
-    data = file.read_bytes()
+    data = file.read_bytes().removeprefix(BOM_UTF8)
     skipped = 1 if file.suffix == ".csv" else 0
     body = data.partition(b"\n")[2] if skipped else data
     return _parse(file, body, ["image", "split"], skipped, allowed=(0, 1, 2))

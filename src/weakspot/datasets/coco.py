@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import Compose, RandomHorizontalFlip, RandomResiz
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import pick_val
+from weakspot.predictions.tables import RESERVED
 from weakspot.tasks import Multilabel
 
 
@@ -31,7 +32,8 @@ class COCO(PictureFiles):
     2019, whose recipe that is).
 
     Attributes: `objects` (how many), `largest` (the category that covers most of the picture with one
-    object), `crowd` (any), and each supercategory present or not.
+    object), `crowd` (any), and each supercategory present or not, under its name ("supercategory crowd" where that
+    is taken). An annotation without an area has its box's, or 0; one that does not say is no crowd.
 
     Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
     of an unknown picture or category or with other values than numbers, and where train and val are opened and
@@ -107,7 +109,10 @@ class Instances:
         }
         present, names = self.present(), np.array(self.supercategories)
         for name in dict.fromkeys(self.supercategories):
-            described[name] = np.where(present[:, names == name].any(axis=1), "yes", "no")
+            free = name
+            while free in described or free in RESERVED:
+                free = f"supercategory {free}"
+            described[free] = np.where(present[:, names == name].any(axis=1), "yes", "no")
         return described
 
 
@@ -136,7 +141,7 @@ def _parsed(file: Path, changed: int) -> Instances:
         categories = sorted(content["categories"], key=lambda entry: entry["id"])
         column = {entry["id"]: place for place, entry in enumerate(categories)}
         names = tuple(entry["name"] for entry in categories)
-        groups = tuple(entry.get("supercategory", "other") for entry in categories)
+        groups = tuple(str(entry.get("supercategory") or "other") for entry in categories)
         annotations = list(content["annotations"])
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -167,9 +172,16 @@ def _slim(entry: dict[str, Any]) -> Any:
         entry.get("id"),
         entry.get("image_id"),
         entry["category_id"],
-        entry.get("area", 0.0),
-        entry.get("iscrowd", 0),
+        _box_area(entry) if entry.get("area") is None else entry["area"],
+        0 if entry.get("iscrowd") is None else entry["iscrowd"],
     )
+
+
+def _box_area(entry: dict[str, Any]) -> Any:
+    match entry.get("bbox"):
+        case [_, _, int() | float() as width, int() | float() as height]:
+            return width * height
+    return 0.0
 
 
 def _places(

@@ -33,7 +33,10 @@ def read_hub_table(
 
 def _saved_files(state: Path) -> list[Path]:
     with _named(state):
-        files = [state.parent / entry["filename"] for entry in json.loads(state.read_text())["_data_files"]]
+        files = [
+            state.parent / entry["filename"]
+            for entry in json.loads(state.read_text(encoding="utf-8-sig"))["_data_files"]
+        ]
     if not files:
         raise ValueError(f"{state} lists no files (_data_files is empty); save the dataset again")
     missing = next((file for file in files if not file.is_file()), None)

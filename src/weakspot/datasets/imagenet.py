@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def _read_classes(root: Path, classes: Path) -> dict[str, str]:
     if file is None:
         raise FileNotFoundError(f"no file of classes at {classes} or {root / classes}")
     names: dict[str, str] = {}
-    for line, data in enumerate(file.read_bytes().splitlines(), start=1):
+    for line, data in enumerate(file.read_bytes().removeprefix(BOM_UTF8).splitlines(), start=1):
         try:
             text = data.decode()
         except UnicodeDecodeError as error:

@@ -134,7 +134,7 @@ def _check_text(text: object, what: str) -> None:
 
 def _from_json(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        articles = json.loads(file.read_text(encoding="utf-8"))["data"]
+        articles = json.loads(file.read_text(encoding="utf-8-sig"))["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{file} cannot be read as SQuAD's JSON ({type(error).__name__}: {error}); fetch it again"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import regex
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _AT_ONCE = 4096  # texts
+_MARKS = regex.compile(r"\p{M}+")
 
 
 class Windows:
@@ -36,9 +38,11 @@ class Windows:
     ) -> None:
         self._special = _layout(tokenizer)
         self._offsets = [
-            np.array(offsets, dtype=np.int32).reshape(-1, 2)
+            _with_marks(np.array(offsets, dtype=np.int32).reshape(-1, 2), context)
             for some in _chunks(contexts)
-            for offsets in _alone(tokenizer, some, return_offsets_mapping=True)["offset_mapping"]
+            for context, offsets in zip(
+                some, _alone(tokenizer, some, return_offsets_mapping=True)["offset_mapping"], strict=True
+            )
         ]
         self._context_of = context_of
         asked = [len(ids) for some in _chunks(questions) for ids in _alone(tokenizer, some)["input_ids"]]
@@ -66,14 +70,17 @@ class Windows:
         """The first and last token of spans of characters; (0, 0), no characters, is [CLS] to [CLS].
 
         The first is the last that begins no later than the span, the last the first that ends no earlier, as in
-        the published code.
+        the published code; a span that begins or ends with blanks is that of the tokens between them.
         """
         found = np.zeros((len(rows), 2), dtype=np.int64)
         for place, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
             offsets = self._offsets[self._context_of[row]]
             if stop > start and len(offsets):
-                first = np.searchsorted(offsets[:, 0], start, side="right") - 1
-                last = np.searchsorted(offsets[:, 1], stop, side="left")
+                begins, ends = offsets.T
+                first = np.searchsorted(begins, start, side="right") - 1
+                if first < 0 or ends[first] <= start:
+                    first += 1
+                last = min(np.searchsorted(ends, stop), np.searchsorted(begins, stop) - 1)
                 inside = np.clip([first, max(first, last)], 0, len(offsets) - 1)
                 found[place] = self._starts[row] + inside
         return found
@@ -90,6 +97,15 @@ class Windows:
             if 0 <= first <= last < len(offsets):
                 found[place] = offsets[first, 0], offsets[last, 1]
         return found
+
+
+def _with_marks(offsets: Int[np.ndarray, "t 2"], text: str) -> Int[np.ndarray, "t 2"]:
+    """Where the tokens lie, with the accents and vowel signs behind letters that the tokenizer leaves off."""
+    for mark in _MARKS.finditer(text):
+        begins, ends = offsets.T
+        if not ((begins >= mark.start()) & (begins < mark.end())).any():
+            offsets[ends == mark.start(), 1] = mark.end()
+    return offsets
 
 
 def _layout(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
