@@ -18,13 +18,12 @@ from weakspot.config import build, dataset_alone, plain
 from weakspot.launch import begin, run
 
 if TYPE_CHECKING:
-    from http.server import ThreadingHTTPServer
-
     from pytorch_lightning.loggers import Logger
 
     from weakspot.methods import Method
     from weakspot.pipeline.cams import GradCams
     from weakspot.pipeline.plan import Subject
+    from weakspot.report.server import BoundedServer
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +204,7 @@ def _browse(cfg: DictConfig, folder: Path) -> None:
             server.serve_forever()
 
 
-def _serving(folders: list[Path], port: int) -> ThreadingHTTPServer:
+def _serving(folders: list[Path], port: int) -> BoundedServer:
     from weakspot.report.browser import make_server
 
     if not 0 <= port < 1 << 16:

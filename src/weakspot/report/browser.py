@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
@@ -18,8 +19,10 @@ from markupsafe import Markup
 
 from weakspot.findings.record import FILE
 from weakspot.report.html import environment, policy_of
+from weakspot.report.server import BoundedServer
 
 LOOPBACK = "127.0.0.1"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Run:
 
     @property
     def report(self) -> Path:
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def address(self) -> str:
@@ -59,8 +62,11 @@ class Run:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs below these folders that left a report and readable slices, newest first."""
-    reports = (report for folder in folders for report in folder.glob("**/report.html"))
+    """The runs below these folders that left a report and readable slices, newest first.
+
+    What a link leads out of a run's folder to is none of its files.
+    """
+    reports = (report for folder in folders for report in folder.glob(f"**/{REPORT}"))
     runs = (_read(report.parent) for report in reports)
     return sorted((run for run in runs if run is not None), key=lambda run: run.created, reverse=True)
 
@@ -72,7 +78,7 @@ def index(runs: Sequence[Run], folders: Sequence[Path]) -> str:
     return template.render(runs=runs, folders=folders, style=Markup(style), policy=policy_of([style], []))
 
 
-def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
+def make_server(folders: Sequence[Path], port: int = 0) -> BoundedServer:
     """A server on the loopback interface, ready for `serve_forever`; port 0 takes any free one.
 
     It answers `/` and `/run/<digest>`, nothing else, so no path of a request reaches the file system; and only
@@ -81,18 +87,22 @@ def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
     """
 
     class Handler(BaseHTTPRequestHandler):
+        server: BoundedServer
+
         def do_GET(self) -> None:
+            self.server.heard(self.request)
             if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in (LOOPBACK, "localhost"):
                 self.send_error(HTTPStatus.FORBIDDEN, "only requests to localhost are answered")
                 return
             runs = find_runs(folders)
             asked = next((run for run in runs if run.address == self.path), None)
+            page = None if asked is None else _read_report(asked.folder)
             if self.path == "/":
-                self._send(index(runs, folders).encode())
-            elif asked is not None:
-                self._send(asked.report.read_bytes())
-            else:
+                page = index(runs, folders).encode()
+            if page is None:
                 self.send_error(HTTPStatus.NOT_FOUND, "no such run")
+            else:
+                self._send(page)
 
         def do_HEAD(self) -> None:
             self.do_GET()  # `_send` leaves out the page
@@ -111,15 +121,32 @@ def make_server(folders: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: Any) -> None:
             """Silence: the console is the user's."""
 
-    return ThreadingHTTPServer((LOOPBACK, port), Handler)
+    return BoundedServer((LOOPBACK, port), Handler)
+
+
+def _own(folder: Path, name: str) -> Path | None:
+    """A file of a run, or None where there is none, or a link leads to one that is not in the run's folder."""
+    found = Path(os.path.realpath(folder / name))  # of links in a circle, too, which `resolve` refuses
+    return found if found.is_file() and found.is_relative_to(os.path.realpath(folder)) else None
+
+
+def _read_report(folder: Path) -> bytes | None:
+    try:
+        report = _own(folder, REPORT)
+        return None if report is None else report.read_bytes()
+    except OSError:  # removed meanwhile, or not ours to read
+        return None
 
 
 def _read(folder: Path) -> Run | None:
     """The run of a folder, or None where neither findings nor slices of ours are in it."""
     try:
-        created = datetime.fromtimestamp((folder / "report.html").stat().st_mtime).astimezone()
-        file = folder / FILE
-        if not file.is_file():
+        report = _own(folder, REPORT)
+        if report is None:
+            return None
+        created = datetime.fromtimestamp(report.stat().st_mtime).astimezone()
+        file = _own(folder, FILE)
+        if file is None:
             return _before_findings(folder, created)
         said = json.loads(file.read_text(encoding="utf-8"))
         findings = sorted(said["findings"], key=lambda finding: finding["verdict"] != "confirmed")
@@ -141,8 +168,11 @@ def _read(folder: Path) -> Run | None:
         return None
 
 
-def _before_findings(folder: Path, created: datetime) -> Run:
-    header = json.loads((folder / "slices" / "slices.json").read_text(encoding="utf-8"))
+def _before_findings(folder: Path, created: datetime) -> Run | None:
+    file = _own(folder, "slices/slices.json")
+    if file is None:
+        return None
+    header = json.loads(file.read_text(encoding="utf-8"))
     made_from = header["provenance"].get("predictions") or {}
     dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
     return Run(
