@@ -19,8 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+from safetensors.numpy import save_file
 
 from weakspot import Predictions, Slices
+from weakspot.predictions.attributes import categorise
+from weakspot.predictions.shards import set_aside_damaged, sound_shards, write_shard
 from weakspot.slices import ClusterNode
 from weakspot.slices.statistics import describe
 
@@ -107,12 +113,114 @@ def use_slices(slices: Slices) -> None:
         assert Slices.load(slices.save(Path(folder) / "slices")).equals(slices)
 
 
+def use_predictions(p: Predictions) -> None:
+    assert repr(p)
+    assert p.accuracy is None or 0 <= p.accuracy <= 1
+    assert len(set(p.ids.tolist())) == len(p)
+    assert np.isfinite(p.embeddings).all()
+    "".join(p.ids.tolist()).encode()
+    for row in range(len(p)):
+        f"{p.name_of(p.labels, row)} {p.name_of(p.predictions, row)}".encode()
+    json.dumps({one.name: (one.values, one.codes.tolist()) for one in categorise(p.attributes)}).encode()
+    describe(np.ones((1, len(p))), p)
+    assert len(p.take([0])) == 1
+    with tempfile.TemporaryDirectory() as folder:
+        again = Predictions.load(p.save(Path(folder) / "record"))
+        assert again.ids.tolist() == p.ids.tolist()
+        assert again.attributes.equals(p.attributes)
+
+
+def use_shards(shards: list[dict[str, np.ndarray]]) -> None:
+    p = a_record()
+    for arrays in shards:
+        for name in ("embeddings", "outputs", "losses"):
+            np.testing.assert_array_equal(arrays[name], getattr(p, name)[arrays["index"]])
+
+
+def make_store(folder: Path, checked: bool) -> Path:
+    """A record, with checksums or as earlier versions wrote it."""
+    store = a_record().save(folder / "store")
+    if not checked:
+        manifest = json.loads((store / "manifest.json").read_text())
+        del manifest["checksums"]
+        (store / "manifest.json").write_text(json.dumps(manifest))
+    return store
+
+
+def make_shards(folder: Path) -> Path:
+    p = a_record()
+    for rows in np.arange(40).reshape(4, 10):
+        arrays = {name: getattr(p, name)[rows] for name in ("embeddings", "outputs", "losses", "labels")}
+        write_shard(folder / "unfinished", 0, {"index": rows} | arrays)
+    return folder / "unfinished"
+
+
+def columns() -> dict[str, Any]:
+    p = a_record()
+    return {
+        "ids": p.ids,
+        "labels": np.array(["cat", "dog", "eel"])[p.labels],
+        "losses": p.losses,
+        "counts": p.counts,
+        "colour": p.attributes["colour"].to_numpy(zero_copy_only=False).astype(str),
+        "age": p.attributes["age"].to_numpy(),
+        "day": np.datetime64("2024-01-01") + np.arange(len(p)),
+    }
+
+
+def arrays() -> dict[str, np.ndarray]:
+    p = a_record()
+    return {"embeddings": np.asarray(p.embeddings), "outputs": np.asarray(p.outputs)}
+
+
+def make_npz(folder: Path, save: Callable[..., None]) -> Path:
+    save(folder / "p.npz", **arrays(), **columns())
+    return folder / "p.npz"
+
+
+def make_parquet(folder: Path, **options: Any) -> Path:
+    table = {name: list(array) for name, array in arrays().items()}
+    pq.write_table(pa.table(columns() | table), folder / "p.parquet", **options)
+    return folder / "p.parquet"
+
+
+def make_pair(folder: Path) -> Path:
+    (folder / "pair").mkdir()
+    save_file(arrays(), folder / "pair" / "p.safetensors")
+    csv.write_csv(pa.table(columns()), folder / "pair" / "p.csv")
+    return folder / "pair"
+
+
+def read_shards(folder: Path) -> list[dict[str, np.ndarray]]:
+    set_aside_damaged(folder, 40)
+    return list(sound_shards(folder, 40))
+
+
 OLD = Path(__file__).parent / "fixtures" / "slices_format_2" / "udis"
+
 FORMATS = {
     "slices of format 2": Format(
         lambda folder: Path(shutil.copytree(OLD, folder / "old")), Slices.load, use_slices
     ),
     "slices": Format(lambda folder: some_slices().save(folder / "slices"), Slices.load, use_slices),
+    "store": Format(lambda folder: make_store(folder, True), Predictions.load, use_predictions),
+    "store without checksums": Format(
+        lambda folder: make_store(folder, False), Predictions.load, use_predictions
+    ),
+    "shards": Format(make_shards, read_shards, use_shards),
+    "npz": Format(lambda folder: make_npz(folder, np.savez), Predictions.load, use_predictions),
+    "compressed npz": Format(
+        lambda folder: make_npz(folder, np.savez_compressed), Predictions.load, use_predictions
+    ),
+    "parquet": Format(make_parquet, Predictions.load, use_predictions),
+    "plain parquet": Format(
+        lambda folder: make_parquet(folder, compression="none", use_dictionary=False),
+        Predictions.load,
+        use_predictions,
+    ),
+    "safetensors and csv": Format(
+        make_pair, lambda folder: Predictions.load(folder / "p.safetensors"), use_predictions
+    ),
 }
 
 
@@ -230,7 +338,7 @@ def main(many: int, names: list[str]) -> None:
                 word = what if what in ("fine", "refused") else "wrong"
                 found[word] += 1
                 if word == "wrong":
-                    print(name, number, what, flush=True)
+                    print(name, number, what[:500], flush=True)
             print(name, dict(found), flush=True)
 
 

@@ -252,7 +252,7 @@ def test_damaged_files(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
         at = archive.getinfo("losses.npy").header_offset + 200
     (tmp_path / "p.npz").write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
     refused(tmp_path / "p.npz", "'losses'")
-    for name in ("p.parquet", "p.safetensors"):
+    for name in ("q.parquet", "r.safetensors"):
         (tmp_path / name).write_bytes(b"\0" * 100)
         refused(tmp_path / name, "cannot be read")
 

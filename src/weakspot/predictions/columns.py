@@ -31,17 +31,21 @@ def texts(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
     return np.asarray(column.to_numpy(), dtype=object).astype(str)
 
 
-def values(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."]:
+def values(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.ChunkedArray:
     """One value for each row, (n,), or of lists of one length, (n, d).
+
+    An ordered dictionary stays as it is, for its order says something.
 
     Raises:
         ValueError: Where a row is empty, or lists differ in length.
     """
+    _check_filled(column)
     if pa.types.is_dictionary(column.type):
+        if column.type.ordered:
+            return column.unify_dictionaries()
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
         return texts(column)
-    _check_filled(column)
     if not isinstance(column.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
         return np.asarray(column.to_numpy())
     lengths = pc.list_value_length(column).to_numpy()

@@ -6,9 +6,9 @@ unpickled.
 
 from __future__ import annotations
 
+import itertools
 import re
-import zipfile
-import zlib
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from weakspot.predictions.columns import values
+from weakspot.predictions.npz import read_npz
+from weakspot.predictions.reading import naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
 
 Columns = dict[str, Any]
@@ -46,42 +47,27 @@ SPELLINGS = {
 """What a column may be called, and which argument of `Predictions.from_arrays` it is."""
 
 _NEVER_MEANT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
+_LONGEST_WORD = 40  # that could be a misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
 
 def read_file(path: str | Path) -> Predictions:
     """Predictions from a user's own file; a column that is no part of the record becomes an attribute.
 
-    Raises FileNotFoundError or ValueError, naming the file and the column, key or row, where something is
-    missing, misspelt, of the wrong shape, or not a finite number.
+    Raises:
+        FileNotFoundError: Where there is none.
+        ValueError: Naming the file and the column, key or row, where something cannot be read, is missing,
+            misspelt, of the wrong shape, or not a finite number.
     """
     path = Path(path)
-    readers = {".npz": _npz, ".parquet": _parquet, ".safetensors": _safetensors}
+    readers = {".npz": read_npz, ".parquet": _parquet, ".safetensors": _safetensors}
     if path.suffix not in readers:
         raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(readers)}")
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}")
-    try:
-        return _record(readers[path.suffix](path), source=path)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _npz(path: Path) -> Columns:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("this is no .npz archive; make one with numpy.savez(file, embeddings=…, losses=…)")
-    columns: Columns = {}
-    with np.load(path, allow_pickle=False) as file:
-        for key in file.files:
-            try:
-                array = np.asarray(file[key])
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                reason = "it holds Python objects; save texts with array.astype(str)"
-                raise ValueError(
-                    f"key {key!r} cannot be read: {reason if 'pickle' in str(error) else error}"
-                ) from error
-            columns[key] = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
-    return columns
+    columns = readers[path.suffix](path)
+    with reading(path), naming(path):
+        return _record(columns, source=path)
 
 
 def _parquet(path: Path) -> Columns:
@@ -89,56 +75,56 @@ def _parquet(path: Path) -> Columns:
     columns = _table(path)
     arrays = path.with_suffix(".safetensors")
     holds_embeddings = any(SPELLINGS.get(name) == "embeddings" for name in columns)
-    return columns if holds_embeddings or not arrays.is_file() else _join(columns, _arrays(arrays))
+    if holds_embeddings or not arrays.is_file():
+        return columns
+    with naming(path):
+        return _join(columns.items(), _arrays(arrays).items())
 
 
 def _safetensors(path: Path) -> Columns:
     """The arrays, and the columns of the `.csv` or `.parquet` beside them: safetensors has numbers only."""
     tables = [table for table in (path.with_suffix(".csv"), path.with_suffix(".parquet")) if table.is_file()]
-    if len(tables) > 1:
-        raise ValueError(
-            f"both {tables[0].name} and {tables[1].name} lie beside it; remove the one not meant"
-        )
-    return _join(_table(tables[0]), _arrays(path)) if tables else _arrays(path)
+    with naming(path):
+        if len(tables) > 1:
+            raise ValueError(
+                f"both {tables[0].name} and {tables[1].name} lie beside it; remove the one not meant"
+            )
+        return _join(*(_table(table).items() for table in tables), _arrays(path).items())
 
 
 def _arrays(path: Path) -> Columns:
     """Arrays that stay on disk until they are used: safetensors maps them for torch, for NumPy it copies."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.dtype.itemsize < 4:  # NumPy has no bfloat16
-            tensors[name] = tensor.float()
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays: Columns = {}
+    with reading(path), safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118  (it is no dict)
+            with reading(path, name):
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and tensor.dtype.itemsize < 4:  # NumPy has no bfloat16
+                    tensor = tensor.float()
+                arrays[name] = tensor.numpy()
+    return arrays
 
 
 def _table(path: Path) -> Columns:
-    try:
-        if path.suffix == ".csv":
-            texts = pa.csv.ConvertOptions(column_types={"id": pa.string(), "ids": pa.string()})
+    if path.suffix == ".csv":
+        texts = pa.csv.ConvertOptions(column_types={"id": pa.string(), "ids": pa.string()})
+        with reading(path):
             table = pa.csv.read_csv(path, convert_options=texts)
-        else:
-            table = pq.read_table(path, memory_map=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from error
-    if table.num_rows == 0:
-        raise ValueError(f"{path.name} has no rows")
+    else:
+        table = read_parquet(path)
+    with naming(path):
+        if table.num_rows == 0:
+            raise ValueError("there are no rows in it")
+        return _gather(_join(zip(table.column_names, table.columns, strict=True)))
+
+
+def _join(*parts: Iterable[tuple[str, Any]]) -> Columns:
     columns: Columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        columns = _join(columns, {name: column})
-    return _gather(columns)
-
-
-def _join(columns: Columns, more: Columns) -> Columns:
-    twice = next((name for name in columns if name in more), None)
-    if twice is not None:
-        raise ValueError(f"there are two columns {twice!r}; keep one of them")
-    return columns | more
+    for name, column in itertools.chain(*parts):
+        if name in columns:
+            raise ValueError(f"there are two columns {name!r}; keep one of them")
+        columns[name] = column
+    return columns
 
 
 def _gather(columns: Columns) -> Columns:
@@ -147,25 +133,26 @@ def _gather(columns: Columns) -> Columns:
     for name, column in columns.items():
         if match := _NUMBERED.fullmatch(name):
             stems.setdefault(match[1], {})[int(match[2])] = _values(name, column)
-    whole = {name: column for name, column in columns.items() if not _NUMBERED.fullmatch(name)}
+    whole = [(name, column) for name, column in columns.items() if not _NUMBERED.fullmatch(name)]
     for stem, parts in stems.items():
         first = min(1, *parts)  # counted from 0, or from 1
-        missing = set(range(first, first + len(parts))) - set(parts)
-        if missing:
-            raise ValueError(f"column '{stem}_{min(missing)}' is missing; there is one '{stem}_{max(parts)}'")
-        whole = _join(whole, {stem: np.column_stack([parts[number] for number in sorted(parts)])})
-    return whole
+        missing = next((number for number in range(first, first + len(parts)) if number not in parts), None)
+        if missing is not None:
+            raise ValueError(f"column '{stem}_{missing}' is missing; there is one '{stem}_{max(parts)}'")
+        whole.append((stem, np.column_stack([parts[number] for number in sorted(parts)])))
+    return _join(whole)
 
 
 def _record(columns: Columns, source: Path) -> Predictions:
-    fields: Columns = {}
-    for name, column in columns.items():
-        if name in SPELLINGS:
-            fields = _join(fields, {SPELLINGS[name]: _values(name, column)})
+    fields = _join(
+        (SPELLINGS[name], _values(name, column)) for name, column in columns.items() if name in SPELLINGS
+    )
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
     lacking = [known for known, field in SPELLINGS.items() if field not in (*fields, *_NEVER_MEANT)]
     for name in others:
-        if meant := get_close_matches(name.lower(), lacking, n=1, cutoff=0.8):
+        if len(name) <= _LONGEST_WORD and (
+            meant := get_close_matches(name.lower(), lacking, n=1, cutoff=0.8)
+        ):
             raise ValueError(
                 f"{name!r} is unknown; did you mean {meant[0]!r}? If it is an attribute, rename it"
             )
@@ -178,11 +165,10 @@ def _record(columns: Columns, source: Path) -> Predictions:
             raise ValueError(
                 f"{name!r} has shape {shape}; an attribute has one value for each row, {rows} here"
             )
-    attributes = pa.table(others)
-    return Predictions.from_arrays(**fields, attributes=attributes, manifest={"source": str(source)})
+    return Predictions.from_arrays(**fields, attributes=others, manifest={"source": str(source)})
 
 
-def _values(name: str, column: Any) -> np.ndarray:
+def _values(name: str, column: Any) -> Any:
     """A column of the record as an array, (n,) or, of lists, (n, d); none of its values may be missing."""
     if isinstance(column, np.ndarray):
         return column

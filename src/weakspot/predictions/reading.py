@@ -53,6 +53,17 @@ def reading(path: Path, key: str | None = None) -> Iterator[None]:
         raise DamagedError(f"{place} cannot be read: {_reason(error)}") from error
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name before what is said of its content inside the block."""
+    try:
+        yield
+    except DamagedError:
+        raise
+    except ValueError as error:
+        raise DamagedError(f"{path}: {error}") from error
+
+
 def read_manifest(
     path: Path, version: int, fields: Mapping[str, type | UnionType], earlier: Sequence[int] = ()
 ) -> dict[str, Any]:
@@ -102,6 +113,8 @@ def read_parquet(path: Path) -> pa.Table:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"there are two columns {twice!r}")
+        if any("\0" in name for name in names):  # which Arrow would cut there
+            raise ValueError("the name of a column holds the character NUL")
     return table
 
 

@@ -174,8 +174,12 @@ def _checked(
 
 def _check_sums(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise DamagedError where a file is another than was written; earlier versions kept no checksums."""
-    for name, wanted in manifest.get("checksums", {}).items():
-        if name in (_ARRAYS, _RECORDS) and checksum(folder / name) != wanted:
+    if "checksums" not in manifest:
+        return
+    for name in (_ARRAYS, _RECORDS):
+        with reading(folder / MANIFEST, "checksums"):
+            wanted = manifest["checksums"][name]
+        if checksum(folder / name) != wanted:
             raise DamagedError(
                 f"{folder / name} cannot be read: its content is not what was written; {_REMEDY}"
             )

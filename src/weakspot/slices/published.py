@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.predictions import Predictions
-from weakspot.predictions.published import read_fields
+from weakspot.predictions.published import field, read_fields
+from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices.record import Slices
 from weakspot.slices.statistics import describe
 
+_WEIGHTS = ("unnormalized_weights", "weights_unnorm")
 _HISTORY = {
     "objective": ("loss", "loss_history"),
     "size": ("weight", "weight_history"),
@@ -44,8 +46,8 @@ def read_spotlights(
         ids=predictions.ids,
         weights=weights,
         statistics=describe(weights, predictions),
-        histories=[_history(result) for result in results],
-        parameters=_parameters(results, weights),
+        histories=[_history(path, result) for path, result in zip(files, results, strict=True)],
+        parameters=_parameters(files, results, weights),
         provenance={"source": [path.name for path in files], "predictions": predictions.manifest},
     )
 
@@ -55,40 +57,55 @@ def _weights(
 ) -> Float[np.ndarray, "k n"]:
     rows: list[np.ndarray] = []
     for path, result in zip(files, results, strict=True):
-        found = result.get("unnormalized_weights", result.get("weights_unnorm"))
+        found = next((found for name in _WEIGHTS if (found := field(path, result, name)) is not None), None)
         if found is None:
-            raise ValueError(f"{path} holds no unnormalized_weights, so it is no spotlight result")
-        row = np.asarray(found, dtype=np.float64).ravel()
+            raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result")
+        row = found.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
-            raise ValueError(f"{path} has weights for {len(row)} examples, but there are {n}")
-        if not (np.isfinite(row).all() and (row >= 0).all() and (row <= 1).all()):
-            raise ValueError(f"{path} holds weights outside 0…1")
+            raise DamagedError(f"{path} has weights for {len(row)} examples, but there are {n}")
+        if not len(row) or not (np.isfinite(row).all() and (row >= 0).all() and (row <= 1).all()):
+            raise DamagedError(f"{path} holds weights outside 0…1, or none")
         rows.append(row)
     return np.stack(rows)
 
 
-def _history(result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    told = {**result, **(result.get("training_history") or {})}
-    found = {
-        name: next((told[key] for key in keys if told.get(key) is not None), None)
-        for name, keys in _HISTORY.items()
-    }
-    return {
-        name: np.asarray(values, dtype=np.float64) for name, values in found.items() if values is not None
-    }
+def _history(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    told = result.get("training_history")
+    known = {**result, **(told if isinstance(told, dict) else {})}
+    history = {}
+    for name, keys in _HISTORY.items():
+        values = next((values for key in keys if (values := field(path, known, key)) is not None), None)
+        if values is not None:
+            with reading(path, name):
+                if values.ndim != 1:
+                    raise ValueError(f"it must be one number for each step, not of shape {values.shape}")
+            history[name] = values.astype(np.float64)
+    return history
 
 
 def _parameters(
-    results: Sequence[Mapping[str, Any]], weights: Float[np.ndarray, "k n"]
+    files: Sequence[Path], results: Sequence[Mapping[str, Any]], weights: Float[np.ndarray, "k n"]
 ) -> dict[str, np.ndarray]:
-    centres = [result.get("spotlight_mean") for result in results]
-    matrices = [result.get("spotlight_precision") for result in results]
-    compact = bool((weights == 0).any(axis=1).all())
-    if not compact or any(part is None for part in (*centres, *matrices)):
-        return {}
-    precisions = np.stack([np.asarray(matrix, dtype=np.float64) for matrix in matrices])
+    if not (weights == 0).any(axis=1).all():
+        return {}  # of another kernel
+    centers: list[np.ndarray] = []
+    matrices: list[np.ndarray] = []
+    for path, result in zip(files, results, strict=True):
+        centre, matrix = field(path, result, "spotlight_mean"), field(path, result, "spotlight_precision")
+        if centre is None or matrix is None:
+            return {}
+        width = centers[0].shape if centers else centre.shape
+        fits = len(width) == 1 and width != (0,) and centre.shape == width and matrix.shape == width * 2
+        if not fits or not (np.isfinite(centre).all() and np.isfinite(matrix).all()):
+            raise DamagedError(
+                f"{path} has a centre of shape {centre.shape} and a precision of shape {matrix.shape}, "
+                "but spotlights have (d,) and (d, d), d the same for all, and finite numbers"
+            )
+        centers.append(centre.astype(np.float64))
+        matrices.append(matrix.astype(np.float64))
+    precisions = np.stack(matrices)
     scales = precisions[:, 0, 0]
     if (precisions == scales[:, None, None] * np.eye(precisions.shape[1])).all():
         precisions = scales
-    return {"centers": np.stack([np.asarray(m, dtype=np.float64) for m in centres]), "precisions": precisions}
+    return {"centers": np.stack(centers), "precisions": precisions}
