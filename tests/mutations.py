@@ -7,6 +7,7 @@ prints what came of them; `test_damaged_files.py` tries some hundreds.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 import tempfile
@@ -21,13 +22,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from pyarrow import csv
 from safetensors.numpy import save_file
 
+from samples import a_record, some_slices
 from weakspot import Predictions, Slices
+from weakspot.methods.udis.published import read as read_tree
+from weakspot.methods.udis.published import to_tree
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.shards import set_aside_damaged, sound_shards, write_shard
-from weakspot.slices import ClusterNode
+from weakspot.slices.published import read_spotlights
 from weakspot.slices.statistics import describe
 
 SLOWEST = 10.0
@@ -62,42 +67,6 @@ class Format:
     make: Callable[[Path], Path]
     read: Callable[[Path], Any]
     use: Callable[[Any], None]
-
-
-def a_record(n: int = 40) -> Predictions:
-    rng = np.random.default_rng(1)
-    return Predictions.from_arrays(
-        rng.normal(size=(n, 4)).astype(np.float32),
-        outputs=rng.normal(size=(n, 3)).astype(np.float32),
-        labels=rng.integers(0, 3, n),
-        counts=rng.integers(1, 4, n),
-        ids=[f"example-{i}" for i in range(n)],
-        attributes={"colour": np.where(np.arange(n) % 2, "red", "green"), "age": np.arange(n)},
-    )
-
-
-def some_slices() -> Slices:
-    p = a_record()
-    weights = np.random.default_rng(2).random((2, len(p)))
-    return Slices(
-        "spotlight",
-        p.ids,
-        weights,
-        describe(weights, p),
-        histories=[{"objective": np.linspace(0, 1, 7), "size": np.arange(7.0)}] * 2,
-        parameters={"centers": weights[:, :4], "precisions": np.ones((2, 4, 4))},
-        tree=ClusterNode(
-            4,
-            3.0,
-            1.0,
-            2 / 3,
-            children=(
-                ClusterNode(0, 1.0, 0.0, 1.0, clusters=(0,), members=(1,)),
-                ClusterNode(1, 2.0, 1.0, 0.5, clusters=(1,), members=(2, 3), wrong_members=(3,)),
-            ),
-        ),
-        provenance={"settings": {"n_slices": 2}, "predictions": {}},
-    )
 
 
 def use_slices(slices: Slices) -> None:
@@ -193,7 +162,49 @@ def make_pair(folder: Path) -> Path:
 
 def read_shards(folder: Path) -> list[dict[str, np.ndarray]]:
     set_aside_damaged(folder, 40)
-    return list(sound_shards(folder, 40))
+    sound = list(sound_shards(folder, 40))
+    if len(sound) < 4:
+        use_shards(sound)
+        raise ValueError(f"{folder}: one is set aside, and the others are right")
+    return sound
+
+
+def make_inference(folder: Path, protocol: int, tensors: bool) -> Path:
+    p = a_record(12)
+    found = {"embeddings": p.embeddings, "losses": p.losses, "outputs": p.outputs, "labels": p.labels}
+    kept = {
+        name: torch.from_numpy(np.array(array)) if tensors else np.array(array)
+        for name, array in found.items()
+    }
+    aux = {"note": "a", "history": [1.0, np.float64(2.0), None], "again": kept["labels"]}
+    (folder / "p.pkl").write_bytes(pickle.dumps(kept | {"aux": aux}, protocol))
+    return folder / "p.pkl"
+
+
+def make_spotlight(folder: Path) -> Path:
+    fields = {
+        "unnormalized_weights": torch.linspace(0, 1, 20),
+        "spotlight_mean": np.ones(3),
+        "spotlight_precision": torch.eye(3) * 0.5,
+        "training_history": {"loss": [0.5, 0.25], "weight": np.ones(2), "lr": [0.1, 0.1]},
+    }
+    (folder / "s.pkl").write_bytes(pickle.dumps(fields))
+    return folder / "s.pkl"
+
+
+def use_tree(published: dict[str, Any]) -> None:
+    images = [str(name) for leaf in to_leaves(published) for name in leaf["images"]]
+    tree = to_tree(published, list(dict.fromkeys(images)))
+    assert tree.size == len(images)
+    assert 0 <= tree.accuracy <= 1
+    "".join(images).encode()
+
+
+def to_leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if node["leaf"] == "True":
+        yield node
+    for child in node.get("children", ()):
+        yield from to_leaves(child)
 
 
 OLD = Path(__file__).parent / "fixtures" / "slices_format_2" / "udis"
@@ -217,6 +228,16 @@ FORMATS = {
         lambda folder: make_parquet(folder, compression="none", use_dictionary=False),
         Predictions.load,
         use_predictions,
+    ),
+    "published inference": Format(
+        lambda folder: make_inference(folder, 4, False), Predictions.load, use_predictions
+    ),
+    "published inference of tensors": Format(
+        lambda folder: make_inference(folder, 2, True), Predictions.load, use_predictions
+    ),
+    "published spotlight": Format(make_spotlight, read_spotlights, use_slices),
+    "published tree": Format(
+        lambda folder: Path(shutil.copy(OLD.parents[1] / "seed_tree_bed.json", folder)), read_tree, use_tree
     ),
     "safetensors and csv": Format(
         make_pair, lambda folder: Predictions.load(folder / "p.safetensors"), use_predictions

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mutations import FORMATS, outcomes, some_slices
+from mutations import FORMATS, outcomes
+from samples import some_slices
 from weakspot import Slices
 from weakspot.predictions.reading import read_parquet
 

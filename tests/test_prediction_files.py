@@ -184,8 +184,8 @@ def refused(path: Path, *words: str, kind: type[Exception] = ValueError) -> None
 
 
 def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
-    (tmp_path / "p.pkl").write_bytes(pickle.dumps({}))
-    refused(tmp_path / "p.pkl", ".npz, .parquet, .safetensors")
+    (tmp_path / "p.txt").write_text("0.1 0.2")
+    refused(tmp_path / "p.txt", ".npz, .parquet, .safetensors, .pkl, .pickle")
 
 
 def test_missing_file(tmp_path: Path) -> None:

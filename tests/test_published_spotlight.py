@@ -112,6 +112,29 @@ def test_outputs_that_are_probabilities(tmp_path: Path) -> None:
     assert unlabelled.attributes.column_names == ["output"]
 
 
+@pytest.mark.parametrize("ending", [".pkl", ".pickle"])
+def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, ending: str) -> None:
+    rng = np.random.default_rng(0)
+    result = InferenceResults(
+        rng.normal(size=(6, 3)), rng.random(6), rng.normal(size=(6, 4)), np.arange(6) % 4
+    )
+    path = save(tmp_path / f"inference{ending}", result)
+    p, same = Predictions.load(path), read_inference(path)
+    np.testing.assert_array_equal(p.embeddings, same.embeddings)
+    np.testing.assert_array_equal(p.labels, result.labels)
+    assert p.manifest == {"source": path.name, "format": "published inference results"}
+    again = Predictions.load(p.save(tmp_path / "record"))
+    np.testing.assert_array_equal(again.losses, p.losses)
+
+
+def test_a_spotlight_is_no_predictions(tmp_path: Path) -> None:
+    path = save(tmp_path / "spotlight.pkl", {"unnormalized_weights": np.array([0, 0.5, 0, 0.5])})
+    with pytest.raises(
+        ValueError, match=r"no embeddings, so it is no inference result.* it is a spotlight, which slices="
+    ):
+        Predictions.load(path)
+
+
 def test_views_parameters_and_old_dictionaries(tmp_path: Path, tool: None) -> None:
     whole = torch.arange(24.0).reshape(4, 6)
     w = torch.tensor([0.0, 0.5, 1.0, 0.25])
@@ -209,6 +232,49 @@ def test_what_a_pickle_alters_is_thrown_away(tmp_path: Path, tool: None) -> None
 def test_what_is_no_result_is_refused(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_inference(save(tmp_path / "x.pkl", value))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"training_history": [1, 2]}, None),
+        (
+            {"training_history": {"loss": [[1.0], [2.0]]}},
+            r"key 'objective' cannot be read: .* shape \(2, 1\)",
+        ),
+        ({"training_history": {"lr": ["a"]}}, r"key 'lr' cannot be read: it must be numbers"),
+        ({"spotlight_mean": np.zeros(2)}, r"a centre of shape \(2,\) and a precision of shape \(3, 3\)"),
+        ({"spotlight_precision": np.full((3, 3), np.inf)}, "finite numbers"),
+        ({"spotlight_mean": np.zeros(0), "spotlight_precision": np.zeros((0, 0))}, "spotlights have"),
+        ({"unnormalized_weights": np.zeros(0)}, "weights outside 0…1, or none"),
+        ({"unnormalized_weights": [[0.0], [0.0, 1.0]]}, "key 'unnormalized_weights' cannot be read"),
+    ],
+)
+def test_fields_of_a_spotlight_are_checked(
+    tmp_path: Path, change: dict[str, Any], message: str | None
+) -> None:
+    good = {
+        "unnormalized_weights": np.array([0, 0.5, 1.0]),
+        "spotlight_mean": np.ones(3),
+        "spotlight_precision": np.eye(3),
+    }
+    path = save(tmp_path / "a.pkl", good | change)
+    if message is None:
+        assert read_spotlights(path).histories == [{}]
+        return
+    with pytest.raises(ValueError, match=rf"a\.pkl.*{message}"):
+        read_spotlights(path)
+
+
+@pytest.mark.parametrize("name", ["embeddings", "losses", "outputs", "labels"])
+@pytest.mark.parametrize(
+    "value", [[[1.0], [1.0, 2.0]], "text", {"a": 1}, 3.0, np.zeros(0), np.zeros((2, 2, 2, 2)), b""]
+)
+def test_fields_of_inference_results_are_checked(tmp_path: Path, name: str, value: Any) -> None:
+    good = {"embeddings": np.eye(3), "losses": np.ones(3), "outputs": np.eye(3), "labels": np.arange(3)}
+    path = save(tmp_path / "a.pkl", good | {name: value})
+    with pytest.raises(ValueError, match=r"a\.pkl"):
+        read_inference(path)
 
 
 def test_damaged_and_missing_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from mutations import a_record
+from samples import a_record
 from weakspot import Predictions
 from weakspot.predictions import folders
 from weakspot.predictions.folders import checksum

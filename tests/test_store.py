@@ -262,7 +262,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests")
 from pathlib import Path
-from mutations import a_record, some_slices
+from samples import a_record, some_slices
 
 kind, folder, moment = sys.argv[1:]
 saved = {"predictions": a_record, "slices": some_slices}[kind]()

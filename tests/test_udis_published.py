@@ -30,6 +30,10 @@ def leaves(tree):
     return [node for node in nodes_of(tree) if node["leaf"] == "True"]
 
 
+def first_leaf(tree):
+    return leaves(tree)[0]
+
+
 def test_the_published_tree_survives_reading_and_writing(tmp_path):
     published = json.loads(SEED.read_text())
     assert read(SEED) == published
@@ -141,6 +145,18 @@ def test_a_record_without_outputs_cannot_be_exported():
         (lambda tree: tree["children"][0]["children"][0].update(images=[]), "a cluster has images"),
         (lambda tree: tree["children"][0]["children"][0].update(images=[[1]]), "a list of names or numbers"),
         (lambda tree: tree.update(name="362-58"), r"the root \(id 362\): 'count' is missing"),
+        (
+            lambda tree: first_leaf(tree).update(inc_images=["elsewhere"]),
+            "a wrong image is none of its images",
+        ),
+        (lambda tree: first_leaf(tree)["images"].append(first_leaf(tree)["images"][0]), "stands in it twice"),
+        (
+            lambda tree: first_leaf(tree)["images"].append(leaves(tree)[-1]["images"][0]),
+            "in another cluster as well",
+        ),
+        (lambda tree: first_leaf(tree).update(loss=10**400), "'loss' must be a number"),
+        (lambda tree: first_leaf(tree).update(loss=float("inf")), "'loss' must be a number"),
+        (lambda tree: tree.update(id=2**60), "'id' must be a whole number"),
     ],
 )
 def test_a_tree_that_is_none_is_refused_with_the_place(change, words, tmp_path):
@@ -165,3 +181,31 @@ def test_a_file_that_is_no_tree_is_refused(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"tree\.json is not a tree of the published UDIS tool"):
         read(path)
+
+
+def chain(levels):
+    """A tree in which every second child is a leaf."""
+
+    def leaf(number):
+        found = {"images": [number], "inc_images": [], "loss": 0.5, "acc": 100.0, "f1": 100.0, "f1_c": 100.0}
+        return {"id": number, "leaf": "True", **found}
+
+    tree = leaf(0)
+    for level in range(1, levels):
+        tree = {"id": 10_000 + level, "leaf": "False", "children": [tree, leaf(level)]}
+    return tree
+
+
+def test_deep_trees_are_read_and_deeper_ones_refused(tmp_path):
+    path = write(chain(450), tmp_path / "tree.json")
+    tree = to_tree(read(path), [str(number) for number in range(450)])
+    assert tree.size == 450
+    assert len(list(tree.walk())) == 899
+    with pytest.raises(ValueError, match=r"other\.json: the tree is nested too deeply for a JSON file"):
+        write(chain(5_000), tmp_path / "other.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["tree.json"]
+
+
+def test_a_missing_tree_says_what_to_give(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json does not exist; give the fc_treeData\.json"):
+        read(tmp_path / "none.json")

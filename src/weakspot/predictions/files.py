@@ -1,7 +1,7 @@
 """Anyone's own embeddings and losses, from a file: `.npz`, `.parquet`, or `.safetensors` beside a `.csv`.
 
 A reader turns its kind of file into named columns; `_record` alone knows what the names mean. Nothing is ever
-unpickled.
+unpickled: the `.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 from weakspot.predictions.columns import values
 from weakspot.predictions.npz import read_npz
+from weakspot.predictions.published import read_inference
 from weakspot.predictions.reading import naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
 
@@ -47,6 +48,7 @@ SPELLINGS = {
 """What a column may be called, and which argument of `Predictions.from_arrays` it is."""
 
 _NEVER_MEANT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
+_PUBLISHED = (".pkl", ".pickle")
 _LONGEST_WORD = 40  # that could be a misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
@@ -61,10 +63,13 @@ def read_file(path: str | Path) -> Predictions:
     """
     path = Path(path)
     readers = {".npz": read_npz, ".parquet": _parquet, ".safetensors": _safetensors}
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(readers)}")
+    known = (*readers, *_PUBLISHED)
+    if path.suffix not in known:
+        raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}")
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}")
+    if path.suffix in _PUBLISHED:
+        return read_inference(path)
     columns = readers[path.suffix](path)
     with reading(path), naming(path):
         return _record(columns, source=path)

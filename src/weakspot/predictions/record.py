@@ -179,7 +179,9 @@ class Predictions:
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
-        """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, or `.safetensors` with a `.csv`."""
+        """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a
+        `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.published`).
+        """
         path = Path(path)
         if path.is_dir():
             from weakspot.predictions.store import read

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -22,6 +21,8 @@ import numpy as np
 from weakspot.methods.udis.nodes import MOST_VALUES
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
+from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices import ClusterNode
 from weakspot.slices.statistics import AttributeShare
 from weakspot.tasks import Multilabel
@@ -29,27 +30,48 @@ from weakspot.tasks import Multilabel
 Published = dict[str, Any]
 
 _SMALLEST = 5
+_LARGEST = 2**53
+_LARGEST_REAL = 1e300
 
 
 def read(path: str | Path) -> Published:
-    """The tree in a file of either variant, as it stands there, once it has passed `check`."""
+    """The tree in a file of either variant, as it stands there, once it has passed `check`.
+
+    Raises:
+        FileNotFoundError: Where there is no file.
+        ValueError: Where it is no such tree; it names the file, the node and the field.
+    """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; give the fc_treeData.json that the published tool wrote"
+        )
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        check(tree)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path} is not a tree of the published UDIS tool: {reason}") from None
+        with reading(path):
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            check(tree)
+            json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except DamagedError as error:
+        reason = "it is nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
+        raise DamagedError(f"{path} is not a tree of the published UDIS tool: {reason}") from error
     return dict(tree)
 
 
 def write(tree: Published, path: str | Path) -> Path:
-    """Write a tree of either variant (from `export` or `read`), whole or not at all."""
+    """Write a tree of either variant (from `export` or `read`), whole or not at all.
+
+    Raises:
+        ValueError: Where it is no such tree, or too deep for JSON.
+        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+    """
     check(tree)
     path = Path(path)
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(tree), encoding="utf-8")
-    os.replace(draft, path)
+    try:
+        text = json.dumps(tree)
+    except RecursionError as error:
+        raise ValueError(f"{path}: the tree is nested too deeply for a JSON file") from error
+    with writing(path.parent), whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return path
 
 
@@ -57,6 +79,7 @@ def check(tree: Any) -> None:
     """Raise ValueError, naming the node and the field, unless this is a tree of one of the two variants."""
     single = isinstance(tree, dict) and "name" in tree
     seen: set[int] = set()
+    clustered: set[str | int] = set()
     for where, node in _walk(tree):
         if not isinstance(node, dict):
             raise ValueError(f"{where} is no object")
@@ -72,6 +95,13 @@ def check(tree: Any) -> None:
             _check_field(where, node, name, fits)
         if leaf and not len(node["inc_images"]) <= len(node["images"]) > 0:
             raise ValueError(f"{where}: a cluster has images, and no more wrong ones than images")
+        if leaf:
+            images = set(node["images"])
+            if len(images) < len(node["images"]) or images & clustered:
+                raise ValueError(f"{where}: an image stands in it twice, or in another cluster as well")
+            if not images.issuperset(node["inc_images"]):
+                raise ValueError(f"{where}: a wrong image is none of its images")
+            clustered |= images
         if not leaf and len(node["children"]) != 2:
             raise ValueError(f"{where}: an inner node has two children")
 
@@ -91,15 +121,17 @@ def export(tree: ClusterNode, p: Predictions) -> Published:
         )
     describe = _single_label(p) if single else _multi_label(p)
 
-    def convert(node: ClusterNode) -> Published:
+    made: dict[int, Published] = {}
+    for node in reversed(list(tree.walk())):  # children before their parents
         head: Published = {"id": node.id}
         if single:
             head |= {"name": f"{node.id}-{int(_percent(node))}", "count": int(node.size)}
-        if not node.leaf:
-            return head | {"leaf": "False", "children": [convert(child) for child in node.children]}
-        return head | describe(node) | {"leaf": "True"}
-
-    return convert(tree)
+        if node.leaf:
+            made[node.id] = head | describe(node) | {"leaf": "True"}
+        else:
+            children = [made.pop(child.id) for child in node.children]
+            made[node.id] = head | {"leaf": "False", "children": children}
+    return made[tree.id]
 
 
 def to_tree(
@@ -118,24 +150,30 @@ def to_tree(
         for number, node in enumerate(sorted(_leaves(published), key=lambda node: int(node["id"])))
     }
 
-    def convert(node: Published) -> ClusterNode:
+    made: dict[int, ClusterNode] = {}
+    for node in reversed([node for _, node in _walk(published)]):  # children before their parents
         if node["leaf"] == "True":
-            return _leaf(node, rows, numbers[node["id"]])
-        children = tuple(convert(child) for child in node["children"])
+            made[node["id"]] = _leaf(node, rows, numbers[node["id"]])
+            continue
+        children = tuple(made.pop(child["id"]) for child in node["children"])
         size = sum(child.size for child in children)
         wrong = sum(child.wrong for child in children)
         loss = sum(child.size * (child.loss or 0) for child in children) / size
-        return ClusterNode(node["id"], size, wrong, (size - wrong) / size, loss, children=children)
-
-    tree = convert(published)
+        made[node["id"]] = ClusterNode(
+            node["id"], size, wrong, (size - wrong) / size, loss, children=children
+        )
+    tree = made[published["id"]]
     return _marked(tree, accuracy_threshold * tree.accuracy)
 
 
-def _marked(node: ClusterNode, least: float) -> ClusterNode:
+def _marked(tree: ClusterNode, least: float) -> ClusterNode:
     """The tree with its failing leaves marked."""
-    if node.leaf:
-        return replace(node, failing=node.size > _SMALLEST and node.accuracy < least)
-    return replace(node, children=tuple(_marked(child, least) for child in node.children))
+    made: dict[int, ClusterNode] = {}
+    for node in reversed(list(tree.walk())):
+        children = tuple(made.pop(child.id) for child in node.children)
+        failing = node.leaf and node.size > _SMALLEST and node.accuracy < least
+        made[node.id] = replace(node, children=children, failing=failing)
+    return made[tree.id]
 
 
 def _leaf(node: Published, rows: Mapping[str, int], number: int) -> ClusterNode:
@@ -236,14 +274,15 @@ Fits = tuple[str, Callable[[Any], bool]]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """NaN is one: the tool writes it where a cluster has nothing to average."""
+    return type(value) in (int, float) and (value != value or abs(value) <= _LARGEST_REAL)
 
 
 def _list_of(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
 
 
-_is_whole: Fits = ("a whole number", lambda value: type(value) is int and value >= 0)
+_is_whole: Fits = ("a whole number", lambda value: type(value) is int and 0 <= value < _LARGEST)
 _is_number: Fits = ("a number", _number)
 _is_text: Fits = ("text", lambda value: isinstance(value, str))
 _is_images: Fits = ("a list of names or numbers", _list_of(str, int))
