@@ -126,6 +126,23 @@ def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
     assert len(shell.reports()) == 1
 
 
+def test_probabilities_are_taken_for_what_they_are_called(shell):
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet([1, 1, 1], 200)
+    np.savez(
+        shell.folder / "my.npz",
+        embeddings=rng.normal(size=(200, 4)),
+        outputs=shares,
+        labels=rng.integers(0, 3, 200),
+    )
+    words = ["predictions=my.npz", "logger=none", "method.n_slices=1", "method.min_size=20"]
+    text = shell("discover", *words, fails=True)
+    assert "my.npz: outputs look like probabilities, not logits (every row sums to 1): say" in text
+    assert not shell.reports()
+    shell("discover", *words, "outputs_are=probabilities")
+    assert len(shell.reports()) == 1
+
+
 def test_numbers_that_are_none_are_named_and_nothing_is_left(shell):
     x = np.zeros((10, 2), dtype=np.float32)
     x[4, 1] = np.nan

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from functools import partial
 from pathlib import Path
+from time import process_time
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +21,8 @@ from layouts import csv as layout
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
 from weakspot.datasets.csv import PictureTable, TextTable, open_table
-from weakspot.datasets.tables import read_sheet, sorted_names
+from weakspot.datasets.tables import read_sheet
+from weakspot.tasks import Classification, Multilabel, Regression, class_names
 
 SPLITS = ("train", "val", "test")
 TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
@@ -124,8 +129,8 @@ def test_repeated_texts_share_a_split_whatever_their_ids(tmp_path: Path, tokeniz
 
 def test_numbers_of_one_size_have_one_order() -> None:
     names = ["0" * zeros + "1" for zeros in range(6)]
-    assert sorted_names(["10", *names]) == (*reversed(names), "10")
-    assert sorted_names(["3", "-2", "-10"]) == ("-10", "-2", "3")
+    assert class_names(["10", *names]) == (*reversed(names), "10")
+    assert class_names(["3", "-2", "-10"]) == ("-10", "-2", "3")
 
 
 def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:
@@ -161,7 +166,10 @@ def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
         (["path,label", "a.png,x", "z.png,x"], ["line 3", "no file", "z.png"]),
         (["path,label", "a.png,x", "b.png,"], ["line 3", "label is ''"]),
         (["path,label,note", 'a.png,x,"two', 'lines"', "", "b.png,,1"], ["line 5", "label is ''"]),
-        (["path,label", "a.png,x", "b.png,x,1"], ["line 3 cannot be read", "Expected 2 columns, got 3"]),
+        (
+            ["path,label", "a.png,x", "b.png,x,1"],
+            ["line 3 cannot be read as CSV", "Expected 2 columns, got 3"],
+        ),
         (["path,label", "a.png,x", "./a.png,x"], ["line 3", "line 2 already"]),
         (["path,label,split", "a.png,x,dev"], ["line 2", "split is 'dev'", "train, val, test"]),
         (["path,label,split", "a.png,x,train"], ["split 'test'", "some in: train"]),
@@ -194,6 +202,9 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     pa.parquet.write_table(
         pa.table({"path": ["a"], "label": pa.array([None], pa.string())}), tmp_path / "n.parquet"
     )
+    with pytest.raises(ValueError, match=r"n\.parquet, row 1: label is None"):
+        open_table("test", tmp_path / "n.parquet")
+    pa.parquet.write_table(pa.table({"path": ["a"], "label": ["x"]}), tmp_path / "n.parquet")
     (tmp_path / "a").touch()
     with pytest.raises(ValueError, match=r"n\.parquet, row 1: a is none of"):
         open_table("test", tmp_path / "n.parquet")
@@ -201,11 +212,227 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         open_table("test", write(tmp_path / "t.csv", "text,label", "a,x"), tokenizer="resnet18")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"path,label,city\na.png,x,Bern\na.png,x,Z\xfcrich\n",
+            ["line 3", "'Zürich' is no UTF-8 text", "as UTF-8"],
+        ),
+        (b'path,label,note\na.png,x,"a\n\nb"\na.png,x,\x80 5\n', ["line 5", "'€ 5' is no UTF-8 text"]),
+        ("path,label\na.png,x\n".encode("utf-16"), ["is UTF-16 text; save it as UTF-8"]),
+        ("path,label\na.png,x\n".encode("utf-16-le"), ["is UTF-16 text; save it as UTF-8"]),
+        (
+            b"path;label\na.png;x\n",
+            ["separates its values by semicolons, not by commas; save it with commas"],
+        ),
+        (b'path;label;"size, in m"\na.png;x;1,5\n', ["by semicolons, not by commas"]),
+        (b"path\tlabel\na.png\tx\n", ["by tabs, not by commas; save it with commas or name it .tsv"]),
+        (b"", ["cannot be read as CSV: Empty CSV file"]),
+    ],
+)
+def test_other_encodings_and_separators_are_named(tmp_path: Path, content: bytes, words: list[str]) -> None:
+    picture(tmp_path, "a.png")
+    file = tmp_path / "my.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(file))) as caught:
+        open_table("test", file)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    picture(tmp_path, "a.png")
+    (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbfpath,label,split\na.png,x,test\n")
+    assert open_table("test", tmp_path / "my.csv").examples["id"].to_pylist() == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{root}/in/a.png",
+        "in\\a.png",
+        "in\\\\a.png",
+        "file://{root}/in/a%20b.png",
+        "{link}/in/a.png",
+        "{root}/x/../in/a.png",
+        " in/a.png ",
+    ],
+)
+def test_paths_below_the_root_are_written_in_many_ways(tmp_path: Path, given: str) -> None:
+    (tmp_path / "root" / "in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    for name in ("in/a.png", "in/a b.png"):
+        picture(tmp_path / "root", name)
+    path = given.format(root=tmp_path / "root", link=tmp_path / "link")
+    file = write(tmp_path / "my.csv", "path,label,split", f"{path},x,test")
+    test = open_table("test", file, root=tmp_path / "root")
+    assert test.examples["id"].to_pylist() == ["in/a b.png" if "%20" in given else "in/a.png"]
+    assert test[0]["input"].shape == (3, 224, 224)
+    with pytest.raises(
+        ValueError, match=r"line 2: /elsewhere/a\.png is not below .*; set dataset\.root higher"
+    ):
+        open_table("test", write(file, "path,label,split", "/elsewhere/a.png,x,test"), root=tmp_path / "root")
+
+
+def columns(tmp_path: Path, *cells: str) -> pa.Table:
+    """The attributes of a table whose column x holds these cells."""
+    picture(tmp_path, "a.png")
+    for row in range(len(cells)):
+        (tmp_path / f"{row}.png").symlink_to(tmp_path / "a.png")
+    lines = [f"{row}.png,y,test,{cell}" for row, cell in enumerate(cells)]
+    return open_table("test", write(tmp_path / "my.csv", "path, label,split , x", *lines)).examples
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1", "n/a", "3"], [1, None, 3]),
+        (["1.5", " 2 ", ""], [1.5, 2, None]),
+        (["1", "2", "unknown"], [1, 2, None]),
+        (["01067", "80331", "10115"], ["01067", "80331", "10115"]),
+        ([" day ", "", "  "], ["day", None, None]),
+        (["true", "False", "n/a"], [True, False, None]),
+        (["2024-03-01", "n/a", "2024-03-02"], [date(2024, 3, 1), None, date(2024, 3, 2)]),
+        (["0x1f", "1", "2"], ["0x1f", "1", "2"]),
+        (["n/a", "day", "night"], ["n/a", "day", "night"]),
+    ],
+)
+def test_a_column_is_what_all_of_its_values_are(
+    tmp_path: Path, cells: list[str], values: list[object]
+) -> None:
+    found = columns(tmp_path, *cells)
+    assert found.column_names == ["id", "x"]
+    assert found["x"].to_pylist() == values
+
+
+def test_a_word_far_down_does_not_end_the_reading(tmp_path: Path) -> None:
+    """Arrow guesses types by a file's first megabyte."""
+    lines = [f"{row},{'word' if row == 299_999 else row % 7}" for row in range(300_000)]
+    sheet = read_sheet(write(tmp_path / "my.csv", "n,x", *lines), [])
+    assert sheet.table.schema.types == [pa.int64(), pa.string()]
+
+
+@pytest.mark.slow
+def test_many_columns_take_no_longer_each(tmp_path: Path) -> None:
+    """What takes a moment for each pair of columns takes minutes here."""
+    n = 100_000
+    file = write(tmp_path / "my.csv", ",".join(f"c{i}" for i in range(n)), ",".join(["1"] * n))
+    start = process_time()
+    assert len(read_sheet(file, []).table.column_names) == n
+    assert process_time() - start < 60
+
+
+def labelled(folder: Path, *labels: str) -> Path:
+    for row in range(len(labels)):
+        picture(folder, f"{row}.png")
+    return write(
+        folder / "my.csv", "path,label,split", *(f"{r}.png,{label},test" for r, label in enumerate(labels))
+    )
+
+
+def test_numbers_as_classes_stand_by_value(tmp_path: Path) -> None:
+    test = open_table("test", labelled(tmp_path, *(f"{value}.0" for value in range(12))))
+    assert test.task == Classification(tuple(f"{value}.0" for value in range(12)))
+    assert test.targets.tolist() == list(range(12))
+    given = open_table("test", tmp_path / "my.csv", classes=[f"c{value}" for value in range(12)])
+    assert given.targets.tolist() == list(range(12))
+
+
+def test_an_ordered_categorical_keeps_its_order(tmp_path: Path) -> None:
+    labelled(tmp_path, "x", "x")
+    sizes = pa.DictionaryArray.from_arrays(
+        pa.array([1, 0]), pa.array(["small", "large", "huge"]), ordered=True
+    )
+    pa.parquet.write_table(
+        pa.table({"path": ["0.png", "1.png"], "label": sizes, "split": ["test"] * 2}), tmp_path / "my.parquet"
+    )
+    test = open_table("test", tmp_path / "my.parquet")
+    assert test.task.classes == ("small", "large", "huge")
+    assert test.targets.tolist() == [1, 0]
+
+
+def test_several_labels_of_a_row(tmp_path: Path) -> None:
+    file = labelled(tmp_path, "cat|dog", "dog", "", " emu | cat ")
+    test = open_table("test", file, separator="|")
+    assert test.task == Multilabel(("cat", "dog", "emu"))
+    assert test.targets.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
+    assert test[0]["target"].tolist() == [1, 1, 0]
+    given = open_table("test", file, separator="|", classes=["emu", "dog", "cat", "ant"])
+    assert given.targets.tolist() == [[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0]]
+    with pytest.raises(ValueError, match=r"my\.csv, line 5 is of class 'emu', not one of: cat, dog"):
+        open_table("test", file, separator="|", classes=["cat", "dog"])
+    with pytest.raises(ValueError, match=r"leave out dataset\.task"):
+        open_table("test", file, separator="|", task="classification")
+
+
+def test_fractions_are_a_regression(tmp_path: Path) -> None:
+    file = labelled(tmp_path, "1.5", "2", "-3e1")
+    test = open_table("test", file)
+    assert test.task == Regression()
+    assert test.targets.tolist() == [1.5, 2, -30]
+    assert test[2]["target"].item() == -30
+    assert open_table("test", file, task="classification").task.classes == ("-3e1", "1.5", "2")
+    whole = labelled(tmp_path, "20", "30", "31")
+    assert open_table("test", whole).task == Classification(("20", "30", "31"))
+    assert open_table("test", whole, task="regression").targets.tolist() == [20, 30, 31]
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (["1.5", "n/a"], {}, r"my\.csv, line 3: label is 'n/a', no number"),
+        (["1.5", "1e999"], {}, r"line 3: label is '1e999', no number"),
+        (["cat"], {"task": "regression"}, r"line 2: label is 'cat', no number"),
+        (["1.5"], {"task": "regression", "classes": ["a"]}, r"leave out dataset\.classes"),
+        (["1.5"], {"task": "regresion"}, r"choose classification or regression"),
+        ([""], {"separator": "|"}, r"no row has a label in 'label'"),
+    ],
+)
+def test_labels_that_are_refused(
+    tmp_path: Path, labels: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_table("test", labelled(tmp_path, *labels), **options)
+
+
 def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
     lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
     sheet = read_sheet(write(tmp_path / "my.csv", *lines), ["b"])
     assert sheet.words("b") == ["2", "x\n\ny", "6"]
     assert [sheet.place(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dataset.label=age"], ("regression", "rmse")),
+        (["dataset.label=tags", "dataset.separator='|'"], ("multilabel", "f1")),
+    ],
+)
+def test_one_line_trains_on_real_numbers_and_on_several_labels(
+    tmp_path: Path, words: list[str], said: tuple[str, str]
+) -> None:
+    lines = ["path,age,tags"]
+    for row in range(60):
+        Image.new("RGB", (12, 12), (4 * row, 20, 20)).save(tmp_path / f"{row}.png")
+        lines.append(f"{row}.png,{row / 8},{'young' if row < 30 else 'old|tall'}")
+    write(tmp_path / "my.csv", *lines)
+    shell = Shell(tmp_path)
+    line = [
+        "dataset=csv",
+        "dataset.file=my.csv",
+        *words,
+        "model=small_cnn",
+        "dataset.size=12",
+        "num_workers=0",
+    ]
+    quick = ["training.epochs=1", "trainer=cpu", "logger=none", "dataset.spotlight_size=5"]
+    shell("discover", *line, *quick)
+    assert len(shell.reports()) == 1
+    text = shell("infer", *line, *quick)
+    assert f" {said[0]}, attributes" in text
+    assert f"{said[1]} " in text
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_folder import ImageFolder
+from weakspot.pipeline.groups import group_codes
 from weakspot.tasks import Classification, Multilabel
 
 
@@ -210,3 +211,33 @@ def test_refused_settings() -> None:
         DataModule(Numbers).loader("test", rows=[3, 21])
     with pytest.raises(ValueError, match="no split 'dev'; it has: train, val, test"):
         DataModule(Numbers).loader("dev")
+
+
+def test_attributes_of_any_type_are_served_in_plain_form(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(Numbers):
+        """With columns of a list, a struct, a view, half floats, an ordered dictionary and bytes."""
+
+        def __init__(self, split: str) -> None:
+            super().__init__(split)
+            grades = pa.DictionaryArray.from_arrays(
+                pa.array([2, 0, None] * 7), pa.array(list("abc")), ordered=True
+            )
+            self.examples = pa.table(
+                {
+                    "id": self.examples["id"],
+                    "tags": [["x", "y"]] * 21,
+                    "camera": [{"lens": "wide"}] * 21,
+                    "view": pa.array([" b "] * 21, pa.string_view()),
+                    "half": pa.array(np.arange(21, dtype=np.float16)),
+                    "grade": grades,
+                    "thumb": [b"\xff\xd8"] * 21,
+                }
+            )
+
+    examples = DataModule(Odd).dataset("val").examples
+    assert examples.column_names == ["id", "tags", "camera.lens", "view", "half", "grade"]
+    assert examples.slice(1, 1).to_pylist() == [
+        {"id": "val-1", "tags": "x, y", "camera.lens": "wide", "view": "b", "half": 1, "grade": "a"}
+    ]
+    assert "Odd (val): attribute 'thumb' is left out: it holds bytes" in caplog.text
+    assert group_codes(examples)["grade"].tolist() == [0, 1, 2] * 7

@@ -420,8 +420,8 @@ def test_attributes(tmp_path: Path) -> None:
         assert test.examples == pa.table(
             {"id": ["cat/00.png", "loose.png"], "light": ["day", "day"], "age": [3, 41]}
         )
-        assert test.task.classes == ("12", "7")
-        assert test.targets.tolist() == [1, 0]
+        assert test.task.classes == ("7", "12")
+        assert test.targets.tolist() == [0, 1]
     assert ImageFolder("train", root=tmp_path, attributes="about.csv").examples["age"].to_pylist() == [None]
 
 

@@ -286,6 +286,8 @@ OWN = """
                 return y.softmax(dim=1)
             if self.after == "softmax in evaluation" and not self.training:
                 return y.softmax(dim=1)
+            if self.after == "squeeze":
+                return y.squeeze(1)
             return {"logits": y} if self.after == "dict" else y.view(len(x), -1)
 
 
@@ -400,6 +402,22 @@ def test_a_factory_that_passes_on_what_nothing_takes_is_refused(own: str) -> Non
         ValueError, match=r"cannot be called with model.kwargs={'depth': 3}: .*argument 'depth'"
     ):
         UserModel(DIGITS, path=f"{own}:passes_on", head="classifier.3", kwargs={"depth": 3})
+
+
+@pytest.mark.parametrize("after", [None, "squeeze"])
+def test_one_logit_for_two_classes_is_that_of_the_second(own: str, after: str | None) -> None:
+    torch.manual_seed(0)
+    model: Model = UserModel(
+        Classification(("no", "yes")),
+        path=f"{own}:Net",
+        head="classifier.3",
+        kwargs={"num_classes": 1, "after": after},
+    ).eval()
+    x = torch.rand(4, 3, 9, 9)
+    outputs = model(x)
+    torch.testing.assert_close(outputs[:, 0], torch.zeros(4))
+    torch.testing.assert_close(outputs[:, 1], model.net(x).reshape(4))
+    torch.testing.assert_close(model.head(model.embed(x)), outputs)
 
 
 @pytest.mark.parametrize("after", ["softmax", "softmax in evaluation"])

@@ -23,7 +23,7 @@ from layouts import amazon as layout
 from tiny_models import write_model
 from weakspot.models import QAModel, TextClassifier, TextEncoder, load_weights
 from weakspot.models.hub import folder_digest
-from weakspot.tasks import Classification, QuestionAnswering
+from weakspot.tasks import Classification, QuestionAnswering, Regression
 
 TEXTS = ["a good book", "bad", "what a very long and winding review of a film that was not good at all"]
 SENTIMENT = Classification(("negative", "positive"))
@@ -121,6 +121,18 @@ def test_other_labels_mean_a_new_head(
     assert ours["classifier.weight"].shape == (2, 32)
     if len(labels) == 2:
         assert not torch.equal(ours["classifier.weight"], theirs["classifier.weight"])
+
+
+def test_a_regression_has_one_output(tmp_path: Path) -> None:
+    net = write_model(tmp_path / "one", TEXTS, num_labels=1)
+    model, x = TextClassifier(Regression(), tmp_path / "one").eval(), batch(tmp_path / "one")
+    assert model.head_is_trained
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), own_logits(net, x))
+    write_model(tmp_path / "three", TEXTS, num_labels=3)
+    other = TextClassifier(Regression(), tmp_path / "three").eval()
+    assert not other.head_is_trained
+    assert other(batch(tmp_path / "three")).shape == (len(TEXTS), 1)
 
 
 def test_labels_can_be_told(tmp_path: Path) -> None:

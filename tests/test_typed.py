@@ -148,6 +148,7 @@ JOBS = [
     ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
     ("num_workers=-1", "num_workers must be 0 (load in the main process) or more, not -1"),
     ("upstream=requir", "upstream='requir' is unknown; choose pull or require"),
+    ("outputs_are=probabilities", "there is none: add predictions=FILE, or leave it out"),
     ("trainer.devices=9 trainer.accelerator=gpu", "choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)"),
     ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
     ("checkpoint=nowhere.ckpt", "checkpoint 'nowhere.ckpt' was not found as "),

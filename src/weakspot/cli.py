@@ -105,9 +105,9 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     if not is_main():
         return
     _say(f"predictions: given ({cfg.predictions}) · discover")
-    p = Predictions.load(cfg.predictions)
-    share = _share(cfg)
-    other = None if share is not None else Predictions.load(str(cfg.confirm))
+    p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    share, path = _share(cfg), Path(str(cfg.confirm))
+    other = None if share is not None else Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
     group = cfg.dataset.get("group") or p.manifest.get("group")
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
     with _logger(cfg, folder) as logger:
@@ -261,6 +261,11 @@ def _subject(cfg: DictConfig) -> Subject:
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
     if cfg.predictions:
         raise ValueError("predictions=… needs neither training nor inference: only discover.py takes it")
+    if cfg.outputs_are:
+        raise ValueError(
+            f"outputs_are={cfg.outputs_are} says what the outputs in a file are, and there is none: add "
+            "predictions=FILE, or leave it out"
+        )
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
     dataset = dataset_alone(cfg.dataset)
     return Subject(

@@ -73,6 +73,7 @@ class JobConfig:
     split: str = "test"  # train, val, test: what is audited
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
+    outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from jaxtyping import Num
 from torch.utils.data import default_collate
 
 from weakspot.identity import Identified
+from weakspot.predictions.plain import plain_table
 from weakspot.predictions.tables import RESERVED
 from weakspot.tasks import Task
+
+log = logging.getLogger(__name__)
 
 
 class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
@@ -121,6 +125,20 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise ValueError(
                 f"{name}: the id {text!r} stands in rows {first[text]} and {row}; ids must be unique"
             )
+
+
+def plain_examples(dataset: Dataset) -> pa.Table:
+    """The examples with every attribute in the form that all that reads attributes knows, whatever type it came in.
+
+    What cannot be described is left out, with a warning that says why.
+    """
+    attributes, left_out = plain_table(dataset.examples.drop_columns(["id"]))
+    for name, reason in left_out.items():
+        log.warning(
+            "%s (%s): attribute %r is left out: %s", type(dataset).__name__, dataset.split, name, reason
+        )
+    names = ["id", *attributes.column_names]
+    return pa.table([dataset.examples["id"], *attributes.columns], names=names)
 
 
 def _plain(target: np.generic) -> int | torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Int, Num
 
 from weakspot.datasets.base import Dataset
+from weakspot.datasets.labels import read_labels
 from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import Sheet, number_classes, read_sheet, sorted_names
+from weakspot.datasets.tables import Sheet, read_sheet
 from weakspot.datasets.texts import Texts
 from weakspot.images import Pixels
-from weakspot.tasks import Classification
+from weakspot.tasks import Regression, Task
+
+log = logging.getLogger(__name__)
 
 
 def open_table(
@@ -37,6 +41,8 @@ def open_table(
     tokenizer: str | Path | None = None,
     max_length: int = 512,
     download: bool = False,
+    separator: str | None = None,
+    task: str | None = None,
 ) -> Dataset:
     """One split of a .csv, .tsv or .parquet file: pictures where it has the column `image`, else texts.
 
@@ -44,7 +50,9 @@ def open_table(
     root        what paths of pictures are relative to; by default the file's folder
     id          column of names that never change; without it a picture's path, a digest of a text
     classes     the classes in order, for a model that was trained with more of them or in another order (labels
-                may then be their indices from 0); by default the labels there are, sorted, numbers by size
+                may then be their indices from 0); by default the labels there are, sorted, numbers by value
+    separator   what stands between the labels of a row that may have several: `|` in `cat|dog`
+    task        classification or regression; by default labels that are numbers with fractions make a regression
     size, mean, std, pixels          of pictures
     tokenizer, max_length, download  of texts
 
@@ -63,14 +71,20 @@ def open_table(
         raise FileNotFoundError(
             f"no table at {' or '.join(map(str, places))}; set dataset.file to where it is"
         )
-    sheet = read_sheet(found, [name for name in (image, text, label, id, "split") if name is not None])
+    named = [name for name in (image, label, id, "split") if name is not None]
+    sheet = read_sheet(found, named, verbatim=text)
     if not sheet.has(label):
         raise ValueError(
             f"{found} has no column {label!r}; say which holds the labels: dataset.label=… {_of(sheet)}"
         )
+    labels = read_labels(sheet, label, classes, separator, task)
+    if split == "train" and task is None and isinstance(labels[0], Regression):
+        log.info(
+            "%r holds fractions: a regression (dataset.task=classification makes each number a class)", label
+        )
     if image is not None and sheet.has(image):
         where = found.parent if root is None else root
-        return PictureTable(split, sheet, Columns(image, label, id), where, classes, size, mean, std, pixels)
+        return PictureTable(split, sheet, Columns(image, label, id), where, labels, size, mean, std, pixels)
     if text is not None and sheet.has(text):
         if tokenizer is None:
             raise ValueError(
@@ -78,7 +92,7 @@ def open_table(
                 "text_classifier) and model.name=<its folder>"
             )
         try:
-            return TextTable(split, sheet, Columns(text, label, id), classes, tokenizer, max_length, download)
+            return TextTable(split, sheet, Columns(text, label, id), labels, tokenizer, max_length, download)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{found} holds texts: {error}") from error
     raise ValueError(
@@ -111,7 +125,7 @@ class PictureTable(PictureFiles):
         sheet: Sheet,
         columns: Columns,
         root: str | Path,
-        classes: Sequence[str] | None = None,
+        labels: tuple[Task, Num[np.ndarray, "n ..."]],
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -121,7 +135,7 @@ class PictureTable(PictureFiles):
         assert self.root is not None
         paths = sheet.pictures(columns.input, self.root)
         ids = sheet.unique(columns.id) if sheet.has(columns.id) else paths
-        self.task, targets = _classes(sheet, columns.label, classes)
+        self.task, targets = labels
         rows = _rows(sheet, ids, split, self.splits)
         self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
         self.files = [paths[row] for row in rows]
@@ -137,7 +151,7 @@ class TextTable(Texts):
         split: str,
         sheet: Sheet,
         columns: Columns,
-        classes: Sequence[str] | None = None,
+        labels: tuple[Task, Num[np.ndarray, "n ..."]],
         tokenizer: str | Path = "distilbert-base-uncased",
         max_length: int = 512,
         download: bool = False,
@@ -145,7 +159,7 @@ class TextTable(Texts):
         super().__init__(split, None, tokenizer, max_length, download)
         texts = sheet.words(columns.input)
         ids = sheet.unique(columns.id) if sheet.has(columns.id) else text_ids(texts)
-        self.task, targets = _classes(sheet, columns.label, classes)
+        self.task, targets = labels
         rows = _rows(sheet, texts, split, self.splits)  # the same text, the same split
         self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
         self.texts = [texts[row] for row in rows]
@@ -170,19 +184,6 @@ def _rows(sheet: Sheet, keys: Sequence[str], split: str, splits: Sequence[str]) 
         have = ", ".join(sorted(set(assigned.tolist())))
         raise ValueError(f"no row of {sheet.file} is in split {split!r}; there are some in: {have}")
     return rows
-
-
-def _classes(
-    sheet: Sheet, label: str, classes: Sequence[str] | None
-) -> tuple[Classification, Int[np.ndarray, " n"]]:
-    """The task, and the class index of every row, whatever its split."""
-    labels = sheet.words(label)
-    names = sorted_names(labels) if classes is None else tuple(map(str, classes))
-    if not set(labels) & set(names):
-        labels = [
-            names[int(text)] if text.isdecimal() and int(text) < len(names) else text for text in labels
-        ]
-    return Classification(names), number_classes(labels, names, sheet.place)
 
 
 def _examples(sheet: Sheet, columns: Columns, ids: Sequence[str], rows: Int[np.ndarray, " m"]) -> pa.Table:

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
-from weakspot.datasets.base import Dataset
+from weakspot.datasets.base import Dataset, plain_examples
 from weakspot.datasets.measured import Measure, Measured
 
 
@@ -42,6 +42,7 @@ class DataModule(LightningDataModule):
         if split not in self._datasets:
             dataset = self.make(split=split)
             dataset.check()
+            dataset.examples = plain_examples(dataset)
             self._datasets[split] = dataset
         return self._datasets[split]
 

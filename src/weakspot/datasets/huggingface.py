@@ -15,13 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
+from weakspot.datasets.labels import number_classes
 from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import pick_val, split_by_id
-from weakspot.datasets.tables import number_classes, sorted_names
 from weakspot.datasets.texts import Texts
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.offline import hub_network
-from weakspot.tasks import Classification
+from weakspot.tasks import Classification, class_names
 
 if TYPE_CHECKING:
     import datasets
@@ -124,9 +124,7 @@ class Part:
         if len(rows) == 0:
             raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
         task, targets = _classes(name, published, sources, source, label)
-        kept = [
-            c for c in table.column_names if c not in (label, "id") and not pa.types.is_nested(table[c].type)
-        ]
+        kept = [c for c in table.column_names if c not in (label, "id")]
         attributes = {c: _named(table[c], own.features[c]) for c in kept}
         examples = pa.table({"id": ids, **attributes}).take(pa.array(rows)).combine_chunks()
         return cls(own, column, rows, task, targets[rows], examples)
@@ -293,7 +291,7 @@ def _classes(
     if not isinstance(values[0], str | int):
         raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
     used = dict.fromkeys(theirs for theirs in sources.values() if theirs is not None)
-    names = sorted_names(str(value) for theirs in used for value in published[theirs].unique(label))
+    names = class_names(str(value) for theirs in used for value in published[theirs].unique(label))
     return Classification(names), number_classes([str(value) for value in values], names, place)
 
 

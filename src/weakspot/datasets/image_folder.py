@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
+from weakspot.datasets.labels import number_classes
 from weakspot.datasets.picture_files import EXTENSIONS, PictureFiles
 from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import number_classes, read_sheet
+from weakspot.datasets.tables import read_sheet
 from weakspot.images import Pixels
-from weakspot.tasks import Classification
+from weakspot.tasks import Classification, class_names
 
 
 class ImageFolder(PictureFiles):
@@ -27,7 +28,7 @@ class ImageFolder(PictureFiles):
     rows are the examples: images it does not name are left out.
 
     `classes` gives the classes and their order, for a model that was trained with more of them or in another
-    order; without it they are the folders (or labels) of all splits, sorted.
+    order; without it they are the folders (or labels) of all splits, sorted, numbers by value.
 
     Raises FileNotFoundError or ValueError, naming file and line, for: no images, rows that name no image or
     the same image twice, an unknown split, an image with no class.
@@ -61,7 +62,7 @@ class ImageFolder(PictureFiles):
         paths = [PurePosixPath(text) for text in table["path"].to_pylist()]
         has_split_folders = {path.parts[0] for path in paths} <= set(self.splits)
         labels = _labels(table, self.root, paths, depth=1 if has_split_folders else 0)
-        names = tuple(sorted(set(labels))) if classes is None else tuple(map(str, classes))
+        names = class_names(labels) if classes is None else tuple(map(str, classes))
         targets = number_classes(labels, names, lambda row: f"{root}/{paths[row]}")
         given = table["split"].to_pylist() if "split" in table.column_names else None
         if given is None and has_split_folders:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from jaxtyping import Int
+
+from weakspot.predictions.csv_files import read_csv
 
 FIRST_LINE = 2
 """The line of a table's row 0: the header is line 1."""
@@ -22,28 +22,14 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> pa.Table:
     Raises FileNotFoundError, with `advice`, where it is missing; ValueError, naming file and line, where it is no
     CSV file of UTF-8 text, has no rows or lacks a column.
     """
-    text = pa.csv.ConvertOptions(column_types={name: pa.string() for name in columns})
     try:
-        reading = pa.csv.ReadOptions(use_threads=False)  # without threads, errors name the row
-        table = pa.csv.read_csv(file, reading, convert_options=text)
-        names = table.column_names
+        table = read_csv(file, texts=columns)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no {file}: {advice}") from error
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        said = str(error)
-        numbered = re.search(r"Row #(\d+): ", said)
-        where = f"{file}, line {numbered[1]}" if numbered else str(file)
-        reason = said[numbered.end() :] if numbered else said
-        raise ValueError(f"{where} cannot be read as CSV: {' '.join(reason.split())[:160]}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8"
-        ) from error
-    missing = [name for name in columns if name not in names]
+    missing = [name for name in columns if name not in table.column_names]
     if missing:
-        raise ValueError(f"{file} has no column {missing[0]!r}; it has: {', '.join(names)}; {advice}")
-    if len(table) == 0:
-        raise ValueError(f"{file} has no rows; {advice}")
+        have = ", ".join(table.column_names)
+        raise ValueError(f"{file} has no column {missing[0]!r}; it has: {have}; {advice}")
     return table.select(list(columns)).combine_chunks()
 
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet
-from jaxtyping import Int
 
 from weakspot.datasets.picture_files import EXTENSIONS
+from weakspot.predictions.csv_files import DELIMITERS, place, read_csv
+from weakspot.predictions.plain import first_repeated, plain_table
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A file's rows, and words for where one of them stands."""
+    """A file's rows, and words for where one of them stands.
+
+    orders   by column, the values of an ordered categorical in its order
+    """
 
     file: Path
     table: pa.Table
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def place(self, row: int) -> str:
         """`my.csv, line 7` for errors; in Parquet, which has no lines, a row's number from 1 on."""
-        delimiter = _DELIMITERS.get(self.file.suffix.lower())
-        if delimiter is None:
+        if self.file.suffix.lower() not in DELIMITERS:
             return f"{self.file}, row {row + 1}"
-        return f"{self.file}, {_line(self.file, delimiter, row + 1)}"
+        return place(self.file, row)
 
     def has(self, column: str | None) -> bool:
         return column in self.table.column_names
@@ -62,11 +65,14 @@ class Sheet:
                 raise ValueError(f"{self.place(row)}: {given} stands in {self.place(first[value])} already")
 
     def pictures(self, column: str, root: Path) -> list[str]:
-        """Paths of pictures below `root`, made regular; each must be there, and stand in one row only."""
+        """Paths of pictures relative to `root`, made regular; each must be there, and stand in one row only.
+
+        They may be given relative to `root` or whole, as `file://` addresses, or with the separators of Windows.
+        """
         paths = []
         for row, given in enumerate(self.words(column)):
-            path = PurePosixPath(os.path.normpath(given).replace(os.sep, "/"))
-            if path.is_absolute() or ".." in path.parts:
+            path = _below(given, root)
+            if path is None:
                 raise ValueError(f"{self.place(row)}: {given} is not below {root}; set dataset.root higher")
             if not (root / path).is_file():
                 raise FileNotFoundError(f"{self.place(row)}: there is no file {root / path}")
@@ -77,87 +83,58 @@ class Sheet:
         return paths
 
 
-def read_sheet(file: Path, texts: Sequence[str]) -> Sheet:
-    """All columns; those named in `texts`, where they are there, as texts, whatever they look like.
+def _below(given: str, root: Path) -> PurePosixPath | None:
+    """The path relative to `root`; None where it leads elsewhere."""
+    text = unquote(urlsplit(given).path) if given.startswith("file://") else given
+    if "\\" in text and not (root / text).is_file():
+        text = text.replace("\\", "/")
+    if os.path.isabs(text):
+        ends = (
+            (Path(os.path.normpath(text)), Path(os.path.abspath(root))),
+            (Path(text).resolve(), root.resolve()),
+        )
+        below = next((path.relative_to(top) for path, top in ends if path.is_relative_to(top)), None)
+        return None if below is None else PurePosixPath(below.as_posix())
+    path = PurePosixPath(os.path.normpath(text).replace(os.sep, "/"))
+    return None if path.is_absolute() or ".." in path.parts else path
+
+
+def read_sheet(file: Path, texts: Sequence[str], verbatim: str | None = None) -> Sheet:
+    """All columns in plain form; those named in `texts`, where they are there, as texts, whatever they look like.
+
+    `verbatim` names a column of texts whose blanks stay, because a model reads them. Columns of bytes are left out,
+    with a warning.
 
     Raises ValueError, naming the file and, where there is one, the line, for what cannot be read.
     """
     kind = file.suffix.lower()
-    if kind not in (*_DELIMITERS, ".parquet"):
+    if kind not in (*DELIMITERS, ".parquet"):
         raise ValueError(f"{file} is no table: its name must end in .csv, .tsv or .parquet")
-    table = _read_parquet(file, texts) if kind == ".parquet" else _read_csv(file, texts)
-    try:
-        names = table.column_names  # Arrow decodes them only now
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8"
-        ) from error
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{file} has two columns {twice!r}; rename one of them")
-    if len(table) == 0:
+    if kind != ".parquet":
+        return Sheet(file, read_csv(file, texts, verbatim))
+    sheet = _read_parquet(file, texts, verbatim)
+    if len(sheet.table) == 0:
         raise ValueError(f"{file} has no rows")
-    return Sheet(file, table)
+    return sheet
 
 
-def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """The labels there are; whole numbers by size, so that class indices stay what they are."""
-    names = set(labels)
-    if all(name.removeprefix("-").isdecimal() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))  # 1 and 01 are two classes
-    return tuple(sorted(names))
-
-
-def number_classes(
-    labels: Sequence[str], names: Sequence[str], place: Callable[[int], str]
-) -> Int[np.ndarray, " n"]:
-    """The index of each label among the classes; ValueError says by `place` which row has another label."""
-    position = {name: index for index, name in enumerate(names)}
-    unknown = next((row for row, label in enumerate(labels) if label not in position), None)
-    if unknown is not None:
-        raise ValueError(f"{place(unknown)} is of class {labels[unknown]!r}, not one of: {', '.join(names)}")
-    return np.array([position[label] for label in labels], dtype=np.int64)
-
-
-def _read_csv(file: Path, texts: Sequence[str]) -> pa.Table:
-    delimiter = _DELIMITERS[file.suffix.lower()]
+def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> Sheet:
     try:
-        return pa.csv.read_csv(
-            file,
-            pa.csv.ReadOptions(use_threads=False),  # without threads, errors name the row
-            pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
-        )
-    except pa.ArrowInvalid as error:
-        said = str(error)
-        numbered = re.search(r"Row #(\d+): ", said)
-        where = f"{file}, {_line(file, delimiter, int(numbered[1]) - 1)}" if numbered else str(file)
-        reason = said[numbered.end() :] if numbered else said
-        raise ValueError(f"{where} cannot be read: {' '.join(reason.split())[:160]}") from error
-
-
-def _read_parquet(file: Path, texts: Sequence[str]) -> pa.Table:
-    try:
-        table = pa.parquet.read_table(file, partitioning=None)
-        for name in set(texts) & set(table.column_names):
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, table[name].cast(pa.string()))
+        raw = pa.parquet.read_table(file, partitioning=None)
+        if (twice := first_repeated(raw.column_names)) is not None:
+            raise ValueError(f"{file} has two columns {twice!r}; rename one of them")
+        taken = [name for name in raw.column_names if name in texts or name == verbatim]
+        attributes, left_out = plain_table(raw.drop_columns(taken))
+        columns = {name: raw[name].cast(pa.string()) for name in taken}
     except pa.ArrowException as error:
         raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())[:160]}") from error
-    return table
-
-
-def _line(file: Path, delimiter: str, record: int) -> str:
-    """Where the record after so many others begins: values may hold line breaks, and empty lines are none."""
-    end = passed = 0
-    try:
-        with file.open(newline="", encoding="utf-8", errors="replace") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
-            for values in reader:
-                if values and passed == record:
-                    return f"line {end + 1}"
-                passed += bool(values)
-                end = reader.line_num
-    except csv.Error:  # a value longer than this reader takes
-        pass
-    return f"row {record}"
+    for name, reason in left_out.items():
+        log.warning("%s: column %r is left out: %s", file, name, reason)
+    trimmed = {name: c if name == verbatim else pc.utf8_trim_whitespace(c) for name, c in columns.items()}
+    orders = {
+        name: tuple(map(str, raw[name].unify_dictionaries().chunk(0).dictionary.to_pylist()))
+        for name in taken
+        if pa.types.is_dictionary(raw[name].type) and raw[name].type.ordered and len(raw)
+    }
+    names = [*taken, *attributes.column_names]
+    return Sheet(file, pa.table([*trimmed.values(), *attributes.columns], names=names), orders)

@@ -47,7 +47,8 @@ class TextClassifier(HubModel):
         from transformers import AutoModelForSequenceClassification
 
         named = _labels(load_config(name, download), labels)
-        order = _match(named, task.classes)
+        classes = task.classes or ("LABEL_0",)  # transformers' own name for the one output of a regression
+        order = _match(named, classes)
         changes = {}
         if order is None:
             log.warning(
@@ -55,12 +56,12 @@ class TextClassifier(HubModel):
                 "order (model.labels=[…])",
                 name,
                 _some(named),
-                _some(task.classes),
+                _some(classes),
             )
             changes = {
                 "num_labels": task.n_outputs,
-                "id2label": dict(enumerate(task.classes)),
-                "label2id": {label: index for index, label in enumerate(task.classes)},
+                "id2label": dict(enumerate(classes)),
+                "label2id": {label: index for index, label in enumerate(classes)},
             }
         self.net, new = load_net(AutoModelForSequenceClassification, name, download, **changes)
         self._head_path = _last_linear(self.net, str(name), task.n_outputs)

@@ -27,7 +27,8 @@ class UserModel(Model):
     The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name, or passes
     named arguments on to one that has. The
     embedding is what the module at `head` ("fc", "classifier.6") receives, so nothing may follow it that
-    changes its output: that is checked on the first batch, once in training and once in evaluation.
+    changes its output: that is checked on the first batch, once in training and once in evaluation. Of two classes
+    the head may give one logit, that of the second.
     `cam_layer` names the module that Grad-CAM weighs. Modules of the current folder can be imported.
 
     Raises ValueError where a name leads nowhere, `path` makes no module, the head has not C columns, or
@@ -72,7 +73,11 @@ class UserModel(Model):
 
     def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
         y: Tensor = self.net.get_submodule(self._head_path)(z)
-        return y
+        return torch.cat([torch.zeros_like(y), y], dim=1) if self._lone(y) else y
+
+    def _lone(self, given: Tensor) -> bool:
+        """Whether the head gives one logit for two classes: that of the second, z, which is read as (0, z)."""
+        return self._n_outputs == 2 and given.ndim == 2 and given.shape[1] == 1
 
     def _check(self, received: Tensor, given: Tensor, returned: Any) -> None:
         where = f"the head {self._head_path!r} of {self.path}"
@@ -81,7 +86,7 @@ class UserModel(Model):
                 f"{where} receives {tuple(received.shape)}, not a vector of {self.embedding_size} per image; "
                 "name the last linear layer"
             )
-        if given.shape != (len(received), self._n_outputs):
+        if given.shape != (len(received), self._n_outputs) and not self._lone(given):
             raise ValueError(
                 f"{where} gives {tuple(given.shape)}, but the task has {self._n_outputs} classes: "
                 f"expected {(len(received), self._n_outputs)}"
@@ -90,6 +95,8 @@ class UserModel(Model):
             raise ValueError(
                 f"{self.path} returns a {type(returned).__name__}, not the tensor of its outputs"
             )
+        if self._lone(given) and returned.shape == (len(given),):
+            returned = returned[:, None]
         same = returned.shape == given.shape and torch.allclose(
             returned, given, rtol=0, atol=0, equal_nan=True
         )

@@ -40,7 +40,10 @@ def group_codes(attributes: pa.Table) -> dict[str, np.ndarray]:
     for name in attributes.column_names:
         if name == "id":
             continue
-        encoded = attributes[name].combine_chunks().dictionary_encode(null_encoding="encode")
+        column = attributes[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         if 2 <= len(encoded.dictionary) <= min(MOST_GROUPS, max(2, attributes.num_rows // 2)):
             codes[name] = encoded.indices.to_numpy().astype(np.int64)
     return codes

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 from safetensors import safe_open
 
 from weakspot.predictions.columns import values
+from weakspot.predictions.csv_files import read_csv
 from weakspot.predictions.npz import read_npz
 from weakspot.predictions.published import read_inference
 from weakspot.predictions.reading import naming, read_parquet, reading
@@ -53,8 +53,12 @@ _LONGEST_WORD = 40  # that could be a misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
 
-def read_file(path: str | Path) -> Predictions:
+def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
     """Predictions from a user's own file; a column that is no part of the record becomes an attribute.
+
+    Args:
+        path: The file.
+        outputs_are: What its outputs are, as for `Predictions.from_arrays`.
 
     Raises:
         FileNotFoundError: Where there is none.
@@ -69,10 +73,14 @@ def read_file(path: str | Path) -> Predictions:
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}")
     if path.suffix in _PUBLISHED:
+        if outputs_are is not None:
+            raise ValueError(
+                f"{path}: the published tool says what outputs are: leave out outputs_are={outputs_are}"
+            )
         return read_inference(path)
     columns = readers[path.suffix](path)
     with reading(path), naming(path):
-        return _record(columns, source=path)
+        return _record(columns, path, outputs_are)
 
 
 def _parquet(path: Path) -> Columns:
@@ -111,12 +119,7 @@ def _arrays(path: Path) -> Columns:
 
 
 def _table(path: Path) -> Columns:
-    if path.suffix == ".csv":
-        texts = pa.csv.ConvertOptions(column_types={"id": pa.string(), "ids": pa.string()})
-        with reading(path):
-            table = pa.csv.read_csv(path, convert_options=texts)
-    else:
-        table = read_parquet(path)
+    table = read_csv(path, texts=("id", "ids")) if path.suffix == ".csv" else read_parquet(path)
     with naming(path):
         if table.num_rows == 0:
             raise ValueError("there are no rows in it")
@@ -148,9 +151,11 @@ def _gather(columns: Columns) -> Columns:
     return _join(whole)
 
 
-def _record(columns: Columns, source: Path) -> Predictions:
+def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predictions:
     fields = _join(
-        (SPELLINGS[name], _values(name, column)) for name, column in columns.items() if name in SPELLINGS
+        (SPELLINGS[name], column if _is_ordered(column) else _values(name, column))
+        for name, column in columns.items()
+        if name in SPELLINGS
     )
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
     lacking = [known for known, field in SPELLINGS.items() if field not in (*fields, *_NEVER_MEANT)]
@@ -170,7 +175,14 @@ def _record(columns: Columns, source: Path) -> Predictions:
             raise ValueError(
                 f"{name!r} has shape {shape}; an attribute has one value for each row, {rows} here"
             )
-    return Predictions.from_arrays(**fields, attributes=others, manifest={"source": str(source)})
+    return Predictions.from_arrays(
+        **fields, attributes=others, manifest={"source": str(source)}, outputs_are=outputs_are
+    )
+
+
+def _is_ordered(column: Any) -> bool:
+    """Whether it is an ordered categorical, whose order numbers the classes."""
+    return isinstance(column, pa.ChunkedArray) and pa.types.is_dictionary(column.type) and column.type.ordered
 
 
 def _values(name: str, column: Any) -> Any:

@@ -214,6 +214,8 @@ def _within_reach(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     """Texts without blanks around them, or what they all stand for."""
+    if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
+        return numbers  # the usual case at once: files can have many columns
     trimmed = pc.utf8_trim_whitespace(texts)
     trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
     if trimmed.null_count == len(trimmed):
@@ -234,8 +236,6 @@ def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
 
 
 def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if not _first(texts)[-1:].isalnum() and _first(texts)[-1:] != ".":
-        return None
     if pc.any(pc.match_substring_regex(texts, "^[+-]?0[0-9xX]")).as_py():  # a code: post codes, hexadecimals
         return None
     return _cast(texts, pa.int64(), pa.float64())
@@ -247,8 +247,6 @@ def _truths(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
     """Dates, moments or times of day as ISO 8601 writes them."""
-    if not _first(texts)[:1].isdecimal() or not {"-", ":"} & set(_first(texts)):
-        return None
     found = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
     if found is not None:
         return _local(found) if pa.types.is_timestamp(found.type) else found
@@ -258,18 +256,10 @@ def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _cast(texts: pa.ChunkedArray, *kinds: pa.DataType) -> pa.ChunkedArray | None:
-    """The texts as the first of these types that all of them can be."""
+    """The texts as the first of these types that all of them can be; the attempt ends at the first that cannot."""
     for kind in kinds:
         try:
-            pa.scalar(_first(texts)).cast(kind)
             return texts.cast(kind)
         except pa.ArrowInvalid:
             continue
     return None
-
-
-def _first(texts: pa.ChunkedArray) -> str:
-    """The first of them that is not null."""
-    place = pc.index(texts.is_valid(), True).as_py()
-    text: str = texts[place].as_py()
-    return text

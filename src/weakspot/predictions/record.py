@@ -127,17 +127,36 @@ class Predictions:
     ) -> Predictions:
         """Check anyone's arrays and derive what they leave out.
 
-        Labels and predictions may be names; they become indices into the task's classes. Losses follow from
-        outputs and labels, predictions from outputs, correctness from labels and predictions. Attributes may
-        be a mapping of columns, a pyarrow table or a pandas frame.
+        Losses follow from outputs and labels, predictions from outputs, correctness from labels and predictions.
+        Arrays may be NumPy's, tensors, sparse matrices, lists, or columns of pandas, Polars and Arrow.
 
         Without `task`, fractions among labels or predictions mean a regression (squared loss), whose losses follow
         from labels and predictions too. Real-valued targets that all happen to be whole numbers look like class
         indices: give `task=Regression()` with them.
 
-        Raises ValueError, naming the array and the row, for: no rows, lengths or shapes that differ, NaN or
-        infinite values, counts that are not positive, ids that repeat, labels that are missing, outside the
-        classes, or of another form than the task's.
+        Args:
+            embeddings: (n, d), what the model's head receives.
+            losses: (n,), one for each example.
+            labels: (n,) class indices, names, or real numbers; (n, C) in {0, 1} for several classes at once. Names
+                become indices into the task's classes: in the order of an ordered categorical, or else sorted,
+                numbers by value.
+            outputs: (n, C) logits in the order of the classes. One column, (n, 1) or (n,), is the logit of the second
+                of two classes, or the predicted number of a regression.
+            predictions: As labels.
+            correct: (n,) whether the model was right.
+            counts: (n,) how many times each example stands for itself; positive.
+            ids: (n,) unique names; by default the row numbers.
+            attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table: what slices are described
+                with.
+            task: What the model was asked, where the arrays do not tell.
+            manifest: Where the record comes from.
+            outputs_are: "logits", or "probabilities", which become logits of the same probabilities. Outputs that look
+                like probabilities are refused until one of the two is said.
+
+        Raises:
+            ValueError: Naming the array and the row, for no rows, lengths or shapes that differ, NaN or infinite
+                values, masked ones, counts that are not positive, ids that repeat, labels that are missing, outside
+                the classes, or of another form than the task's.
         """
         x = validation.rows("embeddings", embeddings)
         n = len(x)
@@ -178,18 +197,29 @@ class Predictions:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Predictions:
+    def load(cls, path: str | Path, outputs_are: str | None = None) -> Predictions:
         """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a
         `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.published`).
+
+        Args:
+            path: The folder or file.
+            outputs_are: Of a file, as for `from_arrays`; those of a store and of the published tool are known.
+
+        Raises:
+            FileNotFoundError, ValueError: Naming the file and what is missing or wrong in it.
         """
         path = Path(path)
         if path.is_dir():
             from weakspot.predictions.store import read
 
+            if outputs_are is not None:
+                raise ValueError(
+                    f"{path} is a store, whose outputs are logits: leave out outputs_are={outputs_are}"
+                )
             return read(path)
         from weakspot.predictions.files import read_file
 
-        return read_file(path)
+        return read_file(path, outputs_are)
 
     def save(self, folder: str | Path) -> Path:
         """Write a store folder; the manifest comes last, so a folder without one is no record."""

@@ -1,0 +1,117 @@
+"""The labels of a table: what they ask of a model, and each row's target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import numpy as np
+from jaxtyping import Int, Num
+
+from weakspot.datasets.tables import Sheet
+from weakspot.predictions.plain import MISSING_WORDS
+from weakspot.tasks import Classification, Multilabel, Regression, Task, class_names, is_number
+
+
+def read_labels(
+    sheet: Sheet,
+    column: str,
+    classes: Sequence[str] | None = None,
+    separator: str | None = None,
+    kind: str | None = None,
+) -> tuple[Task, Num[np.ndarray, "n ..."]]:
+    """The task of a column of labels, and the target of every row, whatever its split.
+
+    Args:
+        sheet: The table.
+        column: Which column.
+        classes: The classes in order; labels may then be their indices from 0. By default those that occur, in the
+            order of an ordered categorical, or else sorted, numbers by value.
+        separator: What stands between the labels of a row that may have several, or none.
+        kind: "classification" or "regression"; by default labels that are numbers with fractions make a regression.
+
+    Raises:
+        ValueError: Naming the line, where a label is missing, is no class or no number.
+    """
+    if kind not in (None, "classification", "regression"):
+        raise ValueError(f"dataset.task={kind!r} is unknown; choose classification or regression")
+    if separator is not None:
+        if kind is not None:
+            raise ValueError("dataset.separator says that a row has several classes: leave out dataset.task")
+        return _several(sheet, column, classes, separator)
+    if classes is not None and kind == "regression":
+        raise ValueError("a regression has no classes: leave out dataset.classes")
+    labels = sheet.words(column)
+    if kind is None and classes is None and _are_fractions(labels):
+        kind = "regression"
+    if kind == "regression":
+        return Regression(), _numbers(sheet, column, labels)
+    names = _names(sheet, column, labels, classes)
+    return Classification(names), number_classes(_as_names(labels, names), names, sheet.place)
+
+
+def number_classes(
+    labels: Sequence[str], names: Sequence[str], place: Callable[[int], str]
+) -> Int[np.ndarray, " n"]:
+    """The index of each label among the classes; ValueError says by `place` which row has another label."""
+    position = {name: index for index, name in enumerate(names)}
+    unknown = next((row for row, label in enumerate(labels) if label not in position), None)
+    if unknown is not None:
+        raise ValueError(f"{place(unknown)} is of class {labels[unknown]!r}, not one of: {', '.join(names)}")
+    return np.array([position[label] for label in labels], dtype=np.int64)
+
+
+def _several(
+    sheet: Sheet, column: str, classes: Sequence[str] | None, separator: str
+) -> tuple[Task, Int[np.ndarray, "n C"]]:
+    cells = [cell or "" for cell in sheet.table[column].to_pylist()]
+    rows = [[name for part in cell.split(separator) if (name := part.strip())] for cell in cells]
+    flat = [label for labels in rows for label in labels]
+    if not flat:
+        raise ValueError(f"{sheet.file}: no row has a label in {column!r}")
+    owners = [row for row, labels in enumerate(rows) for _ in labels]
+    names = _names(sheet, column, flat, classes)
+    numbers = number_classes(_as_names(flat, names), names, lambda at: sheet.place(owners[at]))
+    targets = np.zeros((len(rows), len(names)), dtype=np.int64)
+    targets[owners, numbers] = 1
+    return Multilabel(names), targets
+
+
+def _names(
+    sheet: Sheet, column: str, labels: Sequence[str], classes: Sequence[str] | None
+) -> tuple[str, ...]:
+    return (
+        tuple(map(str, classes)) if classes is not None else sheet.orders.get(column) or class_names(labels)
+    )
+
+
+def _as_names(labels: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The labels, or where none of them is a class, the classes whose indices from 0 they are."""
+    if set(labels) & set(names):
+        return list(labels)
+    index = {str(number): name for number, name in enumerate(names)}
+    whole = {
+        label: str(int(Decimal(label)))
+        for label in set(labels)
+        if is_number(label) and float(label).is_integer()
+    }
+    return [index.get(whole.get(label, ""), label) for label in labels]
+
+
+def _are_fractions(labels: Sequence[str]) -> bool:
+    known = {label for label in labels if label.lower() not in MISSING_WORDS}
+    return all(map(is_number, known)) and any(
+        number != number.to_integral_value() for number in map(Decimal, known)
+    )
+
+
+def _numbers(sheet: Sheet, column: str, labels: Sequence[str]) -> Num[np.ndarray, " n"]:
+    odd = next(
+        (row for row, label in enumerate(labels) if not (is_number(label) and np.isfinite(float(label)))),
+        None,
+    )
+    if odd is not None:
+        raise ValueError(
+            f"{sheet.place(odd)}: {column} is {labels[odd]!r}, no number; give one, or remove the row"
+        )
+    return np.array(labels, dtype=np.float64)

@@ -1,0 +1,137 @@
+"""CSV files as people write them: every column read as text, then as what it holds; errors name the line."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from weakspot.predictions.plain import first_repeated, plain_table
+from weakspot.predictions.reading import DamagedError, reading
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""What separates the values of a file, by the ending of its name."""
+
+_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None) -> pa.Table:
+    """All columns of a .csv or .tsv file, each as what all of its values are: numbers, dates, truth values, texts.
+
+    Args:
+        file: Its name's ending says what separates the values.
+        texts: Columns that stay texts whatever they look like; blanks around them go, an empty one is "".
+        verbatim: One that keeps its blanks too, because a model reads it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedError: Naming file and line, where it is not UTF-8, has another separator, no rows, a row of another
+            length, two columns of one name, or a value that is no text.
+    """
+    with reading(file):
+        return _columns(file, texts, verbatim)
+
+
+def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table:
+    delimiter = DELIMITERS[file.suffix.lower()]
+    _check_beginning(file, delimiter)
+    try:
+        raw = _read(file, delimiter)
+    except pa.ArrowInvalid as error:
+        raise DamagedError(_sentence(file, delimiter, str(error))) from error
+    names = [name.strip() for name in raw.column_names]
+    if (twice := first_repeated(names)) is not None:
+        raise DamagedError(f"{file} has two columns {twice!r}; rename one of them")
+    if len(raw) == 0:
+        raise DamagedError(f"{file} has no rows")
+    raw = raw.rename_columns(names).combine_chunks()
+    kept = {name: _trimmed(raw[name]) for name in names if name in texts} | (
+        {verbatim: raw[verbatim]} if verbatim in names else {}
+    )
+    typed, _ = plain_table(raw.drop_columns(list(kept)), untyped=True)
+    columns = dict(zip(typed.column_names, typed.columns, strict=True)) | kept
+    return pa.table([columns[name] for name in names], names=names)
+
+
+def place(file: Path, row: int) -> str:
+    """`my.csv, line 7` for the row of that number from 0 on: values may hold line breaks, and empty lines are none."""
+    delimiter = DELIMITERS[file.suffix.lower()]
+    return f"{file}, {_record(file, delimiter, row + 1)[0]}"
+
+
+def _check_beginning(file: Path, delimiter: str) -> None:
+    """Raise ValueError where the file is in another encoding than UTF-8, or separates its values by something else."""
+    with file.open("rb") as stream:
+        start = stream.read(65_536)
+    encoding = _BYTE_ORDER_MARKS.get(start[:2]) or ("UTF-16" if b"\0" in start[:4] else None)
+    if encoding is not None:
+        raise DamagedError(f"{file} is {encoding} text; save it as UTF-8 (“CSV UTF-8” in a spreadsheet)")
+    header = re.sub(rb'"[^"]*"', b"", start.splitlines()[0] if start else b"").decode("utf-8", "replace")
+    common = max(_NAMES, key=header.count)
+    if header.count(common) > header.count(delimiter):
+        other = next((f" or name it {ending}" for ending, sign in DELIMITERS.items() if sign == common), "")
+        raise DamagedError(
+            f"{file} separates its values by {_NAMES[common]}, not by {_NAMES[delimiter]}; save it with "
+            f"{_NAMES[delimiter]}{other}"
+        )
+
+
+def _read(file: Path, delimiter: str) -> pa.Table:
+    reading = pa.csv.ReadOptions(use_threads=False)  # without threads, errors name the row
+    parsing = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    header = next(_records(file, delimiter), (0, []))[1]
+    if not all(map(_is_utf8, header)):
+        raise DamagedError(f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8")
+    texts = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
+    return pa.csv.read_csv(file, reading, parsing, texts)
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_trim_whitespace(column)
+
+
+def _sentence(file: Path, delimiter: str, said: str) -> str:
+    """Arrow's complaint with the line where it arose, and what to do where a value is no UTF-8."""
+    numbered = re.search(r"Row #(\d+): ", said)
+    if numbered is None:
+        return f"{file} cannot be read as CSV: {' '.join(said.split())[:160]}"
+    line, values = _record(file, delimiter, int(numbered[1]) - 1)
+    if "invalid UTF8" in said:
+        broken = next((value for value in values if not _is_utf8(value)), "")
+        meant = broken.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        return (
+            f"{file}, {line}: {meant!r} is no UTF-8 text (it is read here as Windows-1252, a guess); save the file "
+            "as UTF-8"
+        )
+    return f"{file}, {line} cannot be read as CSV: {' '.join(said[numbered.end() :].split())[:160]}"
+
+
+def _is_utf8(value: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in value)
+
+
+def _record(file: Path, delimiter: str, number: int) -> tuple[str, list[str]]:
+    """Where the record after so many others begins, and its values."""
+    try:
+        line, values = next(islice(_records(file, delimiter), number, None), (0, []))
+    except csv.Error:  # a value longer than this reader takes
+        line = 0
+    return (f"line {line}", values) if line else (f"row {number}", [])
+
+
+def _records(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Line and values of every record, the header first; bytes that are no UTF-8 as surrogates."""
+    end = 0
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        reader = csv.reader(stream, delimiter=delimiter)
+        for values in reader:
+            if values:
+                yield end + 1, values
+            end = reader.line_num
