@@ -120,6 +120,25 @@ def test_the_target_under_another_name_explains_nothing(found):
     assert "answer" not in named
 
 
+def test_no_name_steers_the_terminal(tmp_path):
+    """A value that would clear the screen and rename the window is printed as what it is."""
+    p, planted = failing(n=400)
+    hostile = Predictions.from_arrays(
+        p.embeddings,
+        losses=p.losses,
+        labels=p.labels,
+        predictions=p.predictions,
+        attributes={"city": np.where(planted, "Lima\x1b[2J\x1b]0;owned\x07", "\u202eQuito")},
+        task=Classification(("no", "yes")),
+    )
+    findings = run(hostile, tmp_path)
+    console = Console(width=200, file=io.StringIO())
+    console.print(summary(findings))
+    printed = console.file.getvalue()
+    assert "Lima\\x1b[2J\\x1b]0;owned\\x07" in printed
+    assert not set(printed) & {"\x1b", "\x07", "\u202e"}
+
+
 def test_every_door_says_the_same(found):
     """The file, the report, the console and the logger: one number, one wording."""
     _, _, folder, findings = found

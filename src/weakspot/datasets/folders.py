@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from weakspot.legible import as_utf8
+
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
@@ -22,9 +24,23 @@ def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advi
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted; what macOS leaves beside them (`._a.jpg`) is passed over."""
-    names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    return sorted(name for name in names if name.lower().endswith(EXTENSIONS))
+    """Names of the pictures in a folder, sorted; what macOS leaves beside them (`._a.jpg`) is passed over, and what
+    is no file.
+
+    Raises ValueError for a name that is no UTF-8: none of a published data set is.
+    """
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            shown = not entry.name.startswith(".") and entry.name.lower().endswith(EXTENSIONS)
+            if shown and entry.is_file():
+                names.append(entry.name)
+    odd = next((name for name in names if as_utf8(name) != name), None)
+    if odd is not None:
+        raise ValueError(
+            f"{as_utf8(str(folder / odd))}: the file's name is no UTF-8; rename it, or unpack it again"
+        )
+    return sorted(names)
 
 
 def check_exist(root: Path, files: Sequence[str], table: Path, lines: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +12,9 @@ from weakspot.datasets.labels import number_classes
 from weakspot.datasets.picture_files import EXTENSIONS, PictureFiles
 from weakspot.datasets.splits import fill_splits
 from weakspot.datasets.tables import read_sheet
+from weakspot.datasets.walk import files_below
 from weakspot.images import Pixels
+from weakspot.legible import as_utf8
 from weakspot.tasks import Classification, class_names
 
 
@@ -27,6 +28,9 @@ class ImageFolder(PictureFiles):
     it may have `label` and `split`, which then count instead of the folders; all others are attributes. Its
     rows are the examples: images it does not name are left out.
 
+    Links that lead out of `root` are followed only if `follow_links` says so; bytes of a file's name that are no
+    UTF-8 are written as signs in its id (`caf\\xe9.jpg`).
+
     `classes` gives the classes and their order, for a model that was trained with more of them or in another
     order; without it they are the folders (or labels) of all splits, sorted, numbers by value.
 
@@ -37,6 +41,7 @@ class ImageFolder(PictureFiles):
     no_difference = PictureFiles.no_difference | {
         "attributes",
         "classes",
+        "follow_links",
     }  # the fingerprint and the task say them
 
     def __init__(
@@ -49,6 +54,7 @@ class ImageFolder(PictureFiles):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         pixels: Pixels = "as_shown",
+        follow_links: bool = False,
     ) -> None:
         super().__init__(split, root, size, mean, std, pixels)
         if self.root is None or not self.root.is_dir():
@@ -56,9 +62,12 @@ class ImageFolder(PictureFiles):
                 f"no folder of images at {root}; set dataset.root to the one that holds them"
             )
 
-        table = (
-            _scan(self.root) if attributes is None else _read_csv(self.root, Path(attributes), self.splits)
-        )
+        if attributes is None:
+            files = _scan(self.root, follow_links)
+            table = pa.table({"path": [as_utf8(file) for file in files]})
+        else:
+            table = _read_csv(self.root, Path(attributes), self.splits)
+            files = table["path"].to_pylist()
         paths = [PurePosixPath(text) for text in table["path"].to_pylist()]
         has_split_folders = {path.parts[0] for path in paths} <= set(self.splits)
         labels = _labels(table, self.root, paths, depth=1 if has_split_folders else 0)
@@ -78,24 +87,19 @@ class ImageFolder(PictureFiles):
         chosen = table.take(pa.array(rows))
         about = [name for name in chosen.column_names if name not in ("path", "label", "split")]
         described = chosen.select(about)
-        self.files = chosen["path"].to_pylist()
+        self.files = [files[row] for row in rows]
         self.examples = described.add_column(0, "id", chosen["path"]).combine_chunks()
 
 
-def _scan(root: Path) -> pa.Table:
-    """The paths of all images below `root`, sorted; hidden files and folders are passed over."""
-    paths = []
-    for folder, below, files in os.walk(root, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        images = (name for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith("."))
-        paths += [str(inside / name) for name in images]
+def _scan(root: Path, follow_links: bool) -> list[str]:
+    """The paths of all images below `root`, sorted."""
+    paths = files_below(root, EXTENSIONS, follow_links)
     if not paths:
         raise FileNotFoundError(
             f"no images below {root} (looked for {', '.join(EXTENSIONS)}); expected class/image.jpg, "
             "or the same in folders train, val and test"
         )
-    return pa.table({"path": sorted(paths)})
+    return paths
 
 
 def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:

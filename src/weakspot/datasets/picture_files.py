@@ -14,6 +14,7 @@ from torch import Tensor
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.pictures import Scaling
 from weakspot.images import Pixels, check_pixels, to_rgb
+from weakspot.legible import as_utf8
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """How names of pictures that can be read end, in small letters."""
@@ -52,14 +53,15 @@ class PictureFiles(Dataset):
         Raises FileNotFoundError or ValueError, naming row and file, where it is gone or cannot be read.
         """
         path = self.path(row)
+        name = as_utf8(str(path))
         try:
             with Image.open(path) as file:
                 return to_rgb(file, self.pixels)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"row {row} of {self.split}: there is no file {path}") from error
+            raise FileNotFoundError(f"row {row} of {self.split}: there is no file {name}") from error
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
-                f"row {row} of {self.split}: {path} cannot be read as an image ({error}); repair or remove it"
+                f"row {row} of {self.split}: {name} cannot be read as an image ({error}); repair or remove it"
             ) from error
 
     def fingerprint(self) -> str:
@@ -75,7 +77,7 @@ class PictureFiles(Dataset):
             return os.stat(self.path(row))
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"row {row} of {self.split}: there is no file {self.path(row)}"
+                f"row {row} of {self.split}: there is no file {as_utf8(str(self.path(row)))}"
             ) from error
 
     def path(self, row: int) -> Path:

@@ -10,6 +10,7 @@ from rich.text import Text
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Finding, Findings
 from weakspot.findings.numbers import count, decimal, percent, probability
+from weakspot.legible import printable
 
 _SHOWN = 10
 _VERDICTS = {
@@ -42,13 +43,13 @@ def summary(findings: Findings) -> Group:
         facts.append(f"{whole.measure} of all {count(whole.n)}: {decimal(whole.error)}")
     if whole.category_f1 is not None:
         facts.append(f"F1: {decimal(whole.category_f1)}")
-    parts: list[Text | Table] = [Text(findings.title, style="bold"), Text("; ".join(facts))]
+    parts: list[Text | Table] = [Text(printable(findings.title), style="bold"), _text("; ".join(facts))]
     if findings.findings:
         parts.append(_table(findings))
         more = len(findings.findings) - _SHOWN
         if more > 0:
             parts.append(Text(f"and {more} more, in the report"))
-    return Group(*parts, Text(findings.confirmation.explanation), *map(Text, findings.notes))
+    return Group(*parts, _text(findings.confirmation.explanation), *map(_text, findings.notes))
 
 
 def _table(findings: Findings) -> Table:
@@ -75,7 +76,7 @@ def _table(findings: Findings) -> Table:
         if contrast is not None and contrast.outside is not None:
             inside += f" ({show(contrast.outside)})"
         table.add_row(
-            escape(finding.name),
+            escape(printable(finding.name)),
             count(round(finding.examples) if finding.confirmed else finding.examples),
             percent(finding.errors_explained),
             inside,
@@ -87,6 +88,11 @@ def _table(findings: Findings) -> Table:
 def _verdict(finding: Finding) -> str:
     p = "" if finding.p_corrected is None else f", p {probability(finding.p_corrected)}"
     return f"{_VERDICTS[finding.verdict]}{p}"
+
+
+def _text(words: str) -> Text:
+    """Names of classes and values are anyone's: nothing in them may steer the terminal."""
+    return Text(printable(words))
 
 
 def _counted(n: int, noun: str) -> str:

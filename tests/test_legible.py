@@ -1,0 +1,34 @@
+"""Texts of others on a terminal: nothing in them is obeyed, and what is written in any script stays."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from weakspot.legible import as_utf8, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, 5 %", "plain text, 5 %"),
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),  # clears the screen, renames the window
+        ("\x9b31m", r"\x9b31m"),  # the same introducer in one character
+        ("a\r\nb\tc\x00\x7f", r"a\r\nb\tc\x00\x7f"),
+        ("\u202egpj.exe\u2066", r"\u202egpj.exe\u2066"),  # reads exe.jpg
+        ("a\u2028b\u2029", r"a\u2028b\u2029"),
+        ("\ud800", r"\ud800"),
+        (os.fsdecode(b"caf\xe9.jpg"), r"caf\xe9.jpg"),
+        ("نمی‌خواهم 👩‍👩‍👧 שלום \u200f café 退款", "نمی‌خواهم 👩‍👩‍👧 שלום \u200f café 退款"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    shown.encode()
+
+
+def test_as_utf8_changes_nothing_but_half_characters() -> None:
+    assert as_utf8(os.fsdecode(b"caf\xe9\x1b\n.jpg")) == "caf\\xe9\x1b\n.jpg"
+    assert as_utf8("\udc00 é") == r"\udc00 é"
