@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import zipfile
 from dataclasses import replace
+from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mutations import FORMATS, outcomes
-from samples import some_slices
-from weakspot import Slices
+from samples import a_record, some_slices
+from weakspot import Predictions, Slices
 from weakspot.predictions.reading import read_parquet
 
 
@@ -133,3 +138,191 @@ def test_a_table_that_announces_more_than_it_can_hold(tmp_path, monkeypatch):
         ValueError, match=rf"a\.parquet cannot be read: it announces {many} values in {size} bytes"
     ):
         read_parquet(path)
+
+
+def npz(path, **members):
+    """An archive of members as they are given, each a header and bytes, or an array."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            content = io.BytesIO()
+            if isinstance(member, np.ndarray):
+                np.save(content, member)
+            else:
+                header, data = member
+                np.lib.format.write_array_header_1_0(content, header)
+                content.write(data)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    return path
+
+
+def header(kind, *shape):
+    return {"descr": kind, "fortran_order": False, "shape": shape}
+
+
+X = np.eye(3)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        (
+            {"embeddings": (header("<f8", 10**9, 10**6), b"\0" * 24)},
+            "it announces float64 of shape (1000000000, 1000000)",
+        ),
+        ({"embeddings": (header("<f8", -3, -1), b"\0" * 24)}, "key 'embeddings' cannot be read"),
+        (
+            {"embeddings": X, "labels": (header("<U0", 10**12), b"")},
+            "key 'labels' cannot be read: it holds neither",
+        ),
+        (
+            {"embeddings": X, "labels": (header("|O", 3), b"\0" * 24)},
+            "key 'labels' cannot be read: it holds Python objects",
+        ),
+        (
+            {"embeddings": X, "labels": (header([("a", "<i8")], 3), b"\0" * 24)},
+            "key 'labels' cannot be read: it holds neither numbers nor texts",
+        ),
+        (
+            {"embeddings": X, "ids": (header("<U1", 3), b"\xff\xff\xff\x7f" * 3)},
+            "key 'ids' cannot be read: it holds characters that are none",
+        ),
+        ({"embeddings": X, "ids": np.array([b"\xff", b"a", b"b"])}, "key 'ids' cannot be read: 'utf-8'"),
+        (
+            {"embeddings": X, "labels": np.array(["2024-01-01"] * 3, "M8[D]")},
+            "labels must be class indices or names",
+        ),
+        ({"embeddings": X.astype(complex)}, "key 'embeddings' cannot be read: it holds neither"),
+    ],
+)
+def test_archives_are_not_believed(tmp_path, members, words):
+    path = npz(tmp_path / "a.npz", **members)
+    with pytest.raises(ValueError) as caught:
+        Predictions.load(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_an_archive_that_expands_without_bounds_is_refused_before_it_does(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, embeddings=np.zeros((4000, 1000)))
+    assert len(Predictions.load(path)) == 4000  # 32 MB are read, however small the file
+    monkeypatch.setattr("weakspot.predictions.npz._MOST_EXPANDED", 1 << 20)
+    with pytest.raises(
+        ValueError, match=r"a\.npz cannot be read: its \d+ bytes announce 32000128; .*numpy\.savez"
+    ):
+        Predictions.load(path)
+
+
+def test_archives_of_another_machine_are_read(tmp_path):
+    path = npz(
+        tmp_path / "a.npz",
+        embeddings=X.astype(">f8"),
+        ids=np.array(["a", "b", "c"], ">U1"),
+        age=X[0].astype(">i4"),
+    )
+    p = Predictions.load(path)
+    np.testing.assert_array_equal(p.embeddings, X)
+    assert p.ids.tolist() == ["a", "b", "c"]
+    assert p.attributes["age"].to_pylist() == [1, 0, 0]
+
+
+def with_manifest(folder, **fields):
+    path = folder / "manifest.json"
+    made = json.loads(path.read_text())
+    made.pop("checksums", None)
+    path.write_text(json.dumps(made | fields))
+
+
+def recorded(folder, **columns):
+    """A record whose table holds other columns, as somebody may write who knows the format."""
+    with_manifest(folder)
+    for name, values in columns.items():
+        with_column(folder, "records.parquet", name, values)
+
+
+CLASSES = {"kind": "classification", "classes": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: recorded(f, label=[7] * 40), "labels: row 0 (id example-0) is 7, outside 0…2"),
+        (lambda f: recorded(f, prediction=[-1] * 40), "predictions: row 0 (id example-0) is -1, outside 0…2"),
+        (lambda f: recorded(f, label=[date(2024, 1, 1)] * 40), "labels must be class indices or names"),
+        (lambda f: recorded(f, loss=[date(2024, 1, 1)] * 40), "losses must be numbers, not datetime64"),
+        (
+            lambda f: recorded(f, loss=[float("inf")] * 40),
+            "losses: row 0 (id example-0) holds NaN or infinity",
+        ),
+        (
+            lambda f: recorded(f, loss=[None] + [0.0] * 39),
+            "records.parquet: key 'loss' cannot be read: row 0 is empty",
+        ),
+        (lambda f: recorded(f, correct=["yes"] * 40), "correct"),
+        (lambda f: recorded(f, count=[0] * 40), "counts: row 0 (id example-0) is 0; counts must be positive"),
+        (lambda f: recorded(f, id=["a"] * 40), "ids must be unique: 'a' stands in rows 0 and 1"),
+        (
+            lambda f: recorded(f, id=list(range(40))),
+            "records.parquet: key 'id' cannot be read: it must be text",
+        ),
+        (lambda f: with_manifest(f, n=41), "it has 40 rows, but manifest.json says 41"),
+        (
+            lambda f: with_manifest(f, n=True),
+            "manifest.json: key 'n' cannot be read: it is of the wrong type, bool",
+        ),
+        (
+            lambda f: with_manifest(f, task=CLASSES | {"classes": "abc"}),
+            "manifest.json: key 'task' cannot be read",
+        ),
+        (
+            lambda f: with_manifest(f, task=CLASSES | {"classes": [1, 2, 3]}),
+            "its classes must be a list of names",
+        ),
+        (
+            lambda f: with_manifest(f, task=CLASSES | {"kind": ["a"]}),
+            "manifest.json: key 'task' cannot be read",
+        ),
+        (
+            lambda f: with_manifest(f, task={"kind": "question_answering", "classes": [], "length": "384"}),
+            "manifest.json: key 'task' cannot be read: its length is '384'",
+        ),
+        (
+            lambda f: with_manifest(f, task={"kind": "question_answering", "classes": [], "longest": 0}),
+            "manifest.json: key 'task' cannot be read: its longest is 0",
+        ),
+        (
+            lambda f: with_manifest(f, checksums={}),
+            "manifest.json: key 'checksums' cannot be read: 'arrays.safetensors'",
+        ),
+    ],
+)
+def test_records_that_cannot_be(tmp_path, change, words):
+    folder = a_record().save(tmp_path / "record")
+    change(folder)
+    with pytest.raises(ValueError) as caught:
+        Predictions.load(folder)
+    assert str(folder) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_records_without_checksums_are_read(tmp_path):
+    """As earlier versions wrote them."""
+    folder = a_record().save(tmp_path / "record")
+    with_manifest(folder)
+    np.testing.assert_array_equal(Predictions.load(folder).embeddings, a_record().embeddings)
+
+
+def test_outputs_of_a_record_are_logits_whatever_they_look_like(tmp_path):
+    p = Predictions.from_arrays(X, labels=[0, 1, 2], outputs=np.full((3, 3), 1 / 3), outputs_are="logits")
+    np.testing.assert_array_equal(Predictions.load(p.save(tmp_path / "record")).outputs, p.outputs)
+
+
+def test_a_file_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):
+    folder = a_record().save(tmp_path / "record")
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pq, "ParquetFile", denied)
+    with pytest.raises(PermissionError, match=r"records\.parquet cannot be read: Permission denied"):
+        Predictions.load(folder)
