@@ -273,14 +273,6 @@ def test_a_category_has_the_loss_that_the_record_tells(audited):
         UDIS(category="sofa").audited(p)
 
 
-def test_without_a_failing_cluster_the_threshold_is_named():
-    u = UDIS(accuracy_threshold=0.5).fit(with_correct(np.ones(200, dtype=bool)))
-    assert u.advice(u.slices_) == [
-        "No cluster fails: none has an accuracy below 0.5 times that of all; "
-        "method.accuracy_threshold sets how far below a failing one lies."
-    ]
-
-
 def test_a_class_of_a_single_label_task_can_be_audited_too():
     p = single_label()
     u = UDIS(category="fox", max_cluster_size=30).fit(p)

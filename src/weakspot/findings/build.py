@@ -159,6 +159,7 @@ def build(
         examples=examples_of(_shown(findings, made, clusters), predictions, sides.described),
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
+        near_misses=tuple(method.near_misses(slices)),
         notes=(*(slices.provenance.get("notes") or ()), *method.advice(slices), *notes),
         provenance=_provenance(slices, predictions),
         memberships=_memberships(regions, findings, slices, predictions, sides.described),

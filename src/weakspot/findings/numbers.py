@@ -30,6 +30,18 @@ def percent(share: float | None) -> str:
     return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
 
 
+def tenth(share: float | None) -> str:
+    """A share of one to a tenth of a percent, where differences of points count: `58.2 %`, `100 %`."""
+    if share is None or not math.isfinite(share):
+        return _NONE
+    return percent(share) if share in (0, 1) else f"{100 * share:.1f}{THIN}%"
+
+
+def share_of(share: float | None, n: float) -> str:
+    """A share of n examples: to a tenth of a percent, where a hundred examples or more bear that out."""
+    return tenth(share) if n >= 100 else percent(share)
+
+
 def decimal(value: float | None) -> str:
     """A loss or a weight: three significant digits, `1.83`, `0.0042`, `12 300`."""
     if value is None or not math.isfinite(value):

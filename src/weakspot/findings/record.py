@@ -18,6 +18,7 @@ from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.findings.naming import Condition
+from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import whole_file
 from weakspot.slices import Slices
@@ -296,6 +297,7 @@ class Findings:
         examples: Every example that is shown somewhere, by row.
         clusters: The cluster tree, for methods that have one.
         cut_scores: The silhouette of every number of clusters.
+        near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
         dataset, model, split, command, created: Where it comes from.
         provenance: The method's settings and the manifest of the predictions.
@@ -320,6 +322,7 @@ class Findings:
     examples: tuple[Example, ...]
     clusters: tuple[Cluster, ...] = ()
     cut_scores: tuple[tuple[int, float], ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     memberships: pa.Table = field(default_factory=lambda: _NO_MEMBERSHIPS)

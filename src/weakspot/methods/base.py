@@ -45,6 +45,27 @@ class Audited:
         return None if self.record.losses is None else np.asarray(self.record.losses)
 
 
+@dataclass(frozen=True)
+class NearMiss:
+    """A group that a method looked at and that is no slice, but came nearest to being one.
+
+    Attributes:
+        node: Its id in the cluster tree.
+        size: In examples.
+        measure: What it was judged by.
+        score: That measure of it, from 0 to 1.
+        threshold: Below which it would have been a slice.
+        above: By how much it missed that.
+    """
+
+    node: int
+    size: float
+    measure: Literal["accuracy", "f1"]
+    score: float
+    threshold: float
+    above: float
+
+
 class Method(BaseEstimator, ABC):
     """A discovery method: scikit-learn's habits, predictions in, slices out.
 
@@ -115,6 +136,11 @@ class Method(BaseEstimator, ABC):
             return []
         larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
         return [f"{cls.noun}s of fewer than {FEW} examples say little{larger}."]
+
+    @classmethod
+    def near_misses(cls, slices: Slices) -> list[NearMiss]:
+        """Where the method found no slice, what came nearest to being one, the nearest first."""
+        return []
 
     def _fitted(self) -> Slices:
         if not hasattr(self, "slices_"):

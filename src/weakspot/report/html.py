@@ -15,7 +15,7 @@ from weakspot.findings import Findings, Media, numbers
 from weakspot.report.exhibits import Exhibits
 from weakspot.report.thumbnails import Thumbnails
 from weakspot.report.tree import tree_view
-from weakspot.report.view import finding_views, slice_views, weak_values
+from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
 _VERDICTS = {
     "confirmed": "confirmed",
@@ -46,6 +46,7 @@ def render(findings: Findings, media: Media | None = None) -> str:
     tree = tree_view(findings, slices, exhibits) if findings.clusters else None
     style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
     script = files("weakspot.report").joinpath("sort.js").read_text(encoding="utf-8")
+    misses = near_miss_views(findings, exhibits)
     images = thumbnails.css()
     confirmed = [view for view in views if view.finding.confirmed]
     return (
@@ -64,6 +65,7 @@ def render(findings: Findings, media: Media | None = None) -> str:
             alone=[view for view in slices if view.slice.finding is None],
             tree=tree,
             grad_cam=exhibits.media.has_cams,
+            misses=misses,
             weak=weak_values(findings, views),
             top_loss=max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
             verdicts=_VERDICTS,
@@ -97,6 +99,8 @@ def environment() -> Environment:
     jinja.filters.update(
         number=numbers.count,
         percent=numbers.percent,
+        tenth=numbers.tenth,
+        share_of=numbers.share_of,
         decimal=numbers.decimal,
         times=numbers.times,
         plain=numbers.plain,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings
 from weakspot.findings.record import Neighbour, Slice
+from weakspot.methods.base import NearMiss
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves
@@ -67,6 +68,14 @@ class FindingView:
 
 
 @dataclass(frozen=True)
+class NearMissView:
+    """What came nearest to being a slice, where there is none, with some of its members."""
+
+    miss: NearMiss
+    exhibits: Sequence[Exhibit]
+
+
+@dataclass(frozen=True)
 class WeakValue:
     """A value of an attribute on which the model is right less often than on all, and findings that hold it."""
 
@@ -109,6 +118,12 @@ def finding_views(findings: Findings, slices: Sequence[SliceView], exhibits: Exh
         )
         for one in order
     ]
+
+
+def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView]:
+    """What came nearest to being a slice, where there is none; nearest first."""
+    rows = {cluster.id: cluster.rows for cluster in findings.clusters}
+    return [NearMissView(miss, exhibits.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Finding, Findings
-from weakspot.findings.numbers import count, decimal, percent, probability
+from weakspot.findings.numbers import count, decimal, percent, probability, share_of
 from weakspot.legible import printable
 
 _SHOWN = 10
@@ -31,14 +31,14 @@ def summary(findings: Findings) -> Group:
         What rich prints.
     """
     whole = findings.whole
-    facts = [f"{findings.method}: {_counted(len(findings.slices), 'slice')}"]
+    facts = [f"{findings.method}: {_found(findings)}"]
     if whole.accuracy is not None:
         of = (
             f"the {count(whole.examples)} predicted {whole.category}"
             if whole.category
             else f"all {count(whole.n)}"
         )
-        facts.append(f"accuracy of {of}: {percent(whole.accuracy)}")
+        facts.append(f"accuracy of {of}: {share_of(whole.accuracy, whole.examples)}")
     if whole.error is not None:
         facts.append(f"{whole.measure} of all {count(whole.n)}: {decimal(whole.error)}")
     if whole.category_f1 is not None:
@@ -50,6 +50,14 @@ def summary(findings: Findings) -> Group:
         if more > 0:
             parts.append(Text(f"and {more} more, in the report"))
     return Group(*parts, _text(findings.confirmation.explanation), *map(_text, findings.notes))
+
+
+def _found(findings: Findings) -> str:
+    if not findings.clusters:
+        return _counted(len(findings.slices), "slice")
+    clusters = sum(cluster.clusters for cluster in findings.clusters if cluster.leaf)
+    fail = "fails" if len(findings.slices) == 1 else "fail"
+    return f"{len(findings.slices) or 'none'} of {_counted(clusters, 'cluster')} {fail}"
 
 
 def _table(findings: Findings) -> Table:

@@ -140,7 +140,7 @@ def _to_wandb(run: Any, findings: Findings, media: Media, folder: Path) -> None:
                 run.define_metric(f"{name}/step", hidden=True)
                 run.define_metric(f"{name}/*", step_metric=f"{name}/step")
             run.log({f"{name}/step": step} | {f"{name}/{key}": value for key, value in values.items()})
-    run.summary.update({"title": findings.title, **scalars(findings)})
+    run.summary.update({"title": findings.title, "notes": " ".join(findings.notes), **scalars(findings)})
     tables = _tables(findings) | {"examples": _examples(findings, media, wandb)}
     run.log({name: wandb.Table(columns=[*columns], data=rows) for name, (columns, rows) in tables.items()})
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -213,6 +213,8 @@ def _tables(findings: Findings) -> dict[str, Rows]:
             _plain(vars(cluster)) | {"top_attributes": ", ".join(a.name for a in cluster.top_attributes)}
             for cluster in findings.clusters
         )
+    if findings.near_misses:
+        found["near_misses"] = _records(_plain(vars(miss)) for miss in findings.near_misses)
     return found
 
 

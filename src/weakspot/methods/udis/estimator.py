@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from weakspot.methods.base import Audited, Callback, Method
+from weakspot.methods.base import Audited, Callback, Method, NearMiss
 from weakspot.methods.udis.approximate import MicroClusters
 from weakspot.methods.udis.audit import Audit, assigned_to, class_of, column_of, judged
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
 from weakspot.methods.udis.membership import membership
+from weakspot.methods.udis.misses import Measure, without_failing, worst_clusters
 from weakspot.methods.udis.nodes import MOST_VALUES, Nodes, row_sums
 from weakspot.methods.udis.tree import build
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.validation import check_finite
-from weakspot.slices import Slices
+from weakspot.slices import ClusterNode, Slices
 from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
@@ -150,14 +151,24 @@ class UDIS(Method):
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """What to know of clusters that are small, and what to change where none fails."""
+        """What to know of clusters that are small, and where none fails, by how much the worst ones do not."""
         if len(slices):
             return super().advice(slices)
-        threshold = cls.of(slices).accuracy_threshold
-        return [
-            f"No cluster fails: none has an accuracy below {threshold:g} times that of all; "
-            "method.accuracy_threshold sets how far below a failing one lies."
-        ]
+        fitted = cls.of(slices)
+        return [without_failing(slices.tree, *fitted._standard(slices.tree), cls.near_misses(slices))]
+
+    @classmethod
+    def near_misses(cls, slices: Slices) -> list[NearMiss]:
+        """Where no cluster fails, the three worst of those that are large enough to."""
+        if len(slices) or slices.tree is None:
+            return []
+        return worst_clusters(slices.tree, *cls.of(slices)._standard(slices.tree))
+
+    def _standard(self, tree: ClusterNode | None) -> tuple[Measure, float, float]:
+        """By what a cluster fails, below which share of all, and the size that it must exceed."""
+        measure: Measure = "f1" if self.metric == "f1" else "accuracy"
+        size = self.min_cluster_size if tree is None else _examples(self.min_cluster_size, tree.size)
+        return measure, self.accuracy_threshold, size
 
     def _describe(
         self, p: Predictions, audit: Audit, clustering: Clustering, smallest: float, micro: int | None

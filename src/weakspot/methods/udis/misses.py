@@ -1,0 +1,86 @@
+"""What there is to say where no cluster fails: which came nearest to it, and by how much they missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from weakspot.methods.base import NearMiss
+from weakspot.slices import ClusterNode
+
+_SHOWN = 3
+
+Measure = Literal["accuracy", "f1"]
+
+
+def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: float) -> list[NearMiss]:
+    """The three clusters of the cut that came nearest to failing, worst first.
+
+    Args:
+        tree: In which none fails.
+        measure: What clusters are judged by.
+        share: Of that of all examples, below which a cluster fails.
+        smallest: Only a cluster of more examples can fail.
+
+    Returns:
+        Those with the lowest score; of equal ones the higher loss comes first. None that is without a mistake, and
+        none where no score is above 0.
+    """
+    threshold = share * _score(tree, measure)
+    if threshold == 0:
+        return []  # where all is wrong none is worse
+    candidates = sorted(
+        (leaf for leaf in tree.leaves() if leaf.size > smallest and leaf.wrong > 0),
+        key=lambda leaf: (_score(leaf, measure), -(leaf.loss or 0.0)),
+    )
+    return [
+        NearMiss(
+            leaf.id, leaf.size, measure, _score(leaf, measure), threshold, _score(leaf, measure) - threshold
+        )
+        for leaf in candidates[:_SHOWN]
+    ]
+
+
+def without_failing(
+    tree: ClusterNode | None, measure: Measure, share: float, smallest: float, misses: Sequence[NearMiss]
+) -> str:
+    """That no cluster fails, where the threshold lies, and how far from it the worst clusters are.
+
+    Args:
+        tree: In which none fails, if there is one.
+        measure: What clusters are judged by.
+        share: Of that of all examples, below which a cluster fails.
+        smallest: Only a cluster of more examples can fail.
+        misses: The clusters that came nearest to it.
+
+    Returns:
+        Sentences.
+    """
+    what = "an F1" if measure == "f1" else "an accuracy"
+    below = f"{share:g} times that of all"
+    if tree is not None:
+        below = f"{_percent(share * _score(tree, measure))} ({below})"
+    said = [
+        f"No cluster fails: none of more than {smallest:g} examples has {what} below {below}; "
+        "method.accuracy_threshold sets how far below a failing one lies."
+    ]
+    if misses:
+        nearest = [
+            f"{miss.size:g} examples at {_percent(miss.score)}, {100 * miss.above:.1f} points above it"
+            for miss in misses
+        ]
+        said.append(f"The worst: {'; '.join(nearest)}.")
+    elif tree is not None and tree.wrong == 0:
+        said.append("Every example is right.")
+    elif tree is not None and tree.accuracy > 0:
+        said.append("Those that are large enough are without a mistake.")
+    return " ".join(said)
+
+
+def _score(node: ClusterNode, measure: Measure) -> float:
+    f1 = node.f1 if node.f1_category is None else node.f1_category
+    return node.accuracy if measure == "accuracy" or f1 is None else f1
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}\u202f%"
