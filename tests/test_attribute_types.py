@@ -103,6 +103,21 @@ def test_every_type_is_read_stored_and_read_again(column, values, tmp_path):
     assert empty.column_names == ["a"]
 
 
+@pytest.mark.slow
+def test_every_type_reaches_the_report(shell):
+    n = 60
+    three = {name: column for name, (column, values) in COLUMNS.items() if len(column) == 3}
+    rows = pa.array(np.arange(n) % 3)
+    attributes = {name: plain_table(pa.table({name: c}))[0][name].take(rows) for name, c in three.items()}
+    x = RNG.normal(size=(n, 2))
+    x[:10] += 5
+    p = Predictions.from_arrays(x, losses=np.where(np.arange(n) < 10, 5.0, 1.0), attributes=attributes)
+    p.save(shell.folder / "store")
+    shell("discover", "predictions=store", "logger=none", "method.n_slices=1", "method.min_size=5")
+    page = shell.reports()[0].read_text()
+    assert all(name in page for name in ("ordered dictionary", "zone unknown", "interval"))
+
+
 def test_structs_become_a_column_for_each_field():
     column = pa.array([{"size": 1, "lens": {"kind": "wide "}}, None, {"size": 2, "lens": None}])
     p = Predictions.from_arrays(X, attributes={"camera": column})

@@ -183,6 +183,17 @@ def refused(path: Path, *words: str, kind: type[Exception] = ValueError) -> None
         assert word in str(caught.value)
 
 
+def test_an_ordered_categorical_numbers_the_classes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    n = len(arrays["embeddings"])
+    sizes = pa.DictionaryArray.from_arrays(np.arange(n) % 2, pa.array(["small", "large"]), ordered=True)
+    columns = {"embedding": arrays["embeddings"].tolist(), "label": sizes, "prediction": ["small"] * n}
+    pq.write_table(pa.table(columns), tmp_path / "my.parquet")
+    p = Predictions.load(tmp_path / "my.parquet")
+    assert p.classes() == ("small", "large")
+    np.testing.assert_array_equal(p.labels, np.arange(n) % 2)
+    np.testing.assert_array_equal(p.predictions, 0)
+
+
 def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("0.1 0.2")
     refused(tmp_path / "p.txt", ".npz, .parquet, .safetensors, .pkl, .pickle")

@@ -76,6 +76,10 @@ def broken(value):
         ({"embeddings": X, "counts": np.arange(40)}, r"counts: row 0 .* must be positive"),
         ({"embeddings": X, "ids": ["a"] * 40}, "'a' stands in rows 0 and 1"),
         ({"embeddings": X, "labels": LABELS, "outputs": LOGITS[:, :2]}, "outside 0…1"),
+        (
+            {"embeddings": X, "labels": LABELS + 1, "outputs": LOGITS},
+            "outside 0…2; indices count from 0, and these",
+        ),
         ({"embeddings": X, "correct": np.full(40, 2)}, r"correct: row 0 .* neither 0 nor 1"),
         ({"embeddings": X, "attributes": {"loss": np.ones(40)}}, "'loss' has a name the record keeps"),
         ({"embeddings": X, "attributes": {"age": np.ones(39)}}, "attributes have 39 rows"),

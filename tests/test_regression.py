@@ -156,7 +156,8 @@ def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
     printed = shell(
         "discover", "predictions=prices.npz", "logger=none", "method.n_slices=1", "method.min_size=10"
     )
-    assert "region=north" in printed
+    assert "region = north" in printed
+    assert "rmse of all 60" in printed
     assert "accuracy" not in printed
     page = shell.reports()[0].read_text()
     assert f"{LABELS[:15].min():.4g}" in page
@@ -193,7 +194,7 @@ class Brightness(Dataset):
 
 
 def make_trainer(**options) -> Trainer:
-    return Trainer(enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", **options)
+    return Trainer(**{"accelerator": "cpu", "enable_model_summary": False} | options)
 
 
 @pytest.mark.slow

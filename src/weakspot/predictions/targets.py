@@ -121,7 +121,11 @@ def _in_form(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.nd
     outside = (array < 0) | (array >= task.n_outputs)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"{name}: row {row} (id {ids[row]}) is {array[row]}, outside 0…{task.n_outputs - 1}")
+        from_one = array.min() == 1 and array.max() == task.n_outputs
+        advice = "; indices count from 0, and these seem to count from 1: subtract 1" if from_one else ""
+        raise ValueError(
+            f"{name}: row {row} (id {ids[row]}) is {array[row]}, outside 0…{task.n_outputs - 1}{advice}"
+        )
     return array
 
 
