@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from pyarrow import csv
 from safetensors.numpy import save_file
 
 from samples import a_record, some_slices
-from weakspot import Predictions, Slices
+from weakspot import Findings, Predictions, Slices
 from weakspot.methods.udis.published import read as read_tree
 from weakspot.methods.udis.published import to_tree
 from weakspot.predictions.attributes import categorise
@@ -97,6 +97,20 @@ def use_predictions(p: Predictions) -> None:
         again = Predictions.load(p.save(Path(folder) / "record"))
         assert again.ids.tolist() == p.ids.tolist()
         assert again.attributes.equals(p.attributes)
+
+
+def make_findings(folder: Path) -> Path:
+    p = a_record()
+    weights = np.stack([p.labels == 0, p.labels == 1]).astype(float)
+    slices = replace(some_slices(), weights=weights, statistics=describe(weights, p))
+    Findings.build(p, slices).save(folder / "findings")
+    return folder / "findings"
+
+
+def use_findings(findings: Findings) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        findings.save(folder)
+        assert Findings.load(folder).equals(findings)
 
 
 def use_shards(shards: list[dict[str, np.ndarray]]) -> None:
@@ -214,6 +228,7 @@ FORMATS = {
         lambda folder: Path(shutil.copytree(OLD, folder / "old")), Slices.load, use_slices
     ),
     "slices": Format(lambda folder: some_slices().save(folder / "slices"), Slices.load, use_slices),
+    "findings": Format(make_findings, Findings.load, use_findings),
     "store": Format(lambda folder: make_store(folder, True), Predictions.load, use_predictions),
     "store without checksums": Format(
         lambda folder: make_store(folder, False), Predictions.load, use_predictions

@@ -16,7 +16,7 @@ import pytest
 
 from mutations import FORMATS, outcomes
 from samples import a_record, some_slices
-from weakspot import Predictions, Slices
+from weakspot import Findings, Predictions, Slices
 from weakspot.predictions.reading import read_parquet
 
 
@@ -315,6 +315,13 @@ def test_records_without_checksums_are_read(tmp_path):
 def test_outputs_of_a_record_are_logits_whatever_they_look_like(tmp_path):
     p = Predictions.from_arrays(X, labels=[0, 1, 2], outputs=np.full((3, 3), 1 / 3), outputs_are="logits")
     np.testing.assert_array_equal(Predictions.load(p.save(tmp_path / "record")).outputs, p.outputs)
+
+
+def test_findings_that_lack_their_table_say_what_to_do(tmp_path):
+    folder = FORMATS["findings"].make(tmp_path)
+    (folder / "memberships.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match=r"memberships\.parquet is missing; run discover\.py again"):
+        Findings.load(folder)
 
 
 def test_a_file_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):

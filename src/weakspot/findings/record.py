@@ -20,7 +20,8 @@ from weakspot.explain.words import Word
 from weakspot.findings.naming import Condition
 from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
-from weakspot.predictions.folders import whole_file
+from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.reading import DamagedError, read_parquet, reading
 from weakspot.slices import Slices
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
@@ -369,14 +370,18 @@ class Findings:
 
         Returns:
             The path of `findings.json`.
+
+        Raises:
+            OSError: If the disk is full or refuses, in a sentence that says what to do.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         text = _ADAPTER.dump_json(self, indent=1, exclude=_TABLES)
-        with whole_file(folder / MEMBERSHIPS) as draft:
-            pq.write_table(self.memberships, draft)
-        with whole_file(folder / FILE) as draft:  # the last: where it is, the table is
-            draft.write_bytes(text + b"\n")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(folder / MEMBERSHIPS) as draft:
+                pq.write_table(self.memberships, draft)
+            with whole_file(folder / FILE) as draft:  # the last: where it is, the table is
+                draft.write_bytes(text + b"\n")
         return folder / FILE
 
     @classmethod
@@ -390,8 +395,9 @@ class Findings:
             Findings equal to those that were saved.
 
         Raises:
-            FileNotFoundError: If the folder holds no findings.
-            ValueError: If they are damaged, or of a newer schema than this version reads.
+            FileNotFoundError: If the folder holds no findings, or lacks a file of theirs.
+            DamagedError: If a file cannot be read, or says what no findings can; it names the file.
+            ValueError: If they are of another schema than this version reads.
         """
         folder = Path(folder)
         file = folder / FILE
@@ -399,11 +405,10 @@ class Findings:
             raise FileNotFoundError(
                 f"{folder} holds no {FILE}; `python discover.py` writes one into every run's folder"
             )
-        try:
+        with reading(file):
             fields = json.loads(file.read_text(encoding="utf-8"))
+            json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
             schema = fields.get("schema")
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{file} cannot be read: {error}; run discover.py again") from None
         if schema != SCHEMA:
             raise ValueError(
                 f"{file} has schema {schema!r}, and this version of weakspot reads {SCHEMA}; run discover.py again"
@@ -413,7 +418,7 @@ class Findings:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise ValueError(
+            raise DamagedError(
                 f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
             ) from None
         return replace(found, memberships=_read_memberships(folder / MEMBERSHIPS))
@@ -425,11 +430,11 @@ def memberships_table(columns: dict[str, Any]) -> pa.Table:
 
 
 def _read_memberships(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, memory_map=True).cast(_SCHEMA_OF_MEMBERSHIPS)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read: {reason}; run discover.py again") from None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run discover.py again")
+    table = read_parquet(path)
+    with reading(path):
+        return table.select(_SCHEMA_OF_MEMBERSHIPS.names).cast(_SCHEMA_OF_MEMBERSHIPS)
 
 
 _ADAPTER = TypeAdapter(Findings)
