@@ -160,7 +160,7 @@ def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
     assert "rmse of all 60" in printed
     assert "accuracy" not in printed
     page = shell.reports()[0].read_text()
-    assert f"{LABELS[:15].min():.4g}" in page
+    assert f"{LABELS[:15].min():.6g}" in page, "labels are shown as numbers"
 
 
 def test_udis_says_that_nothing_is_right_or_wrong():
