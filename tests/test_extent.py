@@ -3,41 +3,61 @@
 import numpy as np
 import pytest
 
-from weakspot.findings.extent import Space, change_point, extend, honest_rows
+from weakspot.findings.extent import Rates, Space, change_point, extend, honest_rows
 
 
 def test_the_change_point_is_where_the_rate_changes():
     rng = np.random.default_rng(0)
     scores = -np.arange(1000.0)
     errors = (rng.random(1000) < np.where(np.arange(1000) < 200, 0.9, 0.1)).astype(float)
-    threshold, likelihood = change_point(scores, errors)
+    threshold, likelihood = change_point(scores, errors, Rates(0.9, 0.1))
     assert -threshold == pytest.approx(199, abs=5)
     assert likelihood > 100
+
+
+def test_a_long_stretch_of_slightly_raised_rates_does_not_outweigh_the_core():
+    """Two hundred at 90 %, then two thousand at 25 %, then the rest at 20 %."""
+    rng = np.random.default_rng(0)
+    rate = np.repeat([0.9, 0.25, 0.2], [200, 2000, 2000])
+    errors = (rng.random(len(rate)) < rate).astype(float)
+    threshold, _ = change_point(-np.arange(float(len(rate))), errors, Rates(0.9, 0.22))
+    assert -threshold == pytest.approx(199, abs=10)
 
 
 def test_the_change_point_equals_the_best_of_all_splits():
     rng = np.random.default_rng(1)
     scores, errors = rng.normal(size=40), (rng.random(40) < 0.3).astype(float)
-    order = np.argsort(-scores)
+    ranked = errors[np.argsort(-scores)]
 
     def log_likelihood(values):
         rate = values.mean()
         return sum(np.log(rate) * v + np.log(1 - rate) * (1 - v) for v in values) if 0 < rate < 1 else 0.0
 
-    ranked = errors[order]
-    best = max(
-        (log_likelihood(ranked[:k]) + log_likelihood(ranked[k:]) - log_likelihood(ranked), -k)
-        for k in range(5, 40)
-        if ranked[:k].mean() > ranked[k:].mean()
-    )
-    threshold, likelihood = change_point(scores, errors)
-    assert likelihood == pytest.approx(best[0])
-    assert (scores >= threshold).sum() == -best[1]
+    for rates in (Rates(0.21, 0.2), Rates(0.36, 0.2)):
+        least = rates.outside + 0.75 * (rates.inside - rates.outside)
+        best = max(
+            (log_likelihood(ranked[:k]) + log_likelihood(ranked[k:]) - log_likelihood(ranked), -k)
+            for k in range(5, 40)
+            if ranked[:k].mean() > ranked[k:].mean() and ranked[:k].mean() >= least
+        )
+        threshold, likelihood = change_point(scores, errors, rates)
+        assert likelihood == pytest.approx(best[0])
+        assert (scores >= threshold).sum() == -best[1]
 
 
 @pytest.mark.parametrize("scores", [np.zeros(30), np.array([1.0]), np.array([])])
 def test_nothing_to_split_gives_nothing(scores):
-    assert change_point(scores, np.ones(len(scores))) == (np.inf, -np.inf)
+    assert change_point(scores, np.ones(len(scores)), Rates(0.9, 0.1)) == (np.inf, -np.inf)
+
+
+def test_a_core_that_is_no_worse_has_no_extent():
+    assert change_point(np.arange(30.0), np.ones(30), Rates(0.2, 0.2)) == (np.inf, -np.inf)
+
+
+def test_rates_are_smoothed_and_weighted():
+    weights, errors = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])
+    assert Rates.of(weights, errors, np.ones(4)) == Rates(2.5 / 3, 0.5 / 3)
+    assert Rates.of(weights, errors, np.array([2.0, 2, 1, 1])) == Rates(4.5 / 5, 0.5 / 3)
 
 
 def planted(seed, n=1200, inside=240, d=40):
@@ -59,26 +79,25 @@ def test_a_core_grows_to_the_whole_cluster(seed):
     members[core] = True
     everybody = np.ones(len(x), dtype=bool)
     space = Space(x, x[~searched])
+    rates = Rates(0.8, 0.1)
     found = extend(
-        space, [(members, everybody)], everybody, searched, everybody[~searched], errors[~searched]
+        space, [(members, everybody)], everybody, searched, everybody[~searched], errors[~searched], rates
     )
     overlap = (found.rows & region).sum() / (found.rows | region).sum()
     assert overlap > 0.85
-    inside = honest_rows(found, everybody[~searched], errors[~searched])
+    inside = honest_rows(found, everybody[~searched], errors[~searched], rates)
     assert errors[~searched][inside].mean() == pytest.approx(0.8, abs=0.12)
 
 
 def test_the_rate_inside_is_not_flattered_where_there_is_nothing():
-    flattered, honest = [], []
+    flattered, honest, rates = [], [], Rates(0.31, 0.3)
     for seed in range(60):
         rng = np.random.default_rng(seed)
         x, errors = rng.normal(size=(400, 5)), (rng.random(400) < 0.3).astype(float)
         searched, everybody = np.arange(400) < 200, np.ones(400, dtype=bool)
-        space = Space(x, x[200:])
-        found = extend(
-            space, [(np.arange(400) < 10, everybody)], everybody, searched, everybody[200:], errors[200:]
-        )
-        rows = honest_rows(found, everybody[200:], errors[200:])
+        start = [(np.arange(400) < 10, everybody)]
+        found = extend(Space(x, x[200:]), start, everybody, searched, everybody[200:], errors[200:], rates)
+        rows = honest_rows(found, everybody[200:], errors[200:], rates)
         if 0 < rows.sum() < 200:
             honest.append(errors[200:][rows].mean())
             flattered.append(errors[200:][found.tested_scores >= found.threshold].mean())

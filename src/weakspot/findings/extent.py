@@ -1,4 +1,4 @@
-"""How far a slice extends: down which membership errors stay commoner than beyond."""
+"""How far a slice extends: down to where errors are no longer commoner than beyond."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.special import xlogy
 
 _COMPONENTS = 32
 _MOST_ROWS = 20_000  # that a discriminant is fitted on
+_LIKE_THE_CORE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must have
 _FEWEST = 5  # examples that an extent holds at least
 _ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
 
@@ -93,6 +94,31 @@ class Space:
         return self.described @ direction, self.tested @ direction
 
 
+@dataclass(frozen=True)
+class Rates:
+    """How common errors are in a region's core, and in the rest of its population.
+
+    Attributes:
+        inside, outside: Mean badness, strictly between 0 and 1.
+    """
+
+    inside: float
+    outside: float
+
+    @classmethod
+    def of(
+        cls,
+        weights: Float[np.ndarray, " m"],
+        errors: Float[np.ndarray, " m"],
+        counts: Float[np.ndarray, " m"],
+    ) -> Rates:
+        """From the tested examples of a population, with the weights of the core; half an example is added to either
+        outcome, so that no rate is 0 or 1.
+        """
+        inside, outside = counts * weights, counts * (1 - weights)
+        return cls(*(float((mass @ errors + 0.5) / (mass.sum() + 1.0)) for mass in (inside, outside)))
+
+
 def extend(
     space: Space,
     starts: Sequence[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]],
@@ -100,13 +126,13 @@ def extend(
     searched: Bool[np.ndarray, " n"],
     tested_population: Bool[np.ndarray, " m"],
     errors: Float[np.ndarray, " m"],
+    rates: Rates,
 ) -> Extent:
     """The extent of a region whose members are known on the searched examples, by the errors of the tested ones.
 
-    A discriminant of the members against the rest of the population ranks all examples; along that ranking the
-    extent ends where it is likeliest, on the tested examples, that errors are commoner before than beyond
-    (Kulldorff's Bernoulli likelihood ratio, 1997). What lies in the extent then teaches the discriminant anew, a few
-    times; the likeliest extent is kept.
+    A discriminant of the members against the rest of the population ranks all examples; down that ranking the extent
+    ends where it is likeliest, on the tested examples, that errors are commoner before than beyond (`change_point`).
+    What lies in the extent then teaches the discriminant anew, a few times; the likeliest extent is kept.
 
     Args:
         space: The embeddings.
@@ -115,6 +141,7 @@ def extend(
         searched: The described examples that the slices were sought in; only they teach the discriminant.
         tested_population: The tested examples of the population.
         errors: Badness in [0, 1] of every tested example: 1 where the model is wrong.
+        rates: Of the core and of the rest, on tested examples.
 
     Returns:
         The likeliest extent.
@@ -125,42 +152,63 @@ def extend(
         for _ in range(_ROUNDS):
             scores, tested = space.discriminant(current & searched, among & searched)
             scores = np.where(population, scores, -np.inf)
-            threshold, likelihood = change_point(tested[tested_population], errors[tested_population])
+            threshold, likelihood = change_point(tested[tested_population], errors[tested_population], rates)
             found.append(Extent(scores, threshold, likelihood, np.where(tested_population, tested, -np.inf)))
             current, among = found[-1].rows, population
     return max(found, key=lambda extent: extent.likelihood)
 
 
-def change_point(scores: Float[np.ndarray, " m"], errors: Float[np.ndarray, " m"]) -> tuple[float, float]:
+def change_point(
+    scores: Float[np.ndarray, " m"], errors: Float[np.ndarray, " m"], rates: Rates
+) -> tuple[float, float]:
     """Where, down a ranking, errors stop being commoner.
+
+    Of all splits of the ranking into two parts of one error rate each the likeliest is taken (Kulldorff's Bernoulli
+    likelihood ratio, 1997), if errors before it are about as common as in the core: they must make up three quarters
+    of the way from the rest's rate to the core's. Without that bound a long stretch of slightly raised rates, where
+    other failures lie scattered, could outweigh the core.
 
     Args:
         scores: Of the examples; the highest come first.
         errors: Of the examples, in [0, 1].
+        rates: Of the core and of the rest.
 
     Returns:
-        The lowest score inside, and the log likelihood ratio of the split there against no split; plus and minus
-        infinity where nothing can be split.
+        The lowest score inside, and the log likelihood ratio of the split against no split; plus and minus infinity
+        where nothing can be split.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     m = len(order)
     ends = np.flatnonzero(ranked[:-1] > ranked[1:]) + 1  # equal scores stay together
     ends = ends[ends >= min(_FEWEST, m)]
-    if len(ends) == 0:
+    if len(ends) == 0 or rates.inside <= rates.outside:
         return np.inf, -np.inf
     total = float(errors.sum())
     inside = np.cumsum(errors[order])[ends - 1]
     outside = np.maximum(total - inside, 0.0)
     likelihood = _log_likelihood(inside, ends) + _log_likelihood(outside, m - ends)
     likelihood -= _log_likelihood(np.array(total), np.array(m))
-    likelihood[inside / ends <= outside / (m - ends)] = -np.inf
+    least = rates.outside + _LIKE_THE_CORE * (rates.inside - rates.outside)
+    likelihood[(inside < least * ends) | (inside / ends <= outside / (m - ends))] = -np.inf
     best = int(np.argmax(likelihood))
+    if np.isneginf(likelihood[best]):
+        return np.inf, -np.inf
     return float(ranked[ends[best] - 1]), float(likelihood[best])
 
 
+def _log_likelihood(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
+    rate = errors / n
+    found: np.ndarray = xlogy(errors, rate) + xlogy(n - errors, 1 - rate)
+    return found
+
+
 def honest_rows(
-    extent: Extent, population: Bool[np.ndarray, " m"], errors: Float[np.ndarray, " m"], seed: int = 0
+    extent: Extent,
+    population: Bool[np.ndarray, " m"],
+    errors: Float[np.ndarray, " m"],
+    rates: Rates,
+    seed: int = 0,
 ) -> Bool[np.ndarray, " m"]:
     """Which tested examples lie inside, each judged by a threshold that its own error had no part in.
 
@@ -171,6 +219,7 @@ def honest_rows(
         extent: The extent.
         population: The tested examples that it is confined to.
         errors: Badness of the tested examples.
+        rates: Of the core and of the rest.
         seed: Of the halves.
 
     Returns:
@@ -181,15 +230,9 @@ def honest_rows(
     inside = np.zeros(len(population), dtype=bool)
     for mine in (half, ~half):
         theirs = rows[~mine]
-        threshold, _ = change_point(extent.tested_scores[theirs], errors[theirs])
+        threshold, _ = change_point(extent.tested_scores[theirs], errors[theirs], rates)
         inside[rows[mine]] = extent.tested_scores[rows[mine]] >= threshold
     return inside
-
-
-def _log_likelihood(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
-    rate = errors / n
-    found: np.ndarray = xlogy(errors, rate) + xlogy(n - errors, 1 - rate)
-    return found
 
 
 def _some(n: int, most: int, seed: int) -> np.ndarray:

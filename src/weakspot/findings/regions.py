@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from weakspot.evaluation.confirmation import Evidence
-from weakspot.findings.extent import Extent, Space, extend, honest_rows
+from weakspot.findings.extent import Extent, Rates, Space, extend, honest_rows
 from weakspot.findings.naming import Description
 from weakspot.findings.units import Examined, Unit
 
@@ -153,8 +153,8 @@ def _standing_alone(
             found.append(region)
             continue
         apart = np.all([other.tested == 0 for other in found], axis=0)
-        rest = test(replace(region, tested=region.tested[apart]), there.take(apart))
-        if rest.verdict == "confirmed":
+        left = replace(region, tested=region.tested[apart])
+        if left.tested.any() and test(left, there.take(apart)).verdict == "confirmed":
             found.append(region)
         else:
             home = int(np.argmax(shared))
@@ -216,13 +216,15 @@ class _Growth:
         starts = [(members, own) for members in _cores(region.weights)]
         if region.core is not None:
             starts += [(members, np.ones_like(own)) for members in _cores(region.core)]
-        extent = extend(self.space, starts, own, self.searched, population, self.there.badness)
+        counted = self.there.counts * population
+        rates = Rates.of(region.tested, self.there.badness, counted)
+        extent = extend(self.space, starts, own, self.searched, population, self.there.badness, rates)
         if region.weights @ extent.rows < _SAME_PLACE * region.weights.sum():
             return region
         return replace(
             region,
             weights=extent.rows.astype(np.float64),
-            tested=honest_rows(extent, population, self.there.badness).astype(np.float64),
+            tested=honest_rows(extent, population, self.there.badness, rates).astype(np.float64),
             extent=extent,
             likelihood=extent.likelihood,
         )
