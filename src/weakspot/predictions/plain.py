@@ -216,6 +216,14 @@ def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     """Texts without blanks around them, or what they all stand for."""
     if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
         return numbers  # the usual case at once: files can have many columns
+    encoded = texts.dictionary_encode().unify_dictionaries()
+    if encoded.num_chunks == 0:
+        return texts.cast(pa.string())
+    distinct = _from_distinct(pa.chunked_array([encoded.chunk(0).dictionary]), untyped)  # far fewer, mostly
+    return distinct.take(pa.chunked_array([chunk.indices for chunk in encoded.chunks]))
+
+
+def _from_distinct(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     trimmed = pc.utf8_trim_whitespace(texts)
     trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
     if trimmed.null_count == len(trimmed):
