@@ -362,6 +362,18 @@ def test_missing_cifar(tmp_path: Path) -> None:
 # image_folder
 
 
+def test_folders_with_numbers_for_names_stand_by_value(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        paint(tmp_path / "test" / str(number) / "a.png")
+    test = ImageFolder("test", root=tmp_path)
+    assert test.task.classes == ("1", "2", "10")
+    assert dict(zip(test.examples["id"].to_pylist(), test.targets.tolist(), strict=True)) == {
+        "test/1/a.png": 0,
+        "test/2/a.png": 1,
+        "test/10/a.png": 2,
+    }
+
+
 def test_split_folders(tmp_path: Path) -> None:
     for split, n in (("train", 5), ("val", 2), ("test", 3)):
         image_tree(tmp_path / split, n)
