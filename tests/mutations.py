@@ -375,7 +375,8 @@ def main(many: int, names: list[str]) -> None:
                 found[word] += 1
                 if word == "wrong":
                     print(name, number, what[:500], flush=True)
-            print(name, dict(found), flush=True)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            print(f"{name}: {dict(found)}, at most {peak} MiB so far", flush=True)
 
 
 if __name__ == "__main__":

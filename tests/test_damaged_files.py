@@ -20,9 +20,10 @@ from weakspot import Findings, Predictions, Slices
 from weakspot.predictions.reading import read_parquet
 
 
+@pytest.mark.parametrize("many", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_mutated_file_is_read_or_refused(name, tmp_path):
-    found = dict(outcomes(name, tmp_path, many=200))
+def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
+    found = dict(outcomes(name, tmp_path, many))
     assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
     assert "refused" in found.values()
 

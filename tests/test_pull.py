@@ -15,6 +15,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 from weakspot.datasets.digits import Digits
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline import discover as discover_module
 from weakspot.pipeline import plan
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.plan import Named, Subject, pull_predictions
@@ -104,3 +105,22 @@ def test_a_trained_checkpoint_needs_no_lock(subject, tmp_path, monkeypatch):
     (folder / "model.ckpt").write_text("")
     monkeypatch.setattr(filelock.FileLock, "acquire", refusing(errno.EROFS))
     assert plan.pull_checkpoint(subject) == folder / "model.ckpt"
+
+
+def test_what_killed_runs_left_is_swept_by_the_next(tmp_path, monkeypatch):
+    """A run has a folder of its own, so what lies in its neighbours' is looked at."""
+    killed = tmp_path / "first run" / ".slices-k1ll3d"
+    (killed / "new").mkdir(parents=True)
+    (killed / "lock").touch()
+    (tmp_path / "a file").touch()
+
+    class SearchedError(Exception):
+        pass
+
+    def search(*_):
+        raise SearchedError
+
+    monkeypatch.setattr(discover_module, "search", search)
+    with pytest.raises(SearchedError):
+        discover_module.discover(None, None, tmp_path / "second run")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a file", "first run"]

@@ -27,7 +27,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     if not zipfile.is_zipfile(path):
         raise DamagedError(
-            f"{path}: this is no .npz archive; make one with numpy.savez(file, embeddings=…, losses=…)"
+            f"{path}: this is no .npz archive, or it is cut short; "
+            "make one with numpy.savez(file, embeddings=…, losses=…)"
         )
     with reading(path), zipfile.ZipFile(path) as archive:
         size, expanded = path.stat().st_size, sum(entry.file_size for entry in archive.infolist())
