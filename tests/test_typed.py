@@ -308,6 +308,21 @@ def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) 
     assert done.stdout.startswith("[] loading torch and Lightning …"), done
 
 
+def test_a_logger_that_is_not_installed_is_named_before_training(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_fabric.loggers import tensorboard
+
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(tensorboard, name, False)
+    code, said = typed("discover", "logger=tensorboard", "trainer=cpu")
+    assert (
+        said.splitlines()[-1] == "logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'"
+    )
+    assert code == 2
+    assert nothing_is_left(tmp_path)
+
+
 def test_a_busy_port_is_refused(typed: Typed) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         code, said = typed("browse", f"port={server.getsockname()[1]}", "open=false")
