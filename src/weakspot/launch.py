@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -184,6 +185,8 @@ def _remove_empty_run(folder: Path, log_file: str) -> None:
 
 def _sentence(error: Exception) -> str | None:
     """What a person can do about an error, or None for one that is nobody's but ours."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return _of_system(error)
     if isinstance(error, ValueError | OSError | ImportError):
         return _of_worker(str(error))
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
@@ -193,6 +196,18 @@ def _sentence(error: Exception) -> str | None:
             f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
         )
     return None
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused where nobody knew more of it: in a logger, or a cache."""
+    from weakspot.predictions.folders import refusal
+
+    if not isinstance(error.filename, str):
+        said = refusal(error, run_folder(), "another folder (hydra.run.dir=…)")
+        return said or f"{error.strerror} (in a run of {run_folder()})"
+    writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no reader is refused for these
+    said = refusal(error, Path(error.filename).parent, "another folder") if writes else None
+    return said or f"{error.filename}: {error.strerror}"
 
 
 def _of_worker(said: str) -> str:

@@ -39,13 +39,20 @@ def writing(folder: Path, setting: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        sentence = _sentence(error, folder, f"{setting}=…" if setting else "another folder")
+        sentence = refusal(error, folder, f"{setting}=…" if setting else "another folder")
         if sentence is None:
             raise
         raise type(error)(sentence) from error
 
 
-def _sentence(error: OSError, folder: Path, another: str) -> str | None:
+def refusal(error: OSError, folder: Path, another: str) -> str | None:
+    """What a disk refuses in one sentence, or None where the error is of another kind.
+
+    Args:
+        error: The system's.
+        folder: Where something was written.
+        another: What to give instead of it.
+    """
     reason = os.strerror(error.errno) if error.errno else ""
     if error.errno in _FULL:
         return (
