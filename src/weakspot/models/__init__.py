@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from weakspot.identity import digest as digest
     from weakspot.models.base import Model as Model
     from weakspot.models.checkpoint import load_weights as load_weights
+    from weakspot.models.image_classifier import ImageClassifier as ImageClassifier
     from weakspot.models.names import NAMES as NAMES
     from weakspot.models.qa import QAModel as QAModel
     from weakspot.models.small_cnn import SmallCNN as SmallCNN
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAMES",
+    "ImageClassifier",
     "Model",
     "QAModel",
     "SmallCNN",
@@ -40,6 +42,7 @@ __all__ = [
 _HOMES = {
     "NAMES": "models.names",
     "Model": "models.base",
+    "ImageClassifier": "models.image_classifier",
     "SmallCNN": "models.small_cnn",
     "TimmModel": "models.timm",
     "TorchvisionModel": "models.torchvision",

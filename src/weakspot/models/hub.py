@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from weakspot.models.base import Model
 from weakspot.offline import hub_network
 
+_PREPROCESSOR = "preprocessor_config.json"
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.json")
 
 
@@ -70,6 +71,34 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
             f"of another shape ({', '.join(body[:3])}, …); its config.json may be another model's"
         )
     return net, new
+
+
+def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[float], list[float]] | None:
+    """The mean and standard deviation, by channel, of the images that a network was trained on, in [0, 1].
+
+    None where its preprocessor_config.json is missing, or says that images are not normalised. Raises ValueError
+    where it cannot be read.
+    """
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    fetch, folder = _fetches(name, download), Path(name).expanduser()
+    try:
+        with _silent(), hub_network(fetch):
+            found, _ = ImageProcessingMixin.get_image_processor_dict(_place(name), local_files_only=not fetch)
+        if not found.get("do_normalize", True):
+            return None
+        mean, std = ([float(value) for value in found[key]] for key in ("image_mean", "image_std"))
+        if len(mean) != len(std) or min(std) <= 0:
+            raise ValueError(f"image_mean {mean} and image_std {std} do not fit")
+    except Exception as error:  # OSError where there is none, and where it is no JSON
+        if isinstance(error, OSError) and not (folder / _PREPROCESSOR).is_file():
+            return None
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{folder / _PREPROCESSOR} cannot be read ({reason}); repair it, or remove it if images are to stay as "
+            "the dataset normalises them"
+        ) from error
+    return mean, std
 
 
 def accepted(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
