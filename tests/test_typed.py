@@ -112,6 +112,15 @@ COMPOSED = [
     ("discover predictions=my.npz model=resnet18", "model=resnet18 says nothing of predictions"),
     ("discover predictions=my.npz cam=label", "cam=label says nothing of predictions"),
     ("discover predictions=my.npz training.epochs=3", "training.epochs=3 says nothing of predictions"),
+    (
+        "discover tree=a.json predictions=my.npz",
+        "predictions=my.npz says nothing of a tree by itself: leave it out, or leave out tree=a.json",
+    ),
+    ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
+    ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
+    ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
+    ("discover tree=a.json method.n_slices=2", "method.n_slices=2 says nothing of a tree by itself"),
+    ("discover tree=a.json method=udis method.cut=3", "method.cut=3 says nothing of a tree by itself"),
     ("discover --config-dir nowhere dataset=mine", "Additional config directory '"),
     (
         "discover --config-dir conf dataset=min",

@@ -90,10 +90,35 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
 
 def _discover(cfg: DictConfig, folder: Path) -> None:
     method: Method = build(cfg.method)()
-    if cfg.predictions:
+    if cfg.tree:
+        _discover_in_tree(cfg, folder, method)
+    elif cfg.predictions:
         _discover_in_given(cfg, folder, method)
     else:
         _discover_in_model(cfg, folder, method)
+
+
+def _discover_in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
+    from weakspot.methods.udis import UDIS
+    from weakspot.methods.udis.published import read
+    from weakspot.pipeline.discover import discover_in_tree
+    from weakspot.pipeline.ranks import is_main
+
+    if not is_main():
+        return
+    _say(f"tree: given ({cfg.tree}) · discover")
+    udis = method if isinstance(method, UDIS) else UDIS()
+    tree = read(cfg.tree)
+    udis.check(2, None)
+    with _logger(cfg, folder) as logger:
+        discover_in_tree(
+            tree,
+            folder,
+            accuracy_threshold=udis.accuracy_threshold,
+            source=str(cfg.tree),
+            logger=logger,
+            command=_command(),
+        )
 
 
 def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
@@ -259,8 +284,9 @@ def _subject(cfg: DictConfig) -> Subject:
 
     if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
-    if cfg.predictions:
-        raise ValueError("predictions=… needs neither training nor inference: only discover.py takes it")
+    for word in ("predictions", "tree"):
+        if cfg[word]:
+            raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
     if cfg.outputs_are:
         raise ValueError(
             f"outputs_are={cfg.outputs_are} says what the outputs in a file are, and there is none: add "

@@ -74,6 +74,7 @@ class JobConfig:
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
     outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…
+    tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
@@ -177,7 +178,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("choices", _described_choices, replace=True)
     OmegaConf.register_new_resolver("settings", _described_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
-    OmegaConf.register_new_resolver("searched", _searched, replace=True)
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
 def build(
@@ -280,10 +281,13 @@ def _described_settings(kind: str) -> str:
     return "\n".join(_beside(setting, words, width) for setting, words in rows).replace("$", "$$")
 
 
-def _searched(*, _root_: DictConfig) -> str:
-    """What a run's folder is named by: the dataset's word, or the name of the predictions that were given."""
+def _run_name(*, _root_: DictConfig) -> str:
+    """What a run's folder is named by: the method, and the dataset's word or the name of the file that was given."""
+    chosen = _root_.hydra.runtime.choices
+    if _root_.get("tree"):
+        return f"udis-{Path(_root_.tree).stem}"
     given = _root_.get("predictions")
-    return Path(given).stem if given else str(_root_.hydra.runtime.choices.dataset)
+    return f"{chosen.method}-{Path(given).stem if given else chosen.dataset}"
 
 
 def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:

@@ -22,7 +22,17 @@ from weakspot.config import CONFIGS
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
 _MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference")
-"""What a record of predictions leaves nothing to say of."""
+
+_LEFT_UNREAD = {
+    "tree": (
+        "a tree by itself",
+        (*_MADE_ALREADY, "predictions", "outputs_are", "method", "confirm", "stability"),
+        ("method=udis", "method.accuracy_threshold"),
+    ),
+    "predictions": ("predictions that are there already", _MADE_ALREADY, ("dataset.group", "dataset.hide")),
+}
+"""By the word for what is given: what it is, what it leaves nothing to say of, and which of that is read all the
+same, as a word or by its key."""
 
 _PIECE = re.compile(r"[^\[\]{},:]+")  # of a list or a mapping
 
@@ -77,17 +87,17 @@ def parses(word: str) -> bool:
 
 def check(config: DictConfig, words: Sequence[str]) -> None:
     """Raise ValueError for a setting that nothing reads: one with a + that no schema has, or one that speaks of
-    what `predictions=` makes needless. Hydra takes any key with a +, a misspelt one too."""
+    what given files make needless. Hydra takes any key with a +, a misspelt one too."""
     for key in _unknown(config):
         raise ValueError(_no_setting(key, list(_keys(config)), "settings that exist need no +"))
-    given = config.get("predictions")
-    needless = [word for word in words if _key(word).split(".")[0] in _MADE_ALREADY]
-    needless = [word for word in needless if _key(word) not in ("dataset.group", "dataset.hide")]
-    if given and needless:
-        raise ValueError(
-            f"{needless[0]} says nothing of predictions that are there already: leave it out, or leave out "
-            f"predictions={given}"
-        )
+    for given, (what, unread, but) in _LEFT_UNREAD.items():
+        if not config.get(given):
+            continue
+        for word in words:
+            if _key(word).split(".")[0] in unread and not {word, _key(word)} & set(but):
+                raise ValueError(
+                    f"{word} says nothing of {what}: leave it out, or leave out {given}={config[given]}"
+                )
 
 
 def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -90,7 +90,7 @@ def build(
         slices: What a method found, with a weight for each of these predictions.
         confirm: What to test on: the rows (n,) of `predictions` that no slice was sought in (if there are none, too
             few examples could be set aside), or other predictions of the same model. None tests nothing.
-        source: What is tested on, in words, for whoever reads the findings.
+        source: What is tested on, in words, for whoever reads the findings; or why nothing is.
         hide: Attributes that restate the target, and so explain nothing; the target itself under another name is
             found without being told.
         texts: What is written in each example, for its words.

@@ -141,9 +141,12 @@ def title(
 def explanation(mode: str, searched: int, tested: int, source: str, level: float, by_label: bool) -> str:
     """How slices were tested, in one or two sentences."""
     if mode == "off":
+        why, advice = source, ""
+        if not source:
+            why, advice = "Nothing was tested (confirm=0)", " confirm=0.5 tests on half of the examples."
         return (
-            "Nothing was tested (confirm=0): the numbers come from the examples that the slices were found in, and "
-            "chance alone gives such numbers."
+            f"{why}: the numbers come from the examples that the slices were found in, and chance alone gives such "
+            f"numbers.{advice}"
         )
     if mode == "too_few":
         return (

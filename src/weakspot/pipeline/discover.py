@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from weakspot.findings import Findings, Media
+from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
+from weakspot.slices import Slices
 from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
+
+    from weakspot.methods.udis.published import Published
 
 REPORT = "report.html"
 SLICES = "slices"
@@ -66,6 +70,7 @@ def discover(
     sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
     found = search(method, predictions, confirm, source, group, stability, seed)
     found.slices.save(folder / SLICES)
+    _write_tree(found.slices, predictions, folder)
     findings = Findings.build(
         predictions,
         found.slices,
@@ -77,7 +82,45 @@ def discover(
         command=command,
         seed=seed,
     )
-    media = media or Media()
+    _tell(findings, media or Media(), logger, folder)
+    return findings
+
+
+def discover_in_tree(
+    tree: Published,
+    folder: Path,
+    *,
+    accuracy_threshold: float = 0.66,
+    source: str = "",
+    logger: Logger | None = None,
+    command: str = "",
+) -> Findings:
+    """Say what a published cluster tree tells by itself, and leave the same files as `discover`.
+
+    Args:
+        tree: As `weakspot.methods.udis.published.read` gives it.
+        folder: The run's folder.
+        accuracy_threshold: Share of the accuracy of all below which a cluster fails.
+        source: The file that it comes from.
+        logger: W&B, TensorBoard, another of Lightning's, or none.
+        command: The line that was typed.
+
+    Returns:
+        The findings; nothing is confirmed, for nothing can be tested.
+    """
+    from weakspot.methods.udis.tree_alone import record_of, slices_of
+
+    sweep(folder.parent.glob("*"), SLICES)
+    record = record_of(tree)
+    slices = slices_of(tree, record, accuracy_threshold, source)
+    slices.save(folder / SLICES)
+    findings = from_tree(record, slices, command=command)
+    _tell(findings, Media(), logger, folder)
+    return findings
+
+
+def _tell(findings: Findings, media: Media, logger: Logger | None, folder: Path) -> None:
+    """Findings as files, to the logger and on the console."""
     with writing(folder, "hydra.run.dir"):
         findings.save(folder)
         with whole_file(folder / REPORT) as draft:
@@ -85,4 +128,15 @@ def discover(
     log_findings(findings, media, logger, folder)
     Console().print(summary(findings))
     log.info("report → %s", folder / REPORT)
-    return findings
+
+
+def _write_tree(slices: Slices, predictions: Predictions, folder: Path) -> None:
+    """Write a cluster tree as the published UDIS tool has it, where the record tells all that its form holds."""
+    if slices.tree is None:
+        return
+    from weakspot.methods.udis import published
+
+    try:
+        published.write(published.export(slices.tree, predictions), folder / published.FILE)
+    except ValueError as error:
+        log.info("%s of the published tool is not written: %s", published.FILE, error)

@@ -29,7 +29,12 @@ from weakspot.tasks import Multilabel
 
 Published = dict[str, Any]
 
-_SMALLEST = 5
+FILE = "fc_treeData.json"
+"""What the tool calls it."""
+
+SMALLEST = 5
+"""Images, of which a failing cluster has more."""
+
 _LARGEST = 2**53
 _LARGEST_REAL = 1e300
 
@@ -147,7 +152,7 @@ def to_tree(
     rows = {str(name): row for row, name in enumerate(ids)}
     numbers = {
         node["id"]: number
-        for number, node in enumerate(sorted(_leaves(published), key=lambda node: int(node["id"])))
+        for number, node in enumerate(sorted(leaves_of(published), key=lambda node: int(node["id"])))
     }
 
     made: dict[int, ClusterNode] = {}
@@ -158,7 +163,8 @@ def to_tree(
         children = tuple(made.pop(child["id"]) for child in node["children"])
         size = sum(child.size for child in children)
         wrong = sum(child.wrong for child in children)
-        loss = sum(child.size * (child.loss or 0) for child in children) / size
+        losses = [child.size * child.loss for child in children if child.loss is not None]
+        loss = sum(losses) / size if len(losses) == len(children) else None
         made[node["id"]] = ClusterNode(
             node["id"], size, wrong, (size - wrong) / size, loss, children=children
         )
@@ -171,7 +177,7 @@ def _marked(tree: ClusterNode, least: float) -> ClusterNode:
     made: dict[int, ClusterNode] = {}
     for node in reversed(list(tree.walk())):
         children = tuple(made.pop(child.id) for child in node.children)
-        failing = node.leaf and node.size > _SMALLEST and node.accuracy < least
+        failing = node.leaf and node.size > SMALLEST and node.accuracy < least
         made[node.id] = replace(node, children=children, failing=failing)
     return made[tree.id]
 
@@ -191,7 +197,7 @@ def _leaf(node: Published, rows: Mapping[str, int], number: int) -> ClusterNode:
         size=float(size),
         wrong=float(len(wrong)),
         accuracy=(size - len(wrong)) / size,
-        loss=float(node["loss"]),
+        loss=told("loss"),
         confidence=told("conf"),
         f1=told("f1", 100),
         f1_macro=told("f1_c", 100),
@@ -266,7 +272,8 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
             ]
 
 
-def _leaves(tree: Published) -> Iterator[Published]:
+def leaves_of(tree: Published) -> Iterator[Published]:
+    """The clusters of a published tree."""
     return (node for _, node in _walk(tree) if node["leaf"] == "True")
 
 

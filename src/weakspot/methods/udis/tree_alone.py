@@ -1,0 +1,99 @@
+"""A published tree by itself, with neither data nor model: the record and the slices that it tells of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from weakspot.methods.udis.published import SMALLEST, Published, leaves_of, to_tree
+from weakspot.predictions import Predictions
+from weakspot.slices import ClusterNode, Slices
+from weakspot.slices.statistics import ClusterStatistics, describe
+
+
+def record_of(published: Published) -> Predictions:
+    """What a published tree tells of every image: whether it is right, and the mean loss of its cluster.
+
+    Args:
+        published: A tree that `read` or `export` gave.
+
+    Returns:
+        Predictions without embeddings, cluster after cluster, the wrong images of each first. Losses are means of
+        clusters, so that means over clusters are right; there are none where the tree lacks one.
+
+    Raises:
+        ValueError: If two images have the same name, one as text and one as a number.
+    """
+    ids: list[str] = []
+    correct: list[bool] = []
+    losses: list[float] = []
+    for leaf in leaves_of(published):
+        wrong = set(leaf["inc_images"])
+        images = sorted(leaf["images"], key=lambda image: image not in wrong)
+        ids += map(str, images)
+        correct += [image not in wrong for image in images]
+        losses += [float(leaf["loss"])] * len(images)
+    if len(set(ids)) < len(ids):
+        raise ValueError("the tree has two images of the same name, one as text and one as a number")
+    y = np.array(losses)
+    return Predictions(
+        np.array(ids, dtype=np.str_),
+        np.empty((len(ids), 0)),
+        losses=y if np.isfinite(y).all() else None,
+        correct=np.array(correct),
+    )
+
+
+def slices_of(
+    published: Published, record: Predictions, accuracy_threshold: float = 0.66, source: str = ""
+) -> Slices:
+    """The failing clusters of a published tree, worst first, as if UDIS had just found them.
+
+    Args:
+        published: A tree that `read` or `export` gave.
+        record: Its `record_of`.
+        accuracy_threshold: Share of the accuracy of all below which a cluster fails.
+        source: Where the tree comes from.
+
+    Returns:
+        The slices, with the tree. They hold nothing by which they could be applied to other examples.
+    """
+    tree = to_tree(published, record.ids, accuracy_threshold)
+    failing = sorted(
+        (leaf for leaf in tree.leaves() if leaf.failing), key=lambda leaf: (leaf.accuracy, -(leaf.loss or 0))
+    )
+    weights = np.zeros((len(failing), len(record)))
+    for w, leaf in zip(weights, failing, strict=True):
+        w[list(leaf.members)] = 1
+    described = describe(weights, record)
+    settings = {
+        "accuracy_threshold": accuracy_threshold,
+        "min_cluster_size": SMALLEST,
+        "metric": "accuracy",
+        "search": "published",
+    }
+    return Slices(
+        method="udis",
+        ids=record.ids,
+        weights=weights,
+        statistics=[
+            replace(one, cluster=_cluster(leaf)) for one, leaf in zip(described, failing, strict=True)
+        ],
+        tree=tree,
+        provenance={"settings": settings, "source": source, "predictions": {}},
+    )
+
+
+def _cluster(leaf: ClusterNode) -> ClusterStatistics:
+    return ClusterStatistics(
+        cluster=leaf.clusters[0],
+        node=leaf.id,
+        accuracy=leaf.accuracy,
+        wrong=leaf.wrong,
+        loss=leaf.loss,
+        confidence=leaf.confidence,
+        f1=leaf.f1,
+        f1_macro=leaf.f1_macro,
+        top_attributes=leaf.top_attributes,
+    )
