@@ -141,6 +141,45 @@ def test_a_table_that_announces_more_than_it_can_hold(tmp_path, monkeypatch):
         read_parquet(path)
 
 
+def test_a_table_whose_texts_repeat_without_bounds(tmp_path):
+    """A hundred thousand times a text of a megabyte, in less than a megabyte."""
+    path = tmp_path / "a.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), pa.array(["x" * 1_000_000]))
+    pq.write_table(pa.table({"a": texts}), path, store_schema=False)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(
+        ValueError, match=r"a\.parquet cannot be read: column 'a' announces texts of 100000000000 bytes"
+    ):
+        read_parquet(path)
+
+
+def test_texts_that_may_repeat_are_read_as_they_are(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    words = ["red", None, "green", "", "red"] * 20
+    ordered = pa.DictionaryArray.from_arrays(
+        pa.array([1, 0] * 50, pa.int8()), pa.array(["low", "high"]), ordered=True
+    )
+    table = pa.table(
+        {
+            "text": words,
+            "large": pa.array(words, pa.large_string()),
+            "bytes": pa.array(words, pa.binary()),
+            "view": pa.array(words, pa.string_view()),
+            "coded": pa.array(words).dictionary_encode(),
+            "ordered": ordered,
+            "lists": [words[:3]] * 100,
+            "number": range(100),
+        }
+    )
+    pq.write_table(table, path, row_group_size=30)
+    usual = read_parquet(path)
+    monkeypatch.setattr("weakspot.predictions.reading._TEXTS", 10)
+    monkeypatch.setattr("weakspot.predictions.reading._EXPANSION", 1000)
+    again = read_parquet(path)
+    assert again.schema.equals(usual.schema)
+    assert again.to_pylist() == table.to_pylist()
+
+
 def npz(path, **members):
     """An archive of members as they are given, each a header and bytes, or an array."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from weakspot.datasets.picture_files import EXTENSIONS
 from weakspot.predictions.csv_files import DELIMITERS, place, read_csv
-from weakspot.predictions.plain import first_repeated, plain_table
+from weakspot.predictions.plain import plain_table
+from weakspot.predictions.reading import read_parquet, reading
 
 log = logging.getLogger(__name__)
 
@@ -119,15 +119,11 @@ def read_sheet(file: Path, texts: Sequence[str], verbatim: str | None = None) ->
 
 
 def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> Sheet:
-    try:
-        raw = pa.parquet.read_table(file, partitioning=None)
-        if (twice := first_repeated(raw.column_names)) is not None:
-            raise ValueError(f"{file} has two columns {twice!r}; rename one of them")
+    raw = read_parquet(file)
+    with reading(file):
         taken = [name for name in raw.column_names if name in texts or name == verbatim]
         attributes, left_out = plain_table(raw.drop_columns(taken))
         columns = {name: raw[name].cast(pa.string()) for name in taken}
-    except pa.ArrowException as error:
-        raise ValueError(f"{file} cannot be read: {' '.join(str(error).split())[:160]}") from error
     for name, reason in left_out.items():
         log.warning("%s: column %r is left out: %s", file, name, reason)
     trimmed = {name: c if name == verbatim else pc.utf8_trim_whitespace(c) for name, c in columns.items()}
