@@ -76,6 +76,7 @@ class Judged:
             memberships=memberships,
             losses=self.errors if p.losses is None else p.losses.astype(np.float64),
             badness=self.badness,
+            errors=self.errors,
             correct=None
             if self.unit_errors is not None or p.correct is None
             else np.asarray(p.correct, dtype=bool),

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.extent import Extent, Rates, Space, extend, honest_rows
 from weakspot.findings.naming import Description
-from weakspot.findings.units import Examined, Unit
+from weakspot.findings.units import Examined, Unit, fails_more
 
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
 _AS_LIKELY = (
@@ -207,7 +207,8 @@ class _Growth:
     def __call__(self, region: Region) -> Region:
         """A region whose extent is found from all that it holds; as it is, where the extent loses sight of it.
 
-        That is so where the embedding does not tell its members from the others (a slice of another tool's, say).
+        That is so where the embedding does not tell its members from the others (a slice of another tool's, say), and
+        where the extent is no worse than the rest on the tested examples.
         It is sought from all members and from those of high weight; a region of one label also from the members of
         its slice whatever their label: few members make a poor start.
         """
@@ -219,12 +220,14 @@ class _Growth:
         counted = self.there.counts * population
         rates = Rates.of(region.tested, self.there.badness, counted)
         extent = extend(self.space, starts, own, self.searched, population, self.there.badness, rates)
-        if region.weights @ extent.rows < _SAME_PLACE * region.weights.sum():
+        tested = honest_rows(extent, population, self.there.badness, rates).astype(np.float64)
+        lost = region.weights @ extent.rows < _SAME_PLACE * region.weights.sum()
+        if lost or not fails_more(self.there, tested):
             return region
         return replace(
             region,
             weights=extent.rows.astype(np.float64),
-            tested=honest_rows(extent, population, self.there.badness, rates).astype(np.float64),
+            tested=tested,
             extent=extent,
             likelihood=extent.likelihood,
         )

@@ -9,7 +9,8 @@ from weakspot.findings.numbers import THIN, count, decimal, percent, probability
 from weakspot.findings.record import Confirmation, Finding, Portrait
 from weakspot.findings.regions import Region
 
-_MOSTLY = 0.5  # share of a region that a word, or one kind of mistake, must have to name it
+_MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
+_OFTEN = 0.4  # share of its texts that a word must be in
 _TELLING = 2.0  # times that a word must be commoner inside
 _WORDS = 3
 
@@ -33,7 +34,7 @@ def name_of(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]
     words = [
         word.text
         for word in portrait.words[:_WORDS]
-        if word.share_inside >= _MOSTLY / 2 and word.share_inside >= _TELLING * word.share_outside
+        if word.share_inside >= _OFTEN and word.share_inside >= _TELLING * word.share_outside
     ]
     if words:
         return "texts with " + ", ".join(f"“{word}”" for word in words)

@@ -20,6 +20,7 @@ class Examined:
         memberships: (k, r) of every slice.
         losses: (r,) by whose ranks slices are tested.
         badness: (r,) in [0, 1]: 1 where the model is wrong; ranks where there is no right and wrong.
+        errors: (r,) what each example adds to all errors, in the measure that is stated.
         correct: (r,) or None.
         strata: (r,) codes of the labels, within which slices are tested; None where there are none.
         counts: (r,) how many times each example stands for itself.
@@ -29,6 +30,7 @@ class Examined:
     memberships: Float[np.ndarray, "k r"]
     losses: Float[np.ndarray, " r"]
     badness: Float[np.ndarray, " r"]
+    errors: Float[np.ndarray, " r"]
     correct: Bool[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
     counts: Float[np.ndarray, " r"]
@@ -47,6 +49,7 @@ class Examined:
             self.memberships[:, rows],
             self.losses[rows],
             self.badness[rows],
+            self.errors[rows],
             None if self.correct is None else self.correct[rows],
             None if self.strata is None else self.strata[rows],
             self.counts[rows],
@@ -111,11 +114,18 @@ def _leading_labels(examined: Examined, weights: Float[np.ndarray, " r"]) -> tup
 
 
 def is_worse(unit: Unit, here: Examined, there: Examined) -> bool:
-    """Whether a unit has more badness inside than outside, on the tested examples if any of them lie in it."""
+    """Whether a unit has more errors inside than outside, on the tested examples if any of them lie in it."""
     for examined, weights in ((there, unit.tested), (here, unit.described)):
-        inside, outside = examined.counts * weights, examined.counts * (1 - weights)
-        if inside.sum() > 0 and outside.sum() > 0:
-            return bool(
-                inside @ examined.badness / inside.sum() > outside @ examined.badness / outside.sum() + 1e-12
-            )
+        worse = fails_more(examined, weights)
+        if worse is not None:
+            return worse
     return False
+
+
+def fails_more(examined: Examined, weights: Float[np.ndarray, " r"]) -> bool | None:
+    """Whether errors are commoner (or larger) inside than outside; None where there is no inside or no outside."""
+    inside, outside = examined.counts * weights, examined.counts * (1 - weights)
+    if inside.sum() <= 0 or outside.sum() <= 0:
+        return None
+    within, without = (float(mass @ examined.errors / mass.sum()) for mass in (inside, outside))
+    return within > without * (1 + 1e-12)
