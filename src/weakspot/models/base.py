@@ -55,6 +55,11 @@ class Model(Identified, nn.Module, ABC):
     def forward(self, x: Any) -> Float[Tensor, "n C"]:
         return self.read(x)[1]
 
+    def auxiliary(self) -> list[tuple[float, Float[Tensor, "n C"]]]:
+        """What further heads said in the last pass of training, each with the weight of its loss beside the
+        model's own; handed over once. Few models have any."""
+        return []
+
 
 def named_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
     """The module of `net` at `path`, which a setting `role` names.

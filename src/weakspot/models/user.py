@@ -19,6 +19,8 @@ from weakspot.models.base import Model, named_layer, watch_head
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
+_LONE_AUXILIARY = 0.4  # Szegedy et al. 2016: Inception-v3
+_AUXILIARY = 0.3  # Szegedy et al. 2015: GoogLeNet
 
 
 class UserModel(Model):
@@ -51,6 +53,7 @@ class UserModel(Model):
         self.path, self._head_path, self._cam_path = path, head, cam_layer
         self._n_outputs = task.n_outputs
         self._checked: set[bool] = set()
+        self._further: list[Tensor] = []
         self.embedding_size = _width_received(named_layer(self.net, head, "head", path), head, path)
         if cam_layer is not None:
             named_layer(self.net, cam_layer, "cam_layer", path)
@@ -66,13 +69,22 @@ class UserModel(Model):
 
     def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
         received, given, returned = watch_head(self.net, self.net.get_submodule(self._head_path), x)
+        first, *further = returned if isinstance(returned, tuple | list) and len(returned) else [returned]
         if self.training not in self._checked:
-            self._check(received, given, returned)
+            self._check(received, given, first)
             self._checked.add(self.training)
+        self._further = [y for y in further if self.training and _is_like(y, given)]
         return received
 
     def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
-        y: Tensor = self.net.get_submodule(self._head_path)(z)
+        return self._read_off(self.net.get_submodule(self._head_path)(z))
+
+    def auxiliary(self) -> list[tuple[float, Float[Tensor, "n C"]]]:
+        further, self._further = self._further, []
+        weight = _LONE_AUXILIARY if len(further) == 1 else _AUXILIARY
+        return [(weight, self._read_off(y)) for y in further]
+
+    def _read_off(self, y: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(y), y], dim=1) if self._lone(y) else y
 
     def _lone(self, given: Tensor) -> bool:
@@ -105,6 +117,10 @@ class UserModel(Model):
                 f"{self.path} changes what its head {self._head_path!r} gives before it returns it "
                 "(a softmax, say); return the head's output (logits), or name the module that comes last"
             )
+
+
+def _is_like(y: object, given: Tensor) -> bool:
+    return isinstance(y, Tensor) and y.shape == given.shape
 
 
 def _import(path: str) -> Callable[..., Any]:

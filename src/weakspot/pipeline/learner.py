@@ -76,7 +76,10 @@ class Learner(LightningModule):
         losses = self.task.losses(outputs, batch["target"])
         self.train_loss.update(losses.detach())
         self.train_metric.update(self.task.estimate(outputs.detach()), batch["target"])
-        return losses.mean()
+        objective = losses.mean()
+        for weight, further in self.model.auxiliary():
+            objective = objective + weight * self.task.losses(further, batch["target"]).mean()
+        return objective
 
     def on_train_epoch_end(self) -> None:
         self._report("train", self.train_loss, self.train_metric)
