@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from weakspot.predictions.plain import first_repeated
+
 _LONGEST_REASON = 300  # characters: a library may quote the file
 _DEEPEST = 100  # levels of a manifest
 _CELLS = 100_000_000  # a table of so many values is read however small its file
@@ -106,59 +108,44 @@ def read_parquet(path: Path) -> pa.Table:
     Raises:
         DamagedError: Where it is damaged, or announces far more values than a file of its size holds.
     """
-    with reading(path), pq.ParquetFile(path) as file:
-        announced = file.metadata.num_rows * max(file.metadata.num_columns, 1)
+    with reading(path):
+        with pq.ParquetFile(path) as file:
+            announced, schema = file.metadata.num_rows * max(file.metadata.num_columns, 1), file.schema_arrow
         if announced > max(_CELLS, _CELLS_PER_BYTE * path.stat().st_size):
             raise ValueError(f"it announces {announced} values in {path.stat().st_size} bytes")
-        table = _table(path, file)
-        names = table.column_names
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
+        if (twice := first_repeated(schema.names)) is not None:
             raise ValueError(f"there are two columns {twice!r}")
-        if any("\0" in name for name in names):  # which Arrow would cut there
+        if any("\0" in name for name in schema.names):  # which Arrow would cut there
             raise ValueError("the name of a column holds the character NUL")
-    return table
+        return _table(path, schema)
 
 
-def _table(path: Path, file: pq.ParquetFile) -> pa.Table:
-    """All columns, none of them before it is known that its texts do not repeat one another without bounds."""
-    texts = _repeating_texts(file)
-    if not texts:
+def _table(path: Path, schema: pa.Schema) -> pa.Table:
+    """All columns; texts by number first, for a short file can refer to a long text any number of times.
+
+    What the file's own metadata say of a column is not asked: where they are damaged, Arrow ends the process.
+    """
+    texts = [field.name for field in schema if _is_text(field.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read()
-        table.validate(full=True)
-        return table
-    with pq.ParquetFile(path, read_dictionary=texts) as coded:
-        table = coded.read()
     table.validate(full=True)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type) and name in texts:
-            total = sum(
-                pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
-                for chunk in column.chunks
-            )
-            if total > max(_TEXTS, _EXPANSION * path.stat().st_size):
-                raise ValueError(f"column {name!r} announces texts of {total} bytes")
-    return table.cast(file.schema_arrow)
+    for name in texts:
+        total = sum(
+            pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+            for chunk in table[name].chunks
+            if pa.types.is_dictionary(chunk.type)
+        )
+        if total > max(_TEXTS, _EXPANSION * path.stat().st_size):
+            raise ValueError(f"column {name!r} announces texts of {total} bytes")
+    return table.cast(schema)
 
 
-def _repeating_texts(file: pq.ParquetFile) -> list[str]:
-    """Columns that refer to texts by number, as often and to texts as long as would fill the memory."""
-    found = set()
-    kinds = {field.name: field.type for field in file.schema_arrow}
-    for i in range(file.metadata.num_row_groups):
-        for j in range(file.metadata.num_columns):
-            column = file.metadata.row_group(i).column(j)
-            most = column.num_values * column.total_uncompressed_size
-            repeats = column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page and most > _TEXTS
-            if repeats and _is_coded(kinds.get(column.path_in_schema)):
-                found.add(column.path_in_schema)
-    return sorted(found)
-
-
-def _is_coded(kind: pa.DataType | None) -> bool:
-    """Whether columns of this type can be read as numbers of texts, and made texts again."""
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts or bytes, or refer to some."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return kind is not None and (pa.types.is_dictionary(kind) or any(test(kind) for test in tests))
+    return any(test(kind) for test in tests)
 
 
 def _reason(error: Exception) -> str:
