@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.explain.gradcam import grad_cam
+from weakspot.findings import Media
 from weakspot.models import SmallCNN, TorchvisionModel
 from weakspot.pipeline.cams import grad_cams
 
@@ -77,3 +80,24 @@ def test_a_bad_layer_is_found_before_training(shell) -> None:
     assert "model.cam_layer cannot be used" in said
     assert "train →" not in said
     assert not (shell.folder / "outputs" / "checkpoints").exists()
+
+
+def test_a_failure_while_the_report_is_made_costs_no_report(caplog) -> None:
+    """On a full GPU, say: what was made stays, the rest goes without, and it is said once."""
+    made = []
+
+    def cams(rows: Sequence[int]) -> list[Image.Image]:
+        made.append(rows)
+        if len(made) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [Image.new("RGB", (4, 4))] * len(rows)
+
+    media = Media(cams=cams)
+    with caplog.at_level(logging.WARNING):
+        assert None not in media.cams([0, 1])
+        first, third = media.cams([0, 2])
+        assert media.cams([3]) == [None]
+    assert first is not None
+    assert third is None
+    assert made == [[0, 1], [2]]
+    assert caplog.text.count("no more Grad-CAMs: CUDA out of memory") == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
+
+log = logging.getLogger(__name__)
 
 _SIDE = 384  # pixels; larger ones are kept no larger, since nothing shows them larger
 
@@ -58,10 +61,20 @@ class Media:
         return shown if isinstance(shown, Mapping) else None
 
     def cams(self, rows: Sequence[int]) -> list[Image.Image | None]:
-        """The Grad-CAM overlay of every row; None where there are none. New ones are made in one call."""
+        """The Grad-CAM overlay of every row; None where there are none. New ones are made in one call.
+
+        Where that fails, on a full GPU say, it is said once, and what is shown goes without: an overlay is no reason
+        to lose a report.
+        """
         new = [row for row in dict.fromkeys(rows) if row not in self._overlays]
         if self._cams is not None and new:
-            self._overlays |= dict(zip(new, map(_small, self._cams(new)), strict=True))
+            try:
+                self._overlays |= dict(zip(new, map(_small, self._cams(new)), strict=True))
+            except Exception as error:  # of anyone's network
+                log.warning(
+                    "no more Grad-CAMs: %s", " ".join(str(error).split())[:300] or type(error).__name__
+                )
+                self._cams = None
         return [self._overlays.get(row) for row in rows]
 
 
