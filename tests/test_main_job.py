@@ -12,7 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import ROOT, quiet_environment
-from weakspot import Predictions, Slices
+from weakspot import Findings, Predictions, Slices
 from weakspot.explain.attributes import over_represented
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,12 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert found.value == worst
     assert found.share_inside > 0.6
     assert "red_≥5" in report.read_text(encoding="utf-8")
+    findings = Findings.load(report.parent)
+    (named,) = (f for f in findings.findings if f.confirmed and f.name == "group = red_≥5")
+    assert abs(named.examples - 187) <= 20
+    assert named.errors_explained == pytest.approx(
+        (~predictions.correct[groups == worst]).sum() / (~predictions.correct).sum(), abs=0.05
+    )
 
     files = {path.name for path in report.parent.iterdir()}
     assert {"report.html", "slices", "config.yaml", "discover.log", "wandb"} <= files
@@ -53,6 +59,17 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     again = shell("discover", "logger=csv")
     assert "train: cached · infer: cached · discover" in again
     assert list(shell.folder.glob("outputs/discover/*/*/csv/metrics.csv"))
+
+
+def test_what_is_found_in_a_whole_split_is_tested_on_another(shell):
+    """Step by step: the checkpoint is there already, predictions of neither split are."""
+    shell("train", "logger=none")
+    text = shell("discover", "logger=none", "cam=none", "method.search=published", "confirm=val")
+    assert "train: cached · infer: missing → will run · discover" in text
+    findings = Findings.load(shell.reports()[0].parent)
+    assert findings.confirmation.mode == "other"
+    assert (findings.confirmation.searched, findings.confirmation.tested) == (719, 108)
+    assert "split val" in findings.confirmation.explanation
 
 
 def inspect(run) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from weakspot.models.base import Model
-from weakspot.pipeline.plan import Subject, Upstream, missing, model_with_weights, will_infer, will_train
+from weakspot.pipeline.plan import Subject, Upstream, audited_model, missing, will_infer, will_train
 from weakspot.pipeline.train import quiet
 
 _FEW = 2  # examples that a model is tried on
@@ -38,8 +38,7 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
         _check_writable("predictions_dir", subject.predictions_dir)
     with quiet():
         subject.make_trainer(logger=False, enable_checkpointing=False)
-    weights = None if subject.checkpoint in ("auto", "pretrained") else subject.given_checkpoint()
-    _read(subject.build_model() if trains else model_with_weights(subject, weights), subject)
+    _read(subject.build_model() if trains else audited_model(subject), subject)
 
 
 def _read(model: Model, subject: Subject) -> None:
