@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings
-from weakspot.findings.record import Neighbour, Slice
+from weakspot.findings.record import Neighbour, Portrait, Slice
 from weakspot.methods.base import NearMiss
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves
+
+_FEWER = 12
+"""Examples of a slice that is part of a confirmed finding, which shows its own, and of what was not confirmed."""
 
 _SHARED = 0.25  # nor is a finding said to hold a value of which it has less than this
 
@@ -85,15 +88,14 @@ class WeakValue:
 
 def slice_views(findings: Findings, exhibits: Exhibits) -> list[SliceView]:
     """Every slice, in the method's order."""
+    confirmed = {finding.number for finding in findings.findings if finding.confirmed}
     return [
         SliceView(
             slice=one,
             anchor=f"slice-{one.number}",
             confusion=confusion(one.portrait.confusion, _classes(findings)),
             curves=curves(one.curves),
-            exhibits=exhibits.show(
-                one.portrait.top, one.portrait.weights if one.portrait.soft else None, cams=True
-            ),
+            exhibits=_top(one.portrait, exhibits, _FEWER if one.finding in confirmed else None),
             neighbours=[
                 NeighbourView(neighbour, exhibits.show(neighbour.rows, cams=True))
                 for neighbour in one.neighbours
@@ -111,9 +113,7 @@ def finding_views(findings: Findings, slices: Sequence[SliceView], exhibits: Exh
             finding=one,
             anchor=f"finding-{one.number}",
             confusion=confusion(one.portrait.confusion, _classes(findings)),
-            exhibits=exhibits.show(
-                one.portrait.top, one.portrait.weights if one.portrait.soft else None, cams=True
-            ),
+            exhibits=_top(one.portrait, exhibits, None if one.confirmed else _FEWER),
             parts=[slices[number - 1] for number in one.parts],
         )
         for one in order
@@ -124,6 +124,12 @@ def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView
     """What came nearest to being a slice, where there is none; nearest first."""
     rows = {cluster.id: cluster.rows for cluster in findings.clusters}
     return [NearMissView(miss, exhibits.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
+
+
+def _top(portrait: Portrait, exhibits: Exhibits, most: int | None = None) -> list[Exhibit]:
+    """The top examples of a group with their Grad-CAMs, and with their weights where these differ."""
+    weights = portrait.weights[:most] if portrait.soft else None
+    return exhibits.show(portrait.top[:most], weights, cams=True)
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:
