@@ -30,7 +30,7 @@ class Evidence:
             rest, but no worse than its labels are anyway. "not_confirmed": as good as the rest, or chance may
             have done it. "too_few": even the most extreme result would have proved nothing.
         p: one-sided p-value of the rank test within labels; None where the slice could not be tested.
-        p_corrected: the same after Benjamini and Hochberg's correction for the number of slices tested.
+        p_corrected: the same after Benjamini and Yekutieli's correction for the number of slices tested.
         p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.
         p_unstratified_corrected: the same, corrected.
         members: rows with any membership.
@@ -70,9 +70,10 @@ def confirm(
     its loss nor its correctness or prediction.
 
     The test is a stratified weighted rank test (see `weakspot.evaluation.ranks`), its p-values corrected for
-    the number of slices by Benjamini and Hochberg. Where no slice is real, the chance that any is confirmed is
-    at most `level`. A slice is tested where at least 5 effective rows have a label that others share, and where
-    the most extreme result would be significant; neither depends on which of the losses are inside.
+    the number of slices by Benjamini and Yekutieli (2001), since slices overlap and that correction holds
+    whatever the dependence. Where no slice is real, the chance that any is confirmed is below `level`. A slice
+    is tested where at least 5 effective rows have a label that others share, and where the most extreme result
+    would be significant; neither depends on which of the losses are inside.
 
     `counts` act as repeated rows in every mean. In a p-value, and in an interval, they do not: a row that
     stands for five weighs five times as much, but its loss was observed once, and five copies of one
@@ -163,7 +164,7 @@ def _test(
 def _corrected(p: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     corrected, tested = p.copy(), ~np.isnan(p)
     if tested.any():
-        corrected[tested] = false_discovery_control(p[tested])
+        corrected[tested] = false_discovery_control(p[tested], method="by")
     return corrected
 
 

@@ -148,7 +148,7 @@ class Finding:
         sentence: What is claimed, in one sentence.
         verdict: confirmed, explained_by_label, not_confirmed or too_few.
         p: Of the label-stratified rank test on held-out examples; None where nothing was tested.
-        p_corrected: The same, corrected for how many were tested (Benjamini-Hochberg).
+        p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
         examples: How many examples it extends over.
         errors_explained: Share of all errors that lie in it. Of all squared or absolute errors for ratings and
             numbers, of all loss where only losses are known, of all right answers where the best is sought.
