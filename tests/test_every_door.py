@@ -14,14 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.special import log_softmax
 
 from conftest import quiet_environment
 from weakspot import UDIS, Findings, Predictions, Spotlight
 from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, decimal, percent
 from weakspot.pipeline.discover import discover
+from weakspot.report.html import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import summary
+from weakspot.tracking.log import scalars
 from weakspot.tracking.loggers import close, wandb_logger
 
 N = 500
@@ -146,6 +149,35 @@ def test_every_door_says_the_same(case, tmp_path, monkeypatch):
         assert squeezed(show(inside)) in printed
         assert squeezed(show(inside)) in page
         assert squeezed(show(inside)) in squeezed(finding["sentence"])
+
+
+@pytest.mark.parametrize("case", ["ratings", "numbers"])
+def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
+    make, _ = CASES[case]
+    p, _ = make(np.random.default_rng(1))
+    slices = Spotlight(search="published", steps=300, n_slices=2, min_size=20).fit(p).slices_
+    findings = Findings.build(p, slices)
+    grid = np.arange(1, 6)
+    truth, guess = (
+        (grid[p.labels], np.exp(log_softmax(p.outputs, axis=1)) @ grid)
+        if case == "ratings"
+        else (p.labels, p.predictions)
+    )
+    for one, weights in zip(findings.slices, slices.weights, strict=True):
+        told = one.error.inside, one.error.outside
+        assert told == pytest.approx([rmse(truth - guess, w) for w in (weights, 1 - weights)], rel=1e-5)
+        assert one.error.interval is None
+    table = render(findings, Media()).split("What the method found")[1].split("</table>")[0]
+    assert "RMSE inside" in table
+    assert "Accuracy" not in table
+    assert decimal(findings.slices[0].error.inside) in table
+    logged = scalars(findings)
+    assert logged["slice_1/error_inside"] == findings.slices[0].error.inside
+    assert not any("accuracy" in name for name in logged)
+
+
+def rmse(errors, weights):
+    return np.sqrt(weights @ errors**2 / weights.sum())
 
 
 def squeezed(text: str) -> str:

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.clusters import clusters_of, neighbours_of
-from weakspot.findings.contrasts import contrasts_of
+from weakspot.findings.contrasts import contrasts_of, error_contrast
 from weakspot.findings.examined import Judged, judge
 from weakspot.findings.examples import examples_of
 from weakspot.findings.portraits import Painter
@@ -29,7 +29,7 @@ from weakspot.findings.record import (
 )
 from weakspot.findings.regions import Region, find_regions, stronger
 from weakspot.findings.sentences import explanation, name_of, sentence, title
-from weakspot.findings.testing import evidence_of, evidence_of_region
+from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
 from weakspot.findings.units import Examined, Unit, is_worse, units_of
 from weakspot.findings.whole import describe_whole
 from weakspot.methods import apply, restored
@@ -260,6 +260,7 @@ def _slices(
             curves=_curves(slices.histories[j]) if slices.histories else {},
             neighbours=neighbours_of(slices.statistics[j].cluster, sides.described),
             stability=None if stability is None else stability[j],
+            error=without_interval(error_contrast(sides.here.memberships[j], sides.here, sides.described)),
         )
         for j, portrait in enumerate(portraits)
     )

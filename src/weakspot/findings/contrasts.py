@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.findings.examined import Judged
 from weakspot.findings.regions import Region
@@ -49,19 +52,30 @@ def contrasts_of(region: Region, there: Examined, tested: Judged, honest: bool) 
         accuracy = shown(accuracy_contrast(there.correct, inside, outside, there.strata))
     if tested.p.losses is not None:
         loss = shown(loss_contrast(there.losses, inside, outside, there.strata))
-    if tested.unit_errors is not None and tested.p.task is not None:
-        squares, to_measure = (
-            loss_contrast(tested.unit_errors, inside, outside, there.strata),
-            tested.p.task.aggregate,
-        )
-        error = shown(
-            Contrast(
-                inside=float(to_measure(squares.inside)),
-                outside=None if squares.outside is None else float(to_measure(squares.outside)),
-                interval=None
-                if squares.interval is None
-                else (float(to_measure(squares.interval[0])), float(to_measure(squares.interval[1]))),
-                expected=None if squares.expected is None else float(to_measure(squares.expected)),
-            )
-        )
+    measured = error_contrast(region.tested, there, tested)
+    if measured is not None:
+        error = shown(measured)
     return Contrasts(accuracy, loss, error)
+
+
+def error_contrast(weights: Float[np.ndarray, " m"], there: Examined, judged: Judged) -> Contrast | None:
+    """The task's own measure (RMSE, MAE) inside and outside; None for tasks that are stated by accuracy.
+
+    Args:
+        weights: (m,) memberships.
+        there: Examples.
+        judged: The same, judged.
+    """
+    inside, outside = there.counts * weights, there.counts * (1 - weights)
+    if judged.unit_errors is None or judged.p.task is None or inside.sum() <= 0:
+        return None
+    of_one = loss_contrast(judged.unit_errors, inside, outside, there.strata)  # squared or absolute errors
+    measured = judged.p.task.aggregate
+    return Contrast(
+        inside=float(measured(of_one.inside)),
+        outside=None if of_one.outside is None else float(measured(of_one.outside)),
+        interval=None
+        if of_one.interval is None
+        else (float(measured(of_one.interval[0])), float(measured(of_one.interval[1]))),
+        expected=None if of_one.expected is None else float(measured(of_one.expected)),
+    )

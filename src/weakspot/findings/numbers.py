@@ -76,9 +76,9 @@ def times(lift: float | None) -> str:
 
 
 def probability(p: float | None) -> str:
-    """A p-value with its relation: `= 0.03`, `< 0.001`."""
+    """A p-value with its relation, which no line break parts from it: `= 0.03`, `< 0.001`."""
     if p is None or math.isnan(p):
         return _NONE
     if p < 0.001:
-        return "< 0.001"
-    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+        return f"<{THIN}0.001"
+    return f"={THIN}{p:.3f}" if p < 0.1 else f"={THIN}{p:.2f}"

@@ -125,6 +125,7 @@ class Slice:
         curves: How the search went, thinned to a few hundred steps: per name the steps and the values.
         neighbours: Of a failing cluster, the nearest well-served ones.
         stability: Mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
+        error: The task's own measure (RMSE, MAE) of ratings and numbers, over the same examples as `statistics`.
     """
 
     number: int
@@ -136,6 +137,7 @@ class Slice:
     curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
     stability: float | None = None
+    error: Contrast | None = None
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _verdict(finding: Finding, better: bool) -> str:
     worse = "better" if better else "worse"
     match finding.verdict:
         case "confirmed":
-            return f"Confirmed on held-out examples (corrected p {probability(finding.p_corrected)})."
+            return f"Confirmed on held-out examples (corrected p\u00a0{probability(finding.p_corrected)})."
         case "explained_by_label":
             return (
                 f"The label alone explains it: compared with examples of the same label they are no {worse}."
@@ -121,7 +121,7 @@ def _verdict(finding: Finding, better: bool) -> str:
     if finding.p_corrected is None:
         return "It was not tested."
     p = probability(finding.p_corrected)
-    return f"Not confirmed: on held-out examples chance may have done it (corrected p {p})."
+    return f"Not confirmed: on held-out examples chance may have done it (corrected p\u00a0{p})."
 
 
 def title(

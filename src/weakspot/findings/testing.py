@@ -85,6 +85,6 @@ def _described(unit: Unit, here: Examined, verdict: Verdict) -> Evidence:
     )
 
 
-def without_interval(contrast: Contrast) -> Contrast:
+def without_interval(contrast: Contrast | None) -> Contrast | None:
     """The same means, of examples that an interval would not be honest for."""
-    return Contrast(contrast.inside, contrast.outside, None, contrast.expected)
+    return None if contrast is None else Contrast(contrast.inside, contrast.outside, None, contrast.expected)

@@ -62,10 +62,14 @@ def scalars(findings: Findings) -> dict[str, float]:
         found |= {f"finding_{finding.number}/{name}": value for name, value in _numbers(finding).items()}
     for one in findings.slices:
         s = one.statistics
-        for name in (
-            "size", "share", "members", "loss_inside", "loss_outside", "accuracy_inside", "accuracy_outside",
-        ):  # fmt: skip
+        for name in ("size", "share", "members", "loss_inside", "loss_outside"):
             found[f"slice_{one.number}/{name}"] = getattr(s, name)
+        if findings.whole.error is None:
+            found[f"slice_{one.number}/accuracy_inside"] = s.accuracy_inside
+            found[f"slice_{one.number}/accuracy_outside"] = s.accuracy_outside
+        elif one.error is not None:
+            found[f"slice_{one.number}/error_inside"] = one.error.inside
+            found[f"slice_{one.number}/error_outside"] = one.error.outside
         found[f"slice_{one.number}/p"] = one.evidence.p_corrected
     return {name: float(value) for name, value in found.items() if value is not None}
 
