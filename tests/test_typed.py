@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 import socket
 import subprocess
@@ -60,6 +61,10 @@ def write_inputs(folder: Path) -> None:
         outputs=draw.normal(size=(40, 2)),
         labels=draw.integers(1, 3, 40),
     )
+    for name, n in (("a.pkl", 40), ("short.pkl", 39)):
+        (folder / name).write_bytes(pickle.dumps({"unnormalized_weights": np.linspace(0, 1, n)}))
+    (folder / "zero.pkl").write_bytes(pickle.dumps({"unnormalized_weights": np.zeros(40)}))
+    (folder / "inference.pkl").write_bytes(pickle.dumps({"embeddings": x, "losses": draw.random(40)}))
     (folder / "junk.ckpt").write_text("101")
     torch.save({"weight": torch.zeros(3)}, folder / "other.ckpt")
     (folder / "texts.csv").write_text(
@@ -116,6 +121,14 @@ COMPOSED = [
         "discover tree=a.json predictions=my.npz",
         "predictions=my.npz says nothing of a tree by itself: leave it out, or leave out tree=a.json",
     ),
+    (
+        "discover slices=a.pkl,b.pkl predictions=my.npz method.n_slices=2",
+        "method.n_slices=2 says nothing of slices that are there already: leave it out, or leave out "
+        "slices=a.pkl,b.pkl",
+    ),
+    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 says nothing of slices that are"),
+    ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] says nothing of a tree by itself"),
+    ("discover method=udis method.past=a.pkl", "There is no setting 'method.past'"),
     ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
     ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
     ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
@@ -157,6 +170,7 @@ JOBS = [
     ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
     ("num_workers=-1", "num_workers must be 0 (load in the main process) or more, not -1"),
     ("upstream=requir", "upstream='requir' is unknown; choose pull or require"),
+    ("slices=a.pkl", "slices=… needs neither training nor inference: only discover.py takes it"),
     ("outputs_are=probabilities", "there is none: add predictions=FILE, or leave it out"),
     ("trainer.devices=9 trainer.accelerator=gpu", "choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)"),
     ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
@@ -191,6 +205,14 @@ SEARCHES = [
         "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (train, val)",
     ),
     (
+        "method.past=nowhere.pkl",
+        "nowhere.pkl does not exist; give the .pkl file that the published tool wrote",
+    ),
+    (
+        "method.past=short.pkl",
+        "short.pkl has weights for 39 examples, but there are 719; give files of the same",
+    ),
+    (
         "dataset.group=patient",
         "there is no attribute 'patient' to keep groups together by; there are: digit, colour",
     ),
@@ -209,6 +231,22 @@ GIVEN = [
     ("predictions=from_one.npz", "from_one.npz: labels: row "),
     ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
     ("predictions=my.npz method.min_size=40", "min_size=40 asks for 40 examples"),
+    ("predictions=my.npz confirm=my.npz", "confirm=my.npz are the predictions that slices come from"),
+    ("predictions=my.npz slices=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there are 40"),
+    ("predictions=my.npz slices=nowhere.pkl", "nowhere.pkl does not exist; give the .pkl file"),
+    ("predictions=my.npz slices=conf", "conf is a folder; give the .pkl file that the published tool wrote"),
+    ("predictions=my.npz slices=my.npz", "my.npz cannot be read: "),
+    (
+        "predictions=my.npz slices=inference.pkl",
+        "inference.pkl holds no unnormalized_weights, so it is no spotlight result; it is an inference result",
+    ),
+    ("predictions=a.pkl slices=a.pkl", "a.pkl holds no embeddings, so it is no inference result"),
+    ("slices=a.pkl", "slices=a.pkl are reported over what they were found in: add predictions=FILE"),
+    ("predictions=my.npz slices=a.pkl confirm=0.5", "confirm=0.5 sets nothing aside, for slices=a.pkl were"),
+    ("predictions=inference.pkl slices=a.pkl confirm=my.npz", "these spotlight slices hold no centers"),
+    ("predictions=my.npz method.past=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there ar"),
+    ("predictions=my.npz method.past=zero.pkl", "past holds a slice whose weights are zero everywhere"),
+    ("predictions=my.npz method.past=my.npz", "my.npz cannot be read: "),
     ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
     (
         "predictions=my.npz dataset.group=patient",
@@ -246,6 +284,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_a_search_that_cannot_be_is_refused_before_a_model_is_trained(
     typed: Typed, tmp_path: Path, line: str, sentence: str
 ) -> None:
+    write_inputs(tmp_path)
     refused(typed("discover", "logger=tensorboard", "trainer=cpu", *line.split()), sentence)
     assert nothing_is_left(tmp_path)
 
@@ -347,6 +386,12 @@ def test_a_busy_port_is_refused(typed: Typed) -> None:
         ("predictions=größe.npz", "predictions='größe.npz'"),
         ("predictions=it's.npz", "predictions='it\\'s.npz'"),
         ("predictions=~/my.npz", f"predictions='{os.path.expanduser('~/my.npz')}'"),
+        ("slices=a.pkl", "slices=[a.pkl]"),
+        ("slices=a.pkl,my (2).pkl", "slices=[a.pkl,'my (2).pkl']"),
+        ("slices=[a.pkl,b.pkl]", "slices=[a.pkl,b.pkl]"),
+        ("method.past=~/a.pkl", f"method.past=['{os.path.expanduser('~/a.pkl')}']"),
+        ("slices=None", "slices=null"),
+        ("folders=outputs,multirun", "folders=[outputs,multirun]"),
         ("model.labels=[größer, kleiner]", "model.labels=['größer', kleiner]"),
         ("model.kwargs={img_size: 96}", "model.kwargs={img_size: 96}"),
         ("training.clip=None", "training.clip=null"),
@@ -363,3 +408,4 @@ def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
 
 def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
     assert readable(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
+    assert readable(["-m", "slices=a.pkl,b.pkl"]) == ["-m", "slices=[a.pkl],[b.pkl]"]

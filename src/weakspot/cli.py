@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,14 @@ from weakspot.config import build, dataset_alone, plain
 from weakspot.launch import begin, run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Shaped
     from pytorch_lightning.loggers import Logger
 
     from weakspot.methods import Method
     from weakspot.pipeline.cams import GradCams
     from weakspot.pipeline.plan import Subject
+    from weakspot.predictions import Predictions
     from weakspot.report.server import BoundedServer
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,12 @@ _PLACES = {
     "enable_progress_bar",
     "enable_model_summary",
 }
+
+
+_NOT_SET_ASIDE = (
+    "Nothing was tested, for these slices were found in all of the examples (confirm=FILE tests them on other "
+    "predictions of the same model)"
+)
 
 
 def train() -> None:
@@ -92,6 +101,8 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
     method: Method = build(cfg.method)()
     if cfg.tree:
         _discover_in_tree(cfg, folder, method)
+    elif cfg.slices:
+        _report_given(cfg, folder)
     elif cfg.predictions:
         _discover_in_given(cfg, folder, method)
     else:
@@ -131,9 +142,9 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
         return
     _say(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
-    share, path = _share(cfg), Path(str(cfg.confirm))
-    other = None if share is not None else Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
+    share, other = _share(cfg), _other_predictions(cfg)
     group = cfg.dataset.get("group") or p.manifest.get("group")
+    _come_after(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
     with _logger(cfg, folder) as logger:
         discover(
@@ -151,6 +162,60 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
         )
 
 
+def _report_given(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.methods import apply
+    from weakspot.pipeline.discover import report
+    from weakspot.pipeline.ranks import is_main
+    from weakspot.predictions import Predictions
+    from weakspot.slices.published import read_spotlights
+
+    if not is_main():
+        return
+    names = ",".join(cfg.slices)
+    if not cfg.predictions:
+        raise ValueError(
+            f"slices={names} are reported over what they were found in: add predictions=FILE, the inference results"
+        )
+    if _share(cfg) and any(word.startswith("confirm=") for word in HydraConfig.get().overrides.task):
+        raise ValueError(
+            f"confirm={cfg.confirm} sets nothing aside, for slices={names} were found in all of the examples; "
+            "leave it out, or test them on other predictions (confirm=FILE)"
+        )
+    _say(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
+    p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    slices = read_spotlights(list(cfg.slices), p)
+    other = _other_predictions(cfg)
+    if other is not None:
+        apply(slices, other)  # slices that cannot be applied are told before a logger opens
+    with _logger(cfg, folder) as logger:
+        report(
+            slices,
+            p,
+            folder,
+            confirm=other,
+            source=_NOT_SET_ASIDE if other is None else f"the predictions {cfg.confirm}",
+            hide=(*_hidden(cfg), *(p.manifest.get("restating") or ())),
+            logger=logger,
+            command=_command(),
+            seed=cfg.seed,
+        )
+
+
+def _come_after(cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> None:
+    """Give the method the published spotlights that its own come after; they must be of the examples of these ids."""
+    files = cfg.method.get("past")
+    if not files:
+        return
+    import numpy as np
+
+    from weakspot.predictions import Predictions
+    from weakspot.slices.published import read_spotlights
+
+    method.set_params(
+        past=read_spotlights(list(files), Predictions(np.asarray(ids), np.empty((len(ids), 0))))
+    )
+
+
 def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check
@@ -162,6 +227,7 @@ def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     data = subject.data(subject.split)
     share, group = _share(cfg), cfg.dataset.get("group") or data.group
     ids = data.examples.column("id").to_pylist()
+    _come_after(cfg, method, ids)
     check_search(method, data.task, ids, data.examples, share or 0.0, group)
     target = _target(cfg, subject)
     other = None if share is not None else _other_split(cfg, subject)
@@ -199,6 +265,18 @@ def _share(cfg: DictConfig) -> float | None:
     """The share of the examples that `confirm=` holds out; None where it names what else is tested on."""
     number = isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool)
     return float(cfg.confirm) if number else None
+
+
+def _other_predictions(cfg: DictConfig) -> Predictions | None:
+    """The predictions that `confirm=` names, beside given ones; None where it is a share."""
+    from weakspot.predictions import Predictions
+
+    if _share(cfg) is not None:
+        return None
+    path = Path(str(cfg.confirm))
+    if path.exists() and path.samefile(cfg.predictions):
+        raise ValueError(f"confirm={cfg.confirm} are the predictions that slices come from; choose others")
+    return Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
 
 
 def _other_split(cfg: DictConfig, subject: Subject) -> Subject:
@@ -284,7 +362,7 @@ def _subject(cfg: DictConfig) -> Subject:
 
     if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
-    for word in ("predictions", "tree"):
+    for word in ("predictions", "slices", "tree"):
         if cfg[word]:
             raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
     if cfg.outputs_are:

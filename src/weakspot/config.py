@@ -74,6 +74,7 @@ class JobConfig:
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
     outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…
+    slices: list[str] | None = None  # .pkl files of the published Spotlight tool: report them alone
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
@@ -112,6 +113,7 @@ class SpotlightConfig:
     factor: float = 0.5  # by which the rate is cut
     label_entropy: float = 0.0  # price of a spotlight of many labels
     prediction_entropy: float = 0.0  # price of a spotlight of many predictions
+    past: list[str] | None = None  # .pkl files of the published tool that these come after
     starts: int = 8  # of a multistart search, run to the end
     n_jobs: int = 1  # threads; -1: one per core
 

@@ -21,13 +21,21 @@ from weakspot.config import CONFIGS
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
+_FILES = ("slices", "method.past", "folders")
+"""Settings that are lists of files: a comma between two needs no brackets."""
+
 _MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference")
 
 _LEFT_UNREAD = {
     "tree": (
         "a tree by itself",
-        (*_MADE_ALREADY, "predictions", "outputs_are", "method", "confirm", "stability"),
+        (*_MADE_ALREADY, "predictions", "slices", "outputs_are", "method", "confirm", "stability"),
         ("method=udis", "method.accuracy_threshold"),
+    ),
+    "slices": (
+        "slices that are there already",
+        (*_MADE_ALREADY, "experiment", "method", "stability"),
+        ("dataset.hide",),
     ),
     "predictions": ("predictions that are there already", _MADE_ALREADY, ("dataset.group", "dataset.hide")),
 }
@@ -55,6 +63,9 @@ def _readable(word: str, sweep: bool) -> str:
         return word
     if value == "None":
         return f"{key}=null"
+    if key in _FILES and value not in ("", "null") and not value.startswith("["):
+        value = ",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]"
+        word = f"{key}={value}"
     if parses(word):
         return word
     if value.startswith(("[", "{")):
@@ -69,7 +80,7 @@ def _quoted_piece(text: str) -> str:
     bare = text.strip()
     if not bare or bare[0] in "'\"" or parses(f"key={bare}"):
         return text
-    return text.replace(bare, _quoted(bare))
+    return text.replace(bare, _quoted(os.path.expanduser(bare)))
 
 
 def _quoted(text: str) -> str:
@@ -95,9 +106,8 @@ def check(config: DictConfig, words: Sequence[str]) -> None:
             continue
         for word in words:
             if _key(word).split(".")[0] in unread and not {word, _key(word)} & set(but):
-                raise ValueError(
-                    f"{word} says nothing of {what}: leave it out, or leave out {given}={config[given]}"
-                )
+                files = config[given] if isinstance(config[given], str) else ",".join(config[given])
+                raise ValueError(f"{word} says nothing of {what}: leave it out, or leave out {given}={files}")
 
 
 def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:

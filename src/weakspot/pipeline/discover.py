@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Bool
 from rich.console import Console
 
 from weakspot.findings import Findings, Media
@@ -67,18 +69,63 @@ def discover(
     Returns:
         The findings.
     """
-    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
     found = search(method, predictions, confirm, source, group, stability, seed)
-    found.slices.save(folder / SLICES)
-    _write_tree(found.slices, predictions, folder)
-    findings = Findings.build(
-        predictions,
+    return report(
         found.slices,
+        predictions,
+        folder,
         confirm=found.confirm,
         source=found.source,
         hide=hide,
-        texts=texts,
         stability=found.stability,
+        media=media,
+        texts=texts,
+        logger=logger,
+        command=command,
+        seed=seed,
+    )
+
+
+def report(
+    slices: Slices,
+    predictions: Predictions,
+    folder: Path,
+    *,
+    confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
+    source: str = "",
+    hide: Sequence[str] = (),
+    stability: Sequence[float | None] | None = None,
+    media: Media | None = None,
+    texts: Sequence[str] | None = None,
+    logger: Logger | None = None,
+    command: str = "",
+    seed: int = 0,
+) -> Findings:
+    """Say what there is to say of slices that are there already, and leave the same files as `discover`.
+
+    Args:
+        slices: With a weight for every example.
+        predictions: What they were found in.
+        folder: The run's folder.
+        confirm: The rows that nothing was sought in, or other predictions, to test on; None tests nothing.
+        source: What is tested on, in words, or why nothing is.
+        hide, media, texts, logger, command, seed: As for `discover`.
+        stability: Of every slice, if it was measured.
+
+    Returns:
+        The findings.
+    """
+    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
+    slices.save(folder / SLICES)
+    _write_tree(slices, predictions, folder)
+    findings = Findings.build(
+        predictions,
+        slices,
+        confirm=confirm,
+        source=source,
+        hide=hide,
+        texts=texts,
+        stability=stability,
         command=command,
         seed=seed,
     )

@@ -76,7 +76,8 @@ def read_fields(path: str | Path) -> Mapping[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give the .pkl file that the published tool wrote")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; give the .pkl file that the published tool wrote")
     fields = load(path, dict.fromkeys(_RESULTS, _HOMES))
     if not isinstance(fields, dict) or not fields:
         raise DamagedError(f"{path} holds a {type(fields).__name__}, not a published result")

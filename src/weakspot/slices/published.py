@@ -59,11 +59,16 @@ def _weights(
     for path, result in zip(files, results, strict=True):
         found = next((found for name in _WEIGHTS if (found := field(path, result, name)) is not None), None)
         if found is None:
-            raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result")
+            inference = (
+                "; it is an inference result, which predictions= takes" if "embeddings" in result else ""
+            )
+            raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result{inference}")
         row = found.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
-            raise DamagedError(f"{path} has weights for {len(row)} examples, but there are {n}")
+            raise DamagedError(
+                f"{path} has weights for {len(row)} examples, but there are {n}; give files of the same predictions"
+            )
         if not len(row) or not (np.isfinite(row).all() and (row >= 0).all() and (row <= 1).all()):
             raise DamagedError(f"{path} holds weights outside 0…1, or none")
         rows.append(row)

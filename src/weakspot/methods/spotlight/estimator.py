@@ -19,7 +19,7 @@ from weakspot.methods.spotlight.kernel import membership
 from weakspot.methods.spotlight.prepare import order_of, prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
 from weakspot.methods.spotlight.seeker import Seeker
-from weakspot.methods.spotlight.settings import Settings, past_weights
+from weakspot.methods.spotlight.settings import Settings
 from weakspot.methods.spotlight.world import Alone, Sharded, World
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
@@ -57,7 +57,8 @@ class Spotlight(Method):
     barrier_end    width of the barrier at the end, as a share of T
     label_entropy, prediction_entropy
                    cost of each bit of entropy of the labels, or predictions, inside
-    past           Slices, or weights (k, n), that these spotlights come after
+    past           Slices, or weights (k, n), that these spotlights come after. Of Slices the examples are found by
+                   their ids, so that they may be of more than those that are searched
     starts         how many candidates multistart climbs from
     n_jobs         threads; -1 for one per core
     sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
@@ -119,7 +120,9 @@ class Spotlight(Method):
 
     def check(self, n: int, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
-        Settings(**self.get_params()).size(n)
+        settings = Settings(**self.get_params())
+        settings.size(n)
+        settings.earlier()
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""
@@ -142,7 +145,7 @@ class Spotlight(Method):
             )
         counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
         total = float(world.sum(torch.tensor(counts.sum())))
-        size, past, penalties = settings.size(total), past_weights(self.past, len(p)), _penalties(settings, p)
+        size, past, penalties = settings.size(total), settings.earlier(p.ids), _penalties(settings, p)
         losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
         for w in past:
             losses = _dimmed(losses, w, world)
@@ -206,9 +209,9 @@ def _what_is_sought(
 def _dimmed(
     losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], world: World
 ) -> Float[np.ndarray, " n"]:
-    """The losses that a spotlight leaves: none at its brightest point."""
+    """The losses that a spotlight leaves: none at its brightest point; all, where it reaches none of the examples."""
     brightest = float(world.largest(torch.tensor(w.max())))
-    out: np.ndarray = losses * (1 - w / brightest)
+    out: np.ndarray = losses * (1 - w / brightest) if brightest > 0 else losses
     return out
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 
 from weakspot.slices import Slices
 
@@ -81,23 +81,45 @@ class Settings:
             )
         return size
 
+    def earlier(self, ids: Shaped[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "k n"]:
+        """The weights of `past`, checked: of all its examples, or of those with these ids.
+
+        Slices say whose weights they hold; an array must have a column for each of the ids, in their order.
+        """
+        if self.past is None:
+            return np.empty((0, 0 if ids is None else len(ids)))
+        given = self.past.weights if isinstance(self.past, Slices) else self.past
+        weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
+        if weights.ndim != 2 or not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError("past must hold weights (k, n) that are finite and not negative")
+        if not self.sharded and (weights.max(axis=1, initial=0) <= 0).any():
+            raise ValueError("past holds a slice whose weights are zero everywhere; leave it out")
+        if ids is None:
+            return weights
+        if isinstance(self.past, Slices):
+            return weights[:, _places(self.past.ids, ids)]
+        if weights.shape[1] != len(ids):
+            raise ValueError(
+                f"past has weights of shape {weights.shape}, but there are {len(ids)} examples; give Slices to have "
+                "the examples found by their ids"
+            )
+        return weights
+
     def plain(self) -> Mapping[str, Any]:
         """As values that JSON holds; of earlier slices, how many there were."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        count = 0 if self.past is None else len(past_weights(self.past, None))
-        return values | {"device": str(self.device), "past": count}
+        return values | {"device": str(self.device), "past": len(self.earlier())}
 
 
-def past_weights(past: Any, n: int | None) -> Float[np.ndarray, "k n"]:
-    """The weights of earlier slices, checked; n is how many examples there must be, if known."""
-    if past is None:
-        return np.empty((0, n or 0))
-    array = np.atleast_2d(np.asarray(past.weights if isinstance(past, Slices) else past, dtype=np.float64))
-    if array.ndim != 2 or array.shape[1] != (n or array.shape[1]):
-        raise ValueError(f"past has weights of shape {array.shape}, but there are {n} examples")
-    if not np.isfinite(array).all() or (array < 0).any() or (array.max(axis=1, initial=0) <= 0).any():
-        raise ValueError("past holds weights that are negative, not finite, or zero everywhere")
-    return array
+def _places(known: Shaped[np.ndarray, " m"], ids: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Where each of the ids stands among those that are known."""
+    rows = {name: row for row, name in enumerate(known.tolist())}
+    missing = next((name for name in ids.tolist() if name not in rows), None)
+    if missing is not None:
+        raise ValueError(
+            f"past holds no weight of the example {missing!r}; give slices of the same predictions"
+        )
+    return np.array([rows[name] for name in ids.tolist()], dtype=np.int64)
 
 
 def _is_whole(value: Any) -> bool:
