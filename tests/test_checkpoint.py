@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
+import time
+import zipfile
+from argparse import Namespace
+from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as lightning
 import torch
 import torchvision
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.serialization import get_safe_globals
 
-from weakspot.models import SmallCNN, digest, load_weights
-from weakspot.tasks import Classification
+from weakspot.models import SmallCNN, TorchvisionModel, digest, load_weights
+from weakspot.models.torch_files import read_torch
+from weakspot.tasks import Classification, Multilabel
 
 TASK = Classification(("no", "yes"))
 
@@ -30,10 +45,14 @@ def same(model: nn.Module, weights: dict[str, Tensor]) -> bool:
 
 
 class Lit(lightning.LightningModule):
-    """A Lightning module as people write them: the network under its own name, a weighted loss beside it."""
+    """A Lightning module as people write them with Hydra: its configuration and a partial among the hyperparameters,
+    the network under its own name, a weighted loss beside it."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, config: DictConfig, optimizer: Callable[..., torch.optim.Optimizer], folder: Path
+    ) -> None:
         super().__init__()
+        self.save_hyperparameters()
         self.backbone = small(1)
         self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
 
@@ -41,7 +60,8 @@ class Lit(lightning.LightningModule):
         return self.criterion(self.backbone(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+        optimizer: torch.optim.Optimizer = self.hparams["optimizer"](self.parameters())
+        return optimizer
 
 
 def prefixed(prefix: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
@@ -62,6 +82,11 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "model": lambda state: {"model": state, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
     "model_state_dict": lambda state: {"model_state_dict": state},
     "nested": lambda state: {"state_dict": {"model": state}},
+    "net": lambda state: {"net": state, "acc": 95.1, "epoch": 199},  # pytorch-cifar
+    "model_state": lambda state: {"model_state": state, "optimizer_state": {"state": {}}},
+    "deepspeed": lambda state: {"module": state, "lr_scheduler": None, "global_steps": 3},
+    "wilds": lambda state: {"algorithm": prefixed("model.")(state), "epoch": 3, "best_val_metric": 0.7},
+    "a description under a wrapper's name": lambda state: {"model": {"name": "small"}, "net": state},
 }
 
 
@@ -85,7 +110,7 @@ def test_the_real_data_parallel_and_compile(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning 2.6 on torch 2.15
 def test_a_real_lightning_checkpoint(tmp_path: Path) -> None:
-    lit = Lit()
+    lit = Lit(hydra_config(), partial(torch.optim.AdamW, lr=1e-3), tmp_path)
     data = torch.utils.data.TensorDataset(torch.rand(8, 3, 8, 8), torch.tensor([0, 1] * 4))
     trainer = lightning.Trainer(
         max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -106,6 +131,100 @@ def test_safetensors_and_the_format_before_zip(tmp_path: Path) -> None:
         model = small(2)
         load_weights(model, tmp_path / name)
         assert same(model, weights)
+
+
+def hydra_config() -> DictConfig:
+    """A configuration as a job holds it, with what an interpolation has left in its cache."""
+    config = OmegaConf.create({"lr": 0.1, "again": "${lr}", "sizes": [1, 2], "inner": {"name": "a"}})
+    assert config.again == 0.1
+    return config
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Attributes(dict[str, Any]):
+    """A mapping whose items are attributes too, as EasyDict and yacs' CfgNode are."""
+
+    def __init__(self, **items: Any) -> None:
+        super().__init__(items)
+        self.__dict__.update(items)
+
+
+BESIDE: dict[str, Callable[[], Any]] = {
+    "DictConfig": hydra_config,
+    "numpy scalar": lambda: np.float64(0.75),
+    "numpy array": lambda: np.arange(3),
+    "Namespace": lambda: Namespace(arch="resnet18", data=Path("images"), lr=0.1),
+    "path": lambda: Path("runs/3"),
+    "partial": lambda: partial(torch.optim.AdamW, lr=1e-3),
+    "enum": lambda: Colour.RED,
+    "set of objects": lambda: {Path("a"), Path("b")},
+    "function": lambda: prefixed,
+    "slice and range": lambda: [slice(3), range(3)],
+    "defaultdict": lambda: defaultdict(list, {"train/loss": [0.3]}),
+    "deque": lambda: deque([1.0, 2.0], maxlen=5),
+    "mapping of its own class": lambda: Attributes(lr=0.1, path=Path("a")),
+    "optimizer": lambda: torch.optim.AdamW([nn.Parameter(torch.zeros(2))]),
+    "version": lambda: torch.__version__,
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before zip"])
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code:UserWarning")
+def test_weights_beside_any_object_are_read(beside: str, zipped: bool, tmp_path: Path) -> None:
+    weights = small(1).state_dict()
+    content = {"args": BESIDE[beside](), "state_dict": weights, "last": [BESIDE[beside]()]}
+    torch.save(content, tmp_path / "model_best.pth.tar", _use_new_zipfile_serialization=zipped)
+    known = set(get_safe_globals())
+    model = small(2)
+    load_weights(model, tmp_path / "model_best.pth.tar")
+    assert same(model, weights)
+    assert set(get_safe_globals()) == known, "what torch lets in elsewhere stays as it was"
+
+
+def test_what_is_left_of_objects_holds_nothing(tmp_path: Path) -> None:
+    torch.save({"beside": [make() for make in BESIDE.values()], "weight": torch.ones(2)}, tmp_path / "a.pt")
+    content, names = read_torch(tmp_path / "a.pt")
+    assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace", "functools.partial"} <= set(names)
+    assert content["weight"].tolist() == [1, 1]
+    husks = [value for value in content["beside"] if type(value).__module__ == "husk"]
+    assert len(husks) >= 8
+    assert not any(vars(husk) for husk in husks)
+
+
+def test_a_network_beside_weights_is_passed_over_but_not_in_the_old_format(tmp_path: Path) -> None:
+    weights = small(1).state_dict()
+    content = {"ema": nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "state_dict": weights}
+    torch.save(content, tmp_path / "new.pt")
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    model = small(2)
+    load_weights(model, tmp_path / "new.pt")
+    assert same(model, weights)
+    with pytest.raises(
+        ValueError, match=r"old\.pt is not a file of weights that torch can read: Only persist"
+    ):
+        load_weights(model, tmp_path / "old.pt")  # it holds the network's source, which torch would look at
+
+
+def test_a_whole_network_is_not_read_but_named(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "network.pt")
+    with pytest.raises(
+        ValueError,
+        match=r"holds no weights: .*holds torch\.nn\.modules\.container\.Sequential, .*state_dict\(\)",
+    ):
+        load_weights(small(2), tmp_path / "network.pt")
+
+
+def test_a_file_of_endless_kinds_of_objects_is_refused(tmp_path: Path) -> None:
+    rows = b"](" + b"".join(b"cmod\nC%d\n" % i for i in range(500)) + b"e."
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + rows)
+        archive.writestr("a/version", "3\n")
+    with pytest.raises(ValueError, match=r"a\.pt is not a file of weights that torch can read: .*mod\.C200"):
+        load_weights(small(2), tmp_path / "a.pt")
 
 
 class Crafted:
@@ -131,6 +250,88 @@ def test_a_crafted_file_runs_nothing(zipped: bool, tmp_path: Path) -> None:
     ):
         load_weights(small(2), tmp_path / "crafted.pt")
     assert not trace.exists()
+
+
+class Call:
+    """Unpickling this calls a function, or makes an object, and gives it a state."""
+
+    def __init__(self, function: Any, *arguments: Any, state: Any = None) -> None:
+        self.parts = (function, arguments, state)[: 2 if state is None else 3]
+
+    def __reduce__(self) -> Any:
+        return self.parts
+
+
+ATTACKS: dict[str, Callable[[str], Any]] = {
+    "os.system": lambda line: Call(os.system, line),
+    "subprocess": lambda line: Call(subprocess.run, ["sh", "-c", line]),
+    "Popen": lambda line: Call(subprocess.Popen, ["sh", "-c", line]),
+    "eval": lambda line: Call(eval, f"__import__('os').system({line!r})"),
+    "exec": lambda line: Call(exec, f"import os; os.system({line!r})"),
+    "nested": lambda line: Call(list, Call(tuple, [Call(subprocess.getoutput, line)])),
+    "attribute": lambda line: Call(
+        list, Call(map, Call(getattr, Call(import_module, "subprocess"), "getoutput"), [line])
+    ),
+    "partial": lambda line: Call(list, Call(map, partial(subprocess.getoutput), [line])),
+    "map": lambda line: Call(list, Call(map, subprocess.getoutput, [line])),
+    "rebuilt as a tensor": lambda line: Call(
+        torch._tensor._rebuild_from_type_v2, subprocess.getoutput, torch.Tensor, (line,), {}
+    ),
+    "parameter": lambda line: Call(nn.Parameter, Call(subprocess.getoutput, line)),
+    "key": lambda line: {Call(subprocess.getoutput, line): 1},
+    "state": lambda line: Call(Namespace, state={"a": Call(subprocess.getoutput, line)}),
+}
+
+
+REFUSED = {"os.system", "eval", "exec", "rebuilt as a tensor", "parameter"}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before zip"])
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.filterwarnings("ignore")  # of processes that a crafted file leaves behind
+def test_no_crafted_object_is_run(attack: str, zipped: bool, tmp_path: Path) -> None:
+    """It is refused, or what is left of it is nothing and the weights beside it are read."""
+    trace, weights = tmp_path / "trace", small(1).state_dict()
+    content = {"extra": ATTACKS[attack](f"echo > {trace}"), "state_dict": weights}
+    path = tmp_path / "crafted.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with suppress(Exception):
+        torch.load(path, weights_only=False)
+    patience = time.monotonic() + 20
+    while not trace.exists() and time.monotonic() < patience:  # a process of its own
+        time.sleep(0.01)
+    assert trace.exists(), "the file must be dangerous for the test to mean anything"
+    trace.unlink()
+    refused = False
+    model = small(2)
+    try:
+        load_weights(model, path)
+    except ValueError:
+        refused = True
+    assert refused == (attack in REFUSED)
+    assert refused or same(model, weights)
+    time.sleep(0.2)
+    assert not trace.exists()
+
+
+def test_a_crafted_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tmp_path / "trace"
+    (tmp_path / "imported_by_a_file.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass A: pass\n")
+    weights = small(1).state_dict()
+    torch.save({"state_dict": weights}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "a.pt", "w") as crafted:
+        for entry in plain.namelist():
+            held = plain.read(entry)
+            if entry.endswith("data.pkl"):  # a dict: one item more before its end
+                assert held.endswith(b"s.")
+                held = held[:-2] + b"sU\x01acimported_by_a_file\nA\n)\x81s."
+            crafted.writestr(entry, held)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = small(2)
+    load_weights(model, tmp_path / "a.pt")
+    assert same(model, weights)
+    assert not trace.exists()
+    assert "imported_by_a_file" not in sys.modules
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -209,6 +410,22 @@ def test_files_from_before_batch_counters(tmp_path: Path) -> None:
     model = torchvision.models.mobilenet_v3_small(num_classes=2)
     load_weights(model, tmp_path / "weights.pt")
     assert same(model, source.state_dict())
+
+
+def test_the_published_coco_network(tmp_path: Path) -> None:
+    """UDIS' script saves a DenseNet in DataParallel whose last BatchNorm it calls norm_final."""
+    source = torchvision.models.densenet201(num_classes=80)
+    source.features.norm5.weight.data.uniform_()
+    weights = {name.replace("norm5", "norm_final"): value for name, value in source.state_dict().items()}
+    content = {"epoch": 36, "arch": "densenet201", "state_dict": prefixed("module.")(weights)}
+    torch.save(content, tmp_path / "model_best.pth.tar", _use_new_zipfile_serialization=False)
+    task = Multilabel(tuple(map(str, range(80))))
+    model = TorchvisionModel(task, "densenet201")
+    load_weights(model, tmp_path / "model_best.pth.tar")
+    assert same(model.net, source.state_dict())
+    start = TorchvisionModel(task, "densenet201", weights=tmp_path / "model_best.pth.tar")
+    assert start.head_is_trained
+    assert same(start.net, source.state_dict())
 
 
 def test_digest_follows_the_content(tmp_path: Path) -> None:

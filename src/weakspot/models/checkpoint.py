@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+from weakspot.models.torch_files import read_torch
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "model_state", "module", "algorithm")
+_DEEPEST = 3  # wrappers in wrappers
 _LISTED = 3
 _RENAMED = (  # layers that torchvision renamed after it had published files with the old names
     (re.compile(r"(\.denselayer\d+\.(?:norm|relu|conv))\.([12])\."), r"\1\2."),
     (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
     (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+    (re.compile(r"(^|\.)norm_final\."), r"\1norm5."),  # the DenseNets that UDIS was published with
 )
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a file of weights into `model`, whatever wrapped the network when it was saved.
 
-    Reads what `torch.save` writes and `.safetensors`: a plain state dict, a Lightning checkpoint, or one
-    under "state_dict", "model_state_dict" or "model". What stands before the model's own names ("model.",
-    DataParallel's "module.", …) is left off.
+    Reads what `torch.save` writes and `.safetensors`: a plain state dict, a Lightning checkpoint, or one under
+    "model_state_dict", "model", "net", "model_state", "module" or "algorithm" (WILDS). What stands before the model's
+    own names ("model.", DataParallel's "module.", …) is left off. Of objects besides the tensors nothing is read.
 
-    Raises FileNotFoundError, or ValueError: a file that is damaged, that holds objects besides tensors
-    (reading them could run code), or whose names or shapes are not the model's. The model is then unchanged.
+    Raises FileNotFoundError, or ValueError: a file that is damaged, that is made to run code, or whose names or shapes
+    are not the model's. The model is then unchanged.
     """
     load_state(model, read_weights(path), str(path))
 
@@ -42,20 +42,27 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path.absolute()}: there is no such file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    tensors = (
-        {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise ValueError(
-            f"{path} holds no weights: expected a state dict, plain or under {', '.join(_WRAPPERS)}"
-        )
-    return tensors
+    safe = path.suffix == ".safetensors"
+    content, objects = (_read_safetensors(path), []) if safe else read_torch(path)
+    weights = _weights_in(content, _DEEPEST)
+    if not weights:
+        wanted = f"expected a state dict, plain or under {', '.join(_WRAPPERS)}"
+        if objects:  # a whole network, say, as torch.save(model) leaves it
+            wanted += (
+                f"; the file holds {_some(objects)}, and reading such objects can run code: save the state dict alone, "
+                "torch.save(model.state_dict(), FILE)"
+            )
+        raise ValueError(f"{path} holds no weights: {wanted}")
+    return weights
+
+
+def _weights_in(content: object, depth: int) -> dict[str, Tensor]:
+    """The tensors under the first wrapper that has any, or else those that stand there by themselves."""
+    if not isinstance(content, Mapping):
+        return {}
+    inside = (_weights_in(content[name], depth - 1) for name in _WRAPPERS if depth and name in content)
+    own = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return next(filter(None, inside), own)
 
 
 def load_state(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -101,27 +108,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from None
     return tensors
-
-
-def _read_torch(path: Path) -> Any:
-    # the format before torch 1.6 is not a zip archive and cannot be mapped
-    mapped = zipfile.is_zipfile(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if forbidden:
-            raise ValueError(
-                f"{path} is refused: besides tensors it holds {forbidden.group(1)}, and reading such objects "
-                "can run code hidden in the file; save the state dict alone, or as safetensors"
-            ) from None
-        raise ValueError(f"{path} is not a file of weights that torch can read: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    """The first sentence of what went wrong, without torch's advice to load the file unsafely."""
-    text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
-    return re.split(r"\.\s|\n", text)[0]
 
 
 def _current_name(name: str, renamings: list[tuple[re.Pattern[str], str]]) -> str:

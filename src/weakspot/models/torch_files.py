@@ -1,0 +1,89 @@
+"""What `torch.save` wrote, read without running anything: of objects besides tensors an empty husk is left."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import safe_globals
+
+_MOST_KINDS = 200
+_NEVER = {"eval", "exec", "compile", "open", "__import__"}
+"""A husk of these would do no harm either, but a file of weights has no use for them: somebody meant harm."""
+
+_UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
+_BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
+_FILLED = re.compile(r"Can only (append|extend|SETITEM).*<class 'husk\.(\S+)'>")
+
+
+class _Husk:
+    """Stands for an object of any class: takes whatever it is given, and keeps nothing."""
+
+    def __init__(self, *arguments: object, **named: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+class _ListHusk:
+    """Of a class that is a list: what is appended to it is kept, for torch appends to nothing but lists."""
+
+    def __new__(cls, *arguments: object) -> list[Any]:  # type: ignore[misc]
+        return []
+
+
+class _MappingHusk:
+    """Of a class that is a mapping, as `_ListHusk`."""
+
+    def __new__(cls, *arguments: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict()
+
+
+def read_torch(path: Path) -> tuple[Any, list[str]]:
+    """The content of a file that `torch.save` wrote, and the names of what is left of it as husks.
+
+    Checkpoints often hold a configuration, a path or one of NumPy's numbers beside good weights. torch's restricted
+    unpickler imports nothing, calls nothing but what makes tensors, and stops at the first name that it does not know:
+    it is given a class of ours for that name, and reads again.
+
+    Raises ValueError for a file that is damaged, or made to run code.
+    """
+    # the format before torch 1.6 is not a zip archive and cannot be mapped
+    mapped = zipfile.is_zipfile(path)
+    husks: dict[str, type] = {}
+    while True:
+        try:
+            with safe_globals([(husk, name) for name, husk in husks.items()]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), list(husks)
+        except Exception as error:  # whatever a damaged or crafted file leads to
+            name, kind = _lacking(error, path)
+            if issubclass(husks.get(name, object), kind) or len(husks) == _MOST_KINDS:
+                raise _unreadable(error, path) from None
+            husks[name] = type(name, (kind,), {"__module__": "husk"})
+
+
+def _lacking(error: Exception, path: Path) -> tuple[str, type]:
+    """The husk that torch lacks, by name and kind, as it says; raises ValueError if that is not why it stopped."""
+    if filled := _FILLED.search(str(error)):
+        return filled[2], _MappingHusk if filled[1] == "SETITEM" else _ListHusk
+    stopped = _BLOCKED.search(str(error)) or _UNKNOWN.search(str(error))
+    if stopped is None:
+        raise _unreadable(error, path)
+    if stopped.re is _BLOCKED or stopped[1] in _NEVER:
+        raise ValueError(
+            f"{path} is refused: besides tensors it holds {stopped[1]}, and reading such objects can run code hidden "
+            "in the file; save the state dict alone, or as safetensors"
+        )
+    return stopped[1] if "." in stopped[
+        1
+    ] else f"builtins.{stopped[1]}", _Husk  # torch leaves that module out
+
+
+def _unreadable(error: Exception, path: Path) -> ValueError:
+    """In the first sentence of what went wrong, without torch's advice to load the file unsafely."""
+    text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
+    reason = re.split(r"\.\s|\n", text)[0]
+    return ValueError(f"{path} is not a file of weights that torch can read: {reason}")
