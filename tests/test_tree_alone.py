@@ -7,12 +7,18 @@ import io
 import json
 import logging
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from conftest import ROOT, quiet_environment
 from report_pages import read as words_of
 from test_udis import multilabel, single_label
 from weakspot import UDIS, Findings, Predictions, Spotlight
@@ -166,3 +172,33 @@ def test_a_record_that_lacks_what_a_published_tree_holds_leaves_none(tmp_path, c
 def test_a_method_without_a_tree_leaves_none(tmp_path):
     discover(Spotlight(n_slices=1, search="published", steps=50), single_label(200), tmp_path)
     assert not (tmp_path / "fc_treeData.json").exists()
+
+
+def test_a_tree_is_browsed_and_leaves_no_run(tmp_path):
+    """The real line: the page is what `discover.py tree=FILE` reports, and the only one that is served."""
+    line = [sys.executable, str(ROOT / "browse.py"), f"tree={BED}", "port=0", "open=false"]
+    browsing = subprocess.Popen(
+        line,
+        cwd=tmp_path,
+        env=quiet_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said = browsing.stdout.readline()
+        address = re.fullmatch(
+            rf"{re.escape(str(BED))} → (http://127\.0\.0\.1:\d+/) \(Ctrl\+C ends\)\n", said
+        )[1]
+        with urlopen(address) as answer:
+            page = answer.read().decode()
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"{address}run/0123456789abcdef")
+    finally:
+        browsing.send_signal(signal.SIGINT)
+        browsing.communicate(timeout=60)
+    assert browsing.returncode == 0
+    words = re.sub(r"\s+", " ", words_of(page))
+    assert "Examples 182 Accuracy 58.2 % Errors 76" in words
+    assert "The cut leaves 11 clusters; 4 of them fail" in words
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["browse.log"]

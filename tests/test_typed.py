@@ -143,6 +143,12 @@ COMPOSED = [
         "discover --config-dir conf dataset=mine dataset.ns=3",
         "There is no setting 'dataset.ns'. Did you mean dataset.n?",
     ),
+    ("browse tree=nowhere.json", "nowhere.json does not exist; give the fc_treeData.json that the published"),
+    ("browse tree=a_file", "a_file is not a tree of the published UDIS tool: "),
+    (
+        "browse tree=a.json folders=outputs",
+        "folders=[outputs] says nothing of a tree by itself: leave it out",
+    ),
     ("browse port=80000", "port=80000 is none: ports are 1 to 65535"),
     ("browse port=x", "port must be a whole number, not x"),
 ]

@@ -297,27 +297,40 @@ def _other_split(cfg: DictConfig, subject: Subject) -> Subject:
 def _browse(cfg: DictConfig, folder: Path) -> None:
     import webbrowser
 
-    folders = [Path(name) for name in cfg.folders]
-    with _serving(folders, cfg.port) as server:
+    what = cfg.tree or f"reports under {', '.join(cfg.folders)}"
+    with _serving(cfg) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
-        _say(f"reports under {', '.join(cfg.folders)} → {address} (Ctrl+C ends)")
+        _say(f"{what} → {address} (Ctrl+C ends)")
         if cfg.open:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 
 
-def _serving(folders: list[Path], port: int) -> BoundedServer:
-    from weakspot.report.browser import make_server
+def _serving(cfg: DictConfig) -> BoundedServer:
+    from weakspot.report.browser import make_page_server, make_server
 
+    port = cfg.port
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port={port} is none: ports are 1 to 65535, and port=0 takes any that is free")
+    page = _page_of_tree(cfg.tree) if cfg.tree else None
     try:
-        return make_server(folders, port)
+        return (
+            make_server([Path(name) for name in cfg.folders], port)
+            if page is None
+            else make_page_server(page, port)
+        )
     except OSError as error:
         raise OSError(
             f"port={port} cannot be had ({error.strerror}); port=0 takes any that is free"
         ) from error
+
+
+def _page_of_tree(file: str) -> str:
+    from weakspot.methods.udis.published import read
+    from weakspot.pipeline.discover import page_of_tree
+
+    return page_of_tree(read(file), file, _command())
 
 
 def _target(cfg: DictConfig, subject: Subject) -> str:

@@ -91,6 +91,7 @@ class JobConfig:
 class BrowseConfig:
     folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
     port: int = 8765  # 0: any that is free
+    tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
     open: bool = True  # a browser, too
 
 

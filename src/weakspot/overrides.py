@@ -29,7 +29,7 @@ _MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "
 _LEFT_UNREAD = {
     "tree": (
         "a tree by itself",
-        (*_MADE_ALREADY, "predictions", "slices", "outputs_are", "method", "confirm", "stability"),
+        (*_MADE_ALREADY, "predictions", "slices", "outputs_are", "method", "confirm", "stability", "folders"),
         ("method=udis", "method.accuracy_threshold"),
     ),
     "slices": (

@@ -155,15 +155,34 @@ def discover_in_tree(
     Returns:
         The findings; nothing is confirmed, for nothing can be tested.
     """
-    from weakspot.methods.udis.tree_alone import record_of, slices_of
-
     sweep(folder.parent.glob("*"), SLICES)
-    record = record_of(tree)
-    slices = slices_of(tree, record, accuracy_threshold, source)
+    slices, findings = _from_tree(tree, source, command, accuracy_threshold)
     slices.save(folder / SLICES)
-    findings = from_tree(record, slices, command=command)
     _tell(findings, Media(), logger, folder)
     return findings
+
+
+def page_of_tree(tree: Published, source: str, command: str) -> str:
+    """The report that `discover_in_tree` would write, and nothing on the disk.
+
+    Args:
+        tree, source, command: As for `discover_in_tree`.
+
+    Returns:
+        One HTML page.
+    """
+    _, findings = _from_tree(tree, source, command)
+    return render(findings, Media())
+
+
+def _from_tree(
+    tree: Published, source: str, command: str, accuracy_threshold: float = 0.66
+) -> tuple[Slices, Findings]:
+    from weakspot.methods.udis.tree_alone import record_of, slices_of
+
+    record = record_of(tree)
+    slices = slices_of(tree, record, accuracy_threshold, source)
+    return slices, from_tree(record, slices, command=command)
 
 
 def _tell(findings: Findings, media: Media, logger: Logger | None, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -79,11 +79,29 @@ def index(runs: Sequence[Run], folders: Sequence[Path]) -> str:
 
 
 def make_server(folders: Sequence[Path], port: int = 0) -> BoundedServer:
+    """A server of the reports below these folders: `/` lists them, `/run/<digest>` is one of them."""
+
+    def answer(path: str) -> bytes | None:
+        runs = find_runs(folders)
+        if path == "/":
+            return index(runs, folders).encode()
+        asked = next((run for run in runs if run.address == path), None)
+        return None if asked is None else _read_report(asked.folder)
+
+    return _server(answer, port)
+
+
+def make_page_server(page: str, port: int = 0) -> BoundedServer:
+    """A server of one page, `/`."""
+    return _server(lambda path: page.encode() if path == "/" else None, port)
+
+
+def _server(answer: Callable[[str], bytes | None], port: int) -> BoundedServer:
     """A server on the loopback interface, ready for `serve_forever`; port 0 takes any free one.
 
-    It answers `/` and `/run/<digest>`, nothing else, so no path of a request reaches the file system; and only
-    requests for this machine by name, so that no page elsewhere can read reports through a name of its own. Every
-    page has an origin of its own: a report put among the runs by someone else cannot read the others.
+    What `answer` has no page for is not found: no path of a request reaches the file system. Only requests for this
+    machine by name are answered, so that no page elsewhere can read reports through a name of its own. Every page has
+    an origin of its own: a report put among the runs by someone else cannot read the others.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,11 +112,7 @@ def make_server(folders: Sequence[Path], port: int = 0) -> BoundedServer:
             if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in (LOOPBACK, "localhost"):
                 self.send_error(HTTPStatus.FORBIDDEN, "only requests to localhost are answered")
                 return
-            runs = find_runs(folders)
-            asked = next((run for run in runs if run.address == self.path), None)
-            page = None if asked is None else _read_report(asked.folder)
-            if self.path == "/":
-                page = index(runs, folders).encode()
+            page = answer(self.path)
             if page is None:
                 self.send_error(HTTPStatus.NOT_FOUND, "no such run")
             else:
