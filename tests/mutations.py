@@ -26,7 +26,7 @@ import torch
 from pyarrow import csv
 from safetensors.numpy import save_file
 
-from samples import a_record, some_slices
+from samples import a_record, some_slices, unsealed
 from weakspot import Findings, Predictions, Slices
 from weakspot.methods.udis.published import read as read_tree
 from weakspot.methods.udis.published import to_tree
@@ -103,8 +103,7 @@ def make_findings(folder: Path) -> Path:
     p = a_record()
     weights = np.stack([p.labels == 0, p.labels == 1]).astype(float)
     slices = replace(some_slices(), weights=weights, statistics=describe(weights, p))
-    Findings.build(p, slices).save(folder / "findings")
-    return folder / "findings"
+    return Findings.build(p, slices).save(folder / "findings").parent
 
 
 def use_findings(findings: Findings) -> None:
@@ -124,10 +123,13 @@ def make_store(folder: Path, checked: bool) -> Path:
     """A record, with checksums or as earlier versions wrote it."""
     store = a_record().save(folder / "store")
     if not checked:
-        manifest = json.loads((store / "manifest.json").read_text())
-        del manifest["checksums"]
-        (store / "manifest.json").write_text(json.dumps(manifest))
+        unsealed(store / "manifest.json")
     return store
+
+
+def make_unsealed(folder: Path) -> Path:
+    """Slices as earlier versions wrote them."""
+    return unsealed(some_slices().save(folder / "slices") / "slices.json").parent
 
 
 def make_shards(folder: Path) -> Path:
@@ -228,7 +230,11 @@ FORMATS = {
         lambda folder: Path(shutil.copytree(OLD, folder / "old")), Slices.load, use_slices
     ),
     "slices": Format(lambda folder: some_slices().save(folder / "slices"), Slices.load, use_slices),
+    "slices without checksums": Format(make_unsealed, Slices.load, use_slices),
     "findings": Format(make_findings, Findings.load, use_findings),
+    "findings without checksums": Format(
+        lambda folder: unsealed(make_findings(folder) / "findings.json").parent, Findings.load, use_findings
+    ),
     "store": Format(lambda folder: make_store(folder, True), Predictions.load, use_predictions),
     "store without checksums": Format(
         lambda folder: make_store(folder, False), Predictions.load, use_predictions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import zipfile
 from dataclasses import replace
 from datetime import date
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mutations import FORMATS, outcomes
-from samples import a_record, some_slices
+from samples import a_record, some_slices, unsealed
 from weakspot import Findings, Predictions, Slices
 from weakspot.predictions.reading import read_parquet
 
@@ -29,8 +28,7 @@ def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
 
 
 def with_header(folder, **fields):
-    path = folder / "slices.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    unsealed(folder / "slices.json", **fields)
 
 
 def a_node(children):
@@ -105,6 +103,7 @@ def with_column(folder, file, name, values):
 )
 def test_slices_that_cannot_be(tmp_path, change, words):
     folder = some_slices().save(tmp_path / "slices")
+    unsealed(folder / "slices.json")
     change(folder)
     with pytest.raises(ValueError) as caught:
         Slices.load(folder)
@@ -265,10 +264,7 @@ def test_archives_of_another_machine_are_read(tmp_path):
 
 
 def with_manifest(folder, **fields):
-    path = folder / "manifest.json"
-    made = json.loads(path.read_text())
-    made.pop("checksums", None)
-    path.write_text(json.dumps(made | fields))
+    unsealed(folder / "manifest.json", **fields)
 
 
 def recorded(folder, **columns):

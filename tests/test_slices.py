@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from samples import unsealed
 from test_udis import multilabel
 from weakspot import UDIS, Predictions, Slices
 from weakspot.slices.statistics import ConfusionCell, SliceStatistics, describe
@@ -90,9 +91,9 @@ def test_clusters_of_format_2_still_open(tmp_path):
 )
 def test_statistics_of_the_wrong_type_are_refused_with_their_place(change, words, tmp_path):
     folder = Slices.load(OLD / "udis").save(tmp_path / "slices")
-    header = json.loads((folder / "slices.json").read_text())
-    change(header["statistics"][0])
-    (folder / "slices.json").write_text(json.dumps(header))
+    statistics = json.loads((folder / "slices.json").read_text())["statistics"]
+    change(statistics[0])
+    unsealed(folder / "slices.json", statistics=statistics)
     with pytest.raises(ValueError, match=rf"slices\.json: key 'statistics' cannot be read: {words}"):
         Slices.load(folder)
 

@@ -19,6 +19,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from conftest import ROOT
+from samples import unsealed
 from weakspot import Predictions, Slices
 from weakspot.predictions.arrays import create_arrays, open_arrays
 from weakspot.predictions.folders import replaced, sweep
@@ -413,7 +414,7 @@ def test_a_tree_that_is_none_is_refused(record, tmp_path, children, words):
     header = json.loads(path.read_text())
     assert [node.id for node in Slices.load(folder).tree.walk()] == [1, 0, -1]
     header["tree"][0]["children"] = children
-    path.write_text(json.dumps(header))
+    unsealed(path, tree=header["tree"])
     with pytest.raises(ValueError, match=rf"slices\.json: key 'tree' cannot be read: {words}"):
         Slices.load(folder)
 

@@ -22,6 +22,7 @@ from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import whole_file, writing
 from weakspot.predictions.reading import DamagedError, read_parquet, reading
+from weakspot.predictions.seals import check_seal, sealed
 from weakspot.slices import Slices
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
@@ -383,7 +384,7 @@ class Findings:
             with whole_file(folder / MEMBERSHIPS) as draft:
                 pq.write_table(self.memberships, draft)
             with whole_file(folder / FILE) as draft:  # the last: where it is, the table is
-                draft.write_bytes(text + b"\n")
+                draft.write_bytes(sealed(text + b"\n", [folder / MEMBERSHIPS]))
         return folder / FILE
 
     @classmethod
@@ -423,7 +424,11 @@ class Findings:
             raise DamagedError(
                 f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
             ) from None
-        return replace(found, memberships=_read_memberships(folder / MEMBERSHIPS))
+        table = folder / MEMBERSHIPS
+        if not table.is_file():
+            raise FileNotFoundError(f"{table} is missing; run discover.py again")
+        check_seal(file, fields, (MEMBERSHIPS,), "run discover.py again")
+        return replace(found, memberships=_read_memberships(table))
 
 
 def memberships_table(columns: dict[str, Any]) -> pa.Table:
@@ -432,8 +437,6 @@ def memberships_table(columns: dict[str, Any]) -> pa.Table:
 
 
 def _read_memberships(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; run discover.py again")
     table = read_parquet(path)
     with reading(path):
         return table.select(_SCHEMA_OF_MEMBERSHIPS.names).cast(_SCHEMA_OF_MEMBERSHIPS)

@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 from weakspot.predictions.arrays import create_arrays, flush, open_arrays
 from weakspot.predictions.columns import texts, values
 from weakspot.predictions.folders import checksum, replaced, whole_file, writing
-from weakspot.predictions.reading import DamagedError, read_manifest, read_parquet, reading
+from weakspot.predictions.reading import read_manifest, read_parquet, reading
 from weakspot.predictions.record import Predictions
+from weakspot.predictions.seals import check_sum
 from weakspot.predictions.shards import FOLDER as SHARDS
 from weakspot.predictions.shards import SETTING, finished_rows, sound_shards
 from weakspot.predictions.tables import RESERVED
@@ -136,7 +137,8 @@ def read(folder: Path) -> Predictions:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} lacks {name} of its predictions; {_REMEDY}")
     manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
-    _check_sums(folder, manifest)
+    for name in (_ARRAYS, _RECORDS) if "checksums" in manifest else ():  # earlier versions kept none
+        check_sum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
     with reading(folder / MANIFEST, "task"):
         task = _task(manifest["task"])
     arrays, table = open_arrays(folder / _ARRAYS), read_parquet(folder / _RECORDS)
@@ -170,19 +172,6 @@ def _checked(
     return Predictions.from_arrays(
         **arrays, attributes=attributes, task=task, manifest=manifest, outputs_are="logits"
     )
-
-
-def _check_sums(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise DamagedError where a file is another than was written; earlier versions kept no checksums."""
-    if "checksums" not in manifest:
-        return
-    for name in (_ARRAYS, _RECORDS):
-        with reading(folder / MANIFEST, "checksums"):
-            wanted = manifest["checksums"][name]
-        if checksum(folder / name) != wanted:
-            raise DamagedError(
-                f"{folder / name} cannot be read: its content is not what was written; {_REMEDY}"
-            )
 
 
 def _task(kept: Mapping[str, Any] | None) -> Task | None:

@@ -18,6 +18,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.columns import texts
 from weakspot.predictions.folders import replaced
 from weakspot.predictions.reading import read_manifest, read_parquet, reading
+from weakspot.predictions.seals import check_seal, sealed
 from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
 from weakspot.slices.tree import ClusterNode
@@ -28,6 +29,7 @@ _MANIFEST = "slices.json"
 _WEIGHTS = "weights.parquet"
 _HISTORIES = "histories.parquet"
 _PARAMETERS = "parameters.parquet"
+_TABLES = (_WEIGHTS, _HISTORIES, _PARAMETERS)
 _FIELDS = {
     "method": str,
     "slices": int,
@@ -161,9 +163,9 @@ class Slices:
             pq.write_table(pa.table(columns), draft / _WEIGHTS)
             pq.write_table(_pack(enumerate(self.histories)), draft / _HISTORIES)
             pq.write_table(_pack([(0, self.parameters)]), draft / _PARAMETERS)
-            (draft / _MANIFEST).write_text(
-                json.dumps(header, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-            )
+            text = json.dumps(header, indent=1, allow_nan=False) + "\n"
+            whole = sealed(text.encode(), [draft / name for name in _TABLES])
+            (draft / _MANIFEST).write_text(whole.decode(), encoding="utf-8", newline="\n")
         return folder
 
     @classmethod
@@ -180,12 +182,13 @@ class Slices:
             raise FileNotFoundError(
                 f"{folder} holds no slices ({_MANIFEST} is missing); run discover.py to make some"
             )
-        for name in (_WEIGHTS, _HISTORIES, _PARAMETERS):
+        for name in _TABLES:
             if not (folder / name).is_file():
                 raise FileNotFoundError(
                     f"{folder} lacks {name} of its slices; run discover.py to make them again"
                 )
         header = read_manifest(manifest, FORMAT, _FIELDS, earlier=_EARLIER)
+        check_seal(manifest, header, _TABLES, "run discover.py to make it again")
         k, histories = header["slices"], header["histories"]
         with reading(manifest, "histories"):
             if histories not in (0, k):
