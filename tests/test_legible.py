@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
 
-from weakspot.legible import as_utf8, printable
+from weakspot.legible import LineFormatter, as_utf8, printable
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,8 @@ def test_printable(text: str, shown: str) -> None:
 def test_as_utf8_changes_nothing_but_half_characters() -> None:
     assert as_utf8(os.fsdecode(b"caf\xe9\x1b\n.jpg")) == "caf\\xe9\x1b\n.jpg"
     assert as_utf8("\udc00 é") == r"\udc00 é"
+
+
+def test_what_is_logged_is_printable_line_by_line() -> None:
+    record = logging.LogRecord("a", logging.INFO, "a.py", 1, "read %s\nand %d more", ("\x1b[2J.png", 3), None)
+    assert LineFormatter("%(message)s").format(record) == "read \\x1b[2J.png\nand 3 more"

@@ -384,6 +384,30 @@ def test_a_busy_port_is_refused(typed: Typed) -> None:
     assert code == 2
 
 
+ESCAPES = "\x1b[2J\x1b]0;owned\x07"
+"""Clears the screen and renames the window."""
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predictions=nowhere{}.npz"], "no predictions at nowhere{}.npz"),
+        (["predictions=my.npz", "dataset.group=x"], "there are: age{}"),
+        (["dataset=csv", "dataset.file=a.csv"], "a.csv, line 2: there is no file 0{}.png"),
+        (["dataset=image_folder", "dataset.root=root{}"], "root{}"),
+        (["seed{}=3"], "seed{}"),
+    ],
+)
+def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: list[str], named: str) -> None:
+    """Names from the command line and from within files are shown as what they are."""
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(9), losses=np.ones(9), **{f"age{ESCAPES}": np.ones(9)})
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{n}{ESCAPES}.png,{n % 2}\n" for n in range(9)))
+    code, said = typed("discover", "logger=none", *(word.format(ESCAPES) for word in words))
+    assert code == 2
+    assert named.format(r"\x1b[2J\x1b]0;owned\x07") in said
+    assert not set(said) & {"\x1b", "\x07"}
+
+
 @pytest.mark.parametrize(
     ("word", "read"),
     [

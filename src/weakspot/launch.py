@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot import overrides
 from weakspot.config import CONFIGS, register
+from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
         with _without_frame(overrides.readable(typed[1:])):
             hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
     except Told as told:
-        print(told.sentence, file=sys.stderr)
+        print(printable_lines(told.sentence), file=sys.stderr)
         raise
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if full == "1":
@@ -81,7 +82,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
             sentence, code = _of_folder(error), 2
         else:
             sentence, code = overrides.explain(name, error, overrides.readable(typed[1:])), 2
-        print(sentence, file=sys.stderr)
+        print(printable_lines(sentence), file=sys.stderr)
         raise SystemExit(code) from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import regex
 
 _HALVES = regex.compile(r"[\ud800-\udfff]")
@@ -25,6 +27,18 @@ def printable(text: str) -> str:
     """
     shown: str = _UNSEEN.sub(_sign, text)
     return shown
+
+
+def printable_lines(text: str) -> str:
+    """The same, of a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+class LineFormatter(logging.Formatter):
+    """Of all that is logged, to a terminal or to a file that is read on one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 def _sign(found: regex.Match[str]) -> str:
