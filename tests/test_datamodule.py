@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_folder import ImageFolder
-from weakspot.pipeline.groups import group_codes
+from weakspot.pipeline.groups import groups_of
 from weakspot.tasks import Classification, Multilabel
 
 
@@ -240,4 +240,4 @@ def test_attributes_of_any_type_are_served_in_plain_form(caplog: pytest.LogCaptu
         {"id": "val-1", "tags": "x, y", "camera.lens": "wide", "view": "b", "half": 1, "grade": "a"}
     ]
     assert "Odd (val): attribute 'thumb' is left out: it holds bytes" in caplog.text
-    assert group_codes(examples)["grade"].tolist() == [0, 1, 2] * 7
+    assert groups_of(examples)["grade"].codes.tolist() == [0, 1, 2] * 7

@@ -26,7 +26,7 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.checkpoint import load_weights
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.checkpoints import Progress
-from weakspot.pipeline.groups import WorstGroupAccuracy, group_codes
+from weakspot.pipeline.groups import GroupScores, groups_of
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.train import is_interrupted, is_trained, train
 
@@ -332,18 +332,57 @@ def test_every_optimizer_and_schedule_lowers_the_loss(tmp_path, optimizer):
     assert numbers["train/loss"] < np.log(2)
 
 
-def test_the_worst_group_is_the_lowest_accuracy_of_those_that_occur():
+def test_groups_are_scored_by_their_own_rows_and_those_that_do_not_occur_are_not():
     rng = np.random.default_rng(0)
-    correct, group = rng.random(200) < 0.7, rng.integers(0, 4, 200)
+    losses, correct, group = rng.random(200), rng.random(200) < 0.7, rng.integers(0, 4, 200)
     group[group == 2] = 3  # group 2 never occurs
-    metric = WorstGroupAccuracy(4)
+    metric = GroupScores(4)
     for part in np.array_split(np.arange(200), 3):
-        metric.update(torch.from_numpy(correct[part]), torch.from_numpy(group[part]))
-    assert metric.compute().item() == pytest.approx(min(correct[group == g].mean() for g in (0, 1, 3)))
+        metric.update(*(torch.from_numpy(column[part]) for column in (losses, correct, group)))
+    accuracies, means = (values.numpy() for values in metric.compute())
+    for g in (0, 1, 3):
+        assert accuracies[g] == pytest.approx(correct[group == g].mean())
+        assert means[g] == pytest.approx(losses[group == g].mean())
+    assert np.isnan([accuracies[2], means[2]]).all()
+    metric.update(torch.from_numpy(losses), None, torch.from_numpy(group))
+    assert np.isnan(metric.compute()[0].numpy()).all()
 
 
 def test_groups_are_attributes_of_few_values():
-    table = pa.table({"id": list("abcdef"), "name": list("uvwxyz"), "sex": list("fmfmfm"), "same": [1] * 6})
-    codes = group_codes(table)
-    assert list(codes) == ["sex"]
-    np.testing.assert_array_equal(codes["sex"], [0, 1, 0, 1, 0, 1])
+    table = pa.table(
+        {
+            "id": list("abcdef"),
+            "name": list("uvwxyz"),
+            "sex": list("fmfmfm"),
+            "same": [1] * 6,
+            "glasses": [True, False, None] * 2,
+        }
+    )
+    groups = groups_of(table)
+    assert list(groups) == ["sex", "glasses"]
+    np.testing.assert_array_equal(groups["sex"].codes, [0, 1, 0, 1, 0, 1])
+    assert (groups["sex"].values, groups["glasses"].values) == (("f", "m"), ("yes", "no", "(missing)"))
+
+
+def test_every_group_is_told_as_a_plain_loop_finds_it(tmp_path):
+    folder = tmp_path / "store"
+    checkpoint = fit(folder, Training(epochs=1, keep="last"))
+    told = json.loads((folder / "manifest.json").read_text())["last_epoch"]
+    net, data = model(), FewDigits("val")
+    load_weights(net, checkpoint)
+    x = torch.stack([data[row]["input"] for row in range(len(data))])
+    with torch.no_grad():
+        logits = net.eval()(x)
+    y = torch.as_tensor(data.targets)
+    losses = torch.nn.functional.cross_entropy(logits, y, reduction="none").numpy()
+    right = (logits.argmax(dim=1) == y).numpy()
+    for attribute in ("digit", "colour", "group"):
+        column = np.array(data.examples[attribute].to_pylist()).astype(str)
+        accuracies = {}
+        for value in np.unique(column):
+            accuracies[value] = right[column == value].mean()
+            assert told[f"val/{attribute}={value}/accuracy"] == pytest.approx(accuracies[value])
+            assert told[f"val/{attribute}={value}/loss"] == pytest.approx(
+                losses[column == value].mean(), rel=1e-4
+            )
+        assert told[f"val/worst_{attribute}"] == pytest.approx(min(accuracies.values()))

@@ -77,24 +77,26 @@ def _train(cfg: DictConfig, folder: Path) -> None:
 
 
 def _infer(cfg: DictConfig, folder: Path) -> None:
+    from rich.console import Console
+
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_predictions
-    from weakspot.pipeline.score import score
+    from weakspot.pipeline.score import score, score_by_class
+    from weakspot.tracking.scores import log_scores, scores_table, write_scores
 
     subject = _subject(cfg)
     check(subject, "infer", cfg.upstream)
     _say(describe_plan(subject, "infer", cfg.upstream))
     with _logger(cfg, folder) as logger:
         predictions = pull_predictions(subject, cfg.upstream, logger)
-    if predictions is not None:
-        _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
-        _say(str(predictions))
-        _say(
-            " · ".join(
-                f"{name} {value:.4g}"
-                for name, value in score(predictions, subject.data(subject.split)).items()
-            )
-        )
+        if predictions is None:
+            return  # a rank above 0 has done its share
+        scores, by_class = score(predictions, subject.data(subject.split)), score_by_class(predictions)
+        write_scores(by_class, folder)
+        log_scores(scores, by_class, subject.split, logger)
+    _say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
+    _say(str(predictions))
+    Console().print(scores_table(scores, by_class))
 
 
 def _discover(cfg: DictConfig, folder: Path) -> None:

@@ -1,42 +1,59 @@
-"""Accuracy of the worst group: what an average hides while a model trains."""
+"""How well each group is served while a model trains: what an average hides."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torchmetrics import Metric
+
+from weakspot.predictions.attributes import MISSING
 
 MOST_GROUPS = 100
 """An attribute with more values than this is no grouping of a validation set."""
 
 
-class WorstGroupAccuracy(Metric):
-    """Lowest accuracy over the groups that occur; update with (correct (b,), group (b,) in 0…n_groups-1)."""
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The values of an attribute, in words, and the one of every row."""
 
-    higher_is_better = True
+    values: tuple[str, ...]
+    codes: Int[np.ndarray, " n"]
+
+
+class GroupScores(Metric):
+    """Accuracy and mean loss of every group, (g,) each; NaN where a group does not occur, or nothing is right or wrong.
+
+    Update with (losses (b,), correct (b,) or None, group (b,) in 0…g-1).
+    """
+
     full_state_update = False
+    losses: Tensor
     hits: Tensor
     totals: Tensor
 
     def __init__(self, n_groups: int) -> None:
         super().__init__()
-        self.add_state("hits", torch.zeros(n_groups), dist_reduce_fx="sum")
-        self.add_state("totals", torch.zeros(n_groups), dist_reduce_fx="sum")
+        for name in ("losses", "hits", "totals"):
+            self.add_state(name, torch.zeros(n_groups), dist_reduce_fx="sum")
 
-    def update(self, correct: Tensor, group: Tensor) -> None:
-        self.hits.index_add_(0, group, correct.float())
+    def update(self, losses: Tensor, correct: Tensor | None, group: Tensor) -> None:
+        right = torch.full_like(losses, torch.nan) if correct is None else correct
+        self.losses.index_add_(0, group, losses.float())
+        self.hits.index_add_(0, group, right.float())
         self.totals.index_add_(0, group, torch.ones_like(group, dtype=torch.float32))
 
-    def compute(self) -> Tensor:
-        seen = self.totals > 0
-        return (self.hits[seen] / self.totals[seen]).min()
+    def compute(self) -> tuple[Tensor, Tensor]:
+        return self.hits / self.totals, self.losses / self.totals
 
 
-def group_codes(attributes: pa.Table) -> dict[str, np.ndarray]:
-    """For each attribute of few values, the code (n,) of every row's value; the id column is no attribute."""
-    codes = {}
+def groups_of(attributes: pa.Table) -> dict[str, Groups]:
+    """The groups of each attribute of few values; the id column is no attribute."""
+    groups = {}
     for name in attributes.column_names:
         if name == "id":
             continue
@@ -45,5 +62,12 @@ def group_codes(attributes: pa.Table) -> dict[str, np.ndarray]:
             column = column.cast(column.type.value_type)
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         if 2 <= len(encoded.dictionary) <= min(MOST_GROUPS, max(2, attributes.num_rows // 2)):
-            codes[name] = encoded.indices.to_numpy().astype(np.int64)
-    return codes
+            values = tuple(map(_in_words, encoded.dictionary.to_pylist()))
+            groups[name] = Groups(values, encoded.indices.to_numpy().astype(np.int64))
+    return groups
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return MISSING
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -14,8 +13,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanMetric
 
 from weakspot.models.base import Model
-from weakspot.pipeline.groups import WorstGroupAccuracy
-from weakspot.tasks import Regression, Task
+from weakspot.pipeline.groups import Groups, GroupScores
+from weakspot.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -50,26 +49,24 @@ class Training:
 
 
 class Learner(LightningModule):
-    """Trains `model` on `task`, watching validation loss, the task's metric and every attribute's worst group.
+    """Trains `model` on `task`, watching validation loss, the task's metric, and both loss and accuracy of every group.
 
-    `groups` holds, per attribute, the code of each validation row; batches carry their row in "index". A group's
-    accuracy is watched where predictions are right or wrong, so not in a regression.
+    `groups` are those of the validation rows, by attribute; batches carry their row in "index". A group's accuracy is
+    watched where predictions are right or wrong, so not in a regression.
     """
 
     def __init__(
-        self, model: Model, task: Task, training: Training, groups: Mapping[str, np.ndarray] | None = None
+        self, model: Model, task: Task, training: Training, groups: Mapping[str, Groups] | None = None
     ) -> None:
         super().__init__()
         self.model = model
         self.task = task
         self.training_settings = training
-        watched = {} if isinstance(task, Regression) else groups or {}
-        self.codes = {name: torch.from_numpy(codes) for name, codes in watched.items()}
+        self.groups = dict(groups or {})
+        self.codes = {name: torch.from_numpy(of.codes) for name, of in self.groups.items()}
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.train_metric, self.val_metric = task.metric(), task.metric()
-        self.worst: Any = nn.ModuleList(
-            WorstGroupAccuracy(int(codes.max()) + 1) for codes in self.codes.values()
-        )
+        self.group_scores: Any = nn.ModuleList(GroupScores(len(of.values)) for of in self.groups.values())
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         outputs = self.model(batch["input"])
@@ -86,20 +83,27 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         outputs, targets = self.model(batch["input"]), batch["target"]
-        self.val_loss.update(self.task.losses(outputs, targets))
+        losses = self.task.losses(outputs, targets)
+        self.val_loss.update(losses)
         self.val_metric.update(self.task.estimate(outputs), targets)
         correct = self.task.correct(self.task.predict(outputs), targets)
-        if correct is None:
-            return
         rows = batch["index"].cpu()
-        for codes, metric in zip(self.codes.values(), self.worst, strict=True):
-            metric.update(correct, codes[rows].to(correct.device))
+        for codes, metric in zip(self.codes.values(), self.group_scores, strict=True):
+            metric.update(losses, correct, codes[rows].to(losses.device))
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", self.val_loss, self.val_metric)
-        for name, metric in zip(self.codes, self.worst, strict=True):
-            self.log(f"val/worst_{name}", metric.compute(), sync_dist=True)
+        found: dict[str, Tensor] = {}
+        for (attribute, groups), metric in zip(self.groups.items(), self.group_scores, strict=True):
+            accuracies, losses = metric.compute()
+            for value, accuracy, loss in zip(groups.values, accuracies, losses, strict=True):
+                group = f"val/{attribute}={value}"
+                found |= {f"{group}/accuracy": accuracy, f"{group}/loss": loss}
+            known = accuracies[~accuracies.isnan()]
+            if len(known):
+                found[f"val/worst_{attribute}"] = known.min()
             metric.reset()
+        self.log_dict({name: value for name, value in found.items() if not value.isnan()}, sync_dist=True)
 
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """One forward pass: everything a record of predictions holds for these rows."""

@@ -28,7 +28,7 @@ from weakspot.pipeline.checkpoints import (
     find_start,
     whole_file,
 )
-from weakspot.pipeline.groups import group_codes
+from weakspot.pipeline.groups import groups_of
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.ranks import agree
@@ -66,7 +66,7 @@ def train(
         OSError: A checkpoint cannot be written; the one before stays.
     """
     validation = data.dataset("val")
-    learner = Learner(model, validation.task, training, group_codes(validation.examples))
+    learner = Learner(model, validation.task, training, groups_of(validation.examples))
     start = Start.from_dict(agree("start", lambda: asdict(find_start(folder))))
     if not (start.progress and start.progress.finished):
         with quiet(), progress("training: starting", wants_bar(make_trainer)) as tell:

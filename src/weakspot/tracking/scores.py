@@ -1,0 +1,84 @@
+"""How well a model did on a split: to the logger, as a table on the console, and as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from weakspot.findings.numbers import count, tenth
+from weakspot.legible import printable
+from weakspot.predictions.folders import whole_file, writing
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+FILE = "scores.csv"
+
+_WIDE = 80
+_MOST = 100  # classes that are all shown
+_WORST = 20  # of more than that
+
+ByClass = Mapping[str, Mapping[str, float]]
+
+
+def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logger: Logger | None) -> None:
+    """Send all of it to the run's logger: `test/accuracy`, `test/class=dog/f1`; what is no number is left out."""
+    if logger is None:
+        return
+    numbers = {f"{split}/{name}": value for name, value in scores.items()}
+    for one, measures in by_class.items():
+        numbers |= {f"{split}/class={one}/{name}": value for name, value in measures.items()}
+    logger.log_metrics({name: value for name, value in numbers.items() if math.isfinite(value)})
+    logger.finalize("success")
+
+
+def write_scores(by_class: ByClass, folder: Path) -> None:
+    """Leave the measures of all classes in the run's folder, if there are any."""
+    if not by_class:
+        return
+    measures = list(next(iter(by_class.values())))
+    sheet = io.StringIO()
+    rows = csv.writer(sheet)
+    rows.writerow(["class", *measures])
+    rows.writerows([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
+    with writing(folder, "hydra.run.dir"), whole_file(folder / FILE) as draft:
+        draft.write_text(sheet.getvalue(), encoding="utf-8", newline="")
+
+
+def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
+    """What rich prints: all measures in a line or two, and a row for every class.
+
+    Of very many classes only the worst are shown.
+    """
+    line = " · ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    lines = [Text(line) for line in textwrap.wrap(line, _WIDE)]
+    if not by_class:
+        return Group(*lines)
+    shown = list(by_class.items())
+    measures = [name for name in shown[0][1] if name != "examples"]
+    note = []
+    if len(shown) > _MOST:
+        judged = [one for one in shown if math.isfinite(one[1][measures[-1]])]
+        note = [
+            Text(f"The {_WORST} worst of {count(len(shown))} classes; {FILE} in the run's folder has all.")
+        ]
+        shown = sorted(judged, key=lambda one: one[1][measures[-1]])[:_WORST]
+    table = Table()
+    table.add_column("class", overflow="fold")
+    for name in ("examples", *measures):
+        table.add_column(name, justify="right")
+    for one, found in shown:
+        table.add_row(
+            escape(printable(one)), count(found["examples"]), *(tenth(found[name]) for name in measures)
+        )
+    return Group(*lines, *note, table)
