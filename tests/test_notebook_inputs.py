@@ -59,6 +59,8 @@ def rows_of_objects() -> np.ndarray:
     "embeddings",
     [
         rows_of_objects(),
+        rows_of_objects()[:, None],  # a frame of nothing but that column
+        pa.table({"embedding": X.tolist()}),
         Column(pa.array(X.tolist())),
         pa.array(X.tolist()),
         pa.FixedSizeListArray.from_arrays(X.ravel(), 3),

@@ -76,8 +76,9 @@ def as_array(name: str, values: Any) -> np.ndarray:
         if "inhomogeneous" not in str(error):
             raise
         return _stacked(name, values)
-    if array.dtype.kind == "O" and array.ndim == 1 and len(array) and np.ndim(array[0]) > 0:
-        return _stacked(name, array)
+    is_column = array.shape[1:] in ((), (1,))  # by itself, or as all of a frame
+    if array.dtype.kind == "O" and is_column and array.size and np.ndim(array.flat[0]) > 0:
+        return _stacked(name, array.ravel())
     return array
 
 
