@@ -69,6 +69,7 @@ def discover(
     Returns:
         The findings.
     """
+    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed; before a search that may be, too
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report(
         found.slices,

@@ -48,6 +48,11 @@ def check_seal(path: Path, fields: Mapping[str, Any], names: Sequence[str], reme
         check_sum(path, fields["checksums"], name, remedy)
 
 
+def without_seal(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not of the seal."""
+    return {name: value for name, value in fields.items() if name not in _KEYS}
+
+
 def check_sum(path: Path, checksums: Any, name: str, remedy: str) -> None:
     """Raise DamagedError where the file of this name, beside `path` with its checksum, is another than was written."""
     with reading(path, "checksums"):

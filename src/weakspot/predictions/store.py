@@ -3,7 +3,7 @@
 shards/               as inference goes (see `weakspot.predictions.shards`); gone after the join
 arrays.safetensors    embeddings and outputs, memory-mapped when read
 records.parquet       ids, labels, predictions, correct, losses, counts, attributes
-manifest.json         last: no manifest, no record; it holds the checksums of the other two
+manifest.json         last: no manifest, no record; it is sealed (see `weakspot.predictions.seals`)
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from weakspot.predictions.arrays import create_arrays, flush, open_arrays
 from weakspot.predictions.columns import texts, values
-from weakspot.predictions.folders import checksum, replaced, whole_file, writing
+from weakspot.predictions.folders import replaced, whole_file, writing
 from weakspot.predictions.reading import read_manifest, read_parquet, reading
 from weakspot.predictions.record import Predictions
-from weakspot.predictions.seals import check_sum
+from weakspot.predictions.seals import check_seal, check_sum, sealed, without_seal
 from weakspot.predictions.shards import FOLDER as SHARDS
 from weakspot.predictions.shards import SETTING, finished_rows, sound_shards
 from weakspot.predictions.tables import RESERVED
@@ -137,8 +137,12 @@ def read(folder: Path) -> Predictions:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} lacks {name} of its predictions; {_REMEDY}")
     manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
-    for name in (_ARRAYS, _RECORDS) if "checksums" in manifest else ():  # earlier versions kept none
-        check_sum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
+    if "seal" in manifest:
+        check_seal(folder / MANIFEST, manifest, (_ARRAYS, _RECORDS), _REMEDY)
+    elif "checksums" in manifest:  # earlier versions sealed nothing, and the first kept no checksums
+        for name in (_ARRAYS, _RECORDS):
+            check_sum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
+    manifest = without_seal(manifest)
     with reading(folder / MANIFEST, "task"):
         task = _task(manifest["task"])
     arrays, table = open_arrays(folder / _ARRAYS), read_parquet(folder / _RECORDS)
@@ -203,11 +207,12 @@ def _write_manifest(folder: Path, record: Predictions) -> dict[str, Any]:
         "format": FORMAT,
         "n": len(record),
         "task": record.task.to_dict() if record.task else None,
-        "checksums": {name: checksum(folder / name) for name in (_ARRAYS, _RECORDS)},
     }
-    text = json.dumps(made | dict(record.manifest) | own, indent=1) + "\n"
+    text = json.dumps(made | without_seal(record.manifest) | own, indent=1) + "\n"
     with whole_file(folder / MANIFEST) as draft:
-        draft.write_text(text)
+        draft.write_text(
+            sealed(text.encode(), [folder / name for name in (_ARRAYS, _RECORDS)]).decode(), newline="\n"
+        )
     written: dict[str, Any] = json.loads(text)
     return written
 
