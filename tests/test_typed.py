@@ -384,6 +384,21 @@ def test_a_busy_port_is_refused(typed: Typed) -> None:
     assert code == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_log_file_that_takes_nothing_costs_no_word(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    full = "hydra.job_logging.handlers.file.filename=/dev/full"
+    code, said = typed("discover", "logger=none", "predictions=nowhere.npz", full)
+    assert code == 2
+    assert said.splitlines()[-2:] == [
+        "predictions: given (nowhere.npz) · discover",
+        "no predictions at nowhere.npz",
+    ]
+    assert "Logging error" not in said
+
+
 ESCAPES = "\x1b[2J\x1b]0;owned\x07"
 """Clears the screen and renames the window."""
 
