@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,8 @@ from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
+
+from weakspot.predictions.folders import whole_file
 
 CHECKPOINT = "model.ckpt"
 """The epoch that `training.keep` asks for, so far."""
@@ -90,7 +91,7 @@ def find_start(folder: Path) -> Start:
         draft.unlink()
     last, kept = Progress.read(folder / LAST), Progress.read(folder / CHECKPOINT)
     if last and not kept and last.kept:
-        with whole_file(folder / CHECKPOINT) as file, open(folder / LAST, "rb") as source:
+        with whole_checkpoint(folder / CHECKPOINT) as file, open(folder / LAST, "rb") as source:
             shutil.copyfileobj(source, file)
         kept = last
     found = [name for name in (LAST, CHECKPOINT) if (folder / name).is_file()]
@@ -175,43 +176,27 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
     ) -> None:
-        with whole_file(Path(path)) as file:
+        with whole_checkpoint(Path(path)) as file:
             torch.save(checkpoint, file)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_checkpoint(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` once it is on the disk; on an exception the old one stays.
 
     Raises:
-        OSError: The disk is full, or refuses; the sentence names the folder.
+        OSError: The disk is full, or refuses; the sentence says that the run goes on from what is whole.
     """
-    draft = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "wb") as file:
+        with whole_file(path) as draft, open(draft, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own
         reason = error if isinstance(error, OSError) else error.__context__
         if not isinstance(reason, OSError):
             raise
-        draft.unlink(missing_ok=True)
         raise OSError(
             f"{path} could not be written: {reason.strerror or reason}; make room in that folder or name another "
             "(checkpoints_dir=…), and run the same command again: it goes on from the last epoch that is whole"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk know of a renaming."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -26,7 +26,7 @@ from weakspot.pipeline.checkpoints import (
     Start,
     WholeFiles,
     find_start,
-    whole_file,
+    whole_checkpoint,
 )
 from weakspot.pipeline.groups import groups_of
 from weakspot.pipeline.learner import Learner, Training
@@ -120,7 +120,7 @@ def _finish(folder: Path, training: Training, manifest: Mapping[str, Any]) -> fl
         "val_loss": loss,
         "epoch": last.epoch,
     }
-    with whole_file(folder / MANIFEST) as file:
+    with whole_checkpoint(folder / MANIFEST) as file:
         file.write(f"{json.dumps(record, indent=1)}\n".encode())
     return loss
 
