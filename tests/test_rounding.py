@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weakspot import UDIS, Predictions, Spotlight
-from weakspot.methods.spotlight import forms
+from weakspot.methods.spotlight import forms, sizes
 from weakspot.methods.spotlight.candidates import Candidates
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid
@@ -40,7 +40,8 @@ CASES = {
 
 @pytest.fixture
 def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every q is off by up to four roundings of the terms it is made of, anew at each look."""
+    """Every q is off by up to four roundings of the terms it is made of, anew at each look; none is compiled."""
+    monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
     noise = torch.Generator().manual_seed(request.param)
 
     def off(form: type[forms.Form]) -> None:
@@ -90,9 +91,14 @@ def test_a_polish_keeps_rows_that_are_all_equally_far(precision: str, last_bits:
         assert (q < 1).all()
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
-def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> None:
+def test_copies_at_the_centre_are_inside_with_full_weight(
+    precision: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As many rows as asked for at one place make the smallest spotlight; its radius does not follow rounding."""
+    if not compiled:
+        monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
     x = torch.from_numpy(CASES["two places"])
     field = Field(x, forms.form_of(precision, 0), Alone())
     laid = Laid.out(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from weakspot import Predictions, Slices, Spotlight
+from report_pages import read
+from weakspot import Findings, Predictions, Slices, Spotlight
+from weakspot.report.html import render
+from weakspot.tracking.console import summary
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -83,9 +91,21 @@ def test_extreme_units_change_nothing(scale: float) -> None:
     np.testing.assert_allclose(there, here, atol=1e-4)
 
 
-def test_losses_that_would_overflow_are_refused() -> None:
+@pytest.mark.parametrize("scale", [1e307, 1e99, 1e30, 1e-30, 1e-300])
+def test_losses_that_would_overflow_are_refused(scale: float) -> None:
     with pytest.raises(ValueError, match="divide the losses by"):
-        Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X, losses=Y.astype(np.float64) * 1e307))
+        Spotlight(min_size=10).fit(Predictions(ids=IDS, embeddings=X, losses=Y.astype(np.float64) * scale))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scale", [1e-19, 1e19])
+def test_extreme_losses_change_nothing(scale: float, flip: bool) -> None:
+    """The published run is not among the starts here: its barrier has a height of its own."""
+    here, there = (
+        Spotlight(1, 10, flip=flip, steps=1).fit(Predictions(ids=IDS, embeddings=X, losses=losses))
+        for losses in (Y.astype(np.float64), Y.astype(np.float64) * scale)
+    )
+    np.testing.assert_allclose(there.slices_.weights, here.slices_.weights, atol=2e-3)
 
 
 def test_a_plain_array_is_told_of_predictions() -> None:
@@ -124,6 +144,60 @@ def test_published_runs_that_collapse_say_so() -> None:
         spotlight = Spotlight(1, search="published", min_size=10, learning_rate=0.05).fit(p)
     assert spotlight.slices_.statistics[0].size >= 10
     assert np.isfinite(spotlight.slices_.weights).all()
+
+
+def test_published_runs_that_end_too_small_say_so() -> None:
+    """The same barrier, and losses a little above it: the run goes on, with less inside than was asked for."""
+    p = Predictions.from_arrays(X, Y * 10)
+    with pytest.warns(UserWarning, match=r"at size 0\.\d+ after 3000 steps, below the least size of 10"):
+        spotlight = Spotlight(1, search="published", min_size=10, steps=3000).fit(p)
+    assert spotlight.slices_.statistics[0].size < 10
+
+
+def test_a_learning_rate_is_one_and_a_step_length_is_one() -> None:
+    p = Predictions.from_arrays(X, Y)
+    (adam,) = Spotlight(1, search="published", min_size=10, steps=200).fit(p).history_
+    assert list(adam) == ["objective", "size", "learning_rate"]
+    assert adam["learning_rate"].max() == 1e-2  # what it starts with
+    far = Predictions.from_arrays(X + np.float32(200), Y)  # where the published run does not even start
+    for climbed in Spotlight(2, min_size=10, steps=200).fit(far).history_:
+        assert list(climbed) == ["objective", "size", "step_length"]
+        assert len(set(map(len, climbed.values()))) == 1
+        assert 0 < climbed["step_length"].max() < 10  # RMS distances
+
+
+def test_a_share_of_less_than_one_example_is_one_example() -> None:
+    p = Predictions.from_arrays(X[:2], Y[:2])
+    sizes = [statistics.size for statistics in Spotlight(2, min_size=1e-6).fit(p).slices_.statistics]
+    assert sizes == pytest.approx([1, 1])
+    light = Predictions.from_arrays(X, Y, counts=np.full(60, 0.01))  # weights that sum to 0.6
+    (statistics,) = Spotlight(1, min_size=0.05).fit(light).slices_.statistics
+    assert statistics.size == pytest.approx(0.03)
+
+
+def test_full_precision_in_many_dimensions_is_refused_before_it_is_tried() -> None:
+    rng = np.random.default_rng(0)
+    p = Predictions.from_arrays(rng.normal(size=(60, 2000)).astype(np.float32), Y)
+    with pytest.raises(ValueError, match=r"2000 dimensions has 4000000 numbers .* \(n_components=64\)"):
+        Spotlight(precision="full", min_size=10).fit(p)
+    few = Spotlight(1, precision="full", min_size=10, n_components=3, steps=20).fit(p)
+    assert few.precisions_.shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("attributes", [None, {"hand": np.repeat(["left", "right"], 6)}])
+@pytest.mark.parametrize("search", ["multistart", "published"])
+def test_twelve_rows_in_one_dimension_and_the_lowest_losses_are_told_without_nan(
+    search: str, attributes: dict[str, np.ndarray] | None
+) -> None:
+    y = np.r_[np.zeros(6), Y[:6]]
+    p = Predictions.from_arrays(X[:12, :1], y, correct=y < 1, attributes=attributes)
+    spotlight = Spotlight(flip=True, search=search, steps=300).fit(p)
+    assert all(statistics.size >= 1 for statistics in spotlight.slices_.statistics)
+    findings = Findings.build(p, spotlight.slices_)
+    console = Console(file=io.StringIO(), record=True)
+    console.print(summary(findings))
+    told = json.dumps(asdict(findings), default=str) + console.export_text() + read(render(findings))
+    assert not re.search(r"\bnan\b|\binf", told, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", ["losses", "embeddings"])

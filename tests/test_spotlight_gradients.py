@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from weakspot.methods.spotlight import sizes
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.forms import Form, form_of
 from weakspot.methods.spotlight.lazy import Lazy
@@ -118,6 +119,29 @@ def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -
                 there[0, k] += way
                 ends.append(at_size(field, laid, *((there, shape) if moved is m else (m, there)))[0].item())
             assert gradient[0, k].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_few_rows_are_told_the_same_by_compiled_code(
+    sign: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Centres among the rows; in float64, where torch has the digits, also far from all and on copies that suffice."""
+    copies = np.concatenate([embeddings(), np.repeat(embeddings()[:1], 50, axis=0)])
+    x = torch.from_numpy(copies).to(dtype)
+    given = problem(False, sign)
+    given = replace(given, losses=np.resize(given.losses, len(x)), counts=np.resize(given.counts, len(x)))
+    field, laid = Field(x, form_of("spherical", 0), Alone()), Laid.out(given, x.device)
+    m = x[:20].double() * 0.9
+    if dtype == torch.float64:
+        m = torch.cat([m, x[:1] * 50, x[:1]])
+    shape = torch.linspace(-2, 2, len(m), dtype=torch.float64)[:, None]
+    compiled = at_size(field, laid, m, shape)
+    monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-4
+    for ours, theirs in zip(compiled, at_size(field, laid, m, shape), strict=True):
+        assert torch.isfinite(theirs).all()
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("penalised", [False, True])

@@ -461,6 +461,17 @@ def test_too_few_examples_get_a_clear_sentence(n):
     assert sorted(np.unique(u.labels_)) == [0, 1]
 
 
+@pytest.mark.parametrize("search", ["exact", "published"])
+@pytest.mark.parametrize("approximate", ["auto", 3])
+def test_six_rows_in_clusters_of_one_and_two(search, approximate):
+    """Three pairs: cut where they are, whatever searches."""
+    x = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [9.1]])
+    p = with_correct(np.array([0, 0, 1, 1, 1, 1], dtype=bool), x)
+    u = UDIS(1, 2, search=search, approximate=approximate).fit(p)
+    assert u.cut_ == 3
+    assert {tuple(np.flatnonzero(u.labels_ == c)) for c in range(3)} == {(0, 1), (2, 3), (4, 5)}
+
+
 def test_one_cluster_is_the_whole():
     u = UDIS(cut=1).fit(with_correct(np.arange(50) % 2 == 0))
     assert u.cut_scores_ == {}

@@ -30,7 +30,8 @@ from weakspot.tasks import Classification, Task
 _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
 
-_MOST_LOSS = 1e100
+_MOST_LOSS = 1e20
+"""Losses beyond it, or all within its inverse, are refused: their products would leave float64's range."""
 
 
 class Spotlight(Method):
@@ -43,7 +44,7 @@ class Spotlight(Method):
     d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight, FAccT 2022 (arXiv:2107.00758).
 
     n_slices       how many spotlights, one after the other
-    min_size       T: an int counts examples, a float is a share of Σ c
+    min_size       T: an int counts examples, a float is a share of Σ c (of one example, at the least)
     search         "multistart": many starts, exact sizes, never worse than the published run at equal size;
                    "published": that run alone, from the embedding's raw origin and in its raw units
     steps          of the published run; climbs of multistart end by themselves
@@ -65,8 +66,8 @@ class Spotlight(Method):
                    rest, and `slices_` covers and describes this process's rows
 
     Fitted: `slices_`; `centers_` (k, d) and `precisions_` (k,), (k, d) or (k, d, d), in the embedding's own
-    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (in
-    multistart the size that was climbed at, and the length of each step in RMS distances).
+    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (where
+    multistart won, the size that was climbed at, and step_length in RMS distances instead of a learning rate).
     """
 
     word = "spotlight"
@@ -137,15 +138,13 @@ class Spotlight(Method):
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")
         check_finite("losses", p.losses, p.ids)
         check_finite("embeddings", p.embeddings, p.ids)
-        largest = float(np.abs(p.losses).max())
-        if largest > _MOST_LOSS:
-            raise ValueError(
-                f"losses reach {largest:.3g}, whose sums and squares float64 cannot hold; "
-                f"divide the losses by {largest:.3g}"
-            )
+        _check_losses(p.losses, world)
+        settings.check_dimensions(p.embeddings.shape[1])
         counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
         total = float(world.sum(torch.tensor(counts.sum())))
-        size, past, penalties = settings.size(total), settings.earlier(p.ids), _penalties(settings, p)
+        lightest = -float(world.largest(torch.tensor(-counts.min())))
+        size, past = settings.size(total, lightest), settings.earlier(p.ids)
+        penalties = _penalties(settings, p)
         losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
         for w in past:
             losses = _dimmed(losses, w, world)
@@ -190,6 +189,16 @@ class Spotlight(Method):
     def seeks(self) -> Literal["worse", "better"]:
         """Better with `flip`."""
         return "better" if self.flip else "worse"
+
+
+def _check_losses(losses: Float[np.ndarray, " n"], world: World) -> None:
+    """Raise ValueError for losses that cannot be computed with; zeros can."""
+    largest = float(world.largest(torch.tensor(np.abs(losses).max(), dtype=torch.float64)))
+    if largest > _MOST_LOSS or 0 < largest < 1 / _MOST_LOSS:
+        raise ValueError(
+            f"losses reach {largest:.3g}, and a search computes with no more than {_MOST_LOSS:.0e} and no less than "
+            f"{1 / _MOST_LOSS:.0e}; divide the losses by {largest:.3g}"
+        )
 
 
 def _what_is_sought(
@@ -243,11 +252,12 @@ def _told(callback: Callback, j: int, steps: int, n_slices: int) -> Watch:
     """A watch over all runs for slice j, whichever thread they climb in; each slice takes at most `steps`."""
     done, lock = 0, threading.Lock()
 
-    def watch(more: int, objective: float, size: float, learning_rate: float) -> None:
+    def watch(more: int, objective: float, size: float, learning_rate: float | None) -> None:
         nonlocal done
         with lock:
             done = min(done + more, steps)
-            news = f"objective {objective:.4g}, size {size:.1f}, learning rate {learning_rate:.1e}"
+            rate = "" if learning_rate is None else f", learning rate {learning_rate:.1e}"
+            news = f"objective {objective:.4g}, size {size:.1f}{rate}"
             callback(f"spotlight {j + 1} of {n_slices}: {news}", j * steps + done, n_slices * steps)
 
     return watch

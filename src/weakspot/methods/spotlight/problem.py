@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-Watch = Callable[[int, float, float, float], None]
-"""Called now and then with (steps done since the last call, objective, size, learning rate)."""
+Watch = Callable[[int, float, float, float | None], None]
+"""Called now and then with (steps done since the last call, objective, size, learning rate if there is one)."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's."""
@@ -73,17 +73,20 @@ class Run:
 
     `shape` holds the parameters of the precision in its form (see `forms`). `complete` is False if the
     spotlight lost every example on the way: the end is then the last iterate that was large enough, and the
-    histories stop there. `centre` is None if there was no such iterate.
+    histories stop there. `centre` is None if there was no such iterate. Adam's runs have a learning rate;
+    others (`learning_rate` is None) the length of each step, in working units.
     """
 
     centre: Float[np.ndarray, " d"] | None
     shape: Float[np.ndarray, " s"]
     objective: Float[np.ndarray, " steps"]
     size: Float[np.ndarray, " steps"]
-    learning_rate: Float[np.ndarray, " steps"]
+    learning_rate: Float[np.ndarray, " steps"] | None
     complete: bool
     rows_read: int = 0
+    step_length: Float[np.ndarray, " steps"] | None = None
 
     @property
     def history(self) -> dict[str, np.ndarray]:
-        return {"objective": self.objective, "size": self.size, "learning_rate": self.learning_rate}
+        curves = {name: getattr(self, name) for name in ("objective", "size", "learning_rate", "step_length")}
+        return {name: curve for name, curve in curves.items() if curve is not None}

@@ -107,7 +107,15 @@ class Seeker:
                 "was large enough is kept. search='multistart' does not collapse",
                 stacklevel=4,
             )
-        return self._settled(run, problem, exact=False)
+        found = self._settled(run, problem, exact=False)
+        size = self._total(self.counts * found.weights)
+        if size < self.size:
+            warnings.warn(
+                f"a published spotlight ended at size {size:.4g} after {len(run.objective)} steps, below the least "
+                f"size of {self.size:.4g} (min_size): its barrier gave way. search='multistart' keeps to the size",
+                stacklevel=4,
+            )
+        return found
 
     def _settled(self, run: Run, problem: Problem, exact: bool) -> Found:
         """The end of a run as a kernel over the embeddings; if `exact`, of the wanted size (and no less)."""
@@ -132,8 +140,8 @@ class Seeker:
         objective = value_and_slopes(torch.from_numpy(w)[:, None], laid, None, self.world)[0]
         history = run.history
         if exact:  # the curves end at what is returned
-            last = {"objective": float(objective), "size": self._total(self.counts * w), "learning_rate": 0.0}
-            history = {name: np.append(values, last[name]) for name, values in history.items()}
+            last = {"objective": float(objective), "size": self._total(self.counts * w)}
+            history = {name: np.append(values, last.get(name, 0.0)) for name, values in history.items()}
         return Found(centre, precision, w, float(objective), history)
 
     def _total(self, values: Float[np.ndarray, " n"]) -> float:

@@ -17,6 +17,9 @@ _WHOLE = ("n_slices", "steps", "starts")
 _POSITIVE = ("learning_rate", "barrier_scale", "barrier_end")
 _NOT_NEGATIVE = ("patience", "label_entropy", "prediction_entropy")
 
+MOST_IN_FULL = 512
+"""Dimensions in which a precision may be full: it has the square of them in numbers, and a step costs their cube."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -65,8 +68,21 @@ class Settings:
         if _device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={str(self.device)!r}, but torch sees no GPU here; use device='cpu'")
 
-    def size(self, total: float) -> float:
-        """The least size in examples, where `total` is Σ counts."""
+    def check_dimensions(self, dimensions: int) -> None:
+        """Raise ValueError where the precision's form is hopeless in so many dimensions."""
+        searched = dimensions if self.n_components is None else self.n_components
+        if self.precision == "full" and searched > MOST_IN_FULL:
+            raise ValueError(
+                f"precision='full' in {searched} dimensions has {searched**2} numbers to find in every spotlight; "
+                f"search among at most {MOST_IN_FULL} principal components (n_components=64), or use "
+                "precision='diagonal'"
+            )
+
+    def size(self, total: float, lightest: float = 1.0) -> float:
+        """The least size in examples, where `total` is Σ counts and `lightest` the least count.
+
+        A share that comes to less than one example, or than the lightest, is that one.
+        """
         if isinstance(self.min_size, bool) or not isinstance(self.min_size, (int, float, np.number)):
             raise ValueError(
                 f"min_size={self.min_size!r} must be a number: examples (20) or a share of them (0.02, the default)"
@@ -79,7 +95,7 @@ class Settings:
                 f"min_size={self.min_size!r} asks for {wanted}; give more than 0 and less than all {total:g}, "
                 "or a share of them (0.02)"
             )
-        return size
+        return size if whole else max(size, min(1.0, lightest, total / 2))
 
     def earlier(self, ids: Shaped[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "k n"]:
         """The weights of `past`, checked: of all its examples, or of those with these ids.

@@ -62,7 +62,7 @@ def _falling(first: float, last: float, factor: float) -> list[float]:
 
 def _started(centre: Float[Tensor, " d"]) -> Run:
     nothing = np.empty(0)
-    return Run(centre.cpu().numpy(), np.zeros(1), nothing, nothing, nothing, complete=True)
+    return Run(centre.cpu().numpy(), np.zeros(1), nothing, nothing, None, complete=True, step_length=nothing)
 
 
 def _climbed(field: Field, laid: Laid, runs: list[Run], size: float, watch: Watch | None) -> list[Run]:
@@ -84,8 +84,7 @@ def _climbed(field: Field, laid: Laid, runs: list[Run], size: float, watch: Watc
     value = field.tensor(np.array([run.objective[-1] for run in ended]))
     chosen = [ended[j] for j in field.apart(m, shape, value, len(ended), _SAME)]
     if watch is not None:
-        best = chosen[0]
-        watch(STEPS_PER_SIZE, best.objective[-1], size, best.learning_rate[-1])
+        watch(STEPS_PER_SIZE, chosen[0].objective[-1], size, None)
     return chosen
 
 
@@ -94,11 +93,12 @@ def _continued(field: Field, laid: Laid, run: Run, descent: Descent, usual: Floa
     end = field.tensor(descent.end[None])
     value, _, _, factor = at_size(field, laid, end, usual)
     values = np.append(-descent.values, float(value[0]))
+    assert run.step_length is not None
     return replace(
         run,
         centre=descent.end,
         shape=(usual[0] + factor.log()).cpu().numpy(),
         objective=np.append(run.objective, values),
         size=np.append(run.size, np.full(len(values), laid.problem.size)),
-        learning_rate=np.append(run.learning_rate, [*descent.lengths, 0.0]),
+        step_length=np.append(run.step_length, [*descent.lengths, 0.0]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch import Tensor
 from weakspot.methods.spotlight.field import Field
 from weakspot.methods.spotlight.objective import Laid, value_and_slopes
 from weakspot.methods.spotlight.world import World
+
+MOST_COMPILED = 1 << 18
+"""Rows × dimensions × centres, beyond which torch's matrix products are quicker than a compiled loop."""
 
 
 def scale_of_size(
@@ -55,8 +59,10 @@ def at_size(
     support) off every slope, per count. Where S = T would ask for a spotlight too small for q to be known
     (see `Form.finest`), it is the smallest known one, with S > T, and its factor does not change.
     """
-    q = field.quadratic(m, shape)
     finest = field.form.finest(m, shape, field.x.dtype)
+    if _are_few(field, laid, m):
+        return _among_few(field, laid, m, shape, finest)
+    q = field.quadratic(m, shape)
     factor = scale_of_size(q, laid.counts, laid.problem.size, field.world, finest)
     q *= factor
     w = (1 - q).clamp_(min=0)
@@ -69,3 +75,26 @@ def at_size(
     slopes = (slopes - laid.counts[:, None] * kappa) * inside
     by_m, by_shape = field.gradient(slopes, q, m, field.form.scaled(shape, factor[:, None]))
     return value, by_m, by_shape, factor
+
+
+def _are_few(field: Field, laid: Laid, m: Float[Tensor, "k d"]) -> bool:
+    here = field.x.device.type == "cpu" and field.world.size == 1
+    plain = field.form.name == "spherical" and not laid.problem.penalties
+    return here and plain and field.x.numel() * len(m) <= MOST_COMPILED
+
+
+def _among_few(
+    field: Field,
+    laid: Laid,
+    m: Float[Tensor, "k d"],
+    shape: Float[Tensor, "k 1"],
+    finest: Float[Tensor, " k"],
+) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"], Float[Tensor, "k 1"], Float[Tensor, " k"]]:
+    from weakspot.methods.spotlight.few import at_size_among_few  # numba takes a while to import
+
+    problem, precision = laid.problem, shape[:, 0].exp()
+    arrays = [a.numpy() for a in (field.x, laid.counts, laid.losses, m, precision, finest)]
+    x, counts, losses, *placed = map(np.ascontiguousarray, arrays)
+    found = at_size_among_few(x, counts, losses, float(problem.size), float(problem.sign), *placed)
+    value, by_m, by_shape, factor = map(torch.from_numpy, found)
+    return value, by_m, by_shape[:, None], factor
