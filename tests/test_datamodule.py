@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -98,6 +99,25 @@ def test_training_order_follows_from_the_seed() -> None:
 def test_only_a_lone_row_is_dropped() -> None:
     for n, kept in ((20, 20), (21, 20), (22, 22), (1, 1)):
         assert len(rows(DataModule(partial(Numbers, n=n), batch_size=4).train_dataloader())) == kept
+
+
+@pytest.mark.parametrize(
+    ("n", "processes", "dropped"),
+    [
+        (10, 2, True),
+        (9, 2, True),
+        (13, 2, False),
+        (8, 2, False),
+        (2, 2, False),
+        (13, 3, True),
+        (11, 3, False),
+    ],
+)
+def test_a_lone_row_is_one_of_each_process(n: int, processes: int, dropped: bool) -> None:
+    """As many rows for each, some of them twice where they do not come out even."""
+    data = DataModule(partial(Numbers, n=n), batch_size=4)
+    data.trainer = SimpleNamespace(world_size=processes)  # type: ignore[assignment]
+    assert data.train_dataloader().drop_last is dropped
 
 
 def test_splits_are_built_once_when_asked_for() -> None:

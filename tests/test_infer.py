@@ -20,7 +20,7 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
 from weakspot.predictions import Predictions
-from weakspot.predictions.shards import finished_rows
+from weakspot.predictions.shards import finished_rows, write_shard
 from weakspot.predictions.store import is_complete
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
@@ -152,13 +152,61 @@ def test_a_model_that_answers_nan_is_named_by_its_first_example(tmp_path):
 
 
 def test_fewer_rows_than_processes_are_read_by_one(tmp_path):
-    class Two(ColoredDigits):
-        def __init__(self, split):
-            super().__init__(split)
-            self.targets, self.examples = self.targets[:1], self.examples[:1]
-
     two = functools.partial(CPU, devices=2, strategy="ddp")
-    assert len(infer(model(), DataModule(Two), "test", two, tmp_path / "record", {})) == 1
+    data = DataModule(functools.partial(First, 1))
+    assert len(infer(model(), data, "test", two, tmp_path / "record", {})) == 1
+
+
+SHARED = """
+import functools, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from test_infer import CPU, DataModule, First, infer, model
+from weakspot.pipeline.ranks import processes
+
+folder, ranks, rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+trainer = functools.partial(CPU, devices=ranks, strategy="ddp")
+with processes("cpu"):
+    record = infer(model(), DataModule(functools.partial(First, rows)), "test", trainer, folder, {})
+print("record of", len(record) if record else None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "rows", "left"), [(3, 2, 2), (2, 5, 1), (2, 5, 3)])
+def test_processes_that_outnumber_the_rows_left_leave_them_to_one(tmp_path, ranks, rows, left):
+    """In a group that is there already, as after training; what an earlier run left is five rows but for some."""
+    alone = infer(model(), DataModule(functools.partial(First, rows)), "test", CPU, tmp_path / "alone", {})
+    if left < rows:
+        columns = ("embeddings", "outputs", "losses", "labels", "predictions", "correct")
+        done = {name: np.asarray(getattr(alone, name))[left:] for name in columns}
+        write_shard(tmp_path / "record", 0, done | {"index": np.arange(left, rows)})
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    (tmp_path / "shared.py").write_text(SHARED)
+    arguments = [str(tmp_path / part) for part in ("shared.py", "record")] + [str(ranks), str(rows)]
+    done = subprocess.run(
+        torchrun + arguments,
+        cwd=ROOT,
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line.removeprefix("record of ") for line in done.stdout.splitlines() if "record of " in line]
+    assert sorted(told) == sorted([str(rows), *["None"] * (ranks - 1)])
+    np.testing.assert_allclose(
+        Predictions.load(tmp_path / "record").embeddings, alone.embeddings, rtol=1e-5, atol=1e-6
+    )
+
+
+class First(ColoredDigits):
+    """The first rows alone."""
+
+    def __init__(self, rows, split):
+        super().__init__(split)
+        self.targets, self.examples = self.targets[:rows], self.examples[:rows]
 
 
 @pytest.mark.slow

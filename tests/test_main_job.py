@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import ROOT, quiet_environment
@@ -108,6 +109,44 @@ def test_a_sweep_of_two_processes_each_ends(shell):
     text = shell("infer", "-m", "seed=1,2", "training.epochs=1", "trainer=ddp_cpu", "logger=none")
     assert text.count("predictions → ") == 2
     assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 2
+
+
+def test_two_processes_train_and_read_what_cannot_be_shared_out(shell):
+    """Five images for each process in batches of four, so that one is left over, which a normalised batch cannot be;
+    and one image to infer."""
+    rng = np.random.default_rng(0)
+    table = ["path,label,split"]
+    for i, split in enumerate(["train"] * 10 + ["val"] * 4 + ["test"]):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(shell.folder / f"{i}.png")
+        table.append(f"{i}.png,{'ab'[i % 2]},{split}")
+    (shell.folder / "my.csv").write_text("\n".join(table))
+    words = ("dataset=csv", "dataset.file=my.csv", "dataset.size=32", "model=resnet18", "trainer=ddp_cpu")
+    text = shell(
+        "infer", *words, "training.batch_size=4", "training.epochs=1", "logger=none", "num_workers=0"
+    )
+    assert "train: missing → will run · infer: missing → will run" in text
+    (record,) = (
+        Predictions.load(path.parent) for path in shell.folder.glob("outputs/predictions/*/manifest.json")
+    )
+    assert record.ids.tolist() == ["14.png"]
+
+
+def test_processes_that_join_late_decide_as_the_first_did(shell):
+    """What is tested on is inferred by two processes, the second of which was not there when the rest was found."""
+    shell("infer", "logger=none", "training.epochs=1")
+    text = shell(
+        "discover",
+        "logger=none",
+        "cam=none",
+        "method.n_slices=1",
+        "confirm=val",
+        "training.epochs=1",
+        "trainer=ddp_cpu",
+    )
+    assert "train: cached · infer: cached · discover" in text
+    findings = Findings.load(shell.reports()[0].parent)
+    assert (findings.confirmation.searched, findings.confirmation.tested) == (719, 108)
+    assert not list(shell.folder.glob("outputs/predictions/*/shards"))
 
 
 def test_torchrun_starts_the_processes_and_rank_0_decides(shell):

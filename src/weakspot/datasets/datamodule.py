@@ -48,8 +48,10 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         dataset = self.dataset("train").augmented()
-        # A last batch of one example would break batch normalisation on a 1×1 feature map.
-        lone = len(dataset) > self.batch_size and len(dataset) % self.batch_size == 1
+        # A last batch of one example would break batch normalisation on a 1×1 feature map. Each process gets as
+        # many rows: those that do not come out even are served twice.
+        each = -(-len(dataset) // self._processes)
+        lone = each > self.batch_size and each % self.batch_size == 1
         shuffled = RandomSampler(dataset, generator=self._order)
         return self._serve(dataset, dataset, sampler=shuffled, drop_last=lone)
 
@@ -81,16 +83,19 @@ class DataModule(LightningDataModule):
             )
         return self._serve(Subset(dataset, chosen.tolist()), dataset)
 
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
     def _serve(
         self,
         rows: Dataset | Measured | Subset[dict[str, Any]],
         dataset: Dataset | Measured,
         **options: Any,
     ) -> DataLoader[dict[str, Any]]:
-        processes = self.trainer.world_size if self.trainer is not None else 1
-        if len(rows) < processes:
+        if len(rows) < self._processes:
             raise ValueError(
-                f"{len(rows)} rows cannot be shared among {processes} processes; "
+                f"{len(rows)} rows cannot be shared among {self._processes} processes; "
                 f"use at most {len(rows)} devices (trainer.devices=…)"
             )
         # more loading processes than cores only slow each other down; torch would warn of them

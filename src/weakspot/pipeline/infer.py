@@ -6,12 +6,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import BasePredictionWriter, Callback
+from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset
@@ -20,7 +20,7 @@ from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.properties import describe, measure
-from weakspot.pipeline.ranks import is_main
+from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.train import quiet
 from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.predictions import Predictions
@@ -30,6 +30,7 @@ from weakspot.predictions.validation import NotFiniteError, check_finite
 
 _SHARD_BYTES = 32 << 20
 _SHARD_SECONDS = 60.0
+_ALONE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
 class ShardWriter(BasePredictionWriter):
@@ -103,10 +104,10 @@ def infer(
     """
     dataset = data.dataset(split)
     ids = np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
-    if is_main():
-        set_aside_damaged(folder, len(dataset))
-    rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder, len(dataset)))
-    if len(rows):
+    sharing = agree("sharing", lambda: _sharing(folder, len(dataset), make_trainer))
+    if sharing == "all" or (sharing == "one" and is_main()):
+        # the same on every rank: no shard is written before all of them have come to predict
+        rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder, len(dataset)))
         learner = Learner(model, dataset.task, Training())
         shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)
         loader = data.loader(
@@ -115,7 +116,8 @@ def infer(
         try:
             with quiet(), progress("inferring: starting", wants_bar(make_trainer)) as tell:
                 writer = ShardWriter(folder, ids, dataset, shard_bytes)
-                trainer = _trainer_for(len(rows), make_trainer, [writer, Watch(tell)], folder)
+                alone = {} if sharing == "all" else _ALONE
+                trainer = make_trainer(**_plain(folder), **alone, callbacks=[writer, Watch(tell)])
                 trainer.predict(learner, dataloaders=loader, return_predictions=False)
         except NotFiniteError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -129,17 +131,16 @@ def infer(
     return join(folder, ids, attributes, dataset.task, manifest)
 
 
-def _trainer_for(
-    n: int, make_trainer: Callable[..., Trainer], callbacks: list[Callback], folder: Path
-) -> Trainer:
-    """A trainer of no more processes than rows: Lightning cannot share out fewer rows than it has processes."""
-    options = {
-        "callbacks": callbacks,
-        "logger": False,
-        "default_root_dir": folder,
-        "enable_progress_bar": False,
-    }
-    trainer = make_trainer(**options)
-    if n < trainer.world_size:
-        trainer = make_trainer(**options, devices=1, num_nodes=1, strategy="auto")
-    return trainer
+def _sharing(folder: Path, n: int, make_trainer: Callable[..., Trainer]) -> Literal["none", "one", "all"]:
+    """Which processes infer the rows that the folder lacks: fewer rows than processes cannot be shared out."""
+    set_aside_damaged(folder, n)
+    missing = n - len(finished_rows(folder, n))
+    if not missing:
+        return "none"
+    with quiet():
+        return "all" if missing >= make_trainer(**_plain(folder)).world_size else "one"
+
+
+def _plain(folder: Path) -> dict[str, Any]:
+    """Settings of a trainer that only predicts."""
+    return {"logger": False, "default_root_dir": folder, "enable_progress_bar": False}

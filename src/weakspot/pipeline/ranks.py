@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 # torch is imported where a group of processes exists: a job of one process may never need it.
+
+_times_agreed: Counter[str] = Counter()
+"""How often each word has been decided on in this job."""
 
 
 def is_main() -> bool:
@@ -25,8 +29,8 @@ def is_main() -> bool:
 def agree(word: str, decide: Callable[[], Any]) -> Any:
     """What rank 0 decides, in every process; `decide` runs on rank 0 alone and returns plain JSON values.
 
-    Children that Lightning is yet to launch inherit the decision with the environment; processes that already
-    form a group have it broadcast.
+    Processes that already form a group have it broadcast. Children that Lightning is yet to launch run the job from
+    its start, and find in the environment what was decided at each of these calls, the first of a word, the second…
     """
     if _grouped():
         import torch.distributed as dist
@@ -34,7 +38,8 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
         box = [decide() if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(box)
         return box[0]
-    variable = f"WEAKSPOT_{word.upper()}"
+    _times_agreed[word] += 1
+    variable = f"WEAKSPOT_{word.upper()}_{_times_agreed[word]}"
     if is_main():
         decision = decide()
         os.environ[variable] = json.dumps(decision)
@@ -50,6 +55,7 @@ def processes(accelerator: str = "auto") -> Iterator[None]:
     would take itself for such a child and wait for siblings that never come.
     """
     before = dict(os.environ)
+    _times_agreed.clear()
     _join_launched_group(accelerator)
     try:
         yield

@@ -31,7 +31,7 @@ _WORTH_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
 
 _MOST_LOSS = 1e20
-"""Losses beyond it, or all within its inverse, are refused: their products would leave float64's range."""
+"""Losses beyond it, or all within its inverse, are refused: far before float64 overflows in products of them."""
 
 
 class Spotlight(Method):
