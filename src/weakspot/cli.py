@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from weakspot.config import build, dataset_alone, plain
 from weakspot.launch import begin, run
+from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -305,8 +306,7 @@ def _browse(cfg: DictConfig, folder: Path) -> None:
         _say(f"{what} → {address} (Ctrl+C ends)")
         if cfg.open:
             webbrowser.open(address)
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 def _serving(cfg: DictConfig) -> BoundedServer:
@@ -422,8 +422,10 @@ def _logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
         begin(cfg)
     try:
         yield logger
-    finally:
-        close(logger)
+    except BaseException as error:
+        close(logger, error.code if isinstance(error, Interrupted) else 1)
+        raise
+    close(logger)
 
 
 def _say(line: str) -> None:

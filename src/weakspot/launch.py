@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from weakspot import overrides
+from weakspot import overrides, signals
 from weakspot.config import CONFIGS, register
 from weakspot.legible import printable_lines
 
@@ -57,7 +58,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
     typed, full = list(sys.argv), os.environ.get(_FULL_ERROR)
 
     def task(cfg: DictConfig) -> None:
-        with _as_typed(typed, full), _sentences(name), _own_arguments():
+        with _ending_workers(), _as_typed(typed, full), _sentences(name), _own_arguments():
             overrides.check(cfg, HydraConfig.get().overrides.task)
             if "trainer" not in cfg:
                 job(cfg, run_folder())
@@ -70,8 +71,15 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
                 job(cfg, run_folder())
 
     try:
-        with _without_frame(overrides.readable(typed[1:])):
+        with (
+            signals.interruptible(lambda interrupted: _say_interrupted(interrupted, name)),
+            signals.passed_on(_end_workers),
+            _without_frame(overrides.readable(typed[1:])),
+        ):
             hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
+    except signals.Interrupted as interrupted:
+        _say_interrupted(interrupted, name)
+        raise
     except Told as told:
         print(printable_lines(told.sentence), file=sys.stderr)
         raise
@@ -137,31 +145,86 @@ def run_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+def _has_begun() -> bool:
+    return (run_folder() / _CONFIG).exists()
+
+
 @contextmanager
 def _sentences(name: str) -> Iterator[None]:
     """Errors of input as one sentence; the traceback goes to the run's log file, if anything was run."""
     try:
-        yield
-    except SystemExit as stop:  # Lightning's, at SIGTERM; 0 would tell a scheduler that all is done
-        if not stop.code:
-            raise SystemExit("interrupted; the same command goes on from here") from None
-        raise
+        with _interruption(name):
+            yield
     except MissingMandatoryValue as error:
         raise _told(f"{error.full_key} must be given: add {error.full_key}=… to the command", name) from None
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None or os.environ.get(_FULL_ERROR) == "1":
             raise
-        for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.FileHandler):
-                told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (error,), sys.exc_info())
-                handler.handle(told)
+        _write_down(error)
         raise _told(sentence, name) from error
+
+
+@contextmanager
+def _interruption(name: str) -> Iterator[None]:
+    """Whatever ends the job after a signal is the interruption: connections and workers break down with it."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = signals.received()
+        if interrupted is None:
+            raise
+        if _has_begun():
+            _write_down(error)
+        else:
+            _remove_empty_run(run_folder(), f"{name}.log")
+        raise interrupted from None
+
+
+@contextmanager
+def _ending_workers() -> Iterator[None]:
+    """A job in a process that a sweep's launcher started ends with that process, which would wait for another job."""
+    if signals.heard():
+        yield
+        return
+    with signals.interruptible():
+        try:
+            yield
+        except signals.Interrupted as interrupted:
+            logging.shutdown()
+            os._exit(interrupted.code)
+
+
+def _end_workers() -> None:
+    """End the jobs of a sweep that run in other processes: its launcher would kill them while they keep their work."""
+    workers = [child for child in multiprocessing.active_children() if not child.daemon]
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(signals.GRACE)
+
+
+def _say_interrupted(interrupted: signals.Interrupted, name: str) -> None:
+    from weakspot.pipeline.ranks import is_main
+
+    again = "starts it again" if name == "browse" else "goes on from what is finished"
+    if is_main():
+        print(f"interrupted ({interrupted.name}); the same command {again}", file=sys.stderr, flush=True)
+
+
+def _write_down(error: BaseException) -> None:
+    """The traceback, in the run's log file alone."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            words = str(error) or type(error).__name__
+            handler.handle(
+                logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (words,), sys.exc_info())
+            )
 
 
 def _told(sentence: str, name: str) -> Told | JobError:
     """What ends the job; one that had not begun leaves no folder behind."""
-    usage = not (run_folder() / _CONFIG).exists()
+    usage = not _has_begun()
     if usage:
         _remove_empty_run(run_folder(), f"{name}.log")
     return (Told if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, usage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class DataModule(LightningDataModule):
         loaders = min(self.num_workers, _cores())
         return DataLoader(
             rows,
-            collate_fn=dataset.collate,
+            collate_fn=partial(_collate, dataset.collate),
             batch_size=self.batch_size,
             num_workers=loaders,
             persistent_workers=loaders > 0,
@@ -117,6 +118,15 @@ class DataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._order.set_state(state_dict["order"])
+
+
+def _collate(
+    collate: Callable[[list[dict[str, Any]]], dict[str, Any]], items: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A batch whose target, where it is a real number, is an array: a trainer of half precision rounds all tensors."""
+    batch = collate(items)
+    target = batch["target"]
+    return {**batch, "target": target.numpy()} if target.is_floating_point() else batch
 
 
 def _cores() -> int:

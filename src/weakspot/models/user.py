@@ -49,7 +49,8 @@ class UserModel(Model):
     ) -> None:
         super().__init__()
         factory = _import(path)
-        self.net = _build(factory, path, task.n_outputs, dict(kwargs or {}))
+        # in float32, whatever it is built in: the trainer decides what is computed in (trainer.precision)
+        self.net = _build(factory, path, task.n_outputs, dict(kwargs or {})).float()
         self.path, self._head_path, self._cam_path = path, head, cam_layer
         self._n_outputs = task.n_outputs
         self._checked: set[bool] = set()

@@ -14,13 +14,14 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from weakspot import signals
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.properties import describe, measure
-from weakspot.pipeline.ranks import agree, is_main
+from weakspot.pipeline.ranks import agree, heed_signals, is_main
 from weakspot.pipeline.train import quiet
 from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.predictions import Predictions
@@ -34,7 +35,10 @@ _ALONE: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects batches into shards: what is lost by a kill is one shard of each process, or a minute of its work."""
+    """Collects batches into shards: what is lost by a kill is one shard of each process, or a minute of its work.
+
+    SIGTERM and Ctrl+C lose nothing.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,10 @@ class ShardWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._flush(trainer.global_rank)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if signals.received():
+            self._flush(trainer.global_rank)
+
     def _flush(self, rank: int) -> None:
         if self._batches:
             names = self._batches[0]
@@ -118,6 +126,7 @@ def infer(
                 writer = ShardWriter(folder, ids, dataset, shard_bytes)
                 alone = {} if sharing == "all" else _ALONE
                 trainer = make_trainer(**_plain(folder), **alone, callbacks=[writer, Watch(tell)])
+                heed_signals(trainer)
                 trainer.predict(learner, dataloaders=loader, return_predictions=False)
         except NotFiniteError:
             shutil.rmtree(folder, ignore_errors=True)

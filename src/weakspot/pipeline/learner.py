@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from weakspot.models.base import Model
 from weakspot.pipeline.groups import Groups, GroupScores
@@ -64,35 +65,39 @@ class Learner(LightningModule):
         self.training_settings = training
         self.groups = dict(groups or {})
         self.codes = {name: torch.from_numpy(of.codes) for name, of in self.groups.items()}
-        self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
-        self.train_metric, self.val_metric = task.metric(), task.metric()
-        self.group_scores: Any = nn.ModuleList(GroupScores(len(of.values)) for of in self.groups.values())
+        # in containers of Python, not among the modules: a trainer of half precision (16-true) would round their sums
+        self.measures: dict[str, tuple[MeanMetric, Metric]] = {
+            split: (MeanMetric(nan_strategy="disable"), task.metric()) for split in ("train", "val")
+        }
+        self.group_scores = [GroupScores(len(of.values)) for of in self.groups.values()]
+
+    def on_fit_start(self) -> None:
+        for metric in chain(*self.measures.values(), self.group_scores):
+            metric.to(self.device)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        outputs = self.model(batch["input"])
-        losses = self.task.losses(outputs, batch["target"])
-        self.train_loss.update(losses.detach())
-        self.train_metric.update(self.task.estimate(outputs.detach()), batch["target"])
+        outputs, targets = self.model(batch["input"]), self._targets(batch)
+        losses = self.task.losses(outputs, targets)
+        self._update("train", losses.detach(), outputs.detach(), targets)
         objective = losses.mean()
         for weight, further in self.model.auxiliary():
-            objective = objective + weight * self.task.losses(further, batch["target"]).mean()
+            objective = objective + weight * self.task.losses(further, targets).mean()
         return objective
 
     def on_train_epoch_end(self) -> None:
-        self._report("train", self.train_loss, self.train_metric)
+        self._report("train")
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        outputs, targets = self.model(batch["input"]), batch["target"]
+        outputs, targets = self.model(batch["input"]), self._targets(batch)
         losses = self.task.losses(outputs, targets)
-        self.val_loss.update(losses)
-        self.val_metric.update(self.task.estimate(outputs), targets)
+        self._update("val", losses, outputs, targets)
         correct = self.task.correct(self.task.predict(outputs), targets)
         rows = batch["index"].cpu()
         for codes, metric in zip(self.codes.values(), self.group_scores, strict=True):
             metric.update(losses, correct, codes[rows].to(losses.device))
 
     def on_validation_epoch_end(self) -> None:
-        self._report("val", self.val_loss, self.val_metric)
+        self._report("val")
         found: dict[str, Tensor] = {}
         for (attribute, groups), metric in zip(self.groups.items(), self.group_scores, strict=True):
             accuracies, losses = metric.compute()
@@ -108,15 +113,15 @@ class Learner(LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """One forward pass: everything a record of predictions holds for these rows."""
         embeddings, outputs = self.model.read(batch["input"])
-        predictions = self.task.predict(outputs)
-        correct = self.task.correct(predictions, batch["target"])
+        predictions, targets = self.task.predict(outputs), self._targets(batch)
+        correct = self.task.correct(predictions, targets)
         return {
             "index": batch["index"],
             "embeddings": embeddings.float(),
             "outputs": outputs.float(),
-            "labels": batch["target"],
+            "labels": targets,
             "predictions": predictions,
-            "losses": self.task.losses(outputs, batch["target"]),
+            "losses": self.task.losses(outputs, targets),
             **({} if correct is None else {"correct": correct}),
         }
 
@@ -136,7 +141,17 @@ class Learner(LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, settings.epochs)}
 
-    def _report(self, split: str, loss: MeanMetric, metric: Any) -> None:
+    def _targets(self, batch: dict[str, Any]) -> Tensor:
+        """Real numbers come as an array, which no trainer rounds to its precision."""
+        return torch.as_tensor(batch["target"], device=self.device)
+
+    def _update(self, split: str, losses: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        loss, metric = self.measures[split]
+        loss.update(losses)
+        metric.update(self.task.estimate(outputs), targets)
+
+    def _report(self, split: str) -> None:
+        loss, metric = self.measures[split]
         self.log(f"{split}/loss", loss.compute(), prog_bar=split == "val", sync_dist=True)
         self.log(f"{split}/{self.task.measure}", metric.compute(), prog_bar=split == "val", sync_dist=True)
         loss.reset()

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from subprocess import Popen, TimeoutExpired
+from typing import TYPE_CHECKING, Any
+
+from weakspot import signals
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+_PARENT = "WEAKSPOT_PARENT"
+
+_launchers: list[Any] = []  # of the trainers of this job, each with the processes that it launched, if any
 
 # torch is imported where a group of processes exists: a job of one process may never need it.
 
@@ -52,25 +64,88 @@ def processes(accelerator: str = "auto") -> Iterator[None]:
     """Around one job: join the group that torchrun or SLURM started, and leave nothing behind for the next.
 
     Lightning marks the process that launched children by environment variables; a second job of a sweep
-    would take itself for such a child and wait for siblings that never come.
+    would take itself for such a child and wait for siblings that never come. A job that is interrupted ends its
+    children, and those end with the process that launched them.
     """
+    parent = os.getppid() if os.environ.get(_PARENT) == str(os.getppid()) else None
     before = dict(os.environ)
     _times_agreed.clear()
+    os.environ[_PARENT] = str(os.getpid())
+    children: list[Popen[bytes]] = []
+    over = threading.Event()
+
+    def tell() -> None:
+        if parent is not None:
+            os.kill(parent, signal.SIGTERM)
+        for launcher in _launchers:
+            children.extend(launcher.procs)
+            launcher.procs.clear()  # Lightning would take their end for a crash, and kill this process too
+        for child in children:
+            child.send_signal(signal.SIGTERM)
+
     _join_launched_group(accelerator)
     try:
-        yield
+        with signals.passed_on(tell):
+            if parent is not None:
+                threading.Thread(target=_end_with, args=(parent, over), daemon=True).start()
+            yield
     finally:
+        over.set()
         if _grouped():
             import torch.distributed as dist
 
             dist.destroy_process_group()
+        _launchers.clear()
+        _end(children)
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
 
 
+def heed_signals(trainer: Trainer) -> None:
+    """Make a trainer leave SIGTERM to this process, and that of its children to theirs.
+
+    Lightning hears SIGTERM between batches of training alone, and asks all processes about it, some of which may be
+    elsewhere.
+    """
+    if not signals.heard():
+        return
+    if hasattr(trainer.strategy.launcher, "procs"):
+        _launchers.append(trainer.strategy.launcher)
+    connector: Any = trainer._signal_connector
+    register = connector.register_signal_handlers
+
+    def register_others() -> None:
+        ours = signal.getsignal(signal.SIGTERM)
+        register()
+        signal.signal(signal.SIGTERM, ours)
+
+    connector.register_signal_handlers = register_others
+
+
+def _end(children: list[Popen[bytes]]) -> None:
+    """Wait for interrupted processes, and not for ever: one may be waiting for another."""
+    for child in children:
+        try:
+            child.wait(signals.GRACE)
+        except TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _end_with(parent: int, over: threading.Event) -> None:
+    """End this process once its parent is gone, unless its job is over first."""
+    while not over.wait(0.5):
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+            if not over.wait(signals.GRACE):
+                os._exit(128 + signal.SIGTERM)
+            return
+
+
 def _grouped() -> bool:
-    if "torch.distributed" not in sys.modules:
+    # both: an import of torch that was interrupted leaves parts behind
+    if not {"torch", "torch.distributed"} <= set(sys.modules):
         return False
     import torch.distributed as dist
 

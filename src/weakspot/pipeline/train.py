@@ -31,7 +31,7 @@ from weakspot.pipeline.checkpoints import (
 from weakspot.pipeline.groups import groups_of
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.pipeline.progress import progress
-from weakspot.pipeline.ranks import agree
+from weakspot.pipeline.ranks import agree, heed_signals
 from weakspot.pipeline.watch import Watch, wants_bar
 
 MANIFEST = "manifest.json"
@@ -79,6 +79,7 @@ def train(
                 default_root_dir=folder,
                 log_every_n_steps=10,
             )
+            heed_signals(trainer)
             trainer.strategy.checkpoint_io = WholeFiles()
             resume = None if start.name is None else folder / start.name
             trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)

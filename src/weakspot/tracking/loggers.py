@@ -89,8 +89,13 @@ def wandb_logger(
     return logger
 
 
-def close(logger: Logger | None) -> None:
-    """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep."""
+def close(logger: Logger | None, code: int = 0) -> None:
+    """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep.
+
+    Args:
+        logger: The run's, or none.
+        code: Of the job; W&B shows a run of another than 0 as failed.
+    """
     if logger is None:
         return
     from pytorch_lightning.loggers import WandbLogger
@@ -100,7 +105,7 @@ def close(logger: Logger | None) -> None:
 
         run = logger.experiment
         offline, files = run.settings._offline, Path(run.settings.sync_dir)
-        run.finish()
+        run.finish(exit_code=code)
         wandb.teardown()
         if offline:
             log.info("W&B, offline → %s (`wandb sync` sends it)", files)
