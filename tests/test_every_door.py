@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from html import unescape
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from weakspot.pipeline.discover import discover
 from weakspot.report.html import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import summary
-from weakspot.tracking.log import scalars
+from weakspot.tracking.log import _tables, scalars
 from weakspot.tracking.loggers import close, wandb_logger
 
 N = 500
@@ -83,11 +84,11 @@ def ratings(rng):
     ), Media()
 
 
-def numbers(rng):
+def numbers(rng, loss="squared"):
     x, apart = embedded(rng)
     truth = rng.normal(size=N)
     guess = truth + rng.normal(size=N) * np.where(apart, 3, 0.3)
-    return Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression()), Media()
+    return Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression(loss=loss)), Media()
 
 
 def losses_alone(rng):
@@ -173,7 +174,28 @@ def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
     assert decimal(findings.slices[0].error.inside) in table
     logged = scalars(findings)
     assert logged["slice_1/error_inside"] == findings.slices[0].error.inside
-    assert not any("accuracy" in name for name in logged)
+    columns, rows = _tables(findings)["slices"]
+    assert rows[0][columns.index("error_inside")] == findings.slices[0].error.inside
+    assert not any("accuracy" in name for name in (*logged, *columns))
+
+
+@pytest.mark.parametrize(
+    ("make", "counted"),
+    [
+        (classes, "errors"),
+        (ratings, "squared errors"),
+        (partial(numbers, loss="absolute"), "absolute errors"),
+        (losses_alone, "loss"),
+    ],
+)
+def test_what_the_share_is_a_share_of_is_one_word_at_every_door(make, counted):
+    p, _ = make(np.random.default_rng(1))
+    slices = Spotlight(n_slices=1, starts=2, min_size=20).fit(p).slices_
+    findings = Findings.build(p, slices)
+    share = percent(findings.findings[0].errors_explained)
+    assert f"They hold {share} of all {counted}." in findings.findings[0].sentence
+    assert f"with {share} of all {counted}." in unescape(render(findings, Media()))
+    assert f"of all {counted}" in printed_on_a_console(findings)
 
 
 def rmse(errors, weights):

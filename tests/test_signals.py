@@ -185,7 +185,7 @@ def test_a_search_says_that_it_is_interrupted(tmp_path):
     code, output, errors = job.end("SIGINT", "group")
     assert (code, errors) == (
         130,
-        "interrupted (SIGINT); the same command goes on from what is finished\n",
+        "interrupted (SIGINT); the same command searches again, and goes on from what is trained and inferred\n",
     ), output
     (log,) = tmp_path.glob("outputs/discover/*/*/discover.log")
     assert "Traceback" in log.read_text()  # where it was, for who wants to know

@@ -207,7 +207,10 @@ def _end_workers() -> None:
 def _say_interrupted(interrupted: signals.Interrupted, name: str) -> None:
     from weakspot.pipeline.ranks import is_main
 
-    again = "starts it again" if name == "browse" else "goes on from what is finished"
+    again = {
+        "browse": "starts it again",
+        "discover": "searches again, and goes on from what is trained and inferred",
+    }.get(name, "goes on from what is finished")
     if is_main():
         print(f"interrupted ({interrupted.name}); the same command {again}", file=sys.stderr, flush=True)
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE = 5.0
@@ -143,7 +143,8 @@ def _tell_all() -> None:
         if not _all_told:
             _all_told = True
             for tell in _told:
-                tell()
+                with suppress(OSError):  # whom it tells may have ended by itself
+                    tell()
 
 
 if hasattr(os, "register_at_fork"):  # a fork's signals are not its parent's

@@ -16,6 +16,14 @@ from weakspot.evaluation.ranks import Ranked
 
 Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
 
+VERDICTS: dict[Verdict, str] = {
+    "confirmed": "confirmed",
+    "explained_by_label": "explained by the label",
+    "not_confirmed": "not confirmed",
+    "too_few": "too few to say",
+}
+"""As people read them."""
+
 FEWEST = 5.0  # effective rows below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
 _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it

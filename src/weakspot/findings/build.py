@@ -225,7 +225,7 @@ def _finding(region: Region, portrait: Portrait, sides: Sides, noun: str, better
         portrait=portrait,
     )
     measure = "error" if judged.p.task is None else judged.p.task.measure
-    return replace(found, sentence=sentence(found, sides.honest, measure, better))
+    return replace(found, sentence=sentence(found, sides.honest, measure, judged.counted, better))
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

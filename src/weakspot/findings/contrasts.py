@@ -10,6 +10,7 @@ from jaxtyping import Float
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.findings.examined import Judged
 from weakspot.findings.regions import Region
+from weakspot.findings.testing import without_interval
 from weakspot.findings.units import Examined
 
 
@@ -44,17 +45,15 @@ def contrasts_of(region: Region, there: Examined, tested: Judged, honest: bool) 
     if inside.sum() <= 0:
         return Contrasts(None, None, None)
 
-    def shown(contrast: Contrast) -> Contrast:
-        return contrast if honest else Contrast(contrast.inside, contrast.outside, None, contrast.expected)
+    def shown(contrast: Contrast | None) -> Contrast | None:
+        return contrast if honest else without_interval(contrast)
 
-    accuracy = loss = error = None
+    accuracy = loss = None
     if there.correct is not None:
         accuracy = shown(accuracy_contrast(there.correct, inside, outside, there.strata))
     if tested.p.losses is not None:
         loss = shown(loss_contrast(there.losses, inside, outside, there.strata))
-    measured = error_contrast(region.tested, there, tested)
-    if measured is not None:
-        error = shown(measured)
+    error = shown(error_contrast(region.tested, there, tested))
     return Contrasts(accuracy, loss, error)
 
 

@@ -30,6 +30,7 @@ class Judged:
         badness: (r,) the same in [0, 1]; ranks where there is no right and wrong.
         unit_errors: (r,) squared or absolute errors of ratings and numbers; None for other tasks.
         strata: (r,) codes of the labels, or None.
+        counted: What `errors` add up to, in words: "errors", "squared errors", "loss".
     """
 
     p: Predictions
@@ -38,6 +39,7 @@ class Judged:
     badness: Float[np.ndarray, " r"]
     unit_errors: Float[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
+    counted: str
 
     @property
     def counts(self) -> Float[np.ndarray, " r"]:
@@ -61,6 +63,7 @@ class Judged:
             self.badness[some],
             pick(self.unit_errors),
             pick(self.strata),
+            self.counted,
         )
 
     def positions(self, rows: Sequence[int]) -> Int[np.ndarray, " m"]:
@@ -107,16 +110,20 @@ def judge(audited: Audited, better: bool, category: bool) -> Judged:
         unit_errors = p.task.unit_errors(p.outputs, p.predictions, p.labels)
     if unit_errors is not None:
         errors, badness = unit_errors, _ranks(unit_errors)
+        squared = p.task is not None and p.task.measure == "rmse"
+        counted = "closeness" if better else "squared errors" if squared else "absolute errors"
     elif p.correct is not None:
         errors = badness = 1.0 - p.correct.astype(np.float64)
+        counted = "right answers" if better else "errors"
     elif p.losses is not None:
         losses = p.losses.astype(np.float64)
         errors, badness = losses - min(0.0, float(losses.min())), _ranks(losses)
+        counted = "lack of loss" if better else "loss"
     else:
         raise ValueError("findings need losses, or which examples are right; these predictions hold neither")
     if better:
         errors, badness = float(errors.max()) - errors, 1.0 - badness
-    return Judged(p, rows, errors, badness, unit_errors, None if category else _strata(p))
+    return Judged(p, rows, errors, badness, unit_errors, None if category else _strata(p), counted)
 
 
 def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:

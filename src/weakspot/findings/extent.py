@@ -210,7 +210,7 @@ def honest_rows(
     rates: Rates,
     seed: int = 0,
 ) -> Bool[np.ndarray, " m"]:
-    """Which tested examples lie inside, each judged by a threshold that its own error had no part in.
+    """Which tested examples lie inside, each judged by a threshold that is sought among other errors than its own.
 
     The threshold of one half is taken from the other half, so that the error rate inside is not flattered by where
     the extent was made to end.
@@ -219,7 +219,7 @@ def honest_rows(
         extent: The extent.
         population: The tested examples that it is confined to.
         errors: Badness of the tested examples.
-        rates: Of the core and of the rest.
+        rates: Of the core and of the rest; these come from all tested examples.
         seed: Of the halves.
 
     Returns:

@@ -120,7 +120,7 @@ class Slice:
         number: From 1, in the method's order.
         name: What the method calls it: `Spotlight 1`.
         finding: The number of the finding that it is part of; None where it is not worse than the rest.
-        evidence: What the held-out examples say of it.
+        evidence: What the held-out examples say of it; where it was tested label by label, of its strongest part.
         statistics: Over all audited examples, those that it was found in included.
         portrait: What it looks like.
         curves: How the search went, thinned to a few hundred steps: per name the steps and the values.
@@ -218,6 +218,7 @@ class Whole:
         weak_values: Attribute values with the lowest accuracy.
         left_out: Attributes that describe nothing, each with the reason.
         embedding_size: Width of the embeddings.
+        counted: What every `errors_explained` is a share of, in words: "errors", "squared errors", "loss".
     """
 
     n: int
@@ -234,6 +235,7 @@ class Whole:
     classes: tuple[ClassRow, ...] = ()
     weak_values: tuple[Accuracy, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    counted: str = "errors"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ class Region:
         tested: (m,) membership of the tested examples: those of its slice, or (where its extent has been found) 1 for
             examples that lie in it by a threshold which their own errors had no part in.
         evidence: The strongest of its parts'.
-        core: (r,) of a unit of one label, the membership of its whole slice.
         extent: Of a confirmed region, and how likely it is (log likelihood ratio).
         description: What attributes name it by.
     """
@@ -44,7 +43,6 @@ class Region:
     weights: Float[np.ndarray, " r"]
     tested: Float[np.ndarray, " m"]
     evidence: Evidence
-    core: Float[np.ndarray, " r"] | None = field(default=None, repr=False)
     extent: Extent | None = field(default=None, repr=False)
     likelihood: float = 0.0
     description: Description | None = None
@@ -105,7 +103,7 @@ def find_regions(
 
 
 def _alone(unit: Unit, evidence: Evidence) -> Region:
-    return Region((unit.slice,), unit.labels, unit.described, unit.tested, evidence, core=unit.whole)
+    return Region((unit.slice,), unit.labels, unit.described, unit.tested, evidence)
 
 
 def _whole_slices(regions: Sequence[Region], grow: _Growth) -> list[Region]:
@@ -209,14 +207,11 @@ class _Growth:
 
         That is so where the embedding does not tell its members from the others (a slice of another tool's, say), and
         where the extent is no worse than the rest on the tested examples.
-        It is sought from all members and from those of high weight; a region of one label also from the members of
-        its slice whatever their label: few members make a poor start.
+        It is sought from all members and from those of high weight.
         """
         population = self.there.of_labels(region.labels)
         own = self.here.of_labels(region.labels)
         starts = [(members, own) for members in _cores(region.weights)]
-        if region.core is not None:
-            starts += [(members, np.ones_like(own)) for members in _cores(region.core)]
         counted = self.there.counts * population
         rates = Rates.of(region.tested, self.there.badness, counted)
         extent = extend(self.space, starts, own, self.searched, population, self.there.badness, rates)

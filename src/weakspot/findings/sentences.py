@@ -50,13 +50,14 @@ def name_of(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
 
-def sentence(finding: Finding, tested: bool, measure: str, better: bool) -> str:
+def sentence(finding: Finding, tested: bool, measure: str, counted: str, better: bool) -> str:
     """What is claimed of a finding, with how sure it is.
 
     Args:
         finding: All of it but the sentence.
         tested: Whether its numbers come from examples that it was not found in.
         measure: The word of the task's own measure.
+        counted: What the share is a share of, in words.
         better: Whether the best-served examples are sought.
 
     Returns:
@@ -68,8 +69,7 @@ def sentence(finding: Finding, tested: bool, measure: str, better: bool) -> str:
         size = f"{count(finding.examples)} examples"
     said = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
-        what = _what_it_holds(finding, better)
-        said.append(f"They hold {percent(finding.errors_explained)} of all {what}.")
+        said.append(f"They hold {percent(finding.errors_explained)} of all {counted}.")
     said.append(_verdict(finding, better))
     return " ".join(said)
 
@@ -97,14 +97,6 @@ def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool
     elif not tested:
         text += " (where they were found)"
     return text if contrast.outside is None else f"{text}, against {show(contrast.outside)} elsewhere"
-
-
-def _what_it_holds(finding: Finding, better: bool) -> str:
-    if finding.error is not None:
-        return "squared errors" if not better else "closeness"
-    if finding.accuracy is not None:
-        return "right answers" if better else "errors"
-    return "loss" if not better else "lack of loss"
 
 
 def _verdict(finding: Finding, better: bool) -> str:

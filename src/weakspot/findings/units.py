@@ -68,14 +68,12 @@ class Unit:
         labels: Codes of the labels that this part of it has; none if it is all of it.
         described: (r,) membership of the described examples.
         tested: (m,) membership of the tested examples.
-        whole: (r,) of a part, the membership of the whole slice.
     """
 
     slice: int
     labels: tuple[int, ...]
     described: Float[np.ndarray, " r"]
     tested: Float[np.ndarray, " m"]
-    whole: Float[np.ndarray, " r"] | None = None
 
 
 def units_of(here: Examined, there: Examined, searched: Bool[np.ndarray, " r"], by_label: bool) -> list[Unit]:

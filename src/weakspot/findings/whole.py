@@ -49,6 +49,7 @@ def describe_whole(
         classes=classes,
         weak_values=tuple(painter.weak_values()),
         left_out=(*hidden, *left_out(painter.attributes)),
+        counted=judged.counted,
     )
 
 

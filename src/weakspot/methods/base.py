@@ -91,7 +91,7 @@ class Method(BaseEstimator, ABC):
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         """Find the slices of `p`."""
 
-    def check(self, n: int, task: Task | None) -> None:
+    def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters with which `fit` would refuse any `n` examples of a task, if it is known.
 
         It is asked before a model is trained and read, so that a slip costs nothing.

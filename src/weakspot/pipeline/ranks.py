@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from subprocess import Popen, TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +75,9 @@ def processes(accelerator: str = "auto") -> Iterator[None]:
     over = threading.Event()
 
     def tell() -> None:
-        if parent is not None:
-            os.kill(parent, signal.SIGTERM)
+        if parent is not None and parent == os.getppid():  # else it is gone, and its number may be another's
+            with suppress(ProcessLookupError):
+                os.kill(parent, signal.SIGTERM)
         for launcher in _launchers:
             children.extend(launcher.procs)
             launcher.procs.clear()  # Lightning would take their end for a crash, and kill this process too

@@ -156,7 +156,7 @@ def check_search(
     held = _held(ids, attributes, confirm, group)
     if min(held.sum(), (~held).sum()) < FEWEST:
         held[:] = False
-    method.check(int((~held).sum()) if counts is None else int(counts[~held].sum()), task)
+    method.check(int((~held).sum()) if counts is None else float(counts[~held].sum()), task)
 
 
 def _held(

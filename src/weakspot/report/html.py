@@ -11,18 +11,12 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.findings import Findings, Media, numbers
 from weakspot.report.exhibits import Exhibits
 from weakspot.report.thumbnails import Thumbnails
 from weakspot.report.tree import tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
-
-_VERDICTS = {
-    "confirmed": "confirmed",
-    "explained_by_label": "explained by the label",
-    "not_confirmed": "not confirmed",
-    "too_few": "too few to say",
-}
 
 
 def render(findings: Findings, media: Media | None = None) -> str:
@@ -68,7 +62,7 @@ def render(findings: Findings, media: Media | None = None) -> str:
             misses=misses,
             weak=weak_values(findings, views),
             top_loss=max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
-            verdicts=_VERDICTS,
+            verdicts=VERDICTS,
             created=datetime.fromisoformat(findings.created),
         )
     )

@@ -7,18 +7,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Finding, Findings
 from weakspot.findings.numbers import count, decimal, percent, probability, share_of
 from weakspot.legible import printable
 
 _SHOWN = 10
-_VERDICTS = {
-    "confirmed": "confirmed",
-    "explained_by_label": "the label explains it",
-    "not_confirmed": "not confirmed",
-    "too_few": "too few to say",
-}
 
 
 def summary(findings: Findings) -> Group:
@@ -65,17 +60,15 @@ def _table(findings: Findings) -> Table:
     table.add_column("finding", overflow="fold", ratio=2)
     table.add_column("examples", justify="right")
     held = [
-        ("accuracy", percent, "of all errors"),
-        ("error", decimal, "of all errors"),
-        ("loss", decimal, "of all loss"),
+        ("accuracy", percent),
+        ("error", decimal),
+        ("loss", decimal),
     ]
-    name, show, explains = next(
+    name, show = next(
         (column for column in held if any(getattr(f, column[0]) is not None for f in findings.findings)),
         held[-1],
     )
-    if findings.seeks == "better" and name == "accuracy":
-        explains = "of all right"
-    table.add_column(explains, justify="right")
+    table.add_column(f"of all {findings.whole.counted}", justify="right")
     table.add_column(f"{findings.whole.measure if name == 'error' else name} (outside)", justify="right")
     table.add_column("verdict", overflow="fold")
     for finding in findings.findings[:_SHOWN]:
@@ -95,7 +88,7 @@ def _table(findings: Findings) -> Table:
 
 def _verdict(finding: Finding) -> str:
     p = "" if finding.p_corrected is None else f", p {probability(finding.p_corrected)}"
-    return f"{_VERDICTS[finding.verdict]}{p}"
+    return f"{VERDICTS[finding.verdict]}{p}"
 
 
 def _text(words: str) -> Text:

@@ -51,7 +51,9 @@ def scalars(findings: Findings) -> dict[str, float]:
     found: dict[str, float | None] = {
         "whole/accuracy": findings.whole.accuracy,
         "whole/loss": findings.whole.loss,
-        f"whole/{findings.whole.measure}": findings.whole.error or findings.whole.accuracy,
+        f"whole/{findings.whole.measure}": findings.whole.accuracy
+        if findings.whole.error is None
+        else findings.whole.error,
         "n_slices": len(findings.slices),
     }
     confirmed = [finding for finding in findings.findings if finding.confirmed]
@@ -61,17 +63,21 @@ def scalars(findings: Findings) -> dict[str, float]:
     for finding in findings.findings:
         found |= {f"finding_{finding.number}/{name}": value for name, value in _numbers(finding).items()}
     for one in findings.slices:
-        s = one.statistics
-        for name in ("size", "share", "members", "loss_inside", "loss_outside"):
-            found[f"slice_{one.number}/{name}"] = getattr(s, name)
-        if findings.whole.error is None:
-            found[f"slice_{one.number}/accuracy_inside"] = s.accuracy_inside
-            found[f"slice_{one.number}/accuracy_outside"] = s.accuracy_outside
-        elif one.error is not None:
-            found[f"slice_{one.number}/error_inside"] = one.error.inside
-            found[f"slice_{one.number}/error_outside"] = one.error.outside
+        found |= {f"slice_{one.number}/{name}": value for name, value in _measures(one, findings).items()}
         found[f"slice_{one.number}/p"] = one.evidence.p_corrected
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _measures(one: Slice, findings: Findings) -> dict[str, float | None]:
+    """A slice's numbers over all audited examples, by name, in the measure of the task."""
+    s, error = one.statistics, one.error
+    measures: dict[str, float | None] = {"size": s.size, "share": s.share, "members": s.members}
+    measures |= {"loss_inside": s.loss_inside, "loss_outside": s.loss_outside}
+    if findings.whole.error is None:
+        return measures | {"accuracy_inside": s.accuracy_inside, "accuracy_outside": s.accuracy_outside}
+    if error is None:
+        return measures
+    return measures | {"error_inside": error.inside, "error_outside": error.outside}
 
 
 def _gap(finding: Finding) -> float:
@@ -180,7 +186,7 @@ def _tables(findings: Findings) -> dict[str, Rows]:
                 "finding": one.finding,
                 "verdict": one.evidence.verdict,
                 "p_corrected": one.evidence.p_corrected,
-                **_plain(vars(one.statistics)),
+                **_measures(one, findings),
                 **(_plain(vars(one.statistics.cluster)) if one.statistics.cluster else {}),
             }
             for one in findings.slices

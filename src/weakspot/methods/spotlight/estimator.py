@@ -119,7 +119,7 @@ class Spotlight(Method):
         self.n_jobs = n_jobs
         self.sharded = sharded
 
-    def check(self, n: int, task: Task | None) -> None:
+    def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
         settings = Settings(**self.get_params())
         settings.size(n)

@@ -95,7 +95,7 @@ class UDIS(Method):
         self.memory_limit = memory_limit
         self.seed = seed
 
-    def check(self, n: int, task: Task | None) -> None:
+    def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, a class that there is not, and a cut into more than `n`."""
         self._check()
         if self.category is not None and task is not None:
