@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,11 @@ class Shell:
 
     def reports(self) -> list[Path]:
         return sorted(self.folder.glob("**/report.html"))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as behind `nohup` or `&`; what the tests start inherits that, and some of it is to hear Ctrl+C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def quiet_environment() -> dict[str, str]:

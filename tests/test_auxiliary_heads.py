@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from weakspot.models import SmallCNN, UserModel
+from weakspot.pipeline.groups import Groups
 from weakspot.pipeline.learner import Learner, Training
 from weakspot.tasks import Classification
 
@@ -69,7 +70,9 @@ def test_without_them_nothing_is_added() -> None:
     torch.manual_seed(0)
     model = SmallCNN(THREE)
     batch = {"input": torch.rand(4, 3, 32, 32), "target": torch.tensor([0, 1, 2, 0])}
-    found = Learner(model, THREE, Training(), {"g": np.zeros(4, dtype=np.int64)}).training_step(batch, 0)
+    found = Learner(
+        model, THREE, Training(), {"g": Groups(("all",), np.zeros(4, dtype=np.int64))}
+    ).training_step(batch, 0)
     torch.testing.assert_close(found, cross_entropy(model(batch["input"]), batch["target"]))
 
 
