@@ -1,0 +1,107 @@
+"""What is compared: the methods of this project, what everybody has, and the height to measure against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import softmax
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.mixture import GaussianMixture
+
+from planted.cases import Case
+from weakspot.methods import find, words
+
+Contender = Callable[[Case, int], Float[np.ndarray, "m k"]]
+_SLICES = 5
+_CEILING = 32  # principal components in which the ceiling's discriminant is fitted
+
+
+def of_method(word: str, **settings: Any) -> Contender:
+    """A method of this project, fitted on val; its own scores of test examples."""
+
+    def run(case: Case, seed: int) -> np.ndarray:
+        method = find(word)
+        known = method._get_param_names()
+        more = {"seed": seed} if "seed" in known else {}
+        fitted = method(**(more | settings)).fit(case.val)
+        published = getattr(fitted, "published_scores", fitted.membership)  # those that read predictions, too
+        return np.asarray(published(case.test), dtype=np.float64)
+
+    return run
+
+
+def ceiling(case: Case, seed: int) -> np.ndarray:
+    """A discriminant of the true members against the others of their labels: what the embedding allows."""
+    reduce, x = _reduced(case.val.embeddings)
+    test = reduce(case.test.embeddings)
+    found = []
+    for inside in case.val_slices:
+        labels = np.unique(case.val.labels[inside])
+        rows, among = np.isin(case.val.labels, labels), np.isin(case.test.labels, labels)
+        fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(x[rows], inside[rows])
+        found.append(np.where(among, fitted.predict_proba(test)[:, 1], -1.0))
+    return np.stack(found, axis=1)
+
+
+def drawn(case: Case, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((len(case.test), _SLICES))
+
+
+def top_loss(case: Case, seed: int) -> np.ndarray:
+    """The highest losses of the test examples themselves."""
+    return np.asarray(case.test.losses)[:, None]
+
+
+def confusion(case: Case, seed: int) -> np.ndarray:
+    """The largest cells of the confusion matrix off its diagonal, the least confident examples first."""
+    val, test, c = case.val, case.test, case.val.outputs.shape[1]
+    cells = val.labels * c + val.outputs.argmax(axis=1)
+    sizes = np.bincount(cells[cells // c != cells % c], minlength=c * c)
+    largest = np.argsort(-sizes, kind="stable")[:_SLICES]
+    here = test.labels * c + test.outputs.argmax(axis=1)
+    probability = softmax(test.outputs, axis=1)[np.arange(len(test)), test.labels]
+    return np.stack([np.where(here == cell, 2 - probability, -probability) for cell in largest], axis=1)
+
+
+def k_means(case: Case, seed: int) -> np.ndarray:
+    """Ten clusters; the five of the highest mean loss, their members by nearness."""
+    fitted = KMeans(10, n_init=4, random_state=seed).fit(case.val.embeddings)
+    worst = _worst(np.eye(10)[fitted.labels_], case)
+    return np.asarray(-fitted.transform(case.test.embeddings)[:, worst])
+
+
+def mixture(case: Case, seed: int) -> np.ndarray:
+    """A Gaussian mixture of 25 components in 32 dimensions; the five of the highest mean loss."""
+    reduce, x = _reduced(case.val.embeddings)
+    fitted = GaussianMixture(25, covariance_type="diag", random_state=seed, reg_covar=1e-4).fit(x)
+    worst = _worst(fitted.predict_proba(x), case)
+    return np.asarray(fitted.predict_proba(reduce(case.test.embeddings))[:, worst])
+
+
+def _worst(memberships: np.ndarray, case: Case) -> np.ndarray:
+    mean = (memberships.T @ np.asarray(case.val.losses)) / np.maximum(memberships.sum(axis=0), 1e-9)
+    return np.argsort(-mean, kind="stable")[:_SLICES]
+
+
+def _reduced(x: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    pca = PCA(min(_CEILING, *x.shape), random_state=0).fit(x)
+    return pca.transform, pca.transform(x)
+
+
+def contenders() -> dict[str, Contender]:
+    """All rows of the table, by name."""
+    found: dict[str, Contender] = {
+        "ceiling": ceiling,
+        "random": drawn,
+        "top_loss": top_loss,
+        "confusion": confusion,
+        "kmeans": k_means,
+        "gmm": mixture,
+        "spotlight search=published": of_method("spotlight", search="published"),
+    }
+    return found | {word: of_method(word) for word in words() if word not in found and word != "spotlight"}

@@ -1,0 +1,69 @@
+"""Which settings there are: what is planted where, and which of them may be looked at for tuning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["rare", "noisy", "correlation"]
+Split = Literal["tune", "report", "fresh", "quick"]
+KINDS: tuple[Kind, ...] = ("rare", "noisy", "correlation")
+STRENGTHS = {
+    "rare": np.geomspace(0.01, 0.1, 4),
+    "noisy": np.linspace(0.1, 0.4, 4),
+    "correlation": np.linspace(0.2, 0.8, 4),
+}
+FIRST_SEED = {"tune": 0, "report": 10_000, "fresh": 20_000, "quick": 30_000}
+"""Settings of one split share no seed with those of another, and so no draw of examples, classes or predictions."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One planted slice, or two, and the predictions and embedding that a method is given.
+
+    Attributes:
+        source: Whose examples.
+        kind: "rare": a class is thinned to a share of its target. "noisy": labels within a class are flipped.
+            "correlation": an attribute goes with the target.
+        strength: That share, the probability of a flip, or the correlation.
+        targets: How many classes the model predicts; each is a group of the source's own.
+        predictions: "synthetic": drawn. "trained": of a model.
+        embedding: "own": of the model that predicts. "other": of an encoder that knows nothing of the target.
+        seed: Of everything that is drawn.
+    """
+
+    source: str
+    kind: Kind
+    strength: float
+    targets: int
+    predictions: Literal["synthetic", "trained"]
+    embedding: Literal["own", "other"]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return "-".join(str(value) for value in asdict(self).values())
+
+    @property
+    def made_of(self) -> str:
+        """What names the model and its predictions, whichever embedding is read beside them."""
+        return self.key.replace("-own-", "-").replace("-other-", "-")
+
+
+def settings(split: Split) -> list[Setting]:
+    """All settings of a split, in one order for ever."""
+    sources = ("digits",) if split == "quick" else ("mnist", "fashion_mnist", "cifar10", "sentences")
+    found, seed = [], FIRST_SEED[split]
+    for source, kind, targets in product(sources, KINDS, (2, 4)):
+        if targets > 2 and (kind == "correlation" or source == "sentences"):
+            continue
+        for strength in STRENGTHS[kind][1::2] if split == "quick" else STRENGTHS[kind]:
+            seed += 1
+            common = (source, kind, round(float(strength), 4), targets)
+            found.append(Setting(*common, "synthetic", "other", seed))
+            found.append(Setting(*common, "trained", "own", seed))
+            found.append(Setting(*common, "trained", "other", seed))
+    return found

@@ -1,0 +1,171 @@
+"""How often does a method find a failure that was planted? Settings with a known answer, on real images and sentences.
+
+    python benchmarks/planted_slices.py --split quick                     # scikit-learn's digits; minutes
+    python benchmarks/planted_slices.py --split report --root data        # everything; an hour or two on two cores
+    python benchmarks/planted_slices.py --split report --against domino --docs docs/benchmark.md
+
+The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class
+are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
+examples and scored on 2000 others: success is a precision above 0.8 among the ten that it puts first. Predictions
+are drawn (synthetic), or those of a model trained on 7000 more (trained; settings in which it does not fail where
+it should are left out), and the embedding is the model's own or that of an encoder that knows nothing of the target.
+
+Settings have their split: tune on `tune`, report on `report`, look at `fresh` once. Models' answers and results are
+kept, one line for each setting and method, in outputs/planted, and a run that was interrupted goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from planted.settings import FIRST_SEED, KINDS, Setting, settings
+from planted.sources import ADVICE
+
+STORE = Path("outputs/planted")
+START, STOP = "<!-- planted slices -->", "<!-- end of planted slices -->"
+METRICS = ("success", "precision@10", "average precision")
+GROUPS = (("synthetic", "other"), ("trained", "own"), ("trained", "other"))
+
+
+def measure(setting: Setting, names: list[str], root: Path) -> list[dict[str, Any]]:
+    """The scores of some methods in one setting; a line that says so where the setting does not hold."""
+    from planted.cases import case
+    from planted.contenders import contenders
+    from planted.scores import scores
+
+    made = case(setting, root, STORE / "cases")
+    if made is None:
+        return [{**asdict(setting), "method": name, "valid": False} for name in names]
+    lines = []
+    for name in names:
+        started = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            memberships = contenders()[name](made, setting.seed)
+        seconds = time.process_time() - started
+        found = scores(memberships, made.test_slices, setting.seed)
+        lines.append({**asdict(setting), "method": name, "valid": True, **found, "seconds": seconds})
+    return lines
+
+
+def results(
+    wanted: list[Setting], split: str, names: list[str], root: Path, jobs: int
+) -> list[dict[str, Any]]:
+    """The results of some settings of a split, those that are stored from the store."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    file = STORE / f"{split}.jsonl"
+    lines = (
+        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    )
+    stored = {
+        (Setting(**{name: line[name] for name in Setting.__dataclass_fields__}), line["method"]): line
+        for line in lines
+    }
+    missing = {setting: [name for name in names if (setting, name) not in stored] for setting in wanted}
+    todo = {setting: lacking for setting, lacking in missing.items() if lacking}
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))  # what the processes inherit before they import NumPy
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, file.open("a", encoding="utf-8") as out:
+        running = {pool.submit(measure, setting, lacking, root): setting for setting, lacking in todo.items()}
+        for done, future in enumerate(as_completed(running), 1):
+            for line in future.result():
+                stored[running[future], line["method"]] = line
+                out.write(json.dumps(line) + "\n")
+            out.flush()
+            if done % 10 == 0 or done == len(todo):
+                print(f"{done} of {len(todo)} settings", flush=True)
+    return [stored[setting, name] for setting in wanted for name in names]
+
+
+def interval(values: np.ndarray) -> str:
+    """The mean over settings, and its 95 % bootstrap interval."""
+    random = np.random.default_rng(0)
+    means = values[random.integers(len(values), size=(2000, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
+
+
+def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
+    lines: list[str] = []
+    for predictions, embedding in GROUPS:
+        some = [
+            one
+            for one in found
+            if one["valid"] and (one["predictions"], one["embedding"]) == (predictions, embedding)
+        ]
+        if not some:
+            continue
+        n = len({one["seed"] for one in some})
+        shown = "model's own embedding" if embedding == "own" else "another encoder's embedding"
+        difference = f" | success less {against}'s" if against else ""
+        lines += [
+            "",
+            f"### {predictions.capitalize()} predictions, {shown}: {n} settings",
+            "",
+            f"| method | {' | '.join(KINDS)} | all: success | P@10 | AP | CPU s{difference} |",
+            "|" + "---|" * (len(KINDS) + 5 + bool(against)),
+        ]
+        for name in names:
+            mine = {one["seed"]: one for one in some if one["method"] == name}
+            cells = [
+                _share([one["success"] for one in mine.values() if one["kind"] == kind]) for kind in KINDS
+            ]
+            cells += [interval(np.array([one[metric] for one in mine.values()])) for metric in METRICS]
+            cells.append(f"{np.mean([one['seconds'] for one in mine.values()]):.2f}")
+            if against:
+                theirs = {one["seed"]: one for one in some if one["method"] == against}
+                cells.append(interval(np.array([mine[s]["success"] - theirs[s]["success"] for s in mine])))
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines[1:]
+
+
+def _share(values: Iterable[float]) -> str:
+    listed = list(values)
+    return f"{np.mean(listed):.2f} ({len(listed)})" if listed else "–"
+
+
+def main() -> None:
+    from planted.contenders import contenders
+
+    advice = "\n".join(f"  {name}: {words}" for name, words in ADVICE.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"sources below --root:\n{advice}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--split", choices=FIRST_SEED, default="quick")
+    parser.add_argument(
+        "--methods", nargs="*", choices=contenders(), default=list(contenders()), metavar="METHOD"
+    )
+    parser.add_argument(
+        "--against", choices=contenders(), metavar="METHOD", help="show paired differences to this one"
+    )
+    parser.add_argument("--sources", nargs="*", choices=ADVICE, help="of these alone")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--docs", type=Path, help="a page to write the tables into")
+    options = parser.parse_args()
+    names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
+    wanted = [one for one in settings(options.split) if not options.sources or one.source in options.sources]
+    found = results(wanted, options.split, names, options.root, options.jobs)
+    text = "\n".join(table(found, names, options.against))
+    print(text)
+    if options.docs:
+        page = options.docs.read_text(encoding="utf-8")
+        before, after = page.index(START) + len(START), page.index(STOP)
+        options.docs.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
