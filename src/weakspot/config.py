@@ -262,7 +262,7 @@ _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives w
 
 
 def _described_settings(kind: str) -> str:
-    """For --help: the settings of a schema with their defaults and what stands beside them in this file."""
+    """For --help: settings with their defaults and what stands beside them, in their schema or a method's file."""
     schema = {
         "job": JobConfig,
         "training": TrainingConfig,
@@ -270,16 +270,23 @@ def _described_settings(kind: str) -> str:
         "spotlight": SpotlightConfig,
         "udis": UDISConfig,
         "browse": BrowseConfig,
-    }[kind]
-    prefix = {"job": "", "browse": "", "spotlight": "method.", "udis": "method."}.get(kind, f"{kind}.")
+    }.get(kind)
+    prefix = {"job": "", "browse": "", "training": "training.", "inference": "inference."}.get(
+        kind, "method."
+    )
+    if schema is None:
+        lines, parts = (CONFIGS / "method" / f"{kind}.yaml").read_text().splitlines(), ": "
+    else:
+        lines, parts = inspect.getsource(schema).splitlines(), " = "
     rows = []
-    for line in inspect.getsource(schema).splitlines():
-        code, _, words = line.strip().partition("  # ")
-        name, _, default = code.partition(" = ")
+    for line in lines:
+        code, _, words = (part.strip() for part in line.partition("  # "))
+        name, _, default = code.partition(parts)
         name = name.partition(":")[0]
-        if default and default != "MISSING" and not default.startswith("field("):
-            value = _FALLBACK.sub(r"\1", default.strip('"')).replace("None", "null")
-            rows.append((f"{prefix}{name}={value}", words))
+        if not default or default == "MISSING" or default.startswith("field(") or name.startswith(("#", "_")):
+            continue
+        value = _FALLBACK.sub(r"\1", default.strip('"')).replace("None", "null")
+        rows.append((f"{prefix}{name}={value}".replace("=${seed}", "=0"), words))
     width = 2 + max(len(setting) for setting, _ in rows)
     return "\n".join(_beside(setting, words, width) for setting, words in rows).replace("$", "$$")
 

@@ -15,8 +15,9 @@ from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.methods.base import Callback, Method
+from weakspot.methods.order import order_of
 from weakspot.methods.spotlight.kernel import membership
-from weakspot.methods.spotlight.prepare import order_of, prepare
+from weakspot.methods.spotlight.prepare import prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
 from weakspot.methods.spotlight.seeker import Seeker
 from weakspot.methods.spotlight.settings import Settings

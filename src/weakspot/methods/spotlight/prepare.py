@@ -54,22 +54,6 @@ class Prepared:
         return out
 
 
-def order_of(
-    embeddings: Float[np.ndarray, "n D"], losses: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
-    """An order that follows from what rows hold, so that permuted rows give the same sums to the last bit.
-
-    By loss, then count, then a hash of the embedding, in integers that no summation order can change.
-    """
-    bits = np.dtype(f"u{embeddings.dtype.itemsize}")
-    odd = np.random.default_rng(0).integers(1 << 63, size=embeddings.shape[1], dtype=np.uint64) * 2 + 1
-    hashes = np.empty(len(embeddings), dtype=np.uint64)
-    for start in range(0, len(embeddings), ROWS):
-        block = np.ascontiguousarray(embeddings[start : start + ROWS]).view(bits)
-        hashes[start : start + ROWS] = (block * odd).sum(axis=1, dtype=np.uint64)
-    return np.lexsort((hashes, counts, losses))
-
-
 def prepare(
     embeddings: Float[np.ndarray, "n D"],
     n_components: int | None,

@@ -1,0 +1,78 @@
+"""The largest cells of the confusion matrix off its diagonal."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from weakspot.methods.base import Callback, Method, parameters_of
+from weakspot.methods.parts import Examples, check_at_least
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+from weakspot.tasks import Classification, Task
+
+
+class Confusion(Method):
+    """The most common mistakes: all examples of one label that are taken for one other class.
+
+    It is what everybody looks at, and one of the baselines of Eyuboglu et al.: Domino, ICLR 2022.
+
+    n_slices   at most
+    min_size   examples in a slice, at least
+
+    That an example is in a cell is its being wrong. Of other examples only the label is asked: they belong to a cell by
+    the share of their label's examples that was in it.
+    """
+
+    word = "confusion"
+    noun = "Confusion"
+    size_parameter = "min_size"
+
+    def __init__(self, n_slices: int = 5, min_size: int = 1) -> None:
+        self.n_slices = n_slices
+        self.min_size = min_size
+
+    def check(self, n: float, task: Task | None) -> None:
+        check_at_least(self, n_slices=1, min_size=1)
+        if task is not None and type(task) is not Classification:
+            raise ValueError(f"a confusion matrix is of labels and predicted classes; {task.kind} has none")
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Confusion:
+        """Count the cells of `p`, which must hold labels and outputs or predictions."""
+        self.check(len(p), p.task)
+        if p.labels is None or p.predictions is None or p.task is None:
+            raise ValueError(
+                "a confusion matrix needs labels and outputs or predictions; these do not hold both"
+            )
+        tell = callback or (lambda stage, done, total: None)
+        tell("cells", 0, 1)
+        some = Examples.of(p)
+        predicted = np.asarray(some.record.predictions, dtype=np.int64)
+        cells, position = np.unique(np.stack([some.codes, predicted], axis=1), axis=0, return_inverse=True)
+        sizes = np.bincount(position, weights=some.counts)
+        mistakes = (cells[:, 0] != cells[:, 1]) & (sizes >= self.min_size)
+        chosen = np.argsort(-np.where(mistakes, sizes, 0.0), kind="stable")[
+            : min(self.n_slices, mistakes.sum())
+        ]
+        labels = cells[chosen, 0]
+        total = np.array([some.counts[some.codes == label].sum() for label in labels])
+        parameters = {"labels": labels, "predictions": cells[chosen, 1], "shares": sizes[chosen] / total}
+        self.slices_ = some.slices(self, p, position[:, None] == chosen, parameters)
+        tell("cells", 1, 1)
+        return self
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """The share of the label's examples that was in the cell."""
+        labels, shares = parameters_of(self._fitted(), "labels", "shares")
+        if p.labels is None:
+            raise ValueError("cells of a confusion matrix are applied by label; these predictions hold none")
+        return np.where(np.asarray(p.labels)[:, None] == labels, shares, 0.0)
+
+    @classmethod
+    def advice(cls, slices: Slices) -> list[str]:
+        """That these slices cannot be confirmed, and what else there is to know."""
+        return [
+            "A cell of the confusion matrix holds examples because they are wrong: it cannot be carried to other "
+            "examples without asking whether those are wrong, and so it cannot be confirmed.",
+            *super().advice(slices),
+        ]

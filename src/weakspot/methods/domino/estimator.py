@@ -1,0 +1,166 @@
+"""Domino as an estimator: predictions in, slices out."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import logsumexp, softmax
+
+from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.domino.mixture import Mixture, fit
+from weakspot.methods.order import order_of
+from weakspot.predictions import Predictions
+from weakspot.predictions.validation import check_finite
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification, Task
+
+_PARAMETERS = ("log_shares", "means", "variances", "label_probabilities", "prediction_probabilities")
+
+
+class Domino(Method):
+    """Components of a mixture over embedding, label and prediction whose labels and predictions part most.
+
+    Eyuboglu, Varma, Saab, Delbrouck, Lee-Messer, Dunnmon, Zou, Ré: Domino, Discovering systematic errors with
+    cross-modal embeddings, ICLR 2022. The start and the weights are those of its newest code; the paper weighs labels
+    and predictions by 10.
+
+    n_slices           how many components are slices: those with the largest gap between a class's predicted and its
+                       true share
+    n_components       principal components of the embeddings
+    n_mixture          components of the mixture
+    label_weight, prediction_weight   exponents of their likelihood
+    max_iter           steps of EM at most
+    seed               of the k-means start
+
+    Membership of other examples is by embedding and label: a prediction tells who is wrong, and a test of such a slice
+    would confirm itself. `published_scores` reads predictions too, as the published tool does.
+    """
+
+    word = "domino"
+    noun = "Component"
+
+    def __init__(
+        self,
+        n_slices: int = 5,
+        n_components: int = 128,
+        n_mixture: int = 25,
+        label_weight: float = 1.0,
+        prediction_weight: float = 1.0,
+        max_iter: int = 100,
+        seed: int = 0,
+    ) -> None:
+        self.n_slices = n_slices
+        self.n_components = n_components
+        self.n_mixture = n_mixture
+        self.label_weight = label_weight
+        self.prediction_weight = prediction_weight
+        self.max_iter = max_iter
+        self.seed = seed
+
+    def check(self, n: float, task: Task | None) -> None:
+        for name in ("n_slices", "n_components", "n_mixture", "max_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.n_mixture > n:
+            raise ValueError(f"n_mixture={self.n_mixture} is more than there are examples ({n})")
+        if task is not None and type(task) is not Classification:
+            raise ValueError(f"Domino reads labels and predicted classes; it cannot judge {task.kind}")
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Domino:
+        """Fit the mixture to `p`, which must hold labels and outputs or predictions."""
+        from sklearn.cluster import KMeans
+
+        self.check(len(p), p.task)
+        check_finite("embeddings", p.embeddings, p.ids)
+        tell = callback or (lambda stage, done, total: None)
+        tell("mixture", 0, 1)
+        counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+        embeddings, y, z = np.asarray(p.embeddings, dtype=np.float64), _labels(p), _predicted(p)
+        # what k-means draws must not depend on the order of rows: it is theirs by what they hold
+        order = order_of(p.embeddings, (z - y).max(axis=1), counts)
+        embeddings, y, z, counts = embeddings[order], y[order], z[order], counts[order]
+        centre = np.average(embeddings, axis=0, weights=counts)
+        scaled = (embeddings - centre) * np.sqrt(counts)[:, None]
+        components = np.linalg.svd(scaled, full_matrices=False)[2][: self.n_components].T
+        x = (embeddings - centre) @ components
+        start = KMeans(self.n_mixture, n_init=1, random_state=self.seed).fit(x, sample_weight=counts).labels_
+        mixture = fit(
+            x,
+            y,
+            z,
+            np.eye(self.n_mixture)[start],
+            counts,
+            self.label_weight,
+            self.prediction_weight,
+            self.max_iter,
+        )
+        gap = (mixture.predictions - mixture.labels).max(axis=1)
+        chosen = np.argsort(-np.abs(gap), kind="stable")[: self.n_slices]
+        parameters = {
+            "centre": centre,
+            "components": components,
+            "chosen": chosen.astype(np.int64),
+            **dict(
+                zip(
+                    _PARAMETERS,
+                    (
+                        mixture.log_shares,
+                        mixture.means,
+                        mixture.variances,
+                        mixture.labels,
+                        mixture.predictions,
+                    ),
+                    strict=True,
+                )
+            ),
+        }
+        weights = self._responsibilities(p, parameters, with_predictions=True).T
+        self.slices_ = Slices(
+            method=self.word,
+            ids=p.ids,
+            weights=weights,
+            statistics=describe(weights, p),
+            parameters=parameters,
+            provenance={"settings": self.get_params(), "predictions": p.manifest},
+        )
+        tell("mixture", 1, 1)
+        return self
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """By embedding and label."""
+        return self._responsibilities(p, self._parameters(p), with_predictions=False)
+
+    def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """By embedding, label and prediction, as published."""
+        return self._responsibilities(p, self._parameters(p), with_predictions=True)
+
+    def _parameters(self, p: Predictions) -> dict[str, np.ndarray]:
+        names = ("centre", "components", "chosen", *_PARAMETERS)
+        parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
+        embeddings_for(p.embeddings, len(parameters["centre"]), "the components")
+        return parameters
+
+    def _responsibilities(
+        self, p: Predictions, parameters: dict[str, np.ndarray], with_predictions: bool
+    ) -> Float[np.ndarray, "n k"]:
+        mixture = Mixture(*(parameters[name] for name in _PARAMETERS))
+        x = (np.asarray(p.embeddings, dtype=np.float64) - parameters["centre"]) @ parameters["components"]
+        z = _predicted(p) if with_predictions else None
+        log = mixture.log_joint(x, _labels(p), z, self.label_weight, self.prediction_weight)
+        shares: np.ndarray = np.exp(log - logsumexp(log, axis=1, keepdims=True))
+        return shares[:, parameters["chosen"]].clip(0, 1)
+
+
+def _labels(p: Predictions) -> Float[np.ndarray, "n c"]:
+    if p.labels is None or p.task is None:
+        raise ValueError("Domino needs labels; these predictions hold none")
+    return np.asarray(np.eye(len(p.task.classes))[p.labels])
+
+
+def _predicted(p: Predictions) -> Float[np.ndarray, "n c"]:
+    if p.task is None or (p.outputs is None and p.predictions is None):
+        raise ValueError("Domino needs outputs or predictions; these hold neither")
+    if p.outputs is not None and p.outputs.shape[1] == len(p.task.classes):
+        return np.asarray(softmax(np.asarray(p.outputs, dtype=np.float64), axis=1))
+    return np.asarray(np.eye(len(p.task.classes))[p.predictions])

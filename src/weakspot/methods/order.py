@@ -1,0 +1,29 @@
+"""An order of examples that does not depend on the order they came in."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+
+_ROWS = 65_536  # hashed at a time
+
+
+def order_of(
+    embeddings: Float[np.ndarray, "n D"], losses: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """An order that follows from what rows hold, so that permuted rows give the same sums to the last bit.
+
+    By loss, then count, then a hash of the embedding.
+    """
+    return np.lexsort((hashes_of(embeddings), counts, losses))
+
+
+def hashes_of(embeddings: Float[np.ndarray, "n D"]) -> UInt64[np.ndarray, " n"]:
+    """A hash of every row, in integers that no summation order can change; equal rows have equal ones."""
+    bits = np.dtype(f"u{embeddings.dtype.itemsize}")
+    odd = np.random.default_rng(0).integers(1 << 63, size=embeddings.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = np.empty(len(embeddings), dtype=np.uint64)
+    for start in range(0, len(embeddings), _ROWS):
+        block = np.ascontiguousarray(embeddings[start : start + _ROWS]).view(bits)
+        hashes[start : start + _ROWS] = (block * odd).sum(axis=1, dtype=np.uint64)
+    return hashes

@@ -1,0 +1,64 @@
+"""Examples drawn at random: what finding nothing looks like."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.order import hashes_of
+from weakspot.methods.parts import Examples, check_at_least, check_share, counts_of
+from weakspot.predictions import Predictions
+from weakspot.tasks import Task
+
+_STEP, _FIRST, _SECOND = (
+    np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+
+
+class Random(Method):
+    """Slices that are drawn: the baseline to beat, which a test may confirm no more often than chance does.
+
+    Who is drawn follows from a hash of the embedding (the finaliser of Steele, Lea, Flood: Fast splittable pseudorandom
+    number generators, OOPSLA 2014), so that equal rows are drawn together, and other examples can be drawn alike.
+
+    n_slices   that are drawn
+    share      of all examples that is drawn, on average
+    seed       of the draws
+    """
+
+    word = "random"
+
+    def __init__(self, n_slices: int = 5, share: float = 0.05, seed: int = 0) -> None:
+        self.n_slices = n_slices
+        self.share = share
+        self.seed = seed
+
+    def check(self, n: float, task: Task | None) -> None:
+        check_at_least(self, n_slices=1, seed=0)
+        check_share(self)
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Random:
+        """Draw from `p`."""
+        self.check(counts_of(p).sum(), p.task)
+        tell = callback or (lambda stage, done, total: None)
+        tell("draws", 0, 1)
+        some = Examples.of(p)
+        salts = np.random.default_rng(self.seed).integers(1 << 32, size=self.n_slices)
+        parameters = {"salts": salts, "width": np.array([some.x.shape[1]])}
+        self.slices_ = some.slices(self, p, self._drawn(some.x, salts), parameters)
+        tell("draws", 1, 1)
+        return self
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """1 for whom is drawn."""
+        salts, width = parameters_of(self._fitted(), "salts", "width")
+        x = embeddings_for(p.embeddings, int(width[0]), "the slices")
+        return self._drawn(x, salts).astype(np.float64)
+
+    def _drawn(self, x: Float[np.ndarray, "n d"], salts: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "n k"]:
+        bits = hashes_of(np.asarray(x, dtype=np.float64))[:, None] + salts.astype(np.uint64) * _STEP
+        bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
+        bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
+        bits = bits ^ (bits >> np.uint64(31))
+        return np.asarray(bits < np.uint64(self.share * 2**64))

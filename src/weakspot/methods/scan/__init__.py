@@ -1,0 +1,5 @@
+"""The scan statistic of spatial epidemiology, carried over to embeddings (Kulldorff, 1997)."""
+
+from weakspot.methods.scan.estimator import Scan
+
+__all__ = ["Scan"]

@@ -1,0 +1,191 @@
+"""The scan as an estimator: predictions in, slices out, each with a p-value of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit
+
+from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.order import order_of
+from weakspot.methods.scan.balls import Balls, largest_by_chance
+from weakspot.methods.scan.discriminant import discriminant
+from weakspot.methods.scan.residuals import groups, residuals
+from weakspot.methods.scan.space import reduced
+from weakspot.predictions import Predictions
+from weakspot.predictions.validation import check_finite
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+from weakspot.tasks import Task
+
+_CENTRES = 4000  # around which balls lie, in all labels together
+
+
+class Scan(Method):
+    """Places in embedding space where the model does worse than on other examples of the same label.
+
+    Within each label, the balls of nearest neighbours around every example are scanned for the one whose residuals
+    (1 - p of the label) exceed the label's mean by most standard errors; its examples are set aside, and the next is
+    sought. A discriminant of a ball's members against the others of the label says how much any example belongs.
+    Nothing is optimised, and the p-value is exact for the whole search: residuals are permuted within labels, and all
+    balls are scanned again.
+
+    Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
+
+    n_slices       at most
+    sizes          of the balls, in examples
+    n_components   principal components that neighbours are sought in
+    draws          permutations for the p-values; 0 for none
+    seed           of the permutations, and of the centres where there are more than 4000 examples
+
+    Fitted:
+
+    p_values_      (k,) how often chance alone makes a slice as hot; None without draws
+    statistics_    (k,) of the balls: standard errors above the label's mean
+    slices_        one slice per ball, hottest first
+    """
+
+    word = "scan"
+    noun = "Hotspot"
+
+    def __init__(
+        self,
+        n_slices: int = 5,
+        sizes: Sequence[int] = (20, 40),
+        n_components: int = 32,
+        draws: int = 199,
+        seed: int = 0,
+    ) -> None:
+        self.n_slices = n_slices
+        self.sizes = sizes
+        self.n_components = n_components
+        self.draws = draws
+        self.seed = seed
+
+    def check(self, n: float, task: Task | None) -> None:
+        for name, least in (("n_slices", 1), ("n_components", 1), ("draws", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        if not len(self.sizes) or min(self.sizes) < 2:
+            raise ValueError(f"sizes={list(self.sizes)} must be numbers of examples, 2 or more")
+        if 2 * min(self.sizes) > n:
+            raise ValueError(
+                f"sizes={list(self.sizes)}: the smallest ball must leave half of the {n} examples outside"
+            )
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
+        """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
+        counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+        self.check(int(counts.sum()), p.task)
+        check_finite("embeddings", p.embeddings, p.ids)
+        tell = callback or (lambda stage, done, total: None)
+        random = np.random.default_rng(self.seed)
+        order = order_of(p.embeddings, residuals(p), counts)  # whatever came before
+        some = p.take(order)
+        counts, codes, bad = counts[order], groups(some), residuals(some)
+        space = reduced(some.embeddings, counts, self.n_components, self.seed)
+        x = space.of(some.embeddings)
+        tell("neighbours", 0, self.n_slices + 1)
+        scanned = [
+            Balls.of(x, rows, bad, counts, tuple(self.sizes), _centres(len(rows), len(p), random))
+            for rows in (np.flatnonzero(codes == code) for code in np.unique(codes))
+        ]
+        left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
+        found: list[tuple[int, Bool[np.ndarray, " m"], float, float]] = []
+        for j in range(self.n_slices):
+            tell("scanning", j + 1, self.n_slices + 1)
+            best = _hottest(scanned, left)
+            if best is None:
+                break
+            group, members, z = best
+            p_value = np.nan
+            if self.draws:
+                chance = largest_by_chance(scanned, left, self.draws, random)
+                p_value = float((1 + (chance >= z).sum()) / (1 + self.draws))
+                p_value = max([p_value, *(earlier[3] for earlier in found)])
+            found.append((group, members, z, p_value))
+            left[group] = left[group] & ~members
+        tell("scanning", self.n_slices + 1, self.n_slices + 1)
+        self._keep(p, x, space, counts, codes, scanned, found)
+        return self
+
+    def _keep(
+        self, p: Predictions, x: Any, space: Any, counts: Any, codes: Any, scanned: Any, found: Any
+    ) -> None:
+        directions, offsets, labels = [], [], []
+        for group, members, _, _ in found:
+            rows = scanned[group].rows
+            direction, offset = discriminant(x[rows], members, counts[rows])
+            direction, offset = space.back(direction, offset)
+            directions.append(direction)
+            offsets.append(offset)
+            labels.append(int(codes[rows[0]]))
+        k, d = len(found), p.embeddings.shape[1]
+        parameters = {
+            "directions": np.array(directions).reshape(k, d),
+            "offsets": np.array(offsets, dtype=np.float64),
+            "labels": np.array(labels, dtype=np.int64),
+            "statistics": np.array([one[2] for one in found], dtype=np.float64),
+            "p_values": np.array([one[3] for one in found], dtype=np.float64),
+        }
+        weights = _memberships(p, parameters["directions"], parameters["offsets"], parameters["labels"]).T
+        self.statistics_ = parameters["statistics"]
+        self.p_values_ = parameters["p_values"] if self.draws else None
+        self.slices_ = Slices(
+            method=self.word,
+            ids=p.ids,
+            weights=weights,
+            statistics=describe(weights, p),
+            parameters=parameters,
+            provenance={"settings": self.get_params(), "predictions": p.manifest},
+        )
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """By where an example lies, and its label; by the first alone where labels are unknown."""
+        directions, offsets, labels = parameters_of(self._fitted(), "directions", "offsets", "labels")
+        embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
+        return _memberships(p, directions, offsets, labels)
+
+
+def _memberships(
+    p: Predictions,
+    directions: Float[np.ndarray, "k d"],
+    offsets: Float[np.ndarray, " k"],
+    labels: Int[np.ndarray, " k"],
+) -> Float[np.ndarray, "n k"]:
+    x = np.asarray(p.embeddings, dtype=np.float64)
+    scores = (
+        np.einsum("nd,kd->nk", x, directions) + offsets
+    )  # row by row: no row's last bit hangs on its neighbours
+    weights: np.ndarray = expit(scores)
+    if p.labels is not None:
+        weights = weights * (groups(p)[:, None] == labels)
+    return weights
+
+
+def _centres(m: int, n: int, random: np.random.Generator) -> Int[np.ndarray, " c"]:
+    """All examples of a group, or a sample of them in proportion to its size."""
+    share = max(1, round(_CENTRES * m / n))
+    return np.arange(m) if n <= _CENTRES or m <= share else np.sort(random.choice(m, share, replace=False))
+
+
+def _hottest(
+    scanned: list[Balls], left: list[Bool[np.ndarray, " m"]]
+) -> tuple[int, Bool[np.ndarray, " m"], float] | None:
+    """The group, members and statistic of the hottest ball; None where none is worse than its label."""
+    best, where = 0.0, None
+    for group, (balls, here) in enumerate(zip(scanned, left, strict=True)):
+        if not balls.members.shape[0]:
+            continue
+        z = balls.statistic(balls.deviations[:, None], here)[:, 0]
+        j = int(np.argmax(z))
+        if z[j] > best:
+            best, where = float(z[j]), (group, j)
+    if where is None:
+        return None
+    group, j = where
+    members = np.asarray(scanned[group].members[j].todense()).ravel() > 0
+    return group, members & left[group], best

@@ -1,0 +1,56 @@
+"""The principal components that neighbours are sought in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num
+
+_MOST_ROWS = 20_000  # that the components are taken from
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A linear reduction, of unit scale: the mean square norm of the reduced examples is 1.
+
+    Attributes:
+        centre: (d,)
+        components: (d, q)
+    """
+
+    centre: Float[np.ndarray, " d"]
+    components: Float[np.ndarray, "d q"]
+
+    def of(self, embeddings: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n q"]:
+        out = np.empty((len(embeddings), self.components.shape[1]))
+        for start in range(0, len(embeddings), _BLOCK):
+            away = np.asarray(embeddings[start : start + _BLOCK], dtype=np.float64) - self.centre
+            out[start : start + _BLOCK] = away @ self.components
+        return out
+
+    def back(
+        self, direction: Float[np.ndarray, " q"], offset: float
+    ) -> tuple[Float[np.ndarray, " d"], float]:
+        """A linear score of reduced examples as one of embeddings."""
+        whole = self.components @ direction
+        return whole, offset - float(self.centre @ whole)
+
+
+def reduced(
+    embeddings: Num[np.ndarray, "n d"], counts: Float[np.ndarray, " n"], n_components: int, seed: int
+) -> Space:
+    """The principal components of the largest variance, from at most 20 000 examples."""
+    n, d = embeddings.shape
+    rows = (
+        np.arange(n)
+        if n <= _MOST_ROWS
+        else np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))
+    )
+    x, c = np.asarray(embeddings[rows], dtype=np.float64), counts[rows]
+    centre = np.average(x, axis=0, weights=c)
+    variance, directions = np.linalg.eigh(np.cov(x, rowvar=False, aweights=c, ddof=0).reshape(d, d))
+    kept = np.argsort(-variance)[: min(n_components, d)]
+    scale = np.sqrt(max(float(variance[kept].sum()), 1e-300))
+    return Space(centre, directions[:, kept] / scale)

@@ -1,0 +1,50 @@
+"""Drawn slices: of the share asked for, independent of each other and of everything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.stats import binom
+
+from weakspot import Predictions
+from weakspot.evaluation.synthetic import planted_predictions
+from weakspot.findings import Findings
+from weakspot.methods.random import Random
+from weakspot.pipeline.search import search
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_slice_is_a_draw_of_its_own(dtype):
+    """Sizes, and those of what two slices share, within limits of the binomial, also on a grid."""
+    grid = np.stack(np.meshgrid(*[np.arange(100)] * 2), axis=-1).reshape(-1, 2).astype(dtype)
+    for x in (grid, np.random.default_rng(0).normal(size=(10_000, 8)).astype(dtype)):
+        weights = (
+            Random(n_slices=8, share=0.2)
+            .fit(Predictions.from_arrays(x, losses=np.ones(10_000)))
+            .slices_.weights
+        )
+        low, high = binom.ppf([0.0005, 0.9995], 10_000, 0.2)
+        assert ((weights.sum(axis=1) >= low) & (weights.sum(axis=1) <= high)).all()
+        shared = (weights @ weights.T)[np.triu_indices(8, 1)]
+        low, high = binom.ppf([0.00005, 0.99995], 10_000, 0.04)
+        assert ((shared >= low) & (shared <= high)).all()
+
+
+def test_others_are_drawn_alike_and_another_seed_draws_others():
+    p, _ = planted_predictions(4.0, 500, 0)
+    fitted = Random(share=0.3).fit(p)
+    assert_array_equal(fitted.membership(p).T, fitted.slices_.weights)
+    other = Random(share=0.3, seed=1).fit(p).slices_.weights
+    assert 0.3 < (other != fitted.slices_.weights).mean() < 0.5  # 2 × .3 × .7 = .42
+
+
+def test_drawn_slices_are_confirmed_no_more_often_than_by_chance():
+    """Errors of a slice that is there do not help: in 40 sets at most as many as 99.9 % of binomials at 5 % have."""
+    confirmed = 0
+    for seed in range(40):
+        p, _ = planted_predictions(4.0, 400, seed)
+        run = search(Random(share=0.2, seed=seed), p)
+        told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
+        confirmed += any(one.confirmed for one in told.findings)
+    assert confirmed <= binom.ppf(0.999, 40, 0.05)

@@ -1,0 +1,124 @@
+"""The scan statistic: against every ball enumerated, scikit-learn's discriminant, and on data without slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import binom
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from weakspot import Predictions
+from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.methods.scan import Scan
+from weakspot.methods.scan.balls import Balls, largest_by_chance
+from weakspot.methods.scan.discriminant import discriminant
+from weakspot.methods.scan.residuals import residuals
+from weakspot.tasks import Classification, Multilabel, Regression
+
+
+def balls(rng, n=40, sizes=(5, 9), counts=None):
+    x, bad = rng.normal(size=(n, 3)), rng.random(n)
+    counts = np.ones(n) if counts is None else counts
+    return x, bad, counts, Balls.of(x, np.arange(n), bad, counts, sizes, np.arange(n))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_statistic_equals_that_of_every_ball_enumerated(weighted):
+    rng = np.random.default_rng(0)
+    x, bad, counts, found = balls(rng, counts=rng.integers(1, 4, 40).astype(float) if weighted else None)
+    left = rng.random(40) < 0.8
+    mean = np.average(bad, weights=counts)
+    spread = np.sqrt(np.average((bad - mean) ** 2, weights=counts))
+    expected = []
+    for size in (5, 9):
+        for centre in range(40):
+            order = np.argsort(((x - x[centre]) ** 2).sum(axis=1))
+            inside = order[: np.searchsorted(np.cumsum(counts[order]), size) + 1]
+            weight = counts[inside] @ left[inside]
+            whole = counts[inside].sum()
+            total = counts[inside] @ ((bad - mean) * left)[inside] / spread
+            expected.append(total / np.sqrt(weight) if weight >= whole / 2 else -np.inf)
+    assert_allclose(found.statistic(found.deviations[:, None], left)[:, 0], expected, rtol=1e-9)
+
+
+def test_chance_permutes_within_groups_and_only_what_is_left():
+    """With two values in one group and none in the other, each permutation's largest is known in advance."""
+    x = np.arange(8.0)[:, None]
+    bad = np.r_[np.zeros(3), 1, np.zeros(4)]
+    some = Balls.of(x, np.arange(4), bad, np.ones(8), (2,), np.arange(4))
+    still = Balls.of(x, np.arange(4, 8), bad, np.ones(8), (2,), np.arange(4))
+    left = [np.ones(4, dtype=bool), np.ones(4, dtype=bool)]
+    chance = largest_by_chance([some, still], left, 200, np.random.default_rng(0))
+    high, low = some.deviations[3], some.deviations[0]
+    assert_allclose(chance, (high + low) / np.sqrt(2))
+    left[0][3] = False
+    # of the ball of the last two one is left, as little as may be: its statistic is that of one example
+    assert_allclose(largest_by_chance([some], left[:1], 50, np.random.default_rng(0)), low)
+
+
+def test_the_discriminant_is_scikit_learn_s():
+    rng = np.random.default_rng(1)
+    x, members = rng.normal(size=(90, 4)), np.arange(90) < 20
+    x[members] += [1, 0.5, 0, 0]
+    direction, offset = discriminant(x, members, np.ones(90))
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(x, members)
+    assert_allclose(direction, theirs.coef_[0], rtol=1e-6)
+    assert_allclose(offset, theirs.intercept_[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["independent", "label"])
+def test_p_values_of_noise_are_those_of_chance(kind):
+    """On 300 sets without any slice, p ≤ .05 in 5 % of them, and p ≤ .5 in half; 99.9 % limits of the binomial."""
+    p = np.array(
+        [Scan(n_slices=1, draws=99).fit(null_predictions(kind, 300, s)).p_values_[0] for s in range(300)]
+    )
+    for level in (0.05, 0.5):
+        low, high = binom.ppf([0.0005, 0.9995], len(p), level)
+        assert low <= (p <= level).sum() <= high
+
+
+def test_a_planted_slice_is_found_with_a_small_p_value():
+    for seed in range(5):
+        p, planted = planted_predictions(3.0, 2000, seed)
+        found = Scan().fit(p)
+        weights = found.slices_.weights[0]
+        assert found.p_values_[0] <= 0.05
+        assert weights @ planted > 0.7 * weights.sum()
+        assert (np.diff(found.p_values_) >= 0).all()
+
+
+def test_a_million_rows_are_scanned_from_some_centres(monkeypatch):
+    """With fewer centres than examples the same slice is found, with the p-value of the search that was run."""
+    from weakspot.methods.scan import estimator
+
+    monkeypatch.setattr(estimator, "_CENTRES", 300)
+    p, planted = planted_predictions(4.0, 3000, 0)
+    found = Scan(n_slices=1).fit(p)
+    assert found.p_values_[0] <= 0.05
+    assert found.slices_.weights[0] @ planted > 0.7 * found.slices_.weights[0].sum()
+
+
+def test_residuals_are_bounded_and_those_of_the_task():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(50, 2)), rng.integers(0, 3, 50)
+    outputs = rng.normal(size=(50, 3))
+    probability = (np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True))[np.arange(50), labels]
+    task = Classification(("a", "b", "c"))
+    known = Predictions.from_arrays(x, labels=labels, outputs=outputs, task=task)
+    assert_allclose(residuals(known), 1 - probability, rtol=1e-6)
+    losses = Predictions.from_arrays(
+        x, labels=labels, losses=-np.log(probability), predictions=labels, task=task
+    )
+    assert_allclose(residuals(losses), 1 - probability, rtol=1e-5)
+    several = Predictions.from_arrays(
+        x, labels=labels[:, None] == [0, 1, 2], outputs=outputs, task=Multilabel(task.classes)
+    )
+    told = np.where(labels[:, None] == [0, 1, 2], 1 - 1 / (1 + np.exp(-outputs)), 1 / (1 + np.exp(-outputs)))
+    assert_allclose(residuals(several), told.mean(axis=1), rtol=1e-6)
+    truth, guess = rng.normal(size=50), rng.normal(size=50)
+    numbers = Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression())
+    away = np.abs(truth - guess)
+    assert_allclose(residuals(numbers), np.minimum(away / np.sqrt(np.quantile(away**2, 0.95)), 1), rtol=1e-5)
+    alone = Predictions.from_arrays(x, losses=np.arange(50.0))
+    assert_allclose(residuals(alone), np.arange(50) / 49)
