@@ -53,7 +53,7 @@ class Drawn:
 
 
 def case(setting: Setting, root: Path, store: Path) -> Case | None:
-    """The case of a setting; None where the trained model does not fail in what was planted.
+    """The case of a setting; None where the trained model does not fail in what was planted, or tells nothing apart.
 
     Args:
         setting: What to plant.
@@ -70,7 +70,7 @@ def case(setting: Setting, root: Path, store: Path) -> Case | None:
     with np.load(file) as stored:
         a = dict(stored)
     kept = a["kept"]
-    if not kept.any():
+    if not kept.any() or not np.ptp(a[f"val_{setting.embedding}"], axis=0).any():
         return None
     task = Classification(tuple(f"target {i}" for i in range(setting.targets)))
 

@@ -103,5 +103,6 @@ def contenders() -> dict[str, Contender]:
         "kmeans": k_means,
         "gmm": mixture,
         "spotlight search=published": of_method("spotlight", search="published"),
+        "domino, weights 1": of_method("domino", label_weight=1.0, prediction_weight=1.0),
     }
     return found | {word: of_method(word) for word in words() if word not in found and word != "spotlight"}

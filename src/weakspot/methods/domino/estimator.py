@@ -22,8 +22,8 @@ class Domino(Method):
     """Components of a mixture over embedding, label and prediction whose labels and predictions part most.
 
     Eyuboglu, Varma, Saab, Delbrouck, Lee-Messer, Dunnmon, Zou, Ré: Domino, Discovering systematic errors with
-    cross-modal embeddings, ICLR 2022. The start and the weights are those of its newest code; the paper weighs labels
-    and predictions by 10.
+    cross-modal embeddings, ICLR 2022. Started by k-means, as in its newest code; labels and predictions weigh 10, as in
+    the paper (the newest code's default of 1 finds fewer slices).
 
     n_slices           how many components are slices: those with the largest gap between a class's predicted and its
                        true share
@@ -45,8 +45,8 @@ class Domino(Method):
         n_slices: int = 5,
         n_components: int = 128,
         n_mixture: int = 25,
-        label_weight: float = 1.0,
-        prediction_weight: float = 1.0,
+        label_weight: float = 10.0,
+        prediction_weight: float = 10.0,
         max_iter: int = 100,
         seed: int = 0,
     ) -> None:
