@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -309,9 +310,9 @@ def mutated_json(text: str, rng: np.random.Generator) -> str:
         if rng.random() < 0.2:
             del holder[key]
         else:
-            holder[key] = _ODD_VALUES[rng.integers(len(_ODD_VALUES))]
+            holder[key] = deepcopy(_ODD_VALUES[rng.integers(len(_ODD_VALUES))])  # or one might hold itself
         if rng.random() < 0.1 and isinstance(holder, list):
-            holder.append(holder[0] if holder else 0)
+            holder.append(deepcopy(holder[0]) if holder else 0)
     return json.dumps(document)
 
 

@@ -298,6 +298,7 @@ with signals.interruptible(lambda interrupted: print("last words", interrupted.n
     job = Job(tmp_path, "-c", program)
     assert job.process.stdout is not None
     assert job.process.stdout.readline() == "ready\n"
+    time.sleep(2)  # until it waits for itself: a signal before that ends it as any other
     begun = time.monotonic()
     code, output, _ = job.end("SIGTERM", "one")
     assert (code, output) == (143, "last words SIGTERM\n")
