@@ -52,7 +52,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
     # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
     # wherever another process wants the same cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # a full disk takes no lines of the run's log file either: that is said once, not in a traceback for each line
+    # a full disk takes no lines of the run's log file either, and no traceback for each of them would help
     logging.raiseExceptions = False
     register()
     typed, full = list(sys.argv), os.environ.get(_FULL_ERROR)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.parts import Examples, check_at_least, counts_of
-from weakspot.methods.scan.residuals import groups
+from weakspot.methods.residuals import groups
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 

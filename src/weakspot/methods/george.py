@@ -10,8 +10,8 @@ from weakspot.methods.base import Callback, Method, embeddings_for, parameters_o
 from weakspot.methods.domino.mixture import Mixture
 from weakspot.methods.gmm import gaussians, mixture_of, posteriors
 from weakspot.methods.parts import Examples, check_at_least, counts_of, worst
-from weakspot.methods.scan.residuals import groups
-from weakspot.methods.scan.space import Space, reduced
+from weakspot.methods.residuals import groups
+from weakspot.methods.space import Space, reduced
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.parts import Examples, check_at_least, check_share, counts_of
-from weakspot.methods.scan.residuals import groups, residuals
+from weakspot.methods.residuals import groups, residuals
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
@@ -36,7 +36,7 @@ class Multiaccuracy(Method):
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, alpha=0)
-        check_share(self)
+        check_share(self.share)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Multiaccuracy:
         """Fit one regression per label of `p`."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Method
 from weakspot.methods.order import order_of
-from weakspot.methods.scan.residuals import groups, residuals
+from weakspot.methods.residuals import groups, residuals
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
@@ -129,9 +129,8 @@ def check_at_least(method: Method, **least: float) -> None:
             raise ValueError(f"{name}={getattr(method, name)} must be at least {value}")
 
 
-def check_share(method: Method) -> None:
-    """Raise ValueError unless a method's `share` leaves examples on both sides."""
-    share = getattr(method, "share")  # noqa: B009
+def check_share(share: float) -> None:
+    """Raise ValueError unless a share leaves examples on both sides."""
     if not 0 < share < 1:
         raise ValueError(f"share={share} must lie between 0 and 1")
 

@@ -36,7 +36,7 @@ class Random(Method):
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, seed=0)
-        check_share(self)
+        check_share(self.share)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Random:
         """Draw from `p`."""

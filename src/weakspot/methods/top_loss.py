@@ -29,7 +29,7 @@ class TopLoss(Method):
         self.share = share
 
     def check(self, n: float, task: Task | None) -> None:
-        check_share(self)
+        check_share(self.share)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> TopLoss:
         """Take the highest losses of `p`; no slice where all are alike."""

@@ -8,11 +8,8 @@ from scipy.special import logsumexp, softmax
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.domino.mixture import Mixture, fit
-from weakspot.methods.order import order_of
+from weakspot.methods.parts import Examples, check_at_least, check_parts, counts_of, k_means
 from weakspot.predictions import Predictions
-from weakspot.predictions.validation import check_finite
-from weakspot.slices import Slices
-from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Task
 
 _PARAMETERS = ("log_shares", "means", "variances", "label_probabilities", "prediction_probabilities")
@@ -59,38 +56,29 @@ class Domino(Method):
         self.seed = seed
 
     def check(self, n: float, task: Task | None) -> None:
-        for name in ("n_slices", "n_components", "n_mixture", "max_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.n_mixture > n:
-            raise ValueError(f"n_mixture={self.n_mixture} is more than there are examples ({n})")
+        check_at_least(self, n_slices=1, n_components=1, n_mixture=1, max_iter=1)
+        check_parts(self, "n_mixture", n)
         if task is not None and type(task) is not Classification:
             raise ValueError(f"Domino reads labels and predicted classes; it cannot judge {task.kind}")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Domino:
         """Fit the mixture to `p`, which must hold labels and outputs or predictions."""
-        from sklearn.cluster import KMeans
-
-        self.check(len(p), p.task)
-        check_finite("embeddings", p.embeddings, p.ids)
+        self.check(counts_of(p).sum(), p.task)
         tell = callback or (lambda stage, done, total: None)
         tell("mixture", 0, 1)
-        counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-        embeddings, y, z = np.asarray(p.embeddings, dtype=np.float64), _labels(p), _predicted(p)
-        # what k-means draws must not depend on the order of rows: it is theirs by what they hold
-        order = order_of(p.embeddings, (z - y).max(axis=1), counts)
-        embeddings, y, z, counts = embeddings[order], y[order], z[order], counts[order]
-        centre = np.average(embeddings, axis=0, weights=counts)
-        scaled = (embeddings - centre) * np.sqrt(counts)[:, None]
+        some = Examples.of(p)
+        y, z = _labels(some.record), _predicted(some.record)
+        centre = np.average(some.x, axis=0, weights=some.counts)
+        scaled = (some.x - centre) * np.sqrt(some.counts)[:, None]
         components = np.linalg.svd(scaled, full_matrices=False)[2][: self.n_components].T
-        x = (embeddings - centre) @ components
-        start = KMeans(self.n_mixture, n_init=1, random_state=self.seed).fit(x, sample_weight=counts).labels_
+        x = (some.x - centre) @ components
+        start = k_means(x, some.counts, self.n_mixture, 1, self.seed).labels_
         mixture = fit(
             x,
             y,
             z,
             np.eye(self.n_mixture)[start],
-            counts,
+            some.counts,
             self.label_weight,
             self.prediction_weight,
             self.max_iter,
@@ -115,15 +103,8 @@ class Domino(Method):
                 )
             ),
         }
-        weights = self._responsibilities(p, parameters, with_predictions=True).T
-        self.slices_ = Slices(
-            method=self.word,
-            ids=p.ids,
-            weights=weights,
-            statistics=describe(weights, p),
-            parameters=parameters,
-            provenance={"settings": self.get_params(), "predictions": p.manifest},
-        )
+        memberships = self._responsibilities(some.record, parameters, with_predictions=True)
+        self.slices_ = some.slices(self, p, memberships, parameters)
         tell("mixture", 1, 1)
         return self
 

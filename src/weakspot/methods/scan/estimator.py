@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.order import order_of
+from weakspot.methods.parts import Examples, check_at_least, counts_of
+from weakspot.methods.residuals import groups, residuals
 from weakspot.methods.scan.balls import Balls, largest_by_chance
 from weakspot.methods.scan.discriminant import discriminant
-from weakspot.methods.scan.residuals import groups, residuals
-from weakspot.methods.scan.space import reduced
+from weakspot.methods.space import reduced
 from weakspot.predictions import Predictions
-from weakspot.predictions.validation import check_finite
-from weakspot.slices import Slices
-from weakspot.slices.statistics import describe
 from weakspot.tasks import Task
 
+_APPLIED = ("directions", "offsets", "labels")  # parameters by which other examples are judged
 _CENTRES = 4000  # around which balls lie, in all labels together
 
 
@@ -66,32 +63,27 @@ class Scan(Method):
         self.seed = seed
 
     def check(self, n: float, task: Task | None) -> None:
-        for name, least in (("n_slices", 1), ("n_components", 1), ("draws", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        check_at_least(self, n_slices=1, n_components=1, draws=0)
         if not len(self.sizes) or min(self.sizes) < 2:
             raise ValueError(f"sizes={list(self.sizes)} must be numbers of examples, 2 or more")
         if 2 * min(self.sizes) > n:
             raise ValueError(
-                f"sizes={list(self.sizes)}: the smallest ball must leave half of the {n} examples outside"
+                f"sizes={list(self.sizes)}: the smallest ball must leave half of the {n:.10g} examples outside"
             )
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
         """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
-        counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-        self.check(int(counts.sum()), p.task)
-        check_finite("embeddings", p.embeddings, p.ids)
+        self.check(counts_of(p).sum(), p.task)
         tell = callback or (lambda stage, done, total: None)
         random = np.random.default_rng(self.seed)
-        order = order_of(p.embeddings, residuals(p), counts)  # whatever came before
-        some = p.take(order)
-        counts, codes, bad = counts[order], groups(some), residuals(some)
-        space = reduced(some.embeddings, counts, self.n_components, self.seed)
-        x = space.of(some.embeddings)
+        some = Examples.of(p)
+        bad = residuals(some.record)
+        space = reduced(some.x, some.counts, self.n_components, self.seed)
+        x = space.of(some.x)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = [
-            Balls.of(x, rows, bad, counts, tuple(self.sizes), _centres(len(rows), len(p), random))
-            for rows in (np.flatnonzero(codes == code) for code in np.unique(codes))
+            Balls.of(x, rows, bad, some.counts, tuple(self.sizes), _centres(len(rows), len(p), random))
+            for rows in some.parts()
         ]
         left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
         found: list[tuple[int, Bool[np.ndarray, " m"], float, float]] = []
@@ -109,43 +101,26 @@ class Scan(Method):
             found.append((group, members, z, p_value))
             left[group] = left[group] & ~members
         tell("scanning", self.n_slices + 1, self.n_slices + 1)
-        self._keep(p, x, space, counts, codes, scanned, found)
-        return self
-
-    def _keep(
-        self, p: Predictions, x: Any, space: Any, counts: Any, codes: Any, scanned: Any, found: Any
-    ) -> None:
-        directions, offsets, labels = [], [], []
+        scores = []
         for group, members, _, _ in found:
             rows = scanned[group].rows
-            direction, offset = discriminant(x[rows], members, counts[rows])
-            direction, offset = space.back(direction, offset)
-            directions.append(direction)
-            offsets.append(offset)
-            labels.append(int(codes[rows[0]]))
-        k, d = len(found), p.embeddings.shape[1]
+            scores.append(space.back(*discriminant(x[rows], members, some.counts[rows])))
         parameters = {
-            "directions": np.array(directions).reshape(k, d),
-            "offsets": np.array(offsets, dtype=np.float64),
-            "labels": np.array(labels, dtype=np.int64),
+            "directions": np.array([one[0] for one in scores]).reshape(len(found), some.x.shape[1]),
+            "offsets": np.array([one[1] for one in scores], dtype=np.float64),
+            "labels": np.array([some.codes[scanned[one[0]].rows[0]] for one in found], dtype=np.int64),
             "statistics": np.array([one[2] for one in found], dtype=np.float64),
             "p_values": np.array([one[3] for one in found], dtype=np.float64),
         }
-        weights = _memberships(p, parameters["directions"], parameters["offsets"], parameters["labels"]).T
+        applied = [parameters[name] for name in _APPLIED]
+        self.slices_ = some.slices(self, p, _memberships(some.record, *applied), parameters)
         self.statistics_ = parameters["statistics"]
         self.p_values_ = parameters["p_values"] if self.draws else None
-        self.slices_ = Slices(
-            method=self.word,
-            ids=p.ids,
-            weights=weights,
-            statistics=describe(weights, p),
-            parameters=parameters,
-            provenance={"settings": self.get_params(), "predictions": p.manifest},
-        )
+        return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """By where an example lies, and its label; by the first alone where labels are unknown."""
-        directions, offsets, labels = parameters_of(self._fitted(), "directions", "offsets", "labels")
+        directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
         return _memberships(p, directions, offsets, labels)
 
@@ -157,10 +132,8 @@ def _memberships(
     labels: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, "n k"]:
     x = np.asarray(p.embeddings, dtype=np.float64)
-    scores = (
-        np.einsum("nd,kd->nk", x, directions) + offsets
-    )  # row by row: no row's last bit hangs on its neighbours
-    weights: np.ndarray = expit(scores)
+    scores = np.einsum("nd,kd->nk", x, directions)  # row by row: no row's last bit hangs on its neighbours
+    weights: np.ndarray = expit(scores + offsets)
     if p.labels is not None:
         weights = weights * (groups(p)[:, None] == labels)
     return weights
