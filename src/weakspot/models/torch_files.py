@@ -77,9 +77,8 @@ def _lacking(error: Exception, path: Path) -> tuple[str, type]:
             f"{path} is refused: besides tensors it holds {stopped[1]}, and reading such objects can run code hidden "
             "in the file; save the state dict alone, or as safetensors"
         )
-    return stopped[1] if "." in stopped[
-        1
-    ] else f"builtins.{stopped[1]}", _Husk  # torch leaves that module out
+    name = stopped[1] if "." in stopped[1] else f"builtins.{stopped[1]}"  # torch leaves that module out
+    return name, _Husk
 
 
 def _unreadable(error: Exception, path: Path) -> ValueError:
