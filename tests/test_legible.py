@@ -38,3 +38,7 @@ def test_as_utf8_changes_nothing_but_half_characters() -> None:
 def test_what_is_logged_is_printable_line_by_line() -> None:
     record = logging.LogRecord("a", logging.INFO, "a.py", 1, "read %s\nand %d more", ("\x1b[2J.png", 3), None)
     assert LineFormatter("%(message)s").format(record) == "read \\x1b[2J.png\nand 3 more"
+    sweep = logging.LogRecord(
+        "a", logging.INFO, "a.py", 1, "\t#0 : seed=1", (), None
+    )  # as Hydra's launcher has it
+    assert LineFormatter("%(message)s").format(sweep) == "    #0 : seed=1"

@@ -30,8 +30,8 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same, of a text of several lines."""
-    return "\n".join(map(printable, text.split("\n")))
+    """The same, of a text of several lines, in which tabs are blanks."""
+    return "\n".join(map(printable, text.expandtabs(4).split("\n")))
 
 
 class LineFormatter(logging.Formatter):
