@@ -106,7 +106,7 @@ def test_one_line_prints_and_reports_it(shell):
 def test_a_tree_of_ours_comes_back_with_the_same_clusters(share):
     p = single_label()
     u = UDIS(accuracy_threshold=share).fit(p)
-    ours, theirs = Findings.build(p, u.slices_), told(export(u.tree_, p), accuracy_threshold=share)
+    ours, theirs = Findings.build(p, u.slices_), told(export(u.slices_), accuracy_threshold=share)
     assert len(ours.slices) == len(theirs.slices) > 0
     for mine, other in zip(ours.slices, theirs.slices, strict=True):
         for name in ("size", "share", "members", "accuracy_inside", "accuracy_outside"):

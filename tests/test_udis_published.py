@@ -18,7 +18,7 @@ SEED = Path(__file__).parent / "fixtures" / "seed_tree_bed.json"
 def exported(request):
     p = single_label() if request.param == "single-label" else multilabel()
     u = UDIS(category=None if request.param == "single-label" else "bed").fit(p)
-    return u, p, export(u.tree_, p)
+    return u, p, export(u.slices_)
 
 
 def nodes_of(tree):
@@ -90,7 +90,7 @@ def test_an_exported_tree_comes_back(exported):
 def test_the_single_label_fields():
     p = single_label()
     u = UDIS().fit(p)
-    tree = export(u.tree_, p)
+    tree = export(u.slices_)
     for node in nodes_of(tree):
         mine = next(other for other in u.tree_.walk() if other.id == node["id"])
         assert node["name"] == f"{node['id']}-{100 * (mine.size - mine.wrong) // mine.size:.0f}"
@@ -114,7 +114,7 @@ def test_images_of_the_single_label_tool_are_found_by_file_name():
         p.embeddings, labels=p.labels, outputs=p.outputs, ids=names, attributes=p.attributes
     )
     u = UDIS().fit(named)
-    tree = export(u.tree_, named)
+    tree = export(u.slices_)
     for leaf in leaves(tree):
         leaf["images"] = [f"celeba/img_align_celeba/{name}" for name in leaf["images"]]
     assert to_tree(tree, named.ids).size == len(p)
@@ -126,7 +126,7 @@ def test_a_record_without_outputs_cannot_be_exported():
     with pytest.raises(
         ValueError, match="holds loss and confidence of every cluster; give outputs and labels"
     ):
-        export(UDIS().fit(bare).tree_, bare)
+        export(UDIS().fit(bare).slices_)
 
 
 @pytest.mark.parametrize(

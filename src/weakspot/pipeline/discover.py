@@ -71,20 +71,20 @@ def discover(
     """
     sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed; before a search that may be, too
     found = search(method, predictions, confirm, source, group, stability, seed)
-    return report(
-        found.slices,
+    _keep(found.slices, folder)
+    findings = Findings.build(
         predictions,
-        folder,
+        found.slices,
         confirm=found.confirm,
         source=found.source,
         hide=hide,
-        stability=found.stability,
-        media=media,
         texts=texts,
-        logger=logger,
+        stability=found.stability,
         command=command,
         seed=seed,
     )
+    _tell(findings, media or Media(), logger, folder)
+    return findings
 
 
 def report(
@@ -117,8 +117,7 @@ def report(
         The findings.
     """
     sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
-    slices.save(folder / SLICES)
-    _write_tree(slices, predictions, folder)
+    _keep(slices, folder)
     findings = Findings.build(
         predictions,
         slices,
@@ -186,6 +185,19 @@ def _from_tree(
     return slices, from_tree(record, slices, command=command)
 
 
+def _keep(slices: Slices, folder: Path) -> None:
+    """Slices as files, and a cluster tree as the published UDIS tool has it where they tell all that its form holds."""
+    slices.save(folder / SLICES)
+    if slices.tree is None:
+        return
+    from weakspot.methods.udis import published
+
+    try:
+        published.write(published.export(slices), folder / published.FILE)
+    except ValueError as error:
+        log.info("%s of the published tool is not written: %s", published.FILE, error)
+
+
 def _tell(findings: Findings, media: Media, logger: Logger | None, folder: Path) -> None:
     """Findings as files, to the logger and on the console."""
     with writing(folder, "hydra.run.dir"):
@@ -195,15 +207,3 @@ def _tell(findings: Findings, media: Media, logger: Logger | None, folder: Path)
     log_findings(findings, media, logger, folder)
     Console().print(summary(findings))
     log.info("report → %s", folder / REPORT)
-
-
-def _write_tree(slices: Slices, predictions: Predictions, folder: Path) -> None:
-    """Write a cluster tree as the published UDIS tool has it, where the record tells all that its form holds."""
-    if slices.tree is None:
-        return
-    from weakspot.methods.udis import published
-
-    try:
-        published.write(published.export(slices.tree, predictions), folder / published.FILE)
-    except ValueError as error:
-        log.info("%s of the published tool is not written: %s", published.FILE, error)

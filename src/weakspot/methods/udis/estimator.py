@@ -194,7 +194,12 @@ class UDIS(Method):
             ids=p.ids,
             weights=weights,
             statistics=finder.statistics(found, weights),
-            parameters={"centers": centers, "failing": found},
+            parameters={
+                "centers": centers,
+                "sizes": nodes.size[: len(cut)],
+                "shares": nodes.shares[: len(cut)],
+                "failing": found,
+            },
             tree=self.tree_,
             provenance={
                 "settings": self.get_params(),

@@ -18,14 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.methods.udis.nodes import MOST_VALUES
-from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import categorise
 from weakspot.predictions.folders import whole_file, writing
 from weakspot.predictions.reading import DamagedError, reading
-from weakspot.slices import ClusterNode
+from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.statistics import AttributeShare
-from weakspot.tasks import Multilabel
 
 Published = dict[str, Any]
 
@@ -111,12 +107,22 @@ def check(tree: Any) -> None:
             raise ValueError(f"{where}: an inner node has two children")
 
 
-def export(tree: ClusterNode, p: Predictions) -> Published:
-    """A fitted `tree_` in the published form: multi-label for a multi-label task, else single-label.
+def export(slices: Slices) -> Published:
+    """The tree of slices that UDIS found, in the published form: multi-label for a multi-label task, else single-label.
 
-    Images are ids of `p`. Raises ValueError where the record lacks what the form demands.
+    Args:
+        slices: As `UDIS` leaves them; images are their ids, each counted as often as its count says.
+
+    Returns:
+        The tree, as `write` takes it.
+
+    Raises:
+        ValueError: If they hold no tree, or lack what the form demands.
     """
-    single = not isinstance(p.task, Multilabel)
+    tree = slices.tree
+    if tree is None or "shares" not in slices.parameters:
+        raise ValueError("only slices that UDIS has just found hold a tree with the mean of every cluster")
+    single = tree.f1_macro is None
     wanted = ("loss", "confidence") if single else ("loss", "f1", "f1_macro")
     lacking = [name for name in wanted if getattr(tree, name) is None]
     if lacking:
@@ -124,7 +130,7 @@ def export(tree: ClusterNode, p: Predictions) -> Published:
             f"the published form holds {' and '.join(lacking)} of every cluster; "
             "give outputs and labels with the predictions"
         )
-    describe = _single_label(p) if single else _multi_label(p)
+    describe = _single_label(slices) if single else _multi_label(slices.ids)
 
     made: dict[int, Published] = {}
     for node in reversed(list(tree.walk())):  # children before their parents
@@ -215,33 +221,35 @@ def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
     return found
 
 
-def _single_label(p: Predictions) -> Callable[[ClusterNode], Published]:
-    attributes = categorise(p.attributes, MOST_VALUES)
+def _single_label(slices: Slices) -> Callable[[ClusterNode], Published]:
+    ids = slices.ids
+    sizes, centers, shares = (slices.parameters[name] for name in ("sizes", "centers", "shares"))
 
     def describe(node: ClusterNode) -> Published:
-        rows = np.array(node.members)
-        shares = [
-            np.bincount(attribute.codes[rows], minlength=len(attribute.values)) / len(rows)
-            for attribute in attributes
-        ]
+        clusters = list(node.clusters)  # several, where the node is 100 % correct
+
+        def mean(of_clusters: np.ndarray) -> list[float]:
+            found: list[float] = np.average(of_clusters[clusters], axis=0, weights=sizes[clusters]).tolist()
+            return found
+
         return {
-            "images": p.ids[rows].tolist(),
-            "inc_images": p.ids[list(node.wrong_members)].tolist(),
+            "images": ids[list(node.members)].tolist(),
+            "inc_images": ids[list(node.wrong_members)].tolist(),
             "inc_count": int(node.wrong),
             "conf": node.confidence,
             "top_attr": [found.name for found in node.top_attributes],
-            "avg_vec": p.embeddings[rows].mean(axis=0, dtype=np.float64).tolist(),
-            "dist_vec": np.concatenate([[], *shares]).tolist(),
+            "avg_vec": mean(centers),
+            "dist_vec": mean(shares),
             "loss": node.loss,
         }
 
     return describe
 
 
-def _multi_label(p: Predictions) -> Callable[[ClusterNode], Published]:
+def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], Published]:
     # The tool's own files name COCO images by number.
-    numbered = all(name.isdecimal() and str(int(name)) == name for name in p.ids.tolist())
-    names = [int(name) for name in p.ids] if numbered else p.ids.tolist()
+    numbered = all(name.isdecimal() and str(int(name)) == name for name in ids.tolist())
+    names = [int(name) for name in ids] if numbered else ids.tolist()
 
     def describe(node: ClusterNode) -> Published:
         return {
