@@ -30,6 +30,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gmm": {"n_components": 6, "n_slices": 2, "min_size": 5},
     "kmeans": {"n_clusters": 6, "n_slices": 2, "min_size": 5},
     "multiaccuracy": {"n_slices": 2},
+    "planespot": {"n_slices": 2, "max_components": 6},
     "random": {"n_slices": 2, "share": 0.1},
     "scan": {"sizes": [8, 16], "n_slices": 2, "draws": 19},
     "spotlight": {"n_slices": 2, "min_size": 0.08, "starts": 2},
@@ -38,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 """Settings by word with which a method is quick on `data`."""
 
-SEARCH_AN_OPTIMUM = ("domino", "george", "gmm", "kmeans", "scan", "spotlight")
+SEARCH_AN_OPTIMUM = ("domino", "george", "gmm", "kmeans", "planespot", "scan", "spotlight")
 WITHIN_LABELS = ("barlow", "confusion", "domino", "george", "multiaccuracy", "scan")
 """Methods whose membership depends on the label, never on whether it was met."""
 
@@ -400,6 +401,7 @@ def test_what_fit_would_refuse_is_known_before(word: str) -> None:
         "gmm": {"n_components": len(p) + 1, "max_iter": 0},
         "kmeans": {"n_clusters": len(p) + 1, "n_init": 0},
         "multiaccuracy": {"share": 1.0, "alpha": -1.0},
+        "planespot": {"max_components": 1, "max_iter": 0},
         "random": {"share": 0.0, "n_slices": 0},
         "scan": {"sizes": [1], "draws": -1},
         "spotlight": {"min_size": len(p) + 1, "precision": "round"},
