@@ -32,6 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "multiaccuracy": {"n_slices": 2},
     "planespot": {"n_slices": 2, "max_components": 6},
     "random": {"n_slices": 2, "share": 0.1},
+    "rules": {"n_slices": 2, "min_size": 5, "attributes": ["group"]},
     "scan": {"sizes": [8, 16], "n_slices": 2, "draws": 19},
     "spotlight": {"n_slices": 2, "min_size": 0.08, "starts": 2},
     "top_loss": {"share": 0.1},
@@ -57,6 +58,9 @@ NOT_CARRIED = {
     "other examples, and so it cannot be confirmed.",
 }
 """Methods whose slices are losses or errors themselves: what they say of that. They read no embedding."""
+
+OF_ATTRIBUTES = {"rules": ["Rule 1 is: group = 0."]}
+"""Methods whose slices are conditions on attributes, and how these are told. They read no embedding."""
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "method"
 every = pytest.mark.parametrize("word", METHODS)
@@ -204,7 +208,7 @@ def test_membership_never_uses_what_was_right(word, fitted):
 
 @every
 def test_the_embeddings_of_another_model_are_refused(word, fitted):
-    if word in NOT_CARRIED:
+    if word in NOT_CARRIED or word in OF_ATTRIBUTES:
         pytest.skip("its memberships read no embedding")
     p = Predictions.from_arrays(np.zeros((4, 3)))
     with pytest.raises(
@@ -250,6 +254,8 @@ def test_the_same_seed_gives_the_same_slices(word, fitted):
 def test_attributes_are_no_input(word, fitted):
     import pyarrow as pa
 
+    if word in OF_ATTRIBUTES:
+        pytest.skip("its slices are conditions on them")
     p = data()
     others = replace(p, attributes=pa.table({"group": np.random.default_rng(0).permutation(p.losses)}))
     assert_array_equal(made(word).fit(others).slices_.weights, fitted[word].slices_.weights)
@@ -329,7 +335,7 @@ def test_everything_is_judged_as_it_is_recorded(word, fitted):
 def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitted):
     method, slices = fitted[word], fitted[word].slices_
     large = [replace(statistics, size=5.0) for statistics in slices.statistics]
-    always = [NOT_CARRIED[word]] if word in NOT_CARRIED else []
+    always = [NOT_CARRIED[word]] if word in NOT_CARRIED else OF_ATTRIBUTES.get(word, [])
     assert method.advice(replace(slices, statistics=large)) == always
     small = replace(slices, statistics=[replace(large[0], size=4.9), *large[1:]])
     larger = f"; method.{method.size_parameter} asks for larger ones" if method.size_parameter else ""
@@ -403,6 +409,7 @@ def test_what_fit_would_refuse_is_known_before(word: str) -> None:
         "multiaccuracy": {"share": 1.0, "alpha": -1.0},
         "planespot": {"max_components": 1, "max_iter": 0},
         "random": {"share": 0.0, "n_slices": 0},
+        "rules": {"alpha": 0.0, "max_conditions": 0},
         "scan": {"sizes": [1], "draws": -1},
         "spotlight": {"min_size": len(p) + 1, "precision": "round"},
         "top_loss": {"share": 1.5},

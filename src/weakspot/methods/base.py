@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -71,7 +71,7 @@ class Method(BaseEstimator, ABC):
 
     A constructor only assigns, `fit` validates and says in one sentence (ValueError) what it cannot use,
     fitted names end in an underscore, `clone` and `repr` work. A method reads embeddings, losses,
-    correctness, counts, labels and outputs, never attributes.
+    correctness, counts, labels and outputs, never attributes; only the slices of `rules` are conditions on these.
 
     A new method is a module of its word in this package with a subclass in it, `configs/method/<word>.yaml`
     with its schema, and a row of tests/test_methods_contract.py.
@@ -96,6 +96,9 @@ class Method(BaseEstimator, ABC):
 
         It is asked before a model is trained and read, so that a slip costs nothing.
         """
+
+    def check_attributes(self, names: Sequence[str]) -> None:
+        """Raise ValueError where `fit` would refuse examples of such attributes; asked when `check` is."""
 
     @abstractmethod
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:

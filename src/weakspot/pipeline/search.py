@@ -157,6 +157,7 @@ def check_search(
     if min(held.sum(), (~held).sum()) < FEWEST:
         held[:] = False
     method.check(int((~held).sum()) if counts is None else float(counts[~held].sum()), task)
+    method.check_attributes([name for name in attributes.column_names if name != "id"])
 
 
 def _held(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int, Shaped
 
-from weakspot.predictions.calendar import finest
+from weakspot.predictions.calendar import CALENDAR, finest
 
 MISSING = "(missing)"
 """The value that stands for null, NaN and nothing else."""
@@ -24,15 +25,80 @@ _NAMES_ROWS = re.compile(
     r"(?:^|[^A-Za-z])(?i:id|ids|idx|index|uuid|guid|key|hash|row)$|[a-z](?:Id|ID|Idx|Index|Key|Hash)$"
 )
 _DURATIONS = {"d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 1e-3, "µs": 1e-6}
+_PERIODS = {f"{unit.size}{unit.code}": unit for unit in CALENDAR}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of an attribute, as `categorise` found it in one table and any other can be asked for it.
+
+    Attributes:
+        attribute: The name of the column.
+        text: The value as people read it.
+        unit: Of a range: what numbers are counted in, of a duration or in the calendar; "" for plain ones.
+        above, upto: Of a range: the numbers in it are larger than the one, and no larger than the other; None where
+            there is no such bound.
+    """
+
+    attribute: str
+    text: str
+    unit: str | None = None
+    above: float | None = None
+    upto: float | None = None
+
+    def holds(self, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
+        """Which rows of a table have it.
+
+        Raises:
+            ValueError: If the table lacks the column, or it is of another type.
+        """
+        if self.attribute not in attributes.column_names:
+            known = ", ".join(attributes.column_names) or "none"
+            raise ValueError(f"there is no attribute {self.attribute!r} here; there are: {known}")
+        column = _plain(attributes.column(self.attribute))
+        if self.text == MISSING:
+            return np.asarray(column.is_null(nan_is_null=True).to_numpy(), dtype=bool)
+        try:
+            if self.unit is None:
+                names = _listed(self.attribute, column)
+                return np.isin(names.codes, [i for i, name in enumerate(names.values) if name == self.text])
+            numbers = _numbers(column, self.unit)
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"the attribute {self.attribute!r} is of another type here ({column.type}), so it cannot be compared "
+                f"with {self.text!r}"
+            ) from error
+        above = True if self.above is None else numbers > self.above
+        upto = True if self.upto is None else numbers <= self.upto
+        return np.asarray(~np.isnan(numbers) & above & upto)
+
+    def __str__(self) -> str:
+        return f"{self.attribute} = {self.text}" if self.unit is None else f"{self.attribute} {self.text}"
 
 
 @dataclass(frozen=True, eq=False)
 class Categorical:
-    """An attribute as a code per row into readable values."""
+    """An attribute as a code per row into readable values.
+
+    Attributes:
+        name: Of the column.
+        values: As people read them.
+        codes: (n,) which of them each row has.
+        unit: Of ranges: what their bounds are counted in; None where values stand for themselves.
+        ranges: Of each value that is one: above what its numbers lie, and up to what.
+    """
 
     name: str
     values: tuple[str, ...]
     codes: Int[np.ndarray, " n"]
+    unit: str | None = None
+    ranges: tuple[tuple[float | None, float | None], ...] = ()
+
+    def value(self, code: int) -> Value:
+        """A value that any table can be asked for."""
+        if code >= len(self.ranges):
+            return Value(self.name, self.values[code])
+        return Value(self.name, self.values[code], self.unit, *self.ranges[code])
 
 
 def categorise(attributes: pa.Table, most: int | None = None) -> list[Categorical]:
@@ -74,12 +140,8 @@ def _categorical(name: str, column: pa.ChunkedArray) -> Categorical | str:
     kind = column.type
     if pa.types.is_nested(kind):
         return "it holds lists or records, not single values"
-    if pa.types.is_dictionary(kind) and not kind.ordered:
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_decimal(kind):
-        column = column.cast(pa.float64())
-        kind = column.type
+    column = _plain(column)
+    kind = column.type
     if column.null_count == len(column):
         return "it has no values"
     distinct = len(column.drop_null().unique())
@@ -116,6 +178,14 @@ def _identifies(name: str, column: pa.ChunkedArray, distinct: int) -> str | None
     return "it numbers the rows: hardly two have the same value" if few or alone else None
 
 
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without a dictionary that has no order of its own, and without decimals."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not kind.ordered:
+        column = column.cast(kind.value_type)
+    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
 def _listed(name: str, column: pa.ChunkedArray) -> Categorical:
     """Every value for itself, in the values' own order, so that the order of rows changes nothing."""
     if pa.types.is_floating(column.type):
@@ -144,40 +214,54 @@ def _in_given_order(name: str, column: pa.ChunkedArray) -> Categorical:
 
 
 def _binned(name: str, column: pa.ChunkedArray) -> Categorical:
-    whole = pa.types.is_integer(column.type)
-    numbers = column.cast(pa.float64(), safe=False).to_numpy()
-    codes, names = _quintiles(numbers, whole)
-    return _with_missing(name, names, codes)
+    return _quintiles(name, _numbers(column, ""), "", pa.types.is_integer(column.type))
 
 
 def _binned_durations(name: str, column: pa.ChunkedArray) -> Categorical:
     """In the largest unit that half of them reach."""
-    seconds = column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()).to_numpy() / 1e6
-    typical = float(np.nanmedian(np.abs(seconds)))
+    typical = float(np.nanmedian(np.abs(_numbers(column, "s"))))
     unit = next((unit for unit, size in _DURATIONS.items() if size <= typical), "µs")
-    codes, names = _quintiles(seconds / _DURATIONS[unit], whole=False)
-    return _with_missing(name, [f"{text} {unit}" for text in names], codes)
+    return _quintiles(name, _numbers(column, unit), unit, whole=False)
 
 
-def _quintiles(numbers: np.ndarray, whole: bool) -> tuple[np.ndarray, list[str]]:
+def _quintiles(name: str, numbers: Float[np.ndarray, " n"], unit: str, whole: bool) -> Categorical:
     edges = _edges(numbers[np.isfinite(numbers)], whole)
     codes = np.searchsorted(edges, numbers, side="left")  # bin j: edges[j-1] < x ≤ edges[j]
-    return np.where(np.isnan(numbers), -1, codes), _bin_names(edges, whole)
+    names = [f"{text} {unit}".strip() for text in _bin_names(edges, whole)]
+    bounds = [None, *edges.tolist(), None]
+    found = _with_missing(name, names, np.where(np.isnan(numbers), -1, codes))
+    return replace(found, unit=unit, ranges=tuple(pairwise(bounds)))
 
 
 def _by_time(name: str, column: pa.ChunkedArray) -> Categorical:
     """By the finest unit of the calendar, or of the clock, that gives few values, each of several rows."""
     known = column.is_valid().to_numpy()
-    if clock := pa.types.is_time(column.type):
-        column = column.cast(pa.time64("us"), safe=False)
-    else:
-        column = column.cast(pa.timestamp("us"), safe=False)
-    moments = column.cast(pa.int64()).fill_null(0).to_numpy().astype("datetime64[us]")
+    clock = pa.types.is_time(column.type)
+    moments = _moments(column)
     unit = finest(moments[known], min(_DISTINCT_TIMES, max(len(column) // 2, 2)))
     numbers = unit.number(moments)
     used = np.unique(numbers[known])
     names = [unit.name(int(number), clock) for number in used]
-    return _with_missing(name, names, np.where(known, np.searchsorted(used, numbers), -1))
+    found = _with_missing(name, names, np.where(known, np.searchsorted(used, numbers), -1))
+    ranges = tuple((float(number - 1), float(number)) for number in used)
+    return replace(found, unit=f"{unit.size}{unit.code}", ranges=ranges)
+
+
+def _moments(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
+    """Times as NumPy has them, in microseconds; those of a clock on the first day of 1970."""
+    kind = pa.time64("us") if pa.types.is_time(column.type) else pa.timestamp("us")
+    whole = column.cast(kind, safe=False).cast(pa.int64())
+    return np.asarray(whole.fill_null(0).to_numpy().astype("datetime64[us]"))
+
+
+def _numbers(column: pa.ChunkedArray, unit: str) -> Float[np.ndarray, " n"]:
+    """The numbers of a column in a unit of `Categorical`; NaN where there are none."""
+    if unit in _PERIODS:
+        return np.where(column.is_valid().to_numpy(), _PERIODS[unit].number(_moments(column)), np.nan)
+    if unit in _DURATIONS:
+        microseconds = column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64())
+        return np.asarray(microseconds.to_numpy() / 1e6 / _DURATIONS[unit])
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
 
 
 def _edges(numbers: np.ndarray, whole: bool) -> np.ndarray:

@@ -1,0 +1,215 @@
+"""Conjunctions of attribute values that errors gather in (Sagadeeva & Boehm, SIGMOD 2021)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from weakspot.methods.base import Callback, Method, parameters_of
+from weakspot.methods.parts import Examples, check_at_least, counts_of
+from weakspot.methods.residuals import residuals
+from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import Categorical, Value, categorise
+from weakspot.slices import Slices
+from weakspot.tasks import Task
+
+_ROUNDING = 1e-9
+_MOST_VALUES = 50  # of an attribute, more than which name examples rather than group them
+_NEEDED = "rules are made of attributes: give some, or take a method that reads embeddings (method=scan)"
+
+
+class Rules(Method):
+    """The conjunctions of attribute values of the highest score: `age over 70 and camera = night`.
+
+    Sagadeeva, Boehm: SliceLine, Fast, linear-algebra-based slice finding for ML model debugging, SIGMOD 2021. The score
+    of a rule that holds for a share s of the examples, where the mean error is r times that of all, is
+    alpha·(r - 1) - (1 - alpha)·(1/s - 1). The rules are exactly the best of all that there are: what cannot hold a
+    better one, by the paper's bound, is not looked at. Of rules that hold for the same examples the shortest counts.
+
+    n_slices         at most; all of them do worse than the whole
+    attributes       that rules are made of; all of the predictions by default
+    max_conditions   of a rule
+    alpha            between 0 and 1: how much the error counts, against the size
+    min_size         examples in a slice, at least
+
+    This is the one method that reads attributes, and it reads nothing else of an example but its error, which is
+    1 - the probability of the label, or the error of a number, in [0, 1]. Numbers and times are grouped as reports
+    group them, with the edges of the examples that were searched. An example belongs to a rule if all of its
+    conditions hold.
+    """
+
+    word = "rules"
+    noun = "Rule"
+    size_parameter = "min_size"
+
+    def __init__(
+        self,
+        n_slices: int = 5,
+        attributes: list[str] | None = None,
+        max_conditions: int = 3,
+        alpha: float = 0.95,
+        min_size: int = 20,
+    ) -> None:
+        self.n_slices = n_slices
+        self.attributes = attributes
+        self.max_conditions = max_conditions
+        self.alpha = alpha
+        self.min_size = min_size
+
+    def check(self, n: float, task: Task | None) -> None:
+        check_at_least(self, n_slices=1, max_conditions=1, min_size=1)
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha={self.alpha} must lie above 0, and not above 1")
+
+    def check_attributes(self, names: Sequence[str]) -> None:
+        if not names:
+            raise ValueError(f"{_NEEDED}; these examples have none")
+        unknown = [name for name in self.attributes or () if name not in names]
+        if unknown:
+            raise ValueError(
+                f"attributes={list(self.attributes or ())}: there is no {unknown[0]!r}; there are: {', '.join(names)}"
+            )
+
+    def fit(self, p: Predictions, callback: Callback | None = None) -> Rules:
+        """Find the best rules of `p`, which must hold attributes."""
+        self.check(counts_of(p).sum(), p.task)
+        tell = callback or (lambda stage, done, total: None)
+        names = p.attributes.column_names
+        self.check_attributes(names)
+        columns = categorise(p.attributes.select(list(self.attributes or names)), _MOST_VALUES)
+        if not columns:
+            raise ValueError(f"{_NEEDED}; of those that there are ({', '.join(names)}) none groups examples")
+        some = Examples.of(p)
+        codes = np.stack([column.codes[some.order] for column in columns])
+        search = _Search(codes, some.counts, residuals(some.record), self.alpha, self.min_size)
+        tell("rules", 0, 1)
+        found = search.best(self.n_slices, self.max_conditions)
+        tell("rules", 1, 1)
+        weights = np.array([search.holds(rule) for rule in found], dtype=bool).reshape(len(found), len(p)).T
+        parameters = {"conditions": _stored(columns, found)}
+        self.slices_ = some.slices(self, p, weights, parameters)
+        return self
+
+    def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
+        """1 where all conditions of a rule hold."""
+        rules = conditions(self._fitted())
+        held = [np.all([one.holds(p.attributes) for one in rule], axis=0) for rule in rules]
+        return np.array(held, dtype=np.float64).reshape(len(rules), len(p)).T
+
+    @classmethod
+    def advice(cls, slices: Slices) -> list[str]:
+        """What the rules are, before what every method says."""
+        rules = conditions(slices) if slices.parameters else []
+        told = [f"{cls.noun} {i} is: {' and '.join(map(str, rule))}." for i, rule in enumerate(rules, 1)]
+        return [*told, *super().advice(slices)]
+
+
+def conditions(slices: Slices) -> list[list[Value]]:
+    """The conditions of every rule, all of which must hold."""
+    (stored,) = parameters_of(slices, "conditions")
+    return [[Value(**one) for one in rule] for rule in json.loads(stored.astype(np.uint8).tobytes())]
+
+
+def _stored(columns: list[Categorical], rules: list[_Rule]) -> Int[np.ndarray, " b"]:
+    """Conditions as the bytes of their JSON: a slice's parameters are numbers."""
+    told = [[asdict(columns[a].value(v)) for a, v in rule.conditions] for rule in rules]
+    return np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
+
+
+@dataclass(frozen=True, order=True)
+class _Rule:
+    """A conjunction, in the order in which rules are better: by score, then shorter, then as attributes stand.
+
+    conditions   pairs of attribute and code
+    """
+
+    minus_score: float
+    length: int
+    conditions: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Best first, branch and bound: the most promising rule is extended until none promises more than what is found.
+
+    Every conjunction is reached once, by its attributes in order. The paper goes level by level and bounds a rule by
+    all rules it is part of; here it is bounded by the one it extends, which is exact as well.
+
+    codes          (a, n) of every attribute
+    counts, errors (n,)
+    """
+
+    codes: Int[np.ndarray, "a n"]
+    counts: Float[np.ndarray, " n"]
+    errors: Float[np.ndarray, " n"]
+    alpha: float
+    min_size: float
+
+    def best(self, k: int, max_conditions: int) -> list[_Rule]:
+        """The k best rules that hold for different examples and score above 0."""
+        found: dict[bytes, _Rule] = {}
+        least = _ROUNDING
+        promising: list[tuple[float, tuple[tuple[int, int], ...]]] = [(-np.inf, ())]
+        if not (self.counts @ self.errors) > 0:
+            return []
+        while promising:
+            minus_bound, extended = heappop(promising)
+            if -minus_bound < least * (1 - _ROUNDING):
+                break
+            for score, bound, rule in self._extensions(extended):
+                if score >= least * (1 - _ROUNDING):
+                    new = _Rule(-score, len(rule), rule)
+                    key = np.packbits(self.holds(new)).tobytes()
+                    if key not in found or (new.length, rule) < (found[key].length, found[key].conditions):
+                        found[key] = new
+                    if len(found) > k:
+                        del found[max(found, key=found.__getitem__)]
+                    if len(found) == k:
+                        least = max(least, -max(found.values()).minus_score)
+                if len(rule) < max_conditions and bound >= least * (1 - _ROUNDING):
+                    heappush(promising, (-bound, rule))
+        return sorted(found.values())
+
+    def holds(self, rule: _Rule) -> Bool[np.ndarray, " n"]:
+        return self._holds(rule.conditions)
+
+    def _holds(self, pairs: tuple[tuple[int, int], ...]) -> Bool[np.ndarray, " n"]:
+        held = np.ones(self.codes.shape[1], dtype=bool)
+        for attribute, code in pairs:
+            held &= self.codes[attribute] == code
+        return held
+
+    def _extensions(
+        self, pairs: tuple[tuple[int, int], ...]
+    ) -> Iterator[tuple[float, float, tuple[tuple[int, int], ...]]]:
+        """The rules of one more condition, on a later attribute: score, bound of all that extend it, and conditions."""
+        rows = np.flatnonzero(self._holds(pairs))
+        counts, errors = self.counts[rows], self.errors[rows]
+        for attribute in range(pairs[-1][0] + 1 if pairs else 0, len(self.codes)):
+            codes = self.codes[attribute, rows]
+            members, sizes = np.bincount(codes), np.bincount(codes, counts)
+            wrong, largest = np.bincount(codes, counts * errors), np.zeros(len(sizes))
+            np.maximum.at(largest, codes, errors)
+            tells = (sizes >= self.min_size * (1 - _ROUNDING)) & (wrong > 0) & (members < len(rows))
+            kept = np.flatnonzero(tells)
+            sizes, wrong, largest = sizes[kept], wrong[kept], largest[kept]
+            scores = self._score(wrong, sizes)
+            within = np.clip(wrong / largest, self.min_size, np.maximum(sizes, self.min_size))
+            bounds = np.max(
+                [self._score(np.minimum(wrong, s * largest), s) for s in (self.min_size, within, sizes)],
+                axis=0,
+            )
+            for code, score, bound in zip(kept, scores, bounds, strict=True):
+                yield float(score), float(bound), (*pairs, (attribute, int(code)))
+
+    def _score(
+        self, wrong: Float[np.ndarray, " v"], sizes: Float[np.ndarray, " v"] | float
+    ) -> Float[np.ndarray, " v"]:
+        n = self.counts.sum()
+        worse = wrong / sizes * n / (self.counts @ self.errors) - 1
+        return np.asarray(self.alpha * worse - (1 - self.alpha) * (n / sizes - 1))
