@@ -142,8 +142,8 @@ def test_what_has_no_attributes_is_refused():
         Rules().fit(bare)
     with pytest.raises(ValueError, match=r"attributes=\['colour'\]: there is no 'colour'; there are: real, "):
         Rules(attributes=["colour"]).fit(p)
-    ids = recorded(pa.table({"id": np.arange(400)}), np.asarray(table["yes"]))
-    with pytest.raises(ValueError, match=r"of those that there are \(id\) none groups examples"):
+    ids = recorded(pa.table({"row": np.arange(400)}), np.asarray(table["yes"]))
+    with pytest.raises(ValueError, match=r"of those that there are \(row\) none groups examples"):
         Rules().fit(ids)
     found = Rules(attributes=["yes"]).fit(p).slices_
     with pytest.raises(ValueError, match="there is no attribute 'yes' here; there are: none"):
