@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterable
@@ -29,11 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from planted.pages import interval, write_between
 from planted.settings import FIRST_SEED, KINDS, Setting, settings
 from planted.sources import ADVICE
 
 STORE = Path("outputs/planted")
-START, STOP = "<!-- planted slices -->", "<!-- end of planted slices -->"
 METRICS = ("success", "precision@10", "average precision")
 GROUPS = (("synthetic", "other"), ("trained", "own"), ("trained", "other"))
 
@@ -88,14 +89,6 @@ def results(
     return [stored[setting, name] for setting in wanted for name in names]
 
 
-def interval(values: np.ndarray) -> str:
-    """The mean over settings, and its 95 % bootstrap interval."""
-    random = np.random.default_rng(0)
-    means = values[random.integers(len(values), size=(2000, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
-
-
 def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
     lines: list[str] = []
     for predictions, embedding in GROUPS:
@@ -130,6 +123,19 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
     return lines[1:]
 
 
+def short(found: list[dict[str, Any]], least: dict[str, float]) -> list[str]:
+    """Which methods succeed less often, over all settings that hold, than is asked of them."""
+    told = []
+    for name, asked in least.items():
+        successes = [one["success"] for one in found if one["valid"] and one["method"] == name]
+        if not successes or np.mean(successes) < asked:
+            reached = f"{np.mean(successes):.2f}" if successes else "nothing"
+            told.append(
+                f"{name} reaches a success of {reached} over {len(successes)} settings, less than {asked}"
+            )
+    return told
+
+
 def _share(values: Iterable[float]) -> str:
     listed = list(values)
     return f"{np.mean(listed):.2f} ({len(listed)})" if listed else "–"
@@ -151,20 +157,30 @@ def main() -> None:
     parser.add_argument(
         "--against", choices=contenders(), metavar="METHOD", help="show paired differences to this one"
     )
+    parser.add_argument(
+        "--least",
+        nargs="*",
+        default=[],
+        metavar="METHOD=SUCCESS",
+        help="exit with 1 where a method succeeds less often over all settings",
+    )
     parser.add_argument("--sources", nargs="*", choices=ADVICE, help="of these alone")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
     options = parser.parse_args()
+    least = {name: float(asked) for name, _, asked in (one.partition("=") for one in options.least)}
+    if unknown := [name for name in least if name not in options.methods]:
+        parser.error(f"--least {unknown[0]}: that is none of the methods that are measured")
     names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
     wanted = [one for one in settings(options.split) if not options.sources or one.source in options.sources]
     found = results(wanted, options.split, names, options.root, options.jobs)
     text = "\n".join(table(found, names, options.against))
     print(text)
     if options.docs:
-        page = options.docs.read_text(encoding="utf-8")
-        before, after = page.index(START) + len(START), page.index(STOP)
-        options.docs.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}", encoding="utf-8")
+        write_between(options.docs, "planted slices", text)
+    if told := short(found, least):
+        sys.exit("\n".join(told))
 
 
 if __name__ == "__main__":

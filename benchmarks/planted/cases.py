@@ -119,7 +119,7 @@ def _made(setting: Setting, root: Path) -> dict[str, Any]:
         else:
             made[f"{part}_own"], made[f"{part}_outputs"] = model(drawn.inputs)
     right = made["test_outputs"].argmax(axis=1) == made["test_labels"]
-    made["kept"] = np.array([_fails(right, inside, random) for inside in made["test_slices"]])
+    made["kept"] = np.array([fails(right, inside, random) for inside in made["test_slices"]])
     if model is None:
         made["kept"] = made["test_slices"].any(axis=1)
     made["kept"] &= made["val_slices"].sum(axis=1) >= 2
@@ -230,7 +230,7 @@ def _synthetic(drawn: Drawn, targets: int, random: np.random.Generator) -> Float
     return np.log(np.maximum(probabilities, 1e-12)).astype(np.float32)
 
 
-def _fails(right: np.ndarray, inside: np.ndarray, random: np.random.Generator) -> bool:
+def fails(right: np.ndarray, inside: np.ndarray, random: np.random.Generator) -> bool:
     """Whether the accuracy outside exceeds that inside beyond a bootstrap's 2.5 %."""
     if inside.sum() < 5:
         return False

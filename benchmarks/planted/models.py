@@ -19,7 +19,7 @@ _BATCH = 128
 
 
 def trained(
-    inputs: np.ndarray, labels: Int[np.ndarray, " n"], targets: int, seed: int
+    inputs: np.ndarray, labels: Int[np.ndarray, " n"], targets: int, seed: int, epochs: int | None = None
 ) -> Callable[[np.ndarray], tuple[Float[np.ndarray, "m 64"], Float[np.ndarray, "m c"]]]:
     """Train a small network; what is returned answers with its last hidden layer and its logits.
 
@@ -28,13 +28,14 @@ def trained(
         labels: Targets.
         targets: How many there are.
         seed: Of weights and batches.
+        epochs: Passes over the examples; 5 over images and 15 over embeddings by default.
     """
     torch.manual_seed(seed)
     body = _images(inputs.shape[1:]) if inputs.ndim == 4 else _vectors(inputs.shape[1])
     head = nn.Linear(_WIDTH, targets)
     optimiser = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=2e-3)
     x, y = _tensor(inputs), torch.from_numpy(labels)
-    for _ in range(_EPOCHS if inputs.ndim == 4 else 3 * _EPOCHS):
+    for _ in range(epochs or (_EPOCHS if inputs.ndim == 4 else 3 * _EPOCHS)):
         for rows in torch.randperm(len(x)).split(_BATCH):
             if len(rows) > 1:
                 optimiser.zero_grad()
@@ -71,12 +72,12 @@ def _tensor(inputs: np.ndarray) -> torch.Tensor:
 
 
 def _images(shape: tuple[int, ...]) -> nn.Sequential:
-    channels, side = shape[0], shape[1]
-    end = side // 4
+    channels, height, width = shape
+    places = (height // 4) * (width // 4)
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(32 * end * end, _WIDTH), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * places, _WIDTH), nn.ReLU(),
     )  # fmt: skip
 
 

@@ -1,0 +1,24 @@
+"""What the benchmarks print: means with intervals, and tables in the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+
+def interval(values: Float[np.ndarray, " n"]) -> str:
+    """The mean over settings, and its 95 % bootstrap interval."""
+    random = np.random.default_rng(0)
+    means = values[random.integers(len(values), size=(2000, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
+
+
+def write_between(page: Path, mark: str, text: str) -> None:
+    """Put a text between `<!-- mark -->` and `<!-- end of mark -->` of a page."""
+    start, stop = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
+    whole = page.read_text(encoding="utf-8")
+    before, after = whole.index(start) + len(start), whole.index(stop)
+    page.write_text(f"{whole[:before]}\n\n{text}\n\n{whole[after:]}", encoding="utf-8")
