@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from weakspot.config import build, dataset_alone, plain
-from weakspot.launch import begin, run
+from weakspot.launch import CONFIG, begin, run
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from weakspot.methods import Method
     from weakspot.pipeline.cams import GradCams
     from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.reweight import Reweight
     from weakspot.predictions import Predictions
     from weakspot.report.server import BoundedServer
 
@@ -69,12 +70,29 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
-    subject = replace(_subject(cfg), checkpoint="auto")  # also where the audited model would be a given one
+    cfg.checkpoint = "auto"  # also where the audited model would be a given one
+    subject = _subject(cfg)
     check(subject, "train")
     _say(describe_plan(subject, "train"))
     with _logger(cfg, folder) as logger:
         checkpoint = pull_checkpoint(subject, logger=logger)
-    _say(f"checkpoint → {checkpoint}")
+        _say(f"checkpoint → {checkpoint}")
+        if subject.reweight is not None:
+            _compare(subject, subject.reweight, logger)
+
+
+def _compare(subject: Subject, reweight: Reweight, logger: Logger | None) -> None:
+    """Say what mending did, and what it cost."""
+    from rich.console import Console
+
+    from weakspot.tracking.mended import log_mended, mended_table, write_mended
+
+    mended = reweight.compared(subject)
+    if mended is None:
+        return  # a rank above 0 has done its share, or there is nothing to compare with
+    write_mended(mended, subject.checkpoint_folder())
+    log_mended(mended, logger)
+    Console().print(mended_table(mended))
 
 
 def _infer(cfg: DictConfig, folder: Path) -> None:
@@ -395,6 +413,7 @@ def _subject(cfg: DictConfig) -> Subject:
         checkpoint=cfg.checkpoint,
         split=cfg.split,
         seed=cfg.seed,
+        reweight=_reweight(cfg),
         inference_batch_size=cfg.inference.batch_size,
         num_workers=cfg.num_workers,
         numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},
@@ -403,6 +422,50 @@ def _subject(cfg: DictConfig) -> Subject:
         predictions_dir=Path(cfg.predictions_dir),
         model_dir=Path(cfg.model_dir),
     )
+
+
+def _reweight(cfg: DictConfig) -> Reweight | None:
+    """By what training weighs its examples; None where all weigh alike."""
+    words = plain(cfg.reweight)
+    by = words.pop("by")
+    if by is None:
+        for word in HydraConfig.get().overrides.task:
+            if word.startswith(("reweight.strength=", "reweight.first_epoch=")):
+                raise ValueError(
+                    f"{word} says nothing without reweight=RUN or reweight=adversary: add one of them"
+                )
+        return None
+    if cfg.checkpoint != "auto":
+        raise ValueError(
+            f"checkpoint={cfg.checkpoint} is trained already, so reweight={by} changes nothing: leave out one of them"
+        )
+    if by == "adversary":
+        from weakspot.pipeline.adversary import Adversary
+
+        return Adversary(method=build(cfg.method)(), settings=plain(cfg.method), **words)
+    from weakspot.pipeline.mend import Mend
+
+    run = _settings_of_run(Path(by))
+    return Mend(
+        folder=Path(by),
+        confirm=run["confirm"],
+        group=run["dataset"]["group"],
+        **words,
+    )
+
+
+def _settings_of_run(folder: Path) -> dict[str, Any]:
+    """What a run of discover.py was told, as plain values."""
+    from omegaconf import OmegaConf
+
+    file = folder / CONFIG
+    if not file.is_file():
+        what = f"lacks {CONFIG}" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(
+            f"reweight={folder}: {folder.absolute()} {what}; name the folder of a run of discover.py "
+            "(outputs/discover/…), or reweight=adversary"
+        )
+    return plain(DictConfig(OmegaConf.load(file)))
 
 
 def _upstream_command(name: str) -> str:

@@ -60,6 +60,13 @@ class InferenceConfig:
 
 
 @dataclass
+class ReweightConfig:
+    by: str | None = None  # reweight=RUN, the folder of a run, to mend what it confirmed; or adversary
+    strength: float = 0.5  # share of the training loss that goes to slices, 0 to 1
+    first_epoch: int = 1  # before it, all examples weigh alike
+
+
+@dataclass
 class JobConfig:
     """The words of train.py, infer.py and discover.py alike: a line may be run step by step."""
 
@@ -70,6 +77,7 @@ class JobConfig:
     logger: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    reweight: ReweightConfig = field(default_factory=ReweightConfig)
     split: str = "test"  # train, val, test: what is audited
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
@@ -267,13 +275,18 @@ def _described_settings(kind: str) -> str:
         "job": JobConfig,
         "training": TrainingConfig,
         "inference": InferenceConfig,
+        "reweight": ReweightConfig,
         "spotlight": SpotlightConfig,
         "udis": UDISConfig,
         "browse": BrowseConfig,
     }.get(kind)
-    prefix = {"job": "", "browse": "", "training": "training.", "inference": "inference."}.get(
-        kind, "method."
-    )
+    prefix = {
+        "job": "",
+        "browse": "",
+        "training": "training.",
+        "inference": "inference.",
+        "reweight": "reweight.",
+    }.get(kind, "method.")
     if schema is None:
         lines, parts = (CONFIGS / "method" / f"{kind}.yaml").read_text().splitlines(), ": "
     else:

@@ -27,7 +27,7 @@ from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
 
-_CONFIG = "config.yaml"  # in the folder of a run that has begun
+CONFIG = "config.yaml"  # in the folder of a run that has begun
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -98,7 +98,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
 
 def begin(cfg: DictConfig) -> None:
     """Mark the run's folder as one of a run that has begun: from here on it stays, whatever happens."""
-    OmegaConf.save(cfg, run_folder() / _CONFIG, resolve=True)
+    OmegaConf.save(cfg, run_folder() / CONFIG, resolve=True)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def run_folder() -> Path:
 
 
 def _has_begun() -> bool:
-    return (run_folder() / _CONFIG).exists()
+    return (run_folder() / CONFIG).exists()
 
 
 @contextmanager

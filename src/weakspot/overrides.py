@@ -24,7 +24,10 @@ GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 _FILES = ("slices", "method.past", "folders")
 """Settings that are lists of files: a comma between two needs no brackets."""
 
-_MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference")
+_SHORT = {"reweight": "reweight.by"}
+"""Words for settings that stand beside others of the same name: `reweight=RUN reweight.strength=0.3`."""
+
+_MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference", "reweight")
 
 _LEFT_UNREAD = {
     "tree": (
@@ -61,6 +64,8 @@ def _readable(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-"):
         return word
+    if key in _SHORT and not value.startswith("{"):
+        return _readable(f"{_SHORT[key]}={value}", sweep)
     if value == "None":
         return f"{key}=null"
     if key in _FILES and value not in ("", "null") and not value.startswith("["):

@@ -26,6 +26,8 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
     """
     subject.module(subject.inference_batch_size)
     subject.module(subject.training.batch_size)
+    if subject.reweight is not None:
+        subject.reweight.check(subject)
     trains = will_train(subject)
     infers = last == "infer" and (trains or will_infer(subject))
     if not (trains or infers):

@@ -54,6 +54,9 @@ class Learner(LightningModule):
 
     `groups` are those of the validation rows, by attribute; batches carry their row in "index". A group's accuracy is
     watched where predictions are right or wrong, so not in a regression.
+
+    `weights` are those of a split's rows, of mean 1, in the loss that is minimised (train) and in the one that epochs
+    are judged by (val); a split without any weighs all alike. The training loss that is logged is the plain one.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Learner(LightningModule):
         self.model = model
         self.task = task
         self.training_settings = training
+        self.weights: dict[str, Tensor] = {}
         self.groups = dict(groups or {})
         self.codes = {name: torch.from_numpy(of.codes) for name, of in self.groups.items()}
         # in containers of Python, not among the modules: a trainer of half precision (16-true) would round their sums
@@ -79,9 +83,10 @@ class Learner(LightningModule):
         outputs, targets = self.model(batch["input"]), self._targets(batch)
         losses = self.task.losses(outputs, targets)
         self._update("train", losses.detach(), outputs.detach(), targets)
-        objective = losses.mean()
+        objective = self._weighed("train", losses, batch).mean()
         for weight, further in self.model.auxiliary():
-            objective = objective + weight * self.task.losses(further, targets).mean()
+            losses = self.task.losses(further, targets)
+            objective = objective + weight * self._weighed("train", losses, batch).mean()
         return objective
 
     def on_train_epoch_end(self) -> None:
@@ -90,7 +95,7 @@ class Learner(LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         outputs, targets = self.model(batch["input"]), self._targets(batch)
         losses = self.task.losses(outputs, targets)
-        self._update("val", losses, outputs, targets)
+        self._update("val", self._weighed("val", losses, batch), outputs, targets)
         correct = self.task.correct(self.task.predict(outputs), targets)
         rows = batch["index"].cpu()
         for codes, metric in zip(self.codes.values(), self.group_scores, strict=True):
@@ -144,6 +149,11 @@ class Learner(LightningModule):
     def _targets(self, batch: dict[str, Any]) -> Tensor:
         """Real numbers come as an array, which no trainer rounds to its precision."""
         return torch.as_tensor(batch["target"], device=self.device)
+
+    def _weighed(self, split: str, losses: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        if split not in self.weights:
+            return losses
+        return losses * self.weights[split].to(losses)[batch["index"].to(losses.device)]
 
     def _update(self, split: str, losses: Tensor, outputs: Tensor, targets: Tensor) -> None:
         loss, metric = self.measures[split]

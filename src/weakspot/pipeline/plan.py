@@ -27,6 +27,7 @@ from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import identity, key
 from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
+from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.train import is_interrupted, is_trained, train
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import writing
@@ -59,6 +60,7 @@ class Subject:
     numerics     the trainer's settings that change a result (precision, limits); where it runs does not
     checkpoint   "auto": trained here if the store lacks it; "pretrained": the weights the model is built with;
                  otherwise a file.
+    reweight     by what training weighs its examples; None: all alike
     """
 
     dataset: Named
@@ -75,6 +77,7 @@ class Subject:
     predictions_dir: Path = Path("outputs/predictions")
     model_dir: Path = Path("models")
     commands: Mapping[str, str] = field(default_factory=lambda: {"train": "train.py", "infer": "infer.py"})
+    reweight: Reweight | None = None
     _splits: dict[str, Dataset] = field(default_factory=dict, repr=False)
     _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -122,6 +125,7 @@ class Subject:
             "training": vars(self.training),
             "trainer": contents(self.numerics),
             "seed": self.seed,
+            **({} if self.reweight is None else {"reweight": self.reweight.identity()}),
         }
 
     def checkpoint_folder(self) -> Path:
@@ -193,9 +197,12 @@ def pull_checkpoint(
             raise missing(subject, "train")
         _say("train → %s", folder)
         made_from = {"made_from": subject.checkpoint_made_from()}
+        callbacks = [] if subject.reweight is None else [subject.reweight.callback(subject)]
         model = subject.build_model()
         data = subject.module(subject.training.batch_size)
-        return train(model, data, subject.training, subject.make_trainer, folder, logger, made_from)
+        return train(
+            model, data, subject.training, subject.make_trainer, folder, logger, made_from, callbacks
+        )
 
 
 def pull_predictions(
@@ -205,7 +212,7 @@ def pull_predictions(
     above 0, which have nothing left to do.
     """
     checkpoint = pull_checkpoint(subject, upstream, logger)
-    weights = _weights(subject, checkpoint)
+    weights = weights_of(subject, checkpoint)
     folder = subject.predictions_folder(weights)
     found = _kept_predictions(folder, upstream) if is_main() else None
     if agree("kept_predictions", lambda: found is not None):
@@ -330,7 +337,7 @@ def _describe(subject: Subject, last: str) -> str:
 
 def _plan_train(subject: Subject) -> tuple[str, str | None]:
     if subject.checkpoint == "pretrained":
-        return "pretrained", _weights(subject, None)
+        return "pretrained", weights_of(subject, None)
     if subject.checkpoint != "auto":
         return f"given ({subject.checkpoint})", digest(subject.given_checkpoint())
     folder = subject.checkpoint_folder()
@@ -353,7 +360,7 @@ def _say(line: str, *values: object) -> None:
         log.info(line, *values)
 
 
-def _weights(subject: Subject, checkpoint: Path | None) -> str:
+def weights_of(subject: Subject, checkpoint: Path | None) -> str:
     return _state_digest(subject.build_model()) if checkpoint is None else digest(checkpoint)
 
 

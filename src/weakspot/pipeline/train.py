@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +55,7 @@ def train(
     folder: Path,
     logger: Logger | None = None,
     manifest: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Fit `model` and return the checkpoint of the epoch that `training.keep` asks for.
 
@@ -73,7 +74,12 @@ def train(
             trainer = make_trainer(
                 max_epochs=training.epochs,
                 gradient_clip_val=training.clip,
-                callbacks=[Keeper(folder, training.keep, start), *_stopping(training), Watch(tell)],
+                callbacks=[
+                    *callbacks,
+                    Keeper(folder, training.keep, start),
+                    *_stopping(training),
+                    Watch(tell),
+                ],
                 enable_progress_bar=False,
                 logger=logger or False,
                 default_root_dir=folder,
