@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 
 from planted.cases import Case
 from weakspot.methods import find, words
+from weakspot.predictions import Predictions
 
 Contender = Callable[[Case, int], Float[np.ndarray, "m k"]]
 _SLICES = 5
@@ -31,6 +33,21 @@ def of_method(word: str, **settings: Any) -> Contender:
         fitted = method(**(more | settings)).fit(case.val)
         published = getattr(fitted, "published_scores", fitted.membership)  # those that read predictions, too
         return np.asarray(published(case.test), dtype=np.float64)
+
+    return run
+
+
+def probabilities_as_logits(contender: Contender) -> Contender:
+    """A common misuse: probabilities are given where logits are asked for, and softmax is taken a second time."""
+
+    def run(case: Case, seed: int) -> np.ndarray:
+        val, test = (
+            Predictions.from_arrays(
+                p.embeddings, labels=p.labels, outputs=softmax(p.outputs, axis=1), task=p.task
+            )
+            for p in (case.val, case.test)
+        )
+        return contender(replace(case, val=val, test=test), seed)
 
     return run
 
@@ -89,7 +106,8 @@ def _worst(memberships: np.ndarray, case: Case) -> np.ndarray:
 
 
 def _reduced(x: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    pca = PCA(min(_CEILING, *x.shape), random_state=0).fit(x)
+    rank = int(np.linalg.matrix_rank(x - x.mean(axis=0)))  # units of a network may be dead
+    pca = PCA(min(_CEILING, rank), random_state=0).fit(x)
     return pca.transform, pca.transform(x)
 
 
@@ -103,7 +121,21 @@ def contenders() -> dict[str, Contender]:
         "kmeans": k_means,
         "gmm": mixture,
         "spotlight search=published": of_method("spotlight", search="published"),
+        "spotlight, loss=residual": of_method("spotlight", search="published", loss="residual"),
+        "spotlight, labels=within": of_method("spotlight", search="published", labels="within"),
+        "spotlight, members=discriminant": of_method("spotlight", search="published", members="discriminant"),
+        "spotlight, all three": of_method(
+            "spotlight", search="published", labels="within", loss="residual", members="discriminant"
+        ),
+        "spotlight, 5 steps": of_method("spotlight", search="published", steps=5),
+        "spotlight, 1000 steps": of_method("spotlight", search="published", steps=1000),
+        "spotlight, probabilities as logits": probabilities_as_logits(
+            of_method("spotlight", search="published")
+        ),
         "domino, weights 1": of_method("domino", label_weight=1.0, prediction_weight=1.0),
+        "domino, softmax twice": probabilities_as_logits(of_method("domino")),
+        "scan, no whitening": of_method("scan", whitening=0.0),
+        "udis, members=distance": of_method("udis", members="distance"),
     }
     elsewhere = ("spotlight", "rules")  # the one is there; these predictions have no attributes for the other
     return found | {word: of_method(word) for word in words() if word not in (*found, *elsewhere)}

@@ -125,6 +125,9 @@ class SpotlightConfig:
     past: list[str] | None = None  # .pkl files of the published tool that these come after
     starts: int = 8  # of a multistart search, run to the end
     n_jobs: int = 1  # threads; -1: one per core
+    labels: str = "ignore"  # ignore, within: search each label by itself
+    loss: str = "log"  # log, residual (bounded: 1 - p of the label)
+    members: str = "kernel"  # kernel, discriminant: graded beyond the kernel's edge
 
 
 @dataclass

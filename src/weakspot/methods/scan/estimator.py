@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import expit
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.discriminant import discriminant, graded
 from weakspot.methods.parts import Examples, check_at_least, counts_of
-from weakspot.methods.residuals import groups, residuals
+from weakspot.methods.residuals import residuals
 from weakspot.methods.scan.balls import Balls, largest_by_chance
-from weakspot.methods.scan.discriminant import discriminant
-from weakspot.methods.space import reduced
+from weakspot.methods.space import reduced, whitened
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
@@ -24,7 +23,7 @@ _CENTRES = 4000  # around which balls lie, in all labels together
 class Scan(Method):
     """Places in embedding space where the model does worse than on other examples of the same label.
 
-    Within each label, the balls of nearest neighbours around every example are scanned for the one whose residuals
+    Within each label, the balls of the nearest neighbours of every example are scanned for the one whose residuals
     (1 - p of the label) exceed the label's mean by most standard errors; its examples are set aside, and the next is
     sought. A discriminant of a ball's members against the others of the label says how much any example belongs.
     Nothing is optimised, and the p-value is exact for the whole search: residuals are permuted within labels, and all
@@ -35,6 +34,7 @@ class Scan(Method):
     n_slices       at most
     sizes          of the balls, in examples
     n_components   principal components that neighbours are sought in
+    whitening      of these within labels: 0 for none, 1 for equal variances
     draws          permutations for the p-values; 0 for none
     seed           of the permutations, and of the centres where there are more than 4000 examples
 
@@ -51,19 +51,23 @@ class Scan(Method):
     def __init__(
         self,
         n_slices: int = 5,
-        sizes: Sequence[int] = (20, 40),
+        sizes: Sequence[int] = (20,),
         n_components: int = 32,
+        whitening: float = 0.5,
         draws: int = 199,
         seed: int = 0,
     ) -> None:
         self.n_slices = n_slices
         self.sizes = sizes
         self.n_components = n_components
+        self.whitening = whitening
         self.draws = draws
         self.seed = seed
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, draws=0)
+        if not 0 <= self.whitening <= 1:
+            raise ValueError(f"whitening={self.whitening} must lie between 0 and 1")
         if not len(self.sizes) or min(self.sizes) < 2:
             raise ValueError(f"sizes={list(self.sizes)} must be numbers of examples, 2 or more")
         if 2 * min(self.sizes) > n:
@@ -79,6 +83,7 @@ class Scan(Method):
         some = Examples.of(p)
         bad = residuals(some.record)
         space = reduced(some.x, some.counts, self.n_components, self.seed)
+        space = whitened(space, space.of(some.x), some.codes, some.counts, self.whitening)
         x = space.of(some.x)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = [
@@ -113,7 +118,7 @@ class Scan(Method):
             "p_values": np.array([one[3] for one in found], dtype=np.float64),
         }
         applied = [parameters[name] for name in _APPLIED]
-        self.slices_ = some.slices(self, p, _memberships(some.record, *applied), parameters)
+        self.slices_ = some.slices(self, p, graded(some.record, *applied), parameters)
         self.statistics_ = parameters["statistics"]
         self.p_values_ = parameters["p_values"] if self.draws else None
         return self
@@ -122,21 +127,7 @@ class Scan(Method):
         """By where an example lies, and its label; by the first alone where labels are unknown."""
         directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
-        return _memberships(p, directions, offsets, labels)
-
-
-def _memberships(
-    p: Predictions,
-    directions: Float[np.ndarray, "k d"],
-    offsets: Float[np.ndarray, " k"],
-    labels: Int[np.ndarray, " k"],
-) -> Float[np.ndarray, "n k"]:
-    x = np.asarray(p.embeddings, dtype=np.float64)
-    scores = np.einsum("nd,kd->nk", x, directions)  # row by row: no row's last bit hangs on its neighbours
-    weights: np.ndarray = expit(scores + offsets)
-    if p.labels is not None:
-        weights = weights * (groups(p)[:, None] == labels)
-    return weights
+        return graded(p, directions, offsets, labels)
 
 
 def _centres(m: int, n: int, random: np.random.Generator) -> Int[np.ndarray, " c"]:

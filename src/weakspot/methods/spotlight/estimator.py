@@ -14,13 +14,16 @@ from jaxtyping import Float
 from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from weakspot.methods.base import Callback, Method
+from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.discriminant import ANY, graded, has_label
 from weakspot.methods.order import order_of
+from weakspot.methods.residuals import residuals
 from weakspot.methods.spotlight.kernel import membership
 from weakspot.methods.spotlight.prepare import prepare
 from weakspot.methods.spotlight.problem import Penalty, Watch
 from weakspot.methods.spotlight.seeker import Seeker
 from weakspot.methods.spotlight.settings import Settings
+from weakspot.methods.spotlight.within import Spotlights, separated, within_labels
 from weakspot.methods.spotlight.world import Alone, Sharded, World
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
@@ -65,6 +68,12 @@ class Spotlight(Method):
     n_jobs         threads; -1 for one per core
     sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
                    rest, and `slices_` covers and describes this process's rows
+    labels         "within": search each label by itself, and keep the spotlights whose residuals exceed their label's
+                   mean by most standard errors; others are no members. "ignore": as published
+    loss           "residual": what is bounded (1 - p of the label) instead of the loss, so that no single example
+                   outweighs a region. "log": as published
+    members        "discriminant": examples belong by a linear discriminant of those inside the kernel against the
+                   rest, graded beyond its edge. "kernel": as published
 
     Fitted: `slices_`; `centers_` (k, d) and `precisions_` (k,), (k, d) or (k, d, d), in the embedding's own
     units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (where
@@ -98,6 +107,9 @@ class Spotlight(Method):
         starts: int = 8,
         n_jobs: int = 1,
         sharded: bool = False,
+        labels: str = "ignore",
+        loss: str = "log",
+        members: str = "kernel",
     ) -> None:
         self.n_slices = n_slices
         self.min_size = min_size
@@ -119,6 +131,9 @@ class Spotlight(Method):
         self.starts = starts
         self.n_jobs = n_jobs
         self.sharded = sharded
+        self.labels = labels
+        self.loss = loss
+        self.members = members
 
     def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
@@ -134,49 +149,32 @@ class Spotlight(Method):
                 "make them with Predictions.from_arrays(embeddings, losses)"
             )
         settings = Settings(**self.get_params())
-        world: World = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
         if p.losses is None:
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")
         check_finite("losses", p.losses, p.ids)
         check_finite("embeddings", p.embeddings, p.ids)
-        _check_losses(p.losses, world)
-        settings.check_dimensions(p.embeddings.shape[1])
-        counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-        total = float(world.sum(torch.tensor(counts.sum())))
-        lightest = -float(world.largest(torch.tensor(-counts.min())))
-        size, past = settings.size(total, lightest), settings.earlier(p.ids)
-        penalties = _penalties(settings, p)
-        losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
-        for w in past:
-            losses = _dimmed(losses, w, world)
-        order = order_of(p.embeddings, p.losses, counts)  # whatever came before
-        losses, counts = losses[order], counts[order]
-        penalties = tuple(replace(penalty, codes=penalty.codes[order]) for penalty in penalties)
-
-        found = []
-        threads = effective_n_jobs(settings.n_jobs)
-        with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
-            prepared = prepare(p.embeddings, settings.n_components, settings.seed, world, order)
-            seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
-            for j in range(settings.n_slices):
-                watch = None if callback is None else _told(callback, j, seeker.steps, settings.n_slices)
-                found.append(seeker.find(losses, watch))
-                losses = _dimmed(losses, found[-1].weights, world)
-
-        self.centers_ = np.stack([one.centre for one in found])
-        self.precisions_ = np.stack([one.precision for one in found])
-        self.history_ = [one.history for one in found]
-        weights = np.empty((len(found), len(p)))
-        weights[:, order] = [one.weights for one in found]
-        parameters = {"centers": self.centers_, "precisions": self.precisions_}
-        if prepared.components is not None:
-            parameters["components"] = prepared.components
+        searched = p if settings.loss == "log" else replace(p, losses=residuals(p))
+        found = (
+            within_labels(self, settings, searched, callback)
+            if settings.labels == "within"
+            else _search(settings, searched, callback)
+        )
+        self.centers_, self.precisions_, self.history_ = found.centers, found.precisions, found.histories
+        parameters = {"centers": found.centers, "precisions": found.precisions}
+        if found.components is not None:
+            parameters["components"] = found.components
+        if settings.labels == "within":
+            parameters["labels"] = found.labels
+        weights = found.weights
+        if settings.members == "discriminant":
+            more = separated(p, found, settings.seed)
+            parameters, weights = parameters | more, graded(p, *more.values()).T
         self.slices_ = Slices(
             method="spotlight",
             ids=p.ids,
             weights=weights,
             statistics=describe(weights, p),
-            histories=self.history_,
+            histories=found.histories,
             parameters=parameters,
             provenance={"settings": settings.plain(), "predictions": p.manifest},
         )
@@ -184,12 +182,59 @@ class Spotlight(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Weights in [0, 1] of other predictions' examples in every spotlight."""
-        return membership(self._fitted(), p.embeddings)
+        slices = self._fitted()
+        if "directions" in slices.parameters:
+            directions, offsets, labels = parameters_of(slices, "directions", "offsets", "labels")
+            embeddings_for(p.embeddings, directions.shape[1], "the spotlights")
+            return graded(p, directions, offsets, labels)
+        found = membership(slices, p.embeddings)
+        return (
+            found if "labels" not in slices.parameters else found * has_label(p, slices.parameters["labels"])
+        )
 
     @property
     def seeks(self) -> Literal["worse", "better"]:
         """Better with `flip`."""
         return "better" if self.flip else "worse"
+
+
+def _search(settings: Settings, p: Predictions, callback: Callback | None) -> Spotlights:
+    """One spotlight after the other in all examples."""
+    assert p.losses is not None
+    world: World = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
+    _check_losses(p.losses, world)
+    settings.check_dimensions(p.embeddings.shape[1])
+    counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    total = float(world.sum(torch.tensor(counts.sum())))
+    lightest = -float(world.largest(torch.tensor(-counts.min())))
+    size, past = settings.size(total, lightest), settings.earlier(p.ids)
+    penalties = _penalties(settings, p)
+    losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
+    for w in past:
+        losses = _dimmed(losses, w, world)
+    order = order_of(p.embeddings, p.losses, counts)  # whatever came before
+    losses, counts = losses[order], counts[order]
+    penalties = tuple(replace(penalty, codes=penalty.codes[order]) for penalty in penalties)
+
+    found = []
+    threads = effective_n_jobs(settings.n_jobs)
+    with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
+        prepared = prepare(p.embeddings, settings.n_components, settings.seed, world, order)
+        seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
+        for j in range(settings.n_slices):
+            watch = None if callback is None else _told(callback, j, seeker.steps, settings.n_slices)
+            found.append(seeker.find(losses, watch))
+            losses = _dimmed(losses, found[-1].weights, world)
+    weights = np.empty((len(found), len(p)))
+    weights[:, order] = [one.weights for one in found]
+    return Spotlights(
+        weights=weights,
+        centers=np.stack([one.centre for one in found]),
+        precisions=np.stack([one.precision for one in found]),
+        histories=[one.history for one in found],
+        labels=np.full(len(found), ANY),
+        components=prepared.components,
+    )
 
 
 def _check_losses(losses: Float[np.ndarray, " n"], world: World) -> None:

@@ -12,7 +12,13 @@ from jaxtyping import Float, Int, Shaped
 
 from weakspot.slices import Slices
 
-CHOICES = {"search": ("multistart", "published"), "precision": ("spherical", "diagonal", "full")}
+CHOICES = {
+    "search": ("multistart", "published"),
+    "precision": ("spherical", "diagonal", "full"),
+    "labels": ("ignore", "within"),
+    "loss": ("log", "residual"),
+    "members": ("kernel", "discriminant"),
+}
 _WHOLE = ("n_slices", "steps", "starts")
 _POSITIVE = ("learning_rate", "barrier_scale", "barrier_end")
 _NOT_NEGATIVE = ("patience", "label_entropy", "prediction_entropy")
@@ -45,6 +51,9 @@ class Settings:
     starts: int
     n_jobs: int
     sharded: bool
+    labels: str
+    loss: str
+    members: str
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -64,6 +73,15 @@ class Settings:
         if self.sharded and self.n_components is not None:
             raise ValueError(
                 "n_components needs all rows in one place; project the embeddings before sharding them"
+            )
+        for name, plain in (("labels", "ignore"), ("loss", "log"), ("members", "kernel")):
+            if self.sharded and getattr(self, name) != plain:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} needs all rows in one place, and sharded=True spreads them"
+                )
+        if self.labels == "within" and self.n_components is not None:
+            raise ValueError(
+                "n_components would project each label in another way; with labels='within' leave it out"
             )
         if _device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={str(self.device)!r}, but torch sees no GPU here; use device='cpu'")

@@ -1,0 +1,131 @@
+"""What goes beyond the published Spotlight: a search within each label, and members beyond the kernel's edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.base import clone
+
+from weakspot.methods.base import Callback
+from weakspot.methods.discriminant import ANY, discriminant
+from weakspot.methods.parts import counts_of
+from weakspot.methods.residuals import groups, residuals
+from weakspot.methods.space import reduced
+from weakspot.methods.spotlight.settings import Settings
+from weakspot.predictions import Predictions
+
+if TYPE_CHECKING:
+    from weakspot.methods.spotlight.estimator import Spotlight
+
+_COMPONENTS = 32  # principal components in which members are told from others
+_CERTAIN = 40.0  # log odds
+_PLAIN = {"labels": "ignore", "loss": "log", "members": "kernel"}
+
+
+@dataclass(frozen=True, eq=False)
+class Spotlights:
+    """All spotlights of a search.
+
+    Attributes:
+        weights: (k, n) of the kernels, in the order of the predictions.
+        centers, precisions: In the embedding's own units.
+        histories: Of each run.
+        labels: That each is confined to; `ANY` where it is not.
+        components: Principal components that they lie in, if any.
+    """
+
+    weights: Float[np.ndarray, "k n"]
+    centers: Float[np.ndarray, "k D"]
+    precisions: Float[np.ndarray, " k *shape"]
+    histories: list[dict[str, np.ndarray]]
+    labels: Int[np.ndarray, " k"]
+    components: Float[np.ndarray, "r D"] | None = None
+
+
+def within_labels(
+    method: Spotlight, settings: Settings, p: Predictions, callback: Callback | None
+) -> Spotlights:
+    """The spotlights of each label by itself; those are kept that are worse than their label by most standard errors.
+
+    Args:
+        method: As it was set up; each label gets a copy.
+        settings: Its settings, checked.
+        p: With the losses that are searched. The least size is that of all examples.
+        callback: Told of progress.
+
+    Raises:
+        ValueError: If there are no labels, or none with twice as many examples as a spotlight.
+    """
+    if p.labels is None:
+        raise ValueError("labels='within' needs labels, and these predictions hold none; use labels='ignore'")
+    counts, codes, bad = counts_of(p), groups(p), residuals(p)
+    size, past = settings.size(counts.sum(), counts.min()), settings.earlier(p.ids)
+    parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    parts = [rows for rows in parts if 2 * size <= counts[rows].sum()]
+    if not parts:
+        raise ValueError(
+            f"no label has twice the {size:g} examples of a spotlight, as labels='within' needs; "
+            "give a smaller min_size"
+        )
+    weights, found, scores = [], [], []
+    for i, rows in enumerate(parts):
+        c = counts[rows]
+        inner = clone(method).set_params(
+            **_PLAIN,
+            min_size=float(size / c.sum()),
+            past=past[:, rows][past[:, rows].any(axis=1)] if len(past) else None,
+        )
+        inner.fit(p.take(rows), _part_of(callback, i, len(parts)))
+        away = bad[rows] - np.average(bad[rows], weights=c)
+        spread = np.sqrt(np.average(away**2, weights=c)) or 1.0
+        for j, w in enumerate(inner.slices_.weights):
+            z = (c * w) @ away / spread / np.sqrt((c * w**2).sum())
+            scores.append(-z if settings.flip else z)
+            found.append((inner, j, codes[rows[0]]))
+            weights.append(np.zeros(len(p)))
+            weights[-1][rows] = w
+    best = np.argsort(-np.array(scores), kind="stable")[: settings.n_slices]
+    kept = [found[k] for k in best]
+    return Spotlights(
+        weights=np.stack([weights[k] for k in best]),
+        centers=np.stack([inner.centers_[j] for inner, j, _ in kept]),
+        precisions=np.stack([inner.precisions_[j] for inner, j, _ in kept]),
+        histories=[inner.history_[j] for inner, j, _ in kept],
+        labels=np.array([code for _, _, code in kept]),
+    )
+
+
+def separated(p: Predictions, found: Spotlights, seed: int) -> dict[str, np.ndarray]:
+    """Directions, offsets and labels of a discriminant of each spotlight's examples against the others.
+
+    The others are those of its label, where it is confined to one. Members are all that the kernel reaches; the
+    discriminant is fitted in 32 principal components: in hundreds of dimensions it finds chance.
+    """
+    counts, codes = counts_of(p), groups(p)
+    space = reduced(p.embeddings, counts, _COMPONENTS, seed)
+    x = space.of(p.embeddings)
+    scores = []
+    for w, label in zip(found.weights, found.labels, strict=True):
+        rows = np.flatnonzero((codes == label) | (label == ANY))
+        members = w[rows] > 0
+        if members.all() or not members.any():  # nothing to tell apart: all belong, or none
+            scores.append((np.zeros(p.embeddings.shape[1]), _CERTAIN if members.all() else -_CERTAIN))
+            continue
+        scores.append(space.back(*discriminant(x[rows], members, counts[rows])))
+    return {
+        "directions": np.array([direction for direction, _ in scores]),
+        "offsets": np.array([offset for _, offset in scores]),
+        "labels": found.labels,
+    }
+
+
+def _part_of(callback: Callback | None, part: int, parts: int) -> Callback | None:
+    """Progress within one of several labels, as progress of all."""
+    if callback is None:
+        return None
+    return lambda stage, done, total: callback(
+        f"label {part + 1} of {parts}: {stage}", part * total + done, parts * total
+    )
