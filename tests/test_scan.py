@@ -10,10 +10,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from weakspot import Predictions
 from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.methods.discriminant import discriminant
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan import Scan
 from weakspot.methods.scan.balls import Balls, largest_by_chance
-from weakspot.methods.discriminant import discriminant
 from weakspot.tasks import Classification, Multilabel, Regression
 
 

@@ -144,6 +144,7 @@ class UDISConfig:
     approximate: Any = "auto"  # auto, null (never), or a number of micro-clusters
     memory_limit: float = 8.0  # in GB, of the exact route
     seed: int = 0
+    members: str = "nearest"  # nearest, distance: graded
 
 
 # Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;

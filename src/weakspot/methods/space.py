@@ -81,7 +81,9 @@ def whitened(
         rows = codes == code
         away = x[rows] - np.average(x[rows], axis=0, weights=counts[rows])
         covariance += (away * counts[rows][:, None]).T @ away / counts.sum()
-    even = max(float(np.trace(covariance)) / q, 1e-300)
+    even = float(np.trace(covariance)) / q
+    if even < 1e-100:
+        return space  # examples of the same label are all in one place
     variance, directions = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * even * np.eye(q))
     change = (directions * variance ** (-power / 2)) @ directions.T
     away = (x - np.average(x, axis=0, weights=counts)) @ change

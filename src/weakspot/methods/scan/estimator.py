@@ -51,7 +51,7 @@ class Scan(Method):
     def __init__(
         self,
         n_slices: int = 5,
-        sizes: Sequence[int] = (20,),
+        sizes: Sequence[int] = (20, 40),
         n_components: int = 32,
         whitening: float = 0.5,
         draws: int = 199,

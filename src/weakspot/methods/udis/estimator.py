@@ -14,7 +14,7 @@ from weakspot.methods.udis.audit import Audit, assigned_to, class_of, column_of,
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
-from weakspot.methods.udis.membership import membership
+from weakspot.methods.udis.membership import graded, membership, radii_of
 from weakspot.methods.udis.misses import Measure, without_failing, worst_clusters
 from weakspot.methods.udis.nodes import MOST_VALUES, Nodes, row_sums
 from weakspot.methods.udis.tree import build
@@ -51,6 +51,8 @@ class UDIS(Method):
                         always exact; an int: on that many micro-clusters
     memory_limit        in GB (10⁹ bytes): the exact route needs an n × n matrix
     seed                of the approximate route; the exact one has no randomness
+    members             "nearest": 0 or 1, as published; "distance": graded, 1 at a cluster's centre, a half at its
+                        RMS radius, and no more within its edge than beyond it
 
     Fitted, with r audited examples:
 
@@ -82,6 +84,7 @@ class UDIS(Method):
         approximate: str | int | None = "auto",
         memory_limit: float = 8.0,
         seed: int = 0,
+        members: str = "nearest",
     ) -> None:
         self.min_cluster_size = min_cluster_size
         self.max_cluster_size = max_cluster_size
@@ -94,6 +97,7 @@ class UDIS(Method):
         self.approximate = approximate
         self.memory_limit = memory_limit
         self.seed = seed
+        self.members = members
 
     def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, a class that there is not, and a cut into more than `n`."""
@@ -134,7 +138,7 @@ class UDIS(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Whether other predictions' examples belong to each failing cluster, 0 or 1: by the nearest centre.
+        """Whether other predictions' examples belong to each failing cluster, or how much, as `members` says.
 
         Examples not predicted to be of the audited category belong to none.
         """
@@ -179,6 +183,15 @@ class UDIS(Method):
         nodes = Nodes.of(cut, labels, audit, categorise(p.attributes, MOST_VALUES))
         failing, found = failing_clusters(nodes, len(cut), self.metric, self.accuracy_threshold, smallest)
         weights = memberships(found, labels, audit.rows, len(p))
+        parameters = {
+            "centers": centers,
+            "sizes": nodes.size[: len(cut)],
+            "shares": nodes.shares[: len(cut)],
+            "failing": found,
+        }
+        if self.members == "distance":
+            parameters["radii"] = radii_of(p.embeddings, audit, labels, centers)[found]
+            weights[:, audit.rows] = graded(p.embeddings[audit.rows], centers[found], parameters["radii"]).T
         finder = Finder(p, audit, cut, nodes, labels, centers, smallest)
 
         self.linkage_ = clustering.linkage
@@ -194,12 +207,7 @@ class UDIS(Method):
             ids=p.ids,
             weights=weights,
             statistics=finder.statistics(found, weights),
-            parameters={
-                "centers": centers,
-                "sizes": nodes.size[: len(cut)],
-                "shares": nodes.shares[: len(cut)],
-                "failing": found,
-            },
+            parameters=parameters,
             tree=self.tree_,
             provenance={
                 "settings": self.get_params(),
@@ -235,6 +243,7 @@ class UDIS(Method):
             "metric": ("accuracy", "f1"),
             "search": ("exact", "published"),
             "dtype": ("float64", "float32"),
+            "members": ("nearest", "distance"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import embeddings_for, parameters_of
+from weakspot.methods.udis.audit import Audit
 from weakspot.methods.udis.distances import Points, mean_row, nearest
 from weakspot.slices import Slices
 
@@ -15,7 +16,9 @@ _ROWS = 8192
 
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
-    """Whether new embeddings (n, d) belong to each failing cluster of `slices`, fitted or loaded: 0 or 1.
+    """How much new embeddings (n, d) belong to each failing cluster of `slices`, fitted or loaded.
+
+    Graded by distance (`graded`) where the slices hold radii, else 0 or 1:
 
     An example joins the cluster of the cut whose centre is nearest, among all clusters, failing or not: that
     adds least to the sum of squares which Ward keeps low, as long as the centres stay where they are. (Were
@@ -28,8 +31,45 @@ def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     """
     centers, failing = parameters_of(slices, "centers", "failing")
     x = embeddings_for(embeddings, centers.shape[1], "the clusters")
+    if "radii" in slices.parameters:
+        return graded(x, centers[failing], slices.parameters["radii"])
     belongs: np.ndarray = nearest_center(x, centers)[:, None] == failing
     return belongs.astype(np.float64)
+
+
+def graded(
+    embeddings: Num[np.ndarray, "n d"], centers: Float[np.ndarray, "f d"], radii: Float[np.ndarray, " f"]
+) -> Float[np.ndarray, "n f"]:
+    """2 to the power of -(distance / radius)²: 1 at a centre, a half at the cluster's RMS radius.
+
+    Members at the edge of a cluster, and examples just beyond it, are told apart from those in its midst.
+    """
+    found = np.empty((len(embeddings), len(centers)))
+    for start in range(0, len(embeddings), _ROWS):
+        rows = np.asarray(embeddings[start : start + _ROWS], dtype=np.float64)
+        for j, (centre, radius) in enumerate(zip(centers, radii, strict=True)):
+            away = rows - centre
+            found[start : start + _ROWS, j] = np.exp2(-np.einsum("nd,nd->n", away, away) / radius**2)
+    return found
+
+
+def radii_of(
+    embeddings: Num[np.ndarray, "n d"],
+    audit: Audit,
+    clusters: Int[np.ndarray, " r"],
+    centers: Float[np.ndarray, "k d"],
+) -> Float[np.ndarray, " k"]:
+    """The RMS distance of every cluster's examples from its centre; never 0."""
+    squares = np.empty(len(audit.rows))
+    for start in range(0, len(squares), _ROWS):
+        block = slice(start, start + _ROWS)
+        away = embeddings[audit.rows[block]].astype(np.float64) - centers[clusters[block]]
+        squares[block] = np.einsum("nd,nd->n", away, away)
+    k = len(centers)
+    sums = np.bincount(clusters, audit.counts * squares, k)
+    radii = np.sqrt(sums / np.bincount(clusters, audit.counts, k))
+    least = 1e-6 * float(np.sqrt(sums.sum() / audit.counts.sum())) or 1e-150
+    return np.maximum(radii, least)
 
 
 def nearest_center(
