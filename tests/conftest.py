@@ -32,8 +32,9 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, script: str, *words: str, fails: bool = False, **environment: str) -> str:
-        """Standard output and error of `python script.py words…`; asserts that it ended as expected."""
+    def __call__(self, script: str, *words: str, fails: bool | int = False, **environment: str) -> str:
+        """Standard output and error of `python script.py words…`; asserts that it ended as expected: in no error, in
+        any (True), or with this exit code."""
         done = subprocess.run(
             [sys.executable, str(ROOT / f"{script}.py"), *words],
             cwd=self.folder,
@@ -43,7 +44,8 @@ class Shell:
             timeout=500,
         )
         output = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, output
+        ended = done.returncode != 0 if isinstance(fails, bool) else done.returncode
+        assert ended == fails, output
         return output
 
     def reports(self) -> list[Path]:

@@ -240,8 +240,8 @@ GIVEN = [
     ("predictions=my.npz confirm=my.npz", "confirm=my.npz are the predictions that slices come from"),
     ("predictions=my.npz slices=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there are 40"),
     ("predictions=my.npz slices=nowhere.pkl", "nowhere.pkl does not exist; give the .pkl file"),
-    ("predictions=my.npz slices=conf", "conf is a folder; give the .pkl file that the published tool wrote"),
-    ("predictions=my.npz slices=my.npz", "my.npz cannot be read: "),
+    ("predictions=my.npz slices=conf", "conf holds no slices: give the folder of a run of discover.py"),
+    ("predictions=my.npz slices=my.npz", "my.npz is a file, neither .pkl nor a run"),
     (
         "predictions=my.npz slices=inference.pkl",
         "inference.pkl holds no unnormalized_weights, so it is no spotlight result; it is an inference result",

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from weakspot.config import build, dataset_alone, plain
-from weakspot.launch import CONFIG, begin, run
+from weakspot.launch import CONFIG, begin, fail, run
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
     from pytorch_lightning.loggers import Logger
 
+    from weakspot.findings import Findings, Media
     from weakspot.methods import Method
     from weakspot.pipeline.cams import GradCams
+    from weakspot.pipeline.carry_over import CarriedOver
+    from weakspot.pipeline.gate import Gate
     from weakspot.pipeline.plan import Subject
     from weakspot.pipeline.reweight import Reweight
+    from weakspot.pipeline.runs import Run
     from weakspot.predictions import Predictions
     from weakspot.report.server import BoundedServer
 
@@ -43,6 +47,8 @@ _PLACES = {
     "enable_model_summary",
 }
 
+
+_PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 _NOT_SET_ASIDE = (
     "Nothing was tested, for these slices were found in all of the examples (confirm=FILE tests them on other "
@@ -70,6 +76,7 @@ def _train(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
+    _check_makes(cfg)
     cfg.checkpoint = "auto"  # also where the audited model would be a given one
     subject = _subject(cfg)
     check(subject, "train")
@@ -103,6 +110,7 @@ def _infer(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.score import score, score_by_class
     from weakspot.tracking.scores import log_scores, scores_table, write_scores
 
+    _check_makes(cfg)
     subject = _subject(cfg)
     check(subject, "infer", cfg.upstream)
     _say(describe_plan(subject, "infer", cfg.upstream))
@@ -122,8 +130,12 @@ def _discover(cfg: DictConfig, folder: Path) -> None:
     method: Method = build(cfg.method)()
     if cfg.tree:
         _discover_in_tree(cfg, folder, method)
-    elif cfg.slices:
+    elif cfg.compare:
+        _compare_runs(cfg, folder)
+    elif cfg.slices and all(name.endswith(_PUBLISHED) for name in cfg.slices):
         _report_given(cfg, folder)
+    elif cfg.slices:
+        _carry_over(cfg, folder)
     elif cfg.predictions:
         _discover_in_given(cfg, folder, method)
     else:
@@ -167,8 +179,10 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     group = cfg.dataset.get("group") or p.manifest.get("group")
     _come_after(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
+    gate = _gate(cfg, share)
+    gate.check(p, method)
     with _logger(cfg, folder) as logger:
-        discover(
+        findings = discover(
             method,
             p,
             folder,
@@ -181,6 +195,8 @@ def _discover_in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             command=_command(),
             seed=cfg.seed,
         )
+        failures = _failures(cfg, folder, gate, findings, p, logger)
+    _end(failures)
 
 
 def _report_given(cfg: DictConfig, folder: Path) -> None:
@@ -206,10 +222,12 @@ def _report_given(cfg: DictConfig, folder: Path) -> None:
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     slices = read_spotlights(list(cfg.slices), p)
     other = _other_predictions(cfg)
+    gate = _gate(cfg, None if other else 0.0)
+    gate.check(p)
     if other is not None:
         apply(slices, other)  # slices that cannot be applied are told before a logger opens
     with _logger(cfg, folder) as logger:
-        report(
+        findings = report(
             slices,
             p,
             folder,
@@ -220,6 +238,145 @@ def _report_given(cfg: DictConfig, folder: Path) -> None:
             command=_command(),
             seed=cfg.seed,
         )
+        failures = _failures(cfg, folder, gate, findings, p, logger)
+    _end(failures)
+
+
+def _compare_runs(cfg: DictConfig, folder: Path) -> None:
+    """What is fixed, persists and is new between two earlier runs."""
+    from weakspot.findings.comparing import check_comparable
+    from weakspot.pipeline.compare import compare_runs
+    from weakspot.pipeline.gate import Gate
+    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.runs import Run
+
+    if not is_main():
+        return
+    if len(cfg.compare) != 2 or len({Path(name).resolve() for name in cfg.compare}) != 2:
+        raise ValueError(
+            f"compare=[{','.join(cfg.compare)}] takes the folders of two runs, the earlier one first"
+        )
+    baseline = cfg.fail_if.new_against
+    if baseline is not None and Path(baseline).resolve() != Path(cfg.compare[0]).resolve():
+        raise ValueError(
+            f"fail_if.new_against={baseline}: what is new in {cfg.compare[1]} is told against {cfg.compare[0]}; "
+            f"write fail_if.new_against={cfg.compare[0]}"
+        )
+    before, after = (Run.open(name).reading(Path(cfg.predictions_dir)) for name in cfg.compare)
+    check_comparable(before, after)
+    gate = Gate(cfg.fail_if.accuracy_below, None if baseline is None else before)
+    gate.check(after.predictions)
+    _say(f"compare: {before.run} → {after.run}")
+    with _logger(cfg, folder) as logger:
+        comparison = compare_runs(before, after, folder, logger=logger, command=_command(), seed=cfg.seed)
+    _end(gate.failures_of(comparison))
+
+
+def _carry_over(cfg: DictConfig, folder: Path) -> None:
+    """Slices of an earlier run over other examples: those of a file, or of a split of the dataset."""
+    from weakspot.pipeline.runs import Run
+
+    if len(cfg.slices) > 1:
+        raise ValueError(
+            f"slices={','.join(cfg.slices)}: give the folder of one run, or .pkl files of the published tool"
+        )
+    words = {word.partition("=")[0].split(".")[0] for word in HydraConfig.get().overrides.task}
+    if "confirm" in words:
+        raise ValueError(
+            f"confirm={cfg.confirm}: slices of a run are tested on all of the examples that it did not search; leave "
+            "it out, and give those examples (predictions=FILE, or dataset=… split=…)"
+        )
+    run = Run.open(cfg.slices[0])
+    if cfg.predictions:
+        _carry_over_to_given(cfg, folder, run)
+    elif words & {"dataset", "model", "split", "checkpoint"}:
+        _carry_over_to_model(cfg, folder, run)
+    else:
+        raise ValueError(
+            f"slices={cfg.slices[0]} are tested on other examples than those they were found in: add "
+            "predictions=FILE, or the words of a dataset and a model (dataset=… model=… split=val)"
+        )
+
+
+def _carry_over_to_given(cfg: DictConfig, folder: Path, run: Run) -> None:
+    from weakspot.findings import Media
+    from weakspot.pipeline.carry_over import carry_over
+    from weakspot.pipeline.ranks import is_main
+    from weakspot.predictions import Predictions
+
+    if not is_main():
+        return
+    _say(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
+    carried, gate = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), _gate(cfg)
+    gate.check(carried.predictions)
+    what, hide = f"the predictions {cfg.predictions}", carried.predictions.manifest.get("restating") or ()
+    with _logger(cfg, folder) as logger:
+        findings = _report_carried(cfg, folder, carried, what, hide, Media(), None, logger)
+        failures = _failures(cfg, folder, gate, findings, carried.predictions, logger)
+    _end(failures)
+
+
+def _carry_over_to_model(cfg: DictConfig, folder: Path, run: Run) -> None:
+    from weakspot.findings import Media
+    from weakspot.pipeline.carry_over import carry_over, check_fits, not_searched
+    from weakspot.pipeline.checks import check, few_predictions
+    from weakspot.pipeline.plan import describe_plan, pull_predictions
+
+    subject = _subject(cfg)
+    data = subject.data(subject.split)
+    not_searched(run, data.examples.column("id").to_pylist())
+    few = few_predictions(subject)
+    if few is not None:
+        check_fits(run, data.task, few)
+    gate = _gate(cfg)
+    if gate.asked:
+        gate.check(_foreseen(subject))
+    target = _target(cfg, subject)
+    check(subject, "infer", cfg.upstream)
+    _say(f"{describe_plan(subject, 'infer', cfg.upstream)} · slices: given ({run.folder})")
+    target = _rehearsed(cfg, subject, target)
+    with _logger(cfg, folder) as logger:
+        pulled = pull_predictions(subject, cfg.upstream, logger)
+        if pulled is None:
+            return  # a rank above 0 has done its share
+        carried = carry_over(run, pulled)
+        media = Media(data.preview, _grad_cams(subject, target))
+        what = f"split {subject.split} of {subject.dataset.name}"
+        findings = _report_carried(cfg, folder, carried, what, data.restating, media, data.texts, logger)
+        failures = _failures(cfg, folder, gate, findings, carried.predictions, logger)
+    _end(failures)
+
+
+def _report_carried(
+    cfg: DictConfig,
+    folder: Path,
+    carried: CarriedOver,
+    what: str,
+    restating: Sequence[str],
+    media: Media,
+    texts: Sequence[str] | None,
+    logger: Logger | None,
+) -> Findings:
+    import numpy as np
+
+    from weakspot.pipeline.discover import report
+
+    left_out = f", without the {carried.left_out} examples that were searched" if carried.left_out else ""
+    return report(
+        carried.slices,
+        carried.predictions,
+        folder,
+        confirm=np.ones(len(carried.predictions), dtype=bool),
+        searched=carried.searched,
+        source=what + left_out,
+        hide=(*_hidden(cfg), *restating),
+        media=media.of(carried.rows.tolist()),
+        texts=None if texts is None else [texts[row] for row in carried.rows],
+        notes=carried.notes,
+        logger=logger,
+        command=_command(),
+        seed=cfg.seed,
+    )
 
 
 def _come_after(cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> None:
@@ -250,6 +407,9 @@ def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     ids = data.examples.column("id").to_pylist()
     _come_after(cfg, method, ids)
     check_search(method, data.task, ids, data.examples, share or 0.0, group)
+    gate = _gate(cfg, share)
+    if gate.asked:
+        gate.check(_foreseen(subject), method)
     target = _target(cfg, subject)
     other = None if share is not None else _other_split(cfg, subject)
     for audited in [subject] if other is None else [subject, other]:
@@ -261,7 +421,7 @@ def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
         tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
         if pulled is None:
             return  # a rank above 0 has done its share
-        discover(
+        findings = discover(
             method,
             pulled,
             folder,
@@ -276,6 +436,77 @@ def _discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             command=_command(),
             seed=cfg.seed,
         )
+        failures = _failures(cfg, folder, gate, findings, pulled, logger)
+    _end(failures)
+
+
+def _gate(cfg: DictConfig, share: float | None = 0.5) -> Gate:
+    """What the run is to fail for.
+
+    Args:
+        cfg: The configuration.
+        share: Of the examples that are held out; None where others are tested on.
+    """
+    from weakspot.pipeline.gate import Gate
+    from weakspot.pipeline.runs import Run
+
+    least, baseline = cfg.fail_if.accuracy_below, cfg.fail_if.new_against
+    if share == 0 and (least is not None or baseline is not None):
+        raise ValueError(
+            "fail_if is decided on examples that no slice was sought in, and nothing is tested here (confirm=0.5)"
+        )
+    if share is None and baseline is not None:
+        raise ValueError(
+            f"fail_if.new_against={baseline} needs examples of the same set that no slice was sought in: hold some out "
+            "(confirm=0.5)"
+        )
+    return Gate(least, None if baseline is None else Run.open(baseline).reading(Path(cfg.predictions_dir)))
+
+
+def _foreseen(subject: Subject) -> Predictions:
+    """What is known of predictions before they are made: the examples, their labels and the task."""
+    import numpy as np
+
+    from weakspot.predictions import Predictions
+
+    data = subject.data(subject.split)
+    ids = np.asarray(data.examples.column("id").to_pylist())
+    width = subject.build_model().embedding_size
+    nowhere = np.broadcast_to(np.zeros(width), (len(ids), width))
+    attributes = data.examples.drop_columns(["id"])
+    return Predictions(ids, nowhere, labels=np.asarray(data.targets), attributes=attributes, task=data.task)
+
+
+def _failures(
+    cfg: DictConfig,
+    folder: Path,
+    gate: Gate,
+    findings: Findings,
+    p: Predictions,
+    logger: Logger | None,
+) -> list[str]:
+    """What the run is to fail for, of what it has found and left in its folder."""
+    from weakspot.findings.comparing import Reading
+    from weakspot.pipeline.compare import compare_runs
+    from weakspot.pipeline.runs import Run
+
+    found = gate.failures(findings)
+    if gate.new_against is None:
+        return found
+    made = Run.open(folder)
+    after = Reading(str(folder), made.slices, p, made.findings)
+    comparison = compare_runs(
+        gate.new_against, after, folder, logger=logger, command=_command(), seed=cfg.seed
+    )
+    return [*found, *replace(gate, accuracy_below=None).failures_of(comparison)]
+
+
+def _end(failures: list[str]) -> None:
+    """End the run with exit code 3 if it found what it was to fail for."""
+    from weakspot.pipeline.gate import sentence
+
+    if failures:
+        fail(sentence(failures))
 
 
 def _hidden(cfg: DictConfig) -> tuple[str, ...]:
@@ -389,15 +620,19 @@ def _grad_cams(subject: Subject, target: str) -> GradCams | None:
     )
 
 
+def _check_makes(cfg: DictConfig) -> None:
+    """Raise ValueError for words that speak of what is there already, where it is to be trained or inferred."""
+    for word in ("predictions", "slices", "compare", "tree"):
+        if cfg[word]:
+            raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
+
+
 def _subject(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.learner import Training
     from weakspot.pipeline.plan import Named, Subject
 
     if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
-    for word in ("predictions", "slices", "tree"):
-        if cfg[word]:
-            raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
     if cfg.outputs_are:
         raise ValueError(
             f"outputs_are={cfg.outputs_are} says what the outputs in a file are, and there is none: add "
@@ -470,7 +705,11 @@ def _settings_of_run(folder: Path) -> dict[str, Any]:
 
 def _upstream_command(name: str) -> str:
     """The line that makes one upstream step alone: this command's words, but for what stops it short."""
-    words = [word for word in HydraConfig.get().overrides.task if not word.startswith("upstream=")]
+    words = [
+        word
+        for word in HydraConfig.get().overrides.task
+        if not word.startswith(("upstream=", "slices=", "fail_if"))
+    ]
     return shlex.join(["python", f"{name}.py", *words])
 
 

@@ -67,6 +67,12 @@ class ReweightConfig:
 
 
 @dataclass
+class FailIfConfig:
+    accuracy_below: float | None = None  # a confirmed slice is less accurate: exit code 3
+    new_against: str | None = None  # a slice is new against that run (its folder): exit code 3
+
+
+@dataclass
 class JobConfig:
     """The words of train.py, infer.py and discover.py alike: a line may be run step by step."""
 
@@ -82,8 +88,10 @@ class JobConfig:
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
     outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…
-    slices: list[str] | None = None  # .pkl files of the published Spotlight tool: report them alone
+    slices: list[str] | None = None  # a run: test what it found on these examples; or published .pkl files
+    compare: list[str] | None = None  # two runs: which slices are fixed, persist, are new
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
+    fail_if: FailIfConfig = field(default_factory=FailIfConfig)
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
@@ -280,17 +288,13 @@ def _described_settings(kind: str) -> str:
         "training": TrainingConfig,
         "inference": InferenceConfig,
         "reweight": ReweightConfig,
+        "fail_if": FailIfConfig,
         "spotlight": SpotlightConfig,
         "udis": UDISConfig,
         "browse": BrowseConfig,
     }.get(kind)
-    prefix = {
-        "job": "",
-        "browse": "",
-        "training": "training.",
-        "inference": "inference.",
-        "reweight": "reweight.",
-    }.get(kind, "method.")
+    own = ("training", "inference", "fail_if", "reweight")
+    prefix = "" if kind in ("job", "browse") else f"{kind}." if kind in own else "method."
     if schema is None:
         lines, parts = (CONFIGS / "method" / f"{kind}.yaml").read_text().splitlines(), ": "
     else:
@@ -313,8 +317,10 @@ def _run_name(*, _root_: DictConfig) -> str:
     chosen = _root_.hydra.runtime.choices
     if _root_.get("tree"):
         return f"udis-{Path(_root_.tree).stem}"
-    given = _root_.get("predictions")
-    return f"{chosen.method}-{Path(given).stem if given else chosen.dataset}"
+    if _root_.get("compare"):
+        return "compare"
+    given, what = _root_.get("predictions"), "slices" if _root_.get("slices") else chosen.method
+    return f"{what}-{Path(given).stem if given else chosen.dataset}"
 
 
 def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:

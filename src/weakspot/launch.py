@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,19 +32,20 @@ _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class Told(SystemExit):
-    """Something a person can mend, said in a sentence; 2 where the line was at fault, before anything was made."""
+    """Something that a person is to know, said in a sentence: 1 where a run broke down, 2 where the line was at fault,
+    before anything was made, 3 where a run found what it was to fail for."""
 
-    def __init__(self, sentence: str, usage: bool = False) -> None:
-        super().__init__(2 if usage else 1)
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(code)
         self.sentence = sentence
 
 
 class JobError(CompactHydraException):
     """The same in a sweep, whose other jobs go on; Hydra says before it which job it was."""
 
-    def __init__(self, sentence: str, usage: bool = False) -> None:
+    def __init__(self, sentence: str, code: int = 1) -> None:
         super().__init__(sentence)
-        self.code = 2 if usage else 1
+        self.code = code
 
 
 def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
@@ -230,7 +231,16 @@ def _told(sentence: str, name: str) -> Told | JobError:
     usage = not _has_begun()
     if usage:
         _remove_empty_run(run_folder(), f"{name}.log")
-    return (Told if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, usage)
+    return _ending(sentence, 2 if usage else 1)
+
+
+def fail(sentence: str) -> NoReturn:
+    """End a job that has left all it found, because it found what it was to fail for (`fail_if`): exit code 3."""
+    raise _ending(sentence, 3)
+
+
+def _ending(sentence: str, code: int) -> Told | JobError:
+    return (Told if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, code)
 
 
 def _remove_empty_run(folder: Path, log_file: str) -> None:

@@ -21,7 +21,7 @@ from weakspot.config import CONFIGS
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
-_FILES = ("slices", "method.past", "folders")
+_FILES = ("slices", "compare", "method.past", "folders")
 """Settings that are lists of files: a comma between two needs no brackets."""
 
 _SHORT = {"reweight": "reweight.by"}
@@ -32,13 +32,38 @@ _MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "
 _LEFT_UNREAD = {
     "tree": (
         "a tree by itself",
-        (*_MADE_ALREADY, "predictions", "slices", "outputs_are", "method", "confirm", "stability", "folders"),
+        (
+            *_MADE_ALREADY,
+            "predictions",
+            "slices",
+            "outputs_are",
+            "method",
+            "confirm",
+            "stability",
+            "fail_if",
+            "folders",
+        ),
         ("method=udis", "method.accuracy_threshold"),
+    ),
+    "compare": (
+        "two runs by themselves",
+        (
+            *_MADE_ALREADY,
+            "experiment",
+            "predictions",
+            "slices",
+            "tree",
+            "outputs_are",
+            "method",
+            "confirm",
+            "stability",
+        ),
+        (),
     ),
     "slices": (
         "slices that are there already",
-        (*_MADE_ALREADY, "experiment", "method", "stability"),
-        ("dataset.hide",),
+        ("experiment", "method", "stability"),
+        (),
     ),
     "predictions": ("predictions that are there already", _MADE_ALREADY, ("dataset.group", "dataset.hide")),
 }

@@ -48,7 +48,8 @@ class Sides:
     Attributes:
         described, tested: Both, judged; `tested` is `described` itself where nothing could be tested.
         here, there: The same with the memberships of the slices.
-        searched: Which of the described examples the slices were sought in.
+        searched: Which of the described examples the slices were sought in; all, where they were found elsewhere, for
+            then any of them may say where a slice lies.
         mode: As in `Confirmation`.
     """
 
@@ -70,6 +71,7 @@ def build(
     slices: Slices,
     *,
     confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
+    searched: int | None = None,
     source: str = "",
     hide: Sequence[str] = (),
     texts: Sequence[str] | None = None,
@@ -89,7 +91,9 @@ def build(
         predictions: What the slices are described over.
         slices: What a method found, with a weight for each of these predictions.
         confirm: What to test on: the rows (n,) of `predictions` that no slice was sought in (if there are none, too
-            few examples could be set aside), or other predictions of the same model. None tests nothing.
+            few examples could be set aside; all of them, where the slices were found elsewhere), or other predictions
+            of the same model. None tests nothing.
+        searched: How many examples the slices were sought in, where these are not among `predictions`.
         source: What is tested on, in words, for whoever reads the findings; or why nothing is.
         hide: Attributes that restate the target, and so explain nothing; the target itself under another name is
             found without being told.
@@ -139,7 +143,7 @@ def build(
         slices, units, evidence, portraits[len(regions) :], findings, method.noun, sides, painter, stability
     )
     clusters = () if slices.tree is None else clusters_of(slices.tree, slices.statistics)
-    confirmation = _confirmation(sides, source, level)
+    confirmation = _confirmation(sides, searched, source, level)
     manifest = predictions.manifest
     dataset, model = _word(manifest.get("dataset")), _word(manifest.get("model"))
     return Findings(
@@ -192,7 +196,9 @@ def _sides(
         there = tested.examined(apply(slices, confirm).T[:, tested.rows])
         return Sides(described, tested, here, there, everywhere, "other")
     held = np.asarray(confirm, dtype=bool)[described.rows]
-    if not held.any() or held.all():
+    if held.all():
+        return Sides(described, described, here, here, everywhere, "other")
+    if not held.any():
         return Sides(described, described, here, here, everywhere, "too_few")
     return Sides(described, described.take(held), here, here.take(held), ~held, "held_out")
 
@@ -283,8 +289,8 @@ def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, fl
     return tuple(sorted((int(k), float(score)) for k, score in scores.items() if score is not None))
 
 
-def _confirmation(sides: Sides, source: str, level: float) -> Confirmation:
-    searched = int(sides.searched.sum())
+def _confirmation(sides: Sides, searched: int | None, source: str, level: float) -> Confirmation:
+    searched = int(sides.searched.sum()) if searched is None else searched
     tested = len(sides.there.losses) if sides.honest else 0
     return Confirmation(
         mode=sides.mode,

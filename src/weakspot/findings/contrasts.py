@@ -12,6 +12,7 @@ from weakspot.findings.examined import Judged
 from weakspot.findings.regions import Region
 from weakspot.findings.testing import without_interval
 from weakspot.findings.units import Examined
+from weakspot.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,12 @@ def error_contrast(weights: Float[np.ndarray, " m"], there: Examined, judged: Ju
     if judged.unit_errors is None or judged.p.task is None or inside.sum() <= 0:
         return None
     of_one = loss_contrast(judged.unit_errors, inside, outside, there.strata)  # squared or absolute errors
-    measured = judged.p.task.aggregate
+    return in_measure(of_one, judged.p.task)
+
+
+def in_measure(of_one: Contrast, task: Task) -> Contrast:
+    """Means of squared or absolute errors as the task states them: RMSE or MAE."""
+    measured = task.aggregate
     return Contrast(
         inside=float(measured(of_one.inside)),
         outside=None if of_one.outside is None else float(measured(of_one.outside)),

@@ -31,6 +31,14 @@ class Media:
         self._previews: dict[int, Any] = {}
         self._overlays: dict[int, Image.Image] = {}
 
+    def of(self, rows: Sequence[int]) -> Media:
+        """The media of some rows, by their position among these."""
+        cams = self._cams
+        return Media(
+            None if self._preview is None else lambda row: self.preview(int(rows[row])),
+            None if cams is None else lambda some: cams([int(rows[row]) for row in some]),
+        )
+
     @property
     def has_cams(self) -> bool:
         """Whether there are Grad-CAMs."""

@@ -82,3 +82,12 @@ def probability(p: float | None) -> str:
     if p < 0.001:
         return f"<{THIN}0.001"
     return f"={THIN}{p:.3f}" if p < 0.1 else f"={THIN}{p:.2f}"
+
+
+def signed(value: float, share: bool) -> str:
+    """A difference with its sign: of shares in points of a percent, `+12`, `−0.4`, of others three digits, `−0.18`."""
+    size = 100 * abs(value) if share else abs(value)
+    text = decimal(size) if not share else f"{size:.0f}" if size >= 1 else f"{size:.1f}"
+    if not text.strip("0."):
+        return "±0"
+    return ("+" if value > 0 else "−") + text

@@ -90,7 +90,7 @@ def units_of(here: Examined, there: Examined, searched: Bool[np.ndarray, " r"], 
     """
     found = []
     for j, (mine, theirs) in enumerate(zip(here.memberships, there.memberships, strict=True)):
-        labels = _leading_labels(here, mine * searched) if by_label else ()
+        labels = leading_labels(here, mine * searched) if by_label else ()
         for label in labels:
             found.append(
                 Unit(j, (label,), mine * here.of_labels((label,)), theirs * there.of_labels((label,)))
@@ -100,7 +100,8 @@ def units_of(here: Examined, there: Examined, searched: Bool[np.ndarray, " r"], 
     return found
 
 
-def _leading_labels(examined: Examined, weights: Float[np.ndarray, " r"]) -> tuple[int, ...]:
+def leading_labels(examined: Examined, weights: Float[np.ndarray, " r"]) -> tuple[int, ...]:
+    """The labels that a slice is cut by: a few that make up nearly all of it; none where it is about no label."""
     if examined.strata is None:
         return ()
     mass = np.bincount(examined.strata, weights=weights * examined.counts)

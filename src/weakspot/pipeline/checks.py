@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import pyarrow as pa
 import torch
 
+from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
 from weakspot.pipeline.plan import Subject, Upstream, audited_model, missing, will_infer, will_train
+from weakspot.pipeline.properties import measure
 from weakspot.pipeline.train import quiet
+from weakspot.predictions import Predictions
 
 _FEW = 2  # examples that a model is tried on
 
@@ -52,6 +57,34 @@ def _read(model: Model, subject: Subject) -> None:
             model.eval().read(batch["input"])
     except (RuntimeError, TypeError, NotImplementedError):
         return  # it may need the device or the precision that it is to run with; then it says so itself
+
+
+def few_predictions(subject: Subject) -> Predictions | None:
+    """What a model yet to be trained says of a few examples: of the same form as what it will say.
+
+    None where they cannot be read here: the model may need the device or the precision that it is to run with.
+    """
+    data = subject.data(subject.split)
+    rows = np.arange(min(_FEW, len(data)))
+    batch = data.collate([data[int(row)] for row in rows])
+    try:
+        with torch.no_grad():
+            embeddings, outputs = subject.build_model().eval().read(batch["input"])
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
+    attributes = data.examples.drop_columns(["id"]).take(pa.array(rows))
+    looks = np.stack([measure(data.preview(int(row))) for row in rows])
+    for name, values in zip(PROPERTIES, looks.T, strict=True):
+        if PREFIX + name not in attributes.column_names:
+            attributes = attributes.append_column(PREFIX + name, pa.array(values))
+    return Predictions.from_arrays(
+        embeddings.float().numpy(),
+        outputs=outputs.float().numpy(),
+        labels=data.targets[rows],
+        attributes=attributes,
+        task=data.task,
+        outputs_are="logits",
+    )
 
 
 def _check_writable(name: str, folder: Path) -> None:

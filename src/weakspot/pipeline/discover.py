@@ -14,6 +14,7 @@ from rich.console import Console
 from weakspot.findings import Findings, Media
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
+from weakspot.pipeline.runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from weakspot.methods.udis.published import Published
 
 REPORT = "report.html"
-SLICES = "slices"
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,13 @@ def report(
     folder: Path,
     *,
     confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
+    searched: int | None = None,
     source: str = "",
     hide: Sequence[str] = (),
     stability: Sequence[float | None] | None = None,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
     logger: Logger | None = None,
     command: str = "",
     seed: int = 0,
@@ -106,12 +108,15 @@ def report(
 
     Args:
         slices: With a weight for every example.
-        predictions: What they were found in.
+        predictions: What they are described over.
         folder: The run's folder.
-        confirm: The rows that nothing was sought in, or other predictions, to test on; None tests nothing.
+        confirm: The rows that nothing was sought in (all of them, where the slices were found elsewhere), or other
+            predictions, to test on; None tests nothing.
+        searched: How many examples the slices were sought in, where these are others.
         source: What is tested on, in words, or why nothing is.
         hide, media, texts, logger, command, seed: As for `discover`.
         stability: Of every slice, if it was measured.
+        notes: Words of caution.
 
     Returns:
         The findings.
@@ -122,10 +127,12 @@ def report(
         predictions,
         slices,
         confirm=confirm,
+        searched=searched,
         source=source,
         hide=hide,
         texts=texts,
         stability=stability,
+        notes=notes,
         command=command,
         seed=seed,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,8 @@ class Predictions:
         """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a
         `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.published`).
 
+        The manifest says where it was (`source`), and what was asked of the model (`task`).
+
         Args:
             path: The folder or file.
             outputs_are: Of a file, as for `from_arrays`; those of a store and of the published tool are known.
@@ -216,10 +218,14 @@ class Predictions:
                 raise ValueError(
                     f"{path} is a store, whose outputs are logits: leave out outputs_are={outputs_are}"
                 )
-            return read(path)
-        from weakspot.predictions.files import read_file
+            found = read(path)
+        else:
+            from weakspot.predictions.files import read_file
 
-        return read_file(path, outputs_are)
+            found = read_file(path, outputs_are)
+        asked = None if found.task is None else found.task.to_dict()
+        said = {} if outputs_are is None else {"outputs_are": outputs_are}
+        return replace(found, manifest={**found.manifest, "source": str(path), "task": asked, **said})
 
     def save(self, folder: str | Path) -> Path:
         """Write a store folder; the manifest comes last, so a folder without one is no record."""

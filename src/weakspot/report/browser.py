@@ -17,6 +17,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from weakspot.findings.comparison import FILE as COMPARISON
+from weakspot.findings.comparison import PAGE
 from weakspot.findings.record import FILE
 from weakspot.report.html import environment, policy_of
 from weakspot.report.server import BoundedServer
@@ -38,6 +40,7 @@ class Run:
         verdict: That finding's.
         errors_explained: Likewise.
         n_slices: How many slices the method found.
+        page: The name of the file that is shown: a report, or a comparison of two runs.
     """
 
     folder: Path
@@ -50,24 +53,30 @@ class Run:
     verdict: str
     errors_explained: float | None
     n_slices: int
+    page: str = REPORT
 
     @property
     def report(self) -> Path:
-        return self.folder / REPORT
+        return self.folder / self.page
 
     @property
     def address(self) -> str:
         """Where the server answers with the report."""
-        return "/run/" + hashlib.sha256(str(self.folder.absolute()).encode()).hexdigest()[:16]
+        return "/run/" + hashlib.sha256(str(self.report.absolute()).encode()).hexdigest()[:16]
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs below these folders that left a report and readable slices, newest first.
+    """The runs below these folders that left a report and readable slices, or compared two others, newest first.
 
     What a link leads out of a run's folder to is none of its files.
     """
-    reports = (report for folder in folders for report in folder.glob(f"**/{REPORT}"))
-    runs = (_read(report.parent) for report in reports)
+    readers = {REPORT: _read, PAGE: _read_comparison}
+    runs = (
+        read(page.parent)
+        for folder in folders
+        for name, read in readers.items()
+        for page in folder.glob(f"**/{name}")
+    )
     return sorted((run for run in runs if run is not None), key=lambda run: run.created, reverse=True)
 
 
@@ -86,7 +95,7 @@ def make_server(folders: Sequence[Path], port: int = 0) -> BoundedServer:
         if path == "/":
             return index(runs, folders).encode()
         asked = next((run for run in runs if run.address == path), None)
-        return None if asked is None else _read_report(asked.folder)
+        return None if asked is None else _read_page(asked)
 
     return _server(answer, port)
 
@@ -144,10 +153,10 @@ def _own(folder: Path, name: str) -> Path | None:
     return found if found.is_file() and found.is_relative_to(os.path.realpath(folder)) else None
 
 
-def _read_report(folder: Path) -> bytes | None:
+def _read_page(run: Run) -> bytes | None:
     try:
-        report = _own(folder, REPORT)
-        return None if report is None else report.read_bytes()
+        page = _own(run.folder, run.page)
+        return None if page is None else page.read_bytes()
     except OSError:  # removed meanwhile, or not ours to read
         return None
 
@@ -178,6 +187,21 @@ def _read(folder: Path) -> Run | None:
             float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
             len(said["slices"]),
         )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+
+
+def _read_comparison(folder: Path) -> Run | None:
+    """The comparison of a folder, or None where none of ours is in it."""
+    try:
+        page, file = _own(folder, PAGE), _own(folder, COMPARISON)
+        if page is None or file is None:
+            return None
+        created = datetime.fromtimestamp(page.stat().st_mtime).astimezone()
+        said = json.loads(file.read_text(encoding="utf-8"))
+        dataset, model = str(said["after"]["dataset"]), str(said["after"]["model"])
+        found = len(said["slices"])
+        return Run(folder, created, "compare", dataset, model, str(said["title"]), "", "", None, found, PAGE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 

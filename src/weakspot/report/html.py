@@ -96,6 +96,7 @@ def environment() -> Environment:
         tenth=numbers.tenth,
         share_of=numbers.share_of,
         decimal=numbers.decimal,
+        signed=numbers.signed,
         times=numbers.times,
         plain=numbers.plain,
         probability=numbers.probability,

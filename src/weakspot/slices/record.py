@@ -23,8 +23,8 @@ from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
 from weakspot.slices.tree import ClusterNode
 
-FORMAT = 3
-_EARLIER = (2,)  # formats that are still read
+FORMAT = 4
+_EARLIER = (2, 3)  # formats that are still read
 _MANIFEST = "slices.json"
 _WEIGHTS = "weights.parquet"
 _HISTORIES = "histories.parquet"
@@ -58,6 +58,7 @@ class Slices:
     ids          (n,)    whose weights these are
     weights      (k, n)  in [0, 1], float64: how much each example belongs to each slice
     statistics   of every slice
+    searched     (n,)    which of them the slices were sought in; None for all
     histories    one mapping of (steps,) arrays per slice, or none: how the search went
     parameters   arrays that re-apply the slices to new embeddings, by name
     tree         the root of the cluster tree, for methods that have one
@@ -72,12 +73,18 @@ class Slices:
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
     tree: ClusterNode | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    searched: Bool[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def __repr__(self) -> str:
         return f"Slices({self.method}: {len(self)} slices of {len(self.ids)} examples)"
+
+    @property
+    def sought_in(self) -> Bool[np.ndarray, " n"]:
+        """Which of the examples the slices were sought in: nothing can be tested on these."""
+        return np.ones(len(self.ids), dtype=bool) if self.searched is None else self.searched
 
     def equals(self, other: Slices) -> bool:
         """Whether both say the same: arrays by shape and value, all else as the files keep it.
@@ -88,6 +95,7 @@ class Slices:
             self.method == other.method
             and np.array_equal(self.ids, other.ids)
             and np.array_equal(self.weights, other.weights)
+            and np.array_equal(self.sought_in, other.sought_in)
             and _plain(stored_statistics(self.statistics)) == _plain(stored_statistics(other.statistics))
             and len(self.histories) == len(other.histories)
             and all(_same(a, b) for a, b in zip(self.histories, other.histories, strict=True))
@@ -123,10 +131,13 @@ class Slices:
                 f"shape {weights.shape} and {len(rows)} rows"
             )
         described = describe(weights, predictions, audited)
+        searched = np.zeros(len(predictions), dtype=bool)
+        searched[rows[self.sought_in & (rows >= 0)]] = True
         return replace(
             self,
             ids=predictions.ids,
             weights=weights,
+            searched=searched,
             statistics=[
                 replace(new, cluster=old.cluster and old.cluster.moved(rows))
                 for new, old in zip(described, self.statistics, strict=True)
@@ -145,9 +156,10 @@ class Slices:
             raise ValueError(
                 f"there are {len(self.histories)} histories of {len(self)} slices; give one each, or none"
             )
-        columns = {"id": pa.array(self.ids.tolist(), pa.string())} | {
-            f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)
-        }
+        columns = {
+            "id": pa.array(self.ids.tolist(), pa.string()),
+            "searched": pa.array(self.sought_in),
+        } | {f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)}
         header = _plain(
             {
                 "format": FORMAT,
@@ -193,7 +205,7 @@ class Slices:
         with reading(manifest, "histories"):
             if histories not in (0, k):
                 raise ValueError(f"it is {histories}, but there is one history per slice, {k}, or none")
-        ids, weights = _read_weights(folder / _WEIGHTS, k)
+        ids, weights, searched = _read_weights(folder / _WEIGHTS, k, header["format"] >= 4)
         with reading(manifest, "statistics"):
             if len(header["statistics"]) != k:
                 raise ValueError(f"it must hold one object for each of the {k} slices")
@@ -210,6 +222,7 @@ class Slices:
             parameters=_unpack(folder / _PARAMETERS, groups=1).get(0, {}),
             tree=tree,
             provenance=header["provenance"],
+            searched=searched,
         )
 
 
@@ -250,27 +263,36 @@ def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
     return found
 
 
-def _read_weights(path: Path, k: int) -> tuple[Shaped[np.ndarray, " n"], Float[np.ndarray, "k n"]]:
-    """The ids, and the weights of slices 1…k."""
+def _read_weights(
+    path: Path, k: int, says_searched: bool
+) -> tuple[Shaped[np.ndarray, " n"], Float[np.ndarray, "k n"], Bool[np.ndarray, " n"] | None]:
+    """The ids, the weights of slices 1…k, and which of the examples were searched, where the format says that."""
     table = read_parquet(path)
+    first = ["id", "searched"] if says_searched else ["id"]
     with reading(path):
-        if table.column_names != ["id", *(f"slice_{j + 1}" for j in range(k))]:
+        if table.column_names != [*first, *(f"slice_{j + 1}" for j in range(k))]:
             raise ValueError(
-                f"it must have the columns id and slice_1…slice_{k}, not {table.column_names[:20]}"
+                f"it must have the columns {', '.join(first)} and slice_1…slice_{k}, not {table.column_names[:20]}"
             )
     with reading(path, "id"):
         ids = texts(table["id"])
         if len(set(ids.tolist())) < len(ids):
             raise ValueError("an id stands in two rows")
+    searched = None
+    if says_searched:
+        with reading(path, "searched"):
+            if not pa.types.is_boolean(table["searched"].type) or table["searched"].null_count:
+                raise ValueError("it must be true or false in every row")
+            searched = table["searched"].to_numpy()
     weights = np.empty((k, len(table)))
-    for j, name in enumerate(table.column_names[1:]):
+    for j, name in enumerate(table.column_names[len(first) :]):
         with reading(path, name):
             weights[j] = table[name].to_numpy()
             outside = ~((weights[j] >= 0) & (weights[j] <= 1 + _ROUNDING))
             if outside.any():
                 row = int(np.argmax(outside))
                 raise ValueError(f"row {row} (id {ids[row]}) is {weights[j, row]:g}, outside 0…1")
-    return ids, weights
+    return ids, weights, searched
 
 
 def _plain(value: Any) -> Any:

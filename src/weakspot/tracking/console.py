@@ -9,8 +9,10 @@ from rich.text import Text
 
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.evaluation.contrasts import Contrast
+from weakspot.evaluation.differences import Difference
 from weakspot.findings import Finding, Findings
-from weakspot.findings.numbers import count, decimal, percent, probability, share_of
+from weakspot.findings.comparison import STATUSES, Comparison
+from weakspot.findings.numbers import count, decimal, percent, probability, share_of, signed
 from weakspot.legible import printable
 
 _SHOWN = 10
@@ -45,6 +47,51 @@ def summary(findings: Findings) -> Group:
         if more > 0:
             parts.append(Text(f"and {more} more, in the report"))
     return Group(*parts, _text(findings.confirmation.explanation), *map(_text, findings.notes))
+
+
+def comparison_summary(comparison: Comparison) -> Group:
+    """The headline, how the slices were tested, and a line for each slice, those first that a reader wants first.
+
+    Args:
+        comparison: Everything that is said; nothing is computed here.
+
+    Returns:
+        What rich prints.
+    """
+    shares = comparison.higher_is_better
+    show = percent if shares else decimal
+    before, after, change = comparison.before, comparison.after, comparison.change
+    whole = f"{comparison.measure} of all: {show(before.measured.inside)} → {show(after.measured.inside)}"
+    if change.interval is not None:
+        low, high = (signed(bound, shares) for bound in change.interval)
+        points = " points" if shares else ""
+        whole += f" ({signed(change.value, shares)}{points}, 95\u202f% interval {low} to {high})"
+    parts: list[Text | Table] = [Text(printable(comparison.title), style="bold"), _text(whole)]
+    if comparison.slices:
+        table = Table()
+        for column in ("slice", "found", "status"):
+            table.add_column(column, overflow="fold")
+        for column in (f"{comparison.measure} before", "after", "change (95\u202f%)"):
+            table.add_column(column, justify="right")
+        for one in (one for status in STATUSES for one in comparison.of(status)):
+            numbers = [
+                "–" if standing is None else show(standing.inside.inside)
+                for standing in (one.before, one.after)
+            ]
+            table.add_row(
+                escape(printable(one.name)), one.found, one.status, *numbers, _change(one.change, shares)
+            )
+        parts.append(table)
+    return Group(*parts, _text(comparison.explanation), *map(_text, comparison.notes))
+
+
+def _change(change: Difference | None, shares: bool) -> str:
+    if change is None:
+        return "–"
+    if change.interval is None:
+        return signed(change.value, shares)
+    low, high = (signed(bound, shares) for bound in change.interval)
+    return f"{signed(change.value, shares)} ({low} to {high})"
 
 
 def _found(findings: Findings) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from weakspot.findings import Finding, Findings, Media
+from weakspot.findings.comparison import PAGE, STATUSES, Compared, Comparison
 from weakspot.findings.record import FILE, MEMBERSHIPS, Slice
 
 if TYPE_CHECKING:
@@ -40,6 +41,48 @@ def log_findings(findings: Findings, media: Media, logger: Logger | None, folder
         case _:
             _log_numbers(logger, findings)
     logger.finalize("success")
+
+
+def log_comparison(comparison: Comparison, logger: Logger | None, folder: Path) -> None:
+    """Send a comparison of two runs to the run's logger: how many slices of each status, and what became of each.
+
+    Args:
+        comparison: Everything that is said; nothing is computed here.
+        logger: W&B, TensorBoard or any other of Lightning's; None for none.
+        folder: The run's folder, with the comparison's page.
+    """
+    if logger is None:
+        return
+    from pytorch_lightning.loggers import WandbLogger
+
+    numbers = {f"compare/{status}": float(len(comparison.of(status))) for status in STATUSES}
+    numbers["compare/change"] = comparison.change.value
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        columns, rows = _records(map(_compared, comparison.slices))
+        page = (folder / PAGE).read_text(encoding="utf-8")
+        logger.experiment.summary.update({"comparison": comparison.title, **numbers})
+        logger.experiment.log(
+            {
+                "compare": wandb.Table(columns=[*columns], data=rows),
+                "comparison": wandb.Html(page, inject=False),
+            }
+        )
+    else:
+        logger.log_metrics(numbers)
+    logger.finalize("success")
+
+
+def _compared(one: Compared) -> dict[str, Any]:
+    found: dict[str, Any] = {"slice": one.name, "found": one.found, "status": one.status}
+    for name, standing in (("before", one.before), ("after", one.after)):
+        if standing is not None:
+            found |= {name: standing.inside.inside, f"{name}_p_corrected": standing.p_corrected}
+    if one.change is not None:
+        low, high = one.change.interval or (None, None)
+        found |= {"change": one.change.value, "change_low": low, "change_high": high}
+    return found | {"sentence": one.sentence}
 
 
 def scalars(findings: Findings) -> dict[str, float]:

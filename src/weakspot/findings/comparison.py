@@ -1,0 +1,181 @@
+"""What two runs say of each other's slices: fixed, persisting, new or unclear; the record, and its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from weakspot.evaluation.confirmation import Verdict
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.evaluation.differences import Difference
+from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.reading import DamagedError, reading
+
+SCHEMA = 1
+FILE = "compare.json"
+PAGE = "compare.html"
+
+Found = Literal["before", "after"]
+"""Which of the two runs found a slice."""
+
+Status = Literal["fixed", "persisting", "new", "unclear"]
+
+STATUSES: tuple[Status, ...] = ("new", "persisting", "fixed", "unclear")
+"""In the order in which a reader wants them."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs.
+
+    Attributes:
+        run: Its folder.
+        method, dataset, model, split: Its words.
+        slices: How many slices it found.
+        examples: How many examples its predictions hold.
+        measured: The mean over the examples that both runs hold; over all of its own where they share none.
+    """
+
+    run: str
+    method: str
+    dataset: str
+    model: str
+    split: str
+    slices: int
+    examples: int
+    measured: Contrast
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the model of one run does on a slice, on examples that the slice was not sought in.
+
+    Attributes:
+        verdict: Whether the slice is worse than the rest there.
+        p_corrected: Of the rank test within labels; None where it could not be tested.
+        examples: How many examples lie in it (sum of weights).
+        inside: The mean inside, with its interval, and outside.
+        gap: By how much it is worse than the others of the same labels: positive where it is; None where there are
+            no others.
+    """
+
+    verdict: Verdict
+    p_corrected: float | None
+    examples: float
+    inside: Contrast
+    gap: Difference | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A slice of one run, or the part of it that has one label, measured in both.
+
+    Attributes:
+        found: Which run found it.
+        number: By which it is told from the others that this run found.
+        slice: The number of the slice in that run.
+        label: The label of the part; None where it is the whole slice.
+        name: What it is called.
+        status: fixed, persisting, new or unclear.
+        sentence: What is claimed.
+        before, after: How both models do on it; None where none of the examples measured lies in it.
+        change: After less before, in the measure.
+        same_as: The number of what the other run found that shares most with it, if that is most of the smaller one.
+    """
+
+    found: Found
+    number: int
+    slice: int
+    label: str | None
+    name: str
+    status: Status
+    sentence: str
+    before: Standing | None
+    after: Standing | None
+    change: Difference | None
+    same_as: int | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is said of two runs; build it with `weakspot.findings.comparing.compare`.
+
+    Attributes:
+        schema: Version of `compare.json`.
+        title: The headline.
+        measure: In which the slices are measured: accuracy, loss, rmse or mae.
+        before, after: The two runs.
+        paired: Whether both are measured on the same examples.
+        tested: How many examples the slices of each run are measured on: none of them was searched by that run.
+        change: Of the mean over all examples measured, after less before.
+        slices: Those of the run before, then those of the run after, in their methods' order.
+        explanation: How the slices were tested.
+        notes: Words of caution.
+        level: The false discovery rate.
+        command, created: Where it comes from.
+    """
+
+    schema: int
+    title: str
+    measure: str
+    before: Side
+    after: Side
+    paired: bool
+    tested: dict[Found, int]
+    change: Difference
+    slices: tuple[Compared, ...]
+    explanation: str
+    notes: tuple[str, ...]
+    level: float
+    command: str
+    created: str
+
+    def of(self, status: Status) -> list[Compared]:
+        """The slices of a status, in order."""
+        return [one for one in self.slices if one.status == status]
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.measure == "accuracy"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `compare.json` into `folder`; it appears whole or not at all.
+
+        Raises:
+            OSError: If the disk is full or refuses, in a sentence that says what to do.
+        """
+        folder = Path(folder)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(folder / FILE) as draft:
+                draft.write_bytes(_ADAPTER.dump_json(self, indent=1) + b"\n")
+        return folder / FILE
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If the folder holds no comparison.
+            DamagedError: If it cannot be read; it names the file.
+        """
+        file = Path(folder) / FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{folder} holds no {FILE}; discover.py compare=[RUN,RUN] writes one")
+        with reading(file):
+            fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            return _ADAPTER.validate_python(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DamagedError(
+                f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
+            ) from None
+
+
+_ADAPTER = TypeAdapter(Comparison)

@@ -1,0 +1,54 @@
+"""Compare two runs, and leave the page and the file that say what is fixed, persists and is new."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from weakspot.findings.comparing import Reading, compare
+from weakspot.findings.comparison import PAGE, Comparison
+from weakspot.predictions.folders import whole_file, writing
+from weakspot.report.compare import render_comparison
+from weakspot.tracking.console import comparison_summary
+from weakspot.tracking.log import log_comparison
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+log = logging.getLogger(__name__)
+
+
+def compare_runs(
+    before: Reading,
+    after: Reading,
+    folder: Path,
+    *,
+    logger: Logger | None = None,
+    command: str = "",
+    seed: int = 0,
+) -> Comparison:
+    """Compare two runs, and leave `compare.html` and `compare.json` in `folder`; each appears whole or not at all.
+
+    Args:
+        before: The earlier run, or the baseline.
+        after: The later run.
+        folder: The run's folder.
+        logger: W&B, TensorBoard, another of Lightning's, or none.
+        command: The line that was typed.
+        seed: Of permutations.
+
+    Returns:
+        The comparison.
+    """
+    comparison = compare(before, after, command=command, seed=seed)
+    with writing(folder, "hydra.run.dir"):
+        comparison.save(folder)
+        with whole_file(folder / PAGE) as draft:
+            draft.write_text(render_comparison(comparison), encoding="utf-8")
+    log_comparison(comparison, logger, folder)
+    Console().print(comparison_summary(comparison))
+    log.info("comparison → %s", folder / PAGE)
+    return comparison

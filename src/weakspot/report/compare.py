@@ -1,0 +1,65 @@
+"""The page of a comparison: one HTML document that asks for nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib.resources import files
+
+from markupsafe import Markup
+
+from weakspot.evaluation.confirmation import VERDICTS
+from weakspot.findings.comparison import STATUSES, Comparison, Status
+from weakspot.report.html import environment, policy_of
+
+_SECTIONS: dict[Status, tuple[str, str]] = {
+    "new": (
+        "New",
+        "Found after, and confirmed there; before, the model did better on these examples, beyond chance, and less "
+        "than half of the gap to others of the same labels was there.",
+    ),
+    "persisting": ("Persisting", "Confirmed in both runs."),
+    "fixed": (
+        "Fixed",
+        "Found before, and confirmed there; after, the model does better on these examples, beyond chance, and less "
+        "than half of the gap to others of the same labels is left.",
+    ),
+    "unclear": (
+        "Unclear",
+        "Not confirmed in the run that found them, or not confirmed in the other run without being shown to be gone.",
+    ),
+}
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """The comparison of two runs, as one HTML page; escaped, without a request, and read alike without its script.
+
+    Args:
+        comparison: Everything that is said; nothing is computed here.
+
+    Returns:
+        The HTML document.
+    """
+    package = files("weakspot.report")
+    style, script = (package.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
+    standings = [one for slice_ in comparison.slices for one in (slice_.before, slice_.after) if one]
+    values = [one.inside.inside for one in standings]
+    short = comparison.measure in ("rmse", "mae")
+    return (
+        environment()
+        .get_template("compare.html.jinja")
+        .render(
+            policy=policy_of([style], [script]),
+            style=Markup(style),
+            script=Markup(script),
+            comparison=comparison,
+            measure=comparison.measure.upper()
+            if short
+            else {"loss": "mean loss"}.get(comparison.measure, comparison.measure),
+            short=short,
+            most=1 if comparison.higher_is_better else max(values, default=1.0),
+            names={(one.found, one.number): one.name for one in comparison.slices},
+            sections=[(status, *_SECTIONS[status]) for status in STATUSES],
+            verdicts=VERDICTS,
+            created=datetime.fromisoformat(comparison.created),
+        )
+    )
