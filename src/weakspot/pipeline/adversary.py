@@ -67,6 +67,10 @@ class Adversary(Reweight):
         """With the model that the same words make without an adversary, if there is one."""
         plain = replace(subject, reweight=None)
         if not agree("plain", lambda: is_trained(plain.checkpoint_folder())):
+            if is_main():
+                log.info(
+                    "there is no plain model of the same words to compare with; without reweight=… they make it"
+                )
             return None
         before, after = pull_predictions(plain), pull_predictions(subject)
         return (
