@@ -140,7 +140,7 @@ def main() -> None:
         epilog=f"MNIST below --root: {ADVICE['mnist']}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seeds", type=int, default=5, help="draws of the data and trained networks")
+    parser.add_argument("--seeds", type=int, default=4, help="draws of the data and trained networks")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
     options = parser.parse_args()

@@ -11,7 +11,8 @@ Two things are smaller than published, so that a core can do it: a small network
 pixels (there, a ResNet-18 on 25 000 to 100 000 of 224 × 224), and blind spots have two to four attributes beside the
 square (there, four to six), which gives each as many images in training. A method is fitted on 2000 other images, in
 the network's own embedding and with true labels, and judged on 3000 more. A blind spot in which the network does not
-fail, beyond a bootstrap's 2.5 %, is left out.
+fail, beyond a bootstrap's 2.5 %, is left out, and a configuration in which it is right about less than 80 % of the
+images outside of all blind spots.
 
 A slice holds the images whose membership is one half or more. It belongs to a blind spot if 80 % of them lie in it; a
 blind spot is discovered if the slices that belong to it hold 80 % of its images (the paper's λ). The discovery rate is
@@ -42,7 +43,8 @@ from weakspot.tasks import Classification
 STORE = Path("outputs/planted/spotcheck")
 SIZES = {"train": 7000, "val": 2000, "test": 3000}
 SPOTS = (2, 4)  # attributes beside the square, at least and at most
-EPOCHS = 6
+EPOCHS = 12
+SOUND = 0.8
 BELONGS = COVERS = 0.8
 METHODS: dict[str, Contender] = {
     "ceiling": ceiling,
@@ -64,6 +66,8 @@ def case(seed: int) -> Case:
         np.savez(file, **_made(seed))
     with np.load(file) as stored:
         a = dict(stored)
+    right = a["test_outputs"].argmax(axis=1) == a["test_labels"]
+    kept = a["fails"] & (right[~a["test_spots"].any(axis=0)].mean() >= SOUND)
     task = Classification(("no square", "square"))
     val, test = (
         Predictions.from_arrays(
@@ -71,7 +75,7 @@ def case(seed: int) -> Case:
         )
         for part in ("val", "test")
     )
-    return Case(val, test, a["val_spots"][a["fails"]], a["test_spots"][a["fails"]])
+    return Case(val, test, a["val_spots"][kept], a["test_spots"][kept])
 
 
 def _made(seed: int) -> dict[str, Any]:
@@ -154,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=6, help="configurations")
+    parser.add_argument("--seeds", type=int, default=4, help="configurations")
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
     options = parser.parse_args()
     text = "\n".join(table(measured(range(options.seeds))))
