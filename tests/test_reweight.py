@@ -259,6 +259,10 @@ def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
         mend.check(wider)
     with pytest.raises(ValueError, match=r"first_epoch=3 comes after the last of training\.epochs=2"):
         Mend(folder=tmp_path / "run", first_epoch=3).check(audited)
+    findings = Findings.load(tmp_path / "run")
+    replace(findings, confirmation=replace(findings.confirmation, mode="other")).save(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="on which what is mended cannot be measured"):
+        Mend(folder=tmp_path / "elsewhere", confirm="more.npz").check(audited)
     torch.save(SmallCNN(audited.task, channels=(4, 8), embedding=8).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="the audited model has been trained anew"):
         mend.check(audited)

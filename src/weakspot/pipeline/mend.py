@@ -22,7 +22,7 @@ from weakspot.findings.mended import Mended
 from weakspot.findings.numbers import count, decimal
 from weakspot.identity import digest
 from weakspot.legible import printable
-from weakspot.methods import restored
+from weakspot.methods import audit_of, restored
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.plan import Subject, pull_predictions, weights_of
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
@@ -97,6 +97,12 @@ class Mend(Reweight):
                     f"reweight={self.folder}: that run audited {part}={name}, not {part}={mine}, so its findings say "
                     f"nothing of this one; add {part}={name}"
                 )
+        tested_on = self.findings.confirmation
+        if tested_on.mode == "other" and self.confirm not in subject.data(subject.split).splits:
+            raise ValueError(
+                f"reweight={self.folder}: that run tested on {tested_on.source or 'other predictions'}, on which what "
+                "is mended cannot be measured; name a run that tested on a share (confirm=0.5) or a split (confirm=val)"
+            )
         audited = self.audited(subject)
         checkpoint = None if audited.checkpoint == "pretrained" else audited.given_checkpoint()
         made_from = json.loads(json.dumps(audited.predictions_made_from(weights_of(audited, checkpoint))))
@@ -175,7 +181,14 @@ class Mend(Reweight):
         if self.findings.confirmation.mode != "held_out":
             return np.zeros(len(p), dtype=bool)
         group = self.group or p.manifest.get("group")
-        return plan(restored(self.slices), p, float(self.confirm), group=group).held
+        held = plan(restored(self.slices), p, float(self.confirm), group=group).held
+        tested = int((held & audit_of(self.slices, p).rows).sum())
+        if tested != self.findings.confirmation.tested:
+            raise ValueError(
+                f"reweight={self.folder}: that run tested on {self.findings.confirmation.tested} examples, not the "
+                f"{tested} that its config.yaml says; name a run that searched by itself"
+            )
+        return held
 
     @staticmethod
     def _manifest(findings: Findings) -> Mapping[str, Any]:
