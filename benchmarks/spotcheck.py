@@ -158,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=4, help="configurations")
+    parser.add_argument("--seeds", type=int, default=3, help="configurations")
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
     options = parser.parse_args()
     text = "\n".join(table(measured(range(options.seeds))))
