@@ -37,6 +37,7 @@ from weakspot.evaluation.synthetic import null_predictions, planted_predictions
 from weakspot.findings import Findings
 from weakspot.methods import Method, find, words
 from weakspot.pipeline.search import search
+from weakspot.slices import Slices
 
 START, STOP = "<!-- null sets -->", "<!-- end of null sets -->"
 STORE = Path("outputs/null_sets.jsonl")
@@ -47,6 +48,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     **{word: find(word) for word in words()},
 }
 DEAR = ("spotlight",)  # seconds a set
+OWN_P = ("scan",)  # methods whose slices have a p-value of their own
 NULLS = ("independent", "label")
 PLANTED = {"planted ×2": 2.0, "planted ×3": 3.0}
 
@@ -82,6 +84,7 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         "confirmed": sum(e.verdict == "confirmed" for e in found),
         "explained": sum(e.verdict == "explained_by_label" for e in found),
         "unstratified": sum(p is not None and p <= LEVEL for p in among),
+        "own_p": own_p(run.slices) <= LEVEL,
         "same_rows": sum(e.verdict == "confirmed" for e in reused),
         "planted_confirmed": sum(
             e.verdict == "confirmed" for e in evidence(planted[None, held] * 1.0, p.take(held))
@@ -93,6 +96,11 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         "true_confirmed_bh": int((less_strictly(found) & true).sum()),
         "seconds": time.process_time() - started,
     }
+
+
+def own_p(slices: Slices) -> float:
+    """The smallest p-value that a method gives its own slices, on the rows that it searched; 1 where it gives none."""
+    return float(np.min(slices.parameters.get("p_values", np.ones(1)), initial=1.0))
 
 
 def less_strictly(found: list[Evidence]) -> np.ndarray:
@@ -141,13 +149,14 @@ def results(tasks: Iterable[tuple[str, str, int]], jobs: int) -> list[dict[str, 
 def null_table(found: list[dict[str, Any]]) -> list[str]:
     lines = [
         "| method | losses depend on | sets | slices tested | **a false finding** | a false slice | "
-        "not within labels | on the rows searched |",
-        "|---|---|---|---|---|---|---|---|",
+        "not within labels | on the rows searched | the method's own p |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method, kind, sets in grouped(found, NULLS):
         tested = sum(one["tested"] for one in sets) / len(sets)
         depends = "nothing" if kind == "independent" else "the label"
         cells = [share(sets, name) for name in ("confirmed", "unstratified", "same_rows")]
+        cells.append(share(sets, "own_p") if method in OWN_P else "–")
         cells.insert(0, share(sets, "findings_confirmed", "**"))
         lines.append(f"| {method} | {depends} | {len(sets)} | {tested:.1f} a set | {' | '.join(cells)} |")
     return lines
@@ -156,8 +165,8 @@ def null_table(found: list[dict[str, Any]]) -> list[str]:
 def power_table(found: list[dict[str, Any]]) -> list[str]:
     lines = [
         "| method | errors in the slice | sets | a slice found that is mostly it | such a slice is confirmed | "
-        "by Benjamini-Hochberg | of those found | the true slice itself is |",
-        "|---|---|---|---|---|---|---|---|",
+        "by Benjamini-Hochberg | of those found | the true slice itself is | the method's own p |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for method, kind, sets in grouped(found, tuple(PLANTED)):
         seen = [one for one in sets if one["true"]]
@@ -167,6 +176,7 @@ def power_table(found: list[dict[str, Any]]) -> list[str]:
             share(sets, "true_confirmed_bh"),
             share(seen, "true_confirmed") if seen else "–",
             share(sets, "planted_confirmed"),
+            share(sets, "own_p") if method in OWN_P else "–",
         ]
         lines.append(f"| {method} | {kind.removeprefix('planted ')} | {len(sets)} | {' | '.join(cells)} |")
     return lines
