@@ -1,0 +1,34 @@
+"""What `infer.py` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from weakspot.commands.running import opened_logger, say
+from weakspot.commands.subject import check_makes, subject_of
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    from rich.console import Console
+
+    from weakspot.pipeline.checks import check
+    from weakspot.pipeline.plan import describe_plan, pull_predictions
+    from weakspot.pipeline.score import score, score_by_class
+    from weakspot.tracking.scores import log_scores, scores_table, write_scores
+
+    check_makes(cfg)
+    subject = subject_of(cfg)
+    check(subject, "infer", cfg.upstream)
+    say(describe_plan(subject, "infer", cfg.upstream))
+    with opened_logger(cfg, folder) as logger:
+        predictions = pull_predictions(subject, cfg.upstream, logger)
+        if predictions is None:
+            return  # a rank above 0 has done its share
+        scores, by_class = score(predictions, subject.data(subject.split)), score_by_class(predictions)
+        write_scores(by_class, folder)
+        log_scores(scores, by_class, subject.split, logger)
+    say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
+    say(str(predictions))
+    Console().print(scores_table(scores, by_class))

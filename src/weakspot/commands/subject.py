@@ -1,0 +1,167 @@
+"""From the words of a command line to the model, the split and the training that they speak of."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from weakspot.config import build, dataset_alone, plain
+from weakspot.launch import CONFIG
+
+if TYPE_CHECKING:
+    from weakspot.pipeline.cams import GradCams
+    from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.reweight import Reweight
+
+# Where a trainer runs makes no difference to what it makes.
+_PLACES = {
+    "accelerator",
+    "devices",
+    "strategy",
+    "num_nodes",
+    "enable_progress_bar",
+    "enable_model_summary",
+}
+
+
+def check_makes(cfg: DictConfig) -> None:
+    """Raise ValueError for words that speak of what is there already, where it is to be trained or inferred."""
+    for word in ("predictions", "slices", "compare", "tree"):
+        if cfg[word]:
+            raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
+
+
+def subject_of(cfg: DictConfig) -> Subject:
+    from weakspot.pipeline.learner import Training
+    from weakspot.pipeline.plan import Named, Subject
+
+    if cfg.upstream not in ("pull", "require"):
+        raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
+    if cfg.outputs_are:
+        raise ValueError(
+            f"outputs_are={cfg.outputs_are} says what the outputs in a file are, and there is none: add "
+            "predictions=FILE, or leave it out"
+        )
+    choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
+    dataset = dataset_alone(cfg.dataset)
+    return Subject(
+        dataset=Named(choices["dataset"], plain(dataset), build(dataset, "dataset", {"split"})),
+        model=Named(choices["model"], plain(cfg.model), build(cfg.model, positional=1)),
+        training=Training(**plain(cfg.training)),
+        make_trainer=build(cfg.trainer),
+        checkpoint=cfg.checkpoint,
+        split=cfg.split,
+        seed=cfg.seed,
+        reweight=reweight_of(cfg),
+        inference_batch_size=cfg.inference.batch_size,
+        num_workers=cfg.num_workers,
+        numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},
+        commands={name: upstream_command(name) for name in ("train", "infer")},
+        checkpoints_dir=Path(cfg.checkpoints_dir),
+        predictions_dir=Path(cfg.predictions_dir),
+        model_dir=Path(cfg.model_dir),
+    )
+
+
+def reweight_of(cfg: DictConfig) -> Reweight | None:
+    """By what training weighs its examples; None where all weigh alike."""
+    words = plain(cfg.reweight)
+    by = words.pop("by")
+    if by is None:
+        for word in HydraConfig.get().overrides.task:
+            if word.startswith(("reweight.strength=", "reweight.first_epoch=")):
+                raise ValueError(
+                    f"{word} says nothing without reweight=RUN or reweight=adversary: add one of them"
+                )
+        return None
+    if cfg.checkpoint != "auto":
+        raise ValueError(
+            f"checkpoint={cfg.checkpoint} is trained already, so reweight={by} changes nothing: leave out one of them"
+        )
+    if by == "adversary":
+        from weakspot.pipeline.adversary import Adversary
+
+        return Adversary(method=build(cfg.method)(), settings=plain(cfg.method), **words)
+    from weakspot.pipeline.mend import Mend
+
+    run = settings_of_run(Path(by))
+    return Mend(
+        folder=Path(by),
+        confirm=run["confirm"],
+        group=run["dataset"]["group"],
+        **words,
+    )
+
+
+def settings_of_run(folder: Path) -> dict[str, Any]:
+    """What a run of discover.py was told, as plain values."""
+    from omegaconf import OmegaConf
+
+    file = folder / CONFIG
+    if not file.is_file():
+        what = f"lacks {CONFIG}" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(
+            f"reweight={folder}: {folder.absolute()} {what}; name the folder of a run of discover.py "
+            "(outputs/discover/…), or reweight=adversary"
+        )
+    return plain(DictConfig(OmegaConf.load(file)))
+
+
+def upstream_command(name: str) -> str:
+    """The line that makes one upstream step alone: this command's words, but for what stops it short."""
+    words = [
+        word
+        for word in HydraConfig.get().overrides.task
+        if not word.startswith(("upstream=", "slices=", "fail_if"))
+    ]
+    return shlex.join(["python", f"{name}.py", *words])
+
+
+def cam_target(cfg: DictConfig, subject: Subject) -> str:
+    """The class that Grad-CAM is to explain: the audited category, if there is one."""
+    from weakspot.pipeline.cams import check_target
+
+    task = subject.data(subject.split).task
+    category = cfg.method.get("category")
+    if isinstance(category, int) and 0 <= category < task.n_outputs:
+        return task.classes[category]
+    target = cfg.cam if category is None else str(category)
+    check_target(task, target)
+    return target
+
+
+def rehearsed_target(cfg: DictConfig, subject: Subject, target: str) -> str:
+    """The target of Grad-CAM, or "none" where the model cannot be asked for it: found before it is trained."""
+    from weakspot.pipeline.cams import grad_cams
+    from weakspot.pipeline.ranks import is_main
+
+    data = subject.data(subject.split)
+    if target == "none" or data.texts is not None or not is_main():
+        return target
+    asked = cfg.model.get("cam_layer") is not None
+    found = grad_cams(subject.build_model(), data, target, asked, device="cpu")
+    return target if found is not None else "none"
+
+
+def grad_cams_of(subject: Subject, target: str) -> GradCams | None:
+    """Grad-CAM of what is shown, where the audited model can be asked for it."""
+    from weakspot.pipeline.cams import grad_cams
+    from weakspot.pipeline.plan import audited_model
+
+    return (
+        None if target == "none" else grad_cams(audited_model(subject), subject.data(subject.split), target)
+    )
+
+
+def hidden_attributes(cfg: DictConfig) -> tuple[str, ...]:
+    return tuple(cfg.dataset.get("hide") or ())
+
+
+def held_out_share(cfg: DictConfig) -> float | None:
+    """The share of the examples that `confirm=` holds out; None where it names what else is tested on."""
+    number = isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool)
+    return float(cfg.confirm) if number else None

@@ -1,0 +1,47 @@
+"""What `train.py` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from weakspot.commands.running import opened_logger, say
+from weakspot.commands.subject import check_makes, subject_of
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+    from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.reweight import Reweight
+
+
+def main(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.checks import check
+    from weakspot.pipeline.plan import describe_plan, pull_checkpoint
+
+    check_makes(cfg)
+    cfg.checkpoint = "auto"  # also where the audited model would be a given one
+    subject = subject_of(cfg)
+    check(subject, "train")
+    say(describe_plan(subject, "train"))
+    with opened_logger(cfg, folder) as logger:
+        checkpoint = pull_checkpoint(subject, logger=logger)
+        say(f"checkpoint → {checkpoint}")
+        if subject.reweight is not None:
+            say_what_mending_did(subject, subject.reweight, logger)
+
+
+def say_what_mending_did(subject: Subject, reweight: Reweight, logger: Logger | None) -> None:
+    """Say what mending did, and what it cost."""
+    from rich.console import Console
+
+    from weakspot.tracking.mended import log_mended, mended_table, write_mended
+
+    mended = reweight.compared(subject)
+    if mended is None:
+        return  # a rank above 0 has done its share, or there is nothing to compare with
+    write_mended(mended, subject.checkpoint_folder())
+    log_mended(mended, logger)
+    Console().print(mended_table(mended))
