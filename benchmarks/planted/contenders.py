@@ -43,7 +43,11 @@ def probabilities_as_logits(contender: Contender) -> Contender:
     def run(case: Case, seed: int) -> np.ndarray:
         val, test = (
             Predictions.from_arrays(
-                p.embeddings, labels=p.labels, outputs=softmax(p.outputs, axis=1), task=p.task
+                p.embeddings,
+                labels=p.labels,
+                outputs=softmax(p.outputs, axis=1),
+                task=p.task,
+                outputs_are="logits",  # which they are not
             )
             for p in (case.val, case.test)
         )
