@@ -122,3 +122,20 @@ def test_residuals_are_bounded_and_those_of_the_task():
     assert_allclose(residuals(numbers), np.minimum(away / np.sqrt(np.quantile(away**2, 0.95)), 1), rtol=1e-5)
     alone = Predictions.from_arrays(x, losses=np.arange(50.0))
     assert_allclose(residuals(alone), np.arange(50) / 49)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"n_slices": 2.5}, "n_slices=2.5 must be a whole number of at least 1"),
+        ({"n_slices": True}, "n_slices=True must be a whole number of at least 1"),
+        ({"sizes": 20}, "sizes=20 must be a list of numbers of examples"),
+        ({"sizes": []}, r"sizes=\[\] holds no ball"),
+        ({"sizes": [2.5]}, "sizes=.* must be a list of numbers of examples"),
+        ({"whitening": 2}, "whitening=2 must lie between 0 and 1"),
+        ({"sizes": [2000]}, "the smallest ball must leave half of the 300 examples outside"),
+    ],
+)
+def test_settings_that_cannot_be_are_said(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Scan(**settings).fit(planted_predictions(3.0, 300, 0)[0])

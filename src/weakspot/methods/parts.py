@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -123,10 +124,18 @@ def k_means(
 
 
 def check_at_least(method: Method, **least: float) -> None:
-    """Raise ValueError for the first of a method's settings that is below what is asked of it."""
-    for name, value in least.items():
-        if getattr(method, name) < value:
-            raise ValueError(f"{name}={getattr(method, name)} must be at least {value}")
+    """Raise ValueError for the first of a method's settings that is below what is asked of it, or no whole number.
+
+    Whole are those that the constructor declares as `int`.
+    """
+    declared = signature(type(method)).parameters
+    for name, limit in least.items():
+        value = getattr(method, name)
+        whole = declared[name].annotation == "int"
+        number = isinstance(value, int | np.integer) if whole else isinstance(value, int | float | np.number)
+        if not number or isinstance(value, bool) or not limit <= value < np.inf:
+            kind = "a whole number of " if whole else ""
+            raise ValueError(f"{name}={value!r} must be {kind}at least {limit:g}")
 
 
 def check_share(share: float) -> None:

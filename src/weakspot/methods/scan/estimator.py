@@ -66,10 +66,12 @@ class Scan(Method):
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, draws=0)
-        if not 0 <= self.whitening <= 1:
+        if not isinstance(self.whitening, int | float) or not 0 <= self.whitening <= 1:
             raise ValueError(f"whitening={self.whitening} must lie between 0 and 1")
-        if not len(self.sizes) or min(self.sizes) < 2:
-            raise ValueError(f"sizes={list(self.sizes)} must be numbers of examples, 2 or more")
+        if not isinstance(self.sizes, Sequence) or not all(_is_size(size) for size in self.sizes):
+            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40]")
+        if not self.sizes:
+            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
         if 2 * min(self.sizes) > n:
             raise ValueError(
                 f"sizes={list(self.sizes)}: the smallest ball must leave half of the {n:.10g} examples outside"
@@ -128,6 +130,10 @@ class Scan(Method):
         directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
         return graded(p, directions, offsets, labels)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 2)
 
 
 def _centres(m: int, n: int, random: np.random.Generator) -> Int[np.ndarray, " c"]:
