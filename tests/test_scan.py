@@ -133,9 +133,19 @@ def test_residuals_are_bounded_and_those_of_the_task():
         ({"sizes": []}, r"sizes=\[\] holds no ball"),
         ({"sizes": [2.5]}, "sizes=.* must be a list of numbers of examples"),
         ({"whitening": 2}, "whitening=2 must lie between 0 and 1"),
-        ({"sizes": [2000]}, "the smallest ball must leave half of the 300 examples outside"),
     ],
 )
 def test_settings_that_cannot_be_are_said(settings, words):
     with pytest.raises(ValueError, match=words):
         Scan(**settings).fit(planted_predictions(3.0, 300, 0)[0])
+
+
+def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
+    p = planted_predictions(3.0, 300, 0)[0].take(np.arange(30))
+    found = Scan(draws=0).fit(p)
+    assert len(found.slices_) > 0
+    x = np.arange(12.0)[:, None]
+    few = Balls.of(x, np.arange(12), np.arange(12.0), np.ones(12), (20, 40), np.arange(12))
+    assert few.members[0].toarray().tolist() == [[1, 1, 1, *[0] * 9]]
+    with pytest.raises(ValueError, match="a scan needs 8 examples or more, and there are 7"):
+        Scan().fit(p.take(np.arange(7)))

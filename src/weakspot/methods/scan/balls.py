@@ -10,6 +10,10 @@ from scipy.sparse import csr_matrix, vstack
 
 _BLOCK = 2**24  # distances held at a time
 _ROUNDING = 1e-9  # relative: examples as far as that are in the ball, too
+_QUARTER = 4
+SMALLEST = 8
+"""Examples of a group in which anything can be scanned."""
+
 _LEFT = 0.5  # of a ball that must not have been taken by an earlier one
 
 
@@ -37,7 +41,9 @@ class Balls:
         sizes: tuple[int, ...],
         centres: Int[np.ndarray, " c"],
     ) -> Balls:
-        """Around each centre the nearest examples, in every size that leaves something outside.
+        """Around each centre the nearest examples, in every size that leaves half of the group outside.
+
+        In a group that is too small for all of them, a quarter of it.
 
         Args:
             x: Of all examples, reduced.
@@ -51,6 +57,8 @@ class Balls:
         spread = np.sqrt(np.average((r - mean) ** 2, weights=c))
         deviations = (r - mean) / spread if spread > 0 else np.zeros(len(r))
         fitting = [size for size in sizes if 2 * size <= c.sum()]
+        if not fitting and c.sum() >= SMALLEST:
+            fitting = [int(c.sum() // _QUARTER)]
         members = [_neighbours(x[rows], x[rows[centres]], c, size) for size in fitting]
         empty = csr_matrix((0, len(rows)))
         return cls(rows, vstack(members, format="csr") if members else empty, deviations)

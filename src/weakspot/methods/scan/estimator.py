@@ -11,7 +11,7 @@ from weakspot.methods.base import Callback, Method, embeddings_for, parameters_o
 from weakspot.methods.discriminant import discriminant, graded
 from weakspot.methods.parts import Examples, check_at_least, counts_of
 from weakspot.methods.residuals import residuals
-from weakspot.methods.scan.balls import Balls, largest_by_chance
+from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
 from weakspot.methods.space import reduced, whitened
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
@@ -32,7 +32,8 @@ class Scan(Method):
     Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
 
     n_slices       at most
-    sizes          of the balls, in examples
+    sizes          of the balls, in examples; those that hold more than half of a label are left out there, and where
+                   all do, they hold a quarter of it
     n_components   principal components that neighbours are sought in
     whitening      of these within labels: 0 for none, 1 for equal variances
     draws          permutations for the p-values; 0 for none
@@ -72,10 +73,8 @@ class Scan(Method):
             raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40]")
         if not self.sizes:
             raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
-        if 2 * min(self.sizes) > n:
-            raise ValueError(
-                f"sizes={list(self.sizes)}: the smallest ball must leave half of the {n:.10g} examples outside"
-            )
+        if n < SMALLEST:
+            raise ValueError(f"a scan needs {SMALLEST} examples or more, and there are {n:.10g}")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
         """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
