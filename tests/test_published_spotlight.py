@@ -122,7 +122,7 @@ def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, e
     p, same = Predictions.load(path), read_inference(path)
     np.testing.assert_array_equal(p.embeddings, same.embeddings)
     np.testing.assert_array_equal(p.labels, result.labels)
-    assert p.manifest == {"source": path.name, "format": "published inference results"}
+    assert (p.manifest["source"], p.manifest["format"]) == (str(path), "published inference results")
     again = Predictions.load(p.save(tmp_path / "record"))
     np.testing.assert_array_equal(again.losses, p.losses)
 
