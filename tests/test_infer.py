@@ -82,8 +82,9 @@ def test_a_killed_run_resumes_at_its_last_shard(tmp_path):
     resumed = infer(model(), data, "test", CPU, folder, {})
     assert read == list(range(400, 719))
     whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
-    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
-    np.testing.assert_array_equal(resumed.losses, whole.losses)
+    # Equal but for float32's last bits: on some processors a batch's products hang on where it lies in memory.
+    np.testing.assert_allclose(resumed.embeddings, whole.embeddings, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(resumed.losses, whole.losses, rtol=1e-3, atol=1e-4)
 
 
 class InterruptedRunError(Exception):
