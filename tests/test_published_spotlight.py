@@ -122,7 +122,8 @@ def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, e
     p, same = Predictions.load(path), read_inference(path)
     np.testing.assert_array_equal(p.embeddings, same.embeddings)
     np.testing.assert_array_equal(p.labels, result.labels)
-    assert (p.manifest["source"], p.manifest["format"]) == (str(path), "published inference results")
+    classes = {"kind": "classification", "classes": ["0", "1", "2", "3"]}
+    assert p.manifest == {"source": str(path), "format": "published inference results", "task": classes}
     again = Predictions.load(p.save(tmp_path / "record"))
     np.testing.assert_array_equal(again.losses, p.losses)
 
