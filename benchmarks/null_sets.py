@@ -45,7 +45,7 @@ ROWS = 2000  # half of them to search, the others to test
 LEVEL = 0.05
 METHODS: dict[str, Callable[[], Method]] = {
     "spotlight search=published": partial(find("spotlight"), search="published"),
-    **{word: find(word) for word in words()},
+    **{word: find(word) for word in words() if word != "rules"},  # these sets have no attributes
 }
 DEAR = ("spotlight",)  # seconds a set
 OWN_P = ("scan",)  # methods whose slices have a p-value of their own

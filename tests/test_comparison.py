@@ -173,7 +173,11 @@ def test_errors_of_numbers_are_compared_in_their_measure():
 
 
 def test_the_file_says_all(comparison, tmp_path):
-    assert Comparison.load(comparison.save(tmp_path).parent) == comparison
+    file = comparison.save(tmp_path)
+    assert Comparison.load(tmp_path) == comparison
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
+    with pytest.raises(ValueError, match="has schema 7, and this version of weakspot reads 1"):
+        Comparison.load(tmp_path)
 
 
 def test_the_interval_of_a_difference_holds_the_truth():

@@ -154,8 +154,9 @@ def adversary(**settings) -> Adversary:
     return Adversary(method=method, settings={}, **settings)
 
 
-def fit(folder, reweight: Adversary, make_trainer=CPU, training=Training(epochs=2, keep="last")):  # noqa: B008
+def fit(folder, reweight: Adversary, make_trainer=CPU, training=None):
     data = DataModule(FewDigits, seed=0)
+    training = training or Training(epochs=2, keep="last")
     return train(model(), data, training, make_trainer, folder, callbacks=[_Seeking(reweight, data)])
 
 

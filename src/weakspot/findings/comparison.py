@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from weakspot.evaluation.confirmation import Verdict
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.differences import Difference
+from weakspot.findings.typed_json import read_typed
 from weakspot.predictions.folders import whole_file, writing
-from weakspot.predictions.reading import DamagedError, reading
 
 SCHEMA = 1
 FILE = "compare.json"
@@ -162,20 +161,12 @@ class Comparison:
         Raises:
             FileNotFoundError: If the folder holds no comparison.
             DamagedError: If it cannot be read; it names the file.
+            ValueError: If it is of another schema than this version reads.
         """
         file = Path(folder) / FILE
         if not file.is_file():
             raise FileNotFoundError(f"{folder} holds no {FILE}; discover.py compare=[RUN,RUN] writes one")
-        with reading(file):
-            fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        try:
-            return _ADAPTER.validate_python(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DamagedError(
-                f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
-            ) from None
+        return read_typed(file, _ADAPTER, SCHEMA)[0]
 
 
 _ADAPTER = TypeAdapter(Comparison)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from weakspot.evaluation.confirmation import Evidence, Verdict
 from weakspot.evaluation.contrasts import Contrast
@@ -18,10 +17,11 @@ from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.findings.naming import Condition
+from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import whole_file, writing
-from weakspot.predictions.reading import DamagedError, read_parquet, reading
+from weakspot.predictions.reading import read_parquet, reading
 from weakspot.predictions.seals import check_seal, sealed
 from weakspot.slices import Slices
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
@@ -410,22 +410,7 @@ class Findings:
             raise FileNotFoundError(
                 f"{folder} holds no {FILE}; `python discover.py` writes one into every run's folder"
             )
-        with reading(file):
-            fields = json.loads(file.read_text(encoding="utf-8"))
-            json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
-            schema = fields.get("schema")
-        if schema != SCHEMA:
-            raise ValueError(
-                f"{file} has schema {schema!r}, and this version of weakspot reads {SCHEMA}; run discover.py again"
-            )
-        try:
-            found = _ADAPTER.validate_python(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DamagedError(
-                f"{file} cannot be read: {where}: {first['msg']}; run discover.py again"
-            ) from None
+        found, fields = read_typed(file, _ADAPTER, SCHEMA)
         table = folder / MEMBERSHIPS
         if not table.is_file():
             raise FileNotFoundError(f"{table} is missing; run discover.py again")
