@@ -14,7 +14,7 @@ from weakspot import UDIS, Predictions, Spotlight
 from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.methods import apply
 from weakspot.methods.residuals import residuals
-from weakspot.methods.space import reduced, whitened
+from weakspot.methods.space import reduced
 from weakspot.slices import Slices
 
 QUICK = {"n_slices": 2, "search": "published", "steps": 300, "min_size": 20}
@@ -119,29 +119,3 @@ def test_clusters_graded_by_distance_are_a_half_at_their_rms_radius(tmp_path):
     assert_allclose(graded.membership(p).T, graded.slices_.weights)
     graded.slices_.save(tmp_path)
     assert_array_equal(apply(Slices.load(tmp_path), p), graded.membership(p))
-
-
-def test_whitening_evens_out_what_varies_within_labels():
-    rng = np.random.default_rng(0)
-    codes, counts = rng.integers(3, size=400), rng.integers(1, 4, 400).astype(float)
-    x = rng.normal(size=(400, 3)) @ np.diag([5, 1, 0.2]) + rng.normal(size=(3, 3))[codes] * 9
-    space = reduced(x, counts, 3, seed=0)
-
-    def variances(power: float) -> np.ndarray:
-        y = whitened(space, space.of(x), codes, counts, power).of(x)
-        within = sum(
-            np.cov(y[codes == c], rowvar=False, aweights=counts[codes == c], ddof=0)
-            * counts[codes == c].sum()
-            for c in range(3)
-        )
-        assert_allclose(np.average((y**2).sum(axis=1), weights=counts), 1)
-        return np.linalg.eigvalsh(within / counts.sum())
-
-    as_it_is, half, even = (variances(power) for power in (0.0, 0.5, 1.0))
-    assert_allclose(
-        whitened(space, space.of(x), codes, counts, 0.0).components, space.components, rtol=1e-9, atol=1e-12
-    )
-    spread = [v[-1] / v[0] for v in (as_it_is, half, even)]
-    assert spread[0] > 2 * spread[1] > 4 * spread[2]
-    shrunk = 0.9 * as_it_is + 0.1 * as_it_is.mean()  # what is divided out: the covariance less its shrinkage
-    assert_allclose(even / even.sum(), (as_it_is / shrunk) / (as_it_is / shrunk).sum(), rtol=1e-6)

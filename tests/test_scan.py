@@ -132,7 +132,6 @@ def test_residuals_are_bounded_and_those_of_the_task():
         ({"sizes": 20}, "sizes=20 must be a list of numbers of examples"),
         ({"sizes": []}, r"sizes=\[\] holds no ball"),
         ({"sizes": [2.5]}, "sizes=.* must be a list of numbers of examples"),
-        ({"whitening": 2}, "whitening=2 must lie between 0 and 1"),
     ],
 )
 def test_settings_that_cannot_be_are_said(settings, words):

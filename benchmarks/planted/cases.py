@@ -117,7 +117,7 @@ def _made(setting: Setting, root: Path) -> dict[str, Any]:
         if model is None:
             made[f"{part}_outputs"] = _synthetic(drawn, setting.targets, random)
         else:
-            made[f"{part}_own"], made[f"{part}_outputs"] = model(drawn.inputs)
+            made[f"{part}_earlier"], made[f"{part}_own"], made[f"{part}_outputs"] = model(drawn.inputs)
     right = made["test_outputs"].argmax(axis=1) == made["test_labels"]
     made["kept"] = np.array([fails(right, inside, random) for inside in made["test_slices"]])
     if model is None:

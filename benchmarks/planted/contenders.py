@@ -138,7 +138,6 @@ def contenders() -> dict[str, Contender]:
         ),
         "domino, weights 1": of_method("domino", label_weight=1.0, prediction_weight=1.0),
         "domino, softmax twice": probabilities_as_logits(of_method("domino")),
-        "scan, no whitening": of_method("scan", whitening=0.0),
         "udis, members=distance": of_method("udis", members="distance"),
     }
     elsewhere = ("spotlight", "rules")  # the one is there; these predictions have no attributes for the other

@@ -42,11 +42,13 @@ def trained(
                 nn.functional.cross_entropy(head(body(x[rows])), y[rows]).backward()
                 optimiser.step()
     body.eval()
+    earlier = 8 if inputs.ndim == 4 else 2
 
     def answer(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            hidden = torch.cat([body(part) for part in _tensor(some).split(1000)])
-            return hidden.numpy(), head(hidden).numpy()
+            first = torch.cat([body[:earlier](part) for part in _tensor(some).split(1000)])
+            hidden = body[earlier:](first)
+            return first.numpy(), hidden.numpy(), head(hidden).numpy()
 
     return answer
 
@@ -63,7 +65,7 @@ def encoder(source: str, root: Path) -> Callable[[np.ndarray], Float[np.ndarray,
     data = load(source, root)
     rows = np.random.default_rng(0).permutation(len(data.classes))[:4000]
     answer = trained(data.inputs[rows], data.classes[rows], int(data.classes.max()) + 1, seed=0)
-    return lambda inputs: answer(inputs)[0]
+    return lambda inputs: answer(inputs)[1]
 
 
 def _tensor(inputs: np.ndarray) -> torch.Tensor:

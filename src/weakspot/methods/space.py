@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Num
 
-_SHRINKAGE = 0.1  # of the covariance within labels towards a multiple of the identity
 _MOST_ROWS = 20_000  # that the components are taken from
 _BLOCK = 65_536
 
@@ -55,37 +54,3 @@ def reduced(
     kept = np.argsort(-variance)[: min(n_components, d)]
     scale = np.sqrt(max(float(variance[kept].sum()), 1e-300))
     return Space(centre, directions[:, kept] / scale)
-
-
-def whitened(
-    space: Space,
-    x: Float[np.ndarray, "n q"],
-    codes: Int[np.ndarray, " n"],
-    counts: Float[np.ndarray, " n"],
-    power: float,
-) -> Space:
-    """The space in which examples of the same label vary less unevenly; nothing is lost on the way.
-
-    In a model's own embedding the examples of a label lie along one direction above all, that of the model's certainty,
-    and the nearest neighbours of an example are those of which the model is as certain.
-
-    Args:
-        space: That is to be whitened.
-        x: Examples in it.
-        codes, counts: Their labels, and how often each counts.
-        power: Of the covariance that is divided out: 0 leaves the space as it is, 1 makes all variances equal.
-    """
-    q = x.shape[1]
-    covariance = np.zeros((q, q))
-    for code in np.unique(codes):
-        rows = codes == code
-        away = x[rows] - np.average(x[rows], axis=0, weights=counts[rows])
-        covariance += (away * counts[rows][:, None]).T @ away / counts.sum()
-    even = float(np.trace(covariance)) / q
-    if even < 1e-100:
-        return space  # examples of the same label are all in one place
-    variance, directions = np.linalg.eigh((1 - _SHRINKAGE) * covariance + _SHRINKAGE * even * np.eye(q))
-    change = (directions * variance ** (-power / 2)) @ directions.T
-    away = (x - np.average(x, axis=0, weights=counts)) @ change
-    change /= np.sqrt(max(float(np.average((away**2).sum(axis=1), weights=counts)), 1e-300))
-    return Space(space.centre, space.components @ change)

@@ -12,7 +12,7 @@ from weakspot.methods.discriminant import discriminant, graded
 from weakspot.methods.parts import Examples, check_at_least, counts_of
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
-from weakspot.methods.space import reduced, whitened
+from weakspot.methods.space import reduced
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
@@ -35,7 +35,6 @@ class Scan(Method):
     sizes          of the balls, in examples; those that hold more than half of a label are left out there, and where
                    all do, they hold a quarter of it
     n_components   principal components that neighbours are sought in
-    whitening      of these within labels: 0 for none, 1 for equal variances
     draws          permutations for the p-values; 0 for none
     seed           of the permutations, and of the centres where there are more than 4000 examples
 
@@ -54,21 +53,17 @@ class Scan(Method):
         n_slices: int = 5,
         sizes: Sequence[int] = (20, 40),
         n_components: int = 32,
-        whitening: float = 0.5,
         draws: int = 199,
         seed: int = 0,
     ) -> None:
         self.n_slices = n_slices
         self.sizes = sizes
         self.n_components = n_components
-        self.whitening = whitening
         self.draws = draws
         self.seed = seed
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, draws=0)
-        if not isinstance(self.whitening, int | float) or not 0 <= self.whitening <= 1:
-            raise ValueError(f"whitening={self.whitening} must lie between 0 and 1")
         if not isinstance(self.sizes, Sequence) or not all(_is_size(size) for size in self.sizes):
             raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40]")
         if not self.sizes:
@@ -84,7 +79,6 @@ class Scan(Method):
         some = Examples.of(p)
         bad = residuals(some.record)
         space = reduced(some.x, some.counts, self.n_components, self.seed)
-        space = whitened(space, space.of(some.x), some.codes, some.counts, self.whitening)
         x = space.of(some.x)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = [
