@@ -8,7 +8,8 @@ The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thi
 are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
 examples and scored on 2000 others: success is a precision above 0.8 among the ten that it puts first. Predictions
 are drawn (synthetic), or those of a model trained on 7000 more (trained; settings in which it does not fail where
-it should are left out), and the embedding is the model's own or that of an encoder that knows nothing of the target.
+it should are left out), and the embedding is the model's own, that of its layer before, or that of an encoder that
+knows nothing of the target.
 
 Settings have their split: tune on `tune`, report on `report`, look at `fresh` once. Models' answers and results are
 kept, one line for each setting and method, in outputs/planted, and a run that was interrupted goes on from there.
@@ -36,7 +37,12 @@ from planted.sources import ADVICE
 
 STORE = Path("outputs/planted")
 METRICS = ("success", "precision@10", "average precision")
-GROUPS = (("synthetic", "other"), ("trained", "own"), ("trained", "other"))
+GROUPS = {
+    ("synthetic", "other"): "another encoder's embedding",
+    ("trained", "own"): "model's own embedding",
+    ("trained", "earlier"): "model's earlier layer",
+    ("trained", "other"): "another encoder's embedding",
+}
 
 
 def measure(setting: Setting, names: list[str], root: Path) -> list[dict[str, Any]]:
@@ -91,7 +97,7 @@ def results(
 
 def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
     lines: list[str] = []
-    for predictions, embedding in GROUPS:
+    for (predictions, embedding), shown in GROUPS.items():
         some = [
             one
             for one in found
@@ -100,7 +106,6 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
         if not some:
             continue
         n = len({one["seed"] for one in some})
-        shown = "model's own embedding" if embedding == "own" else "another encoder's embedding"
         difference = f" | success less {against}'s" if against else ""
         lines += [
             "",

@@ -20,8 +20,12 @@ _BATCH = 128
 
 def trained(
     inputs: np.ndarray, labels: Int[np.ndarray, " n"], targets: int, seed: int, epochs: int | None = None
-) -> Callable[[np.ndarray], tuple[Float[np.ndarray, "m 64"], Float[np.ndarray, "m c"]]]:
-    """Train a small network; what is returned answers with its last hidden layer and its logits.
+) -> Callable[
+    [np.ndarray], tuple[Float[np.ndarray, "m e"], Float[np.ndarray, "m 64"], Float[np.ndarray, "m c"]]
+]:
+    """Train a small network; what is returned answers with its last two hidden layers and its logits.
+
+    The earlier one is flat: of images, all maps of the last convolution, pooled as the network pools them.
 
     Args:
         inputs: uint8 images, or embeddings of sentences.
@@ -44,11 +48,11 @@ def trained(
     body.eval()
     earlier = 8 if inputs.ndim == 4 else 2
 
-    def answer(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def answer(some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with torch.inference_mode():
             first = torch.cat([body[:earlier](part) for part in _tensor(some).split(1000)])
             hidden = body[earlier:](first)
-            return first.numpy(), hidden.numpy(), head(hidden).numpy()
+            return first.flatten(1).numpy(), hidden.numpy(), head(hidden).numpy()
 
     return answer
 

@@ -31,7 +31,8 @@ class Setting:
         strength: That share, the probability of a flip, or the correlation.
         targets: How many classes the model predicts; each is a group of the source's own.
         predictions: "synthetic": drawn. "trained": of a model.
-        embedding: "own": of the model that predicts. "other": of an encoder that knows nothing of the target.
+        embedding: "own": of the model that predicts. "earlier": of the layer before. "other": of an encoder that
+            knows nothing of the target.
         seed: Of everything that is drawn.
     """
 
@@ -40,7 +41,7 @@ class Setting:
     strength: float
     targets: int
     predictions: Literal["synthetic", "trained"]
-    embedding: Literal["own", "other"]
+    embedding: Literal["own", "earlier", "other"]
     seed: int
 
     @property
@@ -50,7 +51,7 @@ class Setting:
     @property
     def made_of(self) -> str:
         """What names the model and its predictions, whichever embedding is read beside them."""
-        return self.key.replace("-own-", "-").replace("-other-", "-")
+        return self.key.replace(f"-{self.embedding}-", "-")
 
 
 def settings(split: Split) -> list[Setting]:
@@ -64,6 +65,6 @@ def settings(split: Split) -> list[Setting]:
             seed += 1
             common = (source, kind, round(float(strength), 4), targets)
             found.append(Setting(*common, "synthetic", "other", seed))
-            found.append(Setting(*common, "trained", "own", seed))
-            found.append(Setting(*common, "trained", "other", seed))
+            for embedding in ("own", "earlier", "other"):
+                found.append(Setting(*common, "trained", embedding, seed))
     return found

@@ -78,6 +78,7 @@ class JobConfig:
 
     dataset: Any = MISSING
     model: Any = MISSING
+    encoder: Any = None  # another model in whose embeddings to search: encoder=timm encoder.name=…
     method: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
@@ -166,7 +167,10 @@ _DATASET = {
     "hide": AnyNode(None),  # attributes that restate the target
     "group": StringNode(None),  # an attribute whose examples stay on one side when slices are tested
 }
-_MODEL = {"_target_": StringNode(MISSING)}
+_MODEL = {
+    "_target_": StringNode(MISSING),
+    "embed_layer": StringNode(None),  # whose output is the embedding; the last layer's input by default
+}
 _WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
 _TRAINER = {
     "_target_": StringNode("pytorch_lightning.Trainer"),
@@ -196,7 +200,8 @@ def register() -> None:
     store.store(group="schema/model", name="base", node=_MODEL)
     store.store(group="schema/trainer", name="base", node=_TRAINER)
     for name in NAMES:
-        node = {"_target_": "weakspot.models.torchvision.TorchvisionModel", "name": name} | _WEIGHTS
+        target = "weakspot.models.torchvision.TorchvisionModel"
+        node = {"_target_": target, "name": name, "embed_layer": None} | _WEIGHTS
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("choices", _described_choices, replace=True)
     OmegaConf.register_new_resolver("settings", _described_settings, replace=True)
@@ -243,6 +248,11 @@ def _found(target: str, key: str) -> Callable[..., Any]:
 def dataset_alone(node: DictConfig) -> DictConfig:
     """A dataset's settings without its wishes, resolved."""
     return OmegaConf.create({key: value for key, value in node.items() if key not in _WISHES})
+
+
+def model_alone(node: DictConfig) -> DictConfig:
+    """A model's settings without the layer that its embeddings are read in, which changes no weight; resolved."""
+    return OmegaConf.create({key: value for key, value in node.items() if key != "embed_layer"})
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

@@ -24,10 +24,21 @@ GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 _FILES = ("slices", "compare", "method.past", "folders")
 """Settings that are lists of files: a comma between two needs no brackets."""
 
-_SHORT = {"reweight": "reweight.by"}
-"""Words for settings that stand beside others of the same name: `reweight=RUN reweight.strength=0.3`."""
+_SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
+"""Words for what stands beside settings of the same name, `reweight=RUN reweight.strength=0.3`, and for the model that
+stands where another group would."""
 
-_MADE_ALREADY = ("dataset", "model", "cam", "split", "checkpoint", "training", "inference", "reweight")
+_MADE_ALREADY = (
+    "dataset",
+    "model",
+    "encoder",
+    "cam",
+    "split",
+    "checkpoint",
+    "training",
+    "inference",
+    "reweight",
+)
 
 _LEFT_UNREAD = {
     "tree": (
@@ -239,10 +250,10 @@ def _unreadable(word: str) -> str:
 def _blame(word: str, error: Exception, before: DictConfig | Exception, folders: Sequence[str]) -> str:
     key, value = _key(word), word.partition("=")[2]
     if key in GROUPS:
-        choices = _choices(key, folders)
+        choices, typed = _choices(key, folders), "encoder" if word.startswith(_SHORT["encoder"]) else key
         close = difflib.get_close_matches(value, choices, n=3)
-        there = f"Did you mean {' or '.join(f'{key}={choice}' for choice in close)}?"
-        return f"There is no {key}={value}. " + (there if close else f"There are: {', '.join(choices)}.")
+        there = f"Did you mean {' or '.join(f'{typed}={choice}' for choice in close)}?"
+        return f"There is no {typed}={value}. " + (there if close else f"There are: {', '.join(choices)}.")
     known = list(_keys(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
         return _no_setting(key, known)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.config import build, dataset_alone, plain
+from weakspot.config import build, dataset_alone, model_alone, plain
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
@@ -47,16 +47,26 @@ def subject_of(cfg: DictConfig) -> Subject:
             "predictions=FILE, or leave it out"
         )
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
-    dataset = dataset_alone(cfg.dataset)
+    dataset, model = dataset_alone(cfg.dataset), model_alone(cfg.model)
+    layer, encoder = cfg.model.get("embed_layer"), None
+    if cfg.encoder is not None:
+        if layer is not None:
+            raise ValueError(
+                f"model.embed_layer={layer} and encoder=… both say where to search: leave out one of them"
+            )
+        settings = model_alone(cfg.encoder)
+        encoder = Named(choices["model@encoder"], plain(settings), build(settings, "encoder", positional=1))
     return Subject(
         dataset=Named(choices["dataset"], plain(dataset), build(dataset, "dataset", {"split"})),
-        model=Named(choices["model"], plain(cfg.model), build(cfg.model, positional=1)),
+        model=Named(choices["model"], plain(model), build(model, "model", positional=1)),
         training=Training(**plain(cfg.training)),
         make_trainer=build(cfg.trainer),
         checkpoint=cfg.checkpoint,
         split=cfg.split,
         seed=cfg.seed,
         reweight=reweight_of(cfg),
+        embed_layer=layer,
+        encoder=encoder,
         inference_batch_size=cfg.inference.batch_size,
         num_workers=cfg.num_workers,
         numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},

@@ -81,7 +81,7 @@ def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
     return Image.fromarray(np.round((1 - cover) * faded + cover * colour).astype(np.uint8))
 
 
-class _Maps(nn.Module):
+class Maps(nn.Module):
     """A layer's output as maps (n, c, h, w), on the way to the outputs: what captum weighs."""
 
     def __init__(self, height: int, width: int) -> None:
@@ -141,7 +141,7 @@ def _of_batch(
     model: nn.Module, layer: nn.Module, inputs: Float[Tensor, "n c H W"], targets: Int[Tensor, " n"] | None
 ) -> Float[np.ndarray, "n H W"]:
     height, width = inputs.shape[-2:]
-    maps = _Maps(height, width)
+    maps = Maps(height, width)
 
     def through_maps(_module: nn.Module, _inputs: Any, activations: Any) -> Tensor:
         if not isinstance(activations, Tensor) or activations.ndim not in (3, 4):

@@ -164,7 +164,12 @@ def build(
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
-        notes=(*(slices.provenance.get("notes") or ()), *method.advice(slices), *notes),
+        notes=(
+            *_on_embedding(predictions),
+            *(slices.provenance.get("notes") or ()),
+            *method.advice(slices),
+            *notes,
+        ),
         provenance=_provenance(slices, predictions),
         memberships=_memberships(regions, findings, slices, predictions, sides.described),
     )
@@ -350,6 +355,12 @@ def _provenance(slices: Slices, predictions: Predictions) -> dict[str, Any]:
         inf_nan_mode="null",
     )
     return plain
+
+
+def _on_embedding(predictions: Predictions) -> tuple[str, ...]:
+    """In what embedding slices were sought, where that is not what the model's last layer receives."""
+    where = predictions.manifest.get("embedding")
+    return () if where is None else (f"Embeddings are those of the {where}.",)
 
 
 def _word(value: Any) -> str:

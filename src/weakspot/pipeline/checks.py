@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from weakspot.datasets.texts import Texts
 from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
-from weakspot.pipeline.plan import Subject, Upstream, audited_model, missing, will_infer, will_train
+from weakspot.pipeline.embedding import embeds_alike
+from weakspot.pipeline.plan import (
+    Subject,
+    Upstream,
+    audited_model,
+    embedded,
+    missing,
+    will_infer,
+    will_train,
+)
 from weakspot.pipeline.properties import measure
 from weakspot.pipeline.train import quiet
 from weakspot.predictions import Predictions
@@ -45,16 +55,41 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
         _check_writable("predictions_dir", subject.predictions_dir)
     with quiet():
         subject.make_trainer(logger=False, enable_checkpointing=False)
-    _read(subject.build_model() if trains else audited_model(subject), subject)
+    model = subject.build_model() if trains else audited_model(subject)
+    if infers:
+        _check_encoder(subject)
+        model = embedded(model, subject)
+    _read(model, subject)
+
+
+def _check_encoder(subject: Subject) -> None:
+    """An encoder's weights are those that it is built with, and are not random ones."""
+    encoder, again = subject.build_encoder(), subject.build_encoder(subject.seed + 1)
+    if encoder is None or again is None or subject.encoder is None:
+        return
+    tokenizer, name = subject.dataset.settings.get("tokenizer"), subject.encoder.settings.get("name")
+    if isinstance(subject.data(subject.split), Texts) and str(tokenizer) != str(name):
+        raise ValueError(
+            f"encoder={subject.encoder.name} reads the tokens that the dataset gives: its name ({name}) and "
+            f"dataset.tokenizer={tokenizer} must be the same"
+        )
+    if not embeds_alike(encoder, again, _few_inputs(subject)):
+        raise ValueError(
+            f"encoder={subject.encoder.name} has random weights, and its embeddings mean nothing: give it trained ones "
+            "(encoder.weights=FILE, or encoder.weights=DEFAULT)"
+        )
+
+
+def _few_inputs(subject: Subject) -> Any:
+    data = subject.data(subject.split)
+    return data.collate([data[row] for row in range(min(_FEW, len(data)))])["input"]
 
 
 def _read(model: Model, subject: Subject) -> None:
     """Have the model read a few examples, so that what it cannot read is known now."""
-    data = subject.data(subject.split)
-    batch = data.collate([data[row] for row in range(min(_FEW, len(data)))])
     try:
         with torch.no_grad():
-            model.eval().read(batch["input"])
+            model.eval().read(_few_inputs(subject))
     except (RuntimeError, TypeError, NotImplementedError):
         return  # it may need the device or the precision that it is to run with; then it says so itself
 

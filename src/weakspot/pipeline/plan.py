@@ -23,6 +23,7 @@ from weakspot.identity import contents, digest
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.checkpoints import CHECKPOINT
+from weakspot.pipeline.embedding import InEncoder, InLayer
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import identity, key
 from weakspot.pipeline.learner import Training
@@ -61,6 +62,8 @@ class Subject:
     checkpoint   "auto": trained here if the store lacks it; "pretrained": the weights the model is built with;
                  otherwise a file.
     reweight     by what training weighs its examples; None: all alike
+    embed_layer  the module of the model whose output is the embedding; None: what its last layer receives
+    encoder      another model whose embedding is taken instead, with the weights that it is built with
     """
 
     dataset: Named
@@ -78,6 +81,8 @@ class Subject:
     model_dir: Path = Path("models")
     commands: Mapping[str, str] = field(default_factory=lambda: {"train": "train.py", "infer": "infer.py"})
     reweight: Reweight | None = None
+    embed_layer: str | None = None
+    encoder: Named | None = None
     _splits: dict[str, Dataset] = field(default_factory=dict, repr=False)
     _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -117,6 +122,21 @@ class Subject:
         seed_everything(self.seed, workers=True, verbose=False)
         model: Model = self.model.make(self.task)
         return model
+
+    @property
+    def embedding(self) -> str | None:
+        """Where embeddings come from, in words; None where they are what the model's last layer receives."""
+        if self.embed_layer is not None:
+            return f"layer {self.embed_layer}"
+        return None if self.encoder is None else f"encoder {self.encoder.name}"
+
+    def build_encoder(self, seed: int | None = None) -> Model | None:
+        """The network whose embeddings are taken instead of the model's own, if there is one."""
+        if self.encoder is None:
+            return None
+        seed_everything(self.seed if seed is None else seed, workers=True, verbose=False)
+        encoder: Model = self.encoder.make(self.task)
+        return encoder
 
     def checkpoint_made_from(self) -> dict[str, Any]:
         return {
@@ -163,7 +183,15 @@ class Subject:
             "weights": weights,
             "trainer": {"precision": self.numerics.get("precision")},
             "split": self.split,
+            **({} if self.embed_layer is None else {"embed_layer": self.embed_layer}),
+            **self._identity_of_encoder(),
         }
+
+    def _identity_of_encoder(self) -> dict[str, Any]:
+        if self.encoder is None:
+            return {}
+        told = {"name": self.encoder.name, **identity(self.encoder.make, self.encoder.settings, Model)}
+        return {"encoder": told}
 
     def predictions_folder(self, weights: str) -> Path:
         words = self.dataset.name, self.split, self.model.name
@@ -224,7 +252,7 @@ def pull_predictions(
         if upstream == "require":
             raise missing(subject, "infer")
         _say("infer → %s", folder)
-        model = model_with_weights(subject, checkpoint)
+        model = embedded(model_with_weights(subject, checkpoint), subject)
         manifest = {
             "dataset": subject.dataset.name,
             "model": subject.model.name,
@@ -232,6 +260,7 @@ def pull_predictions(
             "group": subject.data(subject.split).group,
             "restating": list(subject.data(subject.split).restating),
             "checkpoint": str(checkpoint) if checkpoint else "pretrained",
+            **({} if subject.embedding is None else {"embedding": subject.embedding}),
             "made_from": subject.predictions_made_from(weights),
         }
         data = subject.module(subject.inference_batch_size)
@@ -289,6 +318,14 @@ def model_with_weights(subject: Subject, checkpoint: Path | None) -> Model:
             "(checkpoint=auto)"
         )
     return model
+
+
+def embedded(model: Model, subject: Subject) -> Model:
+    """The audited model, read where the subject asks for embeddings: in an earlier layer, or another network."""
+    if subject.embed_layer is not None:
+        return InLayer(model, subject.embed_layer)
+    encoder = subject.build_encoder()
+    return model if encoder is None else InEncoder(model, encoder)
 
 
 def _comes_trained(subject: Subject, model: Model) -> bool:

@@ -1,0 +1,134 @@
+"""Embeddings from an earlier layer, or from another network: what they hold, and that the outputs stay the model's."""
+
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torchvision.models import resnet18
+
+from weakspot.models.base import Model
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.embedding import InEncoder, InLayer, embeds_alike
+from weakspot.predictions import Predictions
+from weakspot.tasks import Classification
+
+TASK = Classification(("a", "b"))
+
+
+class Tokens(Model):
+    """Gives the tokens of a text, or the patches of an image behind a class token, before it averages them."""
+
+    embedding_size = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.output = nn.Identity(), nn.Linear(3, 2)
+
+    @property
+    def cam_layer(self) -> None:
+        return None
+
+    def embed(self, x):
+        return self.tokens(x["tokens"] if isinstance(x, dict) else x[:, :, :2, :2].mean((2, 3))).flatten(1)[
+            :, :3
+        ]
+
+    def head(self, z):
+        return self.output(z)
+
+
+def test_maps_are_pooled_to_a_grid_and_small_ones_kept_whole():
+    torch.manual_seed(0)
+    model = SmallCNN(TASK, channels=(4, 64)).eval()
+    x = torch.rand(3, 3, 12, 10)
+    with torch.no_grad():
+        maps = model.features(x)
+        z, outputs = InLayer(model, "features").read(x)
+        assert_array_equal(outputs, model(x))
+        assert maps.shape == (3, 64, 6, 5)
+        assert_array_equal(z, maps.flatten(1))  # 64 maps of 6 x 5 are fewer numbers than 4096
+        wide = SmallCNN(TASK, channels=(1024,)).eval()
+        z = InLayer(wide, "features").read(x)[0]
+        assert_allclose(z, adaptive_avg_pool2d(wide.features(x), (2, 2)).flatten(1))
+
+
+def test_the_tokens_of_a_text_are_averaged_without_padding():
+    model = Tokens().eval()
+    tokens, mask = torch.rand(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    with torch.no_grad():
+        z = InLayer(model, "tokens").read({"tokens": tokens, "attention_mask": mask})[0]
+    assert_allclose(z[0], tokens[0, :2].mean(0), rtol=1e-6)
+    assert_allclose(z[1], tokens[1].mean(0), rtol=1e-6)
+
+
+def test_an_encoder_gives_the_embedding_and_the_model_the_outputs():
+    torch.manual_seed(0)
+    model, encoder = SmallCNN(TASK).eval(), SmallCNN(TASK, embedding=7).eval()
+    x = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        z, outputs = InEncoder(model, encoder).read(x)
+        assert_array_equal(z, encoder.embed(x))
+        assert_array_equal(outputs, model(x))
+    assert embeds_alike(encoder, encoder, x)
+    assert not embeds_alike(encoder, SmallCNN(TASK, embedding=7), x)
+
+
+def test_a_layer_that_cannot_be_read_is_named():
+    model, x = SmallCNN(TASK), torch.rand(1, 3, 16, 16)
+    with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer; it has features"):
+        InLayer(model, "featurs")
+    model.twice = model.features[0]
+    again = SmallCNN(TASK, channels=(3, 3))
+    again.features[3] = again.features[0]
+    with pytest.raises(ValueError, match="called 2 times in a forward pass, not once"):
+        InLayer(again, "features.0").read(x)
+    model = Tokens()
+    model.tokens = nn.Unflatten(1, (1, 1, 1, -1))
+    with pytest.raises(ValueError, match=r"model.embed_layer=tokens gives shape \(1, 1, 1, 1, 3\)"):
+        InLayer(model, "tokens").read(x)
+
+
+def record(shell, *words):
+    said = shell("infer", "logger=none", "training.epochs=1", *words)
+    folder = said.split("predictions → ")[1].split()[0]
+    return said, Predictions.load(shell.folder / folder)
+
+
+@pytest.mark.slow
+def test_a_run_in_an_earlier_layer_or_an_encoder_trains_no_model_again(digits):
+    said, own = record(digits)
+    assert "train: cached · infer: cached" in said
+    said, earlier = record(digits, "model.embed_layer=features")
+    assert "train: cached · infer: missing" in said
+    torch.manual_seed(3)
+    torch.save(resnet18(num_classes=5).state_dict(), digits.folder / "encoder.pt")
+    said, other = record(digits, "encoder=resnet18", "encoder.weights=encoder.pt")
+    assert "train: cached · infer: missing" in said
+    assert [p.embeddings.shape[1] for p in (own, earlier, other)] == [64, 64 * 8 * 8, 512]
+    for p in (earlier, other):
+        assert_allclose(p.outputs, own.outputs, rtol=1e-5, atol=1e-6)
+        assert_array_equal(p.ids, own.ids)
+    report = digits(
+        "discover",
+        "logger=none",
+        "training.epochs=1",
+        "cam=none",
+        "model.embed_layer=features",
+    )
+    assert "infer: cached" in report
+    page = digits.folder / report.split("report → ")[1].split()[0]
+    assert "Embeddings are those of the layer features." in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_is_no_encoder_is_refused_before_anything_runs(digits):
+    common = ("logger=none", "training.epochs=1")
+    assert "encoder=resnet18 has random weights" in digits("discover", *common, "encoder=resnet18", fails=2)
+    assert "There is no encoder=resnet8. Did you mean encoder=resnet18" in digits(
+        "discover", *common, "encoder=resnet8", fails=True
+    )
+    assert "leave out one of them" in digits(
+        "discover", *common, "encoder=resnet18", "model.embed_layer=features", fails=True
+    )
+    assert "has no module 'featurs'" in digits("infer", *common, "model.embed_layer=featurs", fails=True)
