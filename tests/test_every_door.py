@@ -18,7 +18,7 @@ from rich.console import Console
 from scipy.special import log_softmax
 
 from conftest import quiet_environment
-from weakspot import UDIS, Findings, Predictions, Spotlight
+from weakspot import UDIS, Findings, Predictions, Scan, Spotlight
 from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, decimal, percent
 from weakspot.pipeline.discover import discover
@@ -97,6 +97,7 @@ def losses_alone(rng):
 
 
 CASES = {
+    "scan": (classes, Scan()),
     "spotlight": (classes, Spotlight(n_slices=2, starts=2)),
     "udis": (classes, UDIS()),
     "texts": (texts, Spotlight(n_slices=2, starts=2)),
@@ -134,6 +135,8 @@ def test_every_door_says_the_same(case, tmp_path, monkeypatch):
     assert squeezed(said["confirmation"]["explanation"]) in page
     assert squeezed(said["confirmation"]["explanation"]) in printed
     assert logged["confirmed/n"] == len(confirmed)
+    assert ("slice_1/search/objective" in logged) == (findings.method == "spotlight")
+    assert ("slice_1/p_searched" in logged) == (findings.method == "scan")
     assert [row["name"] for row in table] == [f["name"] for f in said["findings"]]
     for finding, row in zip(said["findings"], table, strict=True):
         assert squeezed(finding["sentence"]) in page

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from weakspot import UDIS, Findings, Predictions, Slices, Spotlight
+from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.findings import Media
-from weakspot.findings.numbers import THIN, percent
+from weakspot.findings.numbers import THIN, percent, share_of
 from weakspot.methods import apply
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.search import plan
@@ -52,7 +52,9 @@ def run(p, tmp_path, method=None, **settings):
 
 
 @pytest.fixture(
-    scope="module", params=[Spotlight(search="published", steps=1500), UDIS()], ids=["spotlight", "udis"]
+    scope="module",
+    params=[Scan(), Spotlight(search="published", steps=1500), UDIS()],
+    ids=["scan", "spotlight", "udis"],
 )
 def found(request, tmp_path_factory):
     p, planted = failing()
@@ -165,7 +167,28 @@ def test_every_door_says_the_same(found):
     )
     assert numbers["confirmed/n"] == sum(f["verdict"] == "confirmed" for f in said["findings"])
     assert numbers["whole/accuracy"] == said["whole"]["accuracy"]
-    assert percent(said["whole"]["accuracy"]) in words
+    assert share_of(said["whole"]["accuracy"], said["whole"]["examples"]) in words
+
+
+def test_a_p_value_of_the_search_stands_beside_the_held_out_one(tmp_path):
+    """The scan's own: in the file, the report and the logger; without draws it has none, and nothing is said of it."""
+    p, _ = failing()
+    findings = run(p, tmp_path, Scan())
+    p_values = Slices.load(tmp_path / "slices").parameters["p_values"].tolist()
+    assert [one.p_searched for one in findings.slices] == p_values
+    assert p_values[0] == 1 / 200
+    assert scalars(findings)["slice_1/p_searched"] == p_values[0]
+    words = unescape(render(findings)).replace(THIN, " ")
+    assert "p in the search" in words
+    assert words.count("chance alone would turn up a slice this extreme with p = 0.005") == p_values.count(
+        1 / 200
+    )
+    without = run(p, tmp_path / "without", Scan(draws=0))
+    assert {one.p_searched for one in without.slices} == {None}
+    assert "p in the search" not in unescape(render(without))
+    assert "slice_1/p_searched" not in scalars(without)
+    told = [[one.evidence for one in findings.slices] for findings in (findings, without)]
+    assert told[0] == told[1], "the verdict does not hang on it"
 
 
 def test_a_report_of_loaded_findings_is_the_same_page(found):
@@ -174,7 +197,9 @@ def test_a_report_of_loaded_findings_is_the_same_page(found):
 
 
 @pytest.mark.parametrize(
-    "method", [Spotlight(search="published", steps=500), UDIS()], ids=["spotlight", "udis"]
+    "method",
+    [Scan(), Spotlight(search="published", steps=500), UDIS()],
+    ids=["scan", "spotlight", "udis"],
 )
 def test_noise_is_nothing_reliable_in_19_of_20(method, tmp_path):
     titles = []

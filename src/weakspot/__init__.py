@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings as Findings
+    from weakspot.methods.scan import Scan as Scan
     from weakspot.methods.spotlight import Spotlight as Spotlight
     from weakspot.methods.udis import UDIS as UDIS
     from weakspot.predictions import Predictions as Predictions
     from weakspot.slices import Slices as Slices
 
 __version__ = version("weakspot")
-__all__ = ["UDIS", "Findings", "Predictions", "Slices", "Spotlight"]
+__all__ = ["UDIS", "Findings", "Predictions", "Scan", "Slices", "Spotlight"]
 
 _HOMES = {
     "Findings": "weakspot.findings",
     "Predictions": "weakspot.predictions",
+    "Scan": "weakspot.methods.scan",
     "Slices": "weakspot.slices",
     "Spotlight": "weakspot.methods.spotlight",
     "UDIS": "weakspot.methods.udis",

@@ -32,7 +32,7 @@ from weakspot.findings.sentences import explanation, name_of, sentence, title
 from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
 from weakspot.findings.units import Examined, Unit, is_worse, units_of
 from weakspot.findings.whole import describe_whole
-from weakspot.methods import apply, restored
+from weakspot.methods import Method, apply, restored
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -140,7 +140,7 @@ def build(
         ]
     )
     made = _slices(
-        slices, units, evidence, portraits[len(regions) :], findings, method.noun, sides, painter, stability
+        slices, units, evidence, portraits[len(regions) :], findings, method, sides, painter, stability
     )
     clusters = () if slices.tree is None else clusters_of(slices.tree, slices.statistics)
     confirmation = _confirmation(sides, searched, source, level)
@@ -251,7 +251,7 @@ def _slices(
     evidence: Sequence[Evidence],
     portraits: Sequence[Portrait],
     findings: Sequence[Finding],
-    noun: str,
+    method: Method,
     sides: Sides,
     painter: Painter,
     stability: Sequence[float | None] | None,
@@ -260,10 +260,11 @@ def _slices(
     for unit, e in zip(units, evidence, strict=True):
         proof[unit.slice] = stronger(proof[unit.slice], e) if unit.slice in proof else e
     statistics = painter.statistics(list(sides.here.memberships))
+    p_searched = method.p_searched(slices)
     return tuple(
         Slice(
             number=j + 1,
-            name=f"{noun} {j + 1}",
+            name=f"{method.noun} {j + 1}",
             finding=next((finding.number for finding in findings if j + 1 in finding.parts), None),
             evidence=proof[j],
             statistics=replace(statistics[j], cluster=slices.statistics[j].cluster),
@@ -272,6 +273,7 @@ def _slices(
             neighbours=neighbours_of(slices.statistics[j].cluster, sides.described),
             stability=None if stability is None else stability[j],
             error=without_interval(error_contrast(sides.here.memberships[j], sides.here, sides.described)),
+            p_searched=p_searched[j],
         )
         for j, portrait in enumerate(portraits)
     )

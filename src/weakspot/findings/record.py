@@ -127,6 +127,8 @@ class Slice:
         neighbours: Of a failing cluster, the nearest well-served ones.
         stability: Mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
         error: The task's own measure (RMSE, MAE) of ratings and numbers, over the same examples as `statistics`.
+        p_searched: In how many of all searches chance alone would find a slice as extreme in the examples that were
+            searched; None where the method does not say. `evidence` is of held-out examples and does not use it.
     """
 
     number: int
@@ -139,6 +141,7 @@ class Slice:
     neighbours: tuple[Neighbour, ...] = ()
     stability: float | None = None
     error: Contrast | None = None
+    p_searched: float | None = None
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,14 @@ class Method(BaseEstimator, ABC):
         """Where the method found no slice, what came nearest to being one, the nearest first."""
         return []
 
+    @classmethod
+    def p_searched(cls, slices: Slices) -> list[float | None]:
+        """Of every slice, in how many of all searches chance alone would find one as extreme in the same examples.
+
+        None where the method does not say. It describes the search and confirms nothing: that is for held-out examples.
+        """
+        return [None] * len(slices)
+
     def _fitted(self) -> Slices:
         if not hasattr(self, "slices_"):
             raise ValueError(f"this {type(self).__name__} is not fitted; call fit first")

@@ -108,6 +108,7 @@ def scalars(findings: Findings) -> dict[str, float]:
     for one in findings.slices:
         found |= {f"slice_{one.number}/{name}": value for name, value in _measures(one, findings).items()}
         found[f"slice_{one.number}/p"] = one.evidence.p_corrected
+        found[f"slice_{one.number}/p_searched"] = one.p_searched
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
@@ -229,6 +230,7 @@ def _tables(findings: Findings) -> dict[str, Rows]:
                 "finding": one.finding,
                 "verdict": one.evidence.verdict,
                 "p_corrected": one.evidence.p_corrected,
+                **({} if one.p_searched is None else {"p_searched": one.p_searched}),
                 **_measures(one, findings),
                 **(_plain(vars(one.statistics.cluster)) if one.statistics.cluster else {}),
             }

@@ -14,6 +14,7 @@ from weakspot.methods.residuals import residuals
 from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
 from weakspot.methods.space import reduced
 from weakspot.predictions import Predictions
+from weakspot.slices import Slices
 from weakspot.tasks import Task
 
 _APPLIED = ("directions", "offsets", "labels")  # parameters by which other examples are judged
@@ -123,6 +124,11 @@ class Scan(Method):
         directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
         return graded(p, directions, offsets, labels)
+
+    @classmethod
+    def p_searched(cls, slices: Slices) -> list[float | None]:
+        p_values = slices.parameters.get("p_values", np.full(len(slices), np.nan))
+        return [None if np.isnan(p) else float(p) for p in p_values]
 
 
 def _is_size(value: object) -> bool:
