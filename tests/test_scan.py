@@ -139,6 +139,22 @@ def test_settings_that_cannot_be_are_said(settings, words):
         Scan(**settings).fit(planted_predictions(3.0, 300, 0)[0])
 
 
+def test_a_ball_that_ties_make_a_whole_label_is_none():
+    """Nearly all examples of a label in one place, as in a network that has barely been trained."""
+    rng = np.random.default_rng(0)
+    rows, labels = np.arange(200), np.arange(400) // 200
+    for _ in range(20):
+        x = rng.normal(size=(400, 3))
+        x[:200] = np.maximum(9 - rows, 0)[:, None] * [1, 0, 0]  # 191 in one place, the first farthest from it
+        tied = Balls.of(x, rows, rng.random(400), np.ones(400), (20, 40), rows)
+        assert tied.members.shape[0] > 0
+        assert tied.members.sum(axis=1).max() < 200
+        found = Scan(n_slices=9, draws=0).fit(
+            Predictions.from_arrays(x, losses=rng.exponential(1, 400), labels=labels)
+        )
+        assert np.isfinite(found.slices_.weights).all()
+
+
 def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
     p = planted_predictions(3.0, 300, 0)[0].take(np.arange(30))
     found = Scan(draws=0).fit(p)

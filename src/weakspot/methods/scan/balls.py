@@ -60,8 +60,10 @@ class Balls:
         if not fitting and c.sum() >= SMALLEST:
             fitting = [int(c.sum() // _QUARTER)]
         members = [_neighbours(x[rows], x[rows[centres]], c, size) for size in fitting]
-        empty = csr_matrix((0, len(rows)))
-        return cls(rows, vstack(members, format="csr") if members else empty, deviations)
+        balls = vstack(members, format="csr") if members else csr_matrix((0, len(rows)))
+        held = np.asarray(balls.sum(axis=1)).ravel()
+        # where many examples are equally far, a ball may hold the group: it is compared with nothing
+        return cls(rows, balls[held < c.sum() * (1 - _ROUNDING)], deviations)
 
     def statistic(
         self, deviations: Float[np.ndarray, "m s"], left: Bool[np.ndarray, " m"]
