@@ -1,4 +1,4 @@
-"""Find where a model fails: `python discover.py method=spotlight dataset=colored_digits`. See --help."""
+"""Find where a model fails: `python discover.py method=scan dataset=colored_digits`. See --help."""
 
 from weakspot.cli import discover
 

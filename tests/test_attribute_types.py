@@ -113,7 +113,7 @@ def test_every_type_reaches_the_report(shell):
     x[:10] += 5
     p = Predictions.from_arrays(x, losses=np.where(np.arange(n) < 10, 5.0, 1.0), attributes=attributes)
     p.save(shell.folder / "store")
-    shell("discover", "predictions=store", "logger=none", "method.n_slices=1", "method.min_size=5")
+    shell("discover", "predictions=store", "logger=none", "method.n_slices=1")
     page = shell.reports()[0].read_text()
     assert all(name in page for name in ("ordered dictionary", "zone unknown", "interval"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -54,10 +55,10 @@ def test_an_experiment_can_be_changed_on_the_same_line():
 def test_every_point_of_a_sweep_composes(path):
     sweep = yaml.safe_load(path.read_text())
     assert (ROOT / sweep["program"]).is_file()
-    for key, values in sweep["parameters"].items():
-        for value in values["values"]:
-            fixed = [word for word in sweep["command"] if "=" in word]
-            composed(*fixed, f"{key}={value}")
+    fixed = [word for word in sweep["command"] if "=" in word]
+    words = [[f"{key}={value}" for value in each["values"]] for key, each in sweep["parameters"].items()]
+    for point in product(*words):
+        composed(*fixed, *point)
 
 
 @pytest.mark.parametrize("group", ["trainer", "logger"])
@@ -67,9 +68,15 @@ def test_every_choice_of_a_group_builds(group):
 
 
 def test_the_dataset_chooses_the_size_and_the_command_line_overrides_it():
-    assert composed("dataset.spotlight_size=0.07").method.min_size == 0.07
-    assert composed("dataset.spotlight_size=0.07", "method.min_size=30").method.min_size == 30
-    assert composed("dataset.spotlight_size=0.07", "predictions=my.npz").method.min_size == 0.02
+    assert composed("method=spotlight", "dataset.spotlight_size=0.07").method.min_size == 0.07
+    assert (
+        composed("method=spotlight", "dataset.spotlight_size=0.07", "method.min_size=30").method.min_size
+        == 30
+    )
+    assert (
+        composed("method=spotlight", "dataset.spotlight_size=0.07", "predictions=my.npz").method.min_size
+        == 0.02
+    )
 
 
 def test_composing_imports_no_torch():
@@ -121,7 +128,7 @@ def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
     x[:30] += 6
     losses = np.where(np.arange(300) < 30, 5.0, 1.0) + rng.random(300)
     np.savez(shell.folder / "my.npz", embeddings=x, losses=losses, planted=np.arange(300) < 30)
-    text = shell("discover", "predictions=my.npz", "logger=none", "method.n_slices=1", "method.min_size=20")
+    text = shell("discover", "predictions=my.npz", "logger=none", "method.n_slices=1")
     assert "planted = yes" in text
     assert len(shell.reports()) == 1
 
@@ -135,7 +142,7 @@ def test_probabilities_are_taken_for_what_they_are_called(shell):
         outputs=shares,
         labels=rng.integers(0, 3, 200),
     )
-    words = ["predictions=my.npz", "logger=none", "method.n_slices=1", "method.min_size=20"]
+    words = ["predictions=my.npz", "logger=none", "method.n_slices=1"]
     text = shell("discover", *words, fails=True)
     assert "my.npz: outputs look like probabilities, not logits (every row sums to 1): say" in text
     assert not shell.reports()

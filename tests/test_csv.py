@@ -427,7 +427,7 @@ def test_one_line_trains_on_real_numbers_and_on_several_labels(
         "dataset.size=12",
         "num_workers=0",
     ]
-    quick = ["training.epochs=1", "trainer=cpu", "logger=none", "dataset.spotlight_size=5"]
+    quick = ["training.epochs=1", "trainer=cpu", "logger=none"]
     shell("discover", *line, *quick)
     assert len(shell.reports()) == 1
     text = shell("infer", *line, *quick)
@@ -447,7 +447,7 @@ def test_one_line_audits_texts(tmp_path: Path) -> None:
         "dataset.label=verdict",
     ]
     small = ["model=text_classifier", f"model.name={tmp_path}/tiny", "training.epochs=1", "num_workers=0"]
-    Shell(tmp_path)("discover", *words, *small, "trainer=cpu", "logger=none", "dataset.spotlight_size=5")
+    Shell(tmp_path)("discover", *words, *small, "trainer=cpu", "logger=none")
     (folder,) = (tmp_path / "outputs" / "predictions").glob("csv-*")
     p = Predictions.load(folder)
     assert p.classes() == ("bad", "good")

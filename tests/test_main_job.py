@@ -19,8 +19,8 @@ from weakspot.explain.attributes import over_represented
 pytestmark = pytest.mark.slow
 
 
-def group_of_spotlight_1(slices: Slices, predictions: Predictions):
-    found = over_represented(slices.weights[0], predictions.attributes, top=100)
+def group_of(weights: np.ndarray, predictions: Predictions):
+    found = over_represented(weights, predictions.attributes, top=100)
     return next(enrichment for enrichment in found if enrichment.attribute == "group")
 
 
@@ -35,12 +35,14 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     groups = predictions.attributes["group"].to_numpy(zero_copy_only=False)
     worst = min(np.unique(groups), key=lambda group: predictions.correct[groups == group].mean())
     assert worst == "red_≥5"
-    found = group_of_spotlight_1(slices, predictions)
-    assert found.value == worst
-    assert found.share_inside > 0.6
     assert "red_≥5" in report.read_text(encoding="utf-8")
     findings = Findings.load(report.parent)
+    assert findings.method == "scan"
     (named,) = (f for f in findings.findings if f.confirmed and f.name == "group = red_≥5")
+    for found in (group_of(slices.weights[number - 1], predictions) for number in named.parts):
+        assert found.value == worst
+        assert found.share_inside > 0.6
+    assert findings.slices[0].p_searched == 1 / 200
     assert abs(named.examples - 187) <= 20
     assert named.errors_explained == pytest.approx(
         (~predictions.correct[groups == worst]).sum() / (~predictions.correct).sum(), abs=0.05
@@ -50,7 +52,7 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert {"report.html", "slices", "config.yaml", "discover.log", "wandb"} <= files
     (run,) = report.parent.glob("wandb/offline-run-*/run-*.wandb")
     logged = inspect(run)
-    for word in ("slice_1/size", "slice_1/search/objective", "examples", "weights", "report", "slices-"):
+    for word in ("slice_1/size", "slice_1/p_searched", "examples", "weights", "report", "slices-"):
         assert word in logged, f"{word} was not sent to W&B"
     (table,) = report.parent.glob("wandb/offline-run-*/files/media/table/examples*.json")
     examples = json.loads(table.read_text())
@@ -65,7 +67,7 @@ def test_the_default_run_finds_the_group_that_fails(shell):
 def test_what_is_found_in_a_whole_split_is_tested_on_another(shell):
     """Step by step: the checkpoint is there already, predictions of neither split are."""
     shell("train", "logger=none")
-    text = shell("discover", "logger=none", "cam=none", "method.search=published", "confirm=val")
+    text = shell("discover", "logger=none", "cam=none", "confirm=val")
     assert "train: cached · infer: missing → will run · discover" in text
     findings = Findings.load(shell.reports()[0].parent)
     assert findings.confirmation.mode == "other"

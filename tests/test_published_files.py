@@ -91,6 +91,7 @@ def test_a_search_goes_on_where_the_published_tool_stopped(shell, published, fil
     shell(
         "discover",
         "predictions=x.pkl",
+        "method=spotlight",
         f"method.{files}",
         "method.n_slices=1",
         "method.search=published",
@@ -140,7 +141,8 @@ def test_past_slices_that_reach_none_of_the_examples_change_nothing(published):
 
 def test_a_search_in_half_of_the_examples_comes_after_spotlights_of_all(shell, published):
     write(shell.folder, published)
-    line = ("discover", "predictions=x.pkl", "logger=none", "method.n_slices=1", "method.min_size=20")
+    searched = ("method=spotlight", "method.n_slices=1", "method.min_size=20")
+    line = ("discover", "predictions=x.pkl", "logger=none", *searched)
     shell(*line)
     (alone,) = shell.reports()
     shell(*line, "method.past=s0.pkl", "stability=1")

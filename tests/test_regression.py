@@ -153,9 +153,7 @@ def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
     said = np.where(group == "north", LABELS + 9, SAID)
     spread = np.where(group == "north", 3, 0)[:, None] + X
     np.savez(shell.folder / "prices.npz", embeddings=spread, labels=LABELS, predictions=said, region=group)
-    printed = shell(
-        "discover", "predictions=prices.npz", "logger=none", "method.n_slices=1", "method.min_size=10"
-    )
+    printed = shell("discover", "predictions=prices.npz", "logger=none", "method.n_slices=1")
     assert "region = north" in printed
     assert "rmse of all 60" in printed
     assert "accuracy" not in printed

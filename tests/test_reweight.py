@@ -284,7 +284,7 @@ def test_another_strength_makes_another_checkpoint(audited, tmp_path):
 @pytest.mark.slow
 def test_a_failing_group_is_mended_without_its_label(shell):
     common = ("logger=none", "training.epochs=10")
-    searched = ("cam=none", "method.search=published", "method.n_slices=2")
+    searched = ("cam=none", "method=spotlight", "method.search=published", "method.n_slices=2")
     shell("discover", *common, *searched, "hydra.run.dir=run")
     (audited,) = shell.folder.glob("outputs/checkpoints/*/model.ckpt")
     before = audited.read_bytes()

@@ -87,9 +87,15 @@ COMPOSED = [
     ("discover metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
     ("discover ++trainng.epochs=3", "There is no setting 'trainng.epochs'. Did you mean training.epochs?"),
     ("discover +training.epoch=3", "There is no setting 'training.epoch'. Did you mean training.epochs?"),
-    ("discover method.minsize=3", "There is no setting 'method.minsize'. Did you mean method.min_size?"),
-    ("discover +method.minsize=3", "There is no setting 'method.minsize'. Did you mean method.min_size?"),
-    ("discover min_size=3", "There is no setting 'min_size'. Did you mean method.min_size?"),
+    (
+        "discover method=spotlight method.minsize=3",
+        "There is no setting 'method.minsize'. Did you mean method.min_size?",
+    ),
+    (
+        "discover method=spotlight +method.minsize=3",
+        "There is no setting 'method.minsize'. Did you mean method.min_size?",
+    ),
+    ("discover method=spotlight min_size=3", "There is no setting 'min_size'. Did you mean method.min_size?"),
     (
         "discover dataset=colored_digit",
         "There is no dataset=colored_digit. Did you mean dataset=colored_digits?",
@@ -128,7 +134,16 @@ COMPOSED = [
     ),
     ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 says nothing of slices that are"),
     ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] says nothing of a tree by itself"),
-    ("discover method=udis method.past=a.pkl", "There is no setting 'method.past'"),
+    ("discover sizes=3", "There is no setting 'sizes'. Did you mean method.sizes?"),
+    (
+        "discover method=udis method.past=a.pkl",
+        "There is no setting 'method.past' in the method chosen; choose one that has method.past: method=spotlight",
+    ),
+    ("discover learning_rate=3", "There is no setting 'learning_rate'. Did you mean training.learning_rate?"),
+    (
+        "discover n_clusters=3",
+        "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans",
+    ),
     ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
     ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
     ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
@@ -197,8 +212,14 @@ JOBS = [
 ]
 
 SEARCHES = [
-    ("method.min_size=5000", "min_size=5000 asks for 5000 examples; give more than 0 and less than all 3"),
-    ("method.min_size=500", "min_size=500 asks for 500 examples; give more than 0 and less than all 3"),
+    (
+        "method=spotlight method.min_size=5000",
+        "min_size=5000 asks for 5000 examples; give more than 0 and less than all 3",
+    ),
+    (
+        "method=spotlight method.min_size=500",
+        "min_size=500 asks for 500 examples; give more than 0 and less than all 3",
+    ),
     ("method.n_slices=0", "n_slices=0 must be a whole number of at least 1"),
     ("method=udis method.category=bed", "category='bed' is not one of the classes: <5, ≥5"),
     ("method=udis method.category=7", "category=7 is not one of the classes: <5, ≥5"),
@@ -211,11 +232,11 @@ SEARCHES = [
         "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (train, val)",
     ),
     (
-        "method.past=nowhere.pkl",
+        "method=spotlight method.past=nowhere.pkl",
         "nowhere.pkl does not exist; give the .pkl file that the published tool wrote",
     ),
     (
-        "method.past=short.pkl",
+        "method=spotlight method.past=short.pkl",
         "short.pkl has weights for 39 examples, but there are 719; give files of the same",
     ),
     (
@@ -236,7 +257,7 @@ GIVEN = [
     ("predictions=~/no/such.npz", f"no predictions at {os.path.expanduser('~')}/no/such.npz"),
     ("predictions=from_one.npz", "from_one.npz: labels: row "),
     ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
-    ("predictions=my.npz method.min_size=40", "min_size=40 asks for 40 examples"),
+    ("predictions=my.npz method=spotlight method.min_size=40", "min_size=40 asks for 40 examples"),
     ("predictions=my.npz confirm=my.npz", "confirm=my.npz are the predictions that slices come from"),
     ("predictions=my.npz slices=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there are 40"),
     ("predictions=my.npz slices=nowhere.pkl", "nowhere.pkl does not exist; give the .pkl file"),
@@ -250,9 +271,15 @@ GIVEN = [
     ("slices=a.pkl", "slices=a.pkl are reported over what they were found in: add predictions=FILE"),
     ("predictions=my.npz slices=a.pkl confirm=0.5", "confirm=0.5 sets nothing aside, for slices=a.pkl were"),
     ("predictions=inference.pkl slices=a.pkl confirm=my.npz", "these spotlight slices hold no centers"),
-    ("predictions=my.npz method.past=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there ar"),
-    ("predictions=my.npz method.past=zero.pkl", "past holds a slice whose weights are zero everywhere"),
-    ("predictions=my.npz method.past=my.npz", "my.npz cannot be read: "),
+    (
+        "predictions=my.npz method=spotlight method.past=a.pkl,short.pkl",
+        "short.pkl has weights for 39 examples, but there ar",
+    ),
+    (
+        "predictions=my.npz method=spotlight method.past=zero.pkl",
+        "past holds a slice whose weights are zero everywhere",
+    ),
+    ("predictions=my.npz method=spotlight method.past=my.npz", "my.npz cannot be read: "),
     ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
     (
         "predictions=my.npz dataset.group=patient",
@@ -307,8 +334,13 @@ def test_given_predictions_that_cannot_be_searched_leave_no_run(
 
 
 def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> None:
-    code, said = typed("discover", "-m", "method.min_size=5000", "seed=0,1", "logger=none")
-    assert "Error executing job with overrides: ['method.min_size=5000', 'seed=0', 'logger=none']" in said
+    code, said = typed(
+        "discover", "-m", "method=spotlight", "method.min_size=5000", "seed=0,1", "logger=none"
+    )
+    assert (
+        "Error executing job with overrides: ['method=spotlight', 'method.min_size=5000', 'seed=0', 'logger=none']"
+        in said
+    )
     assert said.splitlines()[-1].startswith("min_size=5000 asks for 5000 examples")
     assert code == 2
     assert not list(tmp_path.glob("multirun/*/*/*/*/"))
@@ -353,7 +385,7 @@ def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) 
         "    def write(self, text):\n"
         "        heavy = {'torch', 'pytorch_lightning', 'wandb'} & set(sys.modules)\n"
         "        return sys.__stdout__.write(f'{sorted(heavy)} {text}' if text.strip() else text)\n"
-        "sys.argv = ['discover.py', 'predictions=my.npz', 'logger=none', 'method.min_size=9']\n"
+        "sys.argv = ['discover.py', 'predictions=my.npz', 'logger=none']\n"
         f"sys.stdout = Out(); runpy.run_path({str(ROOT / 'discover.py')!r}, run_name='__main__')\n"
     )
     done = subprocess.run(

@@ -198,7 +198,7 @@ def explain(name: str, error: Exception, words: Sequence[str]) -> str:
         for one in _each(word) if _is_sweep(words) else [word]:
             now = _composed(name, [*places, *good, one])
             if isinstance(now, Exception):
-                return _blame(one, now, composed, folders)
+                return _of_other_methods(_key(one), composed) or _blame(one, now, composed, folders)
         composed, good = now, [*good, one]
     return _line(error)
 
@@ -265,6 +265,23 @@ def _blame(word: str, error: Exception, before: DictConfig | Exception, folders:
     return f"{word} cannot be used: {_line(error)}"
 
 
+def _of_other_methods(key: str, before: DictConfig | Exception) -> str:
+    """That the chosen method lacks a setting, and which methods have it; empty where that is not what is wrong."""
+    group, _, setting = key.rpartition(".")
+    if group not in ("", "method") or isinstance(before, Exception):
+        return ""
+    if any(name == key or (not group and name.endswith(f".{setting}")) for name in _keys(before)):
+        return ""
+    files = {word: _composed(f"method/{word}", []) for word in _choices("method", [])}
+    having = [word for word, one in files.items() if isinstance(one, DictConfig) and setting in one.method]
+    if not having:
+        return ""
+    return (
+        f"There is no setting {key!r} in the method chosen; choose one that has method.{setting}: "
+        f"method={', '.join(having)}"
+    )
+
+
 def _no_setting(key: str, known: Sequence[str], advice: str = "") -> str:
     """That there is no such setting, and those that were probably meant, as their last part looks alike."""
     part = key.rsplit(".", 1)[-1]
@@ -272,7 +289,8 @@ def _no_setting(key: str, known: Sequence[str], advice: str = "") -> str:
     near = difflib.get_close_matches(part, {name.rsplit(".", 1)[-1] for name in names}, n=3, cutoff=0.6)
     close = [name for last in near for name in names if name.rsplit(".", 1)[-1] == last]
     alike = [name for name in close if ("." in name) == ("." in key)]  # method.x for metod.x, model for modle
-    close = alike or [name for name in close if name.rsplit(".", 1)[-1] == part]
+    exact = [name for name in close if name.rsplit(".", 1)[-1] == part]
+    close = exact or alike
     if close:
         own = [name for name in close if name.rpartition(".")[0] == key.rpartition(".")[0]]
         return f"There is no setting {key!r}. Did you mean {' or '.join((own or close)[:3])}?"
