@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+# Workers inherit it: two of them on two cores, computing in two threads each that spin while they wait, take twice the
+# processor's time. Whoever says how many threads there are to be is heard.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # annotated shapes are checked in every test; not where tests pass wrong ones on purpose, nor in compiled kernels
 install_import_hook(
     [

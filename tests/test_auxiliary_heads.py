@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from weakspot.models import SmallCNN, UserModel
 from weakspot.pipeline.groups import Groups
-from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.learner import Learner
+from weakspot.pipeline.training import Training
 from weakspot.tasks import Classification
 
 THREE = Classification(("a", "b", "c"))

@@ -22,8 +22,8 @@ from weakspot.datasets.digits import Digits
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.identity import contents, source_digest
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.learner import Training
 from weakspot.pipeline.plan import Named, Subject
+from weakspot.pipeline.training import Training
 from weakspot.tasks import Classification
 
 FIRST = ("logger=none", "training.epochs=1", "trainer.limit_train_batches=1", "training.batch_size=32")

@@ -228,8 +228,16 @@ def test_slices_without_parameters_and_methods_not_fitted_say_so(word, fitted):
         apply(bare, data())
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @every
-def test_inputs_and_the_world_are_left_as_they_were(word):
+def test_inputs_and_the_world_are_left_as_they_were(word, two_threads):
     """Arrays may be memory-mapped: a method that writes to one fails here."""
     p = data()
     before = {name: value.copy() for name, value in vars(p).items() if isinstance(value, np.ndarray)}

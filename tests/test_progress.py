@@ -19,9 +19,9 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import progress as module
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.learner import Training
 from weakspot.pipeline.progress import duration, progress
 from weakspot.pipeline.train import train
+from weakspot.pipeline.training import Training
 
 
 def screen(written: str) -> list[str]:

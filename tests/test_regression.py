@@ -17,9 +17,9 @@ from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.learner import Training
 from weakspot.pipeline.score import score
 from weakspot.pipeline.train import train
+from weakspot.pipeline.training import Training
 from weakspot.tasks import Classification, Multilabel, Rating, Regression, Task
 
 RNG = np.random.default_rng(0)

@@ -18,12 +18,15 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.findings.carry import Carried
 from weakspot.findings.mended import Mended
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.adversary import Adversary, _Seeking
-from weakspot.pipeline.learner import Learner, Training
-from weakspot.pipeline.mend import Mend, _Weighing
+from weakspot.pipeline.adversary import Adversary
+from weakspot.pipeline.learner import Learner
+from weakspot.pipeline.mend import Mend
 from weakspot.pipeline.plan import Named, Subject, pull_predictions
 from weakspot.pipeline.reweight import example_weights
+from weakspot.pipeline.seeking import Seeking
 from weakspot.pipeline.train import train
+from weakspot.pipeline.training import Training
+from weakspot.pipeline.weighing import Weighing
 from weakspot.tasks import Classification
 
 
@@ -157,7 +160,7 @@ def adversary(**settings) -> Adversary:
 def fit(folder, reweight: Adversary, make_trainer=CPU, training=None):
     data = DataModule(FewDigits, seed=0)
     training = training or Training(epochs=2, keep="last")
-    return train(model(), data, training, make_trainer, folder, callbacks=[_Seeking(reweight, data)])
+    return train(model(), data, training, make_trainer, folder, callbacks=[Seeking(reweight, data)])
 
 
 @pytest.mark.slow
@@ -187,7 +190,7 @@ def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
     seed_everything(0, verbose=False)
     n = {split: len(data.dataset(split)) for split in ("train", "val")}
     only = {split: example_weights(np.eye(1, rows), 1.0) for split, rows in n.items()}  # the first row alone
-    weighing = _Weighing(Mend(folder=tmp_path), only)
+    weighing = Weighing(Mend(folder=tmp_path), only)
     folder = tmp_path / "store"
     train(model(), data, Training(epochs=1), CPU, folder, callbacks=[weighing])
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -27,8 +27,9 @@ from weakspot.models.checkpoint import load_weights
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.checkpoints import Progress
 from weakspot.pipeline.groups import GroupScores, groups_of
-from weakspot.pipeline.learner import Training
-from weakspot.pipeline.train import is_interrupted, is_trained, train
+from weakspot.pipeline.train import train
+from weakspot.pipeline.trained import is_interrupted, is_trained
+from weakspot.pipeline.training import Training
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
 

@@ -349,7 +349,7 @@ def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> Non
 def refused(answer: tuple[int, str], sentence: str) -> None:
     code, said = answer
     first, second, rest = said.split("\n", 2)
-    assert first == "loading torch and Lightning …"
+    assert first == "loading libraries …"
     assert sentence in second, said
     assert rest == ""
     assert code == 2
@@ -391,16 +391,14 @@ def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) 
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True
     )
-    assert done.stdout.startswith("[] loading torch and Lightning …"), done
+    assert done.stdout.startswith("[] loading libraries …"), done
 
 
 def test_a_logger_that_is_not_installed_is_named_before_training(
     typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lightning_fabric.loggers import tensorboard
-
-    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
-        monkeypatch.setattr(tensorboard, name, False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     code, said = typed("discover", "logger=tensorboard", "trainer=cpu")
     assert (
         said.splitlines()[-1] == "logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'"
@@ -421,7 +419,7 @@ def test_a_log_file_that_takes_nothing_costs_no_word(shell: Shell) -> None:
     full = "hydra.job_logging.handlers.file.filename=/dev/full"
     said = shell("discover", "logger=none", "predictions=nowhere.npz", full, fails=True)
     assert said.splitlines() == [
-        "loading torch and Lightning …",
+        "loading libraries …",
         "predictions: given (nowhere.npz) · discover",
         "no predictions at nowhere.npz",
     ]

@@ -6,7 +6,6 @@ Names are resolved on first use (PEP 562), so that composing a configuration nev
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from weakspot.predictions import Predictions as Predictions
     from weakspot.slices import Slices as Slices
 
-__version__ = version("weakspot")
+__version__: str
 __all__ = ["UDIS", "Findings", "Predictions", "Scan", "Slices", "Spotlight"]
 
 _HOMES = {
@@ -31,10 +30,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("weakspot")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'weakspot' has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "__version__"])

@@ -11,6 +11,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,20 @@ def build(
     resolved = OmegaConf.create({"_target_": target, **taken})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
+
+
+def build_when_called(node: DictConfig) -> Callable[..., Any]:
+    """The same, but what is named is imported, and the settings are held against it, in the call: importing Lightning
+    takes seconds, and what is to be built with it may never be called for.
+    """
+    settings = plain(node)
+    target, key = settings.pop("_target_"), node._get_full_key("")
+    return partial(_build_and_call, target, key, **instantiate(OmegaConf.create(settings), _convert_="all"))
+
+
+def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
+    found = _found(target, key)
+    return found(**checked(found, settings, key))
 
 
 def _found(target: str, key: str) -> Callable[..., Any]:

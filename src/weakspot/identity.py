@@ -60,7 +60,7 @@ def contents(value: Any, root: Path | None = None) -> Any:
     if isinstance(value, Mapping):
         plain = {str(name): contents(entry, root) for name, entry in value.items()}
         if isinstance(value.get("_target_"), str):
-            plain["_source_"] = source_digest(pkgutil.resolve_name(value["_target_"]))
+            plain["_source_"] = _source_at(value["_target_"])
         return plain
     if isinstance(value, list | tuple):
         return [contents(entry, root) for entry in value]
@@ -105,6 +105,11 @@ def source_digest(target: Any) -> str:
     for module in modules:
         sha.update(f"{module.__name__} {digest(str(module.__file__))}".encode())
     return sha.hexdigest()[:12] if modules else ""
+
+
+def _source_at(path: str) -> str:
+    """The same, of what an import path names; a library, which may take seconds to import, is not asked."""
+    return "" if path.partition(".")[0] in _LIBRARIES else source_digest(pkgutil.resolve_name(path))
 
 
 def _modules(target: Any) -> set[ModuleType]:

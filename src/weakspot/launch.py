@@ -67,7 +67,7 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
             from weakspot.pipeline.ranks import is_main, processes
 
             if is_main():
-                log.info("loading torch and Lightning …")
+                log.info("loading libraries …")
             with processes(cfg.trainer.accelerator):
                 job(cfg, run_folder())
 

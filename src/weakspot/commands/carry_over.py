@@ -20,11 +20,10 @@ from weakspot.commands.subject import (
 )
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
     from weakspot.findings import Findings, Media
     from weakspot.pipeline.carry_over import CarriedOver
     from weakspot.pipeline.runs import Run
+    from weakspot.tracking.loggers import RunLogger
 
 
 def carry_over_run(cfg: DictConfig, folder: Path) -> None:
@@ -110,7 +109,7 @@ def report_carried(
     restating: Sequence[str],
     media: Media,
     texts: Sequence[str] | None,
-    logger: Logger | None,
+    logger: RunLogger | None,
 ) -> Findings:
     import numpy as np
 

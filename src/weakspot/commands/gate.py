@@ -12,12 +12,11 @@ from weakspot.commands.running import typed_command
 from weakspot.launch import fail
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
     from weakspot.findings import Findings
     from weakspot.pipeline.gate import Gate
     from weakspot.pipeline.plan import Subject
     from weakspot.predictions import Predictions
+    from weakspot.tracking.loggers import RunLogger
 
 
 def asked_gate(cfg: DictConfig, share: float | None = 0.5) -> Gate:
@@ -63,7 +62,7 @@ def failures_of(
     gate: Gate,
     findings: Findings,
     p: Predictions,
-    logger: Logger | None,
+    logger: RunLogger | None,
 ) -> list[str]:
     """What the run is to fail for, of what it has found and left in its folder."""
     from weakspot.findings.comparing import Reading

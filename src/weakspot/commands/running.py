@@ -18,17 +18,17 @@ from weakspot.launch import begin
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+    from weakspot.tracking.loggers import RunLogger
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened_logger(cfg: DictConfig, folder: Path) -> Iterator[Logger | None]:
+def opened_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
     from weakspot.pipeline.ranks import is_main
     from weakspot.tracking.loggers import close
 
-    logger: Logger | None = None
+    logger: RunLogger | None = None
     if is_main():
         logger = build(cfg.logger, positional=3)(folder, HydraConfig.get().job.name, plain(cfg))
         begin(cfg)

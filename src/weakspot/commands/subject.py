@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.config import build, dataset_alone, model_alone, plain
+from weakspot.config import build, build_when_called, dataset_alone, model_alone, plain
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def check_makes(cfg: DictConfig) -> None:
 
 
 def subject_of(cfg: DictConfig) -> Subject:
-    from weakspot.pipeline.learner import Training
     from weakspot.pipeline.plan import Named, Subject
+    from weakspot.pipeline.training import Training
 
     if cfg.upstream not in ("pull", "require"):
         raise ValueError(f"upstream={cfg.upstream!r} is unknown; choose pull or require")
@@ -60,7 +60,7 @@ def subject_of(cfg: DictConfig) -> Subject:
         dataset=Named(choices["dataset"], plain(dataset), build(dataset, "dataset", {"split"})),
         model=Named(choices["model"], plain(model), build(model, "model", positional=1)),
         training=Training(**plain(cfg.training)),
-        make_trainer=build(cfg.trainer),
+        make_trainer=build_when_called(cfg.trainer),
         checkpoint=cfg.checkpoint,
         split=cfg.split,
         seed=cfg.seed,

@@ -11,10 +11,9 @@ from weakspot.commands.running import opened_logger, say
 from weakspot.commands.subject import check_makes, subject_of
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
     from weakspot.pipeline.plan import Subject
     from weakspot.pipeline.reweight import Reweight
+    from weakspot.tracking.loggers import RunLogger
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -33,7 +32,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
             say_what_mending_did(subject, subject.reweight, logger)
 
 
-def say_what_mending_did(subject: Subject, reweight: Reweight, logger: Logger | None) -> None:
+def say_what_mending_did(subject: Subject, reweight: Reweight, logger: RunLogger | None) -> None:
     """Say what mending did, and what it cost."""
     from rich.console import Console
 

@@ -14,6 +14,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from weakspot.datasets.base import Dataset, plain_examples
+from weakspot.datasets.batches import check_batches
 from weakspot.datasets.measured import Measure, Measured
 
 
@@ -28,10 +29,7 @@ class DataModule(LightningDataModule):
         self, make: Callable[..., Dataset], batch_size: int = 64, num_workers: int = 0, seed: int = 0
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be 0 (load in the main process) or more, not {num_workers}")
+        check_batches(batch_size, num_workers)
         self.make = make
         self.batch_size = batch_size
         self.num_workers = num_workers

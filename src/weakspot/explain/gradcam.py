@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import LayerGradCam
 from jaxtyping import Float, Int
 from PIL import Image, ImageEnhance
 from torch import Tensor, nn
@@ -81,16 +80,13 @@ def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
     return Image.fromarray(np.round((1 - cover) * faded + cover * colour).astype(np.uint8))
 
 
-class Maps(nn.Module):
-    """A layer's output as maps (n, c, h, w), on the way to the outputs: what captum weighs."""
+class Maps:
+    """A layer's output as maps (n, c, h, w), for images of one size."""
 
     def __init__(self, height: int, width: int) -> None:
-        super().__init__()
         self.height, self.width = height, width
-        self.reached = False
 
-    def forward(self, activations: Tensor) -> Tensor:
-        self.reached = True
+    def __call__(self, activations: Tensor) -> Tensor:
         if activations.ndim == 4:
             return activations.permute(0, 3, 1, 2) if self.channels_last(activations) else activations
         h, w = self.grid(activations.shape[1])
@@ -141,9 +137,12 @@ def _of_batch(
     model: nn.Module, layer: nn.Module, inputs: Float[Tensor, "n c H W"], targets: Int[Tensor, " n"] | None
 ) -> Float[np.ndarray, "n H W"]:
     height, width = inputs.shape[-2:]
-    maps = Maps(height, width)
+    as_maps = Maps(height, width)
+    maps: Tensor | None = None
 
     def through_maps(_module: nn.Module, _inputs: Any, activations: Any) -> Tensor:
+        """The same activations, but taken from maps whose gradient is wanted."""
+        nonlocal maps
         if not isinstance(activations, Tensor) or activations.ndim not in (3, 4):
             shape = (
                 tuple(activations.shape) if isinstance(activations, Tensor) else type(activations).__name__
@@ -154,35 +153,34 @@ def _of_batch(
         if not activations.is_floating_point():
             raise _without_gradients(model)
         activations = activations.detach()
-        return maps.back(maps(activations), activations)
-
-    def score(x: Tensor) -> Tensor:
-        outputs: Tensor = model(x)
-        if not maps.reached:
-            raise ValueError(f"the cam_layer of {type(model).__name__} takes no part in its forward pass")
-        if not outputs.requires_grad:
-            raise _without_gradients(model)
-        chosen = outputs.argmax(dim=1) if targets is None else targets.to(outputs.device)
-        if not ((chosen >= 0) & (chosen < outputs.shape[1])).all():
-            raise ValueError(
-                f"targets must be classes 0…{outputs.shape[1] - 1} of the model, not {chosen.tolist()}"
-            )
-        return outputs.gather(1, chosen[:, None])[:, 0]
+        maps = as_maps(activations).requires_grad_()
+        return as_maps.back(maps.clone(), activations)  # a copy, for the next layer may change it in place
 
     weights = next(chain(model.parameters(), model.buffers()), inputs)  # an int8 model may have none
     precision = weights.dtype if weights.is_floating_point() else inputs.dtype
     hook = layer.register_forward_hook(through_maps)
     try:
-        cams = LayerGradCam(score, maps).attribute(inputs.to(weights.device, precision).clone())
+        with torch.enable_grad():
+            outputs: Tensor = model(inputs.to(weights.device, precision).clone())
+    finally:
+        hook.remove()
+    if maps is None:
+        raise ValueError(f"the cam_layer of {type(model).__name__} takes no part in its forward pass")
+    if not outputs.requires_grad:
+        raise _without_gradients(model)
+    chosen = outputs.argmax(dim=1) if targets is None else targets.to(outputs.device)
+    if not ((chosen >= 0) & (chosen < outputs.shape[1])).all():
+        raise ValueError(
+            f"targets must be classes 0…{outputs.shape[1] - 1} of the model, not {chosen.tolist()}"
+        )
+    try:
+        (gradients,) = torch.autograd.grad(outputs.gather(1, chosen[:, None]).sum(), maps)
     except RuntimeError as error:
         if "used in the graph" in str(error):  # the layer's output does not reach the model's by floats alone
             raise _without_gradients(model) from error
         raise
-    finally:
-        hook.remove()
-    cams = interpolate(cams.detach().float().relu(), (height, width), mode="bilinear", align_corners=False)[
-        :, 0
-    ]
+    cams = (gradients.mean(dim=(2, 3), keepdim=True) * maps.detach()).sum(dim=1, keepdim=True)
+    cams = interpolate(cams.float().relu(), (height, width), mode="bilinear", align_corners=False)[:, 0]
     most = cams.amax(dim=(1, 2), keepdim=True)
     return (cams / most.where(most > 0, 1)).cpu().numpy()
 

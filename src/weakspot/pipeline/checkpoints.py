@@ -19,13 +19,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from weakspot.pipeline.trained import CHECKPOINT, LAST
 from weakspot.predictions.folders import whole_file
-
-CHECKPOINT = "model.ckpt"
-"""The epoch that `training.keep` asks for, so far."""
-
-LAST = "last.ckpt"
-"""The last epoch that is over, from which an interrupted run goes on."""
 
 _KEY = "weakspot"
 _MONITOR = "val/loss"

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from weakspot.datasets.batches import check_batches
 from weakspot.datasets.texts import Texts
 from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
@@ -24,7 +25,7 @@ from weakspot.pipeline.plan import (
     will_train,
 )
 from weakspot.pipeline.properties import measure
-from weakspot.pipeline.train import quiet
+from weakspot.pipeline.quiet import quiet
 from weakspot.predictions import Predictions
 
 _FEW = 2  # examples that a model is tried on
@@ -39,8 +40,8 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
             missing and that `upstream` says to require.
         PermissionError: For a store that cannot be written to.
     """
-    subject.module(subject.inference_batch_size)
-    subject.module(subject.training.batch_size)
+    check_batches(subject.inference_batch_size, subject.num_workers)
+    check_batches(subject.training.batch_size, subject.num_workers)
     if subject.reweight is not None:
         subject.reweight.check(subject)
     trains = will_train(subject)

@@ -16,7 +16,7 @@ from weakspot.tracking.console import comparison_summary
 from weakspot.tracking.log import log_comparison
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+    from weakspot.tracking.loggers import RunLogger
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def compare_runs(
     after: Reading,
     folder: Path,
     *,
-    logger: Logger | None = None,
+    logger: RunLogger | None = None,
     command: str = "",
     seed: int = 0,
 ) -> Comparison:
@@ -36,7 +36,7 @@ def compare_runs(
         before: The earlier run, or the baseline.
         after: The later run.
         folder: The run's folder.
-        logger: W&B, TensorBoard, another of Lightning's, or none.
+        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         command: The line that was typed.
         seed: Of permutations.
 

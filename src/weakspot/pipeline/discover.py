@@ -24,9 +24,8 @@ from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
-
     from weakspot.methods.udis.published import Published
+    from weakspot.tracking.loggers import RunLogger
 
 REPORT = "report.html"
 
@@ -45,7 +44,7 @@ def discover(
     stability: int = 0,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
-    logger: Logger | None = None,
+    logger: RunLogger | None = None,
     command: str = "",
     seed: int = 0,
 ) -> Findings:
@@ -62,7 +61,7 @@ def discover(
         stability: How often to fit again on parts of the data, to say how stable slices are; 0 leaves it out.
         media: Previews and Grad-CAMs by row.
         texts: What is written in each example.
-        logger: W&B, TensorBoard, another of Lightning's, or none.
+        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         command: The line that was typed.
         seed: Of samples and permutations.
 
@@ -100,7 +99,7 @@ def report(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
-    logger: Logger | None = None,
+    logger: RunLogger | None = None,
     command: str = "",
     seed: int = 0,
 ) -> Findings:
@@ -146,7 +145,7 @@ def discover_in_tree(
     *,
     accuracy_threshold: float = 0.66,
     source: str = "",
-    logger: Logger | None = None,
+    logger: RunLogger | None = None,
     command: str = "",
 ) -> Findings:
     """Say what a published cluster tree tells by itself, and leave the same files as `discover`.
@@ -156,7 +155,7 @@ def discover_in_tree(
         folder: The run's folder.
         accuracy_threshold: Share of the accuracy of all below which a cluster fails.
         source: The file that it comes from.
-        logger: W&B, TensorBoard, another of Lightning's, or none.
+        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         command: The line that was typed.
 
     Returns:
@@ -205,7 +204,7 @@ def _keep(slices: Slices, folder: Path) -> None:
         log.info("%s of the published tool is not written: %s", published.FILE, error)
 
 
-def _tell(findings: Findings, media: Media, logger: Logger | None, folder: Path) -> None:
+def _tell(findings: Findings, media: Media, logger: RunLogger | None, folder: Path) -> None:
     """Findings as files, to the logger and on the console."""
     with writing(folder, "hydra.run.dir"):
         findings.save(folder)

@@ -18,11 +18,12 @@ from weakspot import signals
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
-from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.properties import describe, measure
+from weakspot.pipeline.quiet import quiet
 from weakspot.pipeline.ranks import agree, heed_signals, is_main
-from weakspot.pipeline.train import quiet
+from weakspot.pipeline.training import Training
 from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.predictions import Predictions
 from weakspot.predictions.shards import finished_rows, gather, set_aside_damaged, write_shard

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -15,38 +14,8 @@ from torchmetrics import MeanMetric, Metric
 
 from weakspot.models.base import Model
 from weakspot.pipeline.groups import Groups, GroupScores
+from weakspot.pipeline.training import Training
 from weakspot.tasks import Task
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained.
-
-    keep       the epoch of the lowest validation loss, or the last one
-    patience   epochs without a lower validation loss before training ends; None: never
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    momentum: float = 0.9
-    schedule: Literal["constant", "cosine"] = "constant"
-    clip: float | None = None
-    patience: int | None = None
-    keep: Literal["best", "last"] = "best"
-
-    def __post_init__(self) -> None:
-        for name in ("optimizer", "schedule", "keep"):
-            known = get_args(get_type_hints(type(self))[name])
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"training.{name}={getattr(self, name)!r} is unknown; choose {' or '.join(known)}"
-                )
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"training.{name}={getattr(self, name)!r} must be more than 0")
 
 
 class Learner(LightningModule):

@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback
+from jaxtyping import Bool
 
 from weakspot.findings import Findings
 from weakspot.findings.carry import Carried
@@ -23,12 +20,14 @@ from weakspot.findings.numbers import count, decimal
 from weakspot.identity import digest
 from weakspot.legible import printable
 from weakspot.methods import audit_of, restored
-from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.plan import Subject, pull_predictions, weights_of
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
 from weakspot.pipeline.search import plan
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
 
 _INSIDE = 0.5  # membership from which an example counts as one of a finding's
 
@@ -121,11 +120,13 @@ class Mend(Reweight):
         )
 
     def callback(self, subject: Subject) -> Callback:
+        from weakspot.pipeline.weighing import Weighing
+
         audited = self.audited(subject)
         train, val = (pull_predictions(replace(audited, split=split)) for split in ("train", "val"))
         carried = self._carried(subject)
         if carried is None or train is None or val is None:
-            return _Weighing(self, None)
+            return Weighing(self, None)
         members = carried.membership(train)
         within = holds_examples(members)
         for finding, row, learnable in zip(carried.findings, members, within, strict=True):
@@ -144,7 +145,7 @@ class Mend(Reweight):
         weights = example_weights(members, self.strength)
         log.info("reweight: the largest weight of an example is %s", decimal(float(weights.max())))
         val_weights = example_weights(carried.membership(val)[within], self.strength)
-        return _Weighing(self, {"train": weights, "val": val_weights})
+        return Weighing(self, {"train": weights, "val": val_weights})
 
     def compared(self, subject: Subject) -> Mended | None:
         audited = self.audited(subject)
@@ -205,24 +206,3 @@ _SAID = {
     "trainer": "trainer.precision has changed",
 }
 """By what makes predictions what they are: why findings in others say nothing of these."""
-
-
-class _Weighing(Callback):
-    """Gives the learner its weights: of validation from the start, so that all epochs are judged alike."""
-
-    def __init__(self, reweight: Mend, weights: Mapping[str, Float[np.ndarray, " n"]] | None) -> None:
-        self.reweight = reweight
-        self.weights = weights
-
-    def on_fit_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
-        self.weights = trainer.strategy.broadcast(self.weights)
-        self._give("val", pl_module)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
-        if self.reweight.begins(trainer.current_epoch):
-            self._give("train", pl_module)
-
-    def _give(self, split: str, learner: Learner) -> None:
-        assert self.weights is not None
-        weights = torch.from_numpy(self.weights[split].astype(np.float32))
-        learner.weights.setdefault(split, weights.to(learner.device))

@@ -5,31 +5,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.loggers import Logger
 
 from weakspot.datasets.base import Dataset
-from weakspot.datasets.datamodule import DataModule
 from weakspot.identity import contents, digest
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
-from weakspot.pipeline.checkpoints import CHECKPOINT
 from weakspot.pipeline.embedding import InEncoder, InLayer
-from weakspot.pipeline.infer import infer
 from weakspot.pipeline.keys import identity, key
-from weakspot.pipeline.learner import Training
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.reweight import Reweight
-from weakspot.pipeline.train import is_interrupted, is_trained, train
+from weakspot.pipeline.trained import CHECKPOINT, is_interrupted, is_trained
+from weakspot.pipeline.training import Training
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import writing
 from weakspot.predictions.reading import DamagedError
@@ -37,7 +34,17 @@ from weakspot.predictions.shards import finished_rows
 from weakspot.predictions.store import is_complete, read
 from weakspot.tasks import Task
 
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+    from weakspot.datasets.datamodule import DataModule
+    from weakspot.tracking.loggers import RunLogger
+
+# Lightning takes seconds to import, so that is done where something is to be made: mostly, all is there already.
+
 log = logging.getLogger(__name__)
+
+_LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ class Subject:
         return self._splits[split]
 
     def module(self, batch_size: int) -> DataModule:
+        from weakspot.datasets.datamodule import DataModule
+
         return DataModule(
             lambda split: self.data(split),
             batch_size=batch_size,
@@ -119,7 +128,7 @@ class Subject:
 
     def build_model(self) -> Model:
         """The model with fresh weights, the same for the same seed."""
-        seed_everything(self.seed, workers=True, verbose=False)
+        _seed(self.seed)
         model: Model = self.model.make(self.task)
         return model
 
@@ -134,7 +143,7 @@ class Subject:
         """The network whose embeddings are taken instead of the model's own, if there is one."""
         if self.encoder is None:
             return None
-        seed_everything(self.seed if seed is None else seed, workers=True, verbose=False)
+        _seed(self.seed if seed is None else seed)
         encoder: Model = self.encoder.make(self.task)
         return encoder
 
@@ -202,7 +211,7 @@ Upstream = Literal["pull", "require"]
 
 
 def pull_checkpoint(
-    subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None
+    subject: Subject, upstream: Upstream = "pull", logger: RunLogger | None = None
 ) -> Path | None:
     """The checkpoint file, trained first where it is missing; None for a model that comes with its weights.
 
@@ -223,9 +232,12 @@ def pull_checkpoint(
             return folder / CHECKPOINT
         if upstream == "require":
             raise missing(subject, "train")
+        from weakspot.pipeline.train import train
+
         _say("train → %s", folder)
         made_from = {"made_from": subject.checkpoint_made_from()}
         callbacks = [] if subject.reweight is None else [subject.reweight.callback(subject)]
+        _seed_loading(subject.seed)
         model = subject.build_model()
         data = subject.module(subject.training.batch_size)
         return train(
@@ -234,7 +246,7 @@ def pull_checkpoint(
 
 
 def pull_predictions(
-    subject: Subject, upstream: Upstream = "pull", logger: Logger | None = None
+    subject: Subject, upstream: Upstream = "pull", logger: RunLogger | None = None
 ) -> Predictions | None:
     """The record of the subject's split, made first (checkpoint and all) where it is missing; None on ranks
     above 0, which have nothing left to do.
@@ -251,7 +263,10 @@ def pull_predictions(
             return found
         if upstream == "require":
             raise missing(subject, "infer")
+        from weakspot.pipeline.infer import infer
+
         _say("infer → %s", folder)
+        _seed_loading(subject.seed)
         model = embedded(model_with_weights(subject, checkpoint), subject)
         manifest = {
             "dataset": subject.dataset.name,
@@ -265,6 +280,22 @@ def pull_predictions(
         }
         data = subject.module(subject.inference_batch_size)
         return infer(model, data, subject.split, subject.make_trainer, folder, manifest)
+
+
+def _seed(seed: int) -> None:
+    """Start every generator that a model's weights may be drawn from."""
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"seed={seed} must lie between 0 and {_LARGEST_SEED}")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _seed_loading(seed: int) -> None:
+    """Have Lightning start the generators of processes that load data, too."""
+    from pytorch_lightning import seed_everything
+
+    seed_everything(seed, workers=True, verbose=False)
 
 
 def _kept_predictions(folder: Path, upstream: Upstream) -> Predictions | None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pytorch_lightning.callbacks import Callback
 
 if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+
     from weakspot.findings.mended import Mended
     from weakspot.pipeline.plan import Subject
 

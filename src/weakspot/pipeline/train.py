@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, EarlyStopping
-from pytorch_lightning.loggers import Logger
 
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.checkpoints import (
-    CHECKPOINT,
-    LAST,
     Keeper,
     Progress,
     Start,
@@ -29,22 +24,17 @@ from weakspot.pipeline.checkpoints import (
     whole_checkpoint,
 )
 from weakspot.pipeline.groups import groups_of
-from weakspot.pipeline.learner import Learner, Training
+from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.progress import progress
+from weakspot.pipeline.quiet import quiet
 from weakspot.pipeline.ranks import agree, heed_signals
+from weakspot.pipeline.trained import CHECKPOINT, LAST, MANIFEST
+from weakspot.pipeline.training import Training
 from weakspot.pipeline.watch import Watch, wants_bar
-
-MANIFEST = "manifest.json"
+from weakspot.tracking.loggers import RunLogger
+from weakspot.tracking.training import for_trainer
 
 log = logging.getLogger(__name__)
-
-
-def is_trained(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file() and (folder / CHECKPOINT).is_file()
-
-
-def is_interrupted(folder: Path) -> bool:
-    return not is_trained(folder) and any((folder / name).is_file() for name in (LAST, CHECKPOINT))
 
 
 def train(
@@ -53,7 +43,7 @@ def train(
     training: Training,
     make_trainer: Callable[..., Trainer],
     folder: Path,
-    logger: Logger | None = None,
+    logger: RunLogger | None = None,
     manifest: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
@@ -81,7 +71,7 @@ def train(
                     Watch(tell),
                 ],
                 enable_progress_bar=False,
-                logger=logger or False,
+                logger=False if logger is None else for_trainer(logger),
                 default_root_dir=folder,
                 log_every_n_steps=10,
             )
@@ -136,26 +126,3 @@ def _stopping(training: Training) -> list[Callback]:
     if training.patience is None:
         return []
     return [EarlyStopping("val/loss", patience=training.patience)]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Lightning's advertisements, and without its advice that does not apply to small data in memory."""
-    talkers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [talker.level for talker in talkers]
-    for talker in talkers:
-        talker.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for advice in (
-                "does not have many workers",
-                "The number of training batches",
-                "Checkpoint directory .* exists",
-                "Found .* in eval mode",  # a frozen encoder is meant to be
-                "`isinstance.treespec, LeafSpec.` is deprecated",
-            ):
-                warnings.filterwarnings("ignore", f".*{advice}")
-            yield
-    finally:
-        for talker, level in zip(talkers, levels, strict=True):
-            talker.setLevel(level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,26 +12,22 @@ from PIL import Image
 from weakspot.findings import Finding, Findings, Media
 from weakspot.findings.comparison import PAGE, STATUSES, Compared, Comparison
 from weakspot.findings.record import FILE, MEMBERSHIPS, Slice
-
-if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+from weakspot.tracking.loggers import RunLogger, TensorBoardLogger, WandbLogger
 
 _MEMBER_ROWS = 100_000  # of the table; the artifact holds all
 
 
-def log_findings(findings: Findings, media: Media, logger: Logger | None, folder: Path) -> None:
+def log_findings(findings: Findings, media: Media, logger: RunLogger | None, folder: Path) -> None:
     """Send findings to the run's logger; all that is sent stands in the run's folder too.
 
     Args:
         findings: Everything that is said; nothing is computed here.
         media: Previews and Grad-CAMs.
-        logger: W&B, TensorBoard or any other of Lightning's; None for none.
+        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         folder: The run's folder, with the report, the slices and the findings.
     """
     if logger is None:
         return
-    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-
     match logger:
         case WandbLogger():
             _to_wandb(logger.experiment, findings, media, folder)
@@ -43,18 +39,16 @@ def log_findings(findings: Findings, media: Media, logger: Logger | None, folder
     logger.finalize("success")
 
 
-def log_comparison(comparison: Comparison, logger: Logger | None, folder: Path) -> None:
+def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Path) -> None:
     """Send a comparison of two runs to the run's logger: how many slices of each status, and what became of each.
 
     Args:
         comparison: Everything that is said; nothing is computed here.
-        logger: W&B, TensorBoard or any other of Lightning's; None for none.
+        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         folder: The run's folder, with the comparison's page.
     """
     if logger is None:
         return
-    from pytorch_lightning.loggers import WandbLogger
-
     numbers = {f"compare/{status}": float(len(comparison.of(status))) for status in STATUSES}
     numbers["compare/change"] = comparison.change.value
     if isinstance(logger, WandbLogger):
@@ -155,7 +149,7 @@ def _curves(one: Slice) -> Iterator[tuple[int, dict[str, float]]]:
     yield from sorted(by_step.items())
 
 
-def _log_numbers(logger: Logger, findings: Findings) -> None:
+def _log_numbers(logger: RunLogger, findings: Findings) -> None:
     for one in findings.slices:
         for step, values in _curves(one):
             logger.log_metrics({f"slice_{one.number}/search/{name}": v for name, v in values.items()}, step)

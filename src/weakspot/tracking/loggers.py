@@ -1,43 +1,107 @@
-"""The loggers of the command line, each made for one run's folder."""
+"""The loggers of the command line, each made for one run's folder.
+
+They are not Lightning's: those take seconds to import, and most runs train nothing. A run that does hands its own on
+(`weakspot.tracking.training`).
+"""
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+from weakspot.predictions.folders import whole_file
 
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_LOG_IN = "5"
 _WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
+_STEP = "trainer/global_step"  # what W&B draws curves over, as under Lightning's own logger
+_ROWS_AT_ONCE = 100  # of metrics.csv: what a killed run loses
 
-# Lightning is imported where one of its loggers is wanted: it takes seconds.
+# A library is imported where its logger is wanted: each takes a second.
+
+
+class RunLogger(Protocol):
+    """What a run's numbers go to: one of these, or any of Lightning's."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log numbers by name."""
+
+    def finalize(self, status: str) -> None:
+        """Have all that was logged on the disk; more may follow."""
+
+
+class CsvLogger:
+    """`metrics.csv`, a row for whatever was logged at once; a number that is not among it is empty there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "metrics.csv"
+        self._rows: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self._rows.append({**metrics, "step": len(self._rows) if step is None else step})
+        if len(self._rows) % _ROWS_AT_ONCE == 0:
+            self._write()
+
+    def finalize(self, status: str) -> None:
+        if self._rows:
+            self._write()
+
+    def _write(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(self.file) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, sorted(set().union(*self._rows)))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+
+class TensorBoardLogger:
+    """Event files, by torch's own writer, `experiment`."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.experiment = SummaryWriter(str(folder))
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            self.experiment.add_scalar(name, value, step)
+
+    def finalize(self, status: str) -> None:
+        self.experiment.flush()
+
+
+class WandbLogger:
+    """A run of W&B, `experiment`."""
+
+    def __init__(self, run: Any) -> None:
+        self.experiment = run
+        run.define_metric(_STEP)
+        run.define_metric("*", step_metric=_STEP, step_sync=True)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.experiment.log(metrics if step is None else {**metrics, _STEP: step})
+
+    def finalize(self, status: str) -> None: ...
 
 
 def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
     """`logger=none`: the run's folder holds everything anyway."""
 
 
-def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
-    from pytorch_lightning.loggers import CSVLogger
-
-    logger = CSVLogger(folder, name="csv", version="")
-    logger.log_hyperparams(dict(config))
-    return logger
+def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> CsvLogger:
+    return CsvLogger(folder / "csv")
 
 
-def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> Logger:
+def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> TensorBoardLogger:
     """Raises ImportError, with the extra to install, where TensorBoard is missing."""
-    from pytorch_lightning.loggers import TensorBoardLogger
-
     try:
-        return TensorBoardLogger(folder, name="tensorboard", version="")
+        return TensorBoardLogger(folder / "tensorboard")
     except ModuleNotFoundError as error:
         raise ImportError(
             "logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'"
@@ -53,7 +117,7 @@ def wandb_logger(
     name: str | None = None,
     group: str | None = None,
     tags: Sequence[str] = (),
-) -> Logger:
+) -> WandbLogger:
     """A W&B run: offline unless someone is logged in or WANDB_MODE says otherwise; nothing asks, or waits long.
 
     Everything it writes stays in the run's folder, artifacts' staging included.
@@ -61,54 +125,52 @@ def wandb_logger(
     Raises ValueError for settings, and environment variables, that W&B does not take, or if it opens no run.
     """
     import wandb
-    from pytorch_lightning.loggers import WandbLogger
 
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     os.environ.setdefault("WANDB_SILENT", "true")
     _check(project=project, entity=entity, run_name=name, run_group=group, run_tags=tuple(tags))
-    logger = WandbLogger(
-        save_dir=folder,
-        mode=_mode(),
-        project=project,
-        entity=entity,
-        name=name,
-        group=group,
-        job_type=job,
-        tags=list(tags),
-        config=dict(config),
-    )
-    getattr(logger, "_wandb_init", {}).pop("anonymous", None)  # Lightning always says it, and W&B warns of it
+    mode: Any = _mode()
     try:
-        _ = logger.experiment  # opens the run: now, not when training first has something to log
+        run = wandb.init(
+            dir=folder,
+            mode=mode,
+            project=project,
+            entity=entity,
+            name=name,
+            group=group,
+            job_type=job,
+            tags=list(tags),
+            config=dict(config),
+            resume="allow",
+        )
     except wandb.Error as error:
         wandb.teardown()
         shutil.rmtree(folder / "wandb", ignore_errors=True)
         raise ValueError(
             f"W&B opens no run ({' '.join(str(error).split())}); mend that, or choose WANDB_MODE=offline or logger=none"
         ) from error
-    return logger
+    return WandbLogger(run)
 
 
-def close(logger: Logger | None, code: int = 0) -> None:
+def close(logger: RunLogger | None, code: int = 0) -> None:
     """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep.
 
     Args:
         logger: The run's, or none.
         code: Of the job; W&B shows a run of another than 0 as failed.
     """
-    if logger is None:
-        return
-    from pytorch_lightning.loggers import WandbLogger
+    match logger:
+        case WandbLogger():
+            import wandb
 
-    if isinstance(logger, WandbLogger):
-        import wandb
-
-        run = logger.experiment
-        offline, files = run.settings._offline, Path(run.settings.sync_dir)
-        run.finish(exit_code=code)
-        wandb.teardown()
-        if offline:
-            log.info("W&B, offline → %s (`wandb sync` sends it)", files)
+            run = logger.experiment
+            offline, files = run.settings._offline, Path(run.settings.sync_dir)
+            run.finish(exit_code=code)
+            wandb.teardown()
+            if offline:
+                log.info("W&B, offline → %s (`wandb sync` sends it)", files)
+        case TensorBoardLogger():
+            logger.experiment.close()
 
 
 def _check(**settings: Any) -> None:

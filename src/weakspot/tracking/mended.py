@@ -18,7 +18,7 @@ from weakspot.legible import printable
 from weakspot.predictions.folders import whole_file, writing
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+    from weakspot.tracking.loggers import RunLogger
 
 FILE = "mended.json"
 
@@ -35,7 +35,7 @@ def write_mended(mended: Mended, folder: Path) -> None:
         )
 
 
-def log_mended(mended: Mended, logger: Logger | None) -> None:
+def log_mended(mended: Mended, logger: RunLogger | None) -> None:
     """Send it to the run's logger: `mended/worst group/accuracy_before`, `…/accuracy_after`."""
     if logger is None:
         return

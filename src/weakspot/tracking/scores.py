@@ -20,7 +20,7 @@ from weakspot.legible import printable
 from weakspot.predictions.folders import whole_file, writing
 
 if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+    from weakspot.tracking.loggers import RunLogger
 
 FILE = "scores.csv"
 
@@ -31,7 +31,7 @@ _WORST = 20  # of more than that
 ByClass = Mapping[str, Mapping[str, float]]
 
 
-def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logger: Logger | None) -> None:
+def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logger: RunLogger | None) -> None:
     """Send all of it to the run's logger: `test/accuracy`, `test/class=dog/f1`; what is no number is left out."""
     if logger is None:
         return

@@ -79,7 +79,7 @@ class Dense:
     def learn(self, move: Float[np.ndarray, " d"], change: Float[np.ndarray, " d"], curvature: float) -> None:
         bent = self.inverse @ change / curvature
         both = move * (1 / curvature + change @ bent / curvature) - bent
-        self.inverse += np.outer(move, both) - np.outer(bent, move)
+        self.inverse += move[:, None] * both - bent[:, None] * move
 
 
 class Limited:

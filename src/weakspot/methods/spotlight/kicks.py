@@ -64,7 +64,7 @@ def _best_end(
 
     def downhill(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = flat.tensor(points)
-        value, by_m, _, _ = at_size(flat, problem, m, top.shape.repeat(len(m), 1))
+        value, by_m, _, _ = at_size(flat, problem, m, top.shape.expand(len(m), -1))
         return -value.cpu().numpy(), -by_m.cpu().numpy()
 
     ends = [end for end in minimised(downhill, starts.cpu().numpy(), _ROUGHLY) if len(end.values)]

@@ -90,7 +90,7 @@ def _maximised(
     free = field.form.free(d)
 
     def placed(theta: Float[np.ndarray, "k t"]) -> tuple[Tensor, Tensor]:
-        shapes = shape.repeat(len(theta), 1)
+        shapes = shape.expand(len(theta), -1).clone()
         shapes[:, free] = field.tensor(theta[:, d:])
         return field.tensor(theta[:, :d]), shapes
 

@@ -72,7 +72,7 @@ def _climbed(field: Field, laid: Laid, runs: list[Run], size: float, watch: Watc
 
     def downhill(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = field.tensor(points)
-        value, by_m, _, _ = at_size(field, laid, m, usual.repeat(len(m), 1))
+        value, by_m, _, _ = at_size(field, laid, m, usual.expand(len(m), -1))
         return -value.cpu().numpy(), -by_m.cpu().numpy()
 
     descents = minimised(downhill, np.stack([run.centre for run in runs if run.centre is not None]), _GAIN)

@@ -1,0 +1,106 @@
+"""What a command costs where everything is there already: `python benchmarks/startup.py`.
+
+    python benchmarks/startup.py                      # this checkout
+    python benchmarks/startup.py /path/to/another     # and another one, in turns with it
+
+One run trains and infers on colored_digits in a temporary folder. Then each command is run so often, and the medians
+are printed: seconds of the processor, which other work on the machine disturbs little, and of the clock. The last
+column says which of the heavy libraries the command imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).parents[1]
+HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "transformers", "torchvision", "matplotlib", "wandb")
+_IMPORTED = re.compile(r"^import time:.*\| +(\w+)", re.MULTILINE)
+
+
+def commands(predictions: Path) -> dict[str, list[str]]:
+    """What is measured, by what it is called."""
+    given = f"predictions={predictions}"
+    return {
+        "--cfg job": ["--cfg", "job"],
+        "predictions=FOLDER method=random logger=none": [given, "method=random", "logger=none"],
+        "predictions=FOLDER": [given],
+        "method=random logger=none": ["method=random", "logger=none"],
+        "logger=none": ["logger=none"],
+        "": [],
+    }
+
+
+def run(
+    checkout: Path, folder: Path, script: str, words: list[str], **extra: str
+) -> tuple[float, float, str]:
+    """Seconds of the processor and of the clock, and standard error."""
+    environment = os.environ | {
+        "PYTHONPATH": str(checkout / "src"),
+        "WANDB_MODE": "offline",
+        "HF_HUB_OFFLINE": "1",
+        **extra,
+    }
+    with tempfile.TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, str(checkout / f"{script}.py"), *words],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        clock = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        told = said.read()
+    if process.returncode:
+        raise SystemExit(f"{script}.py {' '.join(words)} of {checkout} failed:\n{told}")
+    return used.ru_utime + used.ru_stime, clock, told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "others", nargs="*", type=Path, help="further checkouts, measured in turns with this one"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    checkouts = [HERE, *(other.resolve() for other in asked.others)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(HERE, folder, "infer", ["logger=none"])
+        (predictions,) = (path.parent for path in folder.glob("outputs/predictions/*/manifest.json"))
+        measured = commands(predictions)
+        imported = defaultdict(list)
+        for checkout in checkouts:
+            for called, words in measured.items():  # which also compiles what is compiled on first use
+                told = run(checkout, folder, "discover", words, PYTHONPROFILEIMPORTTIME="1")[2]
+                names = set(_IMPORTED.findall(told))
+                imported[called].append([library for library in HEAVY if library in names])
+        seconds = defaultdict(list)
+        for _ in range(asked.rounds):
+            for called, words in measured.items():
+                for checkout in checkouts:
+                    seconds[called, checkout].append(run(checkout, folder, "discover", words)[:2])
+    for place, checkout in enumerate(checkouts):
+        print(f"\n{checkout}\n\n| `python discover.py …` | CPU | clock | imports |\n|---|---|---|---|")
+        for called in measured:
+            processor, clock = (median(values) for values in zip(*seconds[called, checkout], strict=True))
+            heavy = ", ".join(imported[called][place]) or "none of them"
+            print(f"| `{called}` | {processor:.2f} s | {clock:.2f} s | {heavy} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""How a model is trained: the settings alone, which a plan needs long before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained.
+
+    keep       the epoch of the lowest validation loss, or the last one
+    patience   epochs without a lower validation loss before training ends; None: never
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float | None = None
+    patience: int | None = None
+    keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        for name in ("optimizer", "schedule", "keep"):
+            known = get_args(get_type_hints(type(self))[name])
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"training.{name}={getattr(self, name)!r} is unknown; choose {' or '.join(known)}"
+                )
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"training.{name}={getattr(self, name)!r} must be more than 0")

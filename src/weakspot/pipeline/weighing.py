@@ -1,0 +1,35 @@
+"""Weights of a mending, handed to the learner as training goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
+
+from weakspot.pipeline.learner import Learner
+from weakspot.pipeline.reweight import Reweight
+
+
+class Weighing(Callback):
+    """Gives the learner its weights: of validation from the start, so that all epochs are judged alike."""
+
+    def __init__(self, reweight: Reweight, weights: Mapping[str, Float[np.ndarray, " n"]] | None) -> None:
+        self.reweight = reweight
+        self.weights = weights
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
+        self.weights = trainer.strategy.broadcast(self.weights)
+        self._give("val", pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
+        if self.reweight.begins(trainer.current_epoch):
+            self._give("train", pl_module)
+
+    def _give(self, split: str, learner: Learner) -> None:
+        assert self.weights is not None
+        weights = torch.from_numpy(self.weights[split].astype(np.float32))
+        learner.weights.setdefault(split, weights.to(learner.device))
