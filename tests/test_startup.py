@@ -36,8 +36,8 @@ def test_given_predictions(given: Shell) -> None:
 @pytest.mark.slow
 def test_given_predictions_by_the_default_method_and_logger(given: Shell) -> None:
     found = imported(given, "predictions=my.npz")
-    assert not found & TRAINING
-    assert {"torch", "wandb"} <= found
+    assert not found & (TRAINING | {"torch"})
+    assert "wandb" in found
 
 
 @pytest.mark.slow
@@ -49,5 +49,5 @@ def test_a_model_that_is_trained_and_read_already(digits: Shell, logger: str) ->
 
 @pytest.mark.slow
 def test_what_is_to_be_inferred_takes_lightning(digits: Shell) -> None:
-    found = imported(digits, "logger=none", "training.epochs=1", "method=random", "split=val")
+    found = imported(digits, "logger=none", "training.epochs=1", "method=random", "predictions_dir=anew")
     assert found >= {"pytorch_lightning", "torchmetrics"}
