@@ -88,7 +88,7 @@ def _made(seed: int, root: Path) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for part in ("val", "test"):
         inputs, made[f"{part}_labels"], made[f"{part}_groups"] = drawn[part]
-        made[f"{part}_embeddings"], made[f"{part}_outputs"] = model(inputs)
+        _, made[f"{part}_embeddings"], made[f"{part}_outputs"] = model(inputs)
     right = made["test_outputs"].argmax(axis=1) == made["test_labels"]
     made["fails"] = np.array([fails(right, inside, random) for inside in made["test_groups"]])
     made["accuracy"] = np.array([right.mean(), *(right[inside].mean() for inside in made["test_groups"])])

@@ -88,7 +88,7 @@ def _made(seed: int) -> dict[str, Any]:
     for part in ("val", "test"):
         images, square, made[f"{part}_spots"] = drawn[part]
         made[f"{part}_labels"] = square.astype(np.int64)
-        made[f"{part}_embeddings"], made[f"{part}_outputs"] = model(images)
+        _, made[f"{part}_embeddings"], made[f"{part}_outputs"] = model(images)
     right = made["test_outputs"].argmax(axis=1) == made["test_labels"]
     made["fails"] = np.array([fails(right, inside, random) for inside in made["test_spots"]])
     made["accuracy"] = np.array([right.mean(), *(right[inside].mean() for inside in made["test_spots"])])
