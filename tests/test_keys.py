@@ -22,7 +22,7 @@ from weakspot.datasets.digits import Digits
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.identity import contents, source_digest
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.plan import Named, Subject
+from weakspot.pipeline.subject import Named, Subject
 from weakspot.pipeline.training import Training
 from weakspot.tasks import Classification
 

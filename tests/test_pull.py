@@ -17,7 +17,8 @@ from weakspot.datasets.digits import Digits
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import discover as discover_module
 from weakspot.pipeline import plan
-from weakspot.pipeline.plan import Named, Subject, pull_predictions
+from weakspot.pipeline.plan import pull_predictions
+from weakspot.pipeline.subject import Named, Subject
 from weakspot.pipeline.training import Training
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)

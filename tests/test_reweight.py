@@ -19,14 +19,15 @@ from weakspot.findings.carry import Carried
 from weakspot.findings.mended import Mended
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.adversary import Adversary
+from weakspot.pipeline.adversary_callback import Seeking
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.mend import Mend
-from weakspot.pipeline.plan import Named, Subject, pull_predictions
+from weakspot.pipeline.mend_callback import Weighing
+from weakspot.pipeline.plan import pull_predictions
 from weakspot.pipeline.reweight import example_weights
-from weakspot.pipeline.seeking import Seeking
+from weakspot.pipeline.subject import Named, Subject
 from weakspot.pipeline.train import train
 from weakspot.pipeline.training import Training
-from weakspot.pipeline.weighing import Weighing
 from weakspot.tasks import Classification
 
 

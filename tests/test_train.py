@@ -25,10 +25,10 @@ from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.checkpoint import load_weights
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.checkpoint_files import is_interrupted, is_trained
 from weakspot.pipeline.checkpoints import Progress
 from weakspot.pipeline.groups import GroupScores, groups_of
 from weakspot.pipeline.train import train
-from weakspot.pipeline.trained import is_interrupted, is_trained
 from weakspot.pipeline.training import Training
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)

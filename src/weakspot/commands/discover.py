@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
     from weakspot.methods import Method
-    from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.subject import Subject
     from weakspot.predictions import Predictions
 
 _NOT_SET_ASIDE = (

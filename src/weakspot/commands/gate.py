@@ -14,7 +14,7 @@ from weakspot.launch import fail
 if TYPE_CHECKING:
     from weakspot.findings import Findings
     from weakspot.pipeline.gate import Gate
-    from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.subject import Subject
     from weakspot.predictions import Predictions
     from weakspot.tracking.loggers import RunLogger
 

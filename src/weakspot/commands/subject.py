@@ -14,8 +14,8 @@ from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
     from weakspot.pipeline.cams import GradCams
-    from weakspot.pipeline.plan import Subject
     from weakspot.pipeline.reweight import Reweight
+    from weakspot.pipeline.subject import Subject
 
 # Where a trainer runs makes no difference to what it makes.
 _PLACES = {
@@ -36,7 +36,7 @@ def check_makes(cfg: DictConfig) -> None:
 
 
 def subject_of(cfg: DictConfig) -> Subject:
-    from weakspot.pipeline.plan import Named, Subject
+    from weakspot.pipeline.subject import Named, Subject
     from weakspot.pipeline.training import Training
 
     if cfg.upstream not in ("pull", "require"):

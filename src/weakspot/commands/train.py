@@ -11,8 +11,8 @@ from weakspot.commands.running import opened_logger, say
 from weakspot.commands.subject import check_makes, subject_of
 
 if TYPE_CHECKING:
-    from weakspot.pipeline.plan import Subject
     from weakspot.pipeline.reweight import Reweight
+    from weakspot.pipeline.subject import Subject
     from weakspot.tracking.loggers import RunLogger
 
 

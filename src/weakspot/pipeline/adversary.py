@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from weakspot.findings.mended import Mended
 from weakspot.identity import contents
 from weakspot.methods import Method
-from weakspot.pipeline.plan import Subject, pull_predictions
+from weakspot.pipeline.checkpoint_files import is_trained
+from weakspot.pipeline.plan import pull_predictions
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.search import check_search
-from weakspot.pipeline.trained import is_trained
+from weakspot.pipeline.subject import Subject
 
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
@@ -51,7 +52,7 @@ class Adversary(Reweight):
         check_search(self.method, data.task, data.examples["id"].to_pylist(), data.examples, confirm=0)
 
     def callback(self, subject: Subject) -> Callback:
-        from weakspot.pipeline.seeking import Seeking
+        from weakspot.pipeline.adversary_callback import Seeking
 
         return Seeking(self, subject.module(subject.inference_batch_size))
 

@@ -19,7 +19,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from weakspot.pipeline.trained import CHECKPOINT, LAST
+from weakspot.pipeline.checkpoint_files import CHECKPOINT, LAST
 from weakspot.predictions.folders import whole_file
 
 _KEY = "weakspot"

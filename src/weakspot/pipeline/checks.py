@@ -16,7 +16,6 @@ from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
 from weakspot.pipeline.embedding import embeds_alike
 from weakspot.pipeline.plan import (
-    Subject,
     Upstream,
     audited_model,
     embedded,
@@ -26,6 +25,7 @@ from weakspot.pipeline.plan import (
 )
 from weakspot.pipeline.properties import measure
 from weakspot.pipeline.quiet import quiet
+from weakspot.pipeline.subject import Subject
 from weakspot.predictions import Predictions
 
 _FEW = 2  # examples that a model is tried on
@@ -65,8 +65,7 @@ def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream 
 
 def _check_encoder(subject: Subject) -> None:
     """An encoder's weights are those that it is built with, and are not random ones."""
-    encoder, again = subject.build_encoder(), subject.build_encoder(subject.seed + 1)
-    if encoder is None or again is None or subject.encoder is None:
+    if subject.encoder is None:
         return
     tokenizer, name = subject.dataset.settings.get("tokenizer"), subject.encoder.settings.get("name")
     if isinstance(subject.data(subject.split), Texts) and str(tokenizer) != str(name):
@@ -74,6 +73,7 @@ def _check_encoder(subject: Subject) -> None:
             f"encoder={subject.encoder.name} reads the tokens that the dataset gives: its name ({name}) and "
             f"dataset.tokenizer={tokenizer} must be the same"
         )
+    encoder, again = subject.build_encoder(subject.seed), subject.build_encoder(subject.seed + 1)
     if not embeds_alike(encoder, again, _few_inputs(subject)):
         raise ValueError(
             f"encoder={subject.encoder.name} has random weights, and its embeddings mean nothing: give it trained ones "
@@ -102,10 +102,9 @@ def few_predictions(subject: Subject) -> Predictions | None:
     """
     data = subject.data(subject.split)
     rows = np.arange(min(_FEW, len(data)))
-    batch = data.collate([data[int(row)] for row in rows])
     try:
         with torch.no_grad():
-            embeddings, outputs = subject.build_model().eval().read(batch["input"])
+            embeddings, outputs = subject.build_model().eval().read(_few_inputs(subject))
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     attributes = data.examples.drop_columns(["id"]).take(pa.array(rows))

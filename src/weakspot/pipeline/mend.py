@@ -20,9 +20,10 @@ from weakspot.findings.numbers import count, decimal
 from weakspot.identity import digest
 from weakspot.legible import printable
 from weakspot.methods import audit_of, restored
-from weakspot.pipeline.plan import Subject, pull_predictions, weights_of
+from weakspot.pipeline.plan import pull_predictions, weights_of
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
 from weakspot.pipeline.search import plan
+from weakspot.pipeline.subject import Subject
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -120,7 +121,7 @@ class Mend(Reweight):
         )
 
     def callback(self, subject: Subject) -> Callback:
-        from weakspot.pipeline.weighing import Weighing
+        from weakspot.pipeline.mend_callback import Weighing
 
         audited = self.audited(subject)
         train, val = (pull_predictions(replace(audited, split=split)) for split in ("train", "val"))

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's advertisements, and without its advice that does not apply to small data in memory."""
-    import pytorch_lightning  # noqa: F401  (it sets the levels of its loggers while it is imported)
+    import lightning_fabric
+    import pytorch_lightning
 
-    talkers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    # imported before their loggers are silenced: they set the levels while they are
+    talkers = [logging.getLogger(one.__name__) for one in (pytorch_lightning, lightning_fabric)]
     levels = [talker.level for talker in talkers]
     for talker in talkers:
         talker.setLevel(logging.WARNING)

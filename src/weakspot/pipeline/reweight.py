@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
     from weakspot.findings.mended import Mended
-    from weakspot.pipeline.plan import Subject
+    from weakspot.pipeline.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
+from weakspot.pipeline.checkpoint_files import CHECKPOINT, LAST, MANIFEST
 from weakspot.pipeline.checkpoints import (
     Keeper,
     Progress,
@@ -28,11 +29,10 @@ from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.quiet import quiet
 from weakspot.pipeline.ranks import agree, heed_signals
-from weakspot.pipeline.trained import CHECKPOINT, LAST, MANIFEST
 from weakspot.pipeline.training import Training
 from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.tracking.loggers import RunLogger
-from weakspot.tracking.training import for_trainer
+from weakspot.tracking.trainer_logger import for_trainer
 
 log = logging.getLogger(__name__)
 

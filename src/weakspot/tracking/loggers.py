@@ -1,7 +1,7 @@
 """The loggers of the command line, each made for one run's folder.
 
 They are not Lightning's: those take seconds to import, and most runs train nothing. A run that does hands its own on
-(`weakspot.tracking.training`).
+(`weakspot.tracking.trainer_logger`).
 """
 
 from __future__ import annotations

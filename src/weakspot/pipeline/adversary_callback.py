@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.seed import isolate_rng
 from sklearn.base import clone
@@ -33,7 +33,8 @@ class Seeking(Callback):
         self.reweight = reweight
         self.data = data
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Learner)
         if not self.reweight.begins(trainer.current_epoch):
             return
         with isolate_rng():  # whatever is drawn here, training draws as it would without it

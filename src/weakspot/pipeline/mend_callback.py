@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from weakspot.pipeline.learner import Learner
@@ -21,15 +21,16 @@ class Weighing(Callback):
         self.reweight = reweight
         self.weights = weights
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.weights = trainer.strategy.broadcast(self.weights)
         self._give("val", pl_module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Learner) -> None:  # type: ignore[override]
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.reweight.begins(trainer.current_epoch):
             self._give("train", pl_module)
 
-    def _give(self, split: str, learner: Learner) -> None:
+    def _give(self, split: str, learner: LightningModule) -> None:
         assert self.weights is not None
+        assert isinstance(learner, Learner)
         weights = torch.from_numpy(self.weights[split].astype(np.float32))
         learner.weights.setdefault(split, weights.to(learner.device))
