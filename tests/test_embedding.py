@@ -1,5 +1,8 @@
 """Embeddings from an earlier layer, or from another network: what they hold, and that the outputs stay the model's."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,6 +10,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import resnet18
 
+from tiny_models import write_model
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.embedding import InEncoder, InLayer, embeds_alike
@@ -57,7 +61,8 @@ def test_the_tokens_of_a_text_are_averaged_without_padding():
     model = Tokens().eval()
     tokens, mask = torch.rand(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
     with torch.no_grad():
-        z = InLayer(model, "tokens").read({"tokens": tokens, "attention_mask": mask})[0]
+        batch = {"tokens": tokens, "attention_mask": mask}
+        z = InLayer(model, "tokens").read(batch)[0]
     assert_allclose(z[0], tokens[0, :2].mean(0), rtol=1e-6)
     assert_allclose(z[1], tokens[1].mean(0), rtol=1e-6)
 
@@ -78,7 +83,6 @@ def test_a_layer_that_cannot_be_read_is_named():
     model, x = SmallCNN(TASK), torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer; it has features"):
         InLayer(model, "featurs")
-    model.twice = model.features[0]
     again = SmallCNN(TASK, channels=(3, 3))
     again.features[3] = again.features[0]
     with pytest.raises(ValueError, match="called 2 times in a forward pass, not once"):
@@ -93,6 +97,15 @@ def record(shell, *words):
     said = shell("infer", "logger=none", "training.epochs=1", *words)
     folder = said.split("predictions → ")[1].split()[0]
     return said, Predictions.load(shell.folder / folder)
+
+
+def test_an_images_tokens_are_maps_of_their_patches():
+    model = Tokens().eval()
+    x, tokens = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 3)  # a class token, then 2 x 2 patches
+    model.tokens.register_forward_hook(lambda *_: tokens)
+    with torch.no_grad():
+        z = InLayer(model, "tokens").read(x)[0]
+    assert_array_equal(z, tokens[:, 1:].transpose(1, 2).flatten(1))
 
 
 @pytest.mark.slow
@@ -132,3 +145,41 @@ def test_what_is_no_encoder_is_refused_before_anything_runs(digits):
         "discover", *common, "encoder=resnet18", "model.embed_layer=features", fails=True
     )
     assert "has no module 'featurs'" in digits("infer", *common, "model.embed_layer=featurs", fails=True)
+
+
+@pytest.mark.slow
+def test_texts_are_searched_in_an_encoder_that_reads_the_same_tokens(shell):
+    texts = [f"{'fine' if i % 3 else 'poor'} thing number {i}" for i in range(90)]
+    rows = {"sentence": texts, "verdict": ["good" if i % 3 else "bad" for i in range(90)]}
+    pa.csv.write_csv(pa.table(rows), shell.folder / "my.csv")
+    for name in ("classifier", "encoder"):
+        write_model(shell.folder / name, texts, num_labels=2)
+    words = (
+        "dataset=csv", "dataset.file=my.csv", "dataset.text=sentence", "dataset.label=verdict",
+        "model=text_classifier", "model.name=classifier",
+    )  # fmt: skip
+    asked = ("encoder=text_encoder", "encoder.name=encoder")
+    refused = shell("infer", "logger=none", *words, *asked, fails=2)
+    assert "its name (encoder) and dataset.tokenizer=classifier must be the same" in refused
+    _, block = record(shell, *words, "model.embed_layer=distilbert.transformer.layer.0")
+    _, other = record(shell, *words, *asked, "dataset.tokenizer=encoder")
+    assert block.embeddings.shape == other.embeddings.shape == (len(block), 32)
+    assert len(np.unique(other.embeddings.round(4), axis=0)) > len(other) / 2
+    assert_allclose(other.outputs, block.outputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
+    common = ("logger=none", "training.epochs=1", "cam=none")
+    there = ("model.embed_layer=features",)
+    digits("discover", *common, *there, "hydra.run.dir=found")
+    refused = digits("discover", *common, "slices=found", "split=val", fails=2)
+    assert "were found in 4096 dimensions" in refused
+    carried = digits("discover", *common, *there, "slices=found", "split=val")
+    assert "Embeddings are those of the layer features." in carried
+    again = digits("discover", *common, *there, "fail_if.new_against=found", "hydra.run.dir=again")
+    assert "compare.html" in again
+    first = digits("train", *common, "reweight=found")
+    second = digits("train", *common, *there, "reweight=found")
+    made = [said.split("checkpoint → ")[1].split()[0] for said in (first, second)]
+    assert made[0] != made[1], "weights that an embedding told are another checkpoint"

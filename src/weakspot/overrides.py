@@ -100,6 +100,8 @@ def _readable(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-"):
         return word
+    if word == "encoder=null":
+        return word  # a value: no choice of a group is called so
     if key in _SHORT and not value.startswith("{"):
         return _readable(f"{_SHORT[key]}={value}", sweep)
     if value == "None":

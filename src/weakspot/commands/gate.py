@@ -46,11 +46,13 @@ def foreseen(subject: Subject) -> Predictions:
     """What is known of predictions before they are made: the examples, their labels and the task."""
     import numpy as np
 
+    from weakspot.pipeline.checks import few_predictions
     from weakspot.predictions import Predictions
 
     data = subject.data(subject.split)
     ids = np.asarray(data.examples.column("id").to_pylist())
-    width = subject.build_model().embedding_size
+    few = few_predictions(subject)
+    width = subject.build_model().embedding_size if few is None else few.embeddings.shape[1]
     nowhere = np.broadcast_to(np.zeros(width), (len(ids), width))
     attributes = data.examples.drop_columns(["id"])
     return Predictions(ids, nowhere, labels=np.asarray(data.targets), attributes=attributes, task=data.task)

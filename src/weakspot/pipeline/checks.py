@@ -104,7 +104,8 @@ def few_predictions(subject: Subject) -> Predictions | None:
     rows = np.arange(min(_FEW, len(data)))
     try:
         with torch.no_grad():
-            embeddings, outputs = subject.build_model().eval().read(_few_inputs(subject))
+            model = embedded(subject.build_model(), subject).eval()
+            embeddings, outputs = model.read(_few_inputs(subject))
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     attributes = data.examples.drop_columns(["id"]).take(pa.array(rows))

@@ -78,6 +78,8 @@ class InLayer(EmbeddedElsewhere):
         return self._embedding(given[0], x), outputs
 
     def _embedding(self, given: Any, x: Any) -> Float[Tensor, "n d"]:
+        if isinstance(given, tuple) and given:
+            given = given[0]  # a transformer's block gives its hidden states, and what else it is asked for
         if not isinstance(given, Tensor) or not 2 <= given.ndim <= 4:
             what = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
             raise ValueError(

@@ -133,7 +133,8 @@ class Subject:
             "training": vars(self.training),
             "trainer": contents(self.numerics),
             "seed": self.seed,
-            **({} if self.reweight is None else {"reweight": self.reweight.identity()}),
+            # what weighs more is told apart in an embedding
+            **({} if self.reweight is None else {"reweight": self.reweight.identity(), **self._elsewhere()}),
         }
 
     def checkpoint_folder(self) -> Path:
@@ -171,15 +172,15 @@ class Subject:
             "weights": weights,
             "trainer": {"precision": self.numerics.get("precision")},
             "split": self.split,
-            **({} if self.embed_layer is None else {"embed_layer": self.embed_layer}),
-            **self._identity_of_encoder(),
+            **self._elsewhere(),
         }
 
-    def _identity_of_encoder(self) -> dict[str, Any]:
-        if self.encoder is None:
-            return {}
-        told = {"name": self.encoder.name, **identity(self.encoder.make, self.encoder.settings, Model)}
-        return {"encoder": told}
+    def _elsewhere(self) -> dict[str, Any]:
+        """Where embeddings come from; empty where they are what the model's last layer receives."""
+        if self.encoder is not None:
+            told = {"name": self.encoder.name, **identity(self.encoder.make, self.encoder.settings, Model)}
+            return {"encoder": told}
+        return {} if self.embed_layer is None else {"embed_layer": self.embed_layer}
 
     def predictions_folder(self, weights: str) -> Path:
         words = self.dataset.name, self.split, self.model.name
