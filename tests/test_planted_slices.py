@@ -112,3 +112,26 @@ def test_discovery_and_false_discovery():
     assert nothing == 0
     assert np.isnan(false)
     assert rates(np.empty((100, 0)), spots)[0] == 0
+
+
+@pytest.mark.slow
+def test_the_two_public_tables_read_the_last_layer_of_a_trained_network(monkeypatch):
+    import mnist_sum
+    import spotcheck
+    from planted.sources import Source
+
+    digits = np.repeat(np.arange(10), 60)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (600, 1, 28, 28)).astype(np.uint8)
+    order = random.permutation(600)
+    monkeypatch.setattr(mnist_sum, "load", lambda name, root: Source("mnist", images[order], digits[order]))
+    monkeypatch.setattr(
+        mnist_sum, "ROWS", {part: (200 * i, 200 * i + 200) for i, part in enumerate(mnist_sum.ROWS)}
+    )
+    monkeypatch.setattr(spotcheck, "SIZES", dict.fromkeys(spotcheck.SIZES, 120))
+    for module in (mnist_sum, spotcheck):
+        monkeypatch.setattr(module, "EPOCHS", 1)
+    for made, targets in ((mnist_sum._made(0, Path()), 7), (spotcheck._made(0), 2)):
+        n = len(made["test_labels"])
+        assert made["test_embeddings"].shape == (n, 64)
+        assert made["test_outputs"].shape == (n, targets)
