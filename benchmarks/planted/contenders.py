@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.mixture import GaussianMixture
 
 from planted.cases import Case
+from planted.domino_authors import CHECKOUT, domino_authors
 from weakspot.methods import find, words
 from weakspot.predictions import Predictions
 
@@ -140,5 +142,7 @@ def contenders() -> dict[str, Contender]:
         "domino, softmax twice": probabilities_as_logits(of_method("domino")),
         "udis, members=distance": of_method("udis", members="distance"),
     }
+    if CHECKOUT in os.environ:
+        found["domino, authors' code"] = domino_authors
     elsewhere = ("spotlight", "rules")  # the one is there; these predictions have no attributes for the other
     return found | {word: of_method(word) for word in words() if word not in (*found, *elsewhere)}
