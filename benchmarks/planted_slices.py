@@ -2,7 +2,8 @@
 
     python benchmarks/planted_slices.py --split quick                     # scikit-learn's digits; minutes
     python benchmarks/planted_slices.py --split report --root data        # everything; an hour or two on two cores
-    python benchmarks/planted_slices.py --split report --against domino --docs docs/benchmark.md
+    python benchmarks/planted_slices.py --split report --against domino --docs docs/benchmark.md \\
+        --plot docs/images/benchmark.svg
 
 The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class
 are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
@@ -23,7 +24,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -95,21 +96,25 @@ def results(
     return [stored[setting, name] for setting in wanted for name in names]
 
 
-def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
-    lines: list[str] = []
+def grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+    """The results that hold, by predictions and embedding: a title, the number of settings, and the lines."""
     for (predictions, embedding), shown in GROUPS.items():
         some = [
             one
             for one in found
             if one["valid"] and (one["predictions"], one["embedding"]) == (predictions, embedding)
         ]
-        if not some:
-            continue
-        n = len({one["seed"] for one in some})
+        if some:
+            yield f"{predictions.capitalize()} predictions, {shown}", len({one["seed"] for one in some}), some
+
+
+def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
+    lines: list[str] = []
+    for title, n, some in grouped(found):
         difference = f" | success less {against}'s" if against else ""
         lines += [
             "",
-            f"### {predictions.capitalize()} predictions, {shown}: {n} settings",
+            f"### {title}: {n} settings",
             "",
             f"| method | {' | '.join(KINDS)} | all: success | P@10 | AP | CPU s{difference} |",
             "|" + "---|" * (len(KINDS) + 5 + bool(against)),
@@ -126,6 +131,21 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
                 cells.append(interval(np.array([mine[s]["success"] - theirs[s]["success"] for s in mine])))
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines[1:]
+
+
+def draw(found: list[dict[str, Any]], names: list[str], split: str, file: Path) -> None:
+    """The successes as a picture."""
+    from planted.plots import success_plot
+
+    panels = {
+        title.replace(", ", ",\n") + f"\n({n} settings)": {
+            name: [one["success"] for one in some if one["method"] == name] for name in names
+        }
+        for title, n, some in grouped(found)
+    }
+    success_plot(
+        panels, f"Planted slices found, split {split}: means and 95 % intervals; dotted, the ceiling", file
+    )
 
 
 def short(found: list[dict[str, Any]], least: dict[str, float]) -> list[str]:
@@ -173,6 +193,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
+    parser.add_argument("--plot", type=Path, help="a picture to draw: .svg, .png or .pdf (by matplotlib)")
     options = parser.parse_args()
     least = {name: float(asked) for name, _, asked in (one.partition("=") for one in options.least)}
     if unknown := [name for name in least if name not in options.methods]:
@@ -184,6 +205,8 @@ def main() -> None:
     print(text)
     if options.docs:
         write_between(options.docs, "planted slices", text)
+    if options.plot:
+        draw(found, names, options.split, options.plot)
     if told := short(found, least):
         sys.exit("\n".join(told))
 

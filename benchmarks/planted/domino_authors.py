@@ -10,9 +10,11 @@ alone, and for tkinter, which it does not need at all: empty modules stand in fo
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import types
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,12 @@ def domino_authors(case: Case, seed: int) -> Float[np.ndarray, "m k"]:
         random_state=seed,
     )
     for p, call in ((val, mixture.fit), (test, mixture.predict_proba)):
-        found = call(
-            embeddings=p.embeddings.astype(np.float64),
-            targets=p.labels,
-            pred_probs=softmax(p.outputs.astype(np.float64), axis=1),
-        )
+        with redirect_stderr(io.StringIO()):  # its progress bar, one for each of hundreds of settings
+            found = call(
+                embeddings=p.embeddings.astype(np.float64),
+                targets=p.labels,
+                pred_probs=softmax(p.outputs.astype(np.float64), axis=1),
+            )
     return np.asarray(found, dtype=np.float64)
 
 

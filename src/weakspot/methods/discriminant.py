@@ -12,6 +12,7 @@ from weakspot.predictions import Predictions
 ANY = -1
 """Stands for the label of a slice that is not confined to one."""
 
+_BLOCK = 65_536  # examples at a time
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
@@ -53,8 +54,11 @@ def graded(
         directions, offsets: Of the log odds, in the embedding's own units.
         labels: Of the slices; `ANY` where a slice is not confined to one.
     """
-    x = np.asarray(p.embeddings, dtype=np.float64)
-    scores = np.einsum("nd,kd->nk", x, directions)  # row by row: no row's last bit hangs on its neighbours
+    scores = np.empty((len(p), len(labels)))
+    for start in range(0, len(p), _BLOCK):
+        x = np.asarray(p.embeddings[start : start + _BLOCK], dtype=np.float64)
+        # row by row: no row's last bit hangs on its neighbours
+        np.einsum("nd,kd->nk", x, directions, out=scores[start : start + _BLOCK])
     return np.asarray(expit(scores + offsets) * has_label(p, labels))
 
 

@@ -45,7 +45,7 @@ class Examples:
     @classmethod
     def of(cls, p: Predictions) -> Examples:
         check_finite("embeddings", p.embeddings, p.ids)
-        counts, bad = counts_of(p), residuals(p) if p.losses is None else p.losses.astype(np.float64)
+        counts, bad = counts_of(p), losses_of(p)
         order = order_of(p.embeddings, bad, counts)
         record = p.take(order)
         x = np.asarray(record.embeddings, dtype=np.float64)
@@ -72,18 +72,30 @@ class Examples:
         """
         weights = np.empty(memberships.T.shape)
         weights[:, self.order] = memberships.T
-        return Slices(
-            method=method.word,
-            ids=p.ids,
-            weights=weights,
-            statistics=describe(weights, p),
-            parameters=parameters,
-            provenance={"settings": method.get_params(), "predictions": p.manifest},
-        )
+        return slices_of(method, p, weights, parameters)
+
+
+def slices_of(
+    method: Method, p: Predictions, weights: Float[np.ndarray, "k n"], parameters: Mapping[str, np.ndarray]
+) -> Slices:
+    """The slices of `p` that a method found: memberships by slice, and what others are judged by."""
+    return Slices(
+        method=method.word,
+        ids=p.ids,
+        weights=weights,
+        statistics=describe(weights, p),
+        parameters=parameters,
+        provenance={"settings": method.get_params(), "predictions": p.manifest},
+    )
 
 
 def counts_of(p: Predictions) -> Float[np.ndarray, " n"]:
     return np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+
+
+def losses_of(p: Predictions) -> Float[np.ndarray, " n"]:
+    """Losses, or what stands for them where the predictions hold none."""
+    return residuals(p) if p.losses is None else p.losses.astype(np.float64)
 
 
 def worst(

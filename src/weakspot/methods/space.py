@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 _MOST_ROWS = 20_000  # that the components are taken from
 _BLOCK = 65_536
@@ -39,15 +39,24 @@ class Space:
 
 
 def reduced(
-    embeddings: Num[np.ndarray, "n d"], counts: Float[np.ndarray, " n"], n_components: int, seed: int
+    embeddings: Num[np.ndarray, "n d"],
+    counts: Float[np.ndarray, " n"],
+    n_components: int,
+    seed: int,
+    order: Int[np.ndarray, " n"] | None = None,
 ) -> Space:
-    """The principal components of the largest variance, from at most 20 000 examples."""
+    """The principal components of the largest variance, from at most 20 000 examples.
+
+    Args:
+        embeddings, counts: Of the examples.
+        n_components: At most.
+        seed: Of the sample.
+        order: In which the examples are drawn and summed; by default as they come.
+    """
     n, d = embeddings.shape
-    rows = (
-        np.arange(n)
-        if n <= _MOST_ROWS
-        else np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))
-    )
+    rows = np.arange(n) if order is None else order
+    if n > _MOST_ROWS:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))]
     x, c = np.asarray(embeddings[rows], dtype=np.float64), counts[rows]
     centre = np.average(x, axis=0, weights=c)
     variance, directions = np.linalg.eigh(np.cov(x, rowvar=False, aweights=c, ddof=0).reshape(d, d))

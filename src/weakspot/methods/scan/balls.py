@@ -14,6 +14,7 @@ _QUARTER = 4
 SMALLEST = 8
 """Examples of a group in which anything can be scanned."""
 
+_FEW = 4  # times as many examples as lie in balls, and only these are drawn from a permutation
 _LEFT = 0.5  # of a ball that must not have been taken by an earlier one
 
 
@@ -23,13 +24,15 @@ class Balls:
 
     Attributes:
         rows: (m,) the group's examples in the whole set.
-        members: (b, m) sparse, the count of every example in its balls.
         deviations: (m,) residuals less the group's mean, over their standard deviation.
+        held: (h,) positions in `rows` of the examples that lie in any ball.
+        members: (b, h) sparse, the count of each of these in every ball.
     """
 
     rows: Int[np.ndarray, " m"]
-    members: csr_matrix
     deviations: Float[np.ndarray, " m"]
+    held: Int[np.ndarray, " h"]
+    members: csr_matrix
 
     @classmethod
     def of(
@@ -59,14 +62,15 @@ class Balls:
         fitting = [size for size in sizes if 2 * size <= c.sum()]
         if not fitting and c.sum() >= SMALLEST:
             fitting = [int(c.sum() // _QUARTER)]
-        members = [_neighbours(x[rows], x[rows[centres]], c, size) for size in fitting]
-        balls = vstack(members, format="csr") if members else csr_matrix((0, len(rows)))
-        held = np.asarray(balls.sum(axis=1)).ravel()
+        balls = _neighbours(x[rows], centres, c, fitting)
+        whole = np.asarray(balls.sum(axis=1)).ravel()
         # where many examples are equally far, a ball may hold the group: it is compared with nothing
-        return cls(rows, balls[held < c.sum() * (1 - _ROUNDING)], deviations)
+        balls = balls[whole < c.sum() * (1 - _ROUNDING)]
+        held = np.unique(balls.indices).astype(np.int64)
+        return cls(rows, deviations, held, balls[:, held])
 
     def statistic(
-        self, deviations: Float[np.ndarray, "m s"], left: Bool[np.ndarray, " m"]
+        self, deviations: Float[np.ndarray, "h s"], left: Bool[np.ndarray, " h"]
     ) -> Float[np.ndarray, "b s"]:
         """Σ v / √k over the examples of each ball that are left; minus infinity where less than half of them are."""
         weight = self.members @ left.astype(np.float64)
@@ -77,46 +81,62 @@ class Balls:
         z[~enough] = -np.inf
         return np.asarray(z)
 
+    def hottest(self, left: Bool[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], float]:
+        """The examples that are left in the ball of the largest statistic, and that."""
+        z = self.statistic(self.deviations[self.held, None], left[self.held])[:, 0]
+        j = int(np.argmax(z))
+        inside = np.zeros(len(self.rows), dtype=bool)
+        inside[self.held[self.members[j].indices]] = True
+        return inside & left, float(z[j])
+
 
 def largest_by_chance(
     groups: list[Balls], left: list[Bool[np.ndarray, " m"]], draws: int, random: np.random.Generator
 ) -> Float[np.ndarray, " s"]:
     """The largest statistic over all balls of all groups, of residuals permuted within the groups.
 
-    Only what is left is permuted: what was taken earlier is no longer part of the question.
+    Only what is left is permuted: what was taken earlier is no longer part of the question. Of a permutation no more is
+    drawn than lies in balls.
     """
     best = np.full(draws, -np.inf)
     for balls, here in zip(groups, left, strict=True):
-        some = np.flatnonzero(here)
-        if not balls.members.shape[0] or not len(some):
+        some = balls.deviations[here]
+        held = np.flatnonzero(here[balls.held])
+        if not balls.members.shape[0] or not len(held):
             continue
+        few = _FEW * len(held) < len(some)
         step = max(1, _BLOCK // max(balls.members.shape))
         for start in range(0, draws, step):
             size = min(step, draws - start)
-            permuted = np.zeros((len(balls.rows), size))
-            permuted[some] = random.permuted(np.tile(balls.deviations[some, None], size), axis=0)
-            found = balls.statistic(permuted, here).max(axis=0)
+            permuted = np.zeros((len(balls.held), size))
+            for j in range(size):
+                drawn = random.choice(some, len(held), replace=False) if few else random.permutation(some)
+                permuted[held, j] = drawn[: len(held)]
+            found = balls.statistic(permuted, here[balls.held]).max(axis=0)
             best[start : start + size] = np.maximum(best[start : start + size], found)
     return best
 
 
 def _neighbours(
-    x: Float[np.ndarray, "m q"], centres: Float[np.ndarray, "c q"], counts: Float[np.ndarray, " m"], size: int
+    x: Float[np.ndarray, "m q"],
+    centres: Int[np.ndarray, " c"],
+    counts: Float[np.ndarray, " m"],
+    sizes: list[int],
 ) -> csr_matrix:
-    """(c, m): the counts of the nearest examples that make up `size`, around each centre."""
+    """(c · sizes, m): the counts of the nearest examples that make up each size, around each centre; by size first."""
     square = (x**2).sum(axis=1)
     each = max(1, _BLOCK // len(x))
-    blocks = []
-    for start in range(0, len(centres), each):
+    blocks: list[list[csr_matrix]] = [[] for _ in sizes]
+    near = min(max(sizes, default=0), len(x))
+    for start in range(0, len(centres) if sizes else 0, each):
         some = centres[start : start + each]
-        distances = square - 2 * some @ x.T + (some**2).sum(axis=1)[:, None]
-        near = min(size, len(x))
+        distances = square - 2 * x[some] @ x.T + square[some, None]
         order = np.argpartition(distances, near - 1, axis=1)[:, :near]
-        sorted_ = np.take_along_axis(
-            order, np.argsort(np.take_along_axis(distances, order, 1), axis=1), axis=1
-        )
-        last = (np.cumsum(counts[sorted_], axis=1) < size).sum(axis=1).clip(max=near - 1)
-        radius = np.take_along_axis(distances, np.take_along_axis(sorted_, last[:, None], 1), 1)
-        inside = distances <= radius + _ROUNDING * square.max()
-        blocks.append(csr_matrix(inside * counts))
-    return vstack(blocks, format="csr")
+        order = np.take_along_axis(order, np.argsort(np.take_along_axis(distances, order, 1), axis=1), axis=1)
+        reached = np.cumsum(counts[order], axis=1)
+        for size, found in zip(sizes, blocks, strict=True):
+            last = (reached < size).sum(axis=1).clip(max=near - 1)
+            radius = np.take_along_axis(distances, np.take_along_axis(order, last[:, None], 1), 1)
+            rows, columns = np.nonzero(distances <= radius + _ROUNDING * square.max())
+            found.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(some), len(x))))
+    return vstack([block for found in blocks for block in found] or [csr_matrix((0, len(x)))], format="csr")

@@ -9,11 +9,13 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.discriminant import discriminant, graded
-from weakspot.methods.parts import Examples, check_at_least, counts_of
-from weakspot.methods.residuals import residuals
+from weakspot.methods.order import order_of
+from weakspot.methods.parts import check_at_least, counts_of, losses_of, slices_of
+from weakspot.methods.residuals import groups, residuals
 from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
 from weakspot.methods.space import reduced
 from weakspot.predictions import Predictions
+from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.tasks import Task
 
@@ -77,14 +79,15 @@ class Scan(Method):
         self.check(counts_of(p).sum(), p.task)
         tell = callback or (lambda stage, done, total: None)
         random = np.random.default_rng(self.seed)
-        some = Examples.of(p)
-        bad = residuals(some.record)
-        space = reduced(some.x, some.counts, self.n_components, self.seed)
-        x = space.of(some.x)
+        check_finite("embeddings", p.embeddings, p.ids)
+        counts, bad, codes = counts_of(p), residuals(p), groups(p)
+        order = order_of(p.embeddings, losses_of(p), counts)  # in which rows are summed and drawn
+        space = reduced(p.embeddings, counts, self.n_components, self.seed, order)
+        x = space.of(p.embeddings)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = [
-            Balls.of(x, rows, bad, some.counts, tuple(self.sizes), _centres(len(rows), len(p), random))
-            for rows in some.parts()
+            Balls.of(x, rows, bad, counts, tuple(self.sizes), _centres(len(rows), len(p), random))
+            for rows in (order[codes[order] == code] for code in np.unique(codes))
         ]
         left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
         found: list[tuple[int, Bool[np.ndarray, " m"], float, float]] = []
@@ -105,16 +108,16 @@ class Scan(Method):
         scores = []
         for group, members, _, _ in found:
             rows = scanned[group].rows
-            scores.append(space.back(*discriminant(x[rows], members, some.counts[rows])))
+            scores.append(space.back(*discriminant(x[rows], members, counts[rows])))
         parameters = {
-            "directions": np.array([one[0] for one in scores]).reshape(len(found), some.x.shape[1]),
+            "directions": np.array([one[0] for one in scores]).reshape(len(found), p.embeddings.shape[1]),
             "offsets": np.array([one[1] for one in scores], dtype=np.float64),
-            "labels": np.array([some.codes[scanned[one[0]].rows[0]] for one in found], dtype=np.int64),
+            "labels": np.array([codes[scanned[one[0]].rows[0]] for one in found], dtype=np.int64),
             "statistics": np.array([one[2] for one in found], dtype=np.float64),
             "p_values": np.array([one[3] for one in found], dtype=np.float64),
         }
-        applied = [parameters[name] for name in _APPLIED]
-        self.slices_ = some.slices(self, p, graded(some.record, *applied), parameters)
+        weights = graded(p, *(parameters[name] for name in _APPLIED)).T
+        self.slices_ = slices_of(self, p, weights, parameters)
         self.statistics_ = parameters["statistics"]
         self.p_values_ = parameters["p_values"] if self.draws else None
         return self
@@ -145,16 +148,10 @@ def _hottest(
     scanned: list[Balls], left: list[Bool[np.ndarray, " m"]]
 ) -> tuple[int, Bool[np.ndarray, " m"], float] | None:
     """The group, members and statistic of the hottest ball; None where none is worse than its label."""
-    best, where = 0.0, None
+    best = None
     for group, (balls, here) in enumerate(zip(scanned, left, strict=True)):
-        if not balls.members.shape[0]:
-            continue
-        z = balls.statistic(balls.deviations[:, None], here)[:, 0]
-        j = int(np.argmax(z))
-        if z[j] > best:
-            best, where = float(z[j]), (group, j)
-    if where is None:
-        return None
-    group, j = where
-    members = np.asarray(scanned[group].members[j].todense()).ravel() > 0
-    return group, members & left[group], best
+        if balls.members.shape[0]:
+            members, z = balls.hottest(here)
+            if z > (best[2] if best else 0.0):
+                best = group, members, z
+    return best
