@@ -204,7 +204,7 @@ def main() -> None:
     text = "\n".join(table(found, names, options.against))
     print(text)
     if options.docs:
-        write_between(options.docs, "planted slices", text)
+        write_between(options.docs, f"planted slices: {options.split}", text)
     if options.plot:
         draw(found, names, options.split, options.plot)
     if told := short(found, least):

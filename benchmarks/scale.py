@@ -53,6 +53,8 @@ def group_of(start: int, stop: int) -> np.ndarray:
 
 def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
     """Fit in this process; what it cost."""
+    from omegaconf import OmegaConf
+
     from weakspot import Predictions
     from weakspot.methods import find
 
@@ -64,7 +66,7 @@ def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
         embeddings=x, labels=labels, predictions=(labels + wrong) % LABELS, losses=wrong * 2.0 + 0.1
     )
     word, *settings = method.split()
-    searched = find(word)(**dict(one.split("=") for one in settings))
+    searched = find(word)(**OmegaConf.to_container(OmegaConf.from_dotlist(settings)))
     with Memory() as memory:
         started, cpu = time.perf_counter(), time.process_time()
         searched.fit(p)
@@ -118,7 +120,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--methods", nargs="*", default=["scan"], help='words, with settings: "udis max_size=10"'
+        "--methods", nargs="*", default=["scan"], help='words, with settings: "spotlight search=published"'
     )
     parser.add_argument("--rows", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--dim", type=int, default=128)

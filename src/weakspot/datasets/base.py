@@ -45,6 +45,9 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
     """
 
     no_difference = frozenset({"root", "download"})
+    decodes: ClassVar[bool] = False
+    """Whether to read an item takes so long, as it does for images in files, that processes of their own pay."""
+
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     task: Task
     targets: Num[np.ndarray, "n ..."]

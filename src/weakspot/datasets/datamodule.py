@@ -17,16 +17,25 @@ from weakspot.datasets.base import Dataset, plain_examples
 from weakspot.datasets.batches import check_batches
 from weakspot.datasets.measured import Measure, Measured
 
+_MOST_LOADERS = 8  # for one process: what a GPU needs of 224 x 224 pixels, and memory for no more
+
 
 class DataModule(LightningDataModule):
     """Serves the splits that `make(split=...)` builds; each is built when first asked for, then kept.
+
+    `num_workers` processes load data; by default, for datasets that decode files, as many as this process has cores
+    for itself, at most 8, and none for others.
 
     The order of training batches follows from `seed` alone. Its state travels in Lightning's checkpoints, so
     a run that was resumed sees the batches it would have seen.
     """
 
     def __init__(
-        self, make: Callable[..., Dataset], batch_size: int = 64, num_workers: int = 0, seed: int = 0
+        self,
+        make: Callable[..., Dataset],
+        batch_size: int = 64,
+        num_workers: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         check_batches(batch_size, num_workers)
@@ -97,8 +106,7 @@ class DataModule(LightningDataModule):
                 f"{len(rows)} rows cannot be shared among {self._processes} processes; "
                 f"use at most {len(rows)} devices (trainer.devices=…)"
             )
-        # more loading processes than cores only slow each other down; torch would warn of them
-        loaders = min(self.num_workers, _cores())
+        loaders = self._loaders(dataset.decodes)
         return DataLoader(
             rows,
             collate_fn=partial(_collate, dataset.collate),
@@ -110,6 +118,15 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+    def _loaders(self, decodes: bool) -> int:
+        """More loading processes than cores only slow each other down; torch would warn of them."""
+        if self.num_workers is not None:
+            return min(self.num_workers, _cores())
+        here = max(
+            1, int(os.environ.get("LOCAL_WORLD_SIZE", self._processes))
+        )  # processes that share the cores
+        return min(_MOST_LOADERS, max(1, _cores() // here)) if decodes else 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"order": self._order.get_state()}

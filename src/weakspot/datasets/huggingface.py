@@ -137,6 +137,7 @@ _PLACE = frozenset({"name", "subset", "text", "label"})
 class HubPictures(Dataset):
     """Pictures in a column, decoded when they are asked for."""
 
+    decodes = True
     no_difference = Dataset.no_difference | _PLACE | {"tokenizer", "max_length"}
 
     def __init__(

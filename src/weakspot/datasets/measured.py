@@ -28,6 +28,10 @@ class Measured(torch.utils.data.Dataset[dict[str, Any]]):
         self._watched = copy.copy(dataset)
         setattr(self._watched, "preview", self._watch)  # noqa: B010 (a method is replaced, on this copy alone)
 
+    @property
+    def decodes(self) -> bool:
+        return self._watched.decodes
+
     def __len__(self) -> int:
         return len(self._watched)
 

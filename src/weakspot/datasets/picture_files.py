@@ -27,6 +27,7 @@ class PictureFiles(Dataset):
     says how files become pictures: "as_shown" by a viewer, or "as_stored" (see `weakspot.images.to_rgb`).
     """
 
+    decodes = True
     files: Sequence[str]
 
     def __init__(

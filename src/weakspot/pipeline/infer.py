@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,8 @@ class ShardWriter(BasePredictionWriter):
         self.shard_seconds = shard_seconds
         self._since = time.monotonic()
         self._batches: list[dict[str, np.ndarray]] = []
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def write_on_batch_end(
         self,
@@ -81,19 +84,30 @@ class ShardWriter(BasePredictionWriter):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._flush(trainer.global_rank)
+        self._written()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if signals.received():
             self._flush(trainer.global_rank)
+        self._written()
 
     def _flush(self, rank: int) -> None:
+        """Write what is held, beside the next batches."""
         if self._batches:
-            names = self._batches[0]
-            write_shard(
-                self.folder, rank, {name: np.concatenate([b[name] for b in self._batches]) for name in names}
-            )
-            self._batches.clear()
+            self._written()
+            batches, self._batches = self._batches, []
+            self._writing = self._thread.submit(_write, self.folder, rank, batches)
         self._since = time.monotonic()
+
+    def _written(self) -> None:
+        """Wait for the last shard; a disk that refused it is heard of here."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+
+def _write(folder: Path, rank: int, batches: list[dict[str, np.ndarray]]) -> None:
+    write_shard(folder, rank, {name: np.concatenate([b[name] for b in batches]) for name in batches[0]})
 
 
 def infer(

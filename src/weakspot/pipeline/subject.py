@@ -62,7 +62,7 @@ class Subject:
     split: str = "test"
     seed: int = 0
     inference_batch_size: int = 256
-    num_workers: int = 0
+    num_workers: int | None = None
     checkpoints_dir: Path = Path("outputs/checkpoints")
     predictions_dir: Path = Path("outputs/predictions")
     model_dir: Path = Path("models")
