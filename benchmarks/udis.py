@@ -1,7 +1,8 @@
-"""UDIS against scikit-learn's Ward with seven silhouette_score calls, and alone where n² no longer fits.
+"""UDIS against scikit-learn's Ward with seven silhouette_score calls, and without a matrix where n² no longer fits.
 
-    python benchmarks/udis.py                        # all of it: the better part of an hour on one thread
+    python benchmarks/udis.py                        # all of it: hours on one thread
     python benchmarks/udis.py 5000x512 10000x2048    # these sizes, interleaved with scikit-learn
+    python benchmarks/udis.py --curve 5000x512 100000x512 --threads 2    # time against n, exact without a matrix
     python benchmarks/udis.py --alone 1000000x128    # ours alone, approximate
     python benchmarks/udis.py --agreement 10000x128  # approximate cuts against exact ones
 
@@ -10,6 +11,10 @@ silhouette of every cut in the range, the tree with its statistics and the faili
 library calls alone: the published code adds a copy of all clusters per merge, and runs the model again on
 every node of the tree (the passes in the last column, which ours does without). Seconds are of the clock and,
 in brackets, of the processor, which other work on the machine disturbs less.
+
+The curve's embeddings are float32, as models give them, and so is the input that memory is measured by. Beside the
+route without a matrix stand, up to 20 000 rows, the one with it, scikit-learn's Ward and, where it is installed,
+fastcluster's `linkage_vector`, which needs no matrix either. These two are the tree alone.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import resource
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +36,10 @@ import numpy as np
 from weakspot.slices import ClusterNode
 
 PAIRED = [f"{n}x{d}" for n in (2000, 5000, 10000, 20000) for d in (512, 2048)]
+CURVE = ["5000x512", "10000x512", "20000x512", "40000x512", "100000x512", "20000x2048"]
 ALONE = ["200000x512", "1000000x128"]
+MATRIX = 20_000  # rows up to which others are run beside the curve
+SUBSET = 10_000  # rows whose tree is compared
 AGREEMENT = "10000x128"
 START, STOP = "<!-- benchmark -->", "<!-- end of benchmark -->"
 
@@ -57,22 +66,27 @@ class Watch:
         self._start = time.perf_counter(), time.process_time()
 
     def __exit__(self, *_: object) -> None:
-        self.times["clock"] += time.perf_counter() - self._start[0]
-        self.times["cpu"] += time.process_time() - self._start[1]
+        self.times = self.read()
+
+    def read(self) -> dict[str, float]:
+        return {
+            "clock": self.times["clock"] + time.perf_counter() - self._start[0],
+            "cpu": self.times["cpu"] + time.process_time() - self._start[1],
+        }
 
 
 def ours(n: int, d: int) -> dict[str, Any]:
     from weakspot import Predictions
     from weakspot.methods.udis import UDIS
 
-    exact = n <= 20_000
+    exact = n <= MATRIX
     x, correct = data(n, d, "float64" if exact else "float32")
     for route in (None, 50):  # compile, or load what an earlier run compiled
         UDIS(approximate=route).fit(Predictions.from_arrays(embeddings=x[:400], correct=correct[:400]))
     p = Predictions.from_arrays(embeddings=x, correct=correct)
     watch = Watch()
     with watch:
-        u = UDIS(approximate=None if exact else "auto").fit(p)
+        u = UDIS(approximate=None if exact else 4000).fit(p)
     return {
         **watch.times,
         "cut": u.cut_,
@@ -108,6 +122,68 @@ def theirs(n: int, d: int) -> dict[str, Any]:
     return {**watch.times}
 
 
+def exactly(n: int, d: int, limit: float) -> dict[str, Any]:
+    """The whole fit with at most so many GB of matrix: seconds to the tree and in all, and memory beyond the input."""
+    from weakspot import Predictions
+    from weakspot.methods.udis import UDIS
+
+    x, correct = data(n, d, "float32")
+    settings = {"memory_limit": limit, "approximate": None}
+    UDIS(**settings).fit(Predictions.from_arrays(embeddings=x[:400], correct=correct[:400]))
+    p = Predictions.from_arrays(embeddings=x, correct=correct)
+    watch, tree = Watch(), {}
+
+    def callback(stage: str, done: int, total: int) -> None:
+        if stage == "merging" and done == total:
+            tree.update(watch.read())
+
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    with watch:
+        u = UDIS(**settings).fit(p, callback)
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {
+        **watch.times,
+        "tree": tree,
+        "inputs": more / x.nbytes,
+        "cut": u.cut_,
+        "cuts": len(u.cut_scores_),
+        "rises": bool((np.diff(u.linkage_[:, 2]) >= 0).all()),
+    }
+
+
+def same_tree(n: int, d: int) -> dict[str, Any]:
+    """Whether the tree of the first rows is, without a matrix, what it is with one in float64."""
+    import torch
+
+    from weakspot.methods.udis.exact import Examples
+    from weakspot.methods.udis.matrix_free import Rows
+
+    x, some = data(n, d, "float32")[0], np.arange(min(n, SUBSET))
+
+    def quiet(stage: str, done: int, total: int) -> None: ...
+
+    matrix = Examples.of(x, some, np.ones(len(some)), "float64", quiet).linkage(quiet)
+    lean = Rows(x, some, np.ones(len(some)), "float64", torch.device("cpu")).linkage(quiet)
+    return {
+        "same": bool((matrix[:, [0, 1, 3]] == lean[:, [0, 1, 3]]).all() and np.allclose(matrix, lean, 1e-9))
+    }
+
+
+def other_tree(n: int, d: int, who: str) -> dict[str, Any]:
+    x, watch = data(n, d, "float64")[0], Watch()
+    if who == "scikit-learn":
+        from sklearn.cluster import AgglomerativeClustering
+
+        with watch:
+            AgglomerativeClustering().fit(x)
+    else:
+        import fastcluster  # optional, in no extra: pip install fastcluster
+
+        with watch:
+            fastcluster.linkage_vector(x, "ward")
+    return {**watch.times}
+
+
 def run(who: str, size: str, threads: int) -> dict[str, Any]:
     """One measurement in a process of its own."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -123,7 +199,14 @@ def run(who: str, size: str, threads: int) -> dict[str, Any]:
 
 def child(who: str, size: str) -> None:
     n, d = map(int, size.split("x"))
-    result = (ours if who == "ours" else theirs)(n, d)
+    measured = {
+        "ours": lambda: ours(n, d),
+        "theirs": lambda: theirs(n, d),
+        "without": lambda: exactly(n, d, 1e-9),
+        "with": lambda: exactly(n, d, 8),
+        "same": lambda: same_tree(n, d),
+    }
+    result = measured[who]() if who in measured else other_tree(n, d, who)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
     print(json.dumps(result | {"gigabytes": peak}))
 
@@ -141,6 +224,31 @@ def paired(sizes: list[str], repeats: int, threads: int) -> list[str]:
         lines.append(
             f"| {spaced(size)} | {seconds[0]} | {seconds[1]} | {ratios[0]:.1f} ({ratios[1]:.1f}) | "
             f"7, {our['cuts']} | {their['gigabytes']:.2f}, {our['gigabytes']:.2f} | {our['passes']:.1f} n |"
+        )
+        print(lines[-1], file=sys.stderr)
+    return lines
+
+
+def curve(sizes: list[str], threads: int) -> list[str]:
+    lines = [
+        "| n × d | tree, s | the fit, s | cuts scored | peak GB | of the input, beyond it | heights rise, same tree "
+        "| with a matrix, s | its peak GB | scikit-learn's tree, s | fastcluster's, s |",
+        "|---" * 11 + "|",
+    ]
+    for size in sizes:
+        our, same = run("without", size, threads), run("same", size, threads)
+        others = ["", "", "", ""]
+        if int(size.split("x")[0]) <= MATRIX:
+            matrix = run("with", size, threads)
+            trees = [run("scikit-learn", size, threads)]
+            trees += [run("fastcluster", size, threads)] if find_spec("fastcluster") else []
+            others = [times([matrix]), f"{matrix['gigabytes']:.2f}", *(times([tree]) for tree in trees), ""][
+                :4
+            ]
+        checks = " ".join("yes" if fine else "NO" for fine in (our["rises"], same["same"]))
+        lines.append(
+            f"| {spaced(size)} | {times([our['tree']])} | {times([our])} | {our['cuts']} | {our['gigabytes']:.2f} | "
+            f"{our['inputs']:.2f} × | {checks} | " + " | ".join(others) + " |"
         )
         print(lines[-1], file=sys.stderr)
     return lines
@@ -217,6 +325,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sizes", nargs="*", help="n x d to compare with scikit-learn, such as 5000x512")
+    parser.add_argument("--curve", nargs="*", default=[], metavar="SIZE", help="n x d without a matrix")
     parser.add_argument("--alone", nargs="*", default=[], metavar="SIZE", help="n x d for ours alone")
     parser.add_argument("--agreement", metavar="SIZE", help="n x d for approximate against exact cuts")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of theirs and ours; the medians count")
@@ -227,12 +336,14 @@ def main() -> None:
     if options.child:
         child(*options.child)
         return
-    sizes, lone, alike = options.sizes, options.alone, options.agreement
-    if not (sizes or lone or alike):
-        sizes, lone, alike = PAIRED, ALONE, AGREEMENT
+    sizes, points, lone, alike = options.sizes, options.curve, options.alone, options.agreement
+    if not (sizes or points or lone or alike):
+        sizes, points, lone, alike = PAIRED, CURVE, ALONE, AGREEMENT
     tables = []
     if sizes:
         tables.append(paired(sizes, options.repeats, options.threads))
+    if points:
+        tables.append(curve(points, options.threads))
     if lone:
         tables.append(alone(lone, options.threads))
     if alike:

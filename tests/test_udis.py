@@ -1,7 +1,6 @@
 """UDIS as users call it: what it finds, what it says of it, and what it answers to bad data."""
 
 import json
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import weakspot
 from weakspot.methods import apply, audit_of
-from weakspot.methods.udis import UDIS, membership
+from weakspot.methods.udis import UDIS, estimator, membership
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.stored import stored_statistics, stored_tree
@@ -329,7 +328,9 @@ def test_membership_is_by_the_nearest_centre_and_survives_files(fitted, tmp_path
 
 def test_a_record_opened_from_its_store_gives_the_same(audited, tmp_path):
     u, p = audited
-    again = UDIS(category="bed").fit(Predictions.load(p.save(tmp_path / "record")))
+    opened = Predictions.load(p.save(tmp_path / "record"))
+    assert_array_equal(UDIS(category="bed", memory_limit=1e-9).fit(opened).slices_.weights, u.slices_.weights)
+    again = UDIS(category="bed").fit(opened)
     assert_array_equal(again.slices_.weights, u.slices_.weights)
     assert again.slices_.equals(replace(u.slices_, provenance=again.slices_.provenance))
 
@@ -386,27 +387,37 @@ def test_threads_change_nothing(monkeypatch):
     assert results[0].slices_.equals(results[1].slices_)
 
 
-def test_memory_decides_the_route_and_says_so(fitted):
+def test_without_room_for_a_matrix_the_result_is_the_same(fitted, audited):
+    for u, p in (fitted, audited):
+        settings = u.get_params() | {"memory_limit": 1e-9}
+        lean = UDIS(**settings).fit(p)
+        assert lean.approximate_ is None
+        assert_array_equal(lean.linkage_[:, [0, 1, 3]], u.linkage_[:, [0, 1, 3]])
+        assert lean.cut_scores_ == pytest.approx(u.cut_scores_, abs=1e-12)
+        assert_array_equal(lean.labels_, u.labels_)
+        assert_array_equal(lean.slices_.weights, u.slices_.weights)
+
+
+def test_cost_decides_the_route_and_says_so(fitted, monkeypatch):
     u, p = fitted
-    small = {"memory_limit": 0.004}
-    with pytest.raises(ValueError, match=r"900 examples need 0\.00655 GB.*raise memory_limit"):
-        UDIS(approximate=None, **small).fit(p)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        near = UDIS(approximate=300, **small).fit(p)
+    near = UDIS(approximate=300).fit(p)
     assert near.approximate_ == 300
     assert near.linkage_.shape[1] == 4
     assert abs(len(near.linkage_) - 300) < 10
     assert near.linkage_[-1, 3] == len(p)
+    assert max(near.cut_scores_) <= 24  # finer cuts are too far from the exact ones
     assert near.cut_errors_.keys() == near.cut_scores_.keys()
     assert "approximate" in near.slices_.provenance["notes"][0]
     assert (near.slices_.weights[0] * u.slices_.weights[0]).sum() > 0.8 * u.slices_.weights[0].sum()
     assert sorted(rows_of(near.tree_)) == list(range(len(p)))
     big = Predictions.from_arrays(np.repeat(p.embeddings, 6, axis=0), correct=np.repeat(p.correct, 6))
-    with pytest.warns(UserWarning, match="4000 micro-clusters are clustered instead"):
+    monkeypatch.setitem(estimator._DEAR, "cpu", 1e6)
+    with pytest.warns(UserWarning, match=r"5400 examples .* 2.9e\+08 steps .* 4000 micro-clusters are"):
         assert UDIS(memory_limit=0.1).fit(big).approximate_ == 4000
+    assert UDIS(memory_limit=0.1, approximate=None).fit(big).approximate_ is None
+    assert UDIS(memory_limit=1).fit(big).approximate_ is None  # the matrix fits
     assert UDIS(approximate=5000).fit(p).approximate_ is None  # every example could be its own
-    again = UDIS(approximate=300, **small).fit(p)
+    again = UDIS(approximate=300).fit(p)
     assert again.slices_.equals(near.slices_)
 
 
@@ -496,6 +507,7 @@ def test_sizes_may_be_shares():
         ({"cut": 61}, "cut=61 asks for more clusters than there are 60 examples"),
         ({"cut": "best"}, "cut='best' must be"),
         ({"approximate": 1}, "approximate=1 must be"),
+        ({"device": "abacus"}, "device='abacus' is unknown; choose cpu or cuda"),
         ({"approximate": "never"}, "approximate='never' must be"),
         ({"accuracy_threshold": 0}, r"accuracy_threshold=0 must lie in \(0, 1\]"),
         ({"min_cluster_size": -1}, "min_cluster_size=-1 must be a positive number"),

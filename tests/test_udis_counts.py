@@ -146,7 +146,7 @@ def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
     random = np.random.default_rng(2)
     x, counts = random.normal(size=(60, 2)), np.where(np.arange(60) == 7, 1000.0, 1.0)
     micro = MicroClusters.of(x, np.arange(60), counts, 20, 0, quiet)
-    cut = cut_at(ward(micro.ward_squares(), micro.sizes, quiet), 6)
+    cut = cut_at(micro.linkage(quiet), 6)
     ladder = Ladder.of(cut, np.bincount(cut.labels, weights=micro.sizes), 2)
     means, errors = micro.silhouettes(ladder.number[cut.labels[micro.labels]], ladder, quiet)
     repeated = np.repeat(np.arange(60), counts.astype(int))

@@ -17,7 +17,6 @@ from weakspot.methods.udis.cut import best, bounds, climb, cut_at
 from weakspot.methods.udis.distances import Points, squared_distances
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.silhouette import Ladder
-from weakspot.methods.udis.ward import ward
 
 FIXTURES = Path(__file__).parent / "fixtures"
 GOLDEN = [FIXTURES / "udis_0.npz", FIXTURES / "udis_1.npz"]
@@ -33,7 +32,7 @@ def examples(x: np.ndarray, counts: np.ndarray | None = None, dtype: str = "floa
 
 
 def linkage(leaves: Examples) -> np.ndarray:
-    return ward(leaves.ward_squares(), leaves.sizes, quiet)
+    return leaves.linkage(quiet)
 
 
 def scores(leaves: Examples, merges: np.ndarray, low: int, high: int) -> dict[int, float]:
@@ -201,7 +200,7 @@ def test_climb_stops_at_a_peak_that_is_not_the_best() -> None:
 def test_sampled_silhouettes_lie_within_their_error() -> None:
     x = groups(4000, 10, seed=7).astype(np.float32)
     micro = MicroClusters.of(x, np.arange(len(x)), np.ones(len(x)), 150, 0, quiet)
-    merges = ward(micro.ward_squares(), micro.sizes, quiet)
+    merges = micro.linkage(quiet)
     cut = cut_at(merges, 20)
     ladder = Ladder.of(cut, np.bincount(cut.labels, weights=micro.sizes), 5)
     means, errors = micro.silhouettes(ladder.number[cut.labels[micro.labels]], ladder, quiet)
@@ -217,7 +216,7 @@ def test_micro_clusters_are_the_groups_where_groups_are_plain() -> None:
     x = (10 * random.normal(size=(9, 6)))[truth] + 0.1 * random.normal(size=(3000, 6))
     counts = random.integers(1, 4, 3000).astype(float)
     micro = MicroClusters.of(x, np.arange(3000), counts, 100, 0, quiet)
-    labels = cut_at(ward(micro.ward_squares(), micro.sizes, quiet), 9).labels[micro.labels]
+    labels = cut_at(micro.linkage(quiet), 9).labels[micro.labels]
     assert len(set(zip(labels.tolist(), truth.tolist(), strict=True))) == 9
     assert micro.sizes.sum() == counts.sum()
     for j in (0, 17):
@@ -230,13 +229,15 @@ def test_the_benchmark_writes_its_tables_into_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- benchmark -->\nold\n<!-- end of benchmark -->\nafter\n")
     script = Path(__file__).parents[1] / "benchmarks" / "udis.py"
-    sizes = ["700x16", "--alone", "21000x8", "--agreement", "600x8"]
+    sizes = ["700x16", "--curve", "900x8", "--alone", "21000x8", "--agreement", "600x8"]
     subprocess.run([sys.executable, script, *sizes, "--docs", page], check=True, stdout=subprocess.DEVNULL)
     text = page.read_text()
     assert text.startswith("before\n<!-- benchmark -->\n\n| n × d |")
     assert text.endswith("<!-- end of benchmark -->\nafter\n")
     assert "old" not in text
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
-    assert {"700 × 16", "21000 × 8", "600 × 8", "24 separate groups: 4000 micro-clusters"} <= set(rows)
+    assert {"700 × 16", "900 × 8", "21000 × 8", "600 × 8", "24 separate groups: 4000 micro-clusters"} <= set(
+        rows
+    )
     (exact,) = (line for line in text.splitlines() if line.startswith("| 24 separate groups: 4000"))
     assert set(exact.split("|")[2:-1]) == {" 1.000 "}  # more micro-clusters than examples: the exact route

@@ -152,9 +152,10 @@ class UDISConfig:
     search: str = "exact"  # exact, published
     dtype: str = "float64"  # float64, float32
     approximate: Any = "auto"  # auto, null (never), or a number of micro-clusters
-    memory_limit: float = 8.0  # in GB, of the exact route
+    memory_limit: float = 8.0  # in GB: a matrix of distances is used where it fits
     seed: int = 0
     members: str = "nearest"  # nearest, distance: graded
+    device: str = "cpu"  # cpu, cuda
 
 
 # Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;

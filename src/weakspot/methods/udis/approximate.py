@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -16,15 +17,16 @@ from sklearn.exceptions import ConvergenceWarning
 from weakspot.methods.base import Callback
 from weakspot.methods.udis.distances import Points, mean_row, nearest, squared_distances
 from weakspot.methods.udis.nodes import row_sums
-from weakspot.methods.udis.silhouette import Ladder, add_distances, silhouettes
-from weakspot.methods.udis.threads import each_block
-from weakspot.methods.udis.ward import to_ward
+from weakspot.methods.udis.reciprocal import join_copies
+from weakspot.methods.udis.silhouette import Ladder, silhouettes
+from weakspot.methods.udis.sums import DistanceSums
+from weakspot.methods.udis.ward import to_ward, ward
 
 _ROWS = 8192
 _SAMPLE = 512  # rows whose silhouettes are computed, against all examples
-_SAMPLE_BLOCK = 64
 _PER_CENTER = 64  # rows per centre that k-means is fitted on
 _ITERATIONS = 10
+_COARSE, _PER_CLUSTER = 24, 40  # cuts into 24 clusters, or one for 40 micro-clusters, are still coarse
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +83,20 @@ class MicroClusters:
         centers = row_sums(labels, rows, counts, embeddings, len(present)) / sizes[:, None]
         return cls(embeddings, rows, counts, mean, seed, labels, centers, sizes)
 
-    def ward_squares(self) -> Float[np.ndarray, "m m"]:
-        """Squared Ward distances between them in the upper triangle."""
+    @property
+    def finest(self) -> int:
+        """The largest number of clusters that a cut may have: finer ones agree with the exact ones too little."""
+        places, _, _ = join_copies(self.embeddings, self.rows, self.counts)
+        if len(places) == len(self.sizes):
+            return len(self.sizes)  # only equal rows are together, so nothing is lost
+        return max(_COARSE, len(self.sizes) // _PER_CLUSTER)
+
+    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
+        """Ward's tree."""
         points = Points.about(self.mean, self.centers, "float64")
         squares = squared_distances(points, points)
         to_ward(squares, self.sizes)
-        return squares
+        return ward(squares, self.sizes, callback)
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
@@ -104,27 +114,14 @@ class MicroClusters:
             if few
             else np.sort(np.random.default_rng(self.seed).choice(len(self.rows), _SAMPLE, p=share))
         )
-        sample = Points.about(self.mean, self.embeddings[self.rows[chosen]], "float32")
-        sums = np.zeros((len(chosen), len(ladder.sizes)))
-        for start in range(0, len(self.rows), _ROWS):
-            part = slice(start, min(start + _ROWS, len(self.rows)))
-            block = Points.about(self.mean, self.embeddings[self.rows[part]], "float32")
-            squares = squared_distances(sample, block)
-            _add(squares, labels[part], self.counts[part], sums)
-            callback("silhouettes", part.stop, len(self.rows))
-        scores = silhouettes(sums, labels[chosen], ladder)
+        sums = DistanceSums(
+            self.embeddings, self.rows, self.counts, self.mean, "float32", torch.device("cpu")
+        )
+        scores = silhouettes(sums.of(chosen, labels, len(ladder.sizes)), labels[chosen], ladder)
+        callback("silhouettes", len(chosen), len(chosen))
         if few:
             return share @ scores, np.zeros(scores.shape[1])
         return scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(chosen))
-
-
-def _add(squares: np.ndarray, labels: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> None:
-    """`add_distances`, several sampled rows at a time."""
-
-    def work(start: int, stop: int) -> None:
-        add_distances(squares[start:stop], labels, counts, sums[start:stop])
-
-    each_block(len(squares), _SAMPLE_BLOCK, work)
 
 
 def _nearest(

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from weakspot.methods.base import Callback
 from weakspot.methods.udis.cut import Cut, best, bounds, climb, cut_at
 from weakspot.methods.udis.silhouette import Ladder
-from weakspot.methods.udis.ward import ward
 
 
 @runtime_checkable
@@ -25,7 +24,10 @@ class Leaves(Protocol):
     @property
     def sizes(self) -> Float[np.ndarray, " m"]: ...
 
-    def ward_squares(self) -> Float[np.ndarray, "m m"]: ...
+    @property
+    def finest(self) -> int: ...
+
+    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]: ...
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
@@ -59,9 +61,11 @@ class Clustering:
 def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
     """Raises ValueError where the wanted cut does not exist."""
     sizes = leaves.sizes
-    linkage = ward(leaves.ward_squares(), sizes, callback)
+    linkage = leaves.linkage(callback)
     if wanted.clusters is None:
         low, high = bounds(linkage, sizes, wanted.smallest, wanted.largest)
+        high = min(high, leaves.finest)
+        low = low if low <= high else 2
     else:
         low = high = min(wanted.clusters, len(sizes))  # micro-clusters may be fewer than asked for
     finest = cut_at(linkage, high)

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.methods.base import Audited, Callback, Method, NearMiss
-from weakspot.methods.udis.approximate import MicroClusters
 from weakspot.methods.udis.audit import Audit, assigned_to, class_of, column_of, judged
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.exact import Examples
@@ -25,6 +24,8 @@ from weakspot.slices import ClusterNode, Slices
 from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
+_DEAR = {"cpu": 2.5e13, "cuda": 1e15}
+"""n²·d above which exact clustering is too dear unless asked for: half an hour of two cores, or minutes of a GPU."""
 
 
 class UDIS(Method):
@@ -45,14 +46,17 @@ class UDIS(Method):
                         whose label has it
     cut                 "silhouette", or a number of clusters
     search              "exact": the best of all cuts in the range; "published": the hill climb
-    dtype               of the distance matrix: "float64", or "float32" (half the memory; near-ties may merge
-                        in another order)
-    approximate         "auto": exact where it fits `memory_limit`, else on about 4000 micro-clusters; None:
-                        always exact; an int: on that many micro-clusters
-    memory_limit        in GB (10⁹ bytes): the exact route needs an n × n matrix
+    dtype               of the distances: "float64", or "float32" (half the memory and time; with a matrix,
+                        near-ties may merge in another order)
+    approximate         "auto": exact up to n²·d = 2.5·10¹³ (220 000 × 512), beyond that on about 4000
+                        micro-clusters, and coarse cuts only; None: always exact; an int: on that many
+                        micro-clusters
+    memory_limit        in GB (10⁹ bytes): where an n × n matrix of distances fits, one is used, being faster;
+                        the exact tree is the same without, in memory of order n·d
     seed                of the approximate route; the exact one has no randomness
     members             "nearest": 0 or 1, as published; "distance": graded, 1 at a cluster's centre, a half at its
                         RMS radius, and no more within its edge than beyond it
+    device              "cpu", "cuda" or any torch device; on another than the CPU, no matrix is used
 
     Fitted, with r audited examples:
 
@@ -85,6 +89,7 @@ class UDIS(Method):
         memory_limit: float = 8.0,
         seed: int = 0,
         members: str = "nearest",
+        device: str = "cpu",
     ) -> None:
         self.min_cluster_size = min_cluster_size
         self.max_cluster_size = max_cluster_size
@@ -98,6 +103,7 @@ class UDIS(Method):
         self.memory_limit = memory_limit
         self.seed = seed
         self.members = members
+        self.device = device
 
     def check(self, n: float, task: Task | None) -> None:
         """Raise ValueError for parameters that cannot be, a class that there is not, and a cut into more than `n`."""
@@ -127,13 +133,9 @@ class UDIS(Method):
             what = f"{len(audit.rows)} examples" if micro is None else f"{micro} micro-clusters"
             raise ValueError(f"cut={clusters} asks for more clusters than there are {what}; give less")
         tell = callback or (lambda stage, done, of: None)
-        leaves: Leaves = (
-            Examples.of(p.embeddings, audit.rows, audit.counts, self.dtype, tell)
-            if micro is None
-            else MicroClusters.of(p.embeddings, audit.rows, audit.counts, micro, self.seed, tell)
-        )
+        leaves = self._leaves(p, audit, micro, tell)
         found = cluster(leaves, Wanted(clusters, smallest, largest, self.search), tell)
-        del leaves  # of order n²
+        del leaves  # of order n² where there is a matrix
         self._describe(p, audit, found, smallest, micro)
         return self
 
@@ -223,20 +225,32 @@ class UDIS(Method):
         """How many micro-clusters to use for r examples, or None for the exact route."""
         if isinstance(self.approximate, (int, np.integer)):
             return int(self.approximate) if self.approximate < r else None
-        needed = Examples.gigabytes(r, d, self.dtype)
-        if needed <= self.memory_limit:
+        dear = _DEAR["cpu" if str(self.device) == "cpu" else "cuda"]
+        if self.approximate is None or r * r * d <= dear or self._has_matrix(r, d):
             return None
-        cost = (
-            f"{r} examples need {needed:.3g} GB to be clustered exactly (memory_limit={self.memory_limit:g})"
-        )
-        if self.approximate is None:
-            raise ValueError(f"{cost}; raise memory_limit, use dtype='float32', or set approximate='auto'")
         warnings.warn(
-            f"{cost}: {_MICRO_CLUSTERS} micro-clusters are clustered instead. Only coarse cuts of groups "
-            "well apart agree with the exact ones; silhouettes are sampled",
+            f"{r} examples in {d} dimensions take n²·d = {r * r * d:.2g} steps to be clustered exactly, which is done "
+            f"unasked up to {dear:.2g}: {_MICRO_CLUSTERS} micro-clusters are clustered instead, in coarse cuts only, "
+            "and silhouettes are sampled; approximate=None takes the time",
             stacklevel=3,
         )
         return _MICRO_CLUSTERS
+
+    def _has_matrix(self, r: int, d: int) -> bool:
+        return str(self.device) == "cpu" and Examples.gigabytes(r, d, self.dtype) <= self.memory_limit
+
+    def _leaves(self, p: Predictions, audit: Audit, micro: int | None, tell: Callback) -> Leaves:
+        if micro is None and self._has_matrix(len(audit.rows), p.embeddings.shape[1]):
+            return Examples.of(p.embeddings, audit.rows, audit.counts, self.dtype, tell)
+        # these need torch, which takes seconds to import
+        if micro is not None:
+            from weakspot.methods.udis.approximate import MicroClusters
+
+            return MicroClusters.of(p.embeddings, audit.rows, audit.counts, micro, self.seed, tell)
+        from weakspot.methods.udis.matrix_free import Rows
+
+        device = Rows.device_of(self.device)
+        return Rows(p.embeddings, audit.rows, audit.counts, self.dtype, device)
 
     def _check(self) -> None:
         choices = {
@@ -258,6 +272,10 @@ class UDIS(Method):
             value = getattr(self, name)
             if isinstance(value, (bool, str)) or not 0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number")
+        if str(self.device) != "cpu":
+            from weakspot.methods.udis.matrix_free import Rows
+
+            Rows.device_of(self.device)
         if not 0 < self.accuracy_threshold <= 1:
             raise ValueError(f"accuracy_threshold={self.accuracy_threshold!r} must lie in (0, 1]")
 
@@ -282,7 +300,8 @@ def _notes(nodes: Nodes, micro: int | None, r: int) -> list[str]:
     notes = []
     if micro is not None:
         notes.append(
-            f"approximate: Ward on {micro} micro-clusters of {r} examples, silhouettes on a sample of rows"
+            f"approximate: Ward on {micro} micro-clusters of {r} examples, in coarse cuts only; "
+            "silhouettes on a sample of rows"
         )
     if nodes.accuracy[-1] == 0:
         notes.append("every example is wrong: no cluster is worse than the model as a whole")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from weakspot.methods.base import Callback
 from weakspot.methods.udis.distances import Points, all_squared_distances, mean_row
 from weakspot.methods.udis.silhouette import Ladder, every_silhouette
-from weakspot.methods.udis.ward import to_ward
+from weakspot.methods.udis.ward import to_ward, ward
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,15 @@ class Examples:
         """The leaf of every audited row: itself."""
         return np.arange(len(self.sizes))
 
-    def ward_squares(self) -> Float[np.ndarray, "r r"]:
-        """Squared Ward distances in the upper triangle."""
+    @property
+    def finest(self) -> int:
+        """The largest number of clusters that a cut may have."""
+        return len(self.sizes)
+
+    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
+        """Ward's tree."""
         to_ward(self.squares, self.sizes)
-        return self.squares
+        return ward(self.squares, self.sizes, callback)
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback

@@ -41,6 +41,11 @@ def ward(
     for start, stop in pairwise(ends.tolist()):
         width, length = _merge(squares, *slots, chain, length, width, merges, start, stop)
         callback("merging", stop, m - 1)
+    return linkage_of(merges)
+
+
+def linkage_of(merges: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
+    """SciPy's convention for merges of points at squared heights, in any order in which parts come first."""
     merges = merges[np.argsort(merges[:, 2], kind="stable")]
     _name_nodes(merges)
     merges[:, 2] = np.sqrt(merges[:, 2])

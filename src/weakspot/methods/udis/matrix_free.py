@@ -1,0 +1,94 @@
+"""Every example for itself, as in `exact`, where a matrix of their distances would not fit: in memory of order n."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Num
+
+from weakspot.methods.base import Callback
+from weakspot.methods.udis.distances import mean_row
+from weakspot.methods.udis.reciprocal import reciprocal_ward
+from weakspot.methods.udis.silhouette import Ladder, silhouettes
+from weakspot.methods.udis.sums import DistanceSums
+from weakspot.methods.udis.threads import each_block
+
+_SUMS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of distances, held at a time
+_ROWS = {"cpu": 1024, "cuda": 16_384}
+_KERNEL_ROWS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The audited examples as the leaves of the tree: which rows of the embeddings, and how often each counts.
+
+    dtype   of the distances that silhouettes are computed from; the tree is decided in float64
+    """
+
+    embeddings: Num[np.ndarray, "n d"]
+    rows: Int[np.ndarray, " r"]
+    sizes: Float[np.ndarray, " r"]
+    dtype: str
+    device: torch.device
+
+    @staticmethod
+    def device_of(name: str) -> torch.device:
+        """Raises ValueError where torch has no such device."""
+        try:
+            device = torch.device(name)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"device={name!r} is unknown; choose cpu or cuda") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device={name!r}, but torch sees no GPU here; use device='cpu'")
+        return device
+
+    @property
+    def labels(self) -> Int[np.ndarray, " r"]:
+        """The leaf of every audited row: itself."""
+        return np.arange(len(self.sizes))
+
+    @property
+    def finest(self) -> int:
+        """The largest number of clusters that a cut may have."""
+        return len(self.sizes)
+
+    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
+        """Ward's tree."""
+        return reciprocal_ward(self.embeddings, self.rows, self.sizes, self.device, callback)
+
+    def silhouettes(
+        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
+    ) -> tuple[Float[np.ndarray, " c"], None]:
+        """The mean silhouette of every cut of the ladder; nothing is sampled, so no standard errors."""
+        centre = mean_row(self.embeddings)
+        sums = DistanceSums(self.embeddings, self.rows, self.sizes, centre, self.dtype, self.device)
+        r, k, total = len(self.rows), len(ladder.sizes), np.zeros(len(ladder.steps) + 1)
+        kind = "cpu" if self.device.type == "cpu" else "cuda"
+        size = min(_ROWS[kind], max(_KERNEL_ROWS, _SUMS[kind] // k))
+        for start in range(0, r, size):
+            some = np.arange(start, min(start + size, r))
+            total += _counted(sums.of(some, labels, k), labels[some], self.sizes[some], ladder)
+            callback("silhouettes", start + len(some), r)
+        total /= self.sizes.sum()
+        return total, None
+
+
+def _counted(
+    sums: Float[np.ndarray, "s k"],
+    own: Int[np.ndarray, " s"],
+    counts: Float[np.ndarray, " s"],
+    ladder: Ladder,
+) -> Float[np.ndarray, " c"]:
+    """The sum of counts · silhouette at every cut, over some rows."""
+    parts = np.empty((-(-len(sums) // _KERNEL_ROWS), len(ladder.steps) + 1))
+
+    def work(start: int, stop: int) -> None:
+        parts[start // _KERNEL_ROWS] = counts[start:stop] @ silhouettes(
+            sums[start:stop], own[start:stop], ladder
+        )
+
+    each_block(len(sums), _KERNEL_ROWS, work)
+    total: np.ndarray = parts.sum(axis=0)
+    return total

@@ -1,0 +1,146 @@
+"""Ward's hierarchical clustering without a matrix: reciprocal nearest neighbours, merged round by round.
+
+The squared Ward distance of two clusters follows from their means and sizes, 2·a·b/(a + b)·‖x_a - x_b‖², and Ward's
+criterion is reducible: merging two clusters brings neither nearer to a third. So all pairs that are each other's
+nearest may be merged at once, and the tree is the sequential one (Murtagh, Computer Journal 1983; Sumengen et al.,
+arXiv:2105.11653). Matrix products propose, in float32; float64 decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Num
+from numba import njit
+
+from weakspot.methods.base import Callback
+from weakspot.methods.udis.candidates import Candidates
+from weakspot.methods.udis.neighbours import (
+    Means,
+    Tree,
+    list_all,
+    list_found,
+    means_of,
+    merge,
+    refresh,
+    singletons,
+)
+from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.ward import linkage_of
+
+_ROWS = 64  # that a thread takes at a time
+
+
+def reciprocal_ward(
+    x: Num[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " r"],
+    sizes: Float[np.ndarray, " r"],
+    device: torch.device,
+    callback: Callback,
+) -> Float[np.ndarray, "t 4"]:
+    """The linkage of some rows of x in SciPy's convention, as `ward.ward` gives it, in memory of order r·d.
+
+    sizes   how many examples each row stands for
+    """
+    x = np.asarray(x)  # no memory-mapped subclass, which numba does not know
+    first, copies, sizes = join_copies(x, rows, sizes)
+    means = means_of(x, rows[first], sizes)
+    s = len(first)
+    tree = singletons(s)
+    candidates = Candidates(means, device)
+    merges = np.empty((s - 1, 4))
+    done = 0
+    while done < s - 1:
+        alive = np.flatnonzero(tree.node >= 0)
+        _settle(tree, means, candidates, alive, callback)
+        nearest = tree.slot[tree.near[alive, 0]]
+        pairs = np.flatnonzero((tree.near[nearest, 0] == tree.node[alive]) & (alive < nearest))
+        if not len(pairs):  # where ties point in a circle, the least pair is as good as a mutual one
+            pairs = tree.away[alive, 0].argmin(keepdims=True)
+        stop = done + len(pairs)
+        merge(tree, means, alive[pairs], nearest[pairs], s + done, merges[done:stop])
+        done = stop
+        callback("merging", done, s - 1)
+    merges[:, :2] = first[merges[:, :2].astype(np.int64)]
+    linkage = linkage_of(np.concatenate([copies, merges]))
+    linkage[:, 2] /= means.scale
+    return linkage
+
+
+def _settle(
+    tree: Tree, means: Means, candidates: Candidates, alive: Int[np.ndarray, " m"], callback: Callback
+) -> None:
+    """Put the nearest first into the list of every new cluster, and of every one whose nearest is gone.
+
+    Lists that are not enough are written anew: by a search in float32, where this cannot tell by one in float64, and
+    where more than fit into a list are as near, by looking at every cluster.
+    """
+    first = tree.near[alive, 0]
+    lost = alive[(first < 0) | (tree.root[first] != first)]
+    sure = np.empty(len(lost), dtype=np.bool_)
+    each_block(len(lost), _ROWS, lambda a, b: refresh(tree, means, lost[a:b], sure[a:b]))
+    lost = lost[~sure]
+    for dtype in (torch.float32, torch.float64):
+        unsure, seen = [lost[:0]], 0
+        for block in candidates.blocks(lost):
+            found, bounds = candidates.of(block, alive, dtype)
+            sure = np.empty(len(block), dtype=np.bool_)
+            each_block(
+                len(block),
+                _ROWS,
+                lambda a, b: list_found(tree, means, block[a:b], found[a:b], bounds[a:b], sure[a:b]),  # noqa: B023
+            )
+            unsure.append(block[~sure])
+            seen += len(block)
+            if dtype == torch.float32 and len(lost) == len(alive):
+                callback("neighbours", seen, len(lost))
+        lost = np.concatenate(unsure)
+    each_block(len(lost), 1, lambda a, b: list_all(tree, means, lost[a:b], alive))
+
+
+def join_copies(
+    x: Num[np.ndarray, "n d"], rows: Int[np.ndarray, " r"], sizes: Float[np.ndarray, " r"]
+) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, "t 4"], Float[np.ndarray, " s"]]:
+    """The first of every group of equal rows, the merges of the others into it, and the size of the group."""
+    bits = np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}")
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    each_block(len(rows), _ROWS, lambda a, b: _hash(bits, rows[a:b], hashes[a:b]))
+    copy_of, total = np.arange(len(rows)), sizes.astype(np.float64)
+    _find_copies(bits, rows, hashes, np.argsort(hashes, kind="stable"), copy_of)
+    is_first = copy_of == np.arange(len(rows))
+    merges = np.zeros((len(rows) - int(is_first.sum()), 4))
+    _join(copy_of, total, merges)
+    return np.flatnonzero(is_first), merges, total[is_first]
+
+
+@njit(cache=True, nogil=True)
+def _hash(bits: np.ndarray, rows: np.ndarray, hashes: np.ndarray) -> None:
+    for i in range(len(rows)):
+        row, mixed = bits[rows[i]], np.uint64(0)
+        for c in range(len(row)):
+            mixed = (mixed ^ np.uint64(row[c])) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(32)
+        hashes[i] = mixed
+
+
+@njit(cache=True, nogil=True)
+def _find_copies(
+    bits: np.ndarray, rows: np.ndarray, hashes: np.ndarray, order: np.ndarray, copy_of: np.ndarray
+) -> None:
+    first = order[0]
+    for i in order[1:]:
+        if hashes[i] == hashes[first] and (bits[rows[i]] == bits[rows[first]]).all():
+            copy_of[i] = first
+        else:
+            first = i
+
+
+@njit(cache=True, nogil=True)
+def _join(copy_of: np.ndarray, total: np.ndarray, merges: np.ndarray) -> None:
+    t = 0
+    for row in range(len(copy_of)):
+        first = copy_of[row]
+        if first != row:
+            total[first] += total[row]
+            merges[t, 0], merges[t, 1], merges[t, 3] = first, row, total[first]
+            t += 1

@@ -1,0 +1,57 @@
+"""Sums of distances from some rows to all rows of every cluster, tile by tile, on any device that torch knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Num
+
+from weakspot.methods.udis.candidates import full_precision
+from weakspot.methods.udis.distances import Points
+
+_TILE = 2048
+_PAIRS = 4096  # near ones that are subtracted at a time
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceSums:
+    """The rows of the embeddings that are summed over, each as often as it counts.
+
+    centre  (d,) of all products
+    dtype   of the distances; the sums are in float64
+    """
+
+    embeddings: Num[np.ndarray, "n d"]
+    rows: Int[np.ndarray, " r"]
+    counts: Float[np.ndarray, " r"]
+    centre: Float[np.ndarray, " d"]
+    dtype: str
+    device: torch.device
+
+    @full_precision()
+    def of(
+        self, some: Int[np.ndarray, " s"], labels: Int[np.ndarray, " r"], k: int
+    ) -> Float[np.ndarray, "s k"]:
+        """For some of the rows (by their place among them) the sum of distances to each of k clusters."""
+        a, a_norms = self._points(some)
+        sums = torch.zeros(k, len(some), dtype=torch.float64, device=self.device)
+        near = float(np.sqrt(torch.finfo(a.dtype).eps))
+        for start in range(0, len(self.rows), _TILE):
+            tile = np.arange(start, min(start + _TILE, len(self.rows)))
+            b, b_norms = self._points(tile)
+            norms = b_norms[:, None] + a_norms
+            squares = torch.addmm(norms, b, a.T, alpha=-2)
+            # what a product all but cancels is subtracted directly
+            for i, j in torch.split((squares < norms.mul_(near)).nonzero().T, _PAIRS, dim=1):
+                squares[i, j] = (b[i] - a[j]).square_().sum(dim=1)
+            counts, labels_ = (
+                torch.from_numpy(values[tile]).to(self.device) for values in (self.counts, labels)
+            )
+            sums.index_add_(0, labels_, squares.sqrt_().double().mul_(counts[:, None]))
+        return np.ascontiguousarray(sums.T.cpu().numpy())
+
+    def _points(self, some: Int[np.ndarray, " s"]) -> tuple[torch.Tensor, torch.Tensor]:
+        points = Points.about(self.centre, self.embeddings[self.rows[some]], self.dtype)
+        return torch.from_numpy(points.x).to(self.device), torch.from_numpy(points.norms).to(self.device)
