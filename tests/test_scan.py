@@ -14,7 +14,6 @@ from weakspot.methods.discriminant import discriminant
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan import Scan
 from weakspot.methods.scan.balls import Balls, largest_by_chance
-from weakspot.methods.space import decided_by, reduced, whitened
 from weakspot.tasks import Classification, Multilabel, Regression
 
 
@@ -165,52 +164,3 @@ def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
     assert few.members[0].toarray().tolist() == [[1, 1, 1, *[0] * 9]]
     with pytest.raises(ValueError, match="a scan needs 8 examples or more, and there are 7"):
         Scan().fit(p.take(np.arange(7)))
-
-
-def test_evening_out_divides_the_root_of_the_covariance_within_labels_out():
-    rng = np.random.default_rng(0)
-    codes, counts = rng.integers(3, size=400), rng.integers(1, 4, 400).astype(float)
-    x = rng.normal(size=(400, 3)) @ np.diag([5, 1, 0.2]) + rng.normal(size=(3, 3))[codes] * 9
-    space = reduced(x, counts, 3, seed=0)
-
-    def variances(y: np.ndarray) -> np.ndarray:
-        within = sum(
-            np.cov(y[codes == c], rowvar=False, aweights=counts[codes == c], ddof=0)
-            * counts[codes == c].sum()
-            for c in range(3)
-        )
-        return np.linalg.eigvalsh(within / counts.sum())
-
-    y = whitened(space, space.of(x), codes, counts).of(x)
-    assert_allclose(np.average((y**2).sum(axis=1), weights=counts), 1)
-    before, after = variances(space.of(x)), variances(y)
-    shrunk = 0.9 * before + 0.1 * before.mean()
-    expected = before / np.sqrt(shrunk)
-    assert_allclose(after / after.sum(), expected / expected.sum(), rtol=1e-6)
-
-
-def test_what_a_last_layer_receives_decides_the_outputs_and_nothing_else_does():
-    rng = np.random.default_rng(0)
-    before = rng.normal(size=(1000, 40))
-    z = np.maximum(before @ rng.normal(size=(40, 64)), 0)
-    z[:, 5] = 0  # a dead unit
-    outputs = (z @ rng.normal(size=(64, 3)) + rng.normal(size=3)).astype(np.float32)
-    assert decided_by(z.astype(np.float32), outputs)
-    assert decided_by(z * 1e-6 + 1e-3, outputs + rng.normal(size=(1000, 1)))  # a constant changes no softmax
-    assert not decided_by(before, outputs)
-    assert not decided_by(z, outputs + 0.1 * outputs.std() * rng.normal(size=outputs.shape))
-    assert not decided_by(z, np.zeros((1000, 3)))
-    assert not decided_by(z[:100], outputs[:100])  # too few to tell
-
-
-def test_the_space_is_evened_out_where_the_model_decides_by_it():
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(400, 6)) * [5, 1, 1, 1, 1, 0.2]
-    outputs, labels = z @ rng.normal(size=(6, 2)), rng.integers(2, size=400)
-    own = Predictions.from_arrays(z, labels=labels, outputs=outputs)
-    other = Predictions.from_arrays(z, labels=labels, outputs=outputs + rng.normal(size=(400, 2)))
-    scan, order, ones = Scan(), np.arange(400), np.ones(400)
-    plain = reduced(z, ones, 32, 0)
-    assert_allclose(scan._space(other, order, ones, labels).components, plain.components)
-    evened = whitened(plain, plain.of(z), labels, ones)
-    assert_allclose(scan._space(own, order, ones, labels).components, evened.components)

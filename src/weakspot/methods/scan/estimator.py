@@ -13,7 +13,7 @@ from weakspot.methods.order import order_of
 from weakspot.methods.parts import check_at_least, counts_of, losses_of, slices_of
 from weakspot.methods.residuals import groups, residuals
 from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
-from weakspot.methods.space import Space, decided_by, reduced, sampled, whitened
+from weakspot.methods.space import reduced
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
@@ -82,7 +82,7 @@ class Scan(Method):
         check_finite("embeddings", p.embeddings, p.ids)
         counts, bad, codes = counts_of(p), residuals(p), groups(p)
         order = order_of(p.embeddings, losses_of(p), counts)  # in which rows are summed and drawn
-        space = self._space(p, order, counts, codes)
+        space = reduced(p.embeddings, counts, self.n_components, self.seed, order)
         x = space.of(p.embeddings)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = [
@@ -121,21 +121,6 @@ class Scan(Method):
         self.statistics_ = parameters["statistics"]
         self.p_values_ = parameters["p_values"] if self.draws else None
         return self
-
-    def _space(
-        self,
-        p: Predictions,
-        order: Int[np.ndarray, " n"],
-        counts: Float[np.ndarray, " n"],
-        codes: Int[np.ndarray, " n"],
-    ) -> Space:
-        """Principal components; evened out where the model decides by this embedding, and by no other."""
-        some = sampled(order, self.seed)
-        x = p.embeddings[some]
-        space = reduced(x, counts[some], self.n_components, self.seed)
-        if p.outputs is None or not decided_by(x, p.outputs[some]):
-            return space
-        return whitened(space, space.of(x), codes[some], counts[some])
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """By where an example lies, and its label; by the first alone where labels are unknown."""
