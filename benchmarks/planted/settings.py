@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["rare", "noisy", "correlation"]
-Split = Literal["tune", "report", "fresh", "quick"]
+Split = Literal["tune", "report", "fresh", "fresh2", "quick"]
 KINDS: tuple[Kind, ...] = ("rare", "noisy", "correlation")
 STRENGTHS = {
     "rare": np.geomspace(0.01, 0.1, 4),
     "noisy": np.linspace(0.1, 0.4, 4),
     "correlation": np.linspace(0.2, 0.8, 4),
 }
-FIRST_SEED = {"tune": 0, "report": 10_000, "fresh": 20_000, "quick": 30_000}
+FIRST_SEED = {"tune": 0, "report": 10_000, "fresh": 20_000, "quick": 30_000, "fresh2": 40_000}
 """Settings of one split share no seed with those of another, and so no draw of examples, classes or predictions."""
 
 
