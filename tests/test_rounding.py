@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from weakspot import UDIS, Predictions, Spotlight
-from weakspot.methods.spotlight import forms, sizes
-from weakspot.methods.spotlight.candidates import Candidates
-from weakspot.methods.spotlight.field import Field
-from weakspot.methods.spotlight.objective import Laid
-from weakspot.methods.spotlight.polish import polished
-from weakspot.methods.spotlight.problem import Problem
-from weakspot.methods.spotlight.sizes import at_size, scale_of_size
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight import precision as precisions
+from weakspot.methods.spotlight.distributed import Alone
+from weakspot.methods.spotlight.fixed_size import scale_of_size
+from weakspot.methods.spotlight.objective import DeviceProblem, Problem
+from weakspot.methods.spotlight.optim.dense import Dense
+from weakspot.methods.spotlight.optim.run import Run
+from weakspot.methods.spotlight.search.starts import Starts
 from weakspot.methods.udis.cut import best, climb
 from weakspot.methods.udis.membership import nearest_center
 
@@ -40,17 +39,16 @@ CASES = {
 
 @pytest.fixture
 def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every q is off by up to four roundings of the terms it is made of, anew at each look; none is compiled."""
-    monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
+    """Every q is off by up to four roundings of the terms it is made of, anew at each look."""
     noise = torch.Generator().manual_seed(request.param)
 
-    def off(form: type[forms.Form]) -> None:
+    def off(form: type[precisions.Form]) -> None:
         exact = form.quadratic
 
-        def rounded(self: forms.Form, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
+        def rounded(self: precisions.Form, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
             q = exact(self, x, squares, m, shape)
             terms = q  # of a full precision, whose rows are subtracted before they are squared
-            if form is not forms.Full:
+            if form is not precisions.Full:
                 p = shape.exp().expand(len(m), x.shape[1])
                 terms = x.double().square() @ p.T + (p * m * m).sum(dim=1)
             bits = 2 * torch.rand(q.shape, generator=noise, dtype=q.dtype) - 1
@@ -58,7 +56,7 @@ def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(form, "quadratic", rounded)
 
-    for form in (forms.Spherical, forms.Diagonal, forms.Full):
+    for form in (precisions.Spherical, precisions.Diagonal, precisions.Full):
         off(form)
 
 
@@ -78,33 +76,29 @@ def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, l
 
 @pytest.mark.parametrize("last_bits", [0, 1], indirect=True)
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
-def test_a_polish_keeps_rows_that_are_all_equally_far(precision: str, last_bits: None) -> None:
+def test_an_ascent_keeps_rows_that_are_all_equally_far(precision: str, last_bits: None) -> None:
     """Centred in one of two places, within whose copies q is no more than rounding."""
     x = torch.from_numpy(CASES["two places"])
-    field = Field(x, forms.form_of(precision, 0), Alone())
-    laid = Laid.out(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
-    shape = field.tensor(field.form.start(np.array([1e9]), 4)[0])
-    top = polished(field, laid, x[0].double(), shape, 1e-9)
-    assert np.isfinite(top.value)
+    dense = Dense(x, precisions.form_of(precision, 0), Alone())
+    problem = Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0)
+    start = Run.at(x[0].double().numpy(), dense.form.start(np.array([1e9]), 4)[0])
+    (run,) = dense.ascend(problem, [start], [10.0], 1e-9)
+    assert np.isfinite(run.value)
+    assert run.centre is not None
     for _ in range(20):  # whatever the last bits are, the copies stay inside
-        q = field.quadratic(top.centre[None], top.shape[None])[:30, 0]
+        q = dense.quadratic(dense.tensor(run.centre)[None], dense.tensor(run.shape)[None])[:30, 0]
         assert (q < 1).all()
 
 
-@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("precision", ["spherical", "diagonal", "full"])
-def test_copies_at_the_centre_are_inside_with_full_weight(
-    precision: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> None:
     """As many rows as asked for at one place make the smallest spotlight; its radius does not follow rounding."""
-    if not compiled:
-        monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
     x = torch.from_numpy(CASES["two places"])
-    field = Field(x, forms.form_of(precision, 0), Alone())
-    laid = Laid.out(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
-    shape = field.tensor(field.form.start(np.ones(1), 4))
-    value, by_m, by_shape, factor = at_size(field, laid, x[:1].double(), shape)
-    q = field.quadratic(x[:1].double(), field.form.scaled(shape, factor[:, None]))[:, 0]
+    dense = Dense(x, precisions.form_of(precision, 0), Alone())
+    given = DeviceProblem.of(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
+    shape = dense.tensor(dense.form.start(np.ones(1), 4))
+    value, by_m, by_shape, factor = dense.at_size(given, x[:1].double(), shape)
+    q = dense.quadratic(x[:1].double(), dense.form.scaled(shape, factor[:, None]))[:, 0]
     assert (q[:30] <= 0.5).all()
     assert (q[30:] > 1).all()
     assert float(value) == pytest.approx(Y[:30].mean(), rel=0.2)
@@ -124,12 +118,15 @@ def test_a_process_without_rows_agrees_on_the_scale() -> None:
     assert scale.tolist() == [0.5]
 
 
-def test_candidates_take_copies_and_mirrored_rows() -> None:
-    """How many rows differ is not read off rounded distances, by which mirrored rows may be equal or not."""
+def test_starts_take_copies_and_mirrored_rows() -> None:
     for name in ("two places", "mirrored", "corners"):
-        field = Field(torch.from_numpy(CASES[name]), forms.Spherical(), Alone())
-        found = Candidates(field, 10.0, 60.0, 0).clusters
-        assert (torch.cdist(field.x.double(), found).min(dim=1).values < 1e-6).all()
+        x = CASES[name]
+        dense = Dense(torch.from_numpy(x), precisions.Spherical(), Alone())
+        size = {60: 10.0, 16: 4.0}[len(x)]
+        problem = Problem(Y[: len(x)].astype(np.float64), np.ones(len(x)), size, 1.0)
+        starts = Starts(dense, size, float(len(x))).at_high_losses(problem, 10)
+        assert 1 <= len(starts) <= 10
+        assert all((np.abs(x - run.centre).sum(axis=1) == 0).any() for run in starts)
 
 
 def test_membership_of_rows_as_near_to_two_centres_is_the_first() -> None:

@@ -1,4 +1,4 @@
-"""Hand-written gradients against autograd in float64, and the lazy climb against the plain one."""
+"""Hand-written gradients against autograd in float64, and the lazy optimiser against the plain one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakspot.methods.spotlight import sizes
-from weakspot.methods.spotlight.field import Field
-from weakspot.methods.spotlight.forms import Form, form_of
-from weakspot.methods.spotlight.lazy import Lazy
-from weakspot.methods.spotlight.objective import Laid
-from weakspot.methods.spotlight.problem import Penalty, Plan, Problem
-from weakspot.methods.spotlight.sizes import at_size
-from weakspot.methods.spotlight.world import Alone
+from weakspot.methods.spotlight.distributed import Alone
+from weakspot.methods.spotlight.objective import DeviceProblem, Penalty, Problem
+from weakspot.methods.spotlight.optim.dense import Dense
+from weakspot.methods.spotlight.optim.lazy import Lazy
+from weakspot.methods.spotlight.optim.run import Plan, Run
+from weakspot.methods.spotlight.precision import Form, form_of
 
 N, D = 300, 5
 FORMS = ["spherical", "diagonal", "full"]
@@ -83,9 +81,11 @@ def test_gradients_equal_autograd(name: str, penalised: bool, barrier: float, si
     form = form_of(name, seed=0)
     given = problem(penalised, sign)
     x = torch.from_numpy(embeddings())
-    field = Field(x, form, Alone())
+    dense = Dense(x, form, Alone())
     m, shape = parameters(form, np.random.default_rng(2))
-    value, size, by_m, by_shape = field.value_and_gradient(Laid.out(given, x.device), m, shape, barrier)
+    value, size, by_m, by_shape = dense.value_and_gradient(
+        DeviceProblem.of(given, x.device), m, shape, barrier
+    )
     assert (size > 0).all()
     for j in range(2):
         one_m, one_shape = m[j].clone().requires_grad_(), shape[j].clone().requires_grad_()
@@ -104,11 +104,11 @@ def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -
     """Every move changes the scale that keeps the size, which no autograd through a fixed scale would see."""
     form = form_of(name, seed=0)
     x = torch.from_numpy(embeddings())
-    field, laid = Field(x, form, Alone()), Laid.out(problem(penalised), x.device)
+    dense, given_ = Dense(x, form, Alone()), DeviceProblem.of(problem(penalised), x.device)
     m, shape = (part[:1] for part in parameters(form, np.random.default_rng(3)))
-    _, by_m, by_shape, factor = at_size(field, laid, m, shape)
-    w = (1 - field.quadratic(m, form.scaled(shape, factor[:, None]))).clamp(min=0)
-    assert (laid.counts @ w).item() == pytest.approx(laid.problem.size, rel=1e-12)
+    _, by_m, by_shape, factor = dense.at_size(given_, m, shape)
+    w = (1 - dense.quadratic(m, form.scaled(shape, factor[:, None]))).clamp(min=0)
+    assert (given_.counts @ w).item() == pytest.approx(given_.problem.size, rel=1e-12)
     step = 1e-6
     free = range(by_shape.shape[1])[form.free(D)]
     for gradient, moved, entries in ((by_m, m, range(D)), (by_shape, shape, free)):
@@ -117,46 +117,53 @@ def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -
             for way in (step, -step):
                 there = moved.clone()
                 there[0, k] += way
-                ends.append(at_size(field, laid, *((there, shape) if moved is m else (m, there)))[0].item())
+                ends.append(dense.at_size(given_, *((there, shape) if moved is m else (m, there)))[0].item())
             assert gradient[0, k].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_few_rows_are_told_the_same_by_compiled_code(
-    sign: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Centres among the rows; in float64, where torch has the digits, also far from all and on copies that suffice."""
-    corner = (
-        np.round(embeddings()[:1] * 8) / 8
-    )  # so few digits that its distance from itself is 0 on every processor
-    copies = np.concatenate([embeddings(), np.repeat(corner, 50, axis=0)])
-    x = torch.from_numpy(copies).to(dtype)
-    given = problem(False, sign)
-    given = replace(given, losses=np.resize(given.losses, len(x)), counts=np.resize(given.counts, len(x)))
-    field, laid = Field(x, form_of("spherical", 0), Alone()), Laid.out(given, x.device)
-    m = x[:20].double() * 0.9
-    if dtype == torch.float64:
-        m = torch.cat([m, x[:1] * 50, x[-1:]])
-    shape = torch.linspace(-2, 2, len(m), dtype=torch.float64)[:, None]
-    compiled = at_size(field, laid, m, shape)
-    monkeypatch.setattr(sizes, "MOST_COMPILED", 0)
-    tolerance = 1e-9 if dtype == torch.float64 else 1e-4
-    for ours, theirs in zip(compiled, at_size(field, laid, m, shape), strict=True):
-        assert torch.isfinite(theirs).all()
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("penalised", [False, True])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_lazy_and_plain_climbs_are_the_same(penalised: bool, sign: float) -> None:
+def test_lazy_and_plain_ascents_are_the_same(penalised: bool, sign: float) -> None:
+    """Both in float64, from the same starts at falling sizes."""
+    x = embeddings()
+    given = problem(penalised, sign)
+    starts = [Run.at(m, np.zeros(1)) for m in (np.zeros(D), x[0], x[1], 3 * x[2])]
+    lazy = Lazy(x).ascend(given, starts, [200.0, 80.0, given.size], 1e-9)
+    dense = Dense(torch.from_numpy(x), form_of("spherical", 0), Alone())
+    plain = dense.ascend(given, starts, [200.0, 80.0, given.size], 1e-9)
+    for ours, theirs in zip(lazy, plain, strict=True):
+        assert ours.centre is not None
+        first = int((ours.size == 200.0).sum())
+        assert ours.objective[0] == pytest.approx(theirs.objective[0], rel=1e-9)
+        assert ours.objective[first - 1] == pytest.approx(theirs.objective[first - 1], rel=1e-4)
+        w = np.maximum(0, 1 - np.exp(ours.shape[0]) * ((x - ours.centre) ** 2).sum(axis=1))
+        assert given.counts @ w == pytest.approx(given.size, rel=1e-9)
+        if not penalised:
+            inside = (given.counts * w) @ given.losses / (given.counts @ w)
+            assert ours.value == pytest.approx(sign * inside, rel=1e-9)
+
+
+def test_copies_that_suffice_make_the_smallest_sphere() -> None:
+    """As many examples as are wanted lie at one place: no radius is too small, and there is an end."""
+    x = np.concatenate([embeddings(), np.repeat(embeddings()[:1], 50, axis=0)]).astype(np.float32)
+    given = replace(problem(False), losses=np.resize(problem(False).losses, len(x)), counts=np.ones(len(x)))
+    (run,) = Lazy(x).ascend(given, [Run.at(x[0].astype(np.float64), np.zeros(1))], [given.size], 1e-9)
+    assert run.centre is not None
+    assert np.isfinite(run.value)
+    w = np.maximum(0, 1 - np.exp(run.shape[0]) * ((x.astype(np.float64) - run.centre) ** 2).sum(axis=1))
+    assert given.counts @ w >= given.size * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_lazy_and_plain_runs_are_the_same(penalised: bool, sign: float) -> None:
     """Both in float64, so that only the order of sums tells them apart, until chaos makes much of it."""
     x = embeddings()
     given = problem(penalised, sign)
     plan = Plan(np.geomspace(given.counts.sum() - 40, 2, 400), 1e-2, 10, 0.5)
     start, shape = np.full((1, D), 0.05), np.log([[0.2]])
-    (lazy,) = Lazy(x).climb(given, plan, start, shape)
-    (plain,) = Field(torch.from_numpy(x), form_of("spherical", 0), Alone()).climb(given, plan, start, shape)
+    (lazy,) = Lazy(x).adam(given, plan, start, shape)
+    (plain,) = Dense(torch.from_numpy(x), form_of("spherical", 0), Alone()).adam(given, plan, start, shape)
     assert lazy.complete
     assert plain.complete
     assert lazy.rows_read < 0.5 * N * len(plan.barrier)
@@ -168,14 +175,14 @@ def test_lazy_and_plain_climbs_are_the_same(penalised: bool, sign: float) -> Non
 
 def test_batched_runs_are_the_runs_alone() -> None:
     x = torch.from_numpy(embeddings())
-    field = Field(x, form_of("spherical", 0), Alone())
+    dense = Dense(x, form_of("spherical", 0), Alone())
     given = problem(penalised=False)
     plan = Plan(np.geomspace(300, 2, 100), 1e-2, 10, 0.5)
     starts = np.random.default_rng(5).normal(size=(3, D)) * 0.1
     shapes = np.log(np.full((3, 1), 0.3))
-    together = field.climb(given, plan, starts, shapes)
+    together = dense.adam(given, plan, starts, shapes)
     for j in range(3):
-        (alone,) = field.climb(given, plan, starts[j : j + 1], shapes[j : j + 1])
+        (alone,) = dense.adam(given, plan, starts[j : j + 1], shapes[j : j + 1])
         np.testing.assert_allclose(together[j].objective, alone.objective, rtol=1e-9)
 
 
@@ -185,8 +192,8 @@ def test_a_run_that_loses_every_example_keeps_the_last_that_was_large_enough(eng
     x = embeddings()
     given = replace(problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, height=1e-3)
     plan = Plan(np.geomspace(300, 2, 3000), 5e-2, 10, 0.5)
-    climber = Lazy(x) if engine == "lazy" else Field(torch.from_numpy(x), form_of("spherical", 0), Alone())
-    (run,) = climber.climb(given, plan, np.zeros((1, D)), np.log([[0.2]]))
+    optimiser = Lazy(x) if engine == "lazy" else Dense(torch.from_numpy(x), form_of("spherical", 0), Alone())
+    (run,) = optimiser.adam(given, plan, np.zeros((1, D)), np.log([[0.2]]))
     assert not run.complete
     assert run.centre is not None
     assert len(run.objective) < 3000

@@ -18,13 +18,14 @@ from weakspot.methods.base import Callback, Method, embeddings_for, parameters_o
 from weakspot.methods.discriminant import ANY, graded, has_label
 from weakspot.methods.order import order_of
 from weakspot.methods.residuals import residuals
+from weakspot.methods.spotlight.distributed import Alone, Sharded, World
 from weakspot.methods.spotlight.kernel import membership
-from weakspot.methods.spotlight.prepare import prepare
-from weakspot.methods.spotlight.problem import Penalty, Watch
-from weakspot.methods.spotlight.seeker import Seeker
+from weakspot.methods.spotlight.objective import Penalty
+from weakspot.methods.spotlight.optim.run import Watch
+from weakspot.methods.spotlight.preprocessing import prepare
+from weakspot.methods.spotlight.search.spotlight import Search
 from weakspot.methods.spotlight.settings import Settings
 from weakspot.methods.spotlight.within import Spotlights, separated, within_labels
-from weakspot.methods.spotlight.world import Alone, Sharded, World
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
@@ -51,20 +52,20 @@ class Spotlight(Method):
     min_size       T: an int counts examples, a float is a share of Σ c (of one example, at the least)
     search         "multistart": many starts, exact sizes, never worse than the published run at equal size;
                    "published": that run alone, from the embedding's raw origin and in its raw units
-    steps          of the published run; climbs of multistart end by themselves
+    steps          of the published run; ascents of multistart end by themselves
     learning_rate  Adam's, cut to `factor` of itself after `patience` steps without gain
     barrier_scale  what falling short of T costs; multistart multiplies it by the range of the losses
     precision      "spherical" (P = p·I), "diagonal" or "full"
     flip           look for the lowest losses: where the model serves best
     device         "cpu", "cuda" or any torch device
-    seed           of the candidates' clustering, and of the noise in "full"
+    seed           of the principal components, and of the noise in "full"
     n_components   search among so many principal components
     barrier_end    width of the barrier at the end, as a share of T
     label_entropy, prediction_entropy
                    cost of each bit of entropy of the labels, or predictions, inside
     past           Slices, or weights (k, n), that these spotlights come after. Of Slices the examples are found by
                    their ids, so that they may be of more than those that are searched
-    starts         how many candidates multistart climbs from
+    starts         how many examples of high loss multistart starts from, at most
     n_jobs         threads; -1 for one per core
     sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
                    rest, and `slices_` covers and describes this process's rows
@@ -76,8 +77,8 @@ class Spotlight(Method):
                    rest, graded beyond its edge. "kernel": as published
 
     Fitted: `slices_`; `centers_` (k, d) and `precisions_` (k,), (k, d) or (k, d, d), in the embedding's own
-    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (where
-    multistart won, the size that was climbed at, and step_length in RMS distances instead of a learning rate).
+    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (of an ascent
+    of multistart the size that it was made at, and step_length in RMS distances instead of a learning rate).
     """
 
     word = "spotlight"
@@ -104,7 +105,7 @@ class Spotlight(Method):
         label_entropy: float = 0.0,
         prediction_entropy: float = 0.0,
         past: Any = None,
-        starts: int = 8,
+        starts: int = 10,
         n_jobs: int = 1,
         sharded: bool = False,
         labels: str = "ignore",
@@ -220,10 +221,10 @@ def _search(settings: Settings, p: Predictions, callback: Callback | None) -> Sp
     threads = effective_n_jobs(settings.n_jobs)
     with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
         prepared = prepare(p.embeddings, settings.n_components, settings.seed, world, order)
-        seeker = Seeker(settings, prepared, counts, penalties, size, total, threads, world)
+        search = Search(settings, prepared, counts, penalties, size, total, threads, world)
         for j in range(settings.n_slices):
-            watch = None if callback is None else _told(callback, j, seeker.steps, settings.n_slices)
-            found.append(seeker.find(losses, watch))
+            watch = None if callback is None else _told(callback, j, search.steps, settings.n_slices)
+            found.append(search.find(losses, watch))
             losses = _dimmed(losses, found[-1].weights, world)
     weights = np.empty((len(found), len(p)))
     weights[:, order] = [one.weights for one in found]
@@ -295,7 +296,7 @@ def _at_most(threads: int) -> Iterator[None]:
 
 
 def _told(callback: Callback, j: int, steps: int, n_slices: int) -> Watch:
-    """A watch over all runs for slice j, whichever thread they climb in; each slice takes at most `steps`."""
+    """A watch over all runs for slice j, whichever thread they ascend in; each slice takes at most `steps`."""
     done, lock = 0, threading.Lock()
 
     def watch(more: int, objective: float, size: float, learning_rate: float | None) -> None:

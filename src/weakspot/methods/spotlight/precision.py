@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weakspot.methods.spotlight.problem import MOST_LOG_PRECISION
+MOST_LOG_PRECISION = float(np.log(1e12))
+"""No radius below a millionth of the RMS distance: float32 embeddings hold nothing finer."""
 
 PUBLISHED_SPHERICAL, PUBLISHED_OTHER = 1e-4, 1e-3
 """The precisions that published runs start from, in the embedding's raw units."""
 
-_ROUNDINGS = 16
-"""A value of q holds no more error than so many roundings of its largest term."""
+FINEST = 0.5 / 16
+"""A value of q holds no more error than 16 roundings of its largest term, and that is at most a half where known."""
 
 
 class Form(Protocol):
@@ -217,10 +218,27 @@ def form_of(name: str, seed: int) -> Form:
     return forms[name]
 
 
+def apart(
+    form: Form,
+    m: Float[Tensor, "k d"],
+    shape: Float[Tensor, "k s"],
+    value: Float[Tensor, " k"],
+    count: int,
+    radii: float,
+) -> list[int]:
+    """The best `count` of k spotlights, leaving out those within so many radii of a better one."""
+    q = form.quadratic(m, (m * m).sum(dim=1), m, shape)
+    chosen: list[int] = []
+    for j in torch.argsort(value, descending=True, stable=True).tolist():
+        if len(chosen) < count and bool((q[chosen, j] > radii**2).all()):
+            chosen.append(j)
+    return chosen
+
+
 def _finest(logs: Float[Tensor, "k l"], rounding: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
     """By the logarithms of P's eigenvalues, and what one rounding makes of q at the centre."""
     allowed = (MOST_LOG_PRECISION - logs.max(dim=1).values).exp()
-    return torch.minimum(allowed, 0.5 / (_ROUNDINGS * rounding))
+    return torch.minimum(allowed, FINEST / rounding)
 
 
 def _dimensions(width: int) -> int:

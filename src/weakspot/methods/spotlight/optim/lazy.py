@@ -1,4 +1,4 @@
-"""The lazy climb: the same trajectory at about a hundredth of the reads, compiled, for spherical precision.
+"""The lazy optimiser: the same trajectory at about a hundredth of the reads, compiled, for spherical precision.
 
 Two facts remove nearly all of the work. Inside the support the kernel is quadratic, so the objective and
 its gradient need only sums over the *active* points: a step costs O(d). And a point can become active or
@@ -10,30 +10,35 @@ while d + path < r. Sums are kept in float64; embeddings are read in their own p
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 from numba import njit
 
 from weakspot.methods.spotlight.kernel import quadratic
-from weakspot.methods.spotlight.problem import (
+from weakspot.methods.spotlight.objective import LEAST_SHARE, Problem
+from weakspot.methods.spotlight.optim.bfgs import advance, descent
+from weakspot.methods.spotlight.optim.run import (
     BETA1,
     BETA2,
     EPSILON,
+    FIRST_MOVE,
     LEAST_CUT,
-    LEAST_SHARE,
-    MOST_LOG_PRECISION,
     PLATEAU_THRESHOLD,
+    STEPS_PER_SIZE,
     Plan,
-    Problem,
     Run,
     Watch,
 )
+from weakspot.methods.spotlight.precision import FINEST, MOST_LOG_PRECISION, Form, Spherical
 
 log = logging.getLogger(__name__)
+
+Start = TypeVar("Start")
 
 SLACK = 1e-6
 """Points this near the boundary, in working units, are always read: well above the rounding of float32."""
@@ -98,6 +103,7 @@ class _Rules(NamedTuple):
     patience: int
     factor: float
     unit: float
+    finest: float  # precision × ‖m‖² beyond which distances are rounding
 
 
 _STATE = np.dtype(
@@ -273,7 +279,7 @@ def _value(barrier: float, data: Any, sums: Any, climber: Any, rules: Any) -> An
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _adam(t: int, climber: Any, rules: Any, state: Any) -> None:
+def _adam_step(t: int, climber: Any, rules: Any, state: Any) -> None:
     """One step of Adam, and the way that the centre went with it."""
     d = len(climber.centre)
     rate, correction = state.rate / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))
@@ -333,7 +339,7 @@ def _steps(
             for k in range(len(climber.theta)):  # a slice's assignment would take seconds to compile
                 climber.kept[k] = climber.theta[k]
             state.kept = True
-        _adam(t, climber, rules, state)
+        _adam_step(t, climber, rules, state)
         _plateau(objective, rules, state)
         history[0, t] = objective
         history[1, t] = climber.weighted[_MASS]
@@ -344,36 +350,114 @@ def _steps(
         state.alive = False
 
 
+@njit(cache=True, nogil=True)
+def _fix_size(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state: Any) -> Any:
+    """Bring precision and active set to where S = T; False where that is too fine to be known, with S > T.
+
+    S is convex, falling and piecewise linear in the precision, so Newton's method from above T is exact after
+    finitely many steps. From below it may leap to far too wide a radius, which therefore grows by √2 at most.
+    """
+    m, d = climber.centre, len(climber.centre)
+    square = _dot(m, m, d)
+    most = np.exp(MOST_LOG_PRECISION)
+    if square * most > rules.finest:
+        most = rules.finest / square
+    precision = min(np.exp(climber.theta[d]), most)
+    above = False
+    while True:
+        climber.theta[d] = np.log(precision)
+        _review(data, sums, points, climber, state)
+        mass = sums.mass[_MASS]
+        spread = sums.squares[_MASS] - 2 * _dot(sums.moments[_MASS], m, d) + mass * square
+        above = above or mass - precision * spread >= rules.size
+        root = (mass - rules.size) / spread if spread > 0 else (most if above else 0.0)
+        better = min(root, most) if above else max(root, precision / 2)
+        if abs(better - precision) <= 1e-13 * precision or (above and better < precision):
+            return precision < most
+        precision = better
+
+
+@njit(cache=True, nogil=True)
+def _place(target: Any, climber: Any, state: Any) -> None:
+    walked = 0.0
+    for k in range(len(target)):
+        move = target[k] - climber.centre[k]
+        walked += move * move
+        climber.centre[k] = target[k]
+        climber.near[k] = target[k]
+    state.path += np.sqrt(walked)
+
+
+@njit(cache=True, nogil=True)
+def _ascend(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state: Any, descent: Any) -> None:
+    """BFGS of the centre at S = T.
+
+    Any move changes the precision so that S stays, which adds ∂f/∂p·dp/dm to the gradient, with
+    dp/dm = 2p·(Σc·x - Σc·m) / Σc·‖x - m‖².
+    """
+    d = len(climber.centre)
+    _fix_size(data, sums, points, climber, rules, state)
+    descent.state.first_move *= np.exp(-0.5 * climber.theta[d])
+    going = True
+    while going:
+        _place(descent.trial, climber, state)
+        free = _fix_size(data, sums, points, climber, rules, state)
+        objective = _value(1.0, data, sums, climber, rules)
+        spread = climber.spreads[_MASS]
+        pull = 2 * climber.gradient[d] / spread if free and spread > 0 else 0.0
+        for k in range(d):
+            along = sums.moments[_MASS, k] - sums.mass[_MASS] * climber.centre[k]
+            climber.gradient[k] = -(climber.gradient[k] + pull * along)
+        going = advance(-objective, climber.gradient[:d], descent)
+    _place(descent.point, climber, state)
+    _fix_size(data, sums, points, climber, rules, state)
+
+
 class Lazy:
     """Embeddings ready for any number of lazy runs, `threads` of them at a time."""
 
     def __init__(self, x: Float[np.ndarray, "n d"], threads: int = 1) -> None:
         self.x = x
+        self.form: Form = Spherical()
         self.squares = quadratic(x, np.zeros(x.shape[1]), np.ones(()))
         self.threads = threads
 
-    def climb(
+    def adam(
         self,
         problem: Problem,
         plan: Plan,
         centres: Float[np.ndarray, "k d"],
         shapes: Float[np.ndarray, "k 1"],
         watch: Watch | None = None,
-    ) -> Sequence[Run]:
-        """Climb from every start, each run on its own."""
+    ) -> list[Run]:
+        """Each run on its own (see `Engine`)."""
+        data = self._data(problem)
+        return self._each(
+            lambda start: self._adam(data, problem, plan, *start, watch),
+            list(zip(centres, shapes[:, 0], strict=True)),
+        )
+
+    def ascend(
+        self,
+        problem: Problem,
+        starts: Sequence[Run],
+        sizes: Sequence[float],
+        least_gain: float,
+        watch: Watch | None = None,
+    ) -> list[Run]:
+        """Each run on its own (see `Engine`)."""
+        data = self._data(problem)
+        return self._each(
+            lambda start: self._ascended(data, problem, start, sizes, least_gain, watch), starts
+        )
+
+    def _each(self, run: Callable[[Start], Run], starts: Sequence[Start]) -> list[Run]:
         if not _steps.signatures:
             log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
-        data = self._data(problem)
-        if self.threads == 1 or len(centres) == 1:
-            return [
-                self._run(data, problem, plan, m, s[0], watch) for m, s in zip(centres, shapes, strict=True)
-            ]
+        if self.threads == 1 or len(starts) == 1:
+            return [run(start) for start in starts]
         with ThreadPoolExecutor(self.threads) as pool:
-            runs = [
-                pool.submit(self._run, data, problem, plan, m, s[0], watch)
-                for m, s in zip(centres, shapes, strict=True)
-            ]
-            return [run.result() for run in runs]
+            return list(pool.map(run, starts))
 
     def _data(self, problem: Problem) -> _Data:
         widths = [penalty.categories for penalty in problem.penalties]
@@ -389,16 +473,11 @@ class Lazy:
             bits=np.array([penalty.weight / np.log(2) for penalty in problem.penalties]),
         )
 
-    def _run(
-        self,
-        data: _Data,
-        problem: Problem,
-        plan: Plan,
-        centre: Float[np.ndarray, " d"],
-        log_precision: float,
-        watch: Watch | None,
-    ) -> Run:
-        (n, d), rows, steps = self.x.shape, int(data.bounds[-1]), len(plan.barrier)
+    def _prepared(
+        self, data: _Data, centre: Float[np.ndarray, " d"], log_precision: float, unit: float
+    ) -> tuple[_Sums, _Points, _Climber, Any]:
+        """Nothing is active yet, and every row is to be read."""
+        (n, d), rows = self.x.shape, int(data.bounds[-1])
         sums = _Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
         points = _Points(
             active=np.zeros(n, dtype=np.bool_),
@@ -407,7 +486,7 @@ class Lazy:
             due=np.empty(n + 3, dtype=np.int64),
             distance=np.empty(n + 3),
         )
-        theta = np.append(centre / plan.unit, log_precision)
+        theta = np.append(centre / unit, log_precision)
         empty = np.zeros((3, d + 1))
         climber = _Climber(
             theta=theta,
@@ -421,6 +500,43 @@ class Lazy:
             weighted=np.zeros(rows),
             spreads=np.zeros(rows),
         )
+        state = np.zeros(1, dtype=_STATE)[0]
+        state["low"], state["high"], state["margin"] = np.inf, -np.inf, 0.05
+        return sums, points, climber, state
+
+    def _ascended(
+        self,
+        data: _Data,
+        problem: Problem,
+        start: Run,
+        sizes: Sequence[float],
+        least_gain: float,
+        watch: Watch | None,
+    ) -> Run:
+        assert start.centre is not None
+        run = start
+        sums, points, climber, state = self._prepared(data, start.centre, start.shape[0], 1.0)
+        finest = FINEST / float(np.finfo(self.x.dtype).eps)
+        for size in sizes:
+            rules = _Rules(float(size), 0.0, float(problem.sign), np.ones(1), 0, 0.5, 1.0, finest)
+            ascent = descent(climber.centre, least_gain, FIRST_MOVE)
+            _ascend(data, sums, points, climber, rules, state, ascent)
+            run = run.after(ascent, size, climber.centre.copy(), climber.theta[-1:].copy())
+            if watch is not None:
+                watch(STEPS_PER_SIZE, run.value, size, None)
+        return replace(run, rows_read=int(state["rows"]))
+
+    def _adam(
+        self,
+        data: _Data,
+        problem: Problem,
+        plan: Plan,
+        centre: Float[np.ndarray, " d"],
+        log_precision: float,
+        watch: Watch | None,
+    ) -> Run:
+        steps = len(plan.barrier)
+        sums, points, climber, state = self._prepared(data, centre, log_precision, plan.unit)
         rules = _Rules(
             float(problem.size),
             float(problem.height),
@@ -429,10 +545,9 @@ class Lazy:
             int(plan.patience),
             float(plan.factor),
             float(plan.unit),
+            np.inf,
         )
-        state = np.zeros(1, dtype=_STATE)[0]
         state["rate"], state["best"], state["alive"] = plan.learning_rate, np.inf, True
-        state["low"], state["high"], state["margin"] = np.inf, -np.inf, 0.05
         history = np.empty((3, steps))
         for start in range(0, steps, STEPS_PER_CALL):
             stop = min(start + STEPS_PER_CALL, steps)

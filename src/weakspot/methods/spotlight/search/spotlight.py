@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from weakspot.methods.spotlight import shrink
-from weakspot.methods.spotlight.candidates import Candidates
-from weakspot.methods.spotlight.field import Field
-from weakspot.methods.spotlight.forms import Spherical, form_of
+from weakspot.methods.spotlight.distributed import Alone, World
+from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.kernel import finest, weights
-from weakspot.methods.spotlight.objective import Laid, value_and_slopes
-from weakspot.methods.spotlight.prepare import Prepared
-from weakspot.methods.spotlight.problem import Penalty, Plan, Problem, Run, Watch
-from weakspot.methods.spotlight.search import Engine, Multistart, Published
+from weakspot.methods.spotlight.objective import DeviceProblem, Penalty, Problem, value_and_slopes
+from weakspot.methods.spotlight.optim.dense import Dense
+from weakspot.methods.spotlight.optim.run import Engine, Plan, Run, Watch
+from weakspot.methods.spotlight.precision import Spherical, form_of
+from weakspot.methods.spotlight.preprocessing import Prepared
+from weakspot.methods.spotlight.search.multistart import Multistart
+from weakspot.methods.spotlight.search.published import Published
+from weakspot.methods.spotlight.search.starts import Starts
 from weakspot.methods.spotlight.settings import Settings
-from weakspot.methods.spotlight.sizes import scale_of_size
-from weakspot.methods.spotlight.world import Alone, World
 
-CLIMB_STEPS = 1500
-"""Of a climb in another form than the sphere; the published one takes `steps`."""
+OTHER_FORM_STEPS = 1500
+"""Of Adam in another form than the sphere; the published run takes `steps`."""
 
 _A_HAIR = 1e-12
 
@@ -39,8 +39,8 @@ class Found:
     history: dict[str, np.ndarray]
 
 
-class Seeker:
-    """Looks for spotlights in prepared embeddings; the losses are told anew for each."""
+class Search:
+    """Looks for spotlights in prepared embeddings; the losses are given anew for each."""
 
     def __init__(
         self,
@@ -57,36 +57,37 @@ class Seeker:
         self.size, self.total, self.world = size, total, world
         device = torch.device(settings.device)
         form = form_of(settings.precision, settings.seed)
-        self.field = Field(torch.from_numpy(prepared.working).to(device), form, world)
-        self.spherical: Engine = self.field.of(Spherical())
+        self.dense = Dense(torch.from_numpy(prepared.working).to(device), form, world)
+        spheres = self.dense.of(Spherical())
+        self.spherical: Engine = spheres
         if device.type == "cpu" and isinstance(world, Alone):
-            from weakspot.methods.spotlight.lazy import Lazy
+            from weakspot.methods.spotlight.optim.lazy import Lazy
 
             self.spherical = Lazy(prepared.working, threads)
-        self.engine = self.spherical if form.name == "spherical" else self.field
-        self.candidates = None
+        self.engine = self.spherical if form.name == "spherical" else self.dense
+        self.multistart = None
         if settings.search == "multistart":
-            self.candidates = Candidates(self.field.of(Spherical()), size, total, settings.seed)
+            starts = Starts(spheres, size, total)
+            self.multistart = Multistart(self.engine, self.spherical, starts, settings.starts, size, total)
 
     @property
     def steps(self) -> int:
         """How many steps all runs for one spotlight take together, at most."""
-        if self.candidates is None:
+        if self.multistart is None:
             return self.settings.steps
-        climbs = 0 if self.settings.precision == "spherical" else self._climb_plan().barrier.size
-        return self.settings.steps + climbs + shrink.steps(self.size, self.total)
+        other = 0 if self.settings.precision == "spherical" else self._plan_of_other_forms().barrier.size
+        return self.settings.steps + other + self.multistart.steps
 
     def find(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
-        if self.candidates is None:
+        if self.multistart is None:
             return self._published(losses, watch)
         largest, smallest = self.world.largest(torch.tensor([losses.max(), -losses.min()])).tolist()
         height = self.settings.barrier_scale * ((largest + smallest) or 1.0)
         problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
         raw = replace(problem, height=self.settings.barrier_scale)
-        search = Multistart(self.field, self.spherical, self.candidates, self.settings.starts)
         published = Published(raw, self._published_plan(), -self.prepared.mean / self.prepared.unit)
-        ends = search.climb(problem, self._climb_plan(), published, watch)
-        settled = [self._settled(run, problem, exact=True) for run in ends if run.centre is not None]
+        ends = self.multistart.best(problem, self._plan_of_other_forms(), published, watch)
+        settled = [self._settled(run, problem, exact=True) for run in ends]
         return max(settled, key=lambda found: found.objective)
 
     def _published(self, losses: Float[np.ndarray, " n"], watch: Watch | None) -> Found:
@@ -94,9 +95,9 @@ class Seeker:
         sign = -1.0 if settings.flip else 1.0
         problem = Problem(losses, self.counts, self.size, settings.barrier_scale, sign, self.penalties)
         published = Published(problem, self._published_plan(), -self.prepared.mean / self.prepared.unit)
-        run = published.climb(self.engine, self.field, watch)
+        run = published.run(self.engine, watch)
         if run.centre is None:
-            radius = 1 / np.sqrt(self.field.form.published)
+            radius = 1 / np.sqrt(self.dense.form.published)
             raise ValueError(
                 f"search='published' starts at the embedding's origin with radius {radius:g}, where no "
                 f"spotlight of size {self.size:g} is; use search='multistart', which does not depend on units"
@@ -120,7 +121,7 @@ class Seeker:
     def _settled(self, run: Run, problem: Problem, exact: bool) -> Found:
         """The end of a run as a kernel over the embeddings; if `exact`, of the wanted size (and no less)."""
         assert run.centre is not None
-        prepared, precision = self.prepared, self.field.form.matrix(run.shape) / self.prepared.unit**2
+        prepared, precision = self.prepared, self.dense.form.matrix(run.shape) / self.prepared.unit**2
         centre = prepared.home(run.centre)
         q = prepared.quadratic(centre, precision)
         if exact:
@@ -136,8 +137,8 @@ class Seeker:
             precision = precision * factor
         else:
             w = weights(q)
-        laid = Laid.out(problem, torch.device("cpu"))
-        objective = value_and_slopes(torch.from_numpy(w)[:, None], laid, None, self.world)[0]
+        given = DeviceProblem.of(problem, torch.device("cpu"))
+        objective = value_and_slopes(torch.from_numpy(w)[:, None], given, None, self.world)[0]
         history = run.history
         if exact:  # the curves end at what is returned
             last = {"objective": float(objective), "size": self._total(self.counts * w)}
@@ -150,10 +151,10 @@ class Seeker:
     def _published_plan(self) -> Plan:
         return self._plan(self.total - self.size, self.settings.steps, 1 / self.prepared.unit)
 
-    def _climb_plan(self) -> Plan:
+    def _plan_of_other_forms(self) -> Plan:
         """From size 4T on; the centre is counted in a coordinate's RMS, to which Adam's steps are small."""
         widest = min(3 * self.size, (self.total - self.size) / 2)
-        return self._plan(widest, min(CLIMB_STEPS, self.settings.steps), self.field.dimensions**-0.5)
+        return self._plan(widest, min(OTHER_FORM_STEPS, self.settings.steps), self.dense.dimensions**-0.5)
 
     def _plan(self, widest: float, steps: int, unit: float) -> Plan:
         settings = self.settings

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
+from weakspot.methods.spotlight.distributed import World
 from weakspot.methods.spotlight.kernel import ROWS, quadratic
-from weakspot.methods.spotlight.world import World
 
 _ROUNDING = 1e-7
 """A spread below this share of the mean's norm is no more than the rounding of float32."""
