@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,20 @@ def quiet_environment() -> dict[str, str]:
     private = ("WANDB_", "WEAKSPOT_", "PL_", "LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_", "HYDRA_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     return kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "WANDB_API_KEY": "", "PYTHONWARNINGS": "default"}
+
+
+@contextmanager
+def ended_with(processes: list[subprocess.Popen[str]]) -> Iterator[None]:
+    """No process outlives the block, whatever ends it."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @pytest.fixture

@@ -186,6 +186,9 @@ JOBS = [
         "model._target_=weakspot.models.SmalCNN cannot be imported (module",
     ),
     ("split=tset", "ColoredDigits has no split 'tset'; it has: train, val, test"),
+    ("shard=0/4", "shard=0/4: the 4 parts are numbered from 1 to 4"),
+    ("shard=5/4", "shard=5/4: the 4 parts are numbered from 1 to 4"),
+    ("shard=x", "shard=x is no part of the rows: write shard=3/64 for the third of 64"),
     ("training.epochs=0", "training.epochs=0 must be more than 0"),
     ("training.schedule=linear", "training.schedule='linear' is unknown; choose constant or cosine"),
     ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
@@ -310,6 +313,15 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     words = line.split()
     options = [words.pop(0), words.pop(0)] if words[0] == "--config-dir" else []
     refused(typed("infer", *options, "logger=tensorboard", "trainer=cpu", *words), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["train", "discover"])
+def test_a_part_of_the_rows_is_for_inference_alone(typed: Typed, tmp_path: Path, script: str) -> None:
+    refused(
+        typed(script, "logger=tensorboard", "trainer=cpu", "shard=3/64"),
+        "shard=3/64 is a part of the rows to infer: only infer.py takes it",
+    )
     assert nothing_is_left(tmp_path)
 
 

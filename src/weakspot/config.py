@@ -87,6 +87,7 @@ class JobConfig:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     reweight: ReweightConfig = field(default_factory=ReweightConfig)
     split: str = "test"  # train, val, test: what is audited
+    shard: str | None = None  # 3/64: infer that part of the rows, as one of many jobs (infer.py alone)
     checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
     predictions: str | None = None  # a store folder or a file: skips dataset and model
     outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…

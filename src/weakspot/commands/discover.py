@@ -16,6 +16,7 @@ from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
 from weakspot.commands.running import opened_logger, say, typed_command
 from weakspot.commands.subject import (
     cam_target,
+    check_whole,
     grad_cams_of,
     held_out_share,
     hidden_attributes,
@@ -41,6 +42,7 @@ _PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
+    check_whole(cfg)
     method: Method = build(cfg.method)()
     if cfg.tree:
         in_tree(cfg, folder, method)

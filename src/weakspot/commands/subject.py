@@ -35,6 +35,15 @@ def check_makes(cfg: DictConfig) -> None:
             raise ValueError(f"{word}=… needs neither training nor inference: only discover.py takes it")
 
 
+def check_whole(cfg: DictConfig) -> None:
+    """Raise ValueError for a part of the rows, where all of them are wanted."""
+    if cfg.shard is not None:
+        raise ValueError(
+            f"shard={cfg.shard} is a part of the rows to infer: only infer.py takes it; without it, what any number of "
+            "such jobs have inferred is joined"
+        )
+
+
 def subject_of(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.subject import Named, Subject
     from weakspot.pipeline.training import Training
@@ -126,7 +135,7 @@ def upstream_command(name: str) -> str:
     words = [
         word
         for word in HydraConfig.get().overrides.task
-        if not word.startswith(("upstream=", "slices=", "fail_if"))
+        if not word.startswith(("upstream=", "slices=", "fail_if", "shard="))
     ]
     return shlex.join(["python", f"{name}.py", *words])
 

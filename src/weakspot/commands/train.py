@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from weakspot.commands.running import opened_logger, say
-from weakspot.commands.subject import check_makes, subject_of
+from weakspot.commands.subject import check_makes, check_whole, subject_of
 
 if TYPE_CHECKING:
     from weakspot.pipeline.reweight import Reweight
@@ -21,6 +21,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
     check_makes(cfg)
+    check_whole(cfg)
     cfg.checkpoint = "auto"  # also where the audited model would be a given one
     subject = subject_of(cfg)
     check(subject, "train")

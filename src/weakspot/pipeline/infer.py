@@ -125,40 +125,68 @@ def infer(
 
     Raises ValueError naming the first example whose embedding or loss is not a number; nothing is left behind.
     """
-    dataset = data.dataset(split)
-    ids = np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
-    sharing = agree("sharing", lambda: _sharing(folder, len(dataset), make_trainer))
-    if sharing == "all" or (sharing == "one" and is_main()):
-        # the same on every rank: no shard is written before all of them have come to predict
-        rows = np.setdiff1d(np.arange(len(dataset)), finished_rows(folder, len(dataset)))
-        learner = Learner(model, dataset.task, Training())
-        shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)
-        loader = data.loader(
-            split, None if len(rows) == len(dataset) else rows, measure if shows_images else None
-        )
-        try:
-            with quiet(), progress("inferring: starting", wants_bar(make_trainer)) as tell:
-                writer = ShardWriter(folder, ids, dataset, shard_bytes)
-                alone = {} if sharing == "all" else _ALONE
-                trainer = make_trainer(**_plain(folder), **alone, callbacks=[writer, Watch(tell)])
-                heed_signals(trainer)
-                trainer.predict(learner, dataloaders=loader, return_predictions=False)
-        except NotFiniteError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        trainer.strategy.barrier()
+    try:
+        infer_rows(model, data, split, make_trainer, folder, shard_bytes=shard_bytes)
+    except NotFiniteError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if not is_main():
         return None
+    dataset = data.dataset(split)
+    ids = _ids(dataset)
     attributes, measured = dataset.examples.drop_columns(["id"]), gather(folder, "measured", len(ids))
     if measured is not None:
         attributes = describe(attributes, measured)
     return join(folder, ids, attributes, dataset.task, manifest)
 
 
-def _sharing(folder: Path, n: int, make_trainer: Callable[..., Trainer]) -> Literal["none", "one", "all"]:
+def infer_rows(
+    model: Model,
+    data: DataModule,
+    split: str,
+    make_trainer: Callable[..., Trainer],
+    folder: Path,
+    within: range | None = None,
+    shard_bytes: int = _SHARD_BYTES,
+) -> None:
+    """Predict the rows of `split`, all or those `within`, that `folder` lacks, and leave them there as shards.
+
+    Raises ValueError naming the first example whose embedding or loss is not a number.
+    """
+    dataset = data.dataset(split)
+    n = len(dataset)
+    sharing = agree("sharing", lambda: _sharing(folder, n, within, make_trainer))
+    if sharing == "all" or (sharing == "one" and is_main()):
+        # the same on every rank: no shard is written before all of them have come to predict
+        rows = _missing(folder, n, within)
+        learner = Learner(model, dataset.task, Training())
+        shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)
+        loader = data.loader(split, None if len(rows) == n else rows, measure if shows_images else None)
+        with quiet(), progress("inferring: starting", wants_bar(make_trainer)) as tell:
+            writer = ShardWriter(folder, _ids(dataset), dataset, shard_bytes)
+            alone = {} if sharing == "all" else _ALONE
+            trainer = make_trainer(**_plain(folder), **alone, callbacks=[writer, Watch(tell)])
+            heed_signals(trainer)
+            trainer.predict(learner, dataloaders=loader, return_predictions=False)
+        trainer.strategy.barrier()
+
+
+def _ids(dataset: Dataset) -> np.ndarray:
+    return np.asarray(dataset.examples["id"].to_pylist(), dtype=str)
+
+
+def _missing(folder: Path, n: int, within: range | None) -> np.ndarray:
+    return np.setdiff1d(
+        np.arange(n) if within is None else np.array(within), finished_rows(folder, n, within)
+    )
+
+
+def _sharing(
+    folder: Path, n: int, within: range | None, make_trainer: Callable[..., Trainer]
+) -> Literal["none", "one", "all"]:
     """Which processes infer the rows that the folder lacks: fewer rows than processes cannot be shared out."""
-    set_aside_damaged(folder, n)
-    missing = n - len(finished_rows(folder, n))
+    set_aside_damaged(folder, n, within)
+    missing = len(_missing(folder, n, within))
     if not missing:
         return "none"
     with quiet():

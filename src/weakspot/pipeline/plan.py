@@ -6,20 +6,20 @@ import hashlib
 import itertools
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from filelock import FileLock, Timeout
 
 from weakspot.identity import digest
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.checkpoint_files import CHECKPOINT, is_interrupted, is_trained
 from weakspot.pipeline.embedding import InEncoder, InLayer
+from weakspot.pipeline.locks import maker_of, sole_maker
+from weakspot.pipeline.part import Part, missing_parts, spans
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.subject import Subject
 from weakspot.predictions import Predictions
@@ -52,7 +52,7 @@ def pull_checkpoint(
     folder = subject.checkpoint_folder()
     if agree("kept_checkpoint", lambda: is_trained(folder)):
         return folder / CHECKPOINT  # without a lock: it may lie on a read-only disk
-    with _lock(folder, "checkpoints_dir") as waited:
+    with sole_maker(folder, "checkpoints_dir") as waited:
         state = "cached" if is_trained(folder) else "interrupted" if is_interrupted(folder) else "missing"
         if agree("train", lambda: state) == "cached":
             if waited:
@@ -85,7 +85,7 @@ def pull_predictions(
     found = _kept_predictions(folder, upstream) if is_main() else None
     if agree("kept_predictions", lambda: found is not None):
         return found
-    with _lock(folder, "predictions_dir"):
+    with sole_maker(folder, "predictions_dir"):
         found = _kept_predictions(folder, upstream) if is_main() else None
         if agree("infer", lambda: found is not None):
             return found
@@ -108,6 +108,42 @@ def pull_predictions(
         }
         data = subject.module(subject.inference_batch_size)
         return infer(model, data, subject.split, subject.make_trainer, folder, manifest)
+
+
+def pull_part(
+    subject: Subject, part: Part, upstream: Upstream = "pull", logger: RunLogger | None = None
+) -> str | None:
+    """Infer one part of the subject's split, its checkpoint made first where it is missing; the rest of the record is
+    other jobs'. In words, how far all of them are; None on ranks above 0.
+    """
+    checkpoint = pull_checkpoint(subject, upstream, logger)
+    folder = subject.predictions_folder(weights_of(subject, checkpoint))
+    if not agree("kept_predictions", lambda: is_complete(folder)):
+        with maker_of(part, folder, "predictions_dir"):
+            if not agree("infer", lambda: is_complete(folder)):  # unless another job has joined it meanwhile
+                from weakspot.pipeline.infer import infer_rows
+
+                _say("infer shard %s → %s", part, folder)
+                _seed_loading(subject.seed)
+                model = embedded(model_with_weights(subject, checkpoint), subject)
+                data, within = (
+                    subject.module(subject.inference_batch_size),
+                    part.rows(len(subject.data(subject.split))),
+                )
+                infer_rows(model, data, subject.split, subject.make_trainer, folder, within)
+    return _told_of_parts(subject, part, folder) if is_main() else None
+
+
+def _told_of_parts(subject: Subject, part: Part, folder: Path) -> str:
+    if is_complete(folder):
+        return f"the predictions are complete → {folder}"
+    missing = missing_parts(folder, len(subject.data(subject.split)), part.of)
+    if not missing:
+        return f"all {part.of} shards are inferred: `{subject.commands['infer']}` joins them"
+    return (
+        f"{part.of - len(missing)} of {part.of} shards are inferred, missing: {spans(missing)}; "
+        f"`{subject.commands['infer']}` joins what is there and infers what is missing"
+    )
 
 
 def _seed_loading(seed: int) -> None:
@@ -207,19 +243,23 @@ def missing(subject: Subject, step: Literal["train", "infer"]) -> FileNotFoundEr
 
 
 def describe_plan(
-    subject: Subject, last: Literal["train", "infer", "discover"], upstream: Upstream = "pull"
+    subject: Subject,
+    last: Literal["train", "infer", "discover"],
+    upstream: Upstream = "pull",
+    part: Part | None = None,
 ) -> str:
     """One line: what is there, what will be made. `train: cached · infer: missing → will run · discover`."""
-    line = _describe(subject, last)
+    line = _describe(subject, last, part)
     return line if upstream == "pull" else re.sub(" → will (run|resume)", "", line)
 
 
-def _describe(subject: Subject, last: str) -> str:
+def _describe(subject: Subject, last: str, part: Part | None) -> str:
     train_step, weights = _plan_train(subject)
     if last == "train":
         return f"train: {train_step}"
-    infer_step = "missing → will run" if weights is None else _plan_infer(subject, weights)
-    line = f"train: {train_step} · infer: {infer_step}"
+    infer_step = "missing → will run" if weights is None else _plan_infer(subject, weights, part)
+    infers = "infer" if part is None else f"infer shard {part}"
+    line = f"train: {train_step} · {infers}: {infer_step}"
     return f"{line} · discover" if last == "discover" else line
 
 
@@ -234,13 +274,16 @@ def _plan_train(subject: Subject) -> tuple[str, str | None]:
     return ("interrupted → will resume" if is_interrupted(folder) else "missing → will run"), None
 
 
-def _plan_infer(subject: Subject, weights: str) -> str:
+def _plan_infer(subject: Subject, weights: str, part: Part | None) -> str:
     folder = subject.predictions_folder(weights)
     if is_complete(folder):
         return "cached"
     n = len(subject.data(subject.split))
-    done = len(finished_rows(folder, n))
-    return f"interrupted at {done} of {n} → will resume" if done else "missing → will run"
+    rows = range(n) if part is None else part.rows(n)
+    done = len(finished_rows(folder, n, None if part is None else rows))
+    if part is not None and done == len(rows):
+        return "cached"
+    return f"interrupted at {done} of {len(rows)} → will resume" if done else "missing → will run"
 
 
 def _say(line: str, *values: object) -> None:
@@ -259,29 +302,3 @@ def _state_digest(model: Model) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return sha.hexdigest()[:12]
-
-
-@contextmanager
-def _lock(folder: Path, setting: str) -> Iterator[bool]:
-    """One maker per folder, across jobs; says if another has it. Ranks above 0 follow the one that holds it.
-
-    Raises OSError where the disk is full or refuses, naming the `setting` for another folder.
-    """
-    if not is_main():
-        yield False
-        return
-    locks = folder.parent / ".locks"
-    lock = FileLock(locks / folder.name)
-    waited = False
-    with writing(folder.parent, setting):
-        locks.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.info("waiting for another job that is making %s", folder)
-            waited = True
-            lock.acquire()
-    try:
-        yield waited
-    finally:
-        lock.release()

@@ -3,7 +3,8 @@
 shards/rank0-000003-9ae0daaf.safetensors   the process, the number and the checksum of the content
 shards/….safetensors.damaged               set aside; its rows are inferred again
 
-Each row carries its index, so that shards of any number of processes and runs make one record.
+Each row carries its index, so that shards of any number of processes, jobs and runs make one record; two jobs may write
+at the same time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> No
 
     Args:
         folder: The record's.
-        rank: Of this process, the only one to write shards of that rank.
+        rank: Of this process in its job; shards of other jobs differ in what they hold, and so in their names.
         arrays: `index` (their positions in the data set), and by those names embeddings, outputs, losses,
             labels, predictions, correct, and whatever else belongs to rows.
 
@@ -70,17 +72,33 @@ def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> No
             draft.write_bytes(content)
 
 
-def finished_rows(folder: Path, n: int) -> Int[np.ndarray, " r"]:
-    """Positions, sorted, of those of n rows that an interrupted run has left in sound shards."""
-    return _survey(folder, n).rows
+def finished_rows(folder: Path, n: int, within: range | None = None) -> Int[np.ndarray, " r"]:
+    """Positions, sorted, of those of n rows that earlier runs, or other jobs, have left in sound shards.
+
+    Args:
+        within: Look only at shards that hold some of these rows; to check all that other jobs have written would
+            take each of them as long as to write it.
+    """
+    rows = _survey(folder, n, within).rows
+    return rows if within is None else rows[(rows >= within.start) & (rows < within.stop)]
 
 
-def set_aside_damaged(folder: Path, n: int) -> None:
+def claimed_rows(folder: Path, n: int) -> Int[np.ndarray, " r"]:
+    """Positions, sorted, of those of n rows that shards say they hold; what else is in them is not looked at."""
+    found = [np.zeros(0, np.int64)]
+    for path in (folder / FOLDER).glob("rank*.safetensors"):
+        index = _index(path)
+        if index is not None:
+            found.append(index[(index >= 0) & (index < n)].astype(np.int64))
+    return np.unique(np.concatenate(found))
+
+
+def set_aside_damaged(folder: Path, n: int, within: range | None = None) -> None:
     """Rename the shards that cannot be used, and say so; their rows count as not yet inferred."""
-    for path, reason in _survey(folder, n).damaged.items():
-        log.warning("%s; it is set aside, and its rows are inferred again", reason)
-        with writing(folder, SETTING):
+    for path, reason in _survey(folder, n, within).damaged.items():
+        with writing(folder, SETTING), suppress(FileNotFoundError):  # another job has set it aside
             os.replace(path, path.with_name(path.name + _DAMAGED))
+            log.warning("%s; it is set aside, and its rows are inferred again", reason)
 
 
 def sound_shards(folder: Path, n: int) -> Iterator[dict[str, np.ndarray]]:
@@ -101,12 +119,14 @@ def gather(folder: Path, name: str, n: int) -> np.ndarray | None:
     return column
 
 
-def _survey(folder: Path, n: int) -> _Survey:
+def _survey(folder: Path, n: int, within: range | None = None) -> _Survey:
     """Shards of another form than the newest are damaged too: an earlier version has left them."""
     damaged: dict[Path, str] = {}
     forms: dict[Path, Form] = {}
     rows: dict[Path, np.ndarray] = {}
     for path in sorted((folder / FOLDER).glob("rank*.safetensors"), key=_age):
+        if within is not None and _lies_outside(path, within):
+            continue
         try:
             rows[path], forms[path] = _examine(path, n)
         except FileNotFoundError:  # another process has joined them, or set this one aside
@@ -119,6 +139,21 @@ def _survey(folder: Path, n: int) -> _Survey:
         del forms[path]
     found = [rows[path] for path in forms]
     return _Survey(list(forms), np.unique(np.concatenate([np.zeros(0, np.int64), *found])), damaged)
+
+
+def _lies_outside(path: Path, within: range) -> bool:
+    """Whether a shard says that it holds none of these rows."""
+    index = _index(path)
+    return index is not None and not ((index >= within.start) & (index < within.stop)).any()
+
+
+def _index(path: Path) -> np.ndarray | None:
+    """The rows that a shard says it holds, or None where it cannot be read; its checksum is not looked at."""
+    with suppress(ValueError, OSError):
+        index = open_arrays(path).get("index")
+        if index is not None and index.dtype.kind in "iu" and index.ndim == 1:
+            return index
+    return None
 
 
 def _age(path: Path) -> tuple[int, str]:
