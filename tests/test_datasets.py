@@ -21,15 +21,18 @@ from sklearn.datasets import load_digits
 from torchvision.datasets.utils import calculate_md5
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
+from test_image_shards import parquets, tars
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.cifar10 import CIFAR10
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.digits import Digits
 from weakspot.datasets.fashion_mnist import FashionMNIST
 from weakspot.datasets.image_folder import ImageFolder
+from weakspot.datasets.image_parquet import ImageParquet
 from weakspot.datasets.mnist import MNIST
 from weakspot.datasets.pictures import Scaling
 from weakspot.datasets.splits import split_by_id
+from weakspot.datasets.webdataset import WebDataset
 from weakspot.hashing import id_hashes
 
 SPLITS = ("train", "val", "test")
@@ -87,7 +90,18 @@ def image_tree(root: Path, n: int = 30) -> Path:
     return root
 
 
-@pytest.fixture(params=["colored_digits", "digits", "mnist", "fashion_mnist", "cifar10", "image_folder"])
+@pytest.fixture(
+    params=[
+        "colored_digits",
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "image_folder",
+        "webdataset",
+        "image_parquet",
+    ]
+)
 def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Dataset]:
@@ -99,6 +113,8 @@ def make(
         "fashion_mnist": lambda: partial(FashionMNIST, root=idx_files(tmp_path, ".gz")),
         "cifar10": lambda: partial(CIFAR10, root=cifar_files(tmp_path, monkeypatch)),
         "image_folder": lambda: partial(ImageFolder, root=image_tree(tmp_path), size=16),
+        "webdataset": lambda: partial(WebDataset, root=tars(tmp_path), size=16),
+        "image_parquet": lambda: partial(ImageParquet, root=parquets(tmp_path), size=16),
     }
     return rows[request.param]()
 

@@ -102,8 +102,12 @@ def read_manifest(
     return manifest
 
 
-def read_parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path, leave_out: Sequence[str] = ()) -> pa.Table:
     """A Parquet file whose values are all valid.
+
+    Args:
+        path: The file.
+        leave_out: Columns that are not read.
 
     Raises:
         DamagedError: Where it is damaged, or announces far more values than a file of its size holds.
@@ -117,17 +121,17 @@ def read_parquet(path: Path) -> pa.Table:
             raise ValueError(f"there are two columns {twice!r}")
         if any("\0" in name for name in schema.names):  # which Arrow would cut there
             raise ValueError("the name of a column holds the character NUL")
-        return _table(path, schema)
+        return _table(path, pa.schema([field for field in schema if field.name not in leave_out]))
 
 
 def _table(path: Path, schema: pa.Schema) -> pa.Table:
-    """All columns; texts by number first, for a short file can refer to a long text any number of times.
+    """These columns; texts by number first, for a short file can refer to a long text any number of times.
 
     What the file's own metadata say of a column is not asked: where they are damaged, Arrow ends the process.
     """
     texts = [field.name for field in schema if _is_text(field.type)]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
-        table = file.read()
+        table = file.read(columns=schema.names)
     table.validate(full=True)
     for name in texts:
         total = sum(

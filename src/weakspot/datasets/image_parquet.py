@@ -1,0 +1,152 @@
+"""Images in Parquet shards: a column of encoded images, a label, and attributes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int
+
+from weakspot.datasets.image_shards import LARGEST_IMAGE, ImageShards, ShardSheet, stem
+from weakspot.images import Pixels
+from weakspot.legible import as_utf8
+from weakspot.predictions.plain import plain_table
+from weakspot.predictions.reading import read_parquet, reading
+
+_LARGEST_GROUP = 4 << 30  # bytes of images, decoded at once
+
+log = logging.getLogger(__name__)
+
+
+class ImageParquet(ImageShards):
+    """Images in the Parquet files of `root`: a column of bytes (or, as Hugging Face writes it, of `{bytes, path}`).
+
+    `image`, `label` and `id` name columns; without a column `id`, an example is called by its file and its row there. A
+    column `split` counts where the files' names say nothing of splits. All other columns are attributes.
+
+    `classes` gives the classes and their order, and names those that labels number from 0; without it they are the
+    labels of all splits. `task` is classification or regression, by default as the labels look.
+
+    A row is read with its row group, which is kept until another is asked for: in order, each is read once; in any
+    order, small row groups (a few hundred images) are faster.
+
+    Raises FileNotFoundError or ValueError, naming the file and the row or column.
+    """
+
+    no_difference = ImageShards.no_difference | {"image", "id"}
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        image: str = "image",
+        label: str = "label",
+        id: str = "id",
+        classes: Sequence[str] | None = None,
+        task: str | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
+    ) -> None:
+        super().__init__(split, root, ".parquet", classes, size, mean, std, pixels)
+        assert self.root is not None
+        self.column = image
+        groups = [_rows_of_groups(self.root / shard, image) for shard in self.shards]
+        counts = [sum(rows) for rows in groups]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        table = _table([self.root / shard for shard in self.shards], image, (label, id, "split"))
+
+        def place(row: int) -> str:
+            shard = int(np.searchsorted(starts, row, side="right")) - 1
+            return f"{self.root}/{as_utf8(self.shards[shard])}, row {row - starts[shard] + 1}"
+
+        sheet = ShardSheet(self.root, table, where=place)
+        if sheet.has(id):
+            ids = sheet.unique(id)
+            sheet = ShardSheet(self.root, table.drop_columns([id]), where=place)
+        else:
+            ids = [
+                f"{stem(shard)}/{row:06d}"
+                for shard, count in zip(self.shards, counts, strict=True)
+                for row in range(count)
+            ]
+        self._rows: Int[np.ndarray, " m"] = self.choose(sheet, label, ids, counts, classes, task)
+        self._groups = [(shard, group) for shard, rows in enumerate(groups) for group in range(len(rows))]
+        self._starts = np.concatenate([[0], np.cumsum([count for rows in groups for count in rows])])
+        self._kept: tuple[int, pa.ChunkedArray] | None = None
+
+    def content(self, row: int) -> bytes:
+        at = int(self._rows[row])
+        group = int(np.searchsorted(self._starts, at, side="right")) - 1
+        if self._kept is None or self._kept[0] != group:
+            self._kept = None  # one group at a time
+            self._kept = (group, self._read(group))
+        value = self._kept[1][at - int(self._starts[group])].as_py()
+        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        if found is None:
+            raise ValueError("there is none")
+        if len(found) > LARGEST_IMAGE:
+            raise ValueError(f"it has {len(found)} bytes, more than {LARGEST_IMAGE}")
+        return found
+
+    def _read(self, group: int) -> pa.ChunkedArray:
+        assert self.root is not None
+        shard, number = self._groups[group]
+        path = self.root / self.shards[shard]
+        with reading(path, self.column), pq.ParquetFile(path) as file:
+            images = file.read_row_group(number, columns=[self.column])[self.column]
+            images.validate(full=True)
+            if len(images) != self._starts[group + 1] - self._starts[group]:
+                raise ValueError("it has other rows than when it was opened")
+            return images
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}
+
+
+def _rows_of_groups(path: Path, image: str) -> list[int]:
+    """How many rows each row group has; ValueError where there is no such column of images, or a group is too large."""
+    with reading(path), pq.ParquetFile(path) as file:
+        schema, about = file.schema_arrow, file.metadata
+        if image not in schema.names:
+            raise ValueError(
+                f"there is no column {image!r}; say which holds the images: dataset.image=… (it has: "
+                f"{', '.join(schema.names)})"
+            )
+        kind = schema.field(image).type
+        if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
+            kind = kind.field("bytes").type
+        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            raise ValueError(f"column {image!r} holds {kind}, no bytes of images")
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        for number, group in enumerate(groups):
+            if group.total_byte_size > _LARGEST_GROUP:
+                raise ValueError(f"row group {number} has {group.total_byte_size} bytes: write smaller ones")
+        return [group.num_rows for group in groups]
+
+
+def _table(files: Sequence[Path], image: str, texts: Sequence[str]) -> pa.Table:
+    """All columns of all files but the images; labels and ids as texts."""
+    parts = [read_parquet(file, leave_out=(image,)) for file in files]
+    for file, part in zip(files, parts, strict=True):
+        try:
+            pa.unify_schemas([parts[0].schema, part.schema], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ValueError(
+                f"the columns of {file} are of other types than those of {files[0].name}: {error}"
+            ) from error
+    with reading(files[0]):
+        raw = pa.concat_tables(parts, promote_options="permissive")
+        taken = [name for name in raw.column_names if name in texts]
+        attributes, left_out = plain_table(raw.drop_columns(taken))
+        for name, reason in left_out.items():
+            log.warning("%s: column %r is left out: %s", files[0].parent, name, reason)
+        return pa.table(
+            [*(raw[name].cast(pa.string()) for name in taken), *attributes.columns],
+            names=[*taken, *attributes.column_names],
+        )

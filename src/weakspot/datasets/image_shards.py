@@ -1,0 +1,191 @@
+"""What images in a few large files have in common, be these tars or Parquet: the files, the splits, the reading."""
+
+from __future__ import annotations
+
+import io
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from weakspot.datasets.base import Dataset, digest
+from weakspot.datasets.labels import read_labels
+from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.splits import fill_splits
+from weakspot.datasets.tables import Sheet
+from weakspot.datasets.walk import files_below
+from weakspot.images import Pixels, check_pixels, to_rgb
+from weakspot.legible import as_utf8
+
+LARGEST_IMAGE = 1 << 30
+"""Bytes of an encoded image: more is announced by a damaged or crafted file alone."""
+
+_FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # others of PIL's call programs, or fetch files
+_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSheet(Sheet):
+    """The rows of all shards; `where` says in which shard one of them stands."""
+
+    where: Callable[[int], str] = str
+
+    def place(self, row: int) -> str:
+        return self.where(row)
+
+
+class ImageShards(Dataset):
+    """A dataset whose images lie in the files of `root`, and the folders below it, whose names end in `ending`.
+
+    A split is named by its shards (`imagenet-train-0007.tar`, `val/03.parquet`), or else in their rows, or else by a
+    hash of ids, about 7 : 1 : 2; where only val is missing, it is a tenth of train.
+
+    Subclasses read `shards` with their `given` splits, call `choose`, and write `content`.
+    """
+
+    decodes = True
+    no_difference = Dataset.no_difference | {"label", "classes"}  # the fingerprint and the task say them
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None,
+        ending: str,
+        classes: Sequence[str] | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
+    ) -> None:
+        super().__init__(split, root)
+        check_pixels(pixels)
+        self.pixels = pixels
+        self.scaling = Scaling(size, mean, std)
+        if self.root is None or not self.root.is_dir():
+            raise FileNotFoundError(
+                f"no folder of {ending} files at {root}; set dataset.root to the one that holds them"
+            )
+        self.shards = files_below(self.root, (ending,))
+        if not self.shards:
+            raise FileNotFoundError(
+                f"no {ending} files below {self.root}; set dataset.root to where they are"
+            )
+        self.given = _named_splits(self.root, self.shards)
+        if self.given is not None and classes is not None:
+            # what the other splits' labels are needs no look
+            own = self.given if split in self.given else ["val" if s == "train" else s for s in self.given]
+            if split in own:
+                kept = [at for at, named in enumerate(own) if named == split]
+                self.shards, self.given = [self.shards[at] for at in kept], [self.given[at] for at in kept]
+
+    def choose(
+        self,
+        sheet: Sheet,
+        label: str,
+        ids: Sequence[str],
+        counts: Sequence[int],
+        classes: Sequence[str] | None,
+        task: str | None,
+    ) -> Int[np.ndarray, " m"]:
+        """Set task, targets and examples, and return which rows of the sheet they are.
+
+        Args:
+            sheet: The rows of all shards, `label` and attributes.
+            label: Its column of labels.
+            ids: Each row's.
+            counts: How many rows each shard has.
+            classes: The classes in order; by default the labels that there are.
+            task: "classification" or "regression"; by default numbers with fractions are a regression.
+        """
+        if not sheet.has(label):
+            there = ", ".join(sheet.table.column_names) or "nothing"
+            raise ValueError(
+                f"{sheet.file}: no row has a {label!r}; say which is: dataset.label=… (there is: {there})"
+            )
+        self.task, targets = read_labels(sheet, label, classes, None, task)
+        given: Sequence[str] | None = None
+        if self.given is not None:
+            given = np.repeat(self.given, counts).tolist()
+        elif sheet.has("split"):
+            given = sheet.words("split", self.splits)
+        assigned = fill_splits(ids, given)
+        rows = np.flatnonzero(assigned == self.split)
+        if len(rows) == 0:
+            have = ", ".join(sorted(set(assigned.tolist())))
+            raise ValueError(
+                f"no image below {self.root} is in split {self.split!r}; there are some in: {have}"
+            )
+        self.targets = targets[rows]
+        about = [name for name in sheet.table.column_names if name not in (label, "split")]
+        own_ids = pa.array([ids[row] for row in rows.tolist()], pa.string())
+        attributes = sheet.table.select(about).take(pa.array(rows))
+        self.examples = pa.table([own_ids, *attributes.columns], names=["id", *about]).combine_chunks()
+        return rows
+
+    @abstractmethod
+    def content(self, row: int) -> bytes:
+        """The encoded image of a row."""
+
+    def input(self, row: int) -> Tensor:
+        return self.scaling(self.preview(row))
+
+    def preview(self, row: int) -> Image.Image:
+        """Raises ValueError, naming the row, where the image is missing or cannot be read."""
+        try:
+            with Image.open(io.BytesIO(self.content(row)), formats=_FORMATS) as file:
+                return to_rgb(file, self.pixels)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+            raise ValueError(
+                f"row {row} of {self.split}: {self.root}/{self.examples['id'][row]} cannot be read as an image "
+                f"({reason}); repair or remove it"
+            ) from error
+
+    def fingerprint(self) -> str:
+        """Of the rows, and of the shards' names, sizes and times of change: to read every pixel would take too long."""
+        assert self.root is not None
+        stats = [(self.root / shard).stat() for shard in self.shards]
+        times = np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats])
+        names = "\0".join(self.shards).encode("utf-8", "surrogateescape")
+        return digest(self.examples, self.targets, times, names)
+
+
+def stem(shard: str) -> str:
+    """What rows of a shard are called by: its path below root, without its ending."""
+    return as_utf8(str(PurePosixPath(shard).with_suffix("")))
+
+
+def _named_splits(root: Path, shards: Sequence[str]) -> list[str] | None:
+    """The split that each shard's path names; None where none names one."""
+    found = []
+    for shard in shards:
+        words = re.split(r"[/._-]", shard.lower())
+        found.append({_WORDS[word] for word in words if word in _WORDS})
+    for shard, splits in zip(shards, found, strict=True):
+        if len(splits) != 1 and any(found):
+            what = f"both {' and '.join(sorted(splits))}" if splits else "no split, and others do"
+            raise ValueError(f"{root / as_utf8(shard)} names {what}; rename it, or move it away")
+    return [splits.pop() for splits in found] if any(found) else None

@@ -1,0 +1,192 @@
+"""Images in tars, as webdataset writes them: read where they lie, without extracting anything."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from weakspot.datasets.image_shards import LARGEST_IMAGE, ImageShards, ShardSheet, stem
+from weakspot.datasets.picture_files import EXTENSIONS
+from weakspot.images import Pixels
+from weakspot.predictions.plain import plain_table
+from weakspot.predictions.reading import naming, reading
+
+_LARGEST_TEXT = 1 << 20  # bytes of a member .cls or .json
+_MOST_ATTRIBUTES = 1000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Sample:
+    """The members of one key."""
+
+    place: tuple[int, int] | None = None  # of the image: offset and size
+    label: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+class WebDataset(ImageShards):
+    """Images in the tars of `root`: `key.jpg` (or another ending of an image) beside `key.cls` or `key.json`.
+
+    The label is what `key.cls` holds, a class's number or name, or else the value `label` in `key.json`; all other
+    values there are attributes. Members of other kinds are passed over, pickles (.pyd, .pickle) like all of them. The
+    key is a member's path up to the first dot of its name.
+
+    `classes` gives the classes and their order, and names those that labels number from 0; without it they are the
+    labels of all splits. `task` is classification or regression, by default as the labels look.
+
+    Headers of tars are read once in each process; images then by their offsets, in any order.
+
+    Raises FileNotFoundError or ValueError, naming tar and key.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | Path | None = None,
+        label: str = "label",
+        classes: Sequence[str] | None = None,
+        task: str | None = None,
+        size: int | None = 224,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pixels: Pixels = "as_shown",
+    ) -> None:
+        super().__init__(split, root, ".tar", classes, size, mean, std, pixels)
+        assert self.root is not None
+        tars = [_samples(self.root / shard) for shard in self.shards]
+        counts = [len(tar) for tar in tars]
+        ids = [f"{stem(shard)}/{key}" for shard, tar in zip(self.shards, tars, strict=True) for key in tar]
+        samples = [sample for tar in tars for sample in tar.values()]
+        table = _table(self.root, samples, label)
+        sheet = ShardSheet(self.root, table, where=lambda row: f"{self.root}/{ids[row]}")
+        rows = self.choose(sheet, label, ids, counts, classes, task)
+        self._tars: Int[np.ndarray, " m"] = np.repeat(np.arange(len(tars)), counts)[rows]
+        self._places = np.array([samples[row].place for row in rows], dtype=np.int64)
+
+    def content(self, row: int) -> bytes:
+        assert self.root is not None
+        offset, size = map(int, self._places[row])
+        with (self.root / self.shards[self._tars[row]]).open("rb") as file:
+            file.seek(offset)
+            found: bytes = file.read(size)
+        if len(found) < size:
+            raise ValueError("its tar has been cut short")
+        return found
+
+
+def _table(root: Path, samples: Sequence[_Sample], label: str) -> pa.Table:
+    """Labels as texts, and every other name in a JSON member as a column."""
+    names = list(
+        dict.fromkeys(name for sample in samples for name in sample.about if name not in ("id", label))
+    )
+    if len(names) > _MOST_ATTRIBUTES:
+        raise ValueError(f"{root}: the JSON members hold {len(names)} names, more than {_MOST_ATTRIBUTES}")
+    labels = [_text(sample.about.get(label)) if sample.label is None else sample.label for sample in samples]
+    columns = {
+        name: _column([sample.about.get(name) for sample in samples]) for name in names if name != "split"
+    }
+    attributes, left_out = plain_table(pa.table(columns))
+    for name, reason in left_out.items():
+        log.warning("%s: attribute %r is left out: %s", root, name, reason)
+    texts = (
+        {} if "split" not in names else {"split": [_text(sample.about.get("split")) for sample in samples]}
+    )
+    if any(text is not None for text in labels):
+        texts[label] = labels
+    return pa.table(
+        [*attributes.columns, *(pa.array(column, pa.string()) for column in texts.values())],
+        names=[*attributes.column_names, *texts],
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):  # of several types
+        texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
+        return pa.array(texts, pa.string())
+
+
+def _samples(tar: Path) -> dict[str, _Sample]:
+    """By key, in the tar's order."""
+    with reading(tar):
+        stat = tar.stat()
+    return _scanned(tar, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _scanned(tar: Path, size: int, changed: int) -> dict[str, _Sample]:
+    found: dict[str, _Sample] = {}
+    with reading(tar), tar.open("rb") as file:
+        for member in _members(tar, size):
+            folder, slash, name = member.name.rpartition("/")
+            start, _, kind = name.partition(".")
+            kind = f".{kind.lower()}"
+            if not start or kind not in (*EXTENSIONS, ".cls", ".json"):
+                continue
+            sample = found.setdefault(f"{folder}{slash}{start}".removeprefix("./"), _Sample())
+            if kind in EXTENSIONS:
+                _check_size(member, LARGEST_IMAGE)
+                if sample.place is not None:
+                    raise ValueError(f"{member.name} is a second image of one key")
+                sample.place = (member.offset_data, member.size)
+                continue
+            _check_size(member, _LARGEST_TEXT)
+            file.seek(member.offset_data)
+            content = file.read(member.size)
+            with reading(tar, member.name):
+                if kind == ".cls":
+                    sample.label = content.decode().strip()
+                    continue
+                about = json.loads(content)
+                if not isinstance(about, dict):
+                    raise ValueError("it holds no JSON object")
+                sample.about = about
+    with naming(tar):
+        alone = next((key for key, sample in found.items() if sample.place is None), None)
+        if alone is not None:
+            raise ValueError(f"{alone} has no image beside it (looked for {', '.join(EXTENSIONS)})")
+        if not found:
+            raise ValueError("no member is an image; expected key.jpg beside key.cls or key.json")
+    return found
+
+
+def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
+    """The regular files in a tar, each of them within the file; a compressed one has no places to read from."""
+    try:
+        archive = tarfile.open(tar, "r:")  # noqa: SIM115  (a generator's)
+    except tarfile.ReadError as error:
+        raise ValueError("it is no tar, or a compressed one: decompress it") from error
+    with archive:
+        last = -1
+        while (member := archive.next()) is not None:
+            if member.offset <= last:  # a crafted header leads back
+                raise ValueError(f"{member.name} stands before its predecessor")
+            last = member.offset
+            archive.members = []  # type: ignore[attr-defined]  # it keeps all of them
+            if not member.isreg() or member.issparse():
+                continue
+            if member.size < 0 or member.offset_data + member.size > size:
+                raise ValueError(f"{member.name} does not end before the file does; was it cut short?")
+            yield member
+
+
+def _check_size(member: tarfile.TarInfo, most: int) -> None:
+    if member.size > most:
+        raise ValueError(f"{member.name} has {member.size} bytes, more than {most}")
