@@ -48,8 +48,11 @@ class JobError(CompactHydraException):
         self.code = code
 
 
-def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
-    """Compose the configuration and run `job` once, or once for each point of a sweep."""
+def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
+    """Compose the configuration and run `job` once, or once for each point of a sweep.
+
+    What it returns is what a sweeper that searches (`hydra/sweeper=optuna`) makes small.
+    """
     # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
     # wherever another process wants the same cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -58,18 +61,17 @@ def run(name: str, job: Callable[[DictConfig, Path], None]) -> None:
     register()
     typed, full = list(sys.argv), os.environ.get(_FULL_ERROR)
 
-    def task(cfg: DictConfig) -> None:
+    def task(cfg: DictConfig) -> float | None:
         with _ending_workers(), _as_typed(typed, full), _sentences(name), _own_arguments():
             overrides.check(cfg, HydraConfig.get().overrides.task)
             if "trainer" not in cfg:
-                job(cfg, run_folder())
-                return
+                return job(cfg, run_folder())
             from weakspot.pipeline.ranks import is_main, processes
 
             if is_main():
                 log.info("loading libraries …")
             with processes(cfg.trainer.accelerator):
-                job(cfg, run_folder())
+                return job(cfg, run_folder())
 
     try:
         with (

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
 
 
-def main(cfg: DictConfig, folder: Path) -> None:
+def main(cfg: DictConfig, folder: Path) -> float | None:
+    """Returns the validation loss of the epoch that is kept, by which a sweeper may search."""
+    from weakspot.pipeline.checkpoint_files import kept_loss
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.plan import describe_plan, pull_checkpoint
 
@@ -31,6 +33,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
         say(f"checkpoint → {checkpoint}")
         if subject.reweight is not None:
             say_what_mending_did(subject, subject.reweight, logger)
+    return kept_loss(subject.checkpoint_folder())
 
 
 def say_what_mending_did(subject: Subject, reweight: Reweight, logger: RunLogger | None) -> None:

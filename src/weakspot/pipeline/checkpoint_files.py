@@ -1,7 +1,8 @@
-"""What lies in a folder of the store of checkpoints, as far as its files' names tell."""
+"""What lies in a folder of the store of checkpoints, as far as that can be told without torch."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 CHECKPOINT = "model.ckpt"
@@ -20,3 +21,9 @@ def is_trained(folder: Path) -> bool:
 
 def is_interrupted(folder: Path) -> bool:
     return not is_trained(folder) and any((folder / name).is_file() for name in (LAST, CHECKPOINT))
+
+
+def kept_loss(folder: Path) -> float | None:
+    """The validation loss of the epoch that a trained folder keeps; None where its manifest does not say it."""
+    loss = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("val_loss")
+    return None if loss is None else float(loss)
