@@ -47,7 +47,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "spotlight search=published": partial(find("spotlight"), search="published"),
     **{word: find(word) for word in words() if word != "rules"},  # these sets have no attributes
 }
-DEAR = ("spotlight",)  # seconds a set
+DEAR = ("planespot",)  # seconds a set
 OWN_P = ("scan",)  # methods whose slices have a p-value of their own
 NULLS = ("independent", "label")
 PLANTED = {"planted ×2": 2.0, "planted ×3": 3.0}
