@@ -398,3 +398,37 @@ def test_files_of_other_types_and_missing_images_are_named(tmp_path):
         ValueError, match=r"row 6 of test: .*/test-b/000000 cannot be read .*\(there is none\)"
     ):
         data.preview(6)
+
+
+def test_named_val_shards_leave_train_whole_whatever_is_said_of_classes(tmp_path):
+    for split in SPLITS:
+        numbers = range(
+            {"train": 0, "val": 60, "test": 90}[split], {"train": 60, "val": 90, "test": 120}[split]
+        )
+        tar(tmp_path / f"pets-{split}.tar", *(member for k in numbers for member in sample(k)))
+    sizes = {
+        classes: [len(WebDataset(split, tmp_path, classes=classes, size=8)) for split in SPLITS]
+        for classes in (None, ("cat", "dog"))
+    }
+    assert sizes == {None: [60, 30, 30], ("cat", "dog"): [60, 30, 30]}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_header_that_is_damaged_or_cut_is_not_the_end(cut, tmp_path):
+    path = tar(tmp_path / "pets.tar", *(member for k in range(6) for member in sample(k)))
+    with tarfile.open(path) as archive:
+        place = archive.getmembers()[6].offset
+    content = bytearray(path.read_bytes())
+    content[place + 150] ^= 1  # in the checksum
+    path.write_bytes(content[: place + 200] if cut else content)
+    with pytest.raises(ValueError, match=f"no header at byte {place}"):
+        WebDataset("train", tmp_path, size=8)
+
+
+def test_another_column_of_images_is_other_data(tmp_path):
+    table = rows(range(20))
+    table = table.append_column("mask", pa.array([encoded(k + 100) for k in range(20)]))
+    pq.write_table(table, tmp_path / "pets.parquet")
+    assert "mask" not in ImageParquet("train", tmp_path, size=8).examples.column_names
+    one, other = (ImageParquet.identity({"image": name, "root": str(tmp_path)}) for name in ("image", "mask"))
+    assert one != other

@@ -74,22 +74,25 @@ class DataModule(LightningDataModule):
         split: str,
         rows: Sequence[int] | np.ndarray | None = None,
         measure: Measure | None = None,
+        sharing: int = 1,
     ) -> DataLoader[dict[str, Any]]:
         """The split in order, or some of its rows in the order given; items keep the split's own `index`.
+
+        `sharing` processes use this machine's cores, where no trainer of this module's own says how many.
 
         With `measure`, batches hold what it says of each row's preview, under "measured".
         """
         plain = self.dataset(split)
         dataset = plain if measure is None else Measured(plain, measure)
         if rows is None:
-            return self._serve(dataset, dataset)
+            return self._serve(dataset, dataset, sharing)
         chosen = np.asarray(rows, dtype=np.int64)
         outside = (chosen < 0) | (chosen >= len(dataset))
         if outside.any():
             raise ValueError(
                 f"row {chosen[outside][0]} is outside split {split!r}, which has {len(dataset)} rows"
             )
-        return self._serve(Subset(dataset, chosen.tolist()), dataset)
+        return self._serve(Subset(dataset, chosen.tolist()), dataset, sharing)
 
     @property
     def _processes(self) -> int:
@@ -99,6 +102,7 @@ class DataModule(LightningDataModule):
         self,
         rows: Dataset | Measured | Subset[dict[str, Any]],
         dataset: Dataset | Measured,
+        sharing: int = 1,
         **options: Any,
     ) -> DataLoader[dict[str, Any]]:
         if len(rows) < self._processes:
@@ -106,7 +110,7 @@ class DataModule(LightningDataModule):
                 f"{len(rows)} rows cannot be shared among {self._processes} processes; "
                 f"use at most {len(rows)} devices (trainer.devices=…)"
             )
-        loaders = self._loaders(dataset.decodes)
+        loaders = self._loaders(dataset.decodes, sharing)
         return DataLoader(
             rows,
             collate_fn=partial(_collate, dataset.collate),
@@ -119,14 +123,15 @@ class DataModule(LightningDataModule):
             **options,
         )
 
-    def _loaders(self, decodes: bool) -> int:
+    def _loaders(self, decodes: bool, sharing: int) -> int:
         """More loading processes than cores only slow each other down; torch would warn of them."""
         if self.num_workers is not None:
             return min(self.num_workers, _cores())
-        here = max(
-            1, int(os.environ.get("LOCAL_WORLD_SIZE", self._processes))
-        )  # processes that share the cores
-        return min(_MOST_LOADERS, max(1, _cores() // here)) if decodes else 0
+        if not decodes:
+            return 0
+        here = sharing if self.trainer is None else self.trainer.num_devices
+        mine = int(os.environ.get("SLURM_CPUS_PER_TASK", _cores() // max(here, 1)))
+        return min(_MOST_LOADERS, max(1, mine), _cores())
 
     def state_dict(self) -> dict[str, Any]:
         return {"order": self._order.get_state()}

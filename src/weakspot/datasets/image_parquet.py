@@ -17,7 +17,8 @@ from weakspot.legible import as_utf8
 from weakspot.predictions.plain import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
-_LARGEST_GROUP = 4 << 30  # bytes of images, decoded at once
+_LARGEST_GROUP = 1 << 30  # bytes of encoded images held at once, by each loading process
+_BATCH = 64  # rows
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,14 @@ class ImageParquet(ImageShards):
     `classes` gives the classes and their order, and names those that labels number from 0; without it they are the
     labels of all splits. `task` is classification or regression, by default as the labels look.
 
-    A row is read with its row group, which is kept until another is asked for: in order, each is read once; in any
-    order, small row groups (a few hundred images) are faster.
+    A row is read with its row group, which is kept until another is asked for: in order, each loading process reads
+    each once. In the random order of training a group is read for every image, so write small ones (ten images or so),
+    or tars.
 
     Raises FileNotFoundError or ValueError, naming the file and the row or column.
     """
 
-    no_difference = ImageShards.no_difference | {"image", "id"}
+    no_difference = ImageShards.no_difference | {"id"}
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class ImageParquet(ImageShards):
         groups = [_rows_of_groups(self.root / shard, image) for shard in self.shards]
         counts = [sum(rows) for rows in groups]
         starts = np.concatenate([[0], np.cumsum(counts)])
-        table = _table([self.root / shard for shard in self.shards], image, (label, id, "split"))
+        table = _table([self.root / shard for shard in self.shards], (label, id, "split"))
 
         def place(row: int) -> str:
             shard = int(np.searchsorted(starts, row, side="right")) - 1
@@ -99,7 +101,16 @@ class ImageParquet(ImageShards):
         shard, number = self._groups[group]
         path = self.root / self.shards[shard]
         with reading(path, self.column), pq.ParquetFile(path) as file:
-            images = file.read_row_group(number, columns=[self.column])[self.column]
+            parts, held = [], 0
+            # few rows at a time: a short file can refer to a large image any number of times
+            for batch in file.iter_batches(_BATCH, row_groups=[number], columns=[self.column]):
+                parts.append(batch.column(0))
+                held += parts[-1].nbytes
+                if held > _LARGEST_GROUP:
+                    raise ValueError(
+                        f"row group {number} has more than {_LARGEST_GROUP} bytes: write smaller ones"
+                    )
+            images = pa.chunked_array(parts, file.schema_arrow.field(self.column).type)
             images.validate(full=True)
             if len(images) != self._starts[group + 1] - self._starts[group]:
                 raise ValueError("it has other rows than when it was opened")
@@ -119,9 +130,7 @@ def _rows_of_groups(path: Path, image: str) -> list[int]:
                 f"{', '.join(schema.names)})"
             )
         kind = schema.field(image).type
-        if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
-            kind = kind.field("bytes").type
-        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        if not _is_of_images(kind):
             raise ValueError(f"column {image!r} holds {kind}, no bytes of images")
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         for number, group in enumerate(groups):
@@ -130,9 +139,20 @@ def _rows_of_groups(path: Path, image: str) -> list[int]:
         return [group.num_rows for group in groups]
 
 
-def _table(files: Sequence[Path], image: str, texts: Sequence[str]) -> pa.Table:
-    """All columns of all files but the images; labels and ids as texts."""
-    parts = [read_parquet(file, leave_out=(image,)) for file in files]
+def _is_of_images(kind: pa.DataType) -> bool:
+    """Whether values are bytes, or `{bytes, path}`."""
+    if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
+        kind = kind.field("bytes").type
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _table(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
+    """All columns of all files but those of images; labels and ids as texts."""
+    parts = []
+    for file in files:
+        with reading(file):
+            schema = pq.read_schema(file)
+        parts.append(read_parquet(file, [field.name for field in schema if _is_of_images(field.type)]))
     for file, part in zip(files, parts, strict=True):
         try:
             pa.unify_schemas([parts[0].schema, part.schema], promote_options="permissive")

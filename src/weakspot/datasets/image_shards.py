@@ -94,6 +94,7 @@ class ImageShards(Dataset):
                 f"no {ending} files below {self.root}; set dataset.root to where they are"
             )
         self.given = _named_splits(self.root, self.shards)
+        self.names_val = self.given is not None and "val" in self.given
         if self.given is not None and classes is not None:
             # what the other splits' labels are needs no look
             own = self.given if split in self.given else ["val" if s == "train" else s for s in self.given]
@@ -131,7 +132,8 @@ class ImageShards(Dataset):
             given = np.repeat(self.given, counts).tolist()
         elif sheet.has("split"):
             given = sheet.words("split", self.splits)
-        assigned = fill_splits(ids, given)
+        # where only the shards of one split are read, those of val are not among them
+        assigned = np.array(given) if self.names_val else fill_splits(ids, given)
         rows = np.flatnonzero(assigned == self.split)
         if len(rows) == 0:
             have = ", ".join(sorted(set(assigned.tolist())))

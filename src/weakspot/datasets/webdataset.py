@@ -185,6 +185,12 @@ def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
             if member.size < 0 or member.offset_data + member.size > size:
                 raise ValueError(f"{member.name} does not end before the file does; was it cut short?")
             yield member
+        # it takes a header that is damaged or cut for the end
+        archive.fileobj.seek(archive.offset)
+        if any(archive.fileobj.read(tarfile.BLOCKSIZE)):
+            raise ValueError(
+                f"there is no header at byte {archive.offset}, and no end of the tar: it is damaged"
+            )
 
 
 def _check_size(member: tarfile.TarInfo, most: int) -> None:

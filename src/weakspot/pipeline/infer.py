@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.shards import finished_rows, gather, set_aside_damaged, write_shard
 from weakspot.predictions.store import join
 from weakspot.predictions.validation import NotFiniteError, check_finite
+
+log = logging.getLogger(__name__)
 
 _SHARD_BYTES = 32 << 20
 _SHARD_SECONDS = 60.0
@@ -85,25 +88,32 @@ class ShardWriter(BasePredictionWriter):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._flush(trainer.global_rank)
         self._written()
+        self._thread.shutdown()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if signals.received():
-            self._flush(trainer.global_rank)
-        self._written()
+        try:
+            if signals.received():
+                self._flush(trainer.global_rank)
+            self._written()
+        except OSError as error:
+            if error is not exception:
+                log.warning("%s", error)  # what ends the run is the other one
+        finally:
+            self._thread.shutdown()
 
     def _flush(self, rank: int) -> None:
         """Write what is held, beside the next batches."""
         if self._batches:
             self._written()
-            batches, self._batches = self._batches, []
-            self._writing = self._thread.submit(_write, self.folder, rank, batches)
+            self._writing = self._thread.submit(_write, self.folder, rank, self._batches)
+            self._batches = []
         self._since = time.monotonic()
 
     def _written(self) -> None:
         """Wait for the last shard; a disk that refused it is heard of here."""
         if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+            self._writing.result()
+            self._writing = None
 
 
 def _write(folder: Path, rank: int, batches: list[dict[str, np.ndarray]]) -> None:
@@ -159,14 +169,21 @@ def infer_rows(
     if sharing == "all" or (sharing == "one" and is_main()):
         # the same on every rank: no shard is written before all of them have come to predict
         rows = _missing(folder, n, within)
+        if not len(rows):  # another job, of overlapping rows, has inferred them meanwhile
+            return
         learner = Learner(model, dataset.task, Training())
         shows_images = isinstance(dataset.preview(int(rows[0])), Image.Image)
-        loader = data.loader(split, None if len(rows) == n else rows, measure if shows_images else None)
         with quiet(), progress("inferring: starting", wants_bar(make_trainer)) as tell:
             writer = ShardWriter(folder, _ids(dataset), dataset, shard_bytes)
             alone = {} if sharing == "all" else _ALONE
             trainer = make_trainer(**_plain(folder), **alone, callbacks=[writer, Watch(tell)])
             heed_signals(trainer)
+            loader = data.loader(
+                split,
+                None if len(rows) == n else rows,
+                measure if shows_images else None,
+                trainer.num_devices,
+            )
             trainer.predict(learner, dataloaders=loader, return_predictions=False)
         trainer.strategy.barrier()
 

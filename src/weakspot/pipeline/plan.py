@@ -138,6 +138,8 @@ def _told_of_parts(subject: Subject, part: Part, folder: Path) -> str:
     if is_complete(folder):
         return f"the predictions are complete → {folder}"
     missing = missing_parts(folder, len(subject.data(subject.split)), part.of)
+    if missing and is_complete(folder):  # joined while they were counted
+        return f"the predictions are complete → {folder}"
     if not missing:
         return f"all {part.of} shards are inferred: `{subject.commands['infer']}` joins them"
     return (

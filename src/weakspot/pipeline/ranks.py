@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from subprocess import Popen, TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 _PARENT = "WEAKSPOT_PARENT"
+_PATIENCE = timedelta(days=1)  # of ranks, while the first of them waits for another job's part
 
 _launchers: list[Any] = []  # of the trainers of this job, each with the processes that it launched, if any
 
@@ -173,7 +175,7 @@ def _join_launched_group(accelerator: str) -> None:
 
         # Lightning picks its way of averaging by the backend's name, so it must be one, not torch's default pair
         if accelerator == "cpu" or not torch.cuda.is_available():
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=_PATIENCE)
         else:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))))
-            dist.init_process_group("nccl")
+            dist.init_process_group("nccl", timeout=_PATIENCE)

@@ -212,7 +212,7 @@ class UDIS(Method):
             parameters=parameters,
             tree=self.tree_,
             provenance={
-                "settings": self.get_params(),
+                "settings": {**self.get_params(), "device": str(self.device)},
                 "predictions": p.manifest,
                 "cut": self.cut_,
                 "cut_scores": self.cut_scores_,
@@ -225,7 +225,7 @@ class UDIS(Method):
         """How many micro-clusters to use for r examples, or None for the exact route."""
         if isinstance(self.approximate, (int, np.integer)):
             return int(self.approximate) if self.approximate < r else None
-        dear = _DEAR["cpu" if str(self.device) == "cpu" else "cuda"]
+        dear = _DEAR["cpu" if self._on_cpu else "cuda"]
         if self.approximate is None or r * r * d <= dear or self._has_matrix(r, d):
             return None
         warnings.warn(
@@ -236,8 +236,12 @@ class UDIS(Method):
         )
         return _MICRO_CLUSTERS
 
+    @property
+    def _on_cpu(self) -> bool:
+        return str(self.device).partition(":")[0] == "cpu"
+
     def _has_matrix(self, r: int, d: int) -> bool:
-        return str(self.device) == "cpu" and Examples.gigabytes(r, d, self.dtype) <= self.memory_limit
+        return self._on_cpu and Examples.gigabytes(r, d, self.dtype) <= self.memory_limit
 
     def _leaves(self, p: Predictions, audit: Audit, micro: int | None, tell: Callback) -> Leaves:
         if micro is None and self._has_matrix(len(audit.rows), p.embeddings.shape[1]):
@@ -272,7 +276,7 @@ class UDIS(Method):
             value = getattr(self, name)
             if isinstance(value, (bool, str)) or not 0 < value < np.inf:
                 raise ValueError(f"{name}={value!r} must be a positive number")
-        if str(self.device) != "cpu":
+        if not self._on_cpu:
             from weakspot.methods.udis.matrix_free import Rows
 
             Rows.device_of(self.device)

@@ -18,6 +18,7 @@ from weakspot.methods.udis.threads import each_block
 _SUMS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of distances, held at a time
 _ROWS = {"cpu": 1024, "cuda": 16_384}
 _KERNEL_ROWS = 32
+_MOST_COUNTED = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,12 @@ class Rows:
         return len(self.sizes)
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
-        """Ward's tree."""
+        """Ward's tree.
+
+        Raises ValueError where counts are beyond what float32 tells apart.
+        """
+        if (total := float(self.sizes.sum())) > _MOST_COUNTED:
+            raise ValueError(f"the counts add up to {total:g}, more than {_MOST_COUNTED:g}; rescale them")
         return reciprocal_ward(self.embeddings, self.rows, self.sizes, self.device, callback)
 
     def silhouettes(

@@ -176,7 +176,7 @@ def list_found(
                 bound = max(bound, bounds[i, k])
         tree.bound[slot] = _lowered(bound, bound)
         _write(tree, slot, near, away, length)
-        sure[i] = away[0] < tree.bound[slot]
+        sure[i] = length > 0 and away[0] < tree.bound[slot]
 
 
 @njit(cache=True, nogil=True)

@@ -84,7 +84,7 @@ class Multistart:
         return self.engine.ascend(problem, starts, [self.size], ROUGHLY, watch)
 
     def _sweep(self) -> list[float]:
-        """From nearly all examples to the wanted size, each at most half as large as the one before."""
+        """From nearly all examples to the wanted size, each at least half as large as the one before."""
         first = max(_SWEEP_FROM * self.total, self.size)
         halvings = int(np.ceil(np.log2(first / self.size) - 1e-9))
         return [float(size) for size in np.geomspace(first, self.size, halvings + 1)]

@@ -18,7 +18,7 @@ HIGHEST = 32
 """Examples of the highest losses, among which starts are chosen."""
 
 FEW = 50.0
-"""A size at which single high losses make optima of their own."""
+"""Rows in a spotlight, among so few of which single high losses make optima of their own."""
 
 HALF_A_RADIUS = 0.5
 """Starts lie at least so far apart."""
@@ -37,7 +37,9 @@ class Starts:
     def __init__(self, dense: Dense, size: float, total: float) -> None:
         self.dense = dense
         self.order = torch.argsort(dense.squares, stable=True)
-        stride = int(min(total / SAMPLE, size / LEAST_SAMPLED_SIZE))
+        n = float(dense.world.sum(torch.tensor([len(self.order)], dtype=torch.float64)))
+        self.rows_of_size = size * n / total  # a row may count more than once, or less
+        stride = int(min(n / SAMPLE, self.rows_of_size / LEAST_SAMPLED_SIZE))
         self.rows = self.order[:: max(1, stride)]
         self.sample = dense.take(self.rows) if len(self.rows) < len(self.order) else dense
 
@@ -64,7 +66,7 @@ class Starts:
         value, factor = (torch.cat([part[i] for part in parts]) for i in (0, 3))
         shapes = self.dense.form.scaled(unit, factor[:, None])
         best = apart(self.dense.form, centres, shapes, value, count - count // 2, HALF_A_RADIUS)
-        alone = range(min(count // 2, len(centres)) if problem.size <= FEW else 0)
+        alone = range(min(count // 2, len(centres)) if self.rows_of_size <= FEW else 0)
         chosen = dict.fromkeys([*best, *alone])
         return [Run.at(centres[j].cpu().numpy(), shapes[j].cpu().numpy()) for j in chosen]
 
