@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from weakspot import Predictions, Slices, Spotlight
@@ -180,3 +181,13 @@ def test_compiled_code_outlives_the_process(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert [run.stdout.split() for run in told] == [["0", "1"], ["1", "0"]]
+
+
+def test_a_callers_autocast_does_not_reach_the_search() -> None:
+    rng = np.random.default_rng(0)
+    p = Predictions.from_arrays(rng.normal(size=(300, 6)).astype(np.float32), losses=rng.random(300))
+    settings = {"n_slices": 1, "min_size": 20, "precision": "diagonal"}
+    plain = Spotlight(**settings).fit(p)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = Spotlight(**settings).fit(p)
+    np.testing.assert_array_equal(plain.centers_, cast.centers_)

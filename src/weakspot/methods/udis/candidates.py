@@ -7,14 +7,13 @@ at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from weakspot.methods.float32_products import float32_products
 from weakspot.methods.udis.neighbours import LIST, Means, factors
 from weakspot.methods.udis.threads import each_block
 
@@ -22,17 +21,6 @@ _ROUNDINGS = 24  # besides those of a sum of d products
 _TILE = 8192
 _QUERIES = {"cpu": 1024, "cuda": 16_384}  # a GPU waits for tiles unless many queries share them
 _KERNEL_ROWS = 256
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 products in float32, though a caller may have allowed TF32 or bfloat16, which no bound here expects."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class Candidates:
         size = _QUERIES.get(self.device.type, _QUERIES["cuda"])
         return [queries[start : start + size] for start in range(0, len(queries), size)]
 
-    @full_precision()
+    @float32_products()
     def of(
         self, queries: Int[np.ndarray, " q"], alive: Int[np.ndarray, " m"], dtype: torch.dtype
     ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Num
 
-from weakspot.methods.udis.candidates import full_precision
+from weakspot.methods.float32_products import float32_products
 from weakspot.methods.udis.distances import Points
 
 _TILE = 2048
@@ -30,7 +30,7 @@ class DistanceSums:
     dtype: str
     device: torch.device
 
-    @full_precision()
+    @float32_products()
     def of(
         self, some: Int[np.ndarray, " s"], labels: Int[np.ndarray, " r"], k: int
     ) -> Float[np.ndarray, "s k"]:

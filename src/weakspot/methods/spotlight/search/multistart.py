@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from weakspot.methods.float32_products import float32_products
 from weakspot.methods.spotlight.objective import Problem
 from weakspot.methods.spotlight.optim.run import STEPS_PER_SIZE, Engine, Plan, Run, Watch
 from weakspot.methods.spotlight.precision import apart
@@ -50,6 +51,7 @@ class Multistart:
         """For progress: how many steps the ascents take together."""
         return STEPS_PER_SIZE * (len(self._sweep()) + self.count + 1 + FINE)
 
+    @float32_products()
     def best(self, problem: Problem, plan: Plan, published: Published, watch: Watch | None) -> list[Run]:
         """The best end; before it the published one as it is, where only rounding tells which of them is better.
 
