@@ -15,7 +15,16 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
 _PACKAGE = "weakspot.methods"
-_NO_METHODS = ("base", "discriminant", "order", "parts", "registry", "residuals", "space")  # what they share
+_NO_METHODS = (  # what they share
+    "base",
+    "discriminant",
+    "float32_products",
+    "order",
+    "parts",
+    "registry",
+    "residuals",
+    "space",
+)
 
 
 @cache
