@@ -40,7 +40,7 @@ def embeddings(n: int, d: int, dtype: str) -> Path:
         out = np.lib.format.open_memmap(part, "w+", dtype, (n, d))
         for start in range(0, n, _BLOCK):
             stop = min(start + _BLOCK, n)
-            noise = np.random.default_rng(start).normal(size=(stop - start, d)).astype(np.float32)
+            noise = np.random.default_rng([2, start]).normal(size=(stop - start, d)).astype(np.float32)
             out[start:stop] = means[group_of(start, stop)] + noise
         out.flush()
         part.rename(path)
@@ -61,7 +61,7 @@ def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
     x = np.load(embeddings(n, d, dtype), mmap_mode="r")
     groups = np.concatenate([group_of(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)])
     labels = groups % LABELS
-    wrong = np.random.default_rng(2).random(n) < np.where(groups == 0, WRONG[1], WRONG[0])
+    wrong = np.random.default_rng(3).random(n) < np.where(groups == 0, WRONG[1], WRONG[0])
     p = Predictions.from_arrays(
         embeddings=x, labels=labels, predictions=(labels + wrong) % LABELS, losses=wrong * 2.0 + 0.1
     )

@@ -240,3 +240,22 @@ def fit(n: int) -> None:
     cut = cut_at(leaves.linkage(quiet), n // 20)
     ladder = Ladder.of(cut, np.bincount(cut.labels).astype(float), n // 25)
     leaves.silhouettes(ladder.number[cut.labels], ladder, quiet)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda x, counts: (np.where(np.arange(300)[:, None] == 217, 1e16, x), counts),
+            "row 217 is too long",
+        ),
+        (lambda x, counts: (x, counts * 1e29), "the counts add up to 3e\\+31, more than 1e\\+30"),
+    ],
+)
+def test_what_cannot_be_computed_is_said_before_the_tree(change, said):
+    x, counts = change(np.random.default_rng(0).normal(size=(300, 4)), np.ones(300))
+    leaves = Rows(x, np.arange(300), counts, "float32", torch.device("cpu"))
+    steps: list[tuple] = []
+    with pytest.raises(ValueError, match=said):
+        leaves.linkage(lambda *step: steps.append(step))
+    assert not steps

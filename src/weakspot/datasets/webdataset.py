@@ -169,11 +169,7 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, _Sample]:
 
 def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
     """The regular files in a tar, each of them within the file; a compressed one has no places to read from."""
-    try:
-        archive = tarfile.open(tar, "r:")  # noqa: SIM115  (a generator's)
-    except tarfile.ReadError as error:
-        raise ValueError("it is no tar, or a compressed one: decompress it") from error
-    with archive:
+    with _opened(tar) as archive:
         last = -1
         while (member := archive.next()) is not None:
             if member.offset <= last:  # a crafted header leads back
@@ -191,6 +187,13 @@ def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
             raise ValueError(
                 f"there is no header at byte {archive.offset}, and no end of the tar: it is damaged"
             )
+
+
+def _opened(tar: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(tar, "r:")
+    except tarfile.ReadError as error:
+        raise ValueError("it is no tar, or a compressed one: decompress it") from error
 
 
 def _check_size(member: tarfile.TarInfo, most: int) -> None:

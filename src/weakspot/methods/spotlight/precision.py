@@ -66,13 +66,26 @@ class Form(Protocol):
         """θ of factor·P."""
 
     def free(self, dimensions: int) -> slice:
-        """The entries of θ that a polish at exact size may move."""
+        """The entries of θ that an ascent at fixed size may move."""
 
     def matrix(self, shape: Float[np.ndarray, " s"]) -> Float[np.ndarray, " *shape"]:
         """P as a scalar, a diagonal (d,) or a matrix (d, d)."""
 
 
-class Spherical:
+class _Logarithms:
+    """θ holds logarithms of P's entries and nothing else."""
+
+    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
+        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
+
+    def settle(self, shape: Tensor) -> Tensor:
+        return shape.clamp(max=MOST_LOG_PRECISION)
+
+    def scaled(self, shape: Tensor, factor: Tensor) -> Tensor:
+        return shape + factor.log()
+
+
+class Spherical(_Logarithms):
     """P = p·I, θ = (log p)."""
 
     name, published = "spherical", PUBLISHED_SPHERICAL
@@ -90,15 +103,6 @@ class Spherical:
         pull = (g.T.to(x.dtype) @ x).double() - g.sum(dim=0)[:, None] * m
         return 2 * shape.exp() * pull, -(g * q).sum(dim=0)[:, None]
 
-    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
-        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
-
-    def settle(self, shape: Tensor) -> Tensor:
-        return shape.clamp(max=MOST_LOG_PRECISION)
-
-    def scaled(self, shape: Tensor, factor: Tensor) -> Tensor:
-        return shape + factor.log()
-
     def free(self, dimensions: int) -> slice:
         return slice(0, 0)
 
@@ -107,7 +111,7 @@ class Spherical:
         return precision
 
 
-class Diagonal:
+class Diagonal(_Logarithms):
     """P = diag(p), θ = log p."""
 
     name, published = "diagonal", PUBLISHED_OTHER
@@ -124,15 +128,6 @@ class Diagonal:
         p, narrow, mass = shape.exp(), g.T.to(x.dtype), g.sum(dim=0)[:, None]
         first, second = (narrow @ x).double(), (narrow @ (x * x)).double()
         return 2 * p * (first - mass * m), -p * (second - 2 * m * first + mass * m * m)
-
-    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
-        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
-
-    def settle(self, shape: Tensor) -> Tensor:
-        return shape.clamp(max=MOST_LOG_PRECISION)
-
-    def scaled(self, shape: Tensor, factor: Tensor) -> Tensor:
-        return shape + factor.log()
 
     def free(self, dimensions: int) -> slice:
         return slice(0, dimensions)

@@ -13,7 +13,7 @@ from weakspot.methods.udis.threads import each_block
 
 _ROWS = 512
 _KERNEL_ROWS = 32
-_ROOM = 1e-12  # what squared norms must leave of the dtype's range for sums over clusters
+ROOM = 1e-12  # what squared norms must leave of the dtype's range for sums over clusters
 _ROUNDINGS = 32  # a squared distance holds no more error than so many roundings of the norms it comes from
 
 
@@ -34,7 +34,7 @@ class Points:
         x = np.subtract(rows, centre.astype(wide), dtype=wide).astype(dtype, copy=False)
         with np.errstate(over="ignore"):
             norms = np.einsum("ij,ij->i", x, x)
-        if not (norms < _ROOM * np.finfo(norms.dtype).max).all():
+        if not (norms < ROOM * np.finfo(norms.dtype).max).all():
             longest = int(np.abs(x).max(axis=1).argmax())
             raise ValueError(
                 f"the embedding of row {longest} is too long to be squared in {dtype}; rescale the embeddings"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.distances import mean_row
+from weakspot.methods.udis.distances import ROOM, mean_row
 from weakspot.methods.udis.reciprocal import reciprocal_ward
 from weakspot.methods.udis.silhouette import Ladder, silhouettes
 from weakspot.methods.udis.sums import DistanceSums
@@ -18,6 +18,7 @@ from weakspot.methods.udis.threads import each_block
 _SUMS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of distances, held at a time
 _ROWS = {"cpu": 1024, "cuda": 16_384}
 _KERNEL_ROWS = 32
+_CHECKED = 512  # rows at a time
 _MOST_COUNTED = 1e30
 
 
@@ -58,11 +59,26 @@ class Rows:
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
         """Ward's tree.
 
-        Raises ValueError where counts are beyond what float32 tells apart.
+        Raises ValueError where counts, or embeddings, are beyond what is computed with: before hours of work.
         """
+        self._check_lengths()
         if (total := float(self.sizes.sum())) > _MOST_COUNTED:
             raise ValueError(f"the counts add up to {total:g}, more than {_MOST_COUNTED:g}; rescale them")
         return reciprocal_ward(self.embeddings, self.rows, self.sizes, self.device, callback)
+
+    def _check_lengths(self) -> None:
+        most = ROOM * float(np.finfo(self.dtype).max)
+        centre = mean_row(self.embeddings)
+        for start in range(0, len(self.rows), _CHECKED):
+            some = self.rows[start : start + _CHECKED]
+            away = np.subtract(self.embeddings[some], centre, dtype=np.float64)
+            with np.errstate(over="ignore"):
+                norms = np.einsum("ij,ij->i", away, away)
+            if not (norms < most).all():
+                raise ValueError(
+                    f"the embedding of row {some[int(norms.argmax())]} is too long to be squared in {self.dtype}; "
+                    "rescale the embeddings"
+                )
 
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from numba import njit
 
 from weakspot.methods.base import Callback
@@ -83,19 +83,29 @@ def _settle(
     for dtype in (torch.float32, torch.float64):
         unsure, seen = [lost[:0]], 0
         for block in candidates.blocks(lost):
-            found, bounds = candidates.of(block, alive, dtype)
-            sure = np.empty(len(block), dtype=np.bool_)
-            each_block(
-                len(block),
-                _ROWS,
-                lambda a, b: list_found(tree, means, block[a:b], found[a:b], bounds[a:b], sure[a:b]),  # noqa: B023
-            )
-            unsure.append(block[~sure])
+            unsure.append(block[~_listed(tree, means, block, *candidates.of(block, alive, dtype))])
             seen += len(block)
             if dtype == torch.float32 and len(lost) == len(alive):
                 callback("neighbours", seen, len(lost))
         lost = np.concatenate(unsure)
     each_block(len(lost), 1, lambda a, b: list_all(tree, means, lost[a:b], alive))
+
+
+def _listed(
+    tree: Tree,
+    means: Means,
+    slots: Int[np.ndarray, " q"],
+    found: Int[np.ndarray, "q k"],
+    bounds: Float[np.ndarray, "q k"],
+) -> Bool[np.ndarray, " q"]:
+    """Write what was found into the lists of these clusters; of which the first is surely the nearest."""
+    sure = np.empty(len(slots), dtype=np.bool_)
+    each_block(
+        len(slots),
+        _ROWS,
+        lambda a, b: list_found(tree, means, slots[a:b], found[a:b], bounds[a:b], sure[a:b]),
+    )
+    return sure
 
 
 def join_copies(

@@ -48,9 +48,6 @@ class Dense:
         self.form = form
         self.world = world
 
-    def __len__(self) -> int:
-        return len(self.x)
-
     @property
     def dimensions(self) -> int:
         return self.x.shape[1]
@@ -160,8 +157,8 @@ class Dense:
         open_ = list(range(len(runs)))
         while open_:
             value, by_m, by_shape, _ = self.at_size(given, *placed([descents[j].trial for j in open_], open_))
-            downhill = -torch.cat([by_m, by_shape[:, free]], dim=1).cpu().numpy()
-            answers = zip(open_, (-value).tolist(), downhill, strict=True)
+            slopes = -torch.cat([by_m, by_shape[:, free]], dim=1).cpu().numpy()
+            answers = zip(open_, (-value).tolist(), slopes, strict=True)
             open_ = [j for j, lower, slope in answers if advance(lower, slope, descents[j])]
         m, shape = placed([one.point for one in descents], list(range(len(runs))))
         shape = self.form.scaled(shape, self.at_size(given, m, shape)[-1][:, None])
