@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
 from weakspot.evaluation.ranks import Ranked
+from weakspot.slices import Weights, as_weights
 
 Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
 
@@ -62,7 +63,7 @@ class Evidence:
 
 
 def confirm(
-    memberships: Float[np.ndarray, "k n"],
+    memberships: Weights,
     losses: Num[np.ndarray, " n"] | None,
     correct: Shaped[np.ndarray, " n"] | None = None,
     labels: Shaped[np.ndarray, " n"] | None = None,
@@ -153,7 +154,7 @@ def confirm(
 
 def _test(
     ranked: Ranked,
-    memberships: Float[np.ndarray, "k n"],
+    memberships: Weights,
     counts: Float[np.ndarray, " n"],
     testable: Bool[np.ndarray, " k"],
     level: float,
@@ -217,18 +218,17 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _memberships(values: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
-    w = np.asarray(values, dtype=np.float64)
-    if w.ndim != 2 or w.shape[1] == 0:
+def _memberships(values: Weights) -> Weights:
+    w = as_weights(values)
+    if len(w.shape) != 2 or w.shape[1] == 0:
         raise ValueError(
             f"memberships have shape {w.shape}, but must be (slices, held-out rows), at least one row"
         )
-    outside = ~((w >= 0) & (w <= 1))
-    if outside.any():
-        slice_, row = np.argwhere(outside)[0]
-        raise ValueError(
-            f"memberships: row {row} of slice {slice_ + 1} is {w[slice_, row]:g}, outside 0 to 1"
-        )
+    for j, own in enumerate(w):
+        outside = ~((own >= 0) & (own <= 1))
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise ValueError(f"memberships: row {row} of slice {j + 1} is {own[row]:g}, outside 0 to 1")
     return w
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import regex
 from jaxtyping import Float
 
+from weakspot.slices import Weights, as_weights
+
 _RAREST = 3  # texts; what stands in fewer describes no group
 _MOST = 50_000  # words and pairs of words that are weighed
 
@@ -47,7 +49,7 @@ class Word:
 
 
 def distinctive_words(
-    weights: Float[np.ndarray, "k n"],
+    weights: Weights,
     texts: Sequence[str],
     counts: Float[np.ndarray, " n"] | None = None,
     top: int = 12,
@@ -74,7 +76,7 @@ def distinctive_words(
     present.data[:] = 1
     vocabulary = _Vocabulary(vectorizer.get_feature_names_out().tolist(), weighed, present)
     c = np.ones(len(texts)) if counts is None else np.asarray(counts, dtype=np.float64)
-    return [_words(c * w, c * (1 - w), vocabulary, top) for w in np.asarray(weights, np.float64)]
+    return [_words(c * w, c * (1 - w), vocabulary, top) for w in as_weights(weights)]
 
 
 def _features(text: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,9 @@ from weakspot.findings.sentences import explanation, name_of, sentence, title
 from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
 from weakspot.findings.units import Examined, Unit, is_worse, units_of
 from weakspot.findings.whole import describe_whole
-from weakspot.methods import Method, apply, restored
+from weakspot.methods import Method, restored, weights_of
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import Memberships, Slices, as_weights
 
 LEVEL = 0.05
 _POINTS = 300  # of a curve: more cannot be told apart
@@ -132,7 +133,8 @@ def build(
         partial(evidence_of_region, better=better, level=level, seed=seed),
         seed,
     )
-    portraits = painter.portraits([*(region.weights for region in regions), *sides.here.memberships])
+    groups = chain((region.weights for region in regions), sides.here.memberships)
+    portraits = painter.portraits(Memberships.of_rows(groups, len(sides.described.rows)))
     findings = _ordered(
         [
             _finding(region, portrait, sides, method.noun, better)
@@ -192,13 +194,13 @@ def _sides(
 ) -> Sides:
     method = restored(slices)
     described = judge(method.audited(predictions), better, category)
-    here = described.examined(np.asarray(slices.weights, dtype=np.float64)[:, described.rows])
+    here = described.examined(as_weights(slices.weights)[:, described.rows])
     everywhere = np.ones(len(described.rows), dtype=bool)
     if confirm is None:
         return Sides(described, described, here, here, everywhere, "off")
     if isinstance(confirm, Predictions):
         tested = judge(method.audited(confirm), better, category)
-        there = tested.examined(apply(slices, confirm).T[:, tested.rows])
+        there = tested.examined(weights_of(slices, confirm)[:, tested.rows])
         return Sides(described, tested, here, there, everywhere, "other")
     held = np.asarray(confirm, dtype=bool)[described.rows]
     if held.all():
@@ -259,7 +261,7 @@ def _slices(
     proof: dict[int, Evidence] = {}
     for unit, e in zip(units, evidence, strict=True):
         proof[unit.slice] = stronger(proof[unit.slice], e) if unit.slice in proof else e
-    statistics = painter.statistics(list(sides.here.memberships))
+    statistics = painter.statistics(sides.here.memberships)
     p_searched = method.p_searched(slices)
     return tuple(
         Slice(

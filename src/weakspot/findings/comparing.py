@@ -28,9 +28,9 @@ from weakspot.findings.examined import Judged, judge
 from weakspot.findings.numbers import count, decimal, percent, signed
 from weakspot.findings.record import Finding
 from weakspot.findings.units import Examined, fails_more, leading_labels
-from weakspot.methods import apply, restored
+from weakspot.methods import apply, restored, weights_of
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import Memberships, Slices, Weights, as_weights
 
 FEWEST = 20
 """Examples that the slices of a run must be measured on."""
@@ -81,15 +81,16 @@ class _Measured:
         reading: Reading,
         rows: Int[np.ndarray, " m"],
         parts: Sequence[_Part] = (),
-        weights: Float[np.ndarray, "k m"] | None = None,
+        weights: Weights | None = None,
     ) -> _Measured:
         """Examples of a run, with the memberships of parts of slices that have these weights there."""
         judged = judge(restored(reading.slices).audited(reading.predictions.take(rows)), False, False)
         there = judged.examined(np.empty((0, len(rows))))
         if weights is None or not parts:
             return cls(judged, there)
-        cut = np.stack([weights[part.slice] * there.of_labels(part.labels) for part in parts])
-        return cls(judged, judged.examined(cut))
+        sliced = judged.examined(weights)
+        cut = (sliced.of_part(part.slice, part.labels) for part in parts)
+        return cls(judged, judged.examined(Memberships.of_rows(cut, len(rows))))
 
     @property
     def outcomes(self) -> Float[np.ndarray, " m"]:
@@ -284,7 +285,7 @@ def _parts(own: Reading) -> list[_Part]:
     rows = np.flatnonzero(searched) if searched.any() else np.arange(len(searched))
     examined = _Measured.of(own, rows)
     found = []
-    for j, weights in enumerate(np.asarray(own.slices.weights, dtype=np.float64)[:, rows]):
+    for j, weights in enumerate(as_weights(own.slices.weights)[:, rows]):
         labels = leading_labels(examined.there, weights) if examined.judged.by_label else ()
         found += [_Part(j, (label,)) for label in labels] or [_Part(j, ())]
     return found
@@ -295,7 +296,7 @@ def _measured(
 ) -> tuple[_Measured, _Measured]:
     """The slices of `own` in its own predictions, and in those of the other run: row for row the same if paired."""
     free = ~own.slices.sought_in
-    weights = np.asarray(own.slices.weights, dtype=np.float64)
+    weights = as_weights(own.slices.weights)
     if paired:
         mine, theirs = _shared(own, other)
         mine, theirs = mine[free[mine]], theirs[free[mine]]
@@ -304,7 +305,7 @@ def _measured(
             _Measured.of(other, theirs, parts, weights[:, mine]),
         )
     mine, theirs = np.flatnonzero(free), np.arange(len(other.predictions))
-    carried = apply(own.slices, other.predictions).T if parts else None
+    carried = weights_of(own.slices, other.predictions) if parts else None
     return _Measured.of(own, mine, parts, weights[:, mine]), _Measured.of(other, theirs, parts, carried)
 
 
@@ -401,9 +402,7 @@ def _overlaps(
     """How much of the smaller of two parts lies in the other, over the examples that both runs hold."""
     rows = _shared(before, after)
     masses = [
-        _Measured.of(
-            one, some, parts, np.asarray(one.slices.weights, dtype=np.float64)[:, some]
-        ).there.memberships
+        _Measured.of(one, some, parts, as_weights(one.slices.weights)[:, some]).there.memberships
         for one, some, parts in zip((before, after), rows, (old, new), strict=True)
     ]
     overlaps = np.zeros((len(old), len(new)))

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from weakspot.findings.units import Examined
 from weakspot.methods.base import Audited
 from weakspot.predictions import Predictions
+from weakspot.slices import Weights
 from weakspot.tasks import Classification, Multilabel, Regression
 
 _PATTERNS = 0.1  # of the examples: combinations of labels beyond it are no groups; their number of labels is
@@ -71,7 +72,7 @@ class Judged:
         found: np.ndarray = np.searchsorted(self.rows, np.asarray(rows, dtype=np.int64))
         return found
 
-    def examined(self, memberships: Float[np.ndarray, "k r"]) -> Examined:
+    def examined(self, memberships: Weights) -> Examined:
         """The same as the evidence needs it."""
         p = self.p
         return Examined(

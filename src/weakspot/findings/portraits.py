@@ -16,6 +16,7 @@ from weakspot.findings.naming import LABEL, Condition, Description, Namer
 from weakspot.findings.record import Portrait
 from weakspot.findings.regions import Region
 from weakspot.predictions.attributes import categorise
+from weakspot.slices import Weights
 from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.tasks import Rating
 
@@ -76,14 +77,14 @@ class Painter:
         label = Condition(LABEL, "=", self.judged.p.classes()[region.labels[0]])
         return replace(found, conditions=(label, *found.conditions))
 
-    def portraits(self, groups: Sequence[Float[np.ndarray, " r"]]) -> list[Portrait]:
+    def portraits(self, groups: Weights) -> list[Portrait]:
         """What groups look like, each given by the weights of the audited examples."""
         judged, p = self.judged, self.judged.p
-        if not groups:
+        if not len(groups):
             return []
         words: list[list[Word]] = [[] for _ in groups]
         if self._texts is not None:
-            words = distinctive_words(np.stack(groups), self._texts, p.counts)
+            words = distinctive_words(groups, self._texts, p.counts)
         correct = None if judged.unit_errors is not None else p.correct
         named = [name for name in _RATED if name in p.attributes.column_names]
         found = []
@@ -108,9 +109,9 @@ class Painter:
             )
         return found
 
-    def statistics(self, groups: Sequence[Float[np.ndarray, " r"]]) -> list[SliceStatistics]:
+    def statistics(self, groups: Weights) -> list[SliceStatistics]:
         """Size, loss and accuracy inside and outside, over the audited examples."""
-        return describe(np.stack(groups), self.judged.p) if len(groups) else []
+        return describe(groups, self.judged.p)
 
     def weak_values(self) -> list[Accuracy]:
         """The attribute values with the lowest accuracy, of those that are no rarity."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.sparse import csr_array
 
 from weakspot.evaluation.confirmation import Evidence
-from weakspot.findings.extent import Extent, Rates, Space, extend, honest_rows
+from weakspot.findings.extent import Rates, Space, extend, honest_rows
 from weakspot.findings.naming import Description
 from weakspot.findings.units import Examined, Unit, fails_more
 
@@ -29,23 +30,34 @@ class Region:
     Attributes:
         parts: Positions of the slices that it is made of, the leading one first.
         labels: Codes of the labels that it is confined to; none if it is not.
-        weights: (r,) membership of the described examples: 1 within the extent of a confirmed region, else those of
-            its slice.
-        tested: (m,) membership of the tested examples: those of its slice, or (where its extent has been found) 1 for
+        here: (1, r) membership of the described examples: 1 within the extent of a confirmed region, else those of
+            its slice. It is sparse, for there may be hundreds of regions.
+        there: (1, m) membership of the tested examples: those of its slice, or (where its extent has been found) 1 for
             examples that lie in it by a threshold which their own errors had no part in.
         evidence: The strongest of its parts'.
-        extent: Of a confirmed region, and how likely it is (log likelihood ratio).
+        likelihood: Log likelihood ratio of the extent of a confirmed region.
         description: What attributes name it by.
     """
 
     parts: tuple[int, ...]
     labels: tuple[int, ...]
-    weights: Float[np.ndarray, " r"]
-    tested: Float[np.ndarray, " m"]
+    here: csr_array
+    there: csr_array
     evidence: Evidence
-    extent: Extent | None = field(default=None, repr=False)
     likelihood: float = 0.0
     description: Description | None = None
+
+    @property
+    def weights(self) -> Float[np.ndarray, " r"]:
+        """Membership of the described examples."""
+        w: np.ndarray = self.here.toarray()[0]
+        return w
+
+    @property
+    def tested(self) -> Float[np.ndarray, " m"]:
+        """Membership of the tested examples."""
+        w: np.ndarray = self.there.toarray()[0]
+        return w
 
     @property
     def confirmed(self) -> bool:
@@ -103,7 +115,11 @@ def find_regions(
 
 
 def _alone(unit: Unit, evidence: Evidence) -> Region:
-    return Region((unit.slice,), unit.labels, unit.described, unit.tested, evidence)
+    return Region((unit.slice,), unit.labels, _kept(unit.described), _kept(unit.tested), evidence)
+
+
+def _kept(weights: Float[np.ndarray, " n"]) -> csr_array:
+    return csr_array(weights[None])
 
 
 def _whole_slices(regions: Sequence[Region], grow: _Growth) -> list[Region]:
@@ -146,13 +162,13 @@ def _standing_alone(
     """
     found: list[Region] = []
     for region in sorted(regions, key=lambda region: -region.likelihood):
-        shared = [float(np.minimum(region.tested, other.tested).sum()) for other in found]
+        shared = [float(region.there.minimum(other.there).sum()) for other in found]
         if not any(shared):
             found.append(region)
             continue
-        apart = np.all([other.tested == 0 for other in found], axis=0)
-        left = replace(region, tested=region.tested[apart])
-        if left.tested.any() and test(left, there.take(apart)).verdict == "confirmed":
+        apart = reduce(csr_array.maximum, (other.there for other in found)).toarray()[0] == 0
+        left = replace(region, there=region.there[:, apart])
+        if left.there.nnz and test(left, there.take(apart)).verdict == "confirmed":
             found.append(region)
         else:
             home = int(np.argmax(shared))
@@ -186,8 +202,8 @@ def _together(regions: Sequence[Region], labels: tuple[int, ...]) -> Region:
     return Region(
         parts=_joined(*(region.parts for region in regions)),
         labels=labels,
-        weights=np.max([region.weights for region in regions], axis=0),
-        tested=np.max([region.tested for region in regions], axis=0),
+        here=reduce(csr_array.maximum, (region.here for region in regions)),
+        there=reduce(csr_array.maximum, (region.there for region in regions)),
         evidence=reduce(stronger, (region.evidence for region in regions)),
         likelihood=max(region.likelihood for region in regions),
     )
@@ -211,21 +227,17 @@ class _Growth:
         """
         population = self.there.of_labels(region.labels)
         own = self.here.of_labels(region.labels)
-        starts = [(members, own) for members in _cores(region.weights)]
+        weights = region.weights
+        starts = [(members, own) for members in _cores(weights)]
         counted = self.there.counts * population
         rates = Rates.of(region.tested, self.there.badness, counted)
         extent = extend(self.space, starts, own, self.searched, population, self.there.badness, rates)
         tested = honest_rows(extent, population, self.there.badness, rates).astype(np.float64)
-        lost = region.weights @ extent.rows < _SAME_PLACE * region.weights.sum()
+        inside = extent.rows.astype(np.float64)
+        lost = weights @ inside < _SAME_PLACE * weights.sum()
         if lost or not fails_more(self.there, tested):
             return region
-        return replace(
-            region,
-            weights=extent.rows.astype(np.float64),
-            tested=tested,
-            extent=extent,
-            likelihood=extent.likelihood,
-        )
+        return replace(region, here=_kept(inside), there=_kept(tested), likelihood=extent.likelihood)
 
 
 def _cores(weights: Float[np.ndarray, " r"]) -> list[Bool[np.ndarray, " r"]]:
@@ -240,7 +252,7 @@ def _lies_in(region: Region, other: Region) -> bool:
         if region.parts[0] in other.parts:  # the labels of one slice
             return True
         return region.labels == other.labels and overlap(other, region) >= _SAME_PLACE
-    return bool(region.weights @ other.weights >= _SAME_PLACE * region.weights.sum())
+    return bool(region.here.multiply(other.here).sum() >= _SAME_PLACE * region.here.sum())
 
 
 def _joining(region: Region, part: Region) -> Region:
@@ -252,8 +264,8 @@ def _joining(region: Region, part: Region) -> Region:
 
 def overlap(one: Region, other: Region) -> float:
     """The share of the smaller region's weight that lies in the other."""
-    shared = float(np.minimum(one.weights, other.weights).sum())
-    return shared / max(1e-300, float(min(one.weights.sum(), other.weights.sum())))
+    shared = float(one.here.minimum(other.here).sum())
+    return shared / max(1e-300, float(min(one.here.sum(), other.here.sum())))
 
 
 def stronger(one: Evidence, other: Evidence) -> Evidence:

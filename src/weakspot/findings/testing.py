@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
 from weakspot.findings.regions import Region
 from weakspot.findings.units import Examined, Unit
+from weakspot.slices import Memberships
 
 Mode = Literal["held_out", "other", "off", "too_few"]
 
@@ -37,7 +36,7 @@ def evidence_of(
         verdict: Verdict = "not_confirmed" if mode == "off" else "too_few"
         return [_described(unit, there, verdict) for unit in units]
     return confirm(
-        np.stack([unit.tested for unit in units]),
+        Memberships.of_rows((unit.tested for unit in units), len(there.losses)),
         there.losses,
         there.correct,
         there.strata,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from weakspot.slices import Weights
+
 _LABEL_SHARE = 0.25  # of a slice's weight that a label must have to be looked at by itself
 _LABELS_TOGETHER = 0.75  # that such labels must have together; else the slice is about no label
 
@@ -27,7 +29,7 @@ class Examined:
     """
 
     embeddings: Float[np.ndarray, "r d"]
-    memberships: Float[np.ndarray, "k r"]
+    memberships: Weights
     losses: Float[np.ndarray, " r"]
     badness: Float[np.ndarray, " r"]
     errors: Float[np.ndarray, " r"]
@@ -41,6 +43,11 @@ class Examined:
             return np.ones(len(self.losses), dtype=bool)
         found: np.ndarray = np.isin(self.strata, labels)
         return found
+
+    def of_part(self, j: int, labels: tuple[int, ...]) -> Float[np.ndarray, " r"]:
+        """Memberships in the part of slice j that has one of these labels; in all of it, if there are none."""
+        w: np.ndarray = self.memberships[j]
+        return w * self.of_labels(labels) if labels else w
 
     def take(self, rows: Bool[np.ndarray, " r"]) -> Examined:
         """Some of the examples."""
@@ -66,14 +73,23 @@ class Unit:
     Attributes:
         slice: Position of the slice.
         labels: Codes of the labels that this part of it has; none if it is all of it.
-        described: (r,) membership of the described examples.
-        tested: (m,) membership of the tested examples.
+        here, there: The described and the tested examples.
     """
 
     slice: int
     labels: tuple[int, ...]
-    described: Float[np.ndarray, " r"]
-    tested: Float[np.ndarray, " m"]
+    here: Examined
+    there: Examined
+
+    @property
+    def described(self) -> Float[np.ndarray, " r"]:
+        """Membership of the described examples."""
+        return self.here.of_part(self.slice, self.labels)
+
+    @property
+    def tested(self) -> Float[np.ndarray, " m"]:
+        """Membership of the tested examples."""
+        return self.there.of_part(self.slice, self.labels)
 
 
 def units_of(here: Examined, there: Examined, searched: Bool[np.ndarray, " r"], by_label: bool) -> list[Unit]:
@@ -89,14 +105,9 @@ def units_of(here: Examined, there: Examined, searched: Bool[np.ndarray, " r"], 
         One or more units per slice, in the slices' order.
     """
     found = []
-    for j, (mine, theirs) in enumerate(zip(here.memberships, there.memberships, strict=True)):
-        labels = leading_labels(here, mine * searched) if by_label else ()
-        for label in labels:
-            found.append(
-                Unit(j, (label,), mine * here.of_labels((label,)), theirs * there.of_labels((label,)))
-            )
-        if not labels:
-            found.append(Unit(j, (), mine, theirs))
+    for j, w in enumerate(here.memberships):
+        labels = leading_labels(here, w * searched) if by_label else ()
+        found += [Unit(j, (label,), here, there) for label in labels] or [Unit(j, (), here, there)]
     return found
 
 

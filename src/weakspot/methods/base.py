@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Num
 from sklearn.base import BaseEstimator
 
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import Slices, Weights
 from weakspot.tasks import Task
 
 FEW = 5
@@ -107,6 +107,10 @@ class Method(BaseEstimator, ABC):
         It follows from `slices_` and the constructor's parameters alone, and never from whether an example
         is right.
         """
+
+    def weights(self, p: Predictions) -> Weights:
+        """`membership` by slice (k, n), as `Slices.weights`; a method of hundreds of slices makes it sparse."""
+        return self.membership(p).T
 
     @property
     def seeks(self) -> Literal["worse", "better"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from weakspot.methods.base import Audited, Method, Unknown
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import Slices, Weights
 
 _PACKAGE = "weakspot.methods"
 _NO_METHODS = (  # what they share
@@ -70,6 +70,11 @@ def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
     where the embeddings are not of the model they were found in.
     """
     return restored(slices).membership(p)
+
+
+def weights_of(slices: Slices, p: Predictions) -> Weights:
+    """`apply` by slice (k, n), sparse where the method makes it so."""
+    return restored(slices).weights(p)
 
 
 def audit_of(slices: Slices, p: Predictions) -> Audited:

@@ -13,10 +13,10 @@ from sklearn.base import clone
 
 from weakspot.evaluation.splitting import held_out
 from weakspot.evaluation.stability import stability
-from weakspot.methods import Method, apply, audit_of
+from weakspot.methods import Method, apply, audit_of, weights_of
 from weakspot.pipeline.progress import progress
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
+from weakspot.slices import Slices, placed
 from weakspot.tasks import Task
 
 FEWEST = 20
@@ -120,8 +120,7 @@ def search(
         method.fit(some, callback=tell)
     slices = method.slices_
     if planned.held.any():
-        weights = apply(slices, predictions).T
-        weights[:, rows] = slices.weights
+        weights = placed(slices.weights, rows, weights_of(slices, predictions))
         audit = audit_of(slices, predictions)
         slices = slices.carried(weights, audit.record, rows, audit.rows)
     stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -19,6 +19,7 @@ from weakspot.predictions.columns import texts
 from weakspot.predictions.folders import replaced
 from weakspot.predictions.reading import read_manifest, read_parquet, reading
 from weakspot.predictions.seals import check_seal, sealed
+from weakspot.slices.memberships import Memberships, Weights, as_weights
 from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
 from weakspot.slices.tree import ClusterNode
@@ -48,6 +49,7 @@ _PACKED = pa.schema(
     }
 )
 _ROUNDING = 1e-6  # a weight may be above 1 by that much
+_CELLS = 2**24  # weights that are written or read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,8 @@ class Slices:
 
     method       the word on the command line: spotlight, udis
     ids          (n,)    whose weights these are
-    weights      (k, n)  in [0, 1], float64: how much each example belongs to each slice
+    weights      (k, n)  in [0, 1], float64: how much each example belongs to each slice; `Memberships`, which are
+                 sparse, where a method has hundreds of slices
     statistics   of every slice
     searched     (n,)    which of them the slices were sought in; None for all
     histories    one mapping of (steps,) arrays per slice, or none: how the search went
@@ -67,7 +70,7 @@ class Slices:
 
     method: str
     ids: Shaped[np.ndarray, " n"]
-    weights: Float[np.ndarray, "k n"]
+    weights: Weights
     statistics: Sequence[SliceStatistics]
     histories: Sequence[Mapping[str, np.ndarray]] = ()
     parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -94,7 +97,8 @@ class Slices:
         return (
             self.method == other.method
             and np.array_equal(self.ids, other.ids)
-            and np.array_equal(self.weights, other.weights)
+            and self.weights.shape == other.weights.shape
+            and all(map(np.array_equal, self.weights, other.weights))
             and np.array_equal(self.sought_in, other.sought_in)
             and _plain(stored_statistics(self.statistics)) == _plain(stored_statistics(other.statistics))
             and len(self.histories) == len(other.histories)
@@ -106,7 +110,7 @@ class Slices:
 
     def carried(
         self,
-        weights: Float[np.ndarray, "k n"],
+        weights: Weights,
         predictions: Predictions,
         rows: Int[np.ndarray, " m"],
         audited: Bool[np.ndarray, " n"] | None = None,
@@ -123,7 +127,7 @@ class Slices:
                 and then it leaves the members of the tree.
             audited: Those of the examples that the method judges, where it does not judge all.
         """
-        weights, rows = np.asarray(weights, dtype=np.float64), np.asarray(rows)
+        weights, rows = as_weights(weights), np.asarray(rows)
         if weights.shape != (len(self), len(predictions)) or rows.shape != self.ids.shape:
             raise ValueError(
                 f"{len(self)} slices of {len(self.ids)} examples are carried over to {len(predictions)} by weights "
@@ -156,15 +160,12 @@ class Slices:
             raise ValueError(
                 f"there are {len(self.histories)} histories of {len(self)} slices; give one each, or none"
             )
-        columns = {
-            "id": pa.array(self.ids.tolist(), pa.string()),
-            "searched": pa.array(self.sought_in),
-        } | {f"slice_{j + 1}": pa.array(w) for j, w in enumerate(self.weights)}
         header = _plain(
             {
                 "format": FORMAT,
                 "method": self.method,
                 "slices": len(self),
+                "sparse": isinstance(self.weights, Memberships),
                 "statistics": stored_statistics(self.statistics),
                 "histories": len(self.histories),
                 "tree": stored_tree(self.tree),
@@ -172,13 +173,24 @@ class Slices:
             }
         )
         with replaced(folder, marks=(_MANIFEST, _WEIGHTS)) as draft:
-            pq.write_table(pa.table(columns), draft / _WEIGHTS)
+            self._write_weights(draft / _WEIGHTS)
             pq.write_table(_pack(enumerate(self.histories)), draft / _HISTORIES)
             pq.write_table(_pack([(0, self.parameters)]), draft / _PARAMETERS)
             text = json.dumps(header, indent=1, allow_nan=False) + "\n"
             whole = sealed(text.encode(), [draft / name for name in _TABLES])
             (draft / _MANIFEST).write_text(whole.decode(), encoding="utf-8", newline="\n")
         return folder
+
+    def _write_weights(self, path: Path) -> None:
+        """A row for each example, so many at a time that sparse weights never stand there whole."""
+        kinds = {"id": pa.string(), "searched": pa.bool_()}
+        kinds |= {f"slice_{j + 1}": pa.float64() for j in range(len(self))}
+        block = max(_CELLS // max(len(self), 16), 1)  # of few slices a million rows, as Arrow writes them
+        with pq.ParquetWriter(path, pa.schema(kinds)) as file:
+            for start in range(0, max(len(self.ids), 1), block):
+                rows = slice(start, start + block)
+                columns = [self.ids[rows].tolist(), self.sought_in[rows], *as_weights(self.weights[:, rows])]
+                file.write_table(pa.table(columns, schema=file.schema))
 
     @classmethod
     def load(cls, folder: str | Path) -> Slices:
@@ -205,7 +217,8 @@ class Slices:
         with reading(manifest, "histories"):
             if histories not in (0, k):
                 raise ValueError(f"it is {histories}, but there is one history per slice, {k}, or none")
-        ids, weights, searched = _read_weights(folder / _WEIGHTS, k, header["format"] >= 4)
+        sparse = header.get("sparse") is True
+        ids, weights, searched = _read_weights(folder / _WEIGHTS, k, header["format"] >= 4, sparse)
         with reading(manifest, "statistics"):
             if len(header["statistics"]) != k:
                 raise ValueError(f"it must hold one object for each of the {k} slices")
@@ -264,15 +277,17 @@ def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
 
 
 def _read_weights(
-    path: Path, k: int, says_searched: bool
-) -> tuple[Shaped[np.ndarray, " n"], Float[np.ndarray, "k n"], Bool[np.ndarray, " n"] | None]:
+    path: Path, k: int, says_searched: bool, sparse: bool
+) -> tuple[Shaped[np.ndarray, " n"], Weights, Bool[np.ndarray, " n"] | None]:
     """The ids, the weights of slices 1…k, and which of the examples were searched, where the format says that."""
-    table = read_parquet(path)
-    first = ["id", "searched"] if says_searched else ["id"]
     with reading(path):
-        if table.column_names != [*first, *(f"slice_{j + 1}" for j in range(k))]:
+        columns = pq.read_schema(path).names
+    first = ["id", "searched"] if says_searched else ["id"]
+    table = read_parquet(path, leave_out=columns[len(first) :])
+    with reading(path):
+        if columns != [*first, *(f"slice_{j + 1}" for j in range(k))]:
             raise ValueError(
-                f"it must have the columns {', '.join(first)} and slice_1…slice_{k}, not {table.column_names[:20]}"
+                f"it must have the columns {', '.join(first)} and slice_1…slice_{k}, not {columns[:20]}"
             )
     with reading(path, "id"):
         ids = texts(table["id"])
@@ -284,15 +299,30 @@ def _read_weights(
             if not pa.types.is_boolean(table["searched"].type) or table["searched"].null_count:
                 raise ValueError("it must be true or false in every row")
             searched = table["searched"].to_numpy()
-    weights = np.empty((k, len(table)))
-    for j, name in enumerate(table.column_names[len(first) :]):
-        with reading(path, name):
-            weights[j] = table[name].to_numpy()
-            outside = ~((weights[j] >= 0) & (weights[j] <= 1 + _ROUNDING))
-            if outside.any():
-                row = int(np.argmax(outside))
-                raise ValueError(f"row {row} (id {ids[row]}) is {weights[j, row]:g}, outside 0…1")
+    rows = _read_slices(path, columns, len(first), ids)
+    if sparse:
+        return ids, Memberships.of_rows(rows, len(ids)), searched
+    weights = np.empty((k, len(ids)))
+    for j, row in enumerate(rows):
+        weights[j] = row
     return ids, weights, searched
+
+
+def _read_slices(
+    path: Path, columns: Sequence[str], first: int, ids: Shaped[np.ndarray, " n"]
+) -> Iterator[Float[np.ndarray, " n"]]:
+    """The weights of one slice after the other, of which some are read at a time."""
+    some = max(_CELLS // max(len(ids), 1), 1)
+    for start in range(first, len(columns), some):
+        table = read_parquet(path, leave_out=[*columns[:start], *columns[start + some :]])
+        for name in table.column_names:
+            with reading(path, name):
+                w = table[name].to_numpy().astype(np.float64)
+                outside = ~((w >= 0) & (w <= 1 + _ROUNDING))
+                if outside.any():
+                    row = int(np.argmax(outside))
+                    raise ValueError(f"row {row} (id {ids[row]}) is {w[row]:g}, outside 0…1")
+            yield w
 
 
 def _plain(value: Any) -> Any:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from weakspot.predictions import Predictions
+from weakspot.slices.memberships import Weights
 from weakspot.tasks import Classification
 
 
@@ -107,7 +108,7 @@ class SliceStatistics:
 
 
 def describe(
-    weights: Float[np.ndarray, "k n"],
+    weights: Weights,
     predictions: Predictions,
     audited: Bool[np.ndarray, " n"] | None = None,
 ) -> list[SliceStatistics]:
@@ -126,6 +127,8 @@ def describe(
         None if values is None else _floats(values) for values in (predictions.losses, predictions.correct)
     )
 
+    cells = _cells(predictions)
+
     def of(w: np.ndarray) -> SliceStatistics:
         inside, outside = counts * w, counts * (1 - w)
         size, total = float(inside.sum()), float(counts.sum())
@@ -137,7 +140,7 @@ def describe(
             loss_outside=_mean(losses, outside),
             accuracy_inside=_mean(correct, inside),
             accuracy_outside=_mean(correct, outside),
-            confusion=_confusion(inside, predictions),
+            confusion=_confusion(inside, cells),
         )
 
     return [of(_floats(w)) for w in weights]
@@ -157,18 +160,22 @@ def _mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
     return None if values is None or total <= 0 else float(mass @ values / total)
 
 
-def _confusion(inside: np.ndarray, predictions: Predictions) -> tuple[ConfusionCell, ...]:
+def _cells(predictions: Predictions) -> tuple[list[tuple[str, str]], Int[np.ndarray, " n"]] | None:
+    """The pairs of label and prediction that occur, for classes² may not fit in memory; and which each example has."""
     labels, guesses, classes = predictions.labels, predictions.predictions, predictions.classes()
     if labels is None or guesses is None or not isinstance(predictions.task, Classification):
-        return ()
+        return None
     width = len(classes)
-    codes = labels.astype(np.int64) * width + guesses
-    cells, position = np.unique(
-        codes, return_inverse=True
-    )  # those that occur: classes² may not fit in memory
-    weight = np.bincount(position, weights=inside, minlength=len(cells))
+    codes, position = np.unique(labels.astype(np.int64) * width + guesses, return_inverse=True)
+    return [(classes[code // width], classes[code % width]) for code in codes.tolist()], position
+
+
+def _confusion(
+    inside: np.ndarray, cells: tuple[list[tuple[str, str]], Int[np.ndarray, " n"]] | None
+) -> tuple[ConfusionCell, ...]:
+    if cells is None:
+        return ()
+    pairs, position = cells
+    weight = np.bincount(position, weights=inside, minlength=len(pairs))
     heaviest = [at for at in np.argsort(-weight, kind="stable") if weight[at] > 0]
-    return tuple(
-        ConfusionCell(classes[cells[at] // width], classes[cells[at] % width], float(weight[at]))
-        for at in heaviest
-    )
+    return tuple(ConfusionCell(pairs[at][0], pairs[at][1], float(weight[at])) for at in heaviest)

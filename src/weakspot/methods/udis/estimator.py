@@ -12,15 +12,15 @@ from weakspot.methods.base import Audited, Callback, Method, NearMiss
 from weakspot.methods.udis.audit import Audit, assigned_to, class_of, column_of, judged
 from weakspot.methods.udis.clustering import Clustering, Leaves, Wanted, cluster
 from weakspot.methods.udis.exact import Examples
-from weakspot.methods.udis.findings import Finder, failing_clusters, memberships
-from weakspot.methods.udis.membership import graded, membership, radii_of
+from weakspot.methods.udis.findings import Finder, failing_clusters
+from weakspot.methods.udis.membership import graded, membership, nearest_clusters, radii_of
 from weakspot.methods.udis.misses import Measure, without_failing, worst_clusters
 from weakspot.methods.udis.nodes import MOST_VALUES, Nodes, row_sums
 from weakspot.methods.udis.tree import build
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.validation import check_finite
-from weakspot.slices import ClusterNode, Slices
+from weakspot.slices import ClusterNode, Memberships, Slices, Weights
 from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
@@ -148,6 +148,15 @@ class UDIS(Method):
         found[~self.audited(p).rows] = 0
         return found
 
+    def weights(self, p: Predictions) -> Weights:
+        """The same by cluster, sparse where an example belongs to one or to none."""
+        slices = self._fitted()
+        if "radii" in slices.parameters:
+            return super().weights(p)
+        rows = np.flatnonzero(self.audited(p).rows)
+        found, labels = nearest_clusters(slices, p.embeddings)
+        return Memberships.of_clusters(found, labels[rows], rows, len(p))
+
     def audited(self, p: Predictions) -> Audited:
         """All examples, or those predicted to be of the category, judged by that category alone."""
         if self.category is None:
@@ -184,7 +193,7 @@ class UDIS(Method):
         centers /= np.bincount(labels, weights=audit.counts)[:, None]
         nodes = Nodes.of(cut, labels, audit, categorise(p.attributes, MOST_VALUES))
         failing, found = failing_clusters(nodes, len(cut), self.metric, self.accuracy_threshold, smallest)
-        weights = memberships(found, labels, audit.rows, len(p))
+        weights: Weights = Memberships.of_clusters(found, labels, audit.rows, len(p))
         parameters = {
             "centers": centers,
             "sizes": nodes.size[: len(cut)],
@@ -193,6 +202,7 @@ class UDIS(Method):
         }
         if self.members == "distance":
             parameters["radii"] = radii_of(p.embeddings, audit, labels, centers)[found]
+            weights = np.zeros(weights.shape)
             weights[:, audit.rows] = graded(p.embeddings[audit.rows], centers[found], parameters["radii"]).T
         finder = Finder(p, audit, cut, nodes, labels, centers, smallest)
 

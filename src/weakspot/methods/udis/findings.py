@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from mmap import ACCESS_COPY, mmap
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from weakspot.methods.udis.cut import Cut
 from weakspot.methods.udis.nodes import Nodes
 from weakspot.methods.udis.tree import measures, shape_of, top_attributes
 from weakspot.predictions import Predictions
+from weakspot.slices import Weights
 from weakspot.slices.statistics import AttributeShare, ClusterStatistics, Nearest, SliceStatistics, describe
 
 _NEIGHBOURS_SHOWN = 64
@@ -36,21 +36,6 @@ def failing_clusters(
     return failing, worst[: failing.sum()]
 
 
-def memberships(
-    found: Int[np.ndarray, " f"], labels: Int[np.ndarray, " r"], rows: Int[np.ndarray, " r"], n: int
-) -> Float[np.ndarray, "f n"]:
-    """1 where an example belongs to a cluster, 0 elsewhere.
-
-    Of a million examples a cluster may have a hundred: in private anonymous memory the pages in between are
-    never made, whereas NumPy asks for huge pages and would fill gigabytes with zeros.
-    """
-    zeros = mmap(-1, max(len(found) * n, 1) * 8, access=ACCESS_COPY)
-    weights = np.frombuffer(zeros, count=len(found) * n).reshape(len(found), n)
-    for weight, cluster in zip(weights, found, strict=True):
-        weight[rows[labels == cluster]] = 1
-    return weights
-
-
 @dataclass(frozen=True, eq=False)
 class Finder:
     """Describes failing clusters; holds what all of them share."""
@@ -63,9 +48,7 @@ class Finder:
     centers: Float[np.ndarray, "k d"]
     smallest: float
 
-    def statistics(
-        self, found: Int[np.ndarray, " f"], weights: Float[np.ndarray, "f n"]
-    ) -> list[SliceStatistics]:
+    def statistics(self, found: Int[np.ndarray, " f"], weights: Weights) -> list[SliceStatistics]:
         """Of every failing cluster, all that its typed statistics have room for."""
         audited = np.zeros(len(self.p), dtype=bool)
         audited[self.audit.rows] = True

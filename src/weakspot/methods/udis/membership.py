@@ -13,6 +13,7 @@ from weakspot.methods.udis.distances import Points, mean_row, nearest
 from weakspot.slices import Slices
 
 _ROWS = 8192
+_WHAT = "the clusters"
 
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
@@ -29,12 +30,19 @@ def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     Where a category was audited, only examples predicted to have it should be asked about
     (`weakspot.methods.apply` sees to that).
     """
-    centers, failing = parameters_of(slices, "centers", "failing")
-    x = embeddings_for(embeddings, centers.shape[1], "the clusters")
     if "radii" in slices.parameters:
+        centers, failing = parameters_of(slices, "centers", "failing")
+        x = embeddings_for(embeddings, centers.shape[1], _WHAT)
         return graded(x, centers[failing], slices.parameters["radii"])
-    belongs: np.ndarray = nearest_center(x, centers)[:, None] == failing
+    failing, nearest = nearest_clusters(slices, embeddings)
+    belongs: np.ndarray = nearest[:, None] == failing
     return belongs.astype(np.float64)
+
+
+def nearest_clusters(slices: Slices, embeddings: Any) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " n"]]:
+    """The numbers of the failing clusters, and of the cluster whose centre is nearest to each embedding."""
+    centers, failing = parameters_of(slices, "centers", "failing")
+    return failing, nearest_center(embeddings_for(embeddings, centers.shape[1], _WHAT), centers)
 
 
 def graded(
