@@ -52,6 +52,23 @@ def test_the_record_is_what_a_plain_loop_computes(tmp_path):
     assert not net.training
 
 
+class Laid(SmallCNN):
+    """Keeps how the last images lay in memory."""
+
+    def embed(self, x):
+        self.lay_last = x.is_contiguous(memory_format=torch.channels_last)
+        return super().embed(x)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_images_lie_channels_last_for_networks_that_say_they_take_them(tmp_path, wanted):
+    seed_everything(0, verbose=False)
+    net = Laid(ColoredDigits("test").task)
+    net.channels_last = wanted
+    infer(net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {})
+    assert net.lay_last is wanted
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests")

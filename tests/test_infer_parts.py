@@ -265,7 +265,10 @@ def test_from_the_command_line(digits):
     joined = digits("infer", *words)
     assert "infer: interrupted at 479 of 719 → will resume" in joined
     (folder,) = (path.parent for path in digits.folder.glob("parts/*/manifest.json"))
-    one, parts = Predictions.load(digits.folder / "outputs/predictions" / folder.name), Predictions.load(folder)
+    one, parts = (
+        Predictions.load(digits.folder / "outputs/predictions" / folder.name),
+        Predictions.load(folder),
+    )
     np.testing.assert_allclose(parts.embeddings, one.embeddings, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(parts.losses, one.losses, rtol=1e-4, atol=1e-5)
     assert parts.attributes.equals(one.attributes)

@@ -32,6 +32,10 @@ class Model(Identified, nn.Module, ABC):
     """False where the head is random: such a model has nothing to say before it is trained. None where the model
     does not know: if it is asked to serve as it is, it is built twice, as random weights then differ."""
 
+    channels_last: bool = False
+    """Whether inference lays its images with the channels last in memory, where convolutions are fastest; their shape
+    stays (n, 3, H, W). Networks that call `view` on maps refuse such, so each class says for itself."""
+
     @property
     @abstractmethod
     def cam_layer(self) -> nn.Module | None:

@@ -20,6 +20,8 @@ class SmallCNN(Model):
     which colours an image has but not where, and learns the background alone.
     """
 
+    channels_last = True
+
     def __init__(self, task: Task, channels: Sequence[int] = (16, 32, 64), embedding: int = 64) -> None:
         super().__init__()
         if not channels or min(*channels, embedding) < 1:

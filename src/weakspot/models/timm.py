@@ -37,6 +37,7 @@ class TimmModel(Model):
     """
 
     no_difference = Model.no_difference | {"cam_layer"}
+    channels_last = True
 
     def __init__(
         self,

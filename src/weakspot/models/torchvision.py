@@ -56,6 +56,7 @@ class TorchvisionModel(Model):
     """
 
     no_difference = Model.no_difference | {"cam_layer"}
+    channels_last = True
 
     def __init__(
         self,

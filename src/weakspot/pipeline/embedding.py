@@ -27,6 +27,7 @@ class EmbeddedElsewhere(Model):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
+        self.channels_last = model.channels_last
 
     @property
     def cam_layer(self) -> nn.Module | None:
@@ -109,6 +110,7 @@ class InEncoder(EmbeddedElsewhere):
     def __init__(self, model: Model, encoder: Model) -> None:
         super().__init__(model)
         self.encoder = encoder
+        self.channels_last = model.channels_last and encoder.channels_last
 
     def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         return self.encoder.read(x)[0], self.model.read(x)[1]

@@ -86,7 +86,10 @@ class Learner(LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """One forward pass: everything a record of predictions holds for these rows."""
-        embeddings, outputs = self.model.read(batch["input"])
+        x = batch["input"]
+        if self.model.channels_last and isinstance(x, Tensor) and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        embeddings, outputs = self.model.read(x)
         predictions, targets = self.task.predict(outputs), self._targets(batch)
         correct = self.task.correct(predictions, targets)
         return {
