@@ -430,3 +430,21 @@ def test_what_fit_would_refuse_is_known_before(word: str) -> None:
         with pytest.raises(ValueError, match=f"{name}=") as late:
             method.fit(p)
         assert str(early.value) == str(late.value)
+
+
+@every
+def test_half_precision_mapped_from_a_file_is_searched_where_it_is(word, tmp_path):
+    p = data()
+    half = p.embeddings.astype(np.float16)
+    np.save(tmp_path / "half.npy", half)
+    mapped = Predictions.from_arrays(
+        np.load(tmp_path / "half.npy", mmap_mode="r"),
+        labels=p.labels,
+        outputs=p.outputs,
+        task=p.task,
+        attributes=p.attributes,
+    )
+    assert isinstance(mapped.embeddings.base, np.memmap)
+    one, two = made(word).fit(mapped), made(word).fit(replace(p, embeddings=half.astype(np.float32)))
+    assert_allclose(one.slices_.weights, two.slices_.weights, atol=1e-3)
+    assert_allclose(one.membership(mapped), two.membership(mapped), atol=1e-3)

@@ -134,8 +134,9 @@ def floats(name: str, values: Any) -> np.ndarray:
 
 
 def rows(name: str, values: Any) -> np.ndarray:
-    """Numbers for each row, (n, d); there must be some."""
-    array = _in_dimensions(name, floats(name, values), dims=2)
+    """Numbers for each row, (n, d); there must be some. What is mapped from a file in half precision stays there."""
+    mapped = isinstance(values, np.memmap) and values.dtype == np.float16
+    array = _in_dimensions(name, np.asarray(values) if mapped else floats(name, values), dims=2)
     if len(array) == 0:
         raise ValueError(f"{name} are empty: there is nothing to search")
     if array.shape[1] == 0:

@@ -16,6 +16,7 @@ from weakspot.methods.udis.audit import Audit
 from weakspot.methods.udis.cut import Cut
 from weakspot.predictions.attributes import Categorical
 
+_ROWS = 8192  # whose values are read at a time
 MOST_VALUES = 50
 """Attributes of more values (users, titles) have no distribution that a node could be compared by."""
 
@@ -131,16 +132,16 @@ def row_sums(
 ) -> Float[np.ndarray, "k d"]:
     """The sum of counts · values over each cluster, in float64, without a copy of the rows."""
     sums = np.zeros((k, values.shape[1]))
-    _add_rows(clusters, rows, counts, values, sums)
+    for start in range(0, len(rows), _ROWS):
+        block = slice(start, start + _ROWS)
+        _add_rows(clusters[block], counts[block], values[rows[block]].astype(np.float64), sums)
     return sums
 
 
 @njit(cache=True, nogil=True)
-def _add_rows(
-    clusters: np.ndarray, rows: np.ndarray, counts: np.ndarray, values: np.ndarray, sums: np.ndarray
-) -> None:
-    for i in range(len(rows)):
-        row, total, count = values[rows[i]], sums[clusters[i]], counts[i]
+def _add_rows(clusters: np.ndarray, counts: np.ndarray, values: np.ndarray, sums: np.ndarray) -> None:
+    for i in range(len(values)):
+        row, total, count = values[i], sums[clusters[i]], counts[i]
         for c in range(len(row)):
             total[c] += count * row[c]
 
