@@ -71,10 +71,11 @@ def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
         started, cpu = time.perf_counter(), time.process_time()
         searched.fit(p)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    top = np.argsort(-searched.slices_.weights[0], kind="stable")[:1000]
+    weights = searched.slices_.weights
+    top = np.argsort(-weights[0], kind="stable")[:1000] if len(weights) else np.empty(0, dtype=int)
     return {
         "method": method, "n": n, "d": d, "dtype": dtype, "seconds": seconds, "cpu": cpu,
-        "before": memory.before, "peak": memory.peak, "true": float((groups[top] == 0).mean()),
+        "before": memory.before, "peak": memory.peak, "true": float((groups[top] == 0).mean()) if len(top) else None,
     }  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def main() -> None:
             held = (one["peak"] - one["before"]) / 2**20
             lines.append(
                 f"| {method} | {n:,} | {n * options.dim * np.dtype(options.dtype).itemsize / 2**20:,.0f} MiB "
-                f"| {one['seconds']:.1f} | {one['cpu']:.1f} | {held:,.0f} MiB | {one['true']:.2f} |"
+                f"| {one['seconds']:.1f} | {one['cpu']:.1f} | {held:,.0f} MiB | {'–' if one['true'] is None else f'{one['true']:.2f}'} |"
             )
             print(lines[-1], flush=True)
     if options.docs:

@@ -46,8 +46,8 @@ def test_chance_permutes_within_groups_and_only_what_is_left():
     """With two values in one group and none in the other, each permutation's largest is known in advance."""
     x = np.arange(8.0)[:, None]
     bad = np.r_[np.zeros(3), 1, np.zeros(4)]
-    some = Balls.of(x, np.arange(4), bad, np.ones(8), (2,), np.arange(4))
-    still = Balls.of(x, np.arange(4, 8), bad, np.ones(8), (2,), np.arange(4))
+    some = Balls.of(x[:4], np.arange(4), bad, np.ones(8), (2,), np.arange(4))
+    still = Balls.of(x[4:8], np.arange(4, 8), bad, np.ones(8), (2,), np.arange(4))
     left = [np.ones(4, dtype=bool), np.ones(4, dtype=bool)]
     chance = largest_by_chance([some, still], left, 200, np.random.default_rng(0))
     high, low = some.deviations[3], some.deviations[0]
@@ -146,7 +146,7 @@ def test_a_ball_that_ties_make_a_whole_label_is_none():
     for _ in range(20):
         x = rng.normal(size=(400, 3))
         x[:200] = np.maximum(9 - rows, 0)[:, None] * [1, 0, 0]  # 191 in one place, the first farthest from it
-        tied = Balls.of(x, rows, rng.random(400), np.ones(400), (20, 40), rows)
+        tied = Balls.of(x[rows], rows, rng.random(400), np.ones(400), (20, 40), rows)
         assert tied.members.shape[0] > 0
         assert tied.members.sum(axis=1).max() < 200
         found = Scan(n_slices=9, draws=0).fit(

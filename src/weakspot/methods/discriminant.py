@@ -54,12 +54,15 @@ def graded(
         directions, offsets: Of the log odds, in the embedding's own units.
         labels: Of the slices; `ANY` where a slice is not confined to one.
     """
-    scores = np.empty((len(p), len(labels)))
+    found = np.empty((len(p), len(labels)))
+    there = has_label(p, labels)
     for start in range(0, len(p), _BLOCK):
-        x = np.asarray(p.embeddings[start : start + _BLOCK], dtype=np.float64)
+        block = slice(start, start + _BLOCK)
+        x = np.asarray(p.embeddings[block], dtype=np.float64)
         # row by row: no row's last bit hangs on its neighbours
-        np.einsum("nd,kd->nk", x, directions, out=scores[start : start + _BLOCK])
-    return np.asarray(expit(scores + offsets) * has_label(p, labels))
+        scores = np.einsum("nd,kd->nk", x, directions)
+        found[block] = expit(scores + offsets) * there[block]
+    return found
 
 
 def has_label(p: Predictions, labels: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "n k"]:

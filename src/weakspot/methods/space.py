@@ -26,9 +26,24 @@ class Space:
     def of(self, embeddings: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n q"]:
         out = np.empty((len(embeddings), self.components.shape[1]))
         for start in range(0, len(embeddings), _BLOCK):
-            away = np.asarray(embeddings[start : start + _BLOCK], dtype=np.float64) - self.centre
-            out[start : start + _BLOCK] = away @ self.components
+            out[start : start + _BLOCK] = self._reduced(embeddings[start : start + _BLOCK])
         return out
+
+    def of_rows(
+        self, embeddings: Num[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m q"]:
+        """Of some examples, which are read in the order that they lie in: they may be mapped from a large file."""
+        out = np.empty((len(rows), self.components.shape[1]))
+        order = np.argsort(rows)
+        for start in range(0, len(rows), _BLOCK):
+            some = order[start : start + _BLOCK]
+            out[some] = self._reduced(embeddings[rows[some]])
+        return out
+
+    def _reduced(self, block: Num[np.ndarray, "b d"]) -> Float[np.ndarray, "b q"]:
+        away: np.ndarray = np.asarray(block, dtype=np.float64) - self.centre
+        found: np.ndarray = away @ self.components
+        return found
 
     def back(
         self, direction: Float[np.ndarray, " q"], offset: float

@@ -37,7 +37,7 @@ class Balls:
     @classmethod
     def of(
         cls,
-        x: Float[np.ndarray, "n q"],
+        x: Float[np.ndarray, "m q"],
         rows: Int[np.ndarray, " m"],
         residuals: Float[np.ndarray, " n"],
         counts: Float[np.ndarray, " n"],
@@ -49,8 +49,8 @@ class Balls:
         In a group that is too small for all of them, a quarter of it.
 
         Args:
-            x: Of all examples, reduced.
-            rows: Those of the group.
+            x: Of the group's examples, reduced.
+            rows: These examples in the whole set.
             residuals, counts: Of all examples.
             sizes: How many examples a ball holds, with their counts; equally far ones are all in it.
             centres: Positions in `rows` around which balls lie.
@@ -62,7 +62,7 @@ class Balls:
         fitting = [size for size in sizes if 2 * size <= c.sum()]
         if not fitting and c.sum() >= SMALLEST:
             fitting = [int(c.sum() // _QUARTER)]
-        balls = _neighbours(x[rows], centres, c, fitting)
+        balls = _neighbours(x, centres, c, fitting)
         whole = np.asarray(balls.sum(axis=1)).ravel()
         # where many examples are equally far, a ball may hold the group: it is compared with nothing
         balls = balls[whole < c.sum() * (1 - _ROUNDING)]

@@ -83,12 +83,13 @@ class Scan(Method):
         counts, bad, codes = counts_of(p), residuals(p), groups(p)
         order = order_of(p.embeddings, losses_of(p), counts)  # in which rows are summed and drawn
         space = reduced(p.embeddings, counts, self.n_components, self.seed, order)
-        x = space.of(p.embeddings)
         tell("neighbours", 0, self.n_slices + 1)
-        scanned = [
-            Balls.of(x, rows, bad, counts, tuple(self.sizes), _centres(len(rows), len(p), random))
-            for rows in (order[codes[order] == code] for code in np.unique(codes))
-        ]
+        scanned = []
+        for code in np.unique(codes):  # all labels' reduced examples together may not fit in memory
+            rows = order[codes[order] == code]
+            x = space.of_rows(p.embeddings, rows)
+            centres = _centres(len(rows), len(p), random)
+            scanned.append(Balls.of(x, rows, bad, counts, tuple(self.sizes), centres))
         left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
         found: list[tuple[int, Bool[np.ndarray, " m"], float, float]] = []
         for j in range(self.n_slices):
@@ -108,7 +109,8 @@ class Scan(Method):
         scores = []
         for group, members, _, _ in found:
             rows = scanned[group].rows
-            scores.append(space.back(*discriminant(x[rows], members, counts[rows])))
+            x = space.of_rows(p.embeddings, rows)
+            scores.append(space.back(*discriminant(x, members, counts[rows])))
         parameters = {
             "directions": np.array([one[0] for one in scores]).reshape(len(found), p.embeddings.shape[1]),
             "offsets": np.array([one[1] for one in scores], dtype=np.float64),
