@@ -12,6 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
 from weakspot.predictions import validation
+from weakspot.predictions.scratch import rows_of
 from weakspot.predictions.tables import attribute_table
 from weakspot.predictions.targets import read_targets
 from weakspot.tasks import QuestionAnswering, Regression, Task
@@ -85,7 +86,7 @@ class Predictions:
         return classes[values[row]] if classes else str(values[row])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
-        """The record of some rows, in the order given (in memory)."""
+        """The record of some rows, in the order given; in memory, but for large embeddings that are mapped."""
         rows = np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
@@ -95,7 +96,7 @@ class Predictions:
 
         return Predictions(
             ids=self.ids[rows],
-            embeddings=np.asarray(self.embeddings[rows]),
+            embeddings=rows_of(self.embeddings, rows),
             losses=pick(self.losses),
             labels=pick(self.labels),
             outputs=pick(self.outputs),

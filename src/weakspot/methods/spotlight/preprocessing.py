@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from weakspot.methods.spotlight.distributed import World
 from weakspot.methods.spotlight.kernel import ROWS, quadratic
+from weakspot.predictions.scratch import copied
 
 _ROUNDING = 1e-7
 """A spread below this share of the mean's norm is no more than the rounding of float32."""
@@ -72,9 +73,7 @@ def prepare(
         pca = PCA(n_components, random_state=seed).fit(ordered)
         blocks = _Blocks(pca.transform(ordered), np.arange(len(order)))
     mean, unit = _mean_and_spread(blocks, world)
-    working = np.empty(blocks.shape, dtype=np.float32)
-    for start, block in blocks:
-        working[start : start + ROWS] = (block - mean) / unit
+    working = copied(embeddings, ((block - mean) / unit for _, block in blocks), blocks.shape, np.float32)
     return Prepared(embeddings, order, working, mean, unit, pca)
 
 

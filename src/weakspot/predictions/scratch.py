@@ -1,0 +1,60 @@
+"""Copies of rows that lie mapped in a file: where they are large, they go to a file, too, not to memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from tempfile import TemporaryFile, gettempdir
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+from numpy.typing import DTypeLike
+
+LARGE = 2**30  # bytes; smaller copies are kept in memory
+_ROWS = 8192  # copied at a time
+
+
+def is_mapped(x: np.ndarray) -> bool:
+    """Whether an array lies in a file that is mapped, so that the system may drop its pages from memory."""
+    base: object = x
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, np.memmap)
+
+
+def copied(
+    source: np.ndarray, blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: DTypeLike
+) -> np.ndarray:
+    """An array of these blocks of rows; mapped from a temporary file where it is large and `source` is mapped, too.
+
+    The file has no name, and is gone with the array. It lies where TMPDIR says.
+
+    Raises:
+        OSError: Where the folder has no room for it.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size <= LARGE or not is_mapped(source):
+        whole, start = np.empty(shape, dtype), 0
+        for block in blocks:
+            whole[start : start + len(block)] = block
+            start += len(block)
+        return whole
+    try:
+        with TemporaryFile() as file:
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype).data)
+            file.flush()
+            # writable, as torch wants it, but never written
+            return np.asarray(np.memmap(file, dtype, "c", shape=shape))
+    except OSError as error:
+        raise OSError(
+            f"{gettempdir()} has no room for a copy of {size / 2**30:.1f} GiB ({error.strerror}); set TMPDIR to a "
+            "folder that has"
+        ) from error
+
+
+def rows_of(x: Shaped[np.ndarray, n * d], rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> np.ndarray:
+    """`x[rows]`, by `copied`."""
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    blocks = (x[rows[start : start + _ROWS]] for start in range(0, len(rows), _ROWS))
+    return copied(x, blocks, (len(rows), *x.shape[1:]), x.dtype)
