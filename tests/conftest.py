@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+
+from forked import run_forked
 
 # Workers inherit it: two of them on two cores, computing in two threads each that spin while they wait, take twice the
 # processor's time. Whoever says how many threads there are to be is heard.
@@ -33,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Shell:
-    """Runs the project's entry points as real processes in one folder."""
+    """Runs the project's entry points as processes of their own in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,18 +43,24 @@ class Shell:
     def __call__(self, script: str, *words: str, fails: bool | int = False, **environment: str) -> str:
         """Standard output and error of `python script.py words…`; asserts that it ended as expected: in no error, in
         any (True), or with this exit code."""
+        code, output = self._run(ROOT / f"{script}.py", words, environment)
+        ended = code != 0 if isinstance(fails, bool) else code
+        assert ended == fails, output
+        return output
+
+    def _run(self, script: Path, words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        """Exit code and output. What libraries read of an environment they read when they are imported."""
+        if not environment.keys() - {"DATA_DIR"}:
+            return run_forked(script, words, self.folder, quiet_environment() | environment)
         done = subprocess.run(
-            [sys.executable, str(ROOT / f"{script}.py"), *words],
+            [sys.executable, str(script), *words],
             cwd=self.folder,
             env=quiet_environment() | environment,
             capture_output=True,
             text=True,
             timeout=500,
         )
-        output = done.stdout + done.stderr
-        ended = done.returncode != 0 if isinstance(fails, bool) else done.returncode
-        assert ended == fails, output
-        return output
+        return done.returncode, done.stdout + done.stderr
 
     def reports(self) -> list[Path]:
         return sorted(self.folder.glob("**/report.html"))
