@@ -10,8 +10,9 @@ import pytest
 from weakspot import Predictions, Spotlight
 
 SHARE = 0.04
-LOSS, MEMBERS = 1e-4, 0.01
-"""How far the loss inside may change, as a share, and how many of the top examples, as a share of the size."""
+LOSS, MEMBERS = 1e-4, 1
+"""How far the loss inside may change, as a share, and how many of the top examples: of 32 or 40, one may lie at the edge,
+where the last bits of another processor decide."""
 
 
 def hills(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +65,12 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
     return Spotlight(**settings).fit(Predictions.from_arrays(x, y))
 
 
-def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, float]:
-    """Of the loss inside, as a share of it, and of the members: as many of the heaviest examples as make the size."""
+def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, int]:
+    """Of the loss inside, as a share of it, and how many members differ of as many of the heaviest as make the size."""
     a, b = (spotlight.slices_.statistics[0].loss_inside for spotlight in (ours, theirs))
     size = round(SHARE * len(ours.slices_.ids))
     tops = [np.argsort(-spotlight.slices_.weights[0])[:size] for spotlight in (ours, theirs)]
-    return abs(a / b - 1), 1 - len(np.intersect1d(*tops)) / size
+    return abs(a / b - 1), size - len(np.intersect1d(*tops))
 
 
 def same(ours: Spotlight, theirs: Spotlight) -> bool:
