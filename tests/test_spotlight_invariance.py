@@ -11,8 +11,8 @@ from weakspot import Predictions, Spotlight
 
 SHARE = 0.04
 LOSS, MEMBERS = 1e-4, 1
-"""How far the loss inside may change, as a share, and how many of the top examples: of 32 or 40, one may lie at the edge,
-where the last bits of another processor decide."""
+"""How far the loss inside may change, as a share, and how many of the top examples: one of 32 or 40 may be at the edge,
+where another processor's last bits decide."""
 
 
 def hills(seed: int) -> tuple[np.ndarray, np.ndarray]:
