@@ -32,6 +32,7 @@ install_import_hook(
 )
 
 ROOT = Path(__file__).parents[1]
+_READ_ON_IMPORT = ("HF_", "OMP_", "PYTHON")
 
 
 class Shell:
@@ -50,12 +51,14 @@ class Shell:
 
     def _run(self, script: Path, words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
         """Exit code and output. What libraries read of an environment they read when they are imported."""
-        if not environment.keys() - {"DATA_DIR"}:
-            return run_forked(script, words, self.folder, quiet_environment() | environment)
+        here = quiet_environment()
+        changed = [name for name, value in environment.items() if here.get(name) != value]
+        if not any(name.startswith(_READ_ON_IMPORT) for name in changed):
+            return run_forked(script, words, self.folder, here | environment)
         done = subprocess.run(
             [sys.executable, str(script), *words],
             cwd=self.folder,
-            env=quiet_environment() | environment,
+            env=here | environment,
             capture_output=True,
             text=True,
             timeout=500,
