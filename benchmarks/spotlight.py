@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from weakspot import Predictions, Spotlight
-from weakspot.methods.spotlight.distributed import Alone
+from weakspot.methods.distributed import Alone
 from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.kernel import quadratic, weights
 from weakspot.methods.spotlight.objective import Problem

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from weakspot import UDIS, Predictions, Spotlight
+from weakspot.methods.distributed import Alone
 from weakspot.methods.spotlight import precision as precisions
-from weakspot.methods.spotlight.distributed import Alone
 from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.objective import DeviceProblem, Problem
 from weakspot.methods.spotlight.optim.dense import Dense

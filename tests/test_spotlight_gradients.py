@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakspot.methods.spotlight.distributed import Alone
+from weakspot.methods.distributed import Alone
 from weakspot.methods.spotlight.objective import DeviceProblem, Penalty, Problem
 from weakspot.methods.spotlight.optim.dense import Dense
 from weakspot.methods.spotlight.optim.lazy import Lazy

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
+from weakspot.methods.distributed import ALONE, World
 from weakspot.methods.residuals import groups
 from weakspot.predictions import Predictions
 
@@ -17,27 +18,33 @@ _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
 def discriminant(
-    x: Float[np.ndarray, "m q"], members: Bool[np.ndarray, " m"], counts: Float[np.ndarray, " m"]
+    x: Float[np.ndarray, "m q"],
+    members: Bool[np.ndarray, " m"],
+    counts: Float[np.ndarray, " m"],
+    world: World = ALONE,
 ) -> tuple[Float[np.ndarray, " q"], float]:
     """Direction and offset of the log odds of belonging (Fisher's discriminant, one covariance for both sides).
 
     Args:
-        x: Of the examples of one label, reduced.
-        members: Which of them are in the slice; some are, and some are not.
+        x: Of the examples of one label that this process holds, reduced.
+        members: Which of them are in the slice; of all processes' examples some are, and some are not.
         counts: Of the examples.
+        world: The processes.
     """
     sides = [(x[side], counts[side]) for side in (members, ~members)]
-    inside, outside = (np.average(some, axis=0, weights=c) for some, c in sides)
+    sizes = world.sum(np.array([c.sum() for _, c in sides]))
+    sums = world.sum(np.array([(some * c[:, None]).sum(axis=0) for some, c in sides]))
+    inside, outside = sums / sizes[:, None]
     scatter = sum(
         ((some - mean) * c[:, None]).T @ (some - mean)
         for (some, c), mean in zip(sides, (inside, outside), strict=True)
     )
-    covariance = scatter / counts.sum()
+    covariance = world.sum(scatter) / sizes.sum()
     q = len(covariance)
     even = np.trace(covariance) / q
     covariance = (1 - _SHRINKAGE) * covariance + (_SHRINKAGE * even + 1e-12) * np.eye(q)
     direction = np.linalg.solve(covariance, inside - outside)
-    odds = np.log(counts[members].sum() / counts[~members].sum())
+    odds = np.log(sizes[0] / sizes[1])
     return direction, float(odds - direction @ (inside + outside) / 2)
 
 

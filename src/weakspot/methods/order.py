@@ -5,17 +5,23 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
+from weakspot.methods.distributed import ALONE, World
+
 _ROWS = 65_536  # hashed at a time
 
 
 def order_of(
-    embeddings: Float[np.ndarray, "n D"], losses: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
-) -> Int[np.ndarray, " n"]:
+    embeddings: Float[np.ndarray, "n D"],
+    losses: Float[np.ndarray, " n"],
+    counts: Float[np.ndarray, " n"],
+    world: World = ALONE,
+) -> Int[np.ndarray, " N"]:
     """An order that follows from what rows hold, so that permuted rows give the same sums to the last bit.
 
-    By loss, then count, then a hash of the embedding.
+    By loss, then count, then a hash of the embedding; of the rows of all processes.
     """
-    return np.lexsort((hashes_of(embeddings), counts, losses))
+    hashes = world.gather(hashes_of(embeddings).view(np.int64)).view(np.uint64)
+    return np.lexsort((hashes, world.gather(counts), world.gather(losses)))
 
 
 def hashes_of(embeddings: Float[np.ndarray, "n D"]) -> UInt64[np.ndarray, " n"]:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Method
+from weakspot.methods.distributed import ALONE, World
 from weakspot.methods.order import order_of
 from weakspot.methods.residuals import groups, residuals
 from weakspot.predictions import Predictions
@@ -93,9 +94,9 @@ def counts_of(p: Predictions) -> Float[np.ndarray, " n"]:
     return np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
 
 
-def losses_of(p: Predictions) -> Float[np.ndarray, " n"]:
+def losses_of(p: Predictions, world: World = ALONE) -> Float[np.ndarray, " n"]:
     """Losses, or what stands for them where the predictions hold none."""
-    return residuals(p) if p.losses is None else p.losses.astype(np.float64)
+    return residuals(p, world) if p.losses is None else p.losses.astype(np.float64)
 
 
 def worst(

@@ -18,11 +18,13 @@ _PACKAGE = "weakspot.methods"
 _NO_METHODS = (  # what they share
     "base",
     "discriminant",
+    "distributed",
     "float32_products",
     "order",
     "parts",
     "registry",
     "residuals",
+    "sharded",
     "space",
 )
 

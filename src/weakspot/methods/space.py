@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from weakspot.methods.distributed import ALONE, World, taken
+
 _MOST_ROWS = 20_000  # that the components are taken from
 _BLOCK = 65_536
 
@@ -55,24 +57,33 @@ class Space:
 
 def reduced(
     embeddings: Num[np.ndarray, "n d"],
-    counts: Float[np.ndarray, " n"],
+    counts: Float[np.ndarray, " N"],
     n_components: int,
     seed: int,
-    order: Int[np.ndarray, " n"] | None = None,
+    order: Int[np.ndarray, " N"] | None = None,
+    world: World = ALONE,
 ) -> Space:
     """The principal components of the largest variance, from at most 20 000 examples.
 
     Args:
-        embeddings, counts: Of the examples.
+        embeddings: Of the examples that this process holds.
+        counts: Of the examples of all processes.
         n_components: At most.
         seed: Of the sample.
-        order: In which the examples are drawn and summed; by default as they come.
+        order: In which the examples of all processes are drawn and summed; by default as they come.
+        world: The processes.
     """
-    n, d = embeddings.shape
+    n = len(counts)
     rows = np.arange(n) if order is None else order
     if n > _MOST_ROWS:
         rows = rows[np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))]
-    x, c = np.asarray(embeddings[rows], dtype=np.float64), counts[rows]
+    own = np.arange(len(embeddings)) + world.before(len(embeddings))
+    x, c = taken(embeddings, own, rows, world), counts[rows]
+    return world.first(lambda: _components(x, c, n_components))
+
+
+def _components(x: Float[np.ndarray, "m d"], c: Float[np.ndarray, " m"], n_components: int) -> Space:
+    d = x.shape[1]
     centre = np.average(x, axis=0, weights=c)
     variance, directions = np.linalg.eigh(np.cov(x, rowvar=False, aweights=c, ddof=0).reshape(d, d))
     kept = np.argsort(-variance)[: min(n_components, d)]

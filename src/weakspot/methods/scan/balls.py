@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, vstack
 
+from weakspot.methods.distributed import ALONE, World, taken
+
 _BLOCK = 2**24  # distances held at a time
 _ROUNDING = 1e-9  # relative: examples as far as that are in the ball, too
 _QUARTER = 4
@@ -37,23 +39,27 @@ class Balls:
     @classmethod
     def of(
         cls,
-        x: Float[np.ndarray, "m q"],
+        x: Float[np.ndarray, "h q"],
         rows: Int[np.ndarray, " m"],
-        residuals: Float[np.ndarray, " n"],
-        counts: Float[np.ndarray, " n"],
+        residuals: Float[np.ndarray, " N"],
+        counts: Float[np.ndarray, " N"],
         sizes: tuple[int, ...],
         centres: Int[np.ndarray, " c"],
+        here: Int[np.ndarray, " h"] | None = None,
+        world: World = ALONE,
     ) -> Balls:
         """Around each centre the nearest examples, in every size that leaves half of the group outside.
 
         In a group that is too small for all of them, a quarter of it.
 
         Args:
-            x: Of the group's examples, reduced.
-            rows: These examples in the whole set.
-            residuals, counts: Of all examples.
+            x: Of the group's examples that this process holds, reduced.
+            rows: The examples of the group, by their numbers among those of all processes.
+            residuals, counts: Of the examples of all processes.
             sizes: How many examples a ball holds, with their counts; equally far ones are all in it.
             centres: Positions in `rows` around which balls lie.
+            here: Positions in `rows` of what this process holds; all, by default.
+            world: The processes, each of which gets all balls.
         """
         c, r = counts[rows], residuals[rows]
         mean = np.average(r, weights=c)
@@ -62,7 +68,8 @@ class Balls:
         fitting = [size for size in sizes if 2 * size <= c.sum()]
         if not fitting and c.sum() >= SMALLEST:
             fitting = [int(c.sum() // _QUARTER)]
-        balls = _neighbours(x, centres, c, fitting)
+        here = np.arange(len(rows)) if here is None else here
+        balls = _neighbours(x, here, taken(x, here, centres, world), c, fitting, world)
         whole = np.asarray(balls.sum(axis=1)).ravel()
         # where many examples are equally far, a ball may hold the group: it is compared with nothing
         balls = balls[whole < c.sum() * (1 - _ROUNDING)]
@@ -118,25 +125,37 @@ def largest_by_chance(
 
 
 def _neighbours(
-    x: Float[np.ndarray, "m q"],
-    centres: Int[np.ndarray, " c"],
+    x: Float[np.ndarray, "h q"],
+    here: Int[np.ndarray, " h"],
+    centres: Float[np.ndarray, "c q"],
     counts: Float[np.ndarray, " m"],
     sizes: list[int],
+    world: World,
 ) -> csr_matrix:
-    """(c · sizes, m): the counts of the nearest examples that make up each size, around each centre; by size first."""
+    """(c · sizes, m): the counts of the nearest examples that make up each size, around each centre; by size first.
+
+    Each process names its nearest examples, the nearest of these make a ball, and each says which of its own are in.
+    """
     square = (x**2).sum(axis=1)
-    each = max(1, _BLOCK // len(x))
+    longest, rows_held = world.largest(np.array([square.max(initial=0.0), len(x)]))
+    each = max(1, _BLOCK // int(rows_held))
     blocks: list[list[csr_matrix]] = [[] for _ in sizes]
-    near = min(max(sizes, default=0), len(x))
+    near = min(max(sizes, default=0), len(counts))
     for start in range(0, len(centres) if sizes else 0, each):
         some = centres[start : start + each]
-        distances = square - 2 * x[some] @ x.T + square[some, None]
-        order = np.argpartition(distances, near - 1, axis=1)[:, :near]
-        order = np.take_along_axis(order, np.argsort(np.take_along_axis(distances, order, 1), axis=1), axis=1)
-        reached = np.cumsum(counts[order], axis=1)
+        distances = square - 2 * some @ x.T + (some**2).sum(axis=1)[:, None]
+        few = min(near, len(x))
+        nearest = np.argpartition(distances, few - 1, axis=1)[:, :few]
+        told = np.stack([np.take_along_axis(distances, nearest, 1).T, counts[here][nearest].T], axis=1)
+        away, weights = world.gather(told).transpose(1, 2, 0)
+        order = np.argsort(away, axis=1)[:, :near]
+        reached = np.cumsum(np.take_along_axis(weights, order, 1), axis=1)
         for size, found in zip(sizes, blocks, strict=True):
             last = (reached < size).sum(axis=1).clip(max=near - 1)
-            radius = np.take_along_axis(distances, np.take_along_axis(order, last[:, None], 1), 1)
-            rows, columns = np.nonzero(distances <= radius + _ROUNDING * square.max())
-            found.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(some), len(x))))
-    return vstack([block for found in blocks for block in found] or [csr_matrix((0, len(x)))], format="csr")
+            radius = np.take_along_axis(away, np.take_along_axis(order, last[:, None], 1), 1)
+            rows, columns = np.nonzero(distances <= radius + _ROUNDING * longest)
+            rows, columns = world.gather(np.stack([rows, here[columns]], axis=1)).T
+            found.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(some), len(counts))))
+    return vstack(
+        [block for found in blocks for block in found] or [csr_matrix((0, len(counts)))], format="csr"
+    )

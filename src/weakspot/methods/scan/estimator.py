@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.discriminant import discriminant, graded
+from weakspot.methods.distributed import held_here, world_of
 from weakspot.methods.order import order_of
 from weakspot.methods.parts import check_at_least, counts_of, losses_of, slices_of
 from weakspot.methods.residuals import groups, residuals
@@ -21,6 +23,13 @@ from weakspot.tasks import Task
 
 _APPLIED = ("directions", "offsets", "labels")  # parameters by which other examples are judged
 _CENTRES = 4000  # around which balls lie, in all labels together
+
+
+class _Hotspot(NamedTuple):
+    group: int  # of examples, in which it lies
+    members: Int[np.ndarray, " k"]  # positions among the group's rows
+    statistic: float
+    p_value: float
 
 
 class Scan(Method):
@@ -40,6 +49,8 @@ class Scan(Method):
     n_components   principal components that neighbours are sought in
     draws          permutations for the p-values; 0 for none
     seed           of the permutations, and of the centres where there are more than 4000 examples
+    sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
+                   rest, and `slices_` covers and describes this process's rows
 
     Fitted:
 
@@ -58,12 +69,14 @@ class Scan(Method):
         n_components: int = 32,
         draws: int = 199,
         seed: int = 0,
+        sharded: bool = False,
     ) -> None:
         self.n_slices = n_slices
         self.sizes = sizes
         self.n_components = n_components
         self.draws = draws
         self.seed = seed
+        self.sharded = sharded
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, draws=0)
@@ -76,22 +89,49 @@ class Scan(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
         """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
-        self.check(counts_of(p).sum(), p.task)
+        world = world_of(self.sharded)
+        counts = world.gather(counts_of(p))
+        self.check(counts.sum(), p.task)
         tell = callback or (lambda stage, done, total: None)
         random = np.random.default_rng(self.seed)
         check_finite("embeddings", p.embeddings, p.ids)
-        counts, bad, codes = counts_of(p), residuals(p), groups(p)
-        order = order_of(p.embeddings, losses_of(p), counts)  # in which rows are summed and drawn
-        space = reduced(p.embeddings, counts, self.n_components, self.seed, order)
+        bad, codes = world.gather(residuals(p, world)), world.gather(groups(p))
+        # in which rows are summed and drawn
+        order = order_of(p.embeddings, losses_of(p, world), counts_of(p), world)
+        space = reduced(p.embeddings, counts, self.n_components, self.seed, order, world)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = []
         for code in np.unique(codes):  # all labels' reduced examples together may not fit in memory
             rows = order[codes[order] == code]
-            x = space.of_rows(p.embeddings, rows)
-            centres = _centres(len(rows), len(p), random)
-            scanned.append(Balls.of(x, rows, bad, counts, tuple(self.sizes), centres))
+            here, own = held_here(rows, len(p), world)
+            x = space.of_rows(p.embeddings, own)
+            centres = _centres(len(rows), len(counts), random)
+            scanned.append(Balls.of(x, rows, bad, counts, tuple(self.sizes), centres, here, world))
+        found = world.first(lambda: self._hotspots(scanned, random, tell))
+        scores = []
+        for one in found:
+            rows = scanned[one.group].rows
+            here, own = held_here(rows, len(p), world)
+            x, members = space.of_rows(p.embeddings, own), np.isin(here, one.members)
+            scores.append(space.back(*discriminant(x, members, counts[rows[here]], world)))
+        parameters = {
+            "directions": np.array([one[0] for one in scores]).reshape(len(found), p.embeddings.shape[1]),
+            "offsets": np.array([one[1] for one in scores], dtype=np.float64),
+            "labels": np.array([codes[scanned[one.group].rows[0]] for one in found], dtype=np.int64),
+            "statistics": np.array([one.statistic for one in found], dtype=np.float64),
+            "p_values": np.array([one.p_value for one in found], dtype=np.float64),
+        }
+        parameters = world.first(lambda: parameters)
+        weights = graded(p, *(parameters[name] for name in _APPLIED)).T
+        self.slices_ = slices_of(self, p, weights, parameters)
+        self.statistics_ = parameters["statistics"]
+        self.p_values_ = parameters["p_values"] if self.draws else None
+        return self
+
+    def _hotspots(self, scanned: list[Balls], random: np.random.Generator, tell: Callback) -> list[_Hotspot]:
+        """The hottest ball, then the hottest of what it leaves, and so on."""
         left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
-        found: list[tuple[int, Bool[np.ndarray, " m"], float, float]] = []
+        found: list[_Hotspot] = []
         for j in range(self.n_slices):
             tell("scanning", j + 1, self.n_slices + 1)
             best = _hottest(scanned, left)
@@ -102,27 +142,11 @@ class Scan(Method):
             if self.draws:
                 chance = largest_by_chance(scanned, left, self.draws, random)
                 p_value = float((1 + (chance >= z).sum()) / (1 + self.draws))
-                p_value = max([p_value, *(earlier[3] for earlier in found)])
-            found.append((group, members, z, p_value))
+                p_value = max([p_value, *(earlier.p_value for earlier in found)])
+            found.append(_Hotspot(group, np.flatnonzero(members), z, p_value))
             left[group] = left[group] & ~members
         tell("scanning", self.n_slices + 1, self.n_slices + 1)
-        scores = []
-        for group, members, _, _ in found:
-            rows = scanned[group].rows
-            x = space.of_rows(p.embeddings, rows)
-            scores.append(space.back(*discriminant(x, members, counts[rows])))
-        parameters = {
-            "directions": np.array([one[0] for one in scores]).reshape(len(found), p.embeddings.shape[1]),
-            "offsets": np.array([one[1] for one in scores], dtype=np.float64),
-            "labels": np.array([codes[scanned[one[0]].rows[0]] for one in found], dtype=np.int64),
-            "statistics": np.array([one[2] for one in found], dtype=np.float64),
-            "p_values": np.array([one[3] for one in found], dtype=np.float64),
-        }
-        weights = graded(p, *(parameters[name] for name in _APPLIED)).T
-        self.slices_ = slices_of(self, p, weights, parameters)
-        self.statistics_ = parameters["statistics"]
-        self.p_values_ = parameters["p_values"] if self.draws else None
-        return self
+        return found
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """By where an example lies, and its label; by the first alone where labels are unknown."""

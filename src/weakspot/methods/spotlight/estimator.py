@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.discriminant import ANY, graded, has_label
+from weakspot.methods.distributed import World, world_of
 from weakspot.methods.order import order_of
 from weakspot.methods.residuals import residuals
-from weakspot.methods.spotlight.distributed import Alone, Sharded, World
 from weakspot.methods.spotlight.kernel import membership
 from weakspot.methods.spotlight.objective import Penalty
 from weakspot.methods.spotlight.optim.run import Watch
@@ -202,7 +202,7 @@ class Spotlight(Method):
 def _search(settings: Settings, p: Predictions, callback: Callback | None) -> Spotlights:
     """One spotlight after the other in all examples."""
     assert p.losses is not None
-    world: World = Sharded(torch.device(settings.device)) if settings.sharded else Alone()
+    world = world_of(settings.sharded)
     _check_losses(p.losses, world)
     settings.check_dimensions(p.embeddings.shape[1])
     counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weakspot.methods.spotlight.distributed import World
+from weakspot.methods.distributed import World
 
 
 def scale_of_size(

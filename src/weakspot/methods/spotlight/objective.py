@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weakspot.methods.spotlight.distributed import World
+from weakspot.methods.distributed import World
 
 LEAST_SHARE = float(np.finfo(np.float32).eps)
 """Shares below this count as this much in the logarithm of an entropy."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
-from weakspot.methods.spotlight.distributed import World
+from weakspot.methods.distributed import World
 from weakspot.methods.spotlight.kernel import ROWS, quadratic
 from weakspot.predictions.scratch import copied
 

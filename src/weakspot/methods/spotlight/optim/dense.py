@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weakspot.methods.spotlight.distributed import World
+from weakspot.methods.distributed import World
 from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.objective import DeviceProblem, Problem, value_and_slopes
 from weakspot.methods.spotlight.optim.bfgs import advance, descent

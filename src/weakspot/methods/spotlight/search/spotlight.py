@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from weakspot.methods.spotlight.distributed import Alone, World
+from weakspot.methods.distributed import Alone, World
 from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.kernel import finest, weights
 from weakspot.methods.spotlight.objective import DeviceProblem, Penalty, Problem, value_and_slopes

@@ -1,0 +1,110 @@
+"""Where the rows are: all here, or spread over the processes of a torch.distributed group.
+
+Everything a search needs from rows it does not hold is a sum, a largest value, a column of numbers or a handful of
+rows, so a sharded search is the plain one with these taken over the group. All processes then take the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# torch takes a second to import, and rows that are all here need none of it.
+
+Values = TypeVar("Values", np.ndarray, "Tensor")
+Anything = TypeVar("Anything")
+
+
+class World(Protocol):
+    size: int
+
+    def sum(self, values: Values) -> Values: ...
+
+    def largest(self, values: Values) -> Values: ...
+
+    def gather(self, rows: Values) -> Values:
+        """The rows (a, …) of every process, one after the other."""
+
+    def before(self, n: int) -> int:
+        """How many rows the processes before this one hold, where it holds n itself."""
+
+    def first(self, compute: Callable[[], Anything]) -> Anything:
+        """What the first process computes, in every process: another processor may round in another way."""
+
+
+class Alone:
+    """All rows are here."""
+
+    size = 1
+
+    def sum(self, values: Values) -> Values:
+        return values
+
+    def largest(self, values: Values) -> Values:
+        return values
+
+    def gather(self, rows: Values) -> Values:
+        return rows
+
+    def before(self, n: int) -> int:
+        return 0
+
+    def first(self, compute: Callable[[], Anything]) -> Anything:
+        return compute()
+
+
+ALONE = Alone()
+
+
+def world_of(sharded: bool) -> World:
+    """The processes of torch.distributed's default group, or this one alone.
+
+    Raises:
+        ValueError: If rows are sharded and there is no such group.
+    """
+    if not sharded:
+        return ALONE
+    from weakspot.methods.sharded import Sharded
+
+    return Sharded()
+
+
+def held_here(
+    rows: Int[np.ndarray, " m"], n: int, world: World
+) -> tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"]]:
+    """Which of some rows are here.
+
+    Args:
+        rows: By their numbers among those of all processes.
+        n: How many rows this process holds.
+        world: The processes.
+
+    Returns:
+        Positions in `rows`, and the numbers that these rows have in this process.
+    """
+    own = rows - world.before(n)
+    positions = np.flatnonzero((own >= 0) & (own < n))
+    return positions, own[positions]
+
+
+def taken(
+    x: Num[np.ndarray, "n d"], own: Int[np.ndarray, " n"], rows: Int[np.ndarray, " m"], world: World
+) -> Float[np.ndarray, "m d"]:
+    """Some rows, wherever they are held.
+
+    Args:
+        x: The rows that this process holds.
+        own: Their numbers among those of all processes, ascending.
+        rows: The numbers of those that are wanted.
+        world: The processes.
+    """
+    here = np.isin(rows, own)
+    out = np.zeros((len(rows), x.shape[1]))
+    out[here] = x[np.searchsorted(own, rows[here])]
+    return world.sum(out)
