@@ -58,6 +58,16 @@ def test_take_keeps_rows_together():
     np.testing.assert_array_equal(q.embeddings, X[rows])
 
 
+def test_consecutive_rows_are_those_taken_and_nothing_is_copied():
+    for given in ({"attributes": {"row": np.arange(40)}, "outputs": LOGITS}, {"counts": np.arange(40) + 1}):
+        p = Predictions.from_arrays(X, labels=LABELS, **given)
+        part, same = p.between(7, 30), p.take(np.arange(7, 30))
+        for name in ("ids", "embeddings", "losses", "labels", "outputs", "predictions", "correct", "counts"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(same, name))
+        assert part.attributes.to_pydict() == same.attributes.to_pydict()
+        assert np.shares_memory(part.embeddings, p.embeddings)
+
+
 def broken(value):
     array = X.copy()
     array[17, 2] = value

@@ -139,6 +139,7 @@ class SpotlightConfig:
     labels: str = "ignore"  # ignore, within: search each label by itself
     loss: str = "log"  # log, residual (bounded: 1 - p of the label)
     members: str = "kernel"  # kernel, discriminant: graded beyond the kernel's edge
+    sharded: bool = False  # share the rows out among the processes of torchrun or srun
 
 
 @dataclass

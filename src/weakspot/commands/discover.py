@@ -42,8 +42,11 @@ _PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.shares import check_shares
+
     check_whole(cfg)
     method: Method = build(cfg.method)()
+    check_shares(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
         in_tree(cfg, folder, method)
     elif cfg.compare:
@@ -84,10 +87,11 @@ def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
 def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.ranks import is_main
-    from weakspot.pipeline.search import check_search
+    from weakspot.pipeline.search import check_search, search
+    from weakspot.pipeline.shares import is_sharded
     from weakspot.predictions import Predictions
 
-    if not is_main():
+    if not (is_main() or is_sharded(method)):
         return
     say(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
@@ -97,6 +101,9 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
     gate = asked_gate(cfg, share)
     gate.check(p, method)
+    if not is_main():
+        search(method, p, share or 0.0, group=group)
+        return
     with opened_logger(cfg, folder) as logger:
         findings = discover(
             method,
@@ -177,8 +184,9 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.plan import describe_plan, pull_predictions
-    from weakspot.pipeline.search import check_search
+    from weakspot.pipeline.plan import describe_plan, pull_predictions, pulled_predictions
+    from weakspot.pipeline.search import check_search, search
+    from weakspot.pipeline.shares import is_sharded
 
     subject = subject_of(cfg)
     data = subject.data(subject.split)
@@ -198,8 +206,10 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     with opened_logger(cfg, folder) as logger:
         pulled = pull_predictions(subject, cfg.upstream, logger)
         tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
-        if pulled is None:
-            return  # a rank above 0 has done its share
+        if pulled is None:  # a rank above 0 has done its share, but for that of the search
+            if is_sharded(method):
+                search(method, pulled_predictions(subject), share or 0.0, group=group)
+            return
         findings = discover(
             method,
             pulled,

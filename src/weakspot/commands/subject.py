@@ -104,7 +104,13 @@ def reweight_of(cfg: DictConfig) -> Reweight | None:
     if by == "adversary":
         from weakspot.pipeline.adversary import Adversary
 
-        return Adversary(method=build(cfg.method)(), settings=plain(cfg.method), **words)
+        settings = plain(cfg.method)
+        if settings.pop("sharded", False):  # and it makes no difference to what is trained
+            raise ValueError(
+                "reweight=adversary searches in one process, and method.sharded=true shares the rows out among "
+                "several: leave out one of them"
+            )
+        return Adversary(method=build(cfg.method)(), settings=settings, **words)
     from weakspot.pipeline.mend import Mend
 
     run = settings_of_run(Path(by))

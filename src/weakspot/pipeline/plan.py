@@ -182,13 +182,22 @@ def _free_name(path: Path) -> Path:
 
 def audited_model(subject: Subject) -> Model:
     """The model as it was when it made the predictions; for one process alone, after `pull_predictions`."""
+    return model_with_weights(subject, _pulled_checkpoint(subject))
+
+
+def pulled_predictions(subject: Subject) -> Predictions:
+    """The record that `pull_predictions` has made, in any process; on ranks above 0, after it."""
+    return read(subject.predictions_folder(weights_of(subject, _pulled_checkpoint(subject))))
+
+
+def _pulled_checkpoint(subject: Subject) -> Path | None:
     match subject.checkpoint:
         case "pretrained":
-            return model_with_weights(subject, None)
+            return None
         case "auto":
-            return model_with_weights(subject, subject.checkpoint_folder() / CHECKPOINT)
+            return subject.checkpoint_folder() / CHECKPOINT
         case _:
-            return model_with_weights(subject, subject.given_checkpoint())
+            return subject.given_checkpoint()
 
 
 def model_with_weights(subject: Subject, checkpoint: Path | None) -> Model:

@@ -32,7 +32,7 @@ _times_agreed: Counter[str] = Counter()
 
 def is_main() -> bool:
     """Whether this is rank 0, or the process that is yet to launch the others."""
-    if _grouped():
+    if grouped():
         import torch.distributed as dist
 
         return dist.get_rank() == 0
@@ -46,7 +46,7 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
     Processes that already form a group have it broadcast. Children that Lightning is yet to launch run the job from
     its start, and find in the environment what was decided at each of these calls, the first of a word, the second…
     """
-    if _grouped():
+    if grouped():
         import torch.distributed as dist
 
         box = [decide() if dist.get_rank() == 0 else None]
@@ -94,7 +94,7 @@ def processes(accelerator: str = "auto") -> Iterator[None]:
             yield
     finally:
         over.set()
-        if _grouped():
+        if grouped():
             import torch.distributed as dist
 
             dist.destroy_process_group()
@@ -146,7 +146,8 @@ def _end_with(parent: int, over: threading.Event) -> None:
             return
 
 
-def _grouped() -> bool:
+def grouped() -> bool:
+    """Whether this process is in a group of torch.distributed, which torchrun, SLURM or Lightning has started."""
     # both: an import of torch that was interrupted leaves parts behind
     if not {"torch", "torch.distributed"} <= set(sys.modules):
         return False

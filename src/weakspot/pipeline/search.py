@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,9 @@ from sklearn.base import clone
 from weakspot.evaluation.splitting import held_out
 from weakspot.evaluation.stability import stability
 from weakspot.methods import Method, apply, audit_of, weights_of
+from weakspot.methods.distributed import world_of
 from weakspot.pipeline.progress import progress
+from weakspot.pipeline.shares import is_sharded, share
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices, placed
 from weakspot.tasks import Task
@@ -104,7 +106,8 @@ def search(
     """Fit a method on the examples that it may search, and say how all of them belong to what it found.
 
     Args:
-        method: Any discovery method; it is fitted.
+        method: Any discovery method; it is fitted. A sharded one searches each process's share of the rows, and all
+            processes call this alike.
         predictions: The audited set.
         confirm, source, group: As for `plan`.
         refits: How often to fit again on parts of the data, to say how stable slices are.
@@ -114,13 +117,21 @@ def search(
         The slices: weights are as found where they were sought, and applied elsewhere.
     """
     planned = plan(method, predictions, confirm, source, group)
-    rows = np.flatnonzero(~planned.held)
-    some = predictions.take(rows) if planned.held.any() else predictions
+    world = world_of(is_sharded(method))
+    start, stop = share(planned.held, world)
+    part = predictions if world.size == 1 else predictions.between(start, stop)
+    rows = np.flatnonzero(~planned.held[start:stop])
+    some = part.take(rows) if planned.held.any() else part
     with progress("starting: the first run compiles") as tell:
         method.fit(some, callback=tell)
     slices = method.slices_
+    weights = slices.weights
     if planned.held.any():
-        weights = placed(slices.weights, rows, weights_of(slices, predictions))
+        weights = placed(slices.weights, rows, weights_of(slices, part))
+    if world.size > 1:
+        weights, rows = world.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
+        slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])
+    if planned.held.any() or world.size > 1:
         audit = audit_of(slices, predictions)
         slices = slices.carried(weights, audit.record, rows, audit.rows)
     stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None

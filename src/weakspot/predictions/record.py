@@ -110,6 +110,13 @@ class Predictions:
             manifest=self.manifest,
         )
 
+    def between(self, start: int, stop: int) -> Predictions:
+        """The record of the rows from `start` to before `stop`; arrays that are memory-mapped stay so."""
+        names = ("ids", "embeddings", "losses", "labels", "outputs", "predictions", "correct", "counts")
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
+        some = {name: array[start:stop] for name, array in arrays.items() if array is not None}
+        return replace(self, **some, attributes=self.attributes.slice(start, stop - start))
+
     @classmethod
     def from_arrays(
         cls,
