@@ -94,18 +94,17 @@ def held_here(
     return positions, own[positions]
 
 
-def taken(
-    x: Num[np.ndarray, "n d"], own: Int[np.ndarray, " n"], rows: Int[np.ndarray, " m"], world: World
+def joined(
+    x: Num[np.ndarray, "h d"], places: Int[np.ndarray, " h"], m: int, world: World
 ) -> Float[np.ndarray, "m d"]:
-    """Some rows, wherever they are held.
+    """Rows of all processes, in every one of them.
 
     Args:
-        x: The rows that this process holds.
-        own: Their numbers among those of all processes, ascending.
-        rows: The numbers of those that are wanted.
+        x: Those that this process holds.
+        places: Where each of these is to stand.
+        m: How many rows there are in all.
         world: The processes.
     """
-    here = np.isin(rows, own)
-    out = np.zeros((len(rows), x.shape[1]))
-    out[here] = x[np.searchsorted(own, rows[here])]
+    out = np.zeros((m, x.shape[1]))
+    out[places] = x
     return world.sum(out)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from weakspot.methods.distributed import ALONE, World, taken
+from weakspot.methods.distributed import ALONE, World, held_here, joined
 
 _MOST_ROWS = 20_000  # that the components are taken from
 _BLOCK = 65_536
@@ -77,8 +77,8 @@ def reduced(
     rows = np.arange(n) if order is None else order
     if n > _MOST_ROWS:
         rows = rows[np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))]
-    own = np.arange(len(embeddings)) + world.before(len(embeddings))
-    x, c = taken(embeddings, own, rows, world), counts[rows]
+    here, own = held_here(rows, len(embeddings), world)
+    x, c = joined(embeddings[own], here, len(rows), world), counts[rows]
     return world.first(lambda: _components(x, c, n_components))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, vstack
 
-from weakspot.methods.distributed import ALONE, World, taken
+from weakspot.methods.distributed import ALONE, World, joined
 
 _BLOCK = 2**24  # distances held at a time
 _ROUNDING = 1e-9  # relative: examples as far as that are in the ball, too
@@ -69,7 +69,10 @@ class Balls:
         if not fitting and c.sum() >= SMALLEST:
             fitting = [int(c.sum() // _QUARTER)]
         here = np.arange(len(rows)) if here is None else here
-        balls = _neighbours(x, here, taken(x, here, centres, world), c, fitting, world)
+        ours = np.isin(centres, here)
+        known = x[np.searchsorted(here, centres[ours])]
+        around = joined(known, np.flatnonzero(ours), len(centres), world)
+        balls = _neighbours(x, here, around, c, fitting, world)
         whole = np.asarray(balls.sum(axis=1)).ravel()
         # where many examples are equally far, a ball may hold the group: it is compared with nothing
         balls = balls[whole < c.sum() * (1 - _ROUNDING)]
