@@ -2,10 +2,12 @@
 
     python benchmarks/startup.py                      # this checkout
     python benchmarks/startup.py /path/to/another     # and another one, in turns with it
+    python benchmarks/startup.py /path/to/another --docs docs/scale.md
 
 One run trains and infers on colored_digits in a temporary folder. Then each command is run so often, and the medians
-are printed: seconds of the processor, which other work on the machine disturbs little, and of the clock. The last
-column says which of the heavy libraries the command imports.
+are printed: seconds of the processor, which other work on the machine disturbs little, and of the clock; of another
+checkout also the share of its seconds of the processor that this one takes. *Imports* says which of the heavy libraries
+a command imports.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
+
+from planted.pages import write_between
 
 HERE = Path(__file__).parents[1]
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "transformers", "torchvision", "matplotlib", "wandb")
@@ -76,6 +80,7 @@ def main() -> None:
         "others", nargs="*", type=Path, help="further checkouts, measured in turns with this one"
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--docs", type=Path, help="a page to write the table into")
     asked = parser.parse_args()
     checkouts = [HERE, *(other.resolve() for other in asked.others)]
     with tempfile.TemporaryDirectory() as name:
@@ -83,23 +88,33 @@ def main() -> None:
         run(HERE, folder, "infer", ["logger=none"])
         (predictions,) = (path.parent for path in folder.glob("outputs/predictions/*/manifest.json"))
         measured = commands(predictions)
-        imported = defaultdict(list)
-        for checkout in checkouts:
+        imported = {}
+        for checkout in reversed(checkouts):  # this one last
             for called, words in measured.items():  # which also compiles what is compiled on first use
                 told = run(checkout, folder, "discover", words, PYTHONPROFILEIMPORTTIME="1")[2]
                 names = set(_IMPORTED.findall(told))
-                imported[called].append([library for library in HEAVY if library in names])
+                imported[called] = [library for library in HEAVY if library in names]
         seconds = defaultdict(list)
         for _ in range(asked.rounds):
             for called, words in measured.items():
                 for checkout in checkouts:
                     seconds[called, checkout].append(run(checkout, folder, "discover", words)[:2])
-    for place, checkout in enumerate(checkouts):
-        print(f"\n{checkout}\n\n| `python discover.py …` | CPU | clock | imports |\n|---|---|---|---|")
-        for called in measured:
-            processor, clock = (median(values) for values in zip(*seconds[called, checkout], strict=True))
-            heavy = ", ".join(imported[called][place]) or "none of them"
-            print(f"| `{called}` | {processor:.2f} s | {clock:.2f} s | {heavy} |")
+    heads = ["CPU", "clock", "imports"]
+    for other in checkouts[1:]:
+        heads += [f"CPU, {other.name}", "share of it"]
+    lines = [f"| with everything there | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for called in measured:
+        (own, clock), *others = (
+            [median(values) for values in zip(*seconds[called, checkout], strict=True)]
+            for checkout in checkouts
+        )
+        cells = [f"{own:.2f} s", f"{clock:.2f} s", ", ".join(imported[called]) or "none of them"]
+        for theirs, _ in others:
+            cells += [f"{theirs:.2f} s", f"{own / theirs:.0%}"]
+        lines.append(f"| `{f'python discover.py {called}'.rstrip()}` | {' | '.join(cells)} |")
+    print("\n".join(lines))
+    if asked.docs:
+        write_between(asked.docs, "start-up", "\n".join(lines))
 
 
 if __name__ == "__main__":

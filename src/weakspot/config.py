@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +279,7 @@ def plain(node: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+@cache  # Hydra composes a configuration twice, its manual included
 def _described_choices(group: str) -> str:
     """For --help: every choice of a group with the first line of its file, where that says what it is."""
     told = {}
@@ -309,6 +310,7 @@ def _beside(name: str, words: str, width: int) -> str:
 _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives where nothing else is said
 
 
+@cache
 def _described_settings(kind: str) -> str:
     """For --help: settings with their defaults and what stands beside them, in their schema or a method's file."""
     schema = {
