@@ -53,9 +53,11 @@ def test_scale_measures_a_fit_of_each_size(tmp_path: Path) -> None:
 def test_inference_compares_ours_with_the_plain_loop(tmp_path: Path) -> None:
     words = ("--images", "20", "--batch", "10", "--rounds", "1", "--workers", "0")
     said = run(tmp_path, "inference.py", *words)
-    assert re.findall(r"^\| (\S.*?) \| \d+\.\d \| \d+% \| \d", said, re.MULTILINE) == [
+    row = r"^\| (\S.*?) \| \d+\.\d \| (?:\d+%)? \| \d+\.\d \| (?:\d+%)? \| [\d,]+ MiB \|"
+    assert re.findall(row, said, re.MULTILINE) == [
         "synthetic",
         "synthetic, channels last",
+        "loading",
         "plain loop, 0 workers",
         "ours, 0 workers",
     ]

@@ -100,7 +100,7 @@ class JobConfig:
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
     cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
     seed: int = 0  # of training, and of the method
-    num_workers: int | None = None  # processes that load data; null: for image files one per core, at most 8
+    num_workers: int | None = None  # processes that load data; null: for image files one per core, at most 16
     model_dir: str = "${oc.env:MODEL_DIR,models}"  # $MODEL_DIR: where given checkpoints are looked for, too
     checkpoints_dir: str = "outputs/checkpoints"  # the store of what was trained
     predictions_dir: str = "outputs/predictions"  # the store of what was inferred
