@@ -127,10 +127,13 @@ def plain_loop(options: argparse.Namespace) -> tuple[float, float]:
 
 
 def loading(options: argparse.Namespace) -> tuple[float, float]:
+    import torch
+
     from weakspot.datasets.image_folder import ImageFolder
     from weakspot.datasets.measured import Measured
     from weakspot.pipeline.properties import measure
 
+    torch.set_num_threads(1)  # as in a loading process
     data = Measured(ImageFolder("test", images(options.images)), measure)
     spent = Spent()
     for row in range(len(data)):
