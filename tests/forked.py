@@ -73,6 +73,9 @@ def run_forked(
         except BaseException:
             _end(server)  # a test's time is over: the next job gets a new process, no late answer
             raise
+        if not answer:
+            _end(server)
+            raise RuntimeError("the process that entry points are forked from has ended")
         return int(answer), out.read() + errors.read()
 
 

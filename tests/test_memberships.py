@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 
 from weakspot import UDIS, Findings, Predictions, Slices
-from weakspot.methods import apply, weights_of
+from weakspot.methods import apply, memberships_of
 from weakspot.slices import Memberships, placed, record
 from weakspot.slices.statistics import describe
 
@@ -110,8 +111,8 @@ def test_new_examples_belong_by_slice_as_by_example(settings):
     p, other = predictions(300), predictions(200, seed=1)
     slices = UDIS(max_cluster_size=60, **settings).fit(p).slices_
     assert len(slices)
-    assert isinstance(weights_of(slices, other), np.ndarray if "members" in settings else Memberships)
-    assert_array_equal(np.asarray(weights_of(slices, other)).T, apply(slices, other))
+    assert isinstance(memberships_of(slices, other), np.ndarray if "members" in settings else Memberships)
+    assert_array_equal(np.asarray(memberships_of(slices, other)).T, apply(slices, other))
 
 
 def test_hundreds_of_clusters_never_stand_there_whole(tmp_path, monkeypatch):
@@ -128,3 +129,14 @@ def test_hundreds_of_clusters_never_stand_there_whole(tmp_path, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < k * n * 8 / 2
+
+
+def test_they_are_read_not_written():
+    sparse = Memberships(csr_array(np.eye(2, 3)))
+    with pytest.raises(TypeError):
+        np.add(sparse, 1, out=sparse)
+    assert (sparse.ndim, sparse.dtype) == (2, np.float64)
+    assert not hasattr(sparse, "columns")
+    assert isinstance(sparse[:, [0, 2]], Memberships)
+    with pytest.raises(ValueError, match="always a new one"):
+        np.array(sparse, copy=False)

@@ -29,6 +29,7 @@ def test_rows_of_a_mapped_array_are_mapped_and_those_of_another_are_not(mapped):
     x, some = mapped.embeddings, np.random.default_rng(0).permutation(160)[:50]
     assert is_mapped(x)
     assert is_mapped(x[3:9])
+    assert not is_mapped(x.astype(np.float64))  # of the mapped class, but in memory
     for rows in (some, some[:0], np.arange(160) % 2 == 0):
         for copy, there in ((rows_of(x, rows), len(x[rows]) > 0), (rows_of(np.array(x), rows), False)):
             assert_array_equal(copy, x[rows])

@@ -57,10 +57,11 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
     # torch's threads, as it loads them: asleep while they wait. Spinning, they make small models several times slower
     # wherever another process wants the same cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # OpenBLAS' threads (NumPy's and SciPy's) soon, too: left alone they spin for 2^26 cycles, 25 ms, after each product
+    # OpenBLAS' threads (NumPy's and SciPy's) are to fall asleep soon: by default they spin for 2^26 cycles, 25 ms,
+    # after each product
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
-    # young objects as of Python 3.13, and rarely all: half a dozen full collections while libraries load, each through
-    # all that they have made, were a tenth of a run that infers nothing
+    # collect young objects less often than by default, and all objects rarely: half a dozen full collections while
+    # libraries load, each through all that they have made, were a tenth of a run that infers nothing
     gc.set_threshold(2000, 10, 50)
     # a full disk takes no lines of the run's log file either, and no traceback for each of them would help
     logging.raiseExceptions = False

@@ -33,7 +33,7 @@ from weakspot.findings.sentences import explanation, name_of, sentence, title
 from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
 from weakspot.findings.units import Examined, Unit, is_worse, units_of
 from weakspot.findings.whole import describe_whole
-from weakspot.methods import Method, restored, weights_of
+from weakspot.methods import Method, memberships_of, restored
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, as_weights
 
@@ -200,14 +200,16 @@ def _sides(
         return Sides(described, described, here, here, everywhere, "off")
     if isinstance(confirm, Predictions):
         tested = judge(method.audited(confirm), better, category)
-        there = tested.examined(weights_of(slices, confirm)[:, tested.rows])
+        there = tested.examined(memberships_of(slices, confirm)[:, tested.rows])
         return Sides(described, tested, here, there, everywhere, "other")
     held = np.asarray(confirm, dtype=bool)[described.rows]
     if held.all():
         return Sides(described, described, here, here, everywhere, "other")
     if not held.any():
         return Sides(described, described, here, here, everywhere, "too_few")
-    return Sides(described, described.take(held), here, here.take(held), ~held, "held_out")
+    tested = described.take(held)
+    there = tested.examined(as_weights(here.memberships)[:, held])
+    return Sides(described, tested, here, there, ~held, "held_out")
 
 
 def _finding(region: Region, portrait: Portrait, sides: Sides, noun: str, better: bool) -> Finding:
@@ -332,8 +334,9 @@ def _memberships(
     groups: list[tuple[str, int, np.ndarray, np.ndarray]] = []
     for region in regions:
         key = tuple(j + 1 for j in region.parts) + tuple(classes[label] for label in region.labels)
-        inside = np.flatnonzero(region.weights > 0)
-        groups.append(("finding", number[key], judged.rows[inside], region.weights[inside]))
+        mass = region.weights
+        inside = np.flatnonzero(mass > 0)
+        groups.append(("finding", number[key], judged.rows[inside], mass[inside]))
     groups.sort(key=lambda group: group[1])
     for j, weights in enumerate(slices.weights):
         inside = np.flatnonzero(weights > 0)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
@@ -28,7 +29,7 @@ from weakspot.findings.examined import Judged, judge
 from weakspot.findings.numbers import count, decimal, percent, signed
 from weakspot.findings.record import Finding
 from weakspot.findings.units import Examined, fails_more, leading_labels
-from weakspot.methods import apply, restored, weights_of
+from weakspot.methods import apply, memberships_of, restored
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, Weights, as_weights
 
@@ -305,7 +306,7 @@ def _measured(
             _Measured.of(other, theirs, parts, weights[:, mine]),
         )
     mine, theirs = np.flatnonzero(free), np.arange(len(other.predictions))
-    carried = weights_of(own.slices, other.predictions) if parts else None
+    carried = memberships_of(own.slices, other.predictions) if parts else None
     return _Measured.of(own, mine, parts, weights[:, mine]), _Measured.of(other, theirs, parts, carried)
 
 
@@ -405,12 +406,13 @@ def _overlaps(
         _Measured.of(one, some, parts, as_weights(one.slices.weights)[:, some]).there.memberships
         for one, some, parts in zip((before, after), rows, (old, new), strict=True)
     ]
-    overlaps = np.zeros((len(old), len(new)))
-    for i, mine in enumerate(masses[0]):
-        for j, theirs in enumerate(masses[1]):
-            smaller = min(mine.sum(), theirs.sum())
-            overlaps[i, j] = np.minimum(mine, theirs).sum() / max(smaller, 1e-300)
-    return overlaps
+    mine, theirs = ([csr_array(one[None]) for one in some] for some in masses)
+    shared = np.array([[one.minimum(other).sum() for other in theirs] for one in mine]).reshape(
+        len(old), len(new)
+    )
+    sizes = [np.array([one.sum() for one in some]) for some in (mine, theirs)]
+    found: np.ndarray = shared / np.maximum(np.minimum(sizes[0][:, None], sizes[1]), 1e-300)
+    return found
 
 
 def _with_twins(

@@ -82,7 +82,7 @@ class Painter:
         judged, p = self.judged, self.judged.p
         if not len(groups):
             return []
-        words: list[list[Word]] = [[] for _ in groups]
+        words: list[list[Word]] = [[] for _ in range(len(groups))]
         if self._texts is not None:
             words = distinctive_words(groups, self._texts, p.counts)
         correct = None if judged.unit_errors is not None else p.correct

@@ -79,7 +79,7 @@ def world_of(sharded: bool) -> World:
 def held_here(
     rows: Int[np.ndarray, " m"], n: int, world: World
 ) -> tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"]]:
-    """Which of some rows are here.
+    """Which of some rows this process holds.
 
     Args:
         rows: By their numbers among those of all processes.

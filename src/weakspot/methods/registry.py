@@ -74,7 +74,7 @@ def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
     return restored(slices).membership(p)
 
 
-def weights_of(slices: Slices, p: Predictions) -> Weights:
+def memberships_of(slices: Slices, p: Predictions) -> Weights:
     """`apply` by slice (k, n), sparse where the method makes it so."""
     return restored(slices).weights(p)
 

@@ -70,7 +70,7 @@ class Sharded:
 
 
 def _back(there: Tensor, like: Values) -> Values:
-    """As what was given: an array, or a tensor on its device."""
+    """A result of the kind that was given: an array, or a tensor on the given one's device."""
     if isinstance(like, Tensor):
         return there.to(like.device)
     return there.cpu().numpy()

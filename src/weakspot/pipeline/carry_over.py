@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from weakspot.findings.comparing import FEWEST
-from weakspot.methods import apply, audit_of, weights_of
+from weakspot.methods import apply, audit_of, memberships_of
 from weakspot.pipeline.runs import Run
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -56,7 +56,7 @@ def carry_over(run: Run, p: Predictions) -> CarriedOver:
             f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs {FEWEST}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
-    carried = run.slices.carried(weights_of(run.slices, some), audit.record, elsewhere, audit.rows)
+    carried = run.slices.carried(memberships_of(run.slices, some), audit.record, elsewhere, audit.rows)
     before = run.slices.provenance.get("predictions")
     found_in = {"run": str(run.folder), "predictions": before}
     return CarriedOver(

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from weakspot.evaluation.splitting import held_out
 from weakspot.evaluation.stability import stability
-from weakspot.methods import Method, apply, audit_of, weights_of
+from weakspot.methods import Method, apply, audit_of, memberships_of
 from weakspot.methods.distributed import world_of
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.shares import is_sharded, share
@@ -127,7 +127,7 @@ def search(
     slices = method.slices_
     weights = slices.weights
     if planned.held.any():
-        weights = placed(slices.weights, rows, weights_of(slices, part))
+        weights = placed(slices.weights, rows, memberships_of(slices, part))
     if world.size > 1:
         weights, rows = world.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
         slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])

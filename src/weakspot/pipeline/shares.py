@@ -38,7 +38,7 @@ def check_shares(method: Method, refits: int, line: str) -> None:
 
 
 def share(held: Bool[np.ndarray, " n"], world: World) -> tuple[int, int]:
-    """From which row to before which a process searches: consecutive rows, of which equally many are searched.
+    """The first row of a process's share and the row after its last: every share has equally many searched rows.
 
     Raises ValueError where there are more processes than rows to search.
     """

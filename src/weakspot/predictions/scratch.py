@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 from collections.abc import Iterable
 from math import prod
 from tempfile import TemporaryFile, gettempdir
@@ -12,14 +14,17 @@ from numpy.typing import DTypeLike
 
 LARGE = 2**30  # bytes; smaller copies are kept in memory
 _ROWS = 8192  # copied at a time
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_mapped(x: np.ndarray) -> bool:
     """Whether an array lies in a file that is mapped, so that the system may drop its pages from memory."""
     base: object = x
-    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+    while isinstance(
+        base, np.ndarray
+    ):  # a result of arithmetic on a mapped array is of its class, but lies in memory
         base = base.base
-    return isinstance(base, np.memmap)
+    return isinstance(base, mmap.mmap)
 
 
 def copied(
@@ -44,16 +49,18 @@ def copied(
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype).data)
             file.flush()
-            # writable, as torch wants it, but never written
-            return np.asarray(np.memmap(file, dtype, "c", shape=shape))
+            # writable, as torch wants it, and shared with the file: Linux counts a private copy as memory, all of it
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
         raise OSError(
             f"{gettempdir()} has no room for a copy of {size / 2**30:.1f} GiB ({error.strerror}); set TMPDIR to a "
             "folder that has"
         ) from error
 
 
-def rows_of(x: Shaped[np.ndarray, n * d], rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> np.ndarray:
+def rows_of(x: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> np.ndarray:
     """`x[rows]`, by `copied`."""
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     blocks = (x[rows[start : start + _ROWS]] for start in range(0, len(rows), _ROWS))

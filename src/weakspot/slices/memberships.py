@@ -16,8 +16,11 @@ class Memberships(NDArrayOperatorsMixin):
 
     It is read like an array (k, n) of float64. `m[j]` and iteration make an array (n,) of one slice, `m[:, rows]`
     keeps some of the examples and stays sparse. Everything else (`m.sum(axis=1)`, `m > 0`, `numpy.asarray(m)`) makes
-    the whole array first, 8 bytes for every slice and example.
+    the whole array first, 8 bytes for every slice and example. It cannot be written into.
     """
+
+    ndim = 2
+    dtype = np.dtype(np.float64)
 
     def __init__(self, kept: csr_array) -> None:
         self.kept = kept
@@ -59,20 +62,24 @@ class Memberships(NDArrayOperatorsMixin):
             row[self.kept.indices[start:stop]] = self.kept.data[start:stop]
             return row
         match key:
-            case (slice(start=None, stop=None, step=None), slice() | np.ndarray() as rows):
+            case (slice(start=None, stop=None, step=None), slice() | np.ndarray() | list() as rows):
                 return Memberships(self.kept[:, rows])
         return np.asarray(self)[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("memberships are sparse, and an array of them is always a new one")
         whole: np.ndarray = self.kept.toarray()
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
+        if any(isinstance(one, Memberships) for one in settings.get("out", ())):
+            return NotImplemented
         arrays = [np.asarray(one) if isinstance(one, Memberships) else one for one in inputs]
         return getattr(ufunc, method)(*arrays, **settings)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 

@@ -101,8 +101,9 @@ class Scan(Method):
         space = reduced(p.embeddings, counts, self.n_components, self.seed, order, world)
         tell("neighbours", 0, self.n_slices + 1)
         scanned = []
-        for code in np.unique(codes):  # all labels' reduced examples together may not fit in memory
-            rows = order[codes[order] == code]
+        by_label = order[np.argsort(codes[order], kind="stable")]
+        # one label at a time: the reduced examples of all of them may not fit in memory
+        for rows in np.split(by_label, np.flatnonzero(np.diff(codes[by_label])) + 1):
             here, own = held_here(rows, len(p), world)
             x = space.of_rows(p.embeddings, own)
             centres = _centres(len(rows), len(counts), random)

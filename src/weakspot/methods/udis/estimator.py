@@ -149,7 +149,7 @@ class UDIS(Method):
         return found
 
     def weights(self, p: Predictions) -> Weights:
-        """The same by cluster, sparse where an example belongs to one or to none."""
+        """The memberships, a row for each cluster; sparse where an example belongs to one cluster or to none."""
         slices = self._fitted()
         if "radii" in slices.parameters:
             return super().weights(p)
