@@ -87,6 +87,14 @@ def test_two_processes_find_in_a_model_what_one_finds(digits: Shell, tmp_path: P
     assert_same(told(tmp_path / "one"), told(tmp_path / "two"), 1e-9)
 
 
+@pytest.mark.slow
+def test_a_record_whose_parts_are_there_is_joined_before_all_search(digits: Shell) -> None:
+    words = ("training.epochs=1", "logger=none", "predictions_dir=halves")
+    digits("infer", *words, "shard=1/2", "trainer=cpu")
+    said = torchrun(digits, *words, "cam=none")
+    assert said.count("report → ") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from conftest import quiet_environment
+from conftest import ended_with, quiet_environment
 from weakspot import Predictions, Scan
 from weakspot.methods import space
 from weakspot.methods.scan import estimator
@@ -32,6 +32,26 @@ for name, arrays, cut in cases(folder):
     half = slice(0, cut) if rank == 0 else slice(cut, None)
     arrays = {key: values[half] for key, values in arrays.items()}
     kept(f"{folder}/{name}-{rank}.npz", fitted(name, arrays, sharded=True))
+dist.destroy_process_group()
+"""
+
+
+UNLIKE = """
+import sys
+import numpy as np
+import torch.distributed as dist
+from weakspot import Predictions, Scan, Spotlight
+
+folder, rank = sys.argv[1], int(sys.argv[2])
+dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+x, losses = np.random.default_rng(rank).normal(size=(40, 3)), np.arange(40.0)
+labels = None if rank else np.arange(40) % 2
+for one, other in ((x, labels), (x[:, rank:], None)):
+    for method in (Scan(sharded=True), Spotlight(sharded=True, min_size=0.2)):
+        try:
+            method.fit(Predictions.from_arrays(one, losses=losses, labels=other))
+        except ValueError as error:
+            print(error)
 dist.destroy_process_group()
 """
 
@@ -93,6 +113,19 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
         assert_array_equal(first["p_values"], whole.p_values_, err_msg=name)
         assert_allclose(weights, whole.slices_.weights, atol=1e-9, err_msg=name)
         assert len(weights) == 3 or name.startswith(("8", "37")), name
+
+
+@pytest.mark.slow
+def test_records_of_different_kinds_are_refused_by_every_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", UNLIKE, str(tmp_path)]
+    ranks = [
+        subprocess.Popen([*command, str(rank)], env=quiet_environment(), stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    with ended_with(ranks):
+        for rank in ranks:
+            assert rank.communicate(timeout=100)[0].count("give all processes rows of one record") == 4
+            assert rank.returncode == 0
 
 
 def test_a_group_is_needed() -> None:

@@ -22,7 +22,7 @@ from weakspot.methods.udis.cut import cut_at
 from weakspot.methods.udis.exact import Examples
 from weakspot.methods.udis.matrix_free import Rows
 from weakspot.methods.udis.neighbours import means_of
-from weakspot.methods.udis.reciprocal import join_copies
+from weakspot.methods.udis.reciprocal import join_copies, reciprocal_ward
 from weakspot.methods.udis.silhouette import Ladder
 
 CPU = torch.device("cpu")
@@ -82,6 +82,16 @@ def test_merges_are_those_of_the_matrix(n: int, d: int) -> None:
         without = rows(x, sizes).linkage(quiet)
         assert_array_equal(without[:, [0, 1, 3]], with_matrix[:, [0, 1, 3]])
         assert_allclose(without[:, 2], with_matrix[:, 2], rtol=1e-9)
+
+
+def test_half_precision_is_computed_in_float32(tmp_path) -> None:
+    np.save(tmp_path / "x.npy", groups(90, 5).astype(np.float16))
+    halves = np.load(tmp_path / "x.npy", mmap_mode="r")
+    trees = [
+        reciprocal_ward(x, np.arange(90), np.ones(90), CPU, quiet)
+        for x in (halves, halves.astype(np.float32))
+    ]
+    assert_array_equal(*trees)
 
 
 def test_only_the_audited_rows_are_clustered() -> None:

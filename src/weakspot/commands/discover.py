@@ -185,6 +185,7 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.pipeline.checks import check
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.plan import describe_plan, pull_predictions, pulled_predictions
+    from weakspot.pipeline.ranks import agree
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.shares import is_sharded
 
@@ -206,6 +207,8 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     with opened_logger(cfg, folder) as logger:
         pulled = pull_predictions(subject, cfg.upstream, logger)
         tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
+        if is_sharded(method):  # rank 0 joins the record when the others have left it already
+            agree("joined", lambda: True)
         if pulled is None:  # a rank above 0 has done its share, but for that of the search
             if is_sharded(method):
                 search(method, pulled_predictions(subject), share or 0.0, group=group)

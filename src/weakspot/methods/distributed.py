@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from weakspot.predictions import Predictions
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -74,6 +76,23 @@ def world_of(sharded: bool) -> World:
     from weakspot.methods.sharded import Sharded
 
     return Sharded()
+
+
+def check_alike(p: Predictions, world: World) -> None:
+    """Processes whose records are of different kinds would wait for each other's numbers for ever.
+
+    Raises:
+        ValueError: In all processes, where the width of the embeddings or what is known of the examples differs.
+    """
+    known = (p.labels, p.outputs, p.losses, p.correct)
+    kinds = world.gather(
+        np.array([[p.embeddings.shape[1], *(one is not None for one in known)]], dtype=np.int64)
+    )
+    if (kinds != kinds[0]).any():
+        raise ValueError(
+            "the processes' predictions differ in the width of their embeddings, or in whether they hold labels, "
+            f"outputs, losses and which are right: {kinds.tolist()}; give all processes rows of one record"
+        )
 
 
 def held_here(

@@ -65,3 +65,10 @@ def rows_of(x: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"] | Bool[np.
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     blocks = (x[rows[start : start + _ROWS]] for start in range(0, len(rows), _ROWS))
     return copied(x, blocks, (len(rows), *x.shape[1:]), x.dtype)
+
+
+def in_float32(x: Shaped[np.ndarray, "n d"]) -> np.ndarray:
+    """Half precision, which compiled code does not compute with, in float32 by `copied`; others as they are."""
+    if x.dtype != np.float16:
+        return x
+    return copied(x, (x[start : start + _ROWS] for start in range(0, len(x), _ROWS)), x.shape, np.float32)

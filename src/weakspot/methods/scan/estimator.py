@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.discriminant import discriminant, graded
-from weakspot.methods.distributed import held_here, world_of
+from weakspot.methods.distributed import check_alike, held_here, world_of
 from weakspot.methods.order import order_of
 from weakspot.methods.parts import check_at_least, counts_of, losses_of, slices_of
 from weakspot.methods.residuals import groups, residuals
@@ -90,6 +90,7 @@ class Scan(Method):
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
         """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
         world = world_of(self.sharded)
+        check_alike(p, world)
         counts = world.gather(counts_of(p))
         self.check(counts.sum(), p.task)
         tell = callback or (lambda stage, done, total: None)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
 from weakspot.methods.discriminant import ANY, graded, has_label
-from weakspot.methods.distributed import World, world_of
+from weakspot.methods.distributed import World, check_alike, world_of
 from weakspot.methods.order import order_of
 from weakspot.methods.residuals import residuals
 from weakspot.methods.spotlight.kernel import membership
@@ -203,6 +203,7 @@ def _search(settings: Settings, p: Predictions, callback: Callback | None) -> Sp
     """One spotlight after the other in all examples."""
     assert p.losses is not None
     world = world_of(settings.sharded)
+    check_alike(p, world)
     _check_losses(p.losses, world)
     settings.check_dimensions(p.embeddings.shape[1])
     counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)

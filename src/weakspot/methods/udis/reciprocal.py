@@ -27,6 +27,7 @@ from weakspot.methods.udis.neighbours import (
 )
 from weakspot.methods.udis.threads import each_block
 from weakspot.methods.udis.ward import linkage_of
+from weakspot.predictions.scratch import in_float32
 
 _ROWS = 64  # that a thread takes at a time
 
@@ -42,7 +43,7 @@ def reciprocal_ward(
 
     sizes   how many examples each row stands for
     """
-    x = np.asarray(x)  # no memory-mapped subclass, which numba does not know
+    x = np.asarray(in_float32(x))  # no memory-mapped subclass, which numba does not know
     first, copies, sizes = join_copies(x, rows, sizes)
     means = means_of(x, rows[first], sizes)
     s = len(first)
