@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -10,37 +11,45 @@ import pytest
 from weakspot import Predictions, Spotlight
 
 SHARE = 0.04
-LOSS, MEMBERS = 1e-4, 1
-"""How far the loss inside may change, as a share, and how many of the top examples: one of 32 or 40 may be at the edge,
-where another processor's last bits decide."""
+LOSS, MEMBERS = 1e-4, 0.01
+"""How far the loss inside may change, as a share, and how many of the top examples, as a share of the size: one of
+the 128 or 160 there are.
+"""
 
 
 def hills(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A hard cluster among others, in which losses fall with the distance from its middle: one clear optimum."""
     rng = np.random.default_rng(seed)
-    kind = rng.integers(0, 6, 800)
-    x = rng.normal(size=(6, 12))[kind] * 3 + rng.normal(size=(800, 12)) * rng.uniform(0.5, 1.5, 6)[kind, None]
-    y = rng.exponential(0.3, 800) + 1.5 * (kind == 4) * (rng.random(800) < 0.7) + 0.1 * np.maximum(x[:, 0], 0)
+    kind = rng.integers(0, 6, 3200)
+    x = (
+        rng.normal(size=(6, 12))[kind] * 3
+        + rng.normal(size=(3200, 12)) * rng.uniform(0.5, 1.5, 6)[kind, None]
+    )
+    y = (
+        rng.exponential(0.3, 3200)
+        + 1.5 * (kind == 4) * (rng.random(3200) < 0.7)
+        + 0.1 * np.maximum(x[:, 0], 0)
+    )
     return x.astype(np.float32), y.astype(np.float32)
 
 
 def needle(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A small tight cluster of hard examples in a wide cloud."""
     rng = np.random.default_rng(seed)
-    x, y = 2 * rng.normal(size=(1000, 24)), rng.exponential(0.5, 1000)
-    x[:60] = rng.normal(size=24) * 2 + rng.normal(size=(60, 24)) * 0.7
-    y[:60] += 1
+    x, y = 2 * rng.normal(size=(4000, 24)), rng.exponential(0.5, 4000)
+    x[:240] = rng.normal(size=24) * 2 + rng.normal(size=(240, 24)) * 0.7
+    y[:240] += 1
     return x.astype(np.float32), y.astype(np.float32)
 
 
 def activations(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Like a network's last layer: nothing below 0, a falling spectrum, one class that fails in part."""
     rng = np.random.default_rng(seed)
-    kind = rng.integers(0, 8, 1000)
+    kind = rng.integers(0, 8, 4000)
     scale = (1 + np.arange(16)) ** -0.5
-    z = (2 * rng.normal(size=(8, 16))[kind] + rng.normal(size=(1000, 16))) * scale
-    x = np.maximum(z @ rng.normal(size=(16, 32)) + 0.15 * rng.normal(size=(1000, 32)), 0)
-    y = rng.exponential(0.25, 1000) + 1.2 * ((kind == 3) & (z[:, 1] > np.median(z[kind == 3, 1])))
+    z = (2 * rng.normal(size=(8, 16))[kind] + rng.normal(size=(4000, 16))) * scale
+    x = np.maximum(z @ rng.normal(size=(16, 32)) + 0.15 * rng.normal(size=(4000, 32)), 0)
+    y = rng.exponential(0.25, 4000) + 1.2 * ((kind == 3) & (z[:, 1] > np.median(z[kind == 3, 1])))
     return x.astype(np.float32), y.astype(np.float32)
 
 
@@ -65,12 +74,12 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> Spotlight:
     return Spotlight(**settings).fit(Predictions.from_arrays(x, y))
 
 
-def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, int]:
-    """Of the loss inside, as a share of it, and how many members differ of as many of the heaviest as make the size."""
+def difference(ours: Spotlight, theirs: Spotlight) -> tuple[float, float]:
+    """Of the loss inside, as a share of it, and of the members: as many of the heaviest examples as make the size."""
     a, b = (spotlight.slices_.statistics[0].loss_inside for spotlight in (ours, theirs))
     size = round(SHARE * len(ours.slices_.ids))
     tops = [np.argsort(-spotlight.slices_.weights[0])[:size] for spotlight in (ours, theirs)]
-    return abs(a / b - 1), size - len(np.intersect1d(*tops))
+    return abs(a / b - 1), 1 - len(np.intersect1d(*tops)) / size
 
 
 def same(ours: Spotlight, theirs: Spotlight) -> bool:
@@ -91,14 +100,21 @@ def test_embeddings_may_be_moved_turned_and_scaled(reference: Spotlight, name: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", DATA)
-def test_so_it_is_for_other_data(kind: str, seed: int) -> None:
-    x, y = DATA[kind](seed)
-    reference = fitted(x, y)
-    changed = {name: fitted(change(x), y) for name, change in CHANGES.items()}
-    told = {name: difference(other, reference) for name, other in changed.items()}
-    assert all(same(other, reference) for other in changed.values()), told
+def test_so_it_is_for_other_data() -> None:
+    """All but a few: of neighbouring optima a few millionths apart, other axes or another unit may reach the other."""
+    found = {}
+    for kind, seed in itertools.product(DATA, range(6)):
+        x, y = DATA[kind](seed)
+        reference = fitted(x, y)
+        found |= {
+            (kind, seed, name): difference(fitted(change(x), y), reference)
+            for name, change in CHANGES.items()
+        }
+    losses, members = np.array(list(found.values())).T
+    told = {case: differs for case, differs in found.items() if differs[0] > LOSS or differs[1] > MEMBERS}
+    assert losses.max() <= LOSS, told
+    assert members.max() <= 0.05, told
+    assert (members <= MEMBERS).mean() >= 0.95, told
 
 
 @pytest.mark.parametrize("search", ["multistart", "published"])
