@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -413,6 +414,11 @@ def _ascend(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state: 
     _fix_size(data, sums, points, climber, rules, state)
 
 
+@cache  # once in a process: what is compiled is then there for every run
+def _say_that_it_loads() -> None:
+    log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
+
+
 class Lazy:
     """Embeddings ready for any number of lazy runs, `threads` of them at a time."""
 
@@ -452,8 +458,7 @@ class Lazy:
         )
 
     def _each(self, run: Callable[[Start], Run], starts: Sequence[Start]) -> list[Run]:
-        if not _steps.signatures:
-            log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
+        _say_that_it_loads()
         if self.threads == 1 or len(starts) == 1:
             return [run(start) for start in starts]
         with ThreadPoolExecutor(self.threads) as pool:
