@@ -1,27 +1,32 @@
-"""The live browser: real requests to a real server."""
+"""The explorer: real requests to a real server, and a real browser."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.client import HTTPConnection
 
 import numpy as np
 import pytest
 
+from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
-from weakspot.report.browser import find_runs, make_server
+from weakspot.app.guard import POLICY, SANDBOX
+from weakspot.app.runs import Runs
+from weakspot.app.site import make_server
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
 
-@pytest.fixture
-def runs(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
     p = Predictions.from_arrays(
         rng.normal(size=(30, 2)), outputs=rng.normal(size=(30, 2)), labels=rng.integers(0, 2, 30)
@@ -42,20 +47,47 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def server(runs):
-    with make_server([runs]) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def runs(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@contextmanager
+def serving(*folders, **settings):
+    server = make_server(folders, **settings)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
         yield server
+    finally:
         server.shutdown()
+        thread.join(timeout=10)
 
 
-def get(server, path, host="localhost"):
-    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.request("GET", path, headers={"Host": f"{host}:{server.server_port}"})
+@pytest.fixture
+def server(runs):
+    with serving(runs) as server:
+        yield server
+
+
+def find_runs(folders):
+    return Runs(folders).all()
+
+
+def asked(server, path, host="localhost", method="GET", body=None, **headers):
+    """Status, headers and text of an answer."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | named)
     answer = connection.getresponse()
     text = answer.read().decode()
     connection.close()
-    return answer.status, text
+    return answer.status, answer.headers, text
+
+
+def get(server, path, host="localhost"):
+    status, _, text = asked(server, path, host)
+    return status, text
 
 
 def test_every_run_with_slices_is_listed_and_opens(runs, server):
@@ -71,7 +103,7 @@ def test_every_run_with_slices_is_listed_and_opens(runs, server):
 def test_what_a_run_says_of_itself_is_escaped(server):
     _, page = get(server, "/")
     assert "&lt;script&gt;alert(1)" in page
-    assert "<script" not in page
+    assert page.count("<script") == page.count('<script src="/static/app.js"') == 1
 
 
 @pytest.mark.parametrize("beside", ["", "run/", "a/", "a/slices/"])
@@ -97,12 +129,14 @@ def test_no_path_reaches_a_file_beside_the_reports(runs, server, beside):
         f"{run}/../../",
         "/%2e%2e/",
         "/./",
+        "/static/",
+        "/static/../",
     ]
     for path in [start + tail for start in starts for tail in tails]:
-        for asked in (path, path.replace("/", "%2f"), path.replace("../", "..%5c"), f"file://{path}"):
-            status, text = get(server, asked)
-            assert status == 404, asked
-            assert "the secret" not in text, asked
+        for tried in (path, path.replace("/", "%2f"), path.replace("../", "..%5c"), f"file://{path}"):
+            status, text = get(server, tried)
+            assert status in (400, 404), tried
+            assert "the secret" not in text, tried
 
 
 def test_an_odd_run_does_not_take_the_others_down(runs, server):
@@ -132,20 +166,79 @@ def test_a_run_from_before_there_were_findings_is_listed_too(runs):
     assert (old.method, old.n_slices, old.title) == ("spotlight", 2, "")
 
 
-def test_a_page_has_an_origin_of_its_own_and_a_head(runs, server):
-    for path in ("/", find_runs([runs])[0].address):
-        connection = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-        connection.request("HEAD", path, headers={"Host": "localhost"})
-        answer = connection.getresponse()
-        assert (answer.status, answer.read()) == (200, b"")
-        assert answer.headers["Content-Security-Policy"] == "sandbox allow-scripts allow-popups"
-        assert int(answer.headers["Content-Length"]) == len(get(server, path)[1].encode())
-        connection.close()
+def test_a_report_has_an_origin_of_its_own_and_every_page_a_head(runs, server):
+    policies = {"/": POLICY, find_runs([runs])[0].address: SANDBOX}
+    for path, policy in policies.items():
+        status, headers, text = asked(server, path, method="HEAD")
+        assert (status, text) == (200, "")
+        assert headers["Content-Security-Policy"] == policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert int(headers["Content-Length"]) == len(get(server, path)[1].encode())
+    assert "allow-same-origin" not in SANDBOX
+    assert "unsafe" not in POLICY
 
 
-def test_only_this_machine_is_answered(server):
-    assert server.server_address[0] == "127.0.0.1"
-    assert get(server, "/", host="reports.example")[0] == 403
+@pytest.mark.parametrize(
+    "host",
+    ["reports.example", "127.0.0.1.example", "localhost.", "10.0.0.1", "[::1]", "", "a b", "[", "@localhost"],
+)
+def test_only_this_machine_is_answered(server, host):
+    assert server.host == "127.0.0.1"
+    assert get(server, "/", host=host)[0] in (400, 403)
+    assert get(server, "/", host="127.0.0.1")[0] == get(server, "/", host="LOCALHOST")[0] == 200
+
+
+def test_a_request_without_a_host_is_refused(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://reports.example", "https://localhost", "http://localhost:1"]
+)
+def test_only_its_own_pages_may_change_anything(server, origin):
+    headers = {} if origin is None else {"Origin": origin}
+    assert asked(server, "/", method="POST", body=b"", **headers)[0] == 403
+    own = f"http://localhost:{server.port}"
+    assert (
+        asked(server, "/", method="POST", body=b"", Origin=own)[0] == 405
+    )  # let through, and there is nothing to do
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_request_that_brings_too_much_is_refused(server, chunked):
+    body = [b"x" * 100_000] * 12 if chunked else b"x" * 1_200_000
+    headers = {"Origin": f"http://localhost:{server.port}"}
+    with suppress(ConnectionError):  # it may hang up before all of it is sent
+        status, _, text = asked(server, "/", method="POST", body=body, **headers)
+        assert status in (405, 413)
+        assert chunked or "more than the 1,048,576 bytes" in text
+
+
+def test_beyond_the_loopback_interface_the_token_is_asked_for(runs):
+    with serving(runs, host="0.0.0.0") as server:
+        address, _, query = server.address.partition("?")
+        assert query.startswith("token=")
+        assert address.endswith(f":{server.port}/")
+        report = find_runs([runs])[0].address
+        for path in ("/", report, "/static/app.css", "/?token=", "/?token=x"):
+            status, _, text = asked(server, path)
+            assert status == 403
+            assert "token" in text
+        status, headers, _ = asked(server, f"{report}?{query}&a=b")
+        assert (status, headers["Location"]) == (303, f"{report}?a=b")
+        assert "HttpOnly" in headers["Set-Cookie"]
+        assert "samesite=strict" in headers["Set-Cookie"].lower()
+        cookie = headers["Set-Cookie"].partition(";")[0]
+        assert asked(server, "/", Cookie=cookie)[0] == 200
+        assert asked(server, "/", Cookie=cookie + "x")[0] == 403
+        assert asked(server, "/", Cookie="weakspot-token=é".encode().decode("latin-1"))[0] == 403
+        assert asked(server, "/", host="10.1.2.3", Cookie=cookie)[0] == 200
+        assert asked(server, "/", host="rebound.example", Cookie=cookie)[0] == 403
+        status, headers, _ = asked(server, f"//elsewhere.example/?{query}")
+        assert headers["Location"] == "/elsewhere.example/"
 
 
 def lead(link, target):
@@ -195,10 +288,6 @@ def test_a_pipe_that_is_called_a_report_holds_nobody_up(runs, server):
     assert get(server, "/")[0] == 200
 
 
-def answering():
-    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
-
-
 def eventually(holds, seconds=20):
     end = time.monotonic() + seconds
     while not holds():
@@ -207,24 +296,30 @@ def eventually(holds, seconds=20):
 
 
 def test_hundreds_of_slow_clients_neither_keep_threads_nor_keep_others_out(runs, server):
-    server.connections = 8
+    server.limits.connections = 8
     clients = []
     for _ in range(60):
-        client = socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         client.sendall(b"GET / HT")
         clients.append(client)
     assert get(server, "/")[0] == 200  # the last to come, so all others have been let in
-    eventually(lambda: answering() <= 8)
+    eventually(lambda: server.connections <= 9)
     assert clients[0].recv(1) == b""  # it was hung up on
-    server.seconds = 0.2
-    eventually(lambda: answering() == 0)
     for client in clients:
         client.close()
 
 
+def test_a_request_that_never_comes_whole_is_hung_up_on(server):
+    server.limits.seconds = 0.2
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET / HT")
+        assert client.recv(1) == b""
+    eventually(lambda: server.connections == 0)
+
+
 def test_a_request_that_comes_byte_by_byte_has_its_time(server):
-    server.seconds = 1.0
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as client:
+    server.limits.seconds = 1.0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(b"GET / HTTP/1.0\r\n")
         begun = time.monotonic()
         with suppress(OSError):
@@ -239,13 +334,86 @@ def test_an_answer_that_is_not_taken_has_its_time_and_one_that_hangs_up_leaves_n
 ):
     (runs / "a" / "report.html").write_text("x" * (32 << 20))
     address = next(run.address for run in find_runs([runs]) if run.folder.name == "a")
-    server.seconds = 0.5
+    server.limits.seconds = 0.5
     for hangs_up in (False, True):
-        client = socket.create_connection(("127.0.0.1", server.server_port), timeout=10)
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         client.sendall(f"GET {address} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-        assert client.recv(20).startswith(b"HTTP/1.0 200")
+        assert client.recv(20).startswith(b"HTTP/1.1 200")
         if hangs_up:
             client.close()
-        eventually(lambda: answering() == 0)
+        eventually(lambda: server.connections == 0)
         client.close()
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_says_how_it_was_made(runs, server):
+    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    settings = {"seed": 7, "min_size": 0.02, "past": None}
+    said |= {"provenance": {"settings": settings}, "command": "python discover.py seed=7"}
+    (runs / "a" / "findings.json").write_text(json.dumps(said), encoding="utf-8")
+    run = next(run for run in find_runs([runs]) if run.folder.name == "a")
+    assert (run.seed, run.settings) == ("7", {"min_size": "0.02", "past": "null"})
+    page = get(server, "/")[1]
+    assert "python discover.py seed=7" in page
+    assert "min_size=0.02" in page
+
+
+def test_a_run_is_read_again_only_when_it_has_changed(runs):
+    shelf = Runs([runs])
+    first = {run.folder.name: run for run in shelf.all()}
+    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    (runs / "a" / "findings.json").write_text(json.dumps(said | {"title": "another"}), encoding="utf-8")
+    second = {run.folder.name: run for run in shelf.all()}
+    assert second["c"] is first["c"]
+    assert second["a"].title == "another"
+
+
+def test_runs_logged_offline_are_listed(runs, server):
+    run = runs / "a" / "wandb" / "offline-run-20261129_205941-ugvwkz6j"
+    run.mkdir(parents=True)
+    (run / "run-ugvwkz6j.wandb").write_bytes(b"x" * 12)
+    for odd in ("offline-run-20261399_205941-x", "offline-run-<b>"):
+        (run.parent / odd).mkdir()
+        (run.parent / odd / "run-x.wandb").write_bytes(b"")
+    page = get(server, "/")[1]
+    assert f"wandb sync {run}" in page
+    assert "2026-11-29 20:59:41" in page
+    assert page.count("wandb sync") == 1
+
+
+@needs_chromium
+def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
+    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    for seed in (3, 12):
+        folder = runs / f"scan-{seed}"
+        folder.mkdir()
+        (folder / "report.html").write_text('<title>the report</title><link rel="icon" href="data:,">')
+        provenance = {"settings": {"seed": seed}}
+        told = said | {"method": "scan", "dataset": "pets", "provenance": provenance}
+        (folder / "findings.json").write_text(json.dumps(told))
+    with serving(runs) as server, chromium() as browser:
+        tab, complaints = browser.new_page(), []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"http://localhost:{server.port}/")
+        rows = tab.locator("tbody tr:visible")
+        assert rows.count() == 4
+        tab.get_by_role("button", name="Seed").click()
+        assert rows.locator("td:nth-child(5)").all_inner_texts() == ["12", "3", "–", "–"]
+        tab.get_by_role("button", name="Seed").click()
+        assert rows.locator("td:nth-child(5)").all_inner_texts() == ["3", "12", "–", "–"]
+        tab.get_by_label("Method").select_option("scan")
+        assert rows.count() == 2
+        assert tab.get_by_role("status").inner_text() == "2 of 4"
+        tab.get_by_label("Method").select_option("")
+        tab.get_by_label("Search").fill("PETS scan")
+        assert rows.count() == 2
+        rows.first.get_by_role("link").click()
+        assert tab.title() == "the report"
+        assert tab.evaluate("self.origin") == "null"
+        assert complaints == []
+
+        plain = browser.new_context(java_script_enabled=False).new_page()
+        plain.goto(f"http://localhost:{server.port}/")
+        assert plain.locator("tbody tr:visible").count() == 4
+        assert plain.locator("input, select, button").count() == 0

@@ -110,6 +110,7 @@ class JobConfig:
 class BrowseConfig:
     folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
     port: int = 8765  # 0: any that is free
+    host: str = "127.0.0.1"  # another address is reached from other machines, with the token that is shown
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
     open: bool = True  # a browser, too
 

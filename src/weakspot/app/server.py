@@ -1,0 +1,152 @@
+"""A server that no client can hold up: few connections at a time, and each has its time."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+@dataclass
+class Limits:
+    """What a client may take.
+
+    Attributes:
+        connections: How many may wait at a time: for a request to arrive, or for an answer to be taken.
+        seconds: How long a request may take to arrive, and its answer to be taken.
+        upload_seconds: How long a request may take that has begun to bring a file.
+    """
+
+    connections: int = 32
+    seconds: float = 20.0
+    upload_seconds: float = 900.0
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection.
+
+    A client that sends its request byte by byte, or does not read the answer, is hung up on. Where as many wait as
+    may, a new one takes the place of the oldest: whoever opens hundreds and keeps them waiting loses them, and a
+    browser beside them is still answered.
+    """
+
+    def __init__(self, limits: Limits, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None  # while this connection waits for its client
+        self._since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait(self._limits.seconds)
+        waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one._deadline]
+        for one in sorted(waiting, key=lambda one: one._since)[: -self._limits.connections]:
+            one.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
+            return
+        if not self.cycle.more_body:
+            self._stop_waiting()  # the request is whole, and its answer takes the time that it takes
+        elif self.cycle is not before:
+            self._wait(self._limits.upload_seconds)
+
+    def on_response_complete(self) -> None:
+        self._wait(self._limits.seconds)  # for the answer to be taken, or the next request
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait(self._limits.seconds)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._since = self.loop.time()
+        self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class Server:
+    """An app on a port.
+
+    Args:
+        app: What answers.
+        host: The address to listen on.
+        port: 0 takes any that is free.
+        token: What whoever asks must know; none where anyone on this machine may ask.
+
+    Attributes:
+        port: The one that was taken.
+        limits: What a client may take.
+
+    Raises:
+        OSError: Where the address cannot be had.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, token: str | None = None) -> None:
+        self.limits, self._token = Limits(), token
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        self.host: str = self._socket.getsockname()[0]
+        self.port: int = self._socket.getsockname()[1]
+        protocol: Any = partial(BoundedProtocol, self.limits)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,  # the console is the user's
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    def serve_forever(self) -> None:
+        """Answer until `shutdown` is called, or the process is interrupted."""
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    def shutdown(self) -> None:
+        """End `serve_forever`, which may be in another thread."""
+        self._server.should_exit = True
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        if ipaddress.ip_address(self.host).is_unspecified:
+            name = socket.gethostname()
+        return f"http://{name}:{self.port}/" + ("" if self._token is None else f"?token={self._token}")
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._server.server_state.connections)

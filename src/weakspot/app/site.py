@@ -1,0 +1,95 @@
+"""What is answered to which address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, too_large
+from weakspot.app.offline_runs import find_offline_runs
+from weakspot.app.pages import page, refusal
+from weakspot.app.runs import Run, Runs, page_of
+from weakspot.app.server import Server
+
+LOOPBACK = "127.0.0.1"
+
+_STATIC = {"app.css": "text/css", "app.js": "text/javascript"}
+
+
+class Site:
+    """The pages over the runs of some folders.
+
+    Args:
+        folders: What is shown; nothing outside them is read.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.runs = Runs(folders)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/", self.index),
+                Route("/run/{digest:str}/report", self.report),
+                Route("/static/{name:str}", static),
+            ],
+            exception_handlers={
+                HTTPException: lambda _, error: refusal(error.detail, error.status_code),
+                TooLargeError: lambda _, error: too_large(error.most),
+            },
+        )
+
+    def index(self, request: Request) -> Response:
+        folders = self.runs.folders
+        return page("runs", runs=self.runs.all(), folders=folders, offline=find_offline_runs(folders))
+
+    def report(self, request: Request) -> Response:
+        written = page_of(self.run(request))
+        if written is None:
+            raise HTTPException(404, "This run's page is gone.")
+        return sandboxed(written)
+
+    def run(self, request: Request) -> Run:
+        """The run that an address names."""
+        run = self.runs.find(request.path_params["digest"])
+        if run is None:
+            raise HTTPException(404, "There is no such run, or no longer; the list shows those there are.")
+        return run
+
+
+def make_server(folders: Sequence[Path], port: int = 0, host: str = LOOPBACK) -> Server:
+    """The explorer of these folders; port 0 takes any that is free."""
+    return guarded(Site(folders).app(), port, host)
+
+
+def make_page_server(written: str, port: int = 0, host: str = LOOPBACK) -> Server:
+    """A server of one page, `/`."""
+    return guarded(Starlette(routes=[Route("/", lambda request: sandboxed(written.encode()))]), port, host)
+
+
+def guarded(app: ASGIApp, port: int, host: str) -> Server:
+    """A server that answers those who may ask; its `address` is what they open."""
+    token = None if is_loopback(host) else new_token()
+    return Server(Guard(app, host, token, {}), host, port, token)
+
+
+def sandboxed(written: bytes) -> Response:
+    """A page as it was written, in an origin of its own."""
+    return HTMLResponse(written, headers={"Content-Security-Policy": SANDBOX})
+
+
+def static(request: Request) -> Response:
+    """A style or script of this package."""
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        raise HTTPException(404, "There is no such file.")
+    content = files("weakspot.app").joinpath("static", name).read_bytes()
+    return Response(content, media_type=_STATIC[name])

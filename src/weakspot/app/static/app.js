@@ -1,0 +1,69 @@
+// Tables that sort and filter. Without this script every page reads the same, as plain tables and forms.
+const text = (cell) => cell.textContent.trim();
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  const headings = [...table.tHead.rows[0].cells];
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    const number = Number(cell.dataset.value ?? (text(cell) || "x"));
+    return Number.isNaN(number) ? text(cell) : number;
+  };
+  headings.forEach((heading, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const sign = heading.getAttribute("aria-sort") === "descending" ? 1 : -1;
+      for (const other of headings) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
+      const compare = (a, b) => {
+        const [x, y] = [value(a, column), value(b, column)];
+        if (typeof x === "number" && typeof y === "number") return sign * (x - y);
+        if (typeof x === typeof y) return sign * x.localeCompare(y, undefined, { numeric: true });
+        return typeof x === "number" ? -1 : 1; // what is unknown stays last
+      };
+      body.append(...[...body.rows].sort(compare));
+    });
+  });
+}
+
+for (const table of document.querySelectorAll("table.filterable")) {
+  const rows = [...table.tBodies[0].rows];
+  const headings = [...table.tHead.rows[0].cells].map(text);
+  const controls = document.createElement("div");
+  controls.className = "filters";
+  controls.setAttribute("role", "search");
+  const labelled = (words, control) => {
+    const label = document.createElement("label");
+    label.append(words, control);
+    controls.append(label);
+    control.addEventListener("input", apply);
+    return control;
+  };
+  const search = labelled("Search", Object.assign(document.createElement("input"), { type: "search" }));
+  const selects = table.dataset.filters.split(",").map((name) => {
+    const column = headings.indexOf(name);
+    const select = labelled(name, document.createElement("select"));
+    const values = [...new Set(rows.map((row) => text(row.cells[column])))].sort();
+    select.append(new Option("all", ""), ...values.map((one) => new Option(one, one)));
+    return [column, select];
+  });
+  const status = document.createElement("span");
+  status.setAttribute("role", "status");
+  controls.append(status);
+  table.closest(".scroll").before(controls);
+
+  function apply() {
+    const words = search.value.toLowerCase().split(/\s+/);
+    let shown = 0;
+    for (const row of rows) {
+      const said = row.textContent.toLowerCase();
+      const fits = selects.every(([column, select]) => !select.value || text(row.cells[column]) === select.value);
+      row.hidden = !(fits && words.every((word) => said.includes(word)));
+      shown += !row.hidden;
+    }
+    status.textContent = shown === rows.length ? "" : `${shown} of ${rows.length}`;
+  }
+}
