@@ -147,7 +147,7 @@ def _equal(given: str, token: str) -> bool:
 
 
 def _refused(status: HTTPStatus, sentence: str) -> Response:
-    return PlainTextResponse(sentence + "\n", status, {"Connection": "close"})
+    return PlainTextResponse(sentence + "\n", status)
 
 
 def too_large(most: int) -> Response:

@@ -41,6 +41,7 @@ def serving(cfg: DictConfig) -> Server:
             remedy = "port=0 takes any that is free"
         else:
             remedy = "host=127.0.0.1 is this machine alone, host=0.0.0.0 all of its addresses"
+        said = (error.strerror or str(error)).partition(" (")[0]
         raise OSError(f"port={port} of host={host} cannot be had ({said}); {remedy}") from error
 
 
