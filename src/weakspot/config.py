@@ -95,6 +95,7 @@ class JobConfig:
     compare: list[str] | None = None  # two runs: which slices are fixed, persist, are new
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
     fail_if: FailIfConfig = field(default_factory=FailIfConfig)
+    export: str | None = None  # parquet: every example as a table that other viewers read
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command

@@ -128,6 +128,7 @@ def report_carried(
         texts=None if texts is None else [texts[row] for row in carried.rows],
         notes=carried.notes,
         logger=logger,
+        export=cfg.export,
         command=typed_command(),
         seed=cfg.seed,
     )

@@ -42,9 +42,11 @@ _PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.pipeline.export import check_export
     from weakspot.pipeline.shares import check_shares
 
     check_whole(cfg)
+    check_export(cfg.export)
     method: Method = build(cfg.method)()
     check_shares(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -114,6 +116,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             group=group,
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
             logger=logger,
+            export=cfg.export,
             stability=cfg.stability,
             command=typed_command(),
             seed=cfg.seed,
@@ -158,6 +161,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
             source=_NOT_SET_ASIDE if other is None else f"the predictions {cfg.confirm}",
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
             logger=logger,
+            export=cfg.export,
             command=typed_command(),
             seed=cfg.seed,
         )
@@ -224,6 +228,7 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             media=Media(data.preview, grad_cams_of(subject, target)),
             texts=data.texts,
             logger=logger,
+            export=cfg.export,
             stability=cfg.stability,
             command=typed_command(),
             seed=cfg.seed,

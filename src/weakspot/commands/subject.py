@@ -141,7 +141,7 @@ def upstream_command(name: str) -> str:
     words = [
         word
         for word in HydraConfig.get().overrides.task
-        if not word.startswith(("upstream=", "slices=", "fail_if", "shard="))
+        if not word.startswith(("upstream=", "slices=", "fail_if", "export=", "shard="))
     ]
     return shlex.join(["python", f"{name}.py", *words])
 

@@ -33,9 +33,9 @@ class Media:
 
     def of(self, rows: Sequence[int]) -> Media:
         """The media of some rows, by their position among these."""
-        cams = self._cams
+        preview, cams = self._preview, self._cams
         return Media(
-            None if self._preview is None else lambda row: self.preview(int(rows[row])),
+            None if preview is None else lambda row: preview(int(rows[row])),
             None if cams is None else lambda some: cams([int(rows[row]) for row in some]),
         )
 
@@ -46,12 +46,19 @@ class Media:
 
     def preview(self, row: int) -> Any:
         """What there is to look at of a row: an image, a text, a mapping of values, or None."""
-        if self._preview is None:
-            return None
         if row not in self._previews:
-            shown = self._preview(row)
-            self._previews[row] = _small(shown) if isinstance(shown, Image.Image) else shown
+            self._previews[row] = self.preview_once(row)
         return self._previews[row]
+
+    def preview_once(self, row: int, side: int = _SIDE) -> Any:
+        """The same, not kept: for whoever goes through all rows, which fill the memory together.
+
+        Args:
+            row: Of the example.
+            side: How large an image is, in pixels, at most.
+        """
+        shown = None if self._preview is None else self._preview(row)
+        return _small(shown, side) if isinstance(shown, Image.Image) else shown
 
     def image(self, row: int) -> Image.Image | None:
         """The image of a row, or None where its preview is none."""
@@ -86,9 +93,9 @@ class Media:
         return [self._overlays.get(row) for row in rows]
 
 
-def _small(image: Image.Image) -> Image.Image:
-    if max(image.size) <= _SIDE or image.mode.startswith(("I", "F")):
+def _small(image: Image.Image, side: int = _SIDE) -> Image.Image:
+    if max(image.size) <= side or image.mode.startswith(("I", "F")):
         return image
     small = image.copy()
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return small

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
 from weakspot.explain.attributes import Accuracy, accuracies, distributions, rank
@@ -141,9 +142,12 @@ def _restating(judged: Judged) -> list[str]:
     labels, n_labels = judged.strata, len(np.unique(judged.strata))
     found = []
     for name in p.attributes.column_names:
-        column = p.attributes.column(name).combine_chunks()
+        column = p.attributes.column(name)
+        if pa.types.is_dictionary(column.type):  # with an order of its own
+            column = column.cast(column.type.value_type)
+        encoded = column.combine_chunks().dictionary_encode
         try:
-            codes = column.dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
+            codes = encoded(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
         except NotImplementedError:  # a nested column, which describes nothing either
             continue
         n_values = len(np.unique(codes))

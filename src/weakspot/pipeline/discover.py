@@ -14,6 +14,7 @@ from rich.console import Console
 from weakspot.findings import Findings, Media
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
+from weakspot.pipeline.export import export_examples
 from weakspot.pipeline.runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
@@ -45,6 +46,7 @@ def discover(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
     logger: RunLogger | None = None,
+    export: str | None = None,
     command: str = "",
     seed: int = 0,
 ) -> Findings:
@@ -62,6 +64,7 @@ def discover(
         media: Previews and Grad-CAMs by row.
         texts: What is written in each example.
         logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
+        export: "parquet" to leave every example as a table that other viewers read, too.
         command: The line that was typed.
         seed: Of samples and permutations.
 
@@ -83,6 +86,8 @@ def discover(
         seed=seed,
     )
     _tell(findings, media or Media(), logger, folder)
+    if export is not None:
+        export_examples(findings, found.slices, predictions, folder, media, texts)
     return findings
 
 
@@ -100,6 +105,7 @@ def report(
     texts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     logger: RunLogger | None = None,
+    export: str | None = None,
     command: str = "",
     seed: int = 0,
 ) -> Findings:
@@ -113,7 +119,7 @@ def report(
             predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
         source: What is tested on, in words, or why nothing is.
-        hide, media, texts, logger, command, seed: As for `discover`.
+        hide, media, texts, logger, export, command, seed: As for `discover`.
         stability: Of every slice, if it was measured.
         notes: Words of caution.
 
@@ -136,6 +142,8 @@ def report(
         seed=seed,
     )
     _tell(findings, media or Media(), logger, folder)
+    if export is not None:
+        export_examples(findings, slices, predictions, folder, media, texts)
     return findings
 
 

@@ -1,0 +1,269 @@
+"""Every example with all that is said of it, as one table that other viewers read."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int, Num
+from PIL import Image
+
+from weakspot.explain.projection import projection
+from weakspot.findings.media import Media
+from weakspot.findings.record import Findings
+from weakspot.images import viewable
+from weakspot.methods import restored
+from weakspot.methods.base import Audited
+from weakspot.predictions import Predictions
+from weakspot.slices import Memberships, Slices
+from weakspot.tasks import QuestionAnswering
+
+_ROWS = 65_536  # of a block, and so of a row group of a file
+_ROWS_OF_PICTURES = 512
+
+_SIDE = 256  # pixels of a picture, at most
+_PIXEL_ART = 64  # up to this size a picture is kept without loss
+
+_PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_AS_HUGGING_FACE = {
+    "info": {"features": {"image": {"_type": "Image"}}}
+}  # by which `datasets` knows a picture
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some columns of the table, and what makes their values of the rows from a first to before a last."""
+
+    fields: list[pa.Field]
+    values: Callable[[int, int], Sequence[Any]]
+
+    @classmethod
+    def one(cls, name: str, kind: pa.DataType, values: Callable[[int, int], Any]) -> Columns:
+        return cls([pa.field(name, kind)], lambda start, stop: [values(start, stop)])
+
+
+class ExampleTable:
+    """A row for each example: its id, its place on the map, what it is, what the model said, where it lies.
+
+    It is made block by block, so that neither pictures nor texts are held all at once.
+
+    Args:
+        findings: What was found.
+        slices: With a weight for every example.
+        predictions: The examples.
+        media: What there is to look at.
+        texts: What is written in each example.
+
+    Attributes:
+        schema: Names and types of the columns, with what tells Hugging Face's `datasets` that `image` is one.
+    """
+
+    def __init__(
+        self,
+        findings: Findings,
+        slices: Slices,
+        predictions: Predictions,
+        media: Media | None = None,
+        texts: Sequence[str] | None = None,
+    ) -> None:
+        self._n = len(predictions)
+        media = media or Media()
+        self._columns = [
+            *_places(predictions),
+            *_shown(media, texts),
+            *_said(predictions, media),
+            *_judged(restored(slices).audited(predictions)),
+            _finding(findings, self._n),
+            _weights(slices),
+        ]
+        taken = [field.name for columns in self._columns for field in columns.fields]
+        self._columns.append(_attributes(predictions, taken))
+        metadata = {"huggingface": json.dumps(_AS_HUGGING_FACE)} if "image" in taken else None
+        self.schema = pa.schema([field for columns in self._columns for field in columns.fields], metadata)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def blocks(self) -> Iterator[pa.RecordBatch]:
+        """The table, some rows at a time."""
+        step = _ROWS_OF_PICTURES if "image" in self.schema.names else _ROWS
+        for start in range(0, self._n, step):
+            stop = min(start + step, self._n)
+            made = [values for columns in self._columns for values in columns.values(start, stop)]
+            arrays = [_array(values, kind) for values, kind in zip(made, self.schema.types, strict=True)]
+            yield pa.record_batch(arrays, schema=self.schema)
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
+
+
+def _places(p: Predictions) -> Iterator[Columns]:
+    place = projection(p.embeddings)
+    yield Columns.one("id", pa.string(), lambda start, stop: p.ids[start:stop])
+    yield Columns.one("x", pa.float32(), lambda start, stop: place[start:stop, 0])
+    yield Columns.one("y", pa.float32(), lambda start, stop: place[start:stop, 1])
+
+
+def _shown(media: Media, texts: Sequence[str] | None) -> Iterator[Columns]:
+    """A picture where the first example is one; a text where it is one, or a record of several."""
+    first = media.preview_once(0)
+    if isinstance(first, Image.Image):
+        yield Columns.one(
+            "image", _PICTURE, lambda start, stop: [_picture(media, i) for i in range(start, stop)]
+        )
+    if isinstance(first, str | Mapping):
+        yield Columns.one(
+            "text",
+            pa.string(),
+            lambda start, stop: [_text(media.preview_once(i)) for i in range(start, stop)],
+        )
+    elif texts is not None:
+        yield Columns.one("text", pa.string(), lambda start, stop: texts[start:stop])
+
+
+def _picture(media: Media, row: int) -> dict[str, Any] | None:
+    shown = media.preview_once(row, _SIDE)
+    if not isinstance(shown, Image.Image):
+        return None
+    picture = viewable(shown)
+    buffer = io.BytesIO()
+    if max(picture.size) <= _PIXEL_ART or picture.mode == "RGBA":
+        picture.save(buffer, "PNG")
+        return {"bytes": buffer.getvalue(), "path": f"{row}.png"}
+    picture.save(buffer, "JPEG", quality=85)
+    return {"bytes": buffer.getvalue(), "path": f"{row}.jpg"}
+
+
+def _text(shown: Any) -> str | None:
+    if isinstance(shown, Mapping):
+        return "\n".join(f"{name}: {value}" for name, value in shown.items())
+    return shown if isinstance(shown, str) else None
+
+
+def _said(p: Predictions, media: Media) -> Iterator[Columns]:
+    """Labels and predictions: classes by name, numbers as numbers, answers in the words of their passage."""
+    for name, values in (("label", p.labels), ("prediction", p.predictions)):
+        if values is not None:
+            yield _named(name, values, p, media)
+
+
+def _named(name: str, values: Num[np.ndarray, "n ..."], p: Predictions, media: Media) -> Columns:
+    if isinstance(p.task, QuestionAnswering):
+        return Columns.one(
+            name, pa.string(), lambda start, stop: [_answer(values, i, p, media) for i in range(start, stop)]
+        )
+    if values.ndim == 2:
+        return Columns.one(
+            name, pa.string(), lambda start, stop: [p.name_of(values, i) for i in range(start, stop)]
+        )
+    if not p.classes():
+        return Columns.one(name, pa.from_numpy_dtype(values.dtype), lambda start, stop: values[start:stop])
+    names = pa.array(p.classes(), pa.string())
+    return Columns.one(name, pa.string(), lambda start, stop: names.take(pa.array(values[start:stop])))
+
+
+def _answer(spans: Num[np.ndarray, "n 2"], row: int, p: Predictions, media: Media) -> str | None:
+    shown = media.preview_once(row)
+    start, end = map(int, spans[row])
+    if end > start and isinstance(shown, Mapping) and "context" in shown:
+        return str(shown["context"])[start:end]
+    return p.name_of(spans, row)
+
+
+def _judged(audited: Audited) -> Iterator[Columns]:
+    """Who is right and at what loss, as the method judges it; of examples that it leaves out, nothing."""
+    p, rows = audited.record, audited.rows
+    for name, kind, values in (("correct", pa.bool_(), p.correct), ("loss", pa.float64(), p.losses)):
+        if values is not None:
+            yield _judged_by(name, kind, values, rows)
+    counts = p.counts
+    if counts is not None:
+        yield Columns.one("count", pa.float64(), lambda start, stop: counts[start:stop].astype(np.float64))
+
+
+def _judged_by(name: str, kind: pa.DataType, values: np.ndarray, rows: np.ndarray) -> Columns:
+    return Columns.one(
+        name, kind, lambda start, stop: pa.array(np.asarray(values[start:stop]), mask=~rows[start:stop])
+    )
+
+
+def _finding(findings: Findings, n: int) -> Columns:
+    """The finding that an example lies in, how much it belongs to it, and the verdict; of several, the one most."""
+    place, weight = _finding_of(findings, n)
+    names = pa.array([f"{one.number}: {one.name}" for one in findings.findings], pa.string())
+    verdicts = pa.array([one.verdict for one in findings.findings], pa.string())
+
+    def values(start: int, stop: int) -> Sequence[Any]:
+        of = pa.array(place[start:stop], mask=place[start:stop] < 0)
+        return [names.take(of), weight[start:stop], verdicts.take(of)]
+
+    fields = {"finding": pa.string(), "finding_weight": pa.float32(), "verdict": pa.string()}
+    return Columns([pa.field(name, kind) for name, kind in fields.items()], values)
+
+
+def _finding_of(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Position of each example's finding, -1 where it lies in none, and its weight there."""
+    place, most = np.full(n, -1), np.zeros(n, dtype=np.float32)
+    table = findings.memberships.filter(pc.equal(findings.memberships["group"], "finding"))
+    numbers, rows, weights = (table[name].to_numpy() for name in ("number", "row", "weight"))
+    for position, one in enumerate(findings.findings):
+        inside = numbers == one.number
+        members, mass = rows[inside], weights[inside].astype(np.float32)
+        more = mass > most[members]
+        place[members[more]], most[members[more]] = position, mass[more]
+    return place, most
+
+
+def _weights(slices: Slices) -> Columns:
+    """How much an example belongs to every slice."""
+    weights = slices.weights
+    by_example = weights.kept.tocsc() if isinstance(weights, Memberships) else None
+
+    def values(start: int, stop: int) -> Sequence[np.ndarray]:
+        if by_example is None:
+            return list(np.asarray(weights[:, start:stop], dtype=np.float32))
+        return list(by_example[:, start:stop].toarray().astype(np.float32))
+
+    return Columns([pa.field(f"slice_{j + 1}", pa.float32()) for j in range(len(slices))], values)
+
+
+def _attributes(p: Predictions, taken: Collection[str]) -> Columns:
+    """Every attribute, of a type that all viewers know; one that has the name of another column gets a longer one."""
+    fields: list[pa.Field] = []
+    names = {name.lower() for name in taken}  # DuckDB, in which embedding-atlas holds them, ignores case
+    for field in p.attributes.schema:
+        name = f"{field.name} (s)" if pa.types.is_duration(field.type) else field.name
+        while name.lower() in names:
+            name = f"attribute_{name}"
+        names.add(name.lower())
+        fields.append(pa.field(name, _known_to_all(field.type)))
+    return Columns(
+        fields, lambda start, stop: [_simple(c) for c in p.attributes.slice(start, stop - start).columns]
+    )
+
+
+def _known_to_all(kind: pa.DataType) -> pa.DataType:
+    types = pa.types
+    if types.is_dictionary(kind) or types.is_time(kind) or types.is_large_string(kind):
+        return pa.string()
+    if types.is_date(kind):
+        return pa.timestamp("us")
+    return pa.float64() if types.is_duration(kind) else kind
+
+
+def _simple(column: pa.ChunkedArray) -> Any:
+    """A column that casts to what `_known_to_all` says: the values of a dictionary, durations in seconds."""
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    if pa.types.is_duration(column.type):
+        return pa.array(column.cast(pa.int64()).to_numpy() / 1e6, mask=column.is_null().to_numpy())
+    return column

@@ -1,0 +1,73 @@
+"""What `export=` adds to a run: its examples as a file that other viewers read."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from weakspot.findings import Findings, Media
+from weakspot.findings.export import ExampleTable
+from weakspot.pipeline.progress import progress
+from weakspot.predictions import Predictions
+from weakspot.predictions.folders import whole_file, writing
+from weakspot.slices import Slices
+
+FORMATS = ("parquet",)
+FILE = "examples.parquet"
+
+log = logging.getLogger(__name__)
+
+
+def check_export(export: str | None) -> None:
+    """Raise ValueError for a format that there is not."""
+    if export is not None and export not in FORMATS:
+        raise ValueError(f"export={export!r} is unknown; there is export={' and export='.join(FORMATS)}")
+
+
+def export_examples(
+    findings: Findings,
+    slices: Slices,
+    predictions: Predictions,
+    folder: Path,
+    media: Media | None = None,
+    texts: Sequence[str] | None = None,
+) -> Path:
+    """Write every example into `examples.parquet`, and say which line opens it.
+
+    Args:
+        findings, slices, predictions, media, texts: As for `weakspot.findings.export.ExampleTable`.
+        folder: The run's folder.
+
+    Returns:
+        The file; it appears whole or not at all.
+
+    Raises:
+        OSError: If the disk is full or refuses, in a sentence that says what to do.
+    """
+    file = folder / FILE
+    with progress("exporting: placing the examples") as tell:
+        table = ExampleTable(findings, slices, predictions, media, texts)
+        with (
+            writing(folder, "hydra.run.dir"),
+            whole_file(file) as draft,
+            pq.ParquetWriter(draft, table.schema) as writer,
+        ):
+            done = 0
+            for block in table.blocks():
+                writer.write_batch(block)
+                done += len(block)
+                tell("exporting the examples", done, len(table))
+    log.info("examples → %s: pip install embedding-atlas, then", file)
+    log.info("  %s", viewer_line(file, table.schema))
+    return file
+
+
+def viewer_line(file: Path, schema: pa.Schema) -> str:
+    """The command that opens the file in embedding-atlas."""
+    shown = [word for name in ("image", "text") if name in schema.names for word in (f"--{name}", name)]
+    return shlex.join(["embedding-atlas", str(file), "--x", "x", "--y", "y", *shown])
