@@ -6,20 +6,18 @@ import json
 import os
 import shutil
 import socket
-import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from http.client import HTTPConnection
 
 import numpy as np
 import pytest
 
+from explorer import asked, serving
 from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import POLICY, SANDBOX
 from weakspot.app.runs import Runs
-from weakspot.app.site import make_server
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -52,18 +50,6 @@ def runs(made, tmp_path):
     return tmp_path
 
 
-@contextmanager
-def serving(*folders, **settings):
-    server = make_server(folders, **settings)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join(timeout=10)
-
-
 @pytest.fixture
 def server(runs):
     with serving(runs) as server:
@@ -72,14 +58,6 @@ def server(runs):
 
 def find_runs(folders):
     return Runs(folders).all()
-
-
-def asked(server, path, host="localhost", method="GET", body=None, **headers):
-    """Status, headers and text of an answer."""
-    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-        connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode()
 
 
 def get(server, path, host="localhost"):

@@ -37,8 +37,10 @@ def _environment() -> Environment:
     jinja.filters.update(
         number=numbers.count,
         percent=numbers.percent,
+        tenth=numbers.tenth,
         decimal=numbers.decimal,
         probability=numbers.probability,
+        plain="{:.6g}".format,
     )
     return jinja
 

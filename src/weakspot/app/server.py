@@ -119,9 +119,10 @@ class Server:
                 lifespan="off",
                 loop="asyncio",
                 log_config=None,  # the console is the user's
-                log_level="critical",
+                log_level="error",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=1,
             )

@@ -18,9 +18,11 @@ from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import page, refusal
 from weakspot.app.runs import Run, Runs, page_of
 from weakspot.app.server import Server
+from weakspot.app.tree_pages import MOST_BYTES, UPLOAD, TreePages
 
 LOOPBACK = "127.0.0.1"
 
+_MOST = {UPLOAD: MOST_BYTES}  # that a request may bring, where it is more than a form's
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript"}
 
 
@@ -33,6 +35,7 @@ class Site:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.runs = Runs(folders)
+        self.trees = TreePages(self.runs)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -40,9 +43,12 @@ class Site:
                 Route("/", self.index),
                 Route("/run/{digest:str}/report", self.report),
                 Route("/static/{name:str}", static),
+                *self.trees.routes(),
             ],
             exception_handlers={
                 HTTPException: lambda _, error: refusal(error.detail, error.status_code),
+                ValueError: lambda _, error: refusal(str(error)),
+                OSError: lambda _, error: refusal(_said(error)),
                 TooLargeError: lambda _, error: too_large(error.most),
             },
         )
@@ -78,7 +84,12 @@ def make_page_server(written: str, port: int = 0, host: str = LOOPBACK) -> Serve
 def guarded(app: ASGIApp, port: int, host: str) -> Server:
     """A server that answers those who may ask; its `address` is what they open."""
     token = None if is_loopback(host) else new_token()
-    return Server(Guard(app, host, token, {}), host, port, token)
+    return Server(Guard(app, host, token, _MOST), host, port, token)
+
+
+def _said(error: OSError) -> str:
+    """What the system refused; a sentence of ours where there is one."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def sandboxed(written: bytes) -> Response:

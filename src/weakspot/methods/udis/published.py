@@ -47,14 +47,29 @@ def read(path: str | Path) -> Published:
         raise FileNotFoundError(
             f"{path} does not exist; give the fc_treeData.json that the published tool wrote"
         )
+    with reading(path):
+        content = path.read_bytes()
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> Published:
+    """The tree in the content of a file, as `read` gives it.
+
+    Args:
+        content: Of the file.
+        name: What errors call it.
+
+    Raises:
+        ValueError: Where it is no such tree; it names the file, the node and the field.
+    """
     try:
-        with reading(path):
-            tree = json.loads(path.read_text(encoding="utf-8"))
+        with reading(Path(name)):
+            tree = json.loads(content.decode())
             check(tree)
             json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except DamagedError as error:
         reason = "it is nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
-        raise DamagedError(f"{path} is not a tree of the published UDIS tool: {reason}") from error
+        raise DamagedError(f"{name} is not a tree of the published UDIS tool: {reason}") from error
     return dict(tree)
 
 

@@ -1,0 +1,67 @@
+"""The explorer as tests use it: a server on a free port, and requests to it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+
+from report_pages import Reader, chromium
+from weakspot.app.site import make_server
+
+
+class _Reader(Reader):
+    VOID = (*Reader.VOID, "input")
+
+
+def read(page):
+    """What a page says; every element that is opened is closed."""
+    return _Reader(page).words
+
+
+@contextmanager
+def serving(*folders, **settings):
+    server = make_server(folders, **settings)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+
+
+def asked(server, path, host="localhost", method="GET", body=None, **headers):
+    """Status, headers and text of an answer."""
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+
+def posted(server, path, content=b"", name="tree.json", field="file", **fields):
+    """The answer to a form with a file, as a browser sends it from a page of the server."""
+    edge = "edge7d1f"
+    parts = [
+        f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
+        for key, value in fields.items()
+    ]
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    body = b"".join([*parts, head.encode(), content, f"\r\n--{edge}--\r\n".encode()])
+    headers = {
+        "Origin": f"http://localhost:{server.port}",
+        "Content-Type": f"multipart/form-data; boundary={edge}",
+    }
+    return asked(server, path, method="POST", body=body, **headers)
+
+
+@contextmanager
+def opened(server, **options):
+    """A tab of a real browser on the list of runs; nothing may complain."""
+    with chromium() as browser:
+        tab, complaints = browser.new_page(**options), []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"http://localhost:{server.port}/")
+        yield tab
+        assert complaints == []
