@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 
+from conftest import ROOT
 from report_pages import Reader, chromium
-from weakspot.app.site import make_server
+from weakspot.app.audits import Words
+from weakspot.app.site import Site, make_server
+
+WORDS = Words(
+    (sys.executable, str(ROOT / "discover.py")),
+    datasets=("colored_digits", "digits"),
+    models=("small_cnn",),
+    methods=("scan", "udis"),
+    more=("logger=none", "trainer=cpu"),
+)
 
 
 class _Reader(Reader):
@@ -21,7 +32,8 @@ def read(page):
 
 @contextmanager
 def serving(*folders, **settings):
-    server = make_server(folders, **settings)
+    site = Site(folders, WORDS)
+    server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -29,6 +41,7 @@ def serving(*folders, **settings):
     finally:
         server.shutdown()
         thread.join(timeout=10)
+        site.audits.stop()
 
 
 def asked(server, path, host="localhost", method="GET", body=None, **headers):

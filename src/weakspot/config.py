@@ -114,6 +114,7 @@ class BrowseConfig:
     host: str = "127.0.0.1"  # another address is reached from other machines, with the token that is shown
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
     open: bool = True  # a browser, too
+    words: list[str] = field(default_factory=list)  # for every command that audits an uploaded model
 
 
 @dataclass

@@ -13,16 +13,22 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from weakspot.app import audit_pages, tree_pages
+from weakspot.app.audit_pages import AuditPages
+from weakspot.app.audits import Audits, Words
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, too_large
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import page, refusal
 from weakspot.app.runs import Run, Runs, page_of
 from weakspot.app.server import Server
-from weakspot.app.tree_pages import MOST_BYTES, UPLOAD, TreePages
+from weakspot.app.tree_pages import TreePages
 
 LOOPBACK = "127.0.0.1"
 
-_MOST = {UPLOAD: MOST_BYTES}  # that a request may bring, where it is more than a form's
+_MOST = {
+    tree_pages.UPLOAD: tree_pages.MOST_BYTES,
+    audit_pages.UPLOAD: audit_pages.MOST_BYTES,
+}  # that a request may bring, where it is more than a form's
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript"}
 
 
@@ -30,12 +36,14 @@ class Site:
     """The pages over the runs of some folders.
 
     Args:
-        folders: What is shown; nothing outside them is read.
+        folders: What is shown; nothing outside them is read. Uploads are kept in the first.
+        words: What may be chosen for an uploaded model.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], words: Words) -> None:
         self.runs = Runs(folders)
-        self.trees = TreePages(self.runs)
+        self.audits = Audits(Path(folders[0]) / "uploads", words)
+        self._pages = (TreePages(self.runs), AuditPages(self.runs, self.audits))
 
     def app(self) -> Starlette:
         return Starlette(
@@ -43,7 +51,7 @@ class Site:
                 Route("/", self.index),
                 Route("/run/{digest:str}/report", self.report),
                 Route("/static/{name:str}", static),
-                *self.trees.routes(),
+                *(route for pages in self._pages for route in pages.routes()),
             ],
             exception_handlers={
                 HTTPException: lambda _, error: refusal(error.detail, error.status_code),
@@ -71,9 +79,9 @@ class Site:
         return run
 
 
-def make_server(folders: Sequence[Path], port: int = 0, host: str = LOOPBACK) -> Server:
-    """The explorer of these folders; port 0 takes any that is free."""
-    return guarded(Site(folders).app(), port, host)
+def make_server(site: Site, port: int = 0, host: str = LOOPBACK) -> Server:
+    """A server of the explorer; port 0 takes any that is free."""
+    return guarded(site.app(), port, host)
 
 
 def make_page_server(written: str, port: int = 0, host: str = LOOPBACK) -> Server:

@@ -3,46 +3,85 @@
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from weakspot.commands.running import say, typed_command
+from weakspot.config import CONFIGS
+from weakspot.models.names import NAMES
 
 if TYPE_CHECKING:
+    from weakspot.app.audits import Words
     from weakspot.app.server import Server
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
     import webbrowser
 
-    what = cfg.tree or f"reports under {', '.join(cfg.folders)}"
-    server = serving(cfg)
-    say(f"{what} → {server.address} (Ctrl+C ends)")
-    if cfg.open:
-        webbrowser.open(server.address)
-    server.serve_forever()
+    what = cfg.tree or f"runs under {', '.join(cfg.folders)}"
+    with serving(cfg) as server:
+        say(f"{what} → {server.address} (Ctrl+C ends)")
+        if cfg.open:
+            webbrowser.open(server.address)
+        server.serve_forever()
 
 
-def serving(cfg: DictConfig) -> Server:
-    from weakspot.app.site import make_page_server, make_server
+@contextmanager
+def serving(cfg: DictConfig) -> Iterator[Server]:
+    """The server that a line asks for; what it has started ends with it."""
+    from weakspot.app.site import Site, make_page_server, make_server
 
-    port, host = cfg.port, cfg.host
-    if not 0 <= port < 1 << 16:
-        raise ValueError(f"port={port} is none: ports are 1 to 65535, and port=0 takes any that is free")
-    page = page_of_tree(cfg.tree) if cfg.tree else None
+    if not 0 <= cfg.port < 1 << 16:
+        raise ValueError(f"port={cfg.port} is none: ports are 1 to 65535, and port=0 takes any that is free")
+    if not cfg.folders:
+        raise ValueError("folders=[] names none: name the folders of runs, folders=[outputs]")
+    if cfg.tree:
+        written = page_of_tree(cfg.tree)
+        with _address(cfg):
+            server = make_page_server(written, cfg.port, cfg.host)
+        yield server
+        return
+    site = Site([Path(name) for name in cfg.folders], words_of(cfg))
+    with _address(cfg):
+        server = make_server(site, cfg.port, cfg.host)
     try:
-        if page is not None:
-            return make_page_server(page, port, host)
-        return make_server([Path(name) for name in cfg.folders], port, host)
+        yield server
+    finally:
+        site.audits.stop()
+
+
+@contextmanager
+def _address(cfg: DictConfig) -> Iterator[None]:
+    """Say what to do where an address cannot be had."""
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             remedy = "port=0 takes any that is free"
         else:
             remedy = "host=127.0.0.1 is this machine alone, host=0.0.0.0 all of its addresses"
         said = (error.strerror or str(error)).partition(" (")[0]
-        raise OSError(f"port={port} of host={host} cannot be had ({said}); {remedy}") from error
+        raise OSError(f"port={cfg.port} of host={cfg.host} cannot be had ({said}); {remedy}") from error
+
+
+def words_of(cfg: DictConfig) -> Words:
+    """What may be chosen for an uploaded model: all words of ours but `module`, which runs a person's own code."""
+    from weakspot.app.audits import Words
+
+    def words(group: str) -> tuple[str, ...]:
+        return tuple(sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")))
+
+    mine = Path(sys.argv[0])
+    discover = mine.with_name(mine.name.replace("browse", "discover"))  # discover.py, or weakspot-discover
+    models = sorted({*words("model"), *NAMES} - {"module"})
+    return Words(
+        (sys.executable, str(discover)), words("dataset"), tuple(models), words("method"), tuple(cfg.words)
+    )
 
 
 def page_of_tree(file: str) -> str:

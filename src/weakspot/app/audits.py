@@ -1,0 +1,190 @@
+"""Models that are uploaded: their file is checked, and a command of ours audits them as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from weakspot.legible import printable_lines
+from weakspot.models.checkpoint import read_weights
+from weakspot.predictions.folders import whole_file, writing
+
+_TAIL = 16_000  # bytes of a log that are shown
+_ENTRIES = 100_000  # of an archive: more than any network has tensors
+_PATIENCE = 3.0  # seconds in which a command that is stopped is to end by itself
+
+
+@dataclass(frozen=True)
+class Words:
+    """What may be chosen for an uploaded model, and the command that audits it.
+
+    Attributes:
+        command: Of `discover.py`.
+        datasets, models, methods: The words that there are.
+        more: Words for every command, by whoever started the server; no page says any.
+    """
+
+    command: tuple[str, ...]
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """One command that audits, or has audited, an uploaded model.
+
+    Attributes:
+        name: Of the file that was uploaded, as it can be shown.
+        folder: Of the file, the log and the run.
+        line: What was run.
+        process: It.
+    """
+
+    name: str
+    folder: Path
+    line: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def digest(self) -> str:
+        return self.folder.name
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder / "run"
+
+    @property
+    def code(self) -> int | None:
+        """With what it ended; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def log(self) -> str:
+        """The end of what it has said."""
+        with (self.folder / "log.txt").open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - _TAIL, 0))
+            return printable_lines(file.read().decode(errors="replace").replace("\r", "\n"))
+
+    def stop(self) -> None:
+        """End it, with all that it has started."""
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            if self.code is not None:
+                return
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signum)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_PATIENCE)
+
+
+class Audits:
+    """The audits of one server: one at a time.
+
+    Args:
+        home: Where uploads and their runs are kept.
+        words: What may be chosen.
+    """
+
+    def __init__(self, home: Path, words: Words) -> None:
+        self.words = words
+        self.started: dict[str, Audit] = {}
+        self._home = home
+
+    def check_free(self) -> None:
+        """Raise ValueError while one runs."""
+        if any(audit.code is None for audit in self.started.values()):
+            raise ValueError("Another model is being audited: wait until that has ended, or stop it.")
+
+    def start(self, content: IO[bytes], name: str, dataset: str, model: str, method: str) -> Audit:
+        """Check an uploaded file and the words chosen for it, and start its audit.
+
+        Args:
+            content: Of the file.
+            name: What it is called, as it can be shown; nothing is written there.
+            dataset, method: Words.
+            model: A word, or "" for the dataset's own.
+
+        Raises:
+            ValueError: Where one runs already, a word is unknown, or the file holds no weights or more than those.
+            OSError: Where the disk is full or refuses.
+        """
+        self.check_free()
+        known = {
+            "dataset": self.words.datasets,
+            "model": ("", *self.words.models),
+            "method": self.words.methods,
+        }
+        said = {"dataset": dataset, "model": model, "method": method}
+        for key, word in said.items():
+            if word not in known[key]:
+                raise ValueError(f"{key}={word[:100]} is none of those that can be chosen here")
+        folder = self._home / secrets.token_hex(8)
+        with writing(self._home, "folders"):
+            folder.mkdir(parents=True)
+        try:
+            weights = _stored(content, folder, name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        words = [f"{key}={word}" for key, word in said.items() if word]
+        line = (
+            *self.words.command,
+            *words,
+            *self.words.more,
+            f"checkpoint={weights.absolute()}",
+            f"hydra.run.dir={(folder / 'run').absolute()}",
+        )
+        with (folder / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        audit = self.started[folder.name] = Audit(name, folder, line, process)
+        return audit
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        for audit in self.started.values():
+            audit.stop()
+
+
+def _stored(content: IO[bytes], folder: Path, name: str) -> Path:
+    """The uploaded weights under a name of ours, once they are known to be weights."""
+    head = content.read(9)
+    content.seek(0)
+    kind = "safetensors" if head[8:] == b"{" else "pt"
+    file = folder / f"model.{kind}"
+    with writing(folder, "folders"), whole_file(file) as draft, draft.open("wb") as written:
+        shutil.copyfileobj(content, written, 1 << 20)
+    try:
+        check_archive(file)
+        read_weights(file)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(file), name)) from error
+    return file
+
+
+def check_archive(file: Path) -> None:
+    """Raise ValueError for an archive that unpacks to more than it is: torch leaves its files as they are."""
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{file} is a damaged archive: {error}") from error
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or len(entries) > _ENTRIES or sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise ValueError(
+            f"{file} is refused: it unpacks to more than it is, which no file does that torch.save wrote"
+        )
