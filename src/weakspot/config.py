@@ -99,6 +99,7 @@ class JobConfig:
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
+    figures: str | None = None  # pdf, png, svg: figures for papers, in the run's folder
     cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
     seed: int = 0  # of training, and of the method
     num_workers: int | None = None  # processes that load data; null: for image files one per core, at most 16

@@ -131,4 +131,5 @@ def report_carried(
         export=cfg.export,
         command=typed_command(),
         seed=cfg.seed,
+        figures=cfg.figures,
     )

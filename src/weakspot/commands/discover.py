@@ -16,6 +16,7 @@ from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
 from weakspot.commands.running import opened_logger, say, typed_command
 from weakspot.commands.subject import (
     cam_target,
+    check_figures,
     check_whole,
     grad_cams_of,
     held_out_share,
@@ -47,6 +48,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
     check_whole(cfg)
     check_export(cfg.export)
+    check_figures(cfg)
     method: Method = build(cfg.method)()
     check_shares(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -83,6 +85,7 @@ def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
             source=str(cfg.tree),
             logger=logger,
             command=typed_command(),
+            figures=cfg.figures,
         )
 
 
@@ -120,6 +123,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             stability=cfg.stability,
             command=typed_command(),
             seed=cfg.seed,
+            figures=cfg.figures,
         )
         failures = failures_of(cfg, folder, gate, findings, p, logger)
     end(failures)
@@ -164,6 +168,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
             export=cfg.export,
             command=typed_command(),
             seed=cfg.seed,
+            figures=cfg.figures,
         )
         failures = failures_of(cfg, folder, gate, findings, p, logger)
     end(failures)
@@ -232,6 +237,7 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             stability=cfg.stability,
             command=typed_command(),
             seed=cfg.seed,
+            figures=cfg.figures,
         )
         failures = failures_of(cfg, folder, gate, findings, pulled, logger)
     end(failures)

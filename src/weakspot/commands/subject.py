@@ -44,6 +44,20 @@ def check_whole(cfg: DictConfig) -> None:
         )
 
 
+def check_figures(cfg: DictConfig) -> None:
+    """Raise ValueError, or ImportError where matplotlib lacks, for figures that cannot be drawn, before any cost."""
+    if cfg.figures is None:
+        return
+    from weakspot.figures import FORMATS
+
+    if cfg.figures not in FORMATS:
+        raise ValueError(f"figures={cfg.figures} is no format of figures; choose {', '.join(FORMATS)}")
+    if cfg.compare:
+        raise ValueError(
+            f"figures={cfg.figures} draws what one run found, and compare=… speaks of two: leave out one of them"
+        )
+
+
 def subject_of(cfg: DictConfig) -> Subject:
     from weakspot.pipeline.subject import Named, Subject
     from weakspot.pipeline.training import Training

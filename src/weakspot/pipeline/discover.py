@@ -49,6 +49,7 @@ def discover(
     export: str | None = None,
     command: str = "",
     seed: int = 0,
+    figures: str | None = None,
 ) -> Findings:
     """Fit `method` and leave slices, findings and report in `folder`; each appears whole or not at all.
 
@@ -67,6 +68,7 @@ def discover(
         export: "parquet" to leave every example as a table that other viewers read, too.
         command: The line that was typed.
         seed: Of samples and permutations.
+        figures: pdf, png or svg: leave figures for papers there, too.
 
     Returns:
         The findings.
@@ -85,9 +87,11 @@ def discover(
         command=command,
         seed=seed,
     )
-    _tell(findings, media or Media(), logger, folder)
+    media = media or Media()
+    _tell(findings, media, logger, folder)
     if export is not None:
         export_examples(findings, found.slices, predictions, folder, media, texts)
+    _draw(figures, folder, findings, predictions, found.slices, media, texts)
     return findings
 
 
@@ -108,6 +112,7 @@ def report(
     export: str | None = None,
     command: str = "",
     seed: int = 0,
+    figures: str | None = None,
 ) -> Findings:
     """Say what there is to say of slices that are there already, and leave the same files as `discover`.
 
@@ -119,7 +124,7 @@ def report(
             predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
         source: What is tested on, in words, or why nothing is.
-        hide, media, texts, logger, export, command, seed: As for `discover`.
+        hide, media, texts, logger, export, command, seed, figures: As for `discover`.
         stability: Of every slice, if it was measured.
         notes: Words of caution.
 
@@ -141,9 +146,11 @@ def report(
         command=command,
         seed=seed,
     )
-    _tell(findings, media or Media(), logger, folder)
+    media = media or Media()
+    _tell(findings, media, logger, folder)
     if export is not None:
         export_examples(findings, slices, predictions, folder, media, texts)
+    _draw(figures, folder, findings, predictions, slices, media, texts)
     return findings
 
 
@@ -155,6 +162,7 @@ def discover_in_tree(
     source: str = "",
     logger: RunLogger | None = None,
     command: str = "",
+    figures: str | None = None,
 ) -> Findings:
     """Say what a published cluster tree tells by itself, and leave the same files as `discover`.
 
@@ -165,6 +173,7 @@ def discover_in_tree(
         source: The file that it comes from.
         logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         command: The line that was typed.
+        figures: As for `discover`.
 
     Returns:
         The findings; nothing is confirmed, for nothing can be tested.
@@ -173,6 +182,7 @@ def discover_in_tree(
     slices, findings = _from_tree(tree, source, command, accuracy_threshold)
     slices.save(folder / SLICES)
     _tell(findings, Media(), logger, folder)
+    _draw(figures, folder, findings)
     return findings
 
 
@@ -221,3 +231,23 @@ def _tell(findings: Findings, media: Media, logger: RunLogger | None, folder: Pa
     log_findings(findings, media, logger, folder)
     Console().print(summary(findings))
     log.info("report → %s", folder / REPORT)
+
+
+def _draw(
+    kind: str | None,
+    folder: Path,
+    findings: Findings,
+    predictions: Predictions | None = None,
+    slices: Slices | None = None,
+    media: Media | None = None,
+    texts: Sequence[str] | None = None,
+) -> None:
+    """Figures for papers, where they are asked for."""
+    if kind is None:
+        return
+    from weakspot.figures import draw
+    from weakspot.figures.drawn import FOLDER
+
+    with writing(folder, "hydra.run.dir"):
+        files = draw(folder / FOLDER, kind, findings, predictions, slices, media, texts)
+    log.info("%d figures → %s", len(files), folder / FOLDER)

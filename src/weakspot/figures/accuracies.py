@@ -1,0 +1,115 @@
+"""What is claimed: how well the model does in each finding, with the interval, against everything else."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from weakspot.evaluation.confirmation import VERDICTS
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.figures.lettering import lines
+from weakspot.figures.style import BLUE, FAINT, INK, PERCENT, QUIET, SMALL, VERMILION, sheet, style
+from weakspot.findings import Finding, Findings, numbers
+
+_NAME = 1.2  # inches of a finding's name
+
+
+@style()
+def accuracies(findings: Findings, most: int = 12) -> Figure:
+    """Accuracy inside every finding with its 95 % interval, and outside; of ratings and numbers the error.
+
+    Those that are confirmed come first. What they are measured on are held-out examples where there are any, as in
+    `Finding.accuracy`.
+
+    Args:
+        findings: Of a run.
+        most: How many are drawn; those that explain most errors.
+
+    Returns:
+        The figure, a line for each finding.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    order = sorted(findings.findings, key=lambda finding: not finding.confirmed)[:most]
+    if not order:
+        raise ValueError("there are no findings to draw: no slice is worse than the rest")
+    measure, label = _measure(findings)
+    names = [_words(finding) for finding in order]
+    figure = sheet(0.75 + sum(0.09 + 0.11 * len(name.splitlines()) for name in names))
+    axes = figure.add_subplot()
+    for y, finding in enumerate(order):
+        contrast: Contrast | None = getattr(finding, measure)
+        if contrast is not None:
+            _draw(axes, y, finding, contrast)
+    whole = getattr(findings.whole, measure)
+    if whole is not None:
+        axes.axvline(whole, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
+    axes.set(yticks=range(len(order)), yticklabels=names, xlabel=label)
+    axes.set(ylim=(len(order) - 0.5, -0.5), ylabel="Finding")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=FAINT, linewidth=0.4)
+    axes.spines["left"].set_visible(False)
+    if measure == "accuracy":
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_formatter(PERCENT)
+    _beside(axes, order, findings.whole.counted)
+    if len(order) < len(findings.findings):
+        axes.set_title(f"{len(order)} of {len(findings.findings)} findings", fontsize=SMALL, color=QUIET)
+    _legend(figure, order)
+    return figure
+
+
+def _measure(findings: Findings) -> tuple[str, str]:
+    """The field that holds what is stated, and what its axis is called."""
+    where = "held-out examples" if findings.confirmation.mode in ("held_out", "other") else "all examples"
+    if any(finding.accuracy is not None for finding in findings.findings):
+        return "accuracy", f"Accuracy on {where}"
+    if any(finding.error is not None for finding in findings.findings):
+        return "error", f"{findings.whole.measure.upper()} on {where}"
+    return "loss", f"Mean loss on {where}"
+
+
+def _draw(axes: Axes, y: int, finding: Finding, contrast: Contrast) -> None:
+    colour = VERMILION if finding.confirmed else QUIET
+    if contrast.interval is not None:
+        axes.plot(contrast.interval, [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+    filled = colour if finding.confirmed else "white"
+    axes.plot(contrast.inside, y, "o", color=colour, markerfacecolor=filled, markersize=4.5, clip_on=False)
+    if contrast.outside is not None:
+        axes.plot(
+            contrast.outside, y, "D", color=BLUE, markerfacecolor="white", markersize=3.5, clip_on=False
+        )
+
+
+def _words(finding: Finding) -> str:
+    p = "" if finding.p_corrected is None else f", p {numbers.probability(finding.p_corrected)}"
+    name = "\n".join(lines(finding.name, _NAME, 6, 2))
+    return f"{name}\n{VERDICTS[finding.verdict]}{p}"
+
+
+def _beside(axes: Axes, order: list[Finding], counted: str) -> None:
+    """How much each finding matters, to the right of its line."""
+    place = axes.get_yaxis_transform()
+    heading = f"examples,\n% of {counted}"
+    axes.text(1.04, -0.5, heading, transform=place, fontsize=SMALL, va="bottom", color=QUIET)
+    for y, finding in enumerate(order):
+        much = f"{numbers.count(finding.examples)}\n{numbers.percent(finding.errors_explained)}"
+        axes.text(1.04, y, much, transform=place, fontsize=SMALL, va="center", color=INK)
+
+
+def _legend(figure: Figure, order: list[Finding]) -> None:
+    signs = {
+        "inside, 95 % interval": Line2D([], [], color=VERMILION, marker="o", markersize=4),
+        "not confirmed": Line2D([], [], color=QUIET, marker="o", markerfacecolor="white", markersize=4),
+        "outside": Line2D([], [], color=BLUE, marker="D", markerfacecolor="white", markersize=3.5, ls=""),
+        "all examples": Line2D([], [], color=QUIET, linestyle=":", linewidth=0.8),
+    }
+    if not any(finding.confirmed for finding in order):
+        del signs["inside, 95 % interval"]
+        signs = {name.replace("not", "inside, not"): sign for name, sign in signs.items()}
+    elif all(finding.confirmed for finding in order):
+        del signs["not confirmed"]
+    handles, names = list(signs.values()), list(signs)
+    figure.legend(handles, names, loc="outside lower center", ncols=4, handlelength=1.3, columnspacing=0.9)

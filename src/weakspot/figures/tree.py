@@ -1,0 +1,163 @@
+"""The cluster tree as nested bars, and the silhouette of every cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from weakspot.figures.style import BLUE, EITHER, FAINT, INK, QUIET, VERMILION, sheet, style
+from weakspot.findings import Findings, numbers
+from weakspot.findings.record import Cluster
+
+_LABELLED = 16  # failing clusters whose numbers stand below the tree, the largest
+_APART = 0.058  # of the width: how far two numbers are, at least
+_BESIDE = 0.06  # of the scale of accuracies: no number stands nearer to that of all examples
+
+
+@style()
+def tree(findings: Findings) -> Figure:
+    """The cluster tree: each node a bar as wide as its examples, coloured by accuracy; below it its children.
+
+    Colours turn at the accuracy of all examples: blue above, orange below. Failing clusters are outlined, and their
+    slices' numbers stand below them.
+
+    Args:
+        findings: Of a method that makes a tree (UDIS).
+
+    Returns:
+        The figure, a column wide.
+
+    Raises:
+        ValueError: If there is no tree.
+    """
+    clusters = findings.clusters
+    if not clusters:
+        raise ValueError(f"method={findings.method} makes no cluster tree to draw; method=udis does")
+    levels = 1 + max(cluster.depth for cluster in clusters)
+    overall = min(max(clusters[0].accuracy, 1e-6), 1 - 1e-6)
+    scale = TwoSlopeNorm(overall, 0, 1)
+    figure = sheet(1.1 + min(1.6, 0.2 * levels))
+    axes = figure.add_subplot()
+    failing = []
+    for cluster, left in zip(clusters, _lefts(clusters), strict=True):
+        height = levels - cluster.depth if cluster.leaf else 1
+        bar = Rectangle(
+            (left, cluster.depth),
+            cluster.size,
+            height,
+            facecolor=EITHER(float(scale(cluster.accuracy))),
+            edgecolor="white",
+            linewidth=min(0.3, 60 / len(clusters)),
+        )
+        axes.add_patch(bar)
+        if cluster.failing:
+            bar.set(edgecolor=INK, linewidth=min(0.8, 0.2 + 20 * cluster.size / clusters[0].size), zorder=2)
+            failing.append((left + cluster.size / 2, cluster))
+    axes.set(
+        xlim=(0, clusters[0].size),
+        ylim=(levels, 0),
+        xlabel="Examples, by cluster",
+        ylabel="Depth in the tree",
+    )
+    depths = range(0, levels, max(1, -(-levels // 6)))
+    axes.set_yticks([depth + 0.5 for depth in depths], labels=map(str, depths))
+    axes.yaxis.set_tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _labels(axes, failing, clusters[0].size)
+    colours = figure.colorbar(ScalarMappable(scale, EITHER), ax=axes, label="Accuracy", aspect=25)
+    colours.ax.set_yscale("linear")
+    ends = [end for end in (0.0, 1.0) if abs(end - overall) > _BESIDE]
+    colours.set_ticks(
+        sorted([*ends, overall]), labels=[numbers.percent(at) for at in sorted([*ends, overall])]
+    )
+    colours.outline.set_visible(False)
+    return figure
+
+
+def _lefts(clusters: Sequence[Cluster]) -> list[float]:
+    """Where each node begins: its parent's children side by side, in their order."""
+    lefts: list[float] = []
+    ends: list[float] = []  # how far the children of each node reach so far
+    for cluster in clusters:
+        left = 0.0 if cluster.parent is None else ends[cluster.parent]
+        lefts.append(left)
+        ends.append(left)
+        if cluster.parent is not None:
+            ends[cluster.parent] += cluster.size
+    return lefts
+
+
+def _labels(axes: Axes, failing: Sequence[tuple[float, Cluster]], width: float) -> None:
+    """The numbers of failing clusters' slices below them, moved apart where they would overprint."""
+    largest = sorted(failing, key=lambda one: -one[1].size)[:_LABELLED]
+    shown = sorted((one for one in largest if one[1].slice is not None), key=lambda one: one[0])
+    middles = [middle / width for middle, _ in shown]
+    place = axes.get_xaxis_transform()
+    for middle, at, (_, cluster) in zip(middles, apart(middles, _APART), shown, strict=True):
+        across = [middle * width, at * width]
+        axes.plot(across, [0, -0.05], transform=place, color=QUIET, linewidth=0.4, clip_on=False)
+        axes.annotate(
+            str(cluster.slice),
+            (across[1], -0.05),
+            (0, -4),
+            xycoords=place,
+            textcoords="offset points",
+            va="center",
+            ha="center",
+            fontsize=5,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": INK, "linewidth": 0.4},
+        )
+    axes.tick_params(axis="x", pad=14 if shown else 2)
+
+
+def apart(places: Sequence[float], least: float) -> list[float]:
+    """Ascending places in [0, 1], moved as little as keeps each `least` from the next; less, if there is no room."""
+    least = min(least, 1 / max(len(places), 1))
+    groups: list[tuple[list[int], float]] = []  # places that touch, and where the first of them stands
+    for i, place in enumerate(places):
+        groups.append(([i], place))
+        while len(groups) > 1 and groups[-1][1] < groups[-2][1] + least * len(groups[-2][0]):
+            (before, _), (after, _) = groups[-2:]
+            joined = before + after
+            start = float(np.mean([places[j] - least * k for k, j in enumerate(joined)]))
+            groups[-2:] = [(joined, min(max(start, 0.0), 1 - least * (len(joined) - 1)))]
+    return [start + least * k for group, start in groups for k in range(len(group))]
+
+
+@style()
+def silhouettes(findings: Findings) -> Figure:
+    """The silhouette of every number of clusters that was scored, the cut that was made marked.
+
+    Args:
+        findings: Of a method that cuts a tree (UDIS).
+
+    Returns:
+        The figure, a column wide.
+
+    Raises:
+        ValueError: If fewer than two cuts were scored.
+    """
+    if len(findings.cut_scores) < 2:
+        raise ValueError("fewer than two cuts were scored, so there is no curve to draw")
+    clusters, scores = np.array(findings.cut_scores).T
+    figure = sheet(1.5)
+    axes = figure.add_subplot(xlabel="Number of clusters", ylabel="Silhouette")
+    axes.plot(clusters, scores, color=BLUE, linewidth=0.9)
+    cut = sum(cluster.clusters for cluster in findings.clusters if cluster.leaf)
+    if cut in clusters:
+        score = float(scores[clusters == cut][0])
+        axes.plot(cut, score, "o", color=VERMILION, markersize=4)
+        side = "right" if cut > clusters.mean() else "left"
+        said = f"{cut} clusters, {numbers.decimal(score)}"
+        axes.annotate(said, (cut, score), (0, 4), textcoords="offset points", ha=side)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=FAINT, linewidth=0.4)
+    axes.margins(y=0.15)
+    return figure
