@@ -206,6 +206,17 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two classes of a task of several labels, by their positions in `Whole.classes`: how many examples have both as
+    labels, and how many are predicted to."""
+
+    first: int
+    second: int
+    labels: float
+    predictions: float
+
+
+@dataclass(frozen=True)
 class Whole:
     """The audited set as a whole.
 
@@ -217,7 +228,8 @@ class Whole:
         accuracy, loss: Of them; None where unknown, or where the task is not stated by accuracy.
         error: The task's own measure, of ratings and numbers; `measure` is its word (rmse, mae).
         category: The audited category, and its F1 over all examples of the record.
-        classes: Per class, for tasks that predict classes.
+        classes: Per class, for tasks that predict classes; over the whole record.
+        pairs: Every two classes that come together, among labels or predictions, for tasks of several labels.
         weak_values: Attribute values with the lowest accuracy.
         left_out: Attributes that describe nothing, each with the reason.
         embedding_size: Width of the embeddings.
@@ -236,6 +248,7 @@ class Whole:
     category: str | None = None
     category_f1: float | None = None
     classes: tuple[ClassRow, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     weak_values: tuple[Accuracy, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     counted: str = "errors"

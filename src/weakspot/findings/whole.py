@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
+from weakspot.findings.classes import class_rows, pairs
 from weakspot.findings.examined import Judged
 from weakspot.findings.portraits import Painter
-from weakspot.findings.record import ClassRow, Whole
+from weakspot.findings.record import Whole
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import left_out
-from weakspot.tasks import Classification, Multilabel
 
 
 def describe_whole(
@@ -29,7 +28,7 @@ def describe_whole(
     """
     p, c = judged.p, judged.counts
     stated = judged.unit_errors is None
-    classes = _classes(predictions)
+    classes = class_rows(predictions)
     name = None if category is None else _class_name(predictions, category)
     hidden = [(column, "restates the target") for column in painter.hidden]
     return Whole(
@@ -47,6 +46,7 @@ def describe_whole(
         category=name,
         category_f1=next((row.f1 for row in classes if row.name == name), None),
         classes=classes,
+        pairs=pairs(predictions),
         weak_values=tuple(painter.weak_values()),
         left_out=(*hidden, *left_out(painter.attributes)),
         counted=judged.counted,
@@ -56,34 +56,3 @@ def describe_whole(
 def _class_name(predictions: Predictions, category: str | int) -> str:
     classes = predictions.classes()
     return str(category) if category in classes else classes[int(category)]
-
-
-def _classes(predictions: Predictions) -> tuple[ClassRow, ...]:
-    """Per class how many have it and are predicted to, over the whole record."""
-    p = predictions
-    if p.labels is None or p.predictions is None or p.task is None or not p.task.by_accuracy:
-        return ()
-    if not isinstance(p.task, Classification | Multilabel):
-        return ()
-    c = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-    names = p.classes()
-    if p.labels.ndim == 1:
-        actual, said = (np.bincount(values, c, len(names)) for values in (p.labels, p.predictions))
-        hit = np.bincount(p.labels, c * (p.labels == p.predictions), len(names))
-    else:
-        actual, said, hit = c @ p.labels, c @ p.predictions, c @ (p.labels * p.predictions)
-    return tuple(
-        ClassRow(
-            name,
-            float(actual[i]),
-            float(said[i]),
-            _ratio(hit[i], said[i]),
-            _ratio(hit[i], actual[i]),
-            _ratio(2 * hit[i], actual[i] + said[i]),
-        )
-        for i, name in enumerate(names)
-    )
-
-
-def _ratio(part: float, whole: Float[np.ndarray, ""] | float) -> float | None:
-    return float(part / whole) if whole > 0 else None

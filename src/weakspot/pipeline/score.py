@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float
 
 from weakspot.datasets.base import Dataset
+from weakspot.findings.classes import Tally, tally
 from weakspot.predictions import Predictions
-from weakspot.tasks import Classification, Multilabel
+from weakspot.tasks import Multilabel
 
 ByClass = dict[str, dict[str, float]]
 """By class and measure; `examples` says how many have the class as their label, or one of their labels."""
@@ -44,54 +43,32 @@ def score_by_class(predictions: Predictions) -> ByClass:
 
     A share of nothing is NaN where it is an accuracy, and 0 where it is a precision, recall or F1.
     """
-    task, labels, guesses = predictions.task, predictions.labels, predictions.predictions
-    if labels is None or guesses is None or task is None or not task.by_accuracy:
+    found = tally(predictions)
+    if found is None:
         return {}
-    columns: Mapping[str, np.ndarray]
-    if isinstance(task, Multilabel):
-        precision, recall, f1 = _precision_recall_f1(*_tallies(labels, guesses))
-        columns = {
-            "examples": labels.sum(axis=0),
-            "accuracy": (labels == guesses).mean(axis=0),
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
-        }
-    elif isinstance(task, Classification):
-        examples = np.bincount(labels, minlength=len(task.classes))
-        right = np.bincount(labels[labels == guesses], minlength=len(task.classes))
-        columns = {"examples": examples, "accuracy": _share(right, examples, otherwise=np.nan)}
+    columns = {"examples": found.actual}
+    if isinstance(predictions.task, Multilabel):
+        columns |= {"accuracy": found.agreement, **_of(found)}
     else:
-        return {}
+        columns |= {"accuracy": found.recall}
     return {
         one: {name: float(column[row]) for name, column in columns.items()}
-        for row, one in enumerate(task.classes)
+        for row, one in enumerate(found.names)
     }
 
 
 def _averages(predictions: Predictions) -> dict[str, float]:
-    labels, guesses = predictions.labels, predictions.predictions
-    if labels is None or guesses is None or not isinstance(predictions.task, Multilabel):
+    found = tally(predictions)
+    if found is None or not isinstance(predictions.task, Multilabel):
         return {}
-    tallies = _tallies(labels, guesses)
-    by_class = (float(values.mean()) for values in _precision_recall_f1(*tallies))
-    overall = (float(value) for value in _precision_recall_f1(*(tally.sum() for tally in tallies)))
-    return dict(zip(("P_C", "R_C", "F_C", "P_O", "R_O", "F_O"), (*by_class, *overall), strict=True))
+    by_class, overall = _of(found), _of(found.together())
+    letters = {"P": "precision", "R": "recall", "F": "f1"}
+    return {f"{letter}_C": float(by_class[name].mean()) for letter, name in letters.items()} | {
+        f"{letter}_O": float(overall[name].item()) for letter, name in letters.items()
+    }
 
 
-def _tallies(labels: np.ndarray, guesses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every class how many answers are rightly yes, how many are yes, and how many should be."""
-    truth, said = labels.astype(bool), guesses.astype(bool)
-    return (truth & said).sum(axis=0), said.sum(axis=0), truth.sum(axis=0)
-
-
-def _precision_recall_f1(
-    hits: np.ndarray, said: np.ndarray, truth: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return _share(hits, said), _share(hits, truth), _share(2 * hits, said + truth)
-
-
-def _share(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> Float[np.ndarray, " *k"]:
-    """The shares, and `otherwise` where there is nothing that they could be shares of."""
-    shares: np.ndarray = np.divide(part, whole, out=np.full(np.shape(whole), otherwise), where=whole > 0)
-    return shares
+def _of(found: Tally) -> dict[str, Float[np.ndarray, " k"]]:
+    """Precision, recall and F1, where a share of nothing is 0, as the literature has it."""
+    shares = {"precision": found.precision, "recall": found.recall, "f1": found.f1}
+    return {name: np.nan_to_num(values, nan=0.0) for name, values in shares.items()}

@@ -1,0 +1,108 @@
+"""How a model does class by class, and which classes come together: against loops, scikit-learn and repeated rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from weakspot import UDIS, Findings, Predictions
+from weakspot.findings.classes import class_rows, pairs, tally
+from weakspot.tasks import Classification, Multilabel, Rating
+
+NAMES = ("bed", "person", "dog", "cup", "never", "unsaid")
+
+
+def several_labels(n=400, seed=0, **extra):
+    """Dogs lie on beds; the model says so of nearly every bed. One class no example has, one is never predicted."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, len(NAMES))) < [0.4, 0.5, 0.1, 0.2, 0, 0.1]).astype(int)
+    labels[:, 2] |= labels[:, 0] & (rng.random(n) < 0.3)
+    said = np.where(rng.random(labels.shape) < 0.1, 1 - labels, labels)
+    said[:, 2] |= said[:, 0]
+    said[:, 5] = 0
+    return Predictions.from_arrays(
+        rng.normal(size=(n, 4)), labels=labels, predictions=said, task=Multilabel(NAMES), **extra
+    )
+
+
+def one_label(**extra):
+    rng = np.random.default_rng(1)
+    labels, said = rng.integers(0, 4, 300), rng.integers(1, 5, 300)
+    return Predictions.from_arrays(
+        rng.normal(size=(300, 3)),
+        labels=labels,
+        predictions=said,
+        task=Classification(tuple("abcde")),
+        **extra,
+    )
+
+
+@pytest.mark.parametrize("make", [several_labels, one_label])
+def test_every_class_has_the_precision_recall_and_f1_that_scikit_learn_finds(make):
+    p = make()
+    k = len(p.classes())
+    precision, recall, f1, support = precision_recall_fscore_support(
+        p.labels, p.predictions, labels=range(k), zero_division=np.nan
+    )
+    rows = class_rows(p)
+    assert [row.name for row in rows] == list(p.classes())
+    assert [row.examples for row in rows] == support.tolist()
+    for name, theirs in (("precision", precision), ("recall", recall), ("f1", f1)):
+        ours = [getattr(row, name) for row in rows]
+        assert [share is None for share in ours] == np.isnan(theirs).tolist()
+        np.testing.assert_allclose(np.array(ours, dtype=float), theirs)
+    assert any(row.precision is None for row in rows)
+    assert any(row.recall is None for row in rows)
+
+
+def test_the_precision_is_the_accuracy_that_udis_audits():
+    p = several_labels()
+    audited = UDIS(category="dog").audited(p)
+    (dog,) = (row for row in class_rows(p) if row.name == "dog")
+    assert dog.predicted == audited.rows.sum()
+    assert dog.precision == pytest.approx(audited.correct[audited.rows].mean())
+
+
+def test_pairs_are_what_a_loop_counts():
+    p = several_labels()
+    found = {(one.first, one.second): (one.labels, one.predictions) for one in pairs(p)}
+    expected = {}
+    for i in range(len(NAMES)):
+        for j in range(i + 1, len(NAMES)):
+            both = tuple(float((of[:, i] & of[:, j]).sum()) for of in (p.labels, p.predictions))
+            if any(both):
+                expected[i, j] = both
+    assert found == expected
+    assert list(found) == sorted(found)
+    assert any(labels == 0 for labels, _ in found.values())
+    assert any(predictions == 0 for _, predictions in found.values())
+    assert found[0, 2][1] > 2 * found[0, 2][0]
+
+
+@pytest.mark.parametrize("make", [several_labels, one_label])
+def test_a_count_of_two_is_a_row_that_stands_there_twice(make):
+    p = make()
+    counts = np.random.default_rng(0).integers(1, 4, len(p))
+    weighed, repeated = make(counts=counts), p.take(np.repeat(np.arange(len(p)), counts))
+    assert class_rows(weighed) == class_rows(repeated)
+    assert pairs(weighed) == pairs(repeated)
+    assert tally(weighed).total == counts.sum()
+
+
+def test_there_are_none_where_there_is_no_class_or_no_answer():
+    x = np.random.default_rng(0).normal(size=(9, 5))
+    rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
+    for p in (rated, Predictions.from_arrays(x, losses=np.ones(9))):
+        assert class_rows(p) == pairs(p) == ()
+    assert pairs(one_label()) == ()
+
+
+def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
+    p = several_labels()
+    findings = Findings.build(p, UDIS(category="bed").fit(p).slices_)
+    assert findings.whole.n < findings.whole.record == len(p)
+    assert findings.whole.classes == class_rows(p)
+    assert findings.whole.pairs == pairs(p)
+    findings.save(tmp_path)
+    assert Findings.load(tmp_path).equals(findings)
