@@ -20,6 +20,7 @@ from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
+from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
 from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
@@ -228,6 +229,9 @@ def _tell(findings: Findings, media: Media, logger: RunLogger | None, folder: Pa
         findings.save(folder)
         with whole_file(folder / REPORT) as draft:
             draft.write_text(render(findings, media), encoding="utf-8")
+        for name, text in sheets(findings).items():
+            with whole_file(folder / name) as draft:
+                draft.write_text(text, encoding="utf-8", newline="")
     log_findings(findings, media, logger, folder)
     Console().print(summary(findings))
     log.info("report → %s", folder / REPORT)

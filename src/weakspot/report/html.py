@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.findings import Findings, Media, numbers
+from weakspot.report.classes import class_table, together
 from weakspot.report.exhibits import Exhibits
 from weakspot.report.thumbnails import Thumbnails
 from weakspot.report.tree import tree_view
@@ -38,8 +39,11 @@ def render(findings: Findings, media: Media | None = None) -> str:
     slices = slice_views(findings, exhibits)
     views = finding_views(findings, slices, exhibits)
     tree = tree_view(findings, slices, exhibits) if findings.clusters else None
-    style = files("weakspot.report").joinpath("style.css").read_text(encoding="utf-8")
-    script = files("weakspot.report").joinpath("sort.js").read_text(encoding="utf-8")
+    package = files("weakspot.report")
+    style = "".join(
+        package.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "classes.css")
+    )
+    script = package.joinpath("sort.js").read_text(encoding="utf-8")
     misses = near_miss_views(findings, exhibits)
     images = thumbnails.css()
     confirmed = [view for view in views if view.finding.confirmed]
@@ -101,4 +105,5 @@ def environment() -> Environment:
         plain=numbers.plain,
         probability=numbers.probability,
     )
+    jinja.globals.update(class_table=class_table, together=together)
     return jinja

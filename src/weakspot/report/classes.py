@@ -1,0 +1,179 @@
+"""How the model does class by class, and which classes come together, laid out for the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from weakspot.findings import Findings
+from weakspot.findings.record import ClassRow, Pair, Whole
+
+_SHOWN = 40  # classes, in the table and in a map
+_PAIRS = 12  # in the table of pairs
+_CELL, _SMALL_CELL = 12, 7  # pixels of a map's cell, with the gap to the next
+_MANY = 24  # classes, beyond which the cells are small, so that three maps fit beside each other
+_LETTER = 0.47  # of a cell and a bit: about the width of a letter beside a map
+_LONGEST = 22  # letters of a name in a map
+_GAP = 28  # pixels between two maps
+_LEVELS = 10
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes that are shown, and how many there are."""
+
+    rows: Sequence[ClassRow]
+    total: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """All cells of one shade as one path of a drawing; `strength` is its opacity, from 0 to 1."""
+
+    kind: str
+    strength: float
+    path: str
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One of the drawings that stand side by side; `left` is where it begins, `largest` what its darkest cell says."""
+
+    title: str
+    left: float
+    largest: float
+    levels: Sequence[Level]
+
+
+@dataclass(frozen=True)
+class Together:
+    """Labels and predictions that come together.
+
+    Attributes:
+        names: Of the classes that are drawn, in their own order.
+        total: How many classes there are.
+        maps: By labels, by predictions, and their difference.
+        pairs: The pairs whose numbers differ most, by name.
+        margin: Pixels for the names, at the left and above.
+        cell: Pixels of a cell.
+        width, height: Of the whole drawing, in pixels.
+    """
+
+    names: Sequence[str]
+    total: int
+    maps: Sequence[HeatMap]
+    pairs: Sequence[tuple[str, str, Pair]]
+    margin: float
+    cell: int
+    width: float
+    height: float
+
+    @property
+    def short(self) -> Sequence[str]:
+        """The names as they fit beside a map."""
+        return [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in self.names]
+
+
+def class_table(findings: Findings) -> ClassTable | None:
+    """Every class in its own order; of many those with the lowest F1. None for tasks without classes."""
+    rows = findings.whole.classes
+    if len(rows) > _SHOWN:
+        judged = [row for row in rows if row.f1 is not None]
+        shown = sorted(judged, key=lambda row: row.f1 or 0.0)[:_SHOWN]
+        return ClassTable(shown, len(rows))
+    return ClassTable(rows, len(rows)) if rows else None
+
+
+def together(findings: Findings) -> Together | None:
+    """Which classes come together; None where an example has one class only."""
+    whole = findings.whole
+    if not whole.pairs:
+        return None
+    drawn = _drawn(whole.classes)
+    names = [whole.classes[i].name for i in drawn]
+    cell = _CELL if len(drawn) <= _MANY else _SMALL_CELL
+    margin = 10 + _LETTER * (cell + 2) * min(_LONGEST, max(map(len, names)))
+    side = cell * len(drawn)
+    by_labels, by_predictions = shares(whole, drawn)
+    difference = by_predictions - by_labels
+    largest = _largest(by_labels, by_predictions)
+    apart = _largest(difference)
+    layers = [
+        ("Labels", largest, {"labels": by_labels}),
+        ("Predictions", largest, {"predictions": by_predictions}),
+        ("Predictions less labels", apart, {"oftener": difference, "rarer": -difference}),
+    ]
+    maps = [
+        HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])
+        for place, (title, scale, kinds) in enumerate(layers)
+    ]
+    most = sorted(whole.pairs, key=_surprise, reverse=True)[:_PAIRS]
+    return Together(
+        names,
+        len(whole.classes),
+        maps,
+        [(whole.classes[pair.first].name, whole.classes[pair.second].name, pair) for pair in most],
+        margin,
+        cell,
+        width=margin + 3 * side + 2 * _GAP + 2,
+        height=margin + side + 2,
+    )
+
+
+def shares(
+    whole: Whole, drawn: Sequence[int] | Int[np.ndarray, " s"]
+) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]:
+    """Of the examples of each row's class the share that has the column's too, by labels and by predictions.
+
+    NaN on the diagonal and in the rows of classes that no example has, or is predicted to have.
+    """
+    place = {int(i): at for at, i in enumerate(drawn)}
+    labels, predictions = (np.zeros((len(place), len(place))) for _ in range(2))
+    for pair in whole.pairs:
+        if pair.first in place and pair.second in place:
+            i, j = place[pair.first], place[pair.second]
+            labels[i, j] = labels[j, i] = pair.labels
+            predictions[i, j] = predictions[j, i] = pair.predictions
+    rows = [whole.classes[i] for i in place]
+    of_labels, of_predictions = np.array([(row.examples, row.predicted) for row in rows]).T[..., None]
+    for counts, of in ((labels, of_labels), (predictions, of_predictions)):
+        np.fill_diagonal(counts, np.nan)
+        counts /= np.where(of > 0, of, np.nan)
+    return labels, predictions
+
+
+def _drawn(classes: Sequence[ClassRow]) -> list[int]:
+    """Positions of the most frequent classes, among labels and predictions together, in their own order."""
+    frequent = sorted(range(len(classes)), key=lambda i: -(classes[i].examples + classes[i].predicted))
+    return sorted(frequent[:_SHOWN])
+
+
+def _largest(*shares: Float[np.ndarray, "s s"]) -> float:
+    return max((float(np.nanmax(np.abs(one))) for one in shares if np.isfinite(one).any()), default=0.0)
+
+
+def _surprise(pair: Pair) -> float:
+    """How far the numbers of a pair are apart for how large they are: a difference of ten says little of thousands."""
+    return abs(pair.predictions - pair.labels) / math.sqrt(pair.predictions + pair.labels)
+
+
+def _levels(kinds: Mapping[str, Float[np.ndarray, "s s"]], largest: float, cell: int) -> Iterable[Level]:
+    """The cells of each kind by their shade: ten steps up to the largest share."""
+    for kind, values in kinds.items():
+        steps = np.ceil(_LEVELS * np.nan_to_num(values, nan=0.0) / (largest or 1.0) - 1e-9).astype(int)
+        for step in range(1, _LEVELS + 1):
+            cells = np.argwhere(steps == step)
+            if len(cells):
+                yield Level(
+                    kind,
+                    step / _LEVELS,
+                    "".join(_square(row * cell, column * cell, cell - 1) for row, column in cells.tolist()),
+                )
+
+
+def _square(top: int, left: int, side: int) -> str:
+    return f"M{left} {top}h{side}v{side}h-{side}z"
