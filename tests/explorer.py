@@ -11,6 +11,7 @@ from conftest import ROOT
 from report_pages import Reader, chromium
 from weakspot.app.audits import Words
 from weakspot.app.site import Site, make_server
+from weakspot.commands.earlier import parts_of
 
 WORDS = Words(
     (sys.executable, str(ROOT / "discover.py")),
@@ -32,7 +33,7 @@ def read(page):
 
 @contextmanager
 def serving(*folders, **settings):
-    site = Site(folders, WORDS)
+    site = Site(folders, WORDS, parts_of)
     server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

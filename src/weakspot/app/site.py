@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from weakspot.app import audit_pages, tree_pages
 from weakspot.app.audit_pages import AuditPages
 from weakspot.app.audits import Audits, Words
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, too_large
+from weakspot.app.media import Parts
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import page, refusal
+from weakspot.app.run_pages import RunPages
 from weakspot.app.runs import Run, Runs, page_of
 from weakspot.app.server import Server
 from weakspot.app.tree_pages import TreePages
@@ -38,12 +40,17 @@ class Site:
     Args:
         folders: What is shown; nothing outside them is read. Uploads are kept in the first.
         words: What may be chosen for an uploaded model.
+        parts_of: What the run of a folder was made of.
     """
 
-    def __init__(self, folders: Sequence[Path], words: Words) -> None:
-        self.runs = Runs(folders)
-        self.audits = Audits(Path(folders[0]) / "uploads", words)
-        self._pages = (TreePages(self.runs), AuditPages(self.runs, self.audits))
+    def __init__(self, folders: Sequence[Path], words: Words, parts_of: Callable[[Path], Parts]) -> None:
+        home, self.runs = Path(folders[0]), Runs(folders)
+        self.audits = Audits(home / "uploads", words)
+        self._pages = (
+            TreePages(self.runs),
+            AuditPages(self.runs, self.audits),
+            RunPages(self.runs, parts_of, home / "selections"),
+        )
 
     def app(self) -> Starlette:
         return Starlette(

@@ -62,6 +62,10 @@ class Tree:
         """The node of this number."""
         return next((node for node in self.root.walk() if node.id == number), None)
 
+    def leaf_of(self, row: int) -> ClusterNode | None:
+        """The leaf that an example lies in; none where it was not clustered."""
+        return next((leaf for leaf in self.leaves if row in leaf.members), None)
+
     def members(self, node: ClusterNode) -> list[tuple[int, bool]]:
         """Row of every example of a node, and whether the model is wrong on it; the wrong ones first."""
         members = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from weakspot.commands.earlier import parts_of
 from weakspot.commands.running import say, typed_command
 from weakspot.config import CONFIGS
 from weakspot.models.names import NAMES
@@ -46,7 +47,7 @@ def serving(cfg: DictConfig) -> Iterator[Server]:
             server = make_page_server(written, cfg.port, cfg.host)
         yield server
         return
-    site = Site([Path(name) for name in cfg.folders], words_of(cfg))
+    site = Site([Path(name) for name in cfg.folders], words_of(cfg), parts_of)
     with _address(cfg):
         server = make_server(site, cfg.port, cfg.host)
     try:

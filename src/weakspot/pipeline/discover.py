@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from rich.console import Console
 
 from weakspot.findings import Findings, Media
+from weakspot.findings.build import LEVEL
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.export import export_examples
@@ -112,6 +113,7 @@ def report(
     logger: RunLogger | None = None,
     export: str | None = None,
     command: str = "",
+    level: float = LEVEL,
     seed: int = 0,
     figures: str | None = None,
 ) -> Findings:
@@ -128,6 +130,8 @@ def report(
         hide, media, texts, logger, export, command, seed, figures: As for `discover`.
         stability: Of every slice, if it was measured.
         notes: Words of caution.
+        level: False discovery rate of what is confirmed.
+        level: False discovery rate of what is confirmed.
 
     Returns:
         The findings.
@@ -145,6 +149,7 @@ def report(
         stability=stability,
         notes=notes,
         command=command,
+        level=level,
         seed=seed,
     )
     media = media or Media()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,19 @@ class Run:
         said = (home / FILE).is_file()
         return cls(folder, slices, Findings.load(home).findings if said else ())
 
-    def predictions(self, store: Path) -> Predictions:
+    def predictions(self, store: Path, allowed: Callable[[Path], bool] = lambda place: True) -> Predictions:
         """What the slices were found in.
 
         Args:
             store: The folder of what was inferred (`predictions_dir`).
+            allowed: Whether a file or folder may be read: a run that somebody else made may name any.
 
         Raises:
             FileNotFoundError: Where they are no longer where they were; it says where that is, and what to do.
             ValueError: Where other examples lie there now.
         """
         manifest: Mapping[str, Any] = self.slices.provenance.get("predictions") or {}
-        places = list(self._places(manifest, store))
+        places = [place for place in self._places(manifest, store) if allowed(place)]
         found = next((place for place in places if place.exists()), None)
         if found is None:
             where = f"; they were {places[0]}" if places else ", and it does not say where they were"
