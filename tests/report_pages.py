@@ -1,8 +1,12 @@
 """What the report's tests share: a planted failure to report, and ways to read a page."""
 
+import base64
+import gzip
+import json
 import re
 import shutil
 from contextlib import contextmanager
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -77,7 +81,7 @@ class Reader(HTMLParser):
     """The page's text by section, its elements and their attributes."""
 
     APART = ("td", "th", "dt", "dd", "div", "p", "li")  # shown apart, with or without space between the tags
-    VOID = ("meta", "link", "img", "br")
+    VOID = ("meta", "link", "img", "br", "input")
 
     def __init__(self, page):
         super().__init__()
@@ -109,6 +113,31 @@ class Reader(HTMLParser):
 
 def read(page):
     return Reader(page).words
+
+
+def unfolded(page):
+    """The page with everything put in that is compressed beside it, as its script does."""
+    table = json.loads(re.search(r'<script type="application/json" id="folded">(.*?)</script>', page)[1])
+    parts = [gzip.decompress(base64.b64decode(part)).decode() for part in table["parts"]]
+    folded = re.compile(r'(<details[^>]*?) data-part="(\d+)"(.*?</summary>)</details>', re.DOTALL)
+
+    def put_in(match):
+        inside = folded.sub(put_in, parts[int(match[2])])
+        return f"{match[1]}{match[3]}{inside}</details>"
+
+    return folded.sub(put_in, page)
+
+
+def images_of(page):
+    """Every image that is shown: alternative text, classes of its frame, base64 of the file."""
+    table = json.loads(re.search(r'<script type="application/json" id="images">(.*?)</script>', page)[1])
+    shown = re.findall(
+        r'<button type="button" class="([^"]*)"><img data-image="(\d+)"(?: src="data:image/webp;base64,([^"]*)")?'
+        r' width="\d+" height="\d+" alt="([^"]*)">',
+        page,
+    )
+    known = table | {number: data for _, number, data, _ in shown if data}
+    return [(unescape(alt), classes.split(), known[number]) for classes, number, _, alt in shown]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -134,10 +135,30 @@ def test_a_value_seen_only_inside_has_an_infinite_lift():
     assert [(line.value, line.lift, line.share_outside) for line in found] == [("north", math.inf, 0.0)]
 
 
-def test_ties_keep_the_order_of_the_columns(planted):
+def test_ties_keep_the_order_of_the_columns():
+    """Each value has as many examples inside and outside as the others, but not the same ones."""
+    weights = np.array([1.0] * 8 + [0.0] * 8)
+    inside = {"z": [0, 1, 2, 3], "a": [2, 3, 4, 5], "b": [4, 5, 6, 7]}
+    table = pa.table(
+        {name: ["in" if i in rows else "out" for i in range(16)] for name, rows in inside.items()}
+    )
+    found = over_represented(weights, table)
+    assert [line.attribute for line in found] == ["z", "a", "b"]
+    assert not any(line.same for line in found)
+
+
+def test_the_same_examples_in_other_words_are_one_line(planted):
     weights, table = planted
-    twice = pa.table({"z": table["colour"], "a": table["colour"], "b": table["colour"]})
-    assert [line.attribute for line in over_represented(weights, twice)] == ["z", "a", "b"]
+    tinted = pa.array(["yes" if colour == "red" else "no" for colour in table["colour"].to_pylist()])
+    thrice = pa.table({"colour": table["colour"], "tinted": tinted, "again": table["colour"]})
+    (line,) = over_represented(weights, thrice)
+    assert (line.attribute, line.value) == ("colour", "red")
+    assert line.same == (("tinted", "yes"), ("again", "red"))
+    correct = np.arange(len(weights)) % 3 == 0
+    merged = accuracies(categorise(thrice), correct)
+    plain = accuracies(categorise(table.select(["colour"])), correct)
+    assert [replace(line, same=()) for line in merged] == plain
+    assert {line.value: line.same for line in merged}["green"] == (("tinted", "no"), ("again", "green"))
 
 
 def test_identifiers_captions_constants_and_nested_columns_are_left_out():

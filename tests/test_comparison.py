@@ -9,13 +9,13 @@ import pytest
 
 from report_pages import Reader, chromium, needs_chromium, opened
 from weakspot import Predictions, Slices
+from weakspot.app.runs import Runs
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
 from weakspot.evaluation.differences import Difference, at_the_mix_of, correlation, difference
 from weakspot.findings.comparing import Reading, compare, status_of
 from weakspot.findings.comparison import Comparison, Standing
 from weakspot.findings.numbers import signed
 from weakspot.methods.kmeans import Kmeans
-from weakspot.report.browser import find_runs
 from weakspot.report.compare import render_comparison
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Regression
@@ -258,7 +258,7 @@ def test_a_comparison_is_listed_among_the_runs(comparison, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "compare.html").write_text(page, encoding="utf-8")
     comparison.save(tmp_path / "both")
-    (run,) = find_runs([tmp_path])
+    (run,) = Runs([tmp_path]).all()
     assert (run.method, run.title, run.report.name) == ("compare", comparison.title, "compare.html")
 
 

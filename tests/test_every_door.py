@@ -171,7 +171,7 @@ def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
         told = one.error.inside, one.error.outside
         assert told == pytest.approx([rmse(truth - guess, w) for w in (weights, 1 - weights)], rel=1e-5)
         assert one.error.interval is None
-    table = render(findings, Media()).split("What the method found")[1].split("</table>")[0]
+    table = render(findings, Media()).split('id="all-title"')[1].split("</table>")[0]
     assert "RMSE inside" in table
     assert "Accuracy" not in table
     assert decimal(findings.slices[0].error.inside) in table

@@ -74,6 +74,12 @@ class FailIfConfig:
 
 
 @dataclass
+class ReportConfig:
+    members: Any = 24  # shown of each finding and slice; all: the others too, folded away
+    examples: str = "top"  # top: a page of 5 MB at most, images as far as they fit; all: of 25 MB
+
+
+@dataclass
 class JobConfig:
     """The words of train.py, infer.py and discover.py alike: a line may be run step by step."""
 
@@ -96,6 +102,7 @@ class JobConfig:
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
     fail_if: FailIfConfig = field(default_factory=FailIfConfig)
     export: str | None = None  # parquet: every example as a table that other viewers read
+    report: ReportConfig = field(default_factory=ReportConfig)
     confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
     stability: int = 0  # fits on parts of the data, to say how stable slices are
     upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
@@ -323,11 +330,12 @@ def _described_settings(kind: str) -> str:
         "inference": InferenceConfig,
         "reweight": ReweightConfig,
         "fail_if": FailIfConfig,
+        "report": ReportConfig,
         "spotlight": SpotlightConfig,
         "udis": UDISConfig,
         "browse": BrowseConfig,
     }.get(kind)
-    own = ("training", "inference", "fail_if", "reweight")
+    own = ("training", "inference", "fail_if", "report", "reweight")
     prefix = "" if kind in ("job", "browse") else f"{kind}." if kind in own else "method."
     if schema is None:
         lines, parts = (CONFIGS / "method" / f"{kind}.yaml").read_text().splitlines(), ": "

@@ -70,6 +70,7 @@ _LEFT_UNREAD = {
             "confirm",
             "stability",
             "export",
+            "report",
         ),
         (),
     ),

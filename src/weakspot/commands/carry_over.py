@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
-from weakspot.commands.running import opened_logger, say, typed_command
+from weakspot.commands.running import opened_logger, report_options, say, typed_command
 from weakspot.commands.subject import (
     cam_target,
     grad_cams_of,
@@ -127,6 +127,7 @@ def report_carried(
         media=media.of(carried.rows.tolist()),
         texts=None if texts is None else [texts[row] for row in carried.rows],
         notes=carried.notes,
+        options=report_options(cfg),
         logger=logger,
         export=cfg.export,
         command=typed_command(),

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
 from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
-from weakspot.commands.running import opened_logger, say, typed_command
+from weakspot.commands.running import opened_logger, report_options, say, typed_command
 from weakspot.commands.subject import (
     cam_target,
     check_figures,
@@ -49,6 +49,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     check_whole(cfg)
     check_export(cfg.export)
     check_figures(cfg)
+    report_options(cfg)
     method: Method = build(cfg.method)()
     check_shares(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -83,6 +84,7 @@ def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
             folder,
             accuracy_threshold=udis.accuracy_threshold,
             source=str(cfg.tree),
+            options=report_options(cfg),
             logger=logger,
             command=typed_command(),
             figures=cfg.figures,
@@ -118,6 +120,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             source="" if other is None else f"the predictions {cfg.confirm}",
             group=group,
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            options=report_options(cfg),
             logger=logger,
             export=cfg.export,
             stability=cfg.stability,
@@ -164,6 +167,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
             confirm=other,
             source=_NOT_SET_ASIDE if other is None else f"the predictions {cfg.confirm}",
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            options=report_options(cfg),
             logger=logger,
             export=cfg.export,
             command=typed_command(),
@@ -232,6 +236,7 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             hide=(*hidden_attributes(cfg), *data.restating),
             media=Media(data.preview, grad_cams_of(subject, target)),
             texts=data.texts,
+            options=report_options(cfg),
             logger=logger,
             export=cfg.export,
             stability=cfg.stability,

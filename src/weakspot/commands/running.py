@@ -18,6 +18,7 @@ from weakspot.launch import begin
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:
+    from weakspot.report.options import ReportOptions
     from weakspot.tracking.loggers import RunLogger
 
 log = logging.getLogger(__name__)
@@ -49,3 +50,14 @@ def say(line: str) -> None:
 
 def typed_command() -> str:
     return " ".join(["python", shlex.join(sys.argv)]).replace(sys.argv[0], Path(sys.argv[0]).name, 1)
+
+
+def report_options(cfg: DictConfig) -> ReportOptions:
+    """How much the report shows; what cannot be is refused.
+
+    Raises:
+        ValueError: If it is none of what there is.
+    """
+    from weakspot.report.options import ReportOptions
+
+    return ReportOptions(cfg.report.members, cfg.report.examples)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ class Enrichment:
     weight                        Σ c·w over the examples with this value, in examples
     accuracy                      of the examples with this value inside the slice, where it is known: of two
                                   values in one slice it tells which of them fails
+    same                          (attribute, value) pairs that the very same examples have: one group in other words
     """
 
     attribute: str
@@ -35,6 +37,7 @@ class Enrichment:
     share_outside: float
     weight: float
     accuracy: float | None = None
+    same: tuple[tuple[str, str], ...] = ()
 
     @property
     def lift(self) -> float:
@@ -59,12 +62,20 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a model is right on the examples with one value of an attribute; the size is in examples."""
+    """How often a model is right on the examples with one value of an attribute; the size is in examples.
+
+    `same` are (attribute, value) pairs that the very same examples have.
+    """
 
     attribute: str
     value: str
     size: float
     accuracy: float
+    same: tuple[tuple[str, str], ...] = ()
+
+
+_Line = TypeVar("_Line", Enrichment, Accuracy)
+_Rows = tuple[Categorical, int]  # an attribute and the code of a value: the examples that have it
 
 
 def over_represented(
@@ -94,7 +105,7 @@ def rank(
     nats: large only for a strong lift on a real share, so neither a value that is everywhere nor a rare
     accident comes first. The ranking alone smooths both shares by half an example (Jeffreys' prior), which
     keeps values unseen outside finite; the shares and lifts reported are the plain ones. Ties keep the order
-    of the columns and, within a column, of the values.
+    of the columns and, within a column, of the values. Values that the very same examples have are one line.
 
     Empty where the weights have no inside or no outside.
     """
@@ -103,7 +114,7 @@ def rank(
     if total_inside <= 0 or total_outside <= 0:
         return []
 
-    scored: list[tuple[float, Enrichment]] = []
+    scored: list[tuple[float, Enrichment, _Rows]] = []
     for attribute in attributes:
         mass_inside, mass_outside = _by_value(attribute, inside), _by_value(attribute, outside)
         likely = (mass_inside + _PRIOR) / (total_inside + 2 * _PRIOR)
@@ -123,9 +134,9 @@ def rank(
                 weight=float(mass_inside[code]),
                 accuracy=None if right is None else float(right[code] / mass_inside[code]),
             )
-            scored.append((float(scores[code]), found))
-    scored.sort(key=lambda pair: -pair[0])
-    return [found for _, found in scored[:top]]
+            scored.append((float(scores[code]), found, (attribute, int(code))))
+    scored.sort(key=lambda line: -line[0])
+    return _merged([(found, rows) for _, found, rows in scored], top)
 
 
 def distributions(
@@ -162,17 +173,41 @@ def accuracies(
     correct: Bool[np.ndarray, " n"],
     counts: Num[np.ndarray, " n"] | None = None,
 ) -> list[Accuracy]:
-    """The accuracy on every value of every attribute, the lowest first; ties keep the columns' order."""
+    """The accuracy on every value of every attribute, the lowest first; ties keep the columns' order.
+
+    Values that the very same examples have are one line.
+    """
     c, _ = _masses(np.ones(len(correct)), counts)
-    found = []
+    found: list[tuple[Accuracy, _Rows]] = []
     for attribute in attributes:
         sizes, right = _by_value(attribute, c), _by_value(attribute, c * correct)
         found += [
-            Accuracy(attribute.name, value, float(size), float(hits / size))
-            for value, size, hits in zip(attribute.values, sizes, right, strict=True)
+            (Accuracy(attribute.name, value, float(size), float(hits / size)), (attribute, code))
+            for code, (value, size, hits) in enumerate(zip(attribute.values, sizes, right, strict=True))
             if size > 0
         ]
-    return sorted(found, key=lambda line: line.accuracy)
+    return _merged(sorted(found, key=lambda line: line[0].accuracy), None)
+
+
+def _merged(lines: list[tuple[_Line, _Rows]], top: int | None) -> list[_Line]:
+    """The first `top` lines, without those that say the same of the very same examples: these go to `same`."""
+    kept: list[tuple[_Line, _Rows]] = []
+    alike: dict[_Line, list[int]] = {}  # by what is said, whatever it is said of
+    for line, rows in lines:
+        places = alike.setdefault(replace(line, attribute="", value=""), [])
+        twin = next((place for place in places if _are_the_same(rows, kept[place][1])), None)
+        if twin is not None:
+            first: _Line = kept[twin][0]
+            same = (*first.same, (line.attribute, line.value))
+            kept[twin] = replace(first, same=same), kept[twin][1]
+        elif top is None or len(kept) < top:
+            places.append(len(kept))
+            kept.append((line, rows))
+    return [line for line, _ in kept]
+
+
+def _are_the_same(one: _Rows, other: _Rows) -> bool:
+    return np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
 
 
 def _masses(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

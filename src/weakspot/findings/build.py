@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -18,7 +18,7 @@ from weakspot.findings.clusters import clusters_of, neighbours_of
 from weakspot.findings.contrasts import contrasts_of, error_contrast
 from weakspot.findings.examined import Judged, judge
 from weakspot.findings.examples import examples_of
-from weakspot.findings.portraits import Painter
+from weakspot.findings.portraits import SHOWN, Painter
 from weakspot.findings.record import (
     SCHEMA,
     Confirmation,
@@ -82,6 +82,7 @@ def build(
     created: datetime | None = None,
     level: float = LEVEL,
     seed: int = 0,
+    members: int | Literal["all"] = SHOWN,
 ) -> Findings:
     """Everything there is to say about slices: tested, extended, merged, named and described.
 
@@ -105,6 +106,7 @@ def build(
         created: Now, unless given.
         level: False discovery rate of what is confirmed.
         seed: Of samples and permutations.
+        members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
 
     Returns:
         The findings.
@@ -119,7 +121,7 @@ def build(
     sides = _sides(predictions, slices, confirm, better, category is not None)
     units = units_of(sides.here, sides.there, sides.searched, sides.described.by_label)
     evidence = evidence_of(units, sides.there, sides.mode, better, level, seed)
-    painter = Painter(sides.described, hide, texts, better)
+    painter = Painter(sides.described, hide, texts, better, SHOWN if members == "all" else members)
     regions = find_regions(
         [
             (unit, e)
@@ -145,6 +147,8 @@ def build(
         slices, units, evidence, portraits[len(regions) :], findings, method, sides, painter, stability
     )
     clusters = () if slices.tree is None else clusters_of(slices.tree, slices.statistics)
+    memberships = _memberships(regions, findings, slices, predictions, sides.described)
+    rows = _shown(findings, made, clusters, memberships if members == "all" else None)
     confirmation = _confirmation(sides, searched, source, level)
     manifest = predictions.manifest
     dataset, model = _word(manifest.get("dataset")), _word(manifest.get("model"))
@@ -162,7 +166,7 @@ def build(
         confirmation=confirmation,
         findings=findings,
         slices=made,
-        examples=examples_of(_shown(findings, made, clusters), predictions, sides.described),
+        examples=examples_of(rows, predictions, sides.described),
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
@@ -173,7 +177,7 @@ def build(
             *notes,
         ),
         provenance=_provenance(slices, predictions),
-        memberships=_memberships(regions, findings, slices, predictions, sides.described),
+        memberships=memberships,
     )
 
 
@@ -313,11 +317,14 @@ def _confirmation(sides: Sides, searched: int | None, source: str, level: float)
     )
 
 
-def _shown(findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any]) -> list[int]:
-    """Rows of all examples that are shown somewhere."""
+def _shown(
+    findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any], memberships: Any
+) -> list[int]:
+    """Rows of all examples that are shown somewhere; of every member, where memberships are given."""
     portraits = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
     rows = {row for portrait in portraits for row in portrait.top}
     rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}
+    rows |= set() if memberships is None else set(memberships.column("row").to_pylist())
     return sorted(rows | {row for cluster in clusters for row in cluster.rows})
 
 

@@ -22,7 +22,7 @@ from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.tasks import Rating
 
 SHOWN = 24
-"""Examples of a finding or slice that are shown."""
+"""Examples of a finding or slice that are shown, unless more are asked for."""
 
 _RATED = ("user", "movie", "item")  # attributes that say who rated and what
 _LABEL_ADDS = 0.05  # of F1 that a name within one label must be better by than a name among all
@@ -38,13 +38,20 @@ class Painter:
         hide: Attributes that explain nothing, because they restate the target.
         texts: What is written in each example of the whole record.
         better: Whether the best-served examples are sought: the lowest losses are then shown first.
+        shown: How many top examples there are of a group.
     """
 
     def __init__(
-        self, judged: Judged, hide: Sequence[str], texts: Sequence[str] | None, better: bool
+        self,
+        judged: Judged,
+        hide: Sequence[str],
+        texts: Sequence[str] | None,
+        better: bool,
+        shown: int = SHOWN,
     ) -> None:
         self.judged = judged
         self.better = better
+        self.shown = shown
         restating = _restating(judged)
         self.hidden = [name for name in judged.p.attributes.column_names if name in {*hide, *restating}]
         self.attributes = (
@@ -130,7 +137,7 @@ class Painter:
         members = np.flatnonzero(weights > 0)
         losses = self.judged.errors if self.judged.p.losses is None else self.judged.p.losses
         sought = np.asarray(losses[members], dtype=np.float64) * (-1 if self.better else 1)
-        top: list[int] = members[np.lexsort((-sought, -weights[members]))][:SHOWN].tolist()
+        top: list[int] = members[np.lexsort((-sought, -weights[members]))][: self.shown].tolist()
         return top
 
 

@@ -21,6 +21,7 @@ from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.folders import sweep, whole_file, writing
 from weakspot.report.html import render
+from weakspot.report.options import ReportOptions
 from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
 from weakspot.tracking.console import summary
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 
 log = logging.getLogger(__name__)
+
+_DEFAULT = ReportOptions()
 
 
 def discover(
@@ -47,6 +50,7 @@ def discover(
     stability: int = 0,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
+    options: ReportOptions = _DEFAULT,
     logger: RunLogger | None = None,
     export: str | None = None,
     command: str = "",
@@ -66,6 +70,7 @@ def discover(
         stability: How often to fit again on parts of the data, to say how stable slices are; 0 leaves it out.
         media: Previews and Grad-CAMs by row.
         texts: What is written in each example.
+        options: How much the report shows.
         logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         export: "parquet" to leave every example as a table that other viewers read, too.
         command: The line that was typed.
@@ -88,9 +93,10 @@ def discover(
         stability=found.stability,
         command=command,
         seed=seed,
+        members=options.members,
     )
     media = media or Media()
-    _tell(findings, media, logger, folder)
+    _tell(findings, media, options, logger, folder)
     if export is not None:
         export_examples(findings, found.slices, predictions, folder, media, texts)
     _draw(figures, folder, findings, predictions, found.slices, media, texts)
@@ -110,6 +116,7 @@ def report(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    options: ReportOptions = _DEFAULT,
     logger: RunLogger | None = None,
     export: str | None = None,
     command: str = "",
@@ -127,7 +134,7 @@ def report(
             predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
         source: What is tested on, in words, or why nothing is.
-        hide, media, texts, logger, export, command, seed, figures: As for `discover`.
+        hide, media, texts, options, logger, export, command, seed, figures: As for `discover`.
         stability: Of every slice, if it was measured.
         notes: Words of caution.
         level: False discovery rate of what is confirmed.
@@ -151,9 +158,10 @@ def report(
         command=command,
         level=level,
         seed=seed,
+        members=options.members,
     )
     media = media or Media()
-    _tell(findings, media, logger, folder)
+    _tell(findings, media, options, logger, folder)
     if export is not None:
         export_examples(findings, slices, predictions, folder, media, texts)
     _draw(figures, folder, findings, predictions, slices, media, texts)
@@ -166,6 +174,7 @@ def discover_in_tree(
     *,
     accuracy_threshold: float = 0.66,
     source: str = "",
+    options: ReportOptions = _DEFAULT,
     logger: RunLogger | None = None,
     command: str = "",
     figures: str | None = None,
@@ -177,6 +186,7 @@ def discover_in_tree(
         folder: The run's folder.
         accuracy_threshold: Share of the accuracy of all below which a cluster fails.
         source: The file that it comes from.
+        options: How much the report shows.
         logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
         command: The line that was typed.
         figures: As for `discover`.
@@ -187,7 +197,7 @@ def discover_in_tree(
     sweep(folder.parent.glob("*"), SLICES)
     slices, findings = _from_tree(tree, source, command, accuracy_threshold)
     slices.save(folder / SLICES)
-    _tell(findings, Media(), logger, folder)
+    _tell(findings, Media(), options, logger, folder)
     _draw(figures, folder, findings)
     return findings
 
@@ -228,12 +238,14 @@ def _keep(slices: Slices, folder: Path) -> None:
         log.info("%s of the published tool is not written: %s", published.FILE, error)
 
 
-def _tell(findings: Findings, media: Media, logger: RunLogger | None, folder: Path) -> None:
+def _tell(
+    findings: Findings, media: Media, options: ReportOptions, logger: RunLogger | None, folder: Path
+) -> None:
     """Findings as files, to the logger and on the console."""
     with writing(folder, "hydra.run.dir"):
         findings.save(folder)
         with whole_file(folder / REPORT) as draft:
-            draft.write_text(render(findings, media), encoding="utf-8")
+            draft.write_text(render(findings, media, options), encoding="utf-8")
         for name, text in sheets(findings).items():
             with whole_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,11 @@ from weakspot.findings.record import Example
 from weakspot.report.passages import Segment, marked, said
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 
+FEWER = 12
+"""Examples of a slice that is part of a confirmed finding, which shows its own, and of what was not confirmed."""
+
+_LONGEST = 2000  # characters shown of a text
+
 
 @dataclass(frozen=True)
 class Exhibit:
@@ -22,8 +27,9 @@ class Exhibit:
         example: What is known of it.
         weight: In the slice that it is shown for; None where that says nothing (a cluster's member).
         label, prediction: As shown: of an answer, the words of the passage.
-        image, cam: Thumbnails; None where there are none.
+        image, cam: Thumbnails; None where there are none, or where the page has no room for them.
         text, record: Of texts and of rows of values.
+        pictured: Whether it is an image, be there room for it or not.
         passage: The text that an answer is looked for in, with the answer and the model's marked.
     """
 
@@ -36,6 +42,7 @@ class Exhibit:
     text: str | None = None
     record: Mapping[str, Any] | None = None
     passage: Sequence[Segment] = ()
+    pictured: bool = False
 
     @property
     def facts(self) -> list[str]:
@@ -60,13 +67,74 @@ def _fact(name: str, value: Any) -> str:
     return f"{name} {plain(value)}" if isinstance(value, int | float) else plain(value)
 
 
-class Exhibits:
-    """Makes exhibits of rows; the images of each are embedded once, however many slices show it."""
+def wanted(findings: Findings, members: Sequence[Sequence[int]] = ()) -> Iterator[tuple[Sequence[int], bool]]:
+    """Rows whose images the page shows, and whether with their Grad-CAMs: what a reader looks at first comes first.
 
-    def __init__(self, findings: Findings, media: Media, thumbnails: Thumbnails) -> None:
+    Args:
+        findings: What the page shows.
+        members: All members of each finding and slice, where they are shown.
+    """
+    ranked = sorted(findings.findings, key=lambda finding: not finding.confirmed)
+    for cams in (False, True):
+        for finding in ranked:
+            yield finding.portrait.top[:FEWER], cams
+    confirmed = {finding.number for finding in ranked if finding.confirmed}
+    for finding in ranked:
+        yield finding.portrait.top[: None if finding.confirmed else FEWER], True
+        for neighbour in findings.slices[finding.parts[0] - 1].neighbours if finding.parts else ():
+            yield neighbour.rows, True
+    for one in findings.slices:
+        yield one.portrait.top[: FEWER if one.finding in confirmed else None], True
+        for neighbour in one.neighbours:
+            yield neighbour.rows, True
+    for cluster in findings.clusters:
+        yield cluster.rows, False
+    for rows in members:
+        yield rows, False
+
+
+class Exhibits:
+    """Makes exhibits of rows; the images of each are embedded once, however many slices show it.
+
+    Args:
+        findings: What is known of the rows.
+        media: What there is to look at.
+        most: Characters that all images may take; those that `wanted` names first are shown.
+        members: All members of each finding and slice, where they are shown.
+    """
+
+    def __init__(
+        self, findings: Findings, media: Media, most: int, members: Sequence[Sequence[int]] = ()
+    ) -> None:
         self.findings = findings
         self.media = media
-        self.thumbnails = thumbnails
+        listed = list(wanted(findings, members))
+        images = {row for rows, _ in listed for row in rows}
+        overlaid = {row for rows, cams in listed if cams for row in rows} if media.has_cams else set()
+        self.thumbnails = Thumbnails(most, len(images) + len(overlaid))
+        self._images: dict[int, Thumbnail] = {}
+        self._cams: dict[int, Thumbnail] = {}
+        for rows, cams in listed:
+            self._admit(rows, cams)
+        self.left_out = (
+            len(images) - len(self._images) + len(overlaid) - len(self._cams) if self.thumbnails.full else 0
+        )
+
+    def _admit(self, rows: Sequence[int], cams: bool) -> None:
+        """Gives rows their images, as long as the page has room."""
+        for row in rows:
+            if row in self._images or self.thumbnails.full:
+                continue
+            image = self.media.image(row)
+            thumbnail = None if image is None else self.thumbnails.add(image)
+            if thumbnail is not None:
+                self._images[row] = thumbnail
+        if not cams or self.thumbnails.full:
+            return
+        for row, overlay in zip(rows, self.media.cams(rows), strict=True):
+            thumbnail = None if overlay is None else self.thumbnails.add(overlay)
+            if thumbnail is not None:
+                self._cams[row] = thumbnail
 
     def show(
         self, rows: Sequence[int], weights: Sequence[float] | None = None, cams: bool = False
@@ -81,17 +149,20 @@ class Exhibits:
         Returns:
             One exhibit per row.
         """
-        overlays = self.media.cams(rows) if cams else [None] * len(rows)
         given: Sequence[float | None] = weights or [None] * len(rows)
         return [
-            self._exhibit(row, weight, None if overlay is None else self.thumbnails.add(overlay))
-            for row, weight, overlay in zip(rows, given, overlays, strict=True)
+            self._exhibit(row, weight, self._cams.get(row) if cams else None)
+            for row, weight in zip(rows, given, strict=True)
         ]
 
     def _exhibit(self, row: int, weight: float | None, cam: Thumbnail | None) -> Exhibit:
-        example, image = self.findings.example(row), self.media.image(row)
+        example, image = self.findings.example(row), self._images.get(row)
+        if image is not None or (self.thumbnails.full and self._images):
+            return Exhibit(
+                example, weight, example.label, example.prediction, image=image, cam=cam, pictured=True
+            )
         label, prediction = example.label, example.prediction
-        record, passage = self.media.record(row), None
+        record, text, passage = self.media.record(row), self.media.text(row), None
         if record is not None:
             passage = record.get("context") if example.label_span or example.prediction_span else None
             record = {name: value for name, value in record.items() if name != "context"}
@@ -107,9 +178,7 @@ class Exhibits:
             weight,
             label,
             prediction,
-            image=None if image is None else self.thumbnails.add(image),
-            cam=cam,
-            text=self.media.text(row),
+            text=None if text is None else text[:_LONGEST] + "\u00a0…" * (len(text) > _LONGEST),
             record=record,
             passage=segments,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -15,61 +17,104 @@ from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.findings import Findings, Media, numbers
 from weakspot.report.classes import class_table, together
 from weakspot.report.exhibits import Exhibits
-from weakspot.report.thumbnails import Thumbnails
-from weakspot.report.tree import tree_view
+from weakspot.report.folds import Folds
+from weakspot.report.ids import groups, ids_of_groups
+from weakspot.report.options import ReportOptions
+from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
+STYLES = ("style.css", "classes.css")
+SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js")
+"""Of the page, in their order."""
 
-def render(findings: Findings, media: Media | None = None) -> str:
+_ROOM = 4_000_000  # characters; what always stands in the page comes to these
+_MORE = 5  # times as much for examples="all"
+_IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # of the room
+_ELEMENTS = 8000  # of what is folded away, but stands in the markup
+_DEFAULT = ReportOptions()
+
+
+def render(findings: Findings, media: Media | None = None, options: ReportOptions = _DEFAULT) -> str:
     """The report of a run, as one HTML page.
 
-    The page makes no request: styles, script and images are inside, and its Content-Security-Policy admits only
-    them, by their hashes. Everything from the findings is escaped. It reads the same without the script, which only
-    sorts tables.
+    The page makes no request: styles, scripts and images are inside, and its Content-Security-Policy admits only
+    them, by their hashes. Everything from the findings is escaped. A page of any run stays below 5 MB and 20 000
+    elements: what is folded away is compressed once there is much of it, and what has no room is left out, and said
+    to be. What is not compressed reads the same without the scripts.
 
     Args:
         findings: Everything that is said; nothing is computed here.
         media: Previews and Grad-CAMs; without them examples are listed by id and attributes.
+        options: How much is shown; `members="all"` needs findings that were built with it.
 
     Returns:
         The HTML document.
+
+    Raises:
+        ValueError: If all members are asked for and the findings do not describe them.
     """
-    thumbnails = Thumbnails()
-    exhibits = Exhibits(findings, media or Media(), thumbnails)
-    slices = slice_views(findings, exhibits)
-    views = finding_views(findings, slices, exhibits)
-    tree = tree_view(findings, slices, exhibits) if findings.clusters else None
-    package = files("weakspot.report")
-    style = "".join(
-        package.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "classes.css")
-    )
-    script = package.joinpath("sort.js").read_text(encoding="utf-8")
-    misses = near_miss_views(findings, exhibits)
-    images = thumbnails.css()
+    room = _ROOM * (_MORE if options.examples == "all" else 1)
+    folds = Folds(_ELEMENTS, int(_MARKUP * room))
+    members = _all_members(findings) if options.members == "all" else {}
+    exhibits = Exhibits(findings, media or Media(), int(_IMAGES * room), list(members.values()))
+    slices = slice_views(findings, exhibits, members)
+    views = finding_views(findings, slices, exhibits, members)
     confirmed = [view for view in views if view.finding.confirmed]
-    return (
-        environment()
-        .get_template("page.html.jinja")
-        .render(
-            policy=policy_of([style, images], [script]),
-            style=Markup(style),
-            images=Markup(images),
-            script=Markup(script),
-            findings=findings,
-            whole=findings.whole,
-            confirmed=confirmed,
-            others=[view for view in views if not view.finding.confirmed],
-            slices=slices,
-            alone=[view for view in slices if view.slice.finding is None],
-            tree=tree,
-            grad_cam=exhibits.media.has_cams,
-            misses=misses,
-            weak=weak_values(findings, views),
-            top_loss=max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
-            verdicts=VERDICTS,
-            created=datetime.fromisoformat(findings.created),
-        )
+    style = "".join(_file(name) for name in STYLES)
+    scripts = [_file(name) for name in SCRIPTS]
+    jinja = environment()
+    ids = ids_of_groups(findings, int(_IDS * room))
+    shared = {
+        "findings": findings,
+        "whole": findings.whole,
+        "confirmed": confirmed,
+        "others": [view for view in views if not view.finding.confirmed],
+        "slices": slices,
+        "alone": [view for view in slices if view.slice.finding is None],
+        "tree": tree_view(findings, slices, exhibits) if findings.clusters else None,
+        "outline": outline,
+        "grad_cam": exhibits.media.has_cams,
+        "misses": near_miss_views(findings, exhibits),
+        "weak": weak_values(findings, views),
+        "top_loss": max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
+        "verdicts": VERDICTS,
+        "folds": folds,
+        "ids": ids,
+        "left_out": exhibits.left_out,
+    }
+    main, images = exhibits.thumbnails.place(jinja.get_template("main.html.jinja").render(shared))
+    return jinja.get_template("page.html.jinja").render(
+        shared,
+        main=Markup(main),
+        images=Markup(images),
+        folded=Markup(folds.table()),
+        members=Markup(json.dumps(ids)),
+        policy=policy_of([style], scripts),
+        style=Markup(style),
+        scripts=[Markup(script) for script in scripts],
+        created=datetime.fromisoformat(findings.created),
     )
+
+
+def _file(name: str) -> str:
+    return files("weakspot.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _all_members(findings: Findings) -> dict[str, list[int]]:
+    """Rows of all members of each finding and slice by anchor, in the order of their top examples."""
+    known = {example.row: example for example in findings.examples}
+    rows = findings.memberships.column("row").to_numpy()
+    weights = findings.memberships.column("weight").to_numpy()
+    if not np.isin(rows, list(known)).all():
+        raise ValueError('these findings describe some members only; build them with members="all"')
+    sign = 1 if findings.seeks == "better" else -1
+    losses = np.array([sign * (known[row].loss or 0.0) for row in rows.tolist()])
+    found = {}
+    for group in groups(findings.memberships):
+        part = slice(group.start, group.end)
+        order = np.lexsort((losses[part], -weights[part]))
+        found[group.anchor] = rows[part][order].tolist()
+    return found
 
 
 def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:

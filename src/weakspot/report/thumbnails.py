@@ -1,68 +1,114 @@
-"""Pictures small enough to travel inside the page, each embedded once however often it is shown."""
+"""Images small enough to travel inside the page, each stored once however often it is shown."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 from dataclasses import dataclass
 
 from PIL import Image
 
 from weakspot.images import viewable
 
-_SIDE = 96
-_RATIOS = (0.6, 1.8)  # width to height; a picture beyond them stands in a frame of the nearest
-_PIXEL_ART = 48  # up to this size a picture is kept lossless and enlarged by whole pixels
+_SMALLEST, _LARGEST = 96, 192  # px, of the longer side
+_BYTES = 0.33  # of a pixel of a photograph, as base64 of a WebP
+_RATIOS = (0.6, 1.8)  # width to height; an image beyond them stands in a frame of the nearest
+_PIXEL_ART = 48  # up to this size an image is kept lossless and enlarged by whole pixels
+_REPEATED = 0.1  # of what images may take, for those that the page shows more than once
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What the page needs to show a picture: the class of its style rule, width by height, if it is tiny."""
+    """What the page needs to show an image: its number, the size of its frame, whether it is tiny."""
 
-    name: str
-    ratio: float
+    number: int
+    width: int
+    height: int
     coarse: bool
 
 
 class Thumbnails:
-    """Gathers pictures as WebP data URIs; the same picture, whoever asks for it, is stored once.
+    """Gathers images as WebP data, as large as fits; the same image, whoever asks for it, is stored once.
 
-    They live in style rules rather than in <img> elements, so that showing one twice costs a class name.
+    Args:
+        most: Characters that the page may spend on them.
+        expected: How many there will be.
     """
 
-    def __init__(self) -> None:
-        self._found: dict[bytes, Thumbnail] = {}
+    def __init__(self, most: int, expected: int = 0) -> None:
+        self.most = most
+        self.full = False
+        self._side = int(min(max((most / max(expected, 1) / _BYTES) ** 0.5, _SMALLEST), _LARGEST))
+        self._spent = 0
+        self._data: list[str] = []
+        self._found: dict[str, Thumbnail] = {}
         self._known: dict[
             int, tuple[Image.Image, Thumbnail]
         ] = {}  # by identity, which holds while it is kept
 
-    def add(self, picture: Image.Image) -> Thumbnail:
-        """The thumbnail of an image; the same image is encoded once."""
+    def add(self, picture: Image.Image) -> Thumbnail | None:
+        """The thumbnail of an image, encoded once; None where the page has no room for it."""
         if id(picture) not in self._known:
-            self._known[id(picture)] = picture, self._encoded(picture)
+            found = self._encoded(picture)
+            if found is None:
+                return None
+            self._known[id(picture)] = picture, found
         return self._known[id(picture)][1]
 
-    def _encoded(self, picture: Image.Image) -> Thumbnail:
-        small = _shrink(picture)
+    def _encoded(self, picture: Image.Image) -> Thumbnail | None:
+        small = _shrink(picture, self._side)
         coarse = max(small.size) <= _PIXEL_ART
-        data = _webp(small, lossless=coarse)
+        data = base64.b64encode(_webp(small, lossless=coarse)).decode()
         if data not in self._found:
-            self._found[data] = Thumbnail(f"p{len(self._found)}", small.width / small.height, coarse)
+            if self._spent + len(data) > self.most:
+                self.full = True
+                return None
+            self._spent += len(data)
+            ratio = min(max(small.width / small.height, _RATIOS[0]), _RATIOS[1])
+            self._found[data] = Thumbnail(
+                len(self._data), max(round(small.height * ratio), 1), small.height, coarse
+            )
+            self._data.append(data)
         return self._found[data]
 
-    def css(self) -> str:
-        """One rule per picture."""
-        return "\n".join(
-            f".{thumbnail.name}{{aspect-ratio:{min(max(thumbnail.ratio, _RATIOS[0]), _RATIOS[1]):.3g};"
-            f"background-image:url(data:image/webp;base64,{base64.b64encode(data).decode()})}}"
-            for data, thumbnail in self._found.items()
+    def place(self, page: str) -> tuple[str, str]:
+        """Puts images where the markup names them by number.
+
+        What the markup does not show, since a reader has to open it first, stays in a table, and so do repetitions
+        of an image once they take too much; the script puts these in.
+
+        Args:
+            page: Markup with `data-image="3"` in its <img> elements.
+
+        Returns:
+            The markup with their `src`, and the table as JSON: an image's number → base64 of a WebP file.
+        """
+        placed: set[int] = set()
+        left = self.most * _REPEATED
+
+        def source(match: re.Match[str]) -> str:
+            nonlocal left
+            number = int(match[1])
+            if number in placed:
+                left -= len(self._data[number])
+                if left < 0:
+                    return match[0]
+            placed.add(number)
+            return f'{match[0]} src="data:image/webp;base64,{self._data[number]}"'
+
+        page = re.sub(r'data-image="(\d+)"', source, page)
+        return page, json.dumps(
+            {number: data for number, data in enumerate(self._data) if number not in placed},
+            separators=(",", ":"),
         )
 
 
-def _shrink(picture: Image.Image) -> Image.Image:
+def _shrink(picture: Image.Image, side: int) -> Image.Image:
     image = viewable(picture)
-    if max(image.size) > _SIDE:
-        image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from weakspot.findings import Findings
 from weakspot.findings.record import Cluster
 from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, cut_curve
+from weakspot.report.folds import Folds
 from weakspot.report.view import SliceView
 
 _HEIGHT = 240  # of the picture, in px, before the rows of labels
@@ -17,6 +20,7 @@ _TALLEST, _LOWEST = 18, 5  # of one level
 _LABEL = 0.022  # width that a failing cluster's number takes, as a share of the picture
 _LABEL_ROWS = 3
 _TONES = 5
+_CELLS = 3000  # drawn at most; the widest ones, all of which are wider than a pixel
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,10 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
         words = f"{cluster.size:g} examples, {cluster.wrong:g} wrong"
         top, colour = cluster.depth * level, tone(cluster.accuracy, overall)
         cells.append(Cell(start, width, top, height, colour, words, view, row))
-    return cells
+    if len(cells) <= _CELLS:
+        return cells
+    least = sorted((cell.width for cell in cells), reverse=True)[_CELLS]
+    return [cell for cell in cells if cell.width > least or cell.slice is not None]
 
 
 def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits: Exhibits) -> list[Branch]:
@@ -142,6 +149,32 @@ def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits
             )
         )
     return branches
+
+
+def outline(
+    branches: Sequence[Branch], folds: Folds, node: Callable[[Branch, Markup | None, int | None], str]
+) -> Markup:
+    """The nested list of all nodes; built without nested calls, since a tree may be deeper than these may go.
+
+    Args:
+        branches: Parents first.
+        folds: Keep what lies below a node that is closed at first.
+        node: Markup of a branch, of what is inside it (None of a leaf), and of the part that holds it instead.
+    """
+    levels: list[list[str]] = [[]]
+    above: list[Branch] = []
+    for branch in branches:
+        if not branch.cluster.leaf:
+            folds.opening()
+            above.append(branch)
+            levels.append([])
+            continue
+        levels[-1].append(node(branch, None, None))
+        for _ in range(branch.closes):
+            inside = Markup("".join(levels.pop()))
+            part = folds.closing(f"<ul>{inside}</ul>")
+            levels[-1].append(node(above.pop(), inside, part))
+    return Markup("".join(levels[0]))
 
 
 def _opened(clusters: Sequence[Cluster]) -> set[int]:

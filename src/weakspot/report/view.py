@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
@@ -10,11 +10,8 @@ from weakspot.findings import Finding, Findings
 from weakspot.findings.record import Neighbour, Portrait, Slice
 from weakspot.methods.base import NearMiss
 from weakspot.report.confusion import Confusion, confusion
-from weakspot.report.exhibits import Exhibit, Exhibits
+from weakspot.report.exhibits import FEWER, Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves
-
-_FEWER = 12
-"""Examples of a slice that is part of a confirmed finding, which shows its own, and of what was not confirmed."""
 
 _SHARED = 0.25  # nor is a finding said to hold a value of which it has less than this
 
@@ -35,24 +32,31 @@ class NeighbourView:
 
 @dataclass(frozen=True)
 class SliceView:
-    """A slice of the method, as a part of a finding or by itself."""
+    """A slice of the method, as a part of a finding or by itself; `others` are the members beyond those shown."""
 
     slice: Slice
     anchor: str
     confusion: Confusion | None
     curves: Sequence[Curve]
     exhibits: Sequence[Exhibit]
+    others: Sequence[Exhibit]
     neighbours: Sequence[NeighbourView]
+
+    @property
+    def words(self) -> str:
+        """What a reader may look for it by, in lower case."""
+        return _words_of(self.slice.portrait, self.exhibits)
 
 
 @dataclass(frozen=True)
 class FindingView:
-    """A finding with its parts."""
+    """A finding with its parts; `others` are the members beyond those shown."""
 
     finding: Finding
     anchor: str
     confusion: Confusion | None
     exhibits: Sequence[Exhibit]
+    others: Sequence[Exhibit]
     parts: Sequence[SliceView]
 
     @property
@@ -86,38 +90,60 @@ class WeakValue:
     findings: Sequence[FindingView]
 
 
-def slice_views(findings: Findings, exhibits: Exhibits) -> list[SliceView]:
-    """Every slice, in the method's order."""
+def slice_views(
+    findings: Findings, exhibits: Exhibits, members: Mapping[str, Sequence[int]]
+) -> list[SliceView]:
+    """Every slice, in the method's order.
+
+    Args:
+        findings: Whose slices.
+        exhibits: What examples look like.
+        members: Rows of all members by anchor, highest weight first, where all are shown.
+    """
     confirmed = {finding.number for finding in findings.findings if finding.confirmed}
-    return [
-        SliceView(
-            slice=one,
-            anchor=f"slice-{one.number}",
-            confusion=confusion(one.portrait.confusion, _classes(findings)),
-            curves=curves(one.curves),
-            exhibits=_top(one.portrait, exhibits, _FEWER if one.finding in confirmed else None),
-            neighbours=[
-                NeighbourView(neighbour, exhibits.show(neighbour.rows, cams=True))
-                for neighbour in one.neighbours
-            ],
+    views = []
+    for one in findings.slices:
+        most = FEWER if one.finding in confirmed else len(one.portrait.top)
+        anchor = f"slice-{one.number}"
+        views.append(
+            SliceView(
+                slice=one,
+                anchor=anchor,
+                confusion=confusion(one.portrait.confusion, _classes(findings)),
+                curves=curves(one.curves),
+                exhibits=_top(one.portrait, exhibits, most),
+                others=_others(members.get(anchor, ()), one.portrait.top[:most], exhibits),
+                neighbours=[
+                    NeighbourView(neighbour, exhibits.show(neighbour.rows, cams=True))
+                    for neighbour in one.neighbours
+                ],
+            )
         )
-        for one in findings.slices
-    ]
+    return views
 
 
-def finding_views(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibits) -> list[FindingView]:
+def finding_views(
+    findings: Findings,
+    slices: Sequence[SliceView],
+    exhibits: Exhibits,
+    members: Mapping[str, Sequence[int]],
+) -> list[FindingView]:
     """Every finding, those that are confirmed first; each with the slices that it is made of."""
-    order = sorted(findings.findings, key=lambda finding: not finding.confirmed)
-    return [
-        FindingView(
-            finding=one,
-            anchor=f"finding-{one.number}",
-            confusion=confusion(one.portrait.confusion, _classes(findings)),
-            exhibits=_top(one.portrait, exhibits, None if one.confirmed else _FEWER),
-            parts=[slices[number - 1] for number in one.parts],
+    views = []
+    for one in sorted(findings.findings, key=lambda finding: not finding.confirmed):
+        most = len(one.portrait.top) if one.confirmed else FEWER
+        anchor = f"finding-{one.number}"
+        views.append(
+            FindingView(
+                finding=one,
+                anchor=anchor,
+                confusion=confusion(one.portrait.confusion, _classes(findings)),
+                exhibits=_top(one.portrait, exhibits, most),
+                others=_others(members.get(anchor, ()), one.portrait.top[:most], exhibits),
+                parts=[slices[number - 1] for number in one.parts],
+            )
         )
-        for one in order
-    ]
+    return views
 
 
 def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView]:
@@ -126,10 +152,16 @@ def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView
     return [NearMissView(miss, exhibits.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 
 
-def _top(portrait: Portrait, exhibits: Exhibits, most: int | None = None) -> list[Exhibit]:
+def _top(portrait: Portrait, exhibits: Exhibits, most: int) -> list[Exhibit]:
     """The top examples of a group with their Grad-CAMs, and with their weights where these differ."""
     weights = portrait.weights[:most] if portrait.soft else None
     return exhibits.show(portrait.top[:most], weights, cams=True)
+
+
+def _others(members: Sequence[int], shown: Sequence[int], exhibits: Exhibits) -> list[Exhibit]:
+    """The members beyond those shown."""
+    known = set(shown)
+    return exhibits.show([row for row in members if row not in known])
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:
@@ -141,12 +173,21 @@ def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakVa
 
 
 def _holds(finding: Finding, weak: Accuracy) -> bool:
+    names = {(weak.attribute, weak.value), *weak.same}
     return any(
-        (line.attribute, line.value) == (weak.attribute, weak.value)
+        not names.isdisjoint([(line.attribute, line.value), *line.same])
         and line.telling
         and line.share_inside >= _SHARED
         for line in finding.portrait.enrichment
     )
+
+
+def _words_of(portrait: Portrait, exhibits: Sequence[Exhibit]) -> str:
+    pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
+    pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same}
+    cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}
+    ids = [exhibit.example.id for exhibit in exhibits]
+    return " ".join([*sorted(pairs), *sorted(cells), *(word.text for word in portrait.words), *ids]).lower()
 
 
 def _classes(findings: Findings) -> tuple[str, ...]:

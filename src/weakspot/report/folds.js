@@ -1,0 +1,50 @@
+// Puts in what is folded away, when it is opened or a link leads into it.
+const folded = JSON.parse(document.getElementById("folded").textContent);
+const opening = new WeakMap();
+
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+// The promise of a <details> whose part is in its place.
+function fill(details) {
+  if (details.dataset.part !== undefined && !opening.has(details)) {
+    opening.set(details, (async () => {
+      const part = document.createElement("template");
+      part.innerHTML = await unpack(folded.parts[details.dataset.part]);
+      fillImages(part.content);
+      sortTables(part.content);
+      offerIds(part.content);
+      details.append(part.content);
+      delete details.dataset.part;
+    })());
+  }
+  return opening.get(details);
+}
+
+async function reveal(name) {
+  const way = [];
+  for (let part = folded.holds[name]; part !== undefined; part = folded.within[part]) way.unshift(part);
+  let last = null;
+  for (const part of way) {
+    const details = document.querySelector(`details[data-part="${part}"]`);
+    if (details) {
+      await fill(details);
+      details.open = true;
+      last = details;
+    }
+  }
+  const target = document.getElementById(name) ?? last;
+  for (let above = target?.closest("details"); above; above = above.parentElement.closest("details")) above.open = true;
+  target?.scrollIntoView();
+}
+
+const revealed = () => location.hash && reveal(decodeURIComponent(location.hash.slice(1)));
+document.addEventListener("toggle", (event) => event.target.open && fill(event.target), true);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (link && link.hash === location.hash) revealed(); // pressed again: no change of the address tells of it
+});
+addEventListener("hashchange", revealed);
+revealed();

@@ -1,0 +1,95 @@
+"""Parts of the page that a reader opens: in the markup while it is short, and compressed beside it after that."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+
+LEFT_OUT = (
+    '<p class="note">Left out to keep this page small. findings.json, beside it, holds it; a page with '
+    "report.examples=all has room for more.</p>"
+)
+
+
+class Folds:
+    """Keeps what is folded away, so that a run of any size makes a page that opens at once.
+
+    A part is folded by `opening()`, its markup, and `closing(markup)`; parts may lie in one another. The first ones
+    stand in the page as they are, and can be read without script. Once these have as many elements as they may, a part
+    is compressed, and the script puts it in when its <details> is opened or a link leads into it.
+
+    Args:
+        elements: How many the parts in the markup may have together.
+        most: Characters that compressed parts may take; what does not fit says so.
+    """
+
+    def __init__(self, elements: int, most: int) -> None:
+        self._most_elements = elements
+        self._most = most
+        self._elements = 0
+        self._before: list[int] = []
+        self._spent = 0
+        self._parts: list[str] = []
+        self._holds: dict[str, int] = {}
+        self._within: dict[int, int] = {}
+
+    def opening(self) -> str:
+        """Begins a part; gives nothing to show."""
+        self._before.append(self._elements)
+        return ""
+
+    def closing(self, markup: str) -> int | None:
+        """Ends the part that was begun last.
+
+        Args:
+            markup: Of the part, with the parts inside it.
+
+        Returns:
+            The number of the compressed part; None where the markup is to stand in the page.
+        """
+        before = self._before.pop()
+        elements = before + markup.count("<") - markup.count("</")
+        if elements <= self._most_elements:
+            self._elements = elements
+            return None
+        self._elements = before
+        return self.apart(markup)
+
+    def apart(self, markup: str) -> int:
+        """Compresses markup, however little there is.
+
+        Args:
+            markup: Of the part, with the parts inside it.
+
+        Returns:
+            The part's number.
+        """
+        number = len(self._parts)
+        for inner in re.findall(r'data-part="(\d+)"', markup):
+            self._within[int(inner)] = number
+        for name in re.findall(r'\bid="([\w-]+)"', markup):
+            self._holds[name] = number
+        packed = pack(markup)
+        if self._spent + len(packed) > self._most:
+            packed = pack(LEFT_OUT)
+        self._spent += len(packed)
+        self._parts.append(packed)
+        return number
+
+    @property
+    def used(self) -> bool:
+        """Whether anything is compressed."""
+        return bool(self._parts)
+
+    def table(self) -> str:
+        """JSON: the compressed parts; the part that an anchor lies in; the part that a part lies in."""
+        return json.dumps(
+            {"parts": self._parts, "holds": self._holds, "within": self._within}, separators=(",", ":")
+        )
+
+
+def pack(text: str) -> str:
+    """Base64 of gzip, which `unpack` of the script reads."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

@@ -1,0 +1,49 @@
+// Puts images in where they are shown more than once or were folded away, and enlarges the one that is pressed.
+const images = JSON.parse(document.getElementById("images").textContent);
+for (const image of document.querySelectorAll("img[data-image][src]")) images[image.dataset.image] ??= image.src;
+
+function fillImages(root) {
+  for (const image of root.querySelectorAll("img[data-image]:not([src])")) {
+    const data = images[image.dataset.image];
+    image.src = data.startsWith("data:") ? data : `data:image/webp;base64,${data}`;
+  }
+}
+
+const enlarged = document.querySelector("dialog.enlarged");
+let shown = null;
+
+function enlarge(button) {
+  shown = button;
+  const figure = button.closest("figure");
+  const pair = button.parentElement.classList.contains("pictures") ? button.parentElement : button;
+  const large = [...pair.querySelectorAll("img")].map((image) => {
+    const copy = image.cloneNode();
+    copy.classList.toggle("coarse", image.parentElement.classList.contains("coarse"));
+    return copy;
+  });
+  const words = document.createElement("p");
+  words.textContent = large[0].alt;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "Close";
+  close.addEventListener("click", () => enlarged.close());
+  const pictures = document.createElement("div");
+  pictures.append(...large);
+  enlarged.replaceChildren(pictures, words, ...(figure ? [figure.querySelector("figcaption").cloneNode(true)] : []), close);
+  if (!enlarged.open) enlarged.showModal();
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button.picture");
+  if (button) enlarge(button);
+  else if (event.target === enlarged) enlarged.close();
+});
+enlarged.addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  const group = [...shown.closest(".gallery, .strip").querySelectorAll("button.picture:first-child, .strip > button.picture")];
+  const next = group[group.indexOf(shown.parentElement.classList.contains("pictures") ? shown.parentElement.firstElementChild : shown) + step];
+  if (next) enlarge(next);
+});
+enlarged.addEventListener("close", () => shown?.focus());
+fillImages(document);
