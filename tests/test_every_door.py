@@ -138,6 +138,9 @@ def test_every_door_says_the_same(case, tmp_path, monkeypatch):
     assert ("slice_1/search/objective" in logged) == (findings.method == "spotlight")
     assert ("slice_1/p_searched" in logged) == (findings.method == "scan")
     assert [row["name"] for row in table] == [f["name"] for f in said["findings"]]
+    tables = {re.sub(r"_\d+_.*", "", path.name) for path in tmp_path.glob("wandb/*/files/media/table/*.json")}
+    assert ("classes" in tables) == bool(said["whole"]["classes"])
+    assert ("co_occurrence" in tables) == bool(said["whole"]["pairs"])
     for finding, row in zip(said["findings"], table, strict=True):
         assert squeezed(finding["sentence"]) in page
         assert row["sentence"] == finding["sentence"]

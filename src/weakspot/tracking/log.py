@@ -12,6 +12,7 @@ from PIL import Image
 from weakspot.findings import Finding, Findings, Media
 from weakspot.findings.comparison import PAGE, STATUSES, Compared, Comparison
 from weakspot.findings.record import FILE, MEMBERSHIPS, Slice
+from weakspot.tracking.classes import class_tables
 from weakspot.tracking.loggers import RunLogger, TensorBoardLogger, WandbLogger
 
 _MEMBER_ROWS = 100_000  # of the table; the artifact holds all
@@ -264,7 +265,7 @@ def _tables(findings: Findings) -> dict[str, Rows]:
         )
     if findings.near_misses:
         found["near_misses"] = _records(_plain(vars(miss)) for miss in findings.near_misses)
-    return found
+    return found | class_tables(findings)
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
