@@ -172,6 +172,7 @@ def test_what_a_run_has_not_is_refused(server, run, path, status):
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
     with opened(server) as tab:
         tab.get_by_role("link", name="explore").first.click()
@@ -203,6 +204,7 @@ def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server, outputs, run, record):
     with opened(server) as tab:
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}")

@@ -55,13 +55,13 @@ class RunPages:
 
     Args:
         runs: Those at hand.
+        records: The same, read.
         parts_of: What the run of a folder was made of.
         home: Where new slices are kept.
     """
 
-    def __init__(self, runs: Runs, parts_of: Callable[[Path], Parts], home: Path) -> None:
-        self._runs = runs
-        self.records = Records(runs)
+    def __init__(self, runs: Runs, records: Records, parts_of: Callable[[Path], Parts], home: Path) -> None:
+        self._runs, self._records = runs, records
         self._subjects = Subjects(runs, parts_of)
         self._home = home
         self._selecting = Lock()  # of two at a time each would be the first
@@ -198,7 +198,7 @@ class RunPages:
         run = self._runs.find(request.path_params["digest"])
         if run is None or run.compares:
             raise HTTPException(404, "There is no such run, or no longer; the list shows those there are.")
-        return self.records.of(run)
+        return self._records.of(run)
 
     def _subject(self, record: Record) -> tuple[Subject | None, str]:
         """The data of a run, or why they are not at hand."""

@@ -85,29 +85,37 @@ class Runs:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
+        self._pages: dict[Path, Callable[[Path], Run | None]] = {}  # and what reads the run of each
         self._known: dict[Path, tuple[Any, Run | None]] = {}
+        self._page_of: dict[str, Path] = {}
 
     def all(self) -> list[Run]:
         """Every run that left a report and readable findings, or compared two others, newest first."""
-        found = {page: self._of(page, read) for page, read in _pages(self.folders)}
-        self._known = {page: self._known[page] for page in found}
-        runs = {run.digest: run for run in found.values() if run is not None}
+        self._pages = dict(_pages(self.folders))
+        found = [self._of(page) for page in self._pages]
+        self._known = {page: known for page, known in self._known.items() if page in self._pages}
+        runs = {run.digest: run for run in found if run is not None}
+        self._page_of = {digest: run.report for digest, run in runs.items()}
         return sorted(runs.values(), key=lambda run: run.created, reverse=True)
 
     def find(self, digest: str) -> Run | None:
-        """The run of a digest."""
-        return next((run for run in self.all() if run.digest == digest), None)
+        """The run of a digest; the folders are gone through only where it is not known yet."""
+        page = self._page_of.get(digest)
+        if page is None:
+            return next((run for run in self.all() if run.digest == digest), None)
+        return self._of(page)
 
     def holds(self, path: Path) -> bool:
         """Whether a file or folder lies in the folders, wherever links on the way to it lead."""
         real = Path(os.path.realpath(path))
         return any(real.is_relative_to(os.path.realpath(folder)) for folder in self.folders)
 
-    def _of(self, page: Path, read: Callable[[Path], Run | None]) -> Run | None:
+    def _of(self, page: Path) -> Run | None:
         stamp = [_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON)]
         known = self._known.get(page)
         if known is None or known[0] != stamp:
-            known = self._known[page] = stamp, read(page.parent)
+            read = self._pages.get(page)  # none, where another request has found the page gone
+            known = self._known[page] = stamp, None if read is None else read(page.parent)
         return known[1]
 
 

@@ -16,10 +16,12 @@ from starlette.types import ASGIApp
 from weakspot.app import audit_pages, tree_pages
 from weakspot.app.audit_pages import AuditPages
 from weakspot.app.audits import Audits, Words
+from weakspot.app.compare_pages import ComparePages
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, too_large
 from weakspot.app.media import Parts
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import page, refusal
+from weakspot.app.records import Records
 from weakspot.app.run_pages import RunPages
 from weakspot.app.runs import Run, Runs, page_of
 from weakspot.app.server import Server
@@ -46,10 +48,12 @@ class Site:
     def __init__(self, folders: Sequence[Path], words: Words, parts_of: Callable[[Path], Parts]) -> None:
         home, self.runs = Path(folders[0]), Runs(folders)
         self.audits = Audits(home / "uploads", words)
+        records = Records(self.runs)
         self._pages = (
             TreePages(self.runs),
             AuditPages(self.runs, self.audits),
-            RunPages(self.runs, parts_of, home / "selections"),
+            RunPages(self.runs, records, parts_of, home / "selections"),
+            ComparePages(self.runs, records, home / "comparisons"),
         )
 
     def app(self) -> Starlette:

@@ -1,0 +1,122 @@
+"""Two runs side by side in the explorer: the comparison that the command line makes."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+
+from explorer import asked, opened, read, serving
+from report_pages import needs_chromium
+from weakspot import Predictions, Scan
+from weakspot.app.runs import Runs
+from weakspot.findings.comparing import compare
+from weakspot.findings.comparison import Comparison
+from weakspot.pipeline.discover import discover
+from weakspot.pipeline.runs import Run as Earlier
+from weakspot.tasks import Classification
+
+CLASSES = Classification(("cat", "dog"))
+
+
+def predictions(fails, model, n=600):
+    """A model that fails where `fails` says: in fog (0), in snow (1)."""
+    rng = np.random.default_rng(0)
+    place = rng.integers(0, 4, n)
+    x = rng.normal(size=(n, 4)) + 6 * np.eye(4)[place]
+    labels = rng.integers(0, 2, n)
+    right = rng.random(n) < np.where(np.isin(place, fails), 0.1, 0.97)
+    return Predictions.from_arrays(
+        x,
+        labels=labels,
+        predictions=np.where(right, labels, 1 - labels),
+        losses=np.where(right, 0.1, 2.0) + rng.exponential(0.1, n),
+        attributes={"weather": np.array(["fog", "snow", "sun", "rain"])[place]},
+        task=CLASSES,
+        manifest={"dataset": "pets", "model": model},
+    )
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared") / "outputs"
+    for name, fails in (("old", [0, 1]), ("new", [1, 2])):
+        store = folder / "predictions" / name
+        store.parent.mkdir(parents=True, exist_ok=True)
+        predictions(fails, name).save(store)
+        discover(Scan(n_slices=3), Predictions.load(store), folder / "discover" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(outputs):
+    with serving(outputs) as server:
+        yield server
+
+
+def digests(outputs):
+    return {run.folder.name: run.digest for run in Runs([outputs]).all() if not run.compares}
+
+
+def compared(server, before, after, origin=None):
+    headers = {
+        "Origin": origin or f"http://localhost:{server.port}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    body = urlencode({"before": before, "after": after})
+    return asked(server, "/compare", method="POST", body=body, **headers)
+
+
+@needs_chromium
+def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs):
+    known = digests(outputs)
+    with opened(server) as tab:
+        tab.get_by_role("link", name="Compare", exact=True).click()
+        tab.get_by_label("Before").select_option(known["old"])
+        tab.get_by_label("After").select_option(known["new"])
+        tab.get_by_role("button", name="Compare").click()
+        words = " ".join(tab.locator("body").inner_text().split())
+        for status in ("Fixed", "Persisting", "New"):
+            assert status in words
+        assert tab.evaluate("self.origin") == "null"
+        tab.goto(f"http://localhost:{server.port}/")
+        assert tab.locator("tbody tr").first.locator("td").first.inner_text() == "compare"
+    (made,) = (run for run in Runs([outputs]).all() if run.compares)
+    before, after = (
+        Earlier.open(outputs / "discover" / name).reading(outputs / "predictions") for name in ("old", "new")
+    )
+    expected, found = compare(before, after), Comparison.load(made.folder)
+    assert [(one.name, one.status) for one in found.slices] == [
+        (one.name, one.status) for one in expected.slices
+    ]
+    statuses = {one.status for one in found.slices}
+    assert {"fixed", "persisting", "new"} <= statuses
+
+
+def test_what_cannot_be_compared_is_said(server, outputs):
+    known = digests(outputs)
+    for before, after, reason in (
+        (known["old"], known["old"], "These are one run"),
+        (known["old"], "x", "Choose two runs of the list"),
+        (known["old"], "", "Choose two runs of the list"),
+        ("../../etc", known["old"], "Choose two runs of the list"),
+    ):
+        status, _, text = compared(server, before, after)
+        assert status == 400
+        assert reason in read(text)
+    assert compared(server, known["old"], known["new"], "http://elsewhere.example")[0] == 403
+
+
+def test_a_run_that_was_opened_is_found_again_and_gone_when_it_is_gone(outputs, tmp_path):
+    shelf = Runs([outputs])
+    digest = digests(outputs)["old"]
+    first = shelf.find(digest)
+    assert shelf.find(digest) is first
+    report = first.report
+    report.rename(tmp_path / "kept")
+    try:
+        assert shelf.find(digest) is None
+    finally:
+        (tmp_path / "kept").rename(report)
+    assert shelf.find(digest).folder == first.folder
