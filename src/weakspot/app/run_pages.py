@@ -26,7 +26,7 @@ from weakspot.app.media import Parts, Subject, Subjects, webp
 from weakspot.app.pages import page
 from weakspot.app.records import Record, Records
 from weakspot.app.runs import Runs, own
-from weakspot.app.selections import select, turn_of
+from weakspot.app.selections import FEWEST, alike, select, turn_of
 from weakspot.app.tree_pages import table
 from weakspot.findings import Media
 from weakspot.legible import printable_lines
@@ -97,6 +97,7 @@ class RunPages:
             reason=reason,
             inside=int(mask[record.searched].sum()),
             turn=turn_of(self._runs, record),
+            fewest=FEWEST,
             hidden=_fields(asked),
         )
 
@@ -175,24 +176,42 @@ class RunPages:
 
     def _select(self, request: Request, words: QueryParams) -> str:
         record = self._record(request)
-        asked = replace(Filter.read(words, record), rows="")
-        if not asked.defines:
-            raise ValueError(
-                "A slice is tested by what its examples are: filter by attributes, label or text, and neither by what "
-                "the model says nor by whether it is right."
-            )
         subject, _ = self._subject(record)
         texts = _texts(record, subject)
-        inside, folder = asked.mask(record, texts), self._home / secrets.token_hex(8)
+        if words.getlist("row"):
+            weights, said = self._ticked(record, words)
+        else:
+            weights, said = self._defined(record, words, texts)
+        folder = self._home / secrets.token_hex(8)
         media = Media() if subject is None else Media(subject.shown)
-        said = None if texts is None else [texts[row] for row in range(len(record))]
+        written = None if texts is None else [texts[row] for row in range(len(record))]
         with self._selecting:
-            select(record, inside, asked.words, folder, turn_of(self._runs, record), media, said)
+            select(record, weights, said, folder, turn_of(self._runs, record), media, written)
         config = own(record.run.folder, "config.yaml")
         if config is not None:  # so that its examples can be looked at as well
             shutil.copyfile(config, folder / "config.yaml")
         made = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
         return next(made).address
+
+    def _ticked(self, record: Record, words: QueryParams) -> tuple[Any, str]:
+        """What is like the examples that were ticked, and how that is said."""
+        rows = sorted({whole({"row": row}, "row") for row in words.getlist("row")})
+        weights = alike(record, rows)
+        names = [str(record.predictions.ids[row]) for row in rows]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return weights, f"like {', '.join(names[:3])}{more}"
+
+    def _defined(
+        self, record: Record, words: QueryParams, texts: Mapping[int, str] | None
+    ) -> tuple[Any, str]:
+        """What a filter admits, if it is of what examples are, and how that is said."""
+        asked = replace(Filter.read(words, record), rows="")
+        if not asked.defines:
+            raise ValueError(
+                "A slice is tested by what its examples are: filter by attributes, label or text, and neither by what "
+                "the model says nor by whether it is right; or tick some examples."
+            )
+        return asked.mask(record, texts).astype(np.float64), asked.words
 
     def _record(self, request: Request) -> Record:
         run = self._runs.find(request.path_params["digest"])

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float
 
 from weakspot.app.records import Record
 from weakspot.app.runs import Runs
 from weakspot.findings import Media
 from weakspot.findings.build import LEVEL
+from weakspot.methods.discriminant import ANY, discriminant, graded
+from weakspot.methods.space import reduced
 from weakspot.pipeline.discover import report
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
@@ -22,6 +24,10 @@ from weakspot.slices.statistics import describe
 METHOD = "selection"
 """What the list of runs calls it."""
 
+FEWEST = 3
+"""Examples that must be ticked."""
+
+_COMPONENTS = 32  # as the scan has
 _UNTESTED = "Nothing was tested, for the run of this selection had searched all of the examples"
 
 
@@ -48,9 +54,46 @@ def turn_of(runs: Runs, record: Record) -> Turn:
     return Turn(1 + sum(run.method == METHOD and run.settings.get("of") == of for run in runs.all()))
 
 
+def alike(record: Record, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
+    """How much every example belongs to where some lie in the embedding.
+
+    By a linear discriminant of them against the others that were searched, as the scan has; confined to their label,
+    where they have one. The others are no counterexamples but not ticked (Elkan and Noto 2008, lemma 1). What the
+    model says of an example, and whether that is right, is not asked.
+
+    Args:
+        record: The run.
+        ticked: Rows that were searched, at least three.
+
+    Raises:
+        ValueError: Where they are fewer, or held out.
+    """
+    p, rows = record.predictions, np.unique(np.asarray(ticked, dtype=np.int64))
+    if len(rows) < FEWEST or rows[-1] >= len(p):
+        raise ValueError(f"Tick at least {FEWEST} examples of this run, so that what they share can be told.")
+    if not record.searched[rows].all():
+        raise ValueError("Only examples that were searched can be ticked: the others are kept for the test.")
+    if p.embeddings.shape[1] == 0:
+        raise ValueError("These predictions hold no embeddings, by which others could be like them.")
+    codes = None if p.labels is None or p.labels.ndim != 1 or not p.classes() else np.asarray(p.labels)
+    label = ANY if codes is None or len(set(codes[rows].tolist())) > 1 else int(codes[rows[0]])
+    among = record.searched if codes is None or label == ANY else record.searched & (codes == label)
+    here = np.flatnonzero(among)
+    if len(here) == len(rows):
+        raise ValueError("These are all of the examples searched that have their label: leave some out.")
+    counts = np.ones(len(p)) if p.counts is None else np.asarray(p.counts, dtype=np.float64)
+    space = reduced(p.embeddings[here], counts[here], _COMPONENTS, seed=0)
+    x = space.of_rows(p.embeddings, here)
+    direction, offset = space.back(*discriminant(x, np.isin(here, rows), counts[here]))
+    ticked_share = graded(p, direction[None], np.array([offset]), np.array([label]))[:, 0]
+    # nobody ticks all that belong: what is said of the ticked themselves is what belonging comes to
+    belonging: np.ndarray = np.minimum(ticked_share / ticked_share[rows].mean(), 1)
+    return belonging
+
+
 def select(
     record: Record,
-    inside: Bool[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
     words: str,
     folder: Path,
     turn: Turn,
@@ -61,7 +104,7 @@ def select(
 
     Args:
         record: The run that it was selected in.
-        inside: Which examples it holds.
+        weights: How much it holds of each example, in [0, 1].
         words: How it was selected.
         folder: Of the new run.
         turn: Which selection it is.
@@ -71,14 +114,14 @@ def select(
     Raises:
         ValueError: Where it holds none of the examples, or all.
     """
-    if not 0 < inside.sum() < len(inside):
-        raise ValueError(f"{words}: that are {'none' if not inside.any() else 'all'} of the examples.")
-    p, weights = record.predictions, inside[None].astype(np.float64)
+    if not 0 < weights.sum() < len(weights):
+        raise ValueError(f"{words}: that are {'none' if not weights.any() else 'all'} of the examples.")
+    p = record.predictions
     slices = Slices(
         method=METHOD,
         ids=p.ids,
-        weights=weights,
-        statistics=describe(weights, p),
+        weights=weights[None],
+        statistics=describe(weights[None], p),
         searched=record.searched,
         provenance={
             "settings": {"selected": words, "of": _key(record)},

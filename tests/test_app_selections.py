@@ -1,0 +1,99 @@
+"""Examples ticked in the explorer become a slice: what lies where they lie, tested on what was held out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+
+from explorer import asked, opened, read, serving
+from report_pages import needs_chromium
+from test_app_compare import predictions
+from weakspot import Findings, Predictions, Scan
+from weakspot.app.records import Record, Records
+from weakspot.app.runs import Runs
+from weakspot.app.selections import alike
+from weakspot.pipeline.discover import discover
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("selected") / "outputs"
+    store = folder / "predictions" / "mine"
+    store.parent.mkdir(parents=True)
+    predictions([0], "net").save(store)
+    discover(Scan(n_slices=1), Predictions.load(store), folder / "discover" / "scan")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(outputs):
+    runs = Runs([outputs])
+    return Records(runs).of(next(run for run in runs.all() if run.method == "scan"))
+
+
+def where(record, weather, label=None):
+    values = np.array(record.attributes["weather"].to_pylist()) == weather
+    return values if label is None else values & (np.array(record.labels) == label)
+
+
+def test_what_is_like_the_ticked_lies_where_they_lie(record):
+    for label in (None, "cat"):
+        inside = where(record, "snow", label)
+        ticked = np.flatnonzero(inside & record.searched)[:12]
+        weights = alike(record, ticked.tolist())
+        assert weights[~record.searched & inside].mean() > 0.5
+        assert weights[~inside].mean() < 0.05
+
+
+def test_neither_what_the_model_says_nor_whether_it_is_right_is_asked(record):
+    ticked = np.flatnonzero(where(record, "fog") & record.searched)[:8].tolist()
+    p = record.predictions
+    other = replace(p, predictions=1 - p.predictions, correct=~p.correct, losses=p.losses[::-1])
+    changed = Record(record.run, record.slices, other, record.findings)
+    assert np.array_equal(alike(record, ticked), alike(changed, ticked))
+
+
+def test_what_cannot_be_ticked_is_said(record):
+    searched, held = np.flatnonzero(record.searched), np.flatnonzero(~record.searched)
+    with pytest.raises(ValueError, match="at least 3"):
+        alike(record, searched[:2].tolist())
+    with pytest.raises(ValueError, match="at least 3"):
+        alike(record, [*searched[:3].tolist(), 10**9])
+    with pytest.raises(ValueError, match="kept for the test"):
+        alike(record, [*searched[:3].tolist(), int(held[0])])
+    with pytest.raises(ValueError, match="leave some out"):
+        alike(record, np.flatnonzero(record.searched & (np.array(record.labels) == "cat")).tolist())
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_ticked_examples_become_a_slice_that_is_confirmed_or_not(outputs, record):
+    with serving(outputs) as server, opened(server, viewport={"width": 1200, "height": 900}) as tab:
+        for turn, (weather, verdict) in enumerate((("fog", "confirmed"), ("sun", "not_confirmed")), start=1):
+            query = urlencode({"where": f"weather={weather}", "label": "cat"})
+            tab.goto(f"http://localhost:{server.port}/run/{record.run.digest}?{query}")
+            ticks = tab.get_by_role("checkbox")
+            for place in range(8):
+                ticks.nth(place).check()
+            tab.get_by_role("button", name="what is like the ticked").click()
+            assert "net" in tab.locator("h1").inner_text() or "reliable" in tab.locator("h1").inner_text()
+            made = next(run for run in Runs([outputs]).all() if run.method == "selection")
+            findings = Findings.load(made.folder)
+            assert findings.slices[0].evidence.verdict == verdict
+            assert findings.confirmation.level == pytest.approx(0.05 / (turn * (turn + 1)))
+            assert made.settings["selected"].startswith("like ")
+            assert made.settings["selected"].endswith(" and 5 more")
+
+
+def test_rows_that_are_none_are_refused(outputs, record):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    with serving(outputs) as server:
+        headers["Origin"] = f"http://localhost:{server.port}"
+        for body in ("row=x", "row=-1&row=1&row=2", "row=1", "row=999999&row=1&row=2&row=3"):
+            path = f"/run/{record.run.digest}/slices"
+            status, _, text = asked(server, path, method="POST", body=body, **headers)
+            assert status == 400
+            assert "is no whole number" in read(text) or "Tick at least 3" in read(text)
