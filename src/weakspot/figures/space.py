@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from weakspot.explain.projection import projection
 from weakspot.figures.lettering import line
-from weakspot.figures.style import EITHER, FAINT, MORE, PALETTE, QUIET, WIDTH, sheet, style
+from weakspot.figures.style import EITHER, FAINT, MORE, PALETTE, QUIET, SMALL, WIDTH, sheet, style
 from weakspot.findings import numbers
 from weakspot.methods.registry import restored
 from weakspot.predictions import Predictions
@@ -57,7 +57,7 @@ def space(
     """The map of all examples by loss or by prediction, and below it one small map for each slice, lit.
 
     Those of the highest loss are drawn last. In a small map the slice's members have their colours, the larger
-    the heavier, and all others are grey; in brackets stands its size in examples.
+    the heavier, and all others are grey.
 
     Args:
         predictions: The record.
@@ -78,7 +78,7 @@ def space(
     at = projection(predictions.embeddings) if at is None else np.asarray(at)
     lit = [] if slices is None else [np.asarray(slices.weights[j]) for j in range(min(most, len(slices)))]
     rows = -(-len(lit) // _ACROSS)
-    figure = sheet(2.35 + rows * WIDTH / _ACROSS * 0.98)
+    figure = sheet(2.35 + rows * WIDTH / _ACROSS * 1.1)
     grid = figure.add_gridspec(1 + rows, _ACROSS, height_ratios=[2.2] + [1] * rows)
     axes = figure.add_subplot(grid[0, :])
     axes.set(xlabel=f"{named} 1", ylabel=f"{named} 2")
@@ -89,7 +89,8 @@ def space(
     for j, weights in enumerate(lit):
         small = figure.add_subplot(grid[1 + j // _ACROSS, j % _ACROSS])
         small.set(xlim=axes.get_xlim(), ylim=axes.get_ylim(), xticks=[], yticks=[])
-        small.set_title(f"{noun} {j + 1} ({numbers.count(float(size @ weights))})", fontsize=6)
+        small.set_title(f"{noun} {j + 1}", fontsize=6)
+        small.set_xlabel(f"size {numbers.count(float(size @ weights))}", fontsize=SMALL, color=QUIET, labelpad=2)
         small.spines[:].set(visible=True, color=FAINT)
         heaviest = weights.max(initial=0)
         inside = weights > _LIT * heaviest
