@@ -23,6 +23,7 @@ from weakspot.figures import (
     save,
     silhouettes,
     space,
+    together,
     tree,
     values,
 )
@@ -220,6 +221,24 @@ def test_bars_of_the_tree_hold_their_children(clustered):
     assert sum(outlined) == len(slices)
     curve = silhouettes(findings).axes[0].lines[0]
     assert tuple(zip(curve.get_xdata(), curve.get_ydata(), strict=True)) == findings.cut_scores
+
+
+def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
+    rng = np.random.default_rng(0)
+    labels, outputs = rng.integers(0, 2, (200, 3)), rng.normal(size=(200, 3))
+    p = Predictions.from_arrays(
+        rng.normal(size=(200, 4)), outputs=outputs, labels=labels, task=Multilabel(("bed", "cup", "cat"))
+    )
+    weights = rng.random((1, 200))
+    slices = Slices("spotlight", p.ids, weights, describe(weights, p))
+    counts, changes, *_ = together(Findings.build(p, slices)).axes
+    said, shown = labels.T @ labels, (outputs > 0).astype(int).T @ (outputs > 0)
+    expected = np.tril(said, -1) + np.triu(shown, 1)
+    drawn_counts = np.asarray(counts.images[0].get_array())
+    assert (drawn_counts[expected > 0] == expected[expected > 0]).all()
+    below = np.tril_indices(3, -1)
+    np.testing.assert_array_equal(np.asarray(changes.images[0].get_array())[below], (shown - said)[below])
+    assert [text.get_text() for text in counts.get_yticklabels()] == ["bed", "cup", "cat"]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,6 +13,7 @@ from weakspot.figures.lengths import lengths
 from weakspot.figures.members import members
 from weakspot.figures.space import space
 from weakspot.figures.style import FORMATS, save
+from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 
@@ -26,6 +27,7 @@ __all__ = [
     "save",
     "silhouettes",
     "space",
+    "together",
     "tree",
     "values",
 ]

@@ -14,6 +14,7 @@ from weakspot.figures.lengths import lengths
 from weakspot.figures.members import members
 from weakspot.figures.space import shade_of, space
 from weakspot.figures.style import save
+from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 from weakspot.findings import Findings, Media
@@ -73,6 +74,8 @@ def drawn(
         yield "tree", tree(findings)
     if len(findings.cut_scores) > 1:
         yield "silhouettes", silhouettes(findings)
+    if findings.whole.pairs:
+        yield "together", together(findings)
     yield from _members(findings, media or Media())
     if predictions is None or slices is None:
         return

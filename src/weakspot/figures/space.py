@@ -90,7 +90,9 @@ def space(
         small = figure.add_subplot(grid[1 + j // _ACROSS, j % _ACROSS])
         small.set(xlim=axes.get_xlim(), ylim=axes.get_ylim(), xticks=[], yticks=[])
         small.set_title(f"{noun} {j + 1}", fontsize=6)
-        small.set_xlabel(f"size {numbers.count(float(size @ weights))}", fontsize=SMALL, color=QUIET, labelpad=2)
+        small.set_xlabel(
+            f"size {numbers.count(float(size @ weights))}", fontsize=SMALL, color=QUIET, labelpad=2
+        )
         small.spines[:].set(visible=True, color=FAINT)
         heaviest = weights.max(initial=0)
         inside = weights > _LIT * heaviest
