@@ -176,13 +176,13 @@ def test_a_link_leads_into_what_is_folded_away(browser, tmp_path, many):
 @needs_chromium
 def test_slices_are_found_by_words_and_verdict(browser, tmp_path, many):
     tab, _, complaints = opened(browser, tmp_path, render(many))
-    rows = tab.locator("table.slices tbody tr")
+    rows = tab.locator("#slices tbody tr")
     assert rows.count() == 200
     member = many.example(many.slices[220].portrait.top[0]).id  # of a row that is not there yet
-    tab.locator(".search input").fill(member)
+    tab.locator("form.search input").fill(member)
     tab.locator(".search output", has_text=re.compile(r"1 of 230")).wait_for()
-    assert tab.locator("table.slices tbody tr:visible th").inner_text() == many.slices[220].name
-    tab.locator(".search input").fill("")
+    assert tab.locator("#slices tbody tr:visible th").inner_text() == many.slices[220].name
+    tab.locator("form.search input").fill("")
     tab.locator(".search select").select_option("too few to say")
     few = sum(one.evidence.verdict == "too_few" and one.finding is not None for one in many.slices)
     tab.locator(".search output", has_text=f"{few} of 230").wait_for()

@@ -94,7 +94,11 @@ def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
     nodes = list(slices.tree.walk())
     outline = page[page.index('<ul class="tree">') :].split("</section>")[0]
     assert outline.count("<li") == outline.count('<span class="who">') == len(nodes)
-    assert outline.count('<li class="fails"') == sum(node.failing for node in nodes) == len(slices)
+    assert (
+        len(re.findall(r'<li id="node-\d+" class="fails"', outline))
+        == sum(node.failing for node in nodes)
+        == len(slices)
+    )
     icicle = page[page.index('class="ground"') :].split("</svg>")[0]
     assert icicle.count("<rect") == len(nodes) + len(slices)
     cells = re.findall(r'<rect class="[^f][^"]*" x="([\d.]+)%" y="[\d.]+" width="([\d.]+)%"', icicle)
@@ -170,7 +174,98 @@ def test_the_tree_folds_by_keyboard_and_leads_to_the_clusters(browser, tmp_path,
     root.locator("> summary").press("Enter")
     assert not first.is_visible()
     root.locator("> summary").press("Enter")
-    first.get_by_role("link").click()
+    first.locator("> details > summary").press("Enter")
+    first.get_by_role("link", name="All about").click()
     assert re.search(r"#slice-\d+$", tab.url)
     assert (len(requests), complaints) == (1, [])
+    tab.close()
+
+
+@needs_chromium
+def test_every_node_opens_from_the_picture_too(browser, tmp_path, clusters):
+    predictions, slices = clusters
+    tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices, preview=picture))
+    nodes = list(slices.tree.walk())
+    inner = next(node for node in nodes if node.children and node is not slices.tree)
+    row = tab.locator(f"#node-{inner.id}")
+    tab.locator(".tree > li > details > summary").click()
+    assert not row.is_visible()
+    tab.locator(f'.ground rect[data-node="{inner.id}"]').click()
+    row.locator("> details > .about").wait_for()
+    assert f"Node {inner.id}" in row.locator("> details > .about").inner_text()
+    assert row.locator("> details > .strip img").count() > 0
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_a_slider_marks_what_fails_below_any_threshold(browser, tmp_path, clusters):
+    predictions, slices = clusters
+    tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices))
+    leaves = [node for node in slices.tree.walk() if not node.children]
+    overall = slices.tree.accuracy
+    slider = tab.locator(".threshold input")
+    for share in (20, 66, 100):
+        slider.fill(str(share))
+        below = {node.id for node in leaves if node.accuracy < share / 100 * overall}
+        marked = tab.locator(".ground rect.below").evaluate_all(
+            "cells => cells.map(e => Number(e.dataset.node))"
+        )
+        assert set(marked) == below
+        assert f": {len(below)} of " in tab.locator(".threshold output").inner_text()
+        assert tab.locator(".tree li.below").count() == len(below)
+    assert below
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_all_clusters_stand_in_a_table(browser, tmp_path, clusters):
+    predictions, slices = clusters
+    tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices))
+    tab.get_by_text("All clusters in a table").click()
+    table = tab.locator("#clusters")
+    leaves = [node for node in slices.tree.walk() if not node.children]
+    assert table.locator("tbody tr").count() == len(leaves)
+    accuracy = table.get_by_role("columnheader", name="Accuracy")
+    accuracy.get_by_role("button").click()
+    accuracy.get_by_role("button").click()
+    shown = table.locator("tbody td:nth-child(5)").evaluate_all(
+        "cells => cells.map(e => Number(e.dataset.value))"
+    )
+    assert shown == sorted(node.accuracy for node in leaves)
+    tab.locator('form[data-table="clusters"] input').fill("Cluster 1")
+    assert table.locator("tbody tr:visible").count() == 1
+    tab.locator(".columns summary").click()
+    tab.locator(".columns").get_by_label("Loss").uncheck()
+    assert not table.get_by_role("columnheader", name="Loss").is_visible()
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_numbers_below_the_picture_do_not_overprint(browser, tmp_path):
+    """Forty failing clusters side by side: a number that has no place is left out."""
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(60), 12)
+    label = cluster % 2
+    wrong = (cluster < 40) & (rng.random(720) < 0.9)
+    predictions = Predictions.from_arrays(
+        np.eye(60)[cluster] * 9 + rng.normal(size=(720, 60)) * 0.1,
+        outputs=np.eye(2)[np.where(wrong, 1 - label, label)] * 4.0,
+        labels=label,
+        task=Classification(("a", "b")),
+    )
+    slices = UDIS(cut=60).fit(predictions).slices_
+    assert len(slices) >= 35
+    tab, _, complaints = opened(browser, tmp_path, report_of(predictions, slices), width=390)
+    boxes = tab.locator(".icicle text").evaluate_all(
+        "texts => texts.map(e => { const b = e.getBoundingClientRect(); return [b.left, b.right, b.top, b.bottom]; })"
+    )
+    assert len(boxes) > 10
+    for i, (left, right, top, bottom) in enumerate(boxes):
+        for other_left, other_right, other_top, other_bottom in boxes[:i]:
+            apart = right <= other_left or other_right <= left
+            assert apart or bottom <= other_top + 1 or other_bottom <= top + 1
+    assert complaints == []
     tab.close()

@@ -16,6 +16,7 @@ function fill(details) {
       fillImages(part.content);
       sortTables(part.content);
       offerIds(part.content);
+      offerSearch(part.content);
       details.append(part.content);
       delete details.dataset.part;
     })());
@@ -36,6 +37,11 @@ async function reveal(name) {
     }
   }
   const target = document.getElementById(name) ?? last;
+  const own = target?.querySelector(":scope > details"); // of a node of the tree
+  if (own) {
+    await fill(own);
+    own.open = true;
+  }
   for (let above = target?.closest("details"); above; above = above.parentElement.closest("details")) above.open = true;
   target?.scrollIntoView();
 }

@@ -24,7 +24,7 @@ from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
 STYLES = ("style.css", "classes.css")
-SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js")
+SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js", "tree.js")
 """Of the page, in their order."""
 
 _ROOM = 4_000_000  # characters; what always stands in the page comes to these

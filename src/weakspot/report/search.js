@@ -1,6 +1,4 @@
-// Shows the slices that hold all of the words typed, and have the verdict chosen.
-const form = document.querySelector("form.search");
-const table = document.querySelector("table.slices");
+// Shows the rows of a table that hold all of the words typed, and have the verdict chosen; hides columns.
 const more = document.querySelector("button.rows");
 
 async function showAllRows() {
@@ -8,28 +6,48 @@ async function showAllRows() {
   more.hidden = true;
   const rows = document.createElement("template");
   rows.innerHTML = await unpack(folded.parts[more.dataset.rows]);
-  table.tBodies[0].append(rows.content);
+  document.getElementById("slices").tBodies[0].append(rows.content);
 }
 
-async function filter() {
-  await showAllRows();
+async function filterRows(form) {
+  if (form.dataset.table === "slices") await showAllRows();
+  const table = document.getElementById(form.dataset.table);
   const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const verdict = form.elements.verdict.value;
+  const verdict = form.elements.verdict?.value;
   let kept = 0;
   for (const row of table.tBodies[0].rows) {
-    const text = `${row.textContent.toLowerCase()} ${row.dataset.find}`;
+    const text = `${row.textContent.toLowerCase()} ${row.dataset.find ?? ""}`;
     row.hidden = !(words.every((word) => text.includes(word)) && (!verdict || row.cells[1].textContent === verdict));
     kept += !row.hidden;
   }
   form.querySelector("output").textContent = `${kept} of ${table.tBodies[0].rows.length}`;
 }
 
+function offerSearch(root) {
+  for (const form of root.querySelectorAll("form.search")) {
+    form.hidden = false;
+    form.addEventListener("input", () => filterRows(form));
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+  for (const columns of root.querySelectorAll("details.columns")) {
+    const table = root.querySelector(`#${columns.dataset.table}`);
+    [...table.tHead.rows[0].cells].forEach((heading, column) => {
+      const label = document.createElement("label");
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = true;
+      box.addEventListener("change", () => {
+        for (const row of table.rows) row.cells[column].hidden = !box.checked;
+      });
+      label.append(box, ` ${heading.textContent}`);
+      columns.append(label);
+    });
+    columns.hidden = false;
+  }
+}
+
 if (more) {
   more.hidden = false;
   more.addEventListener("click", showAllRows);
 }
-if (form) {
-  form.hidden = false;
-  form.addEventListener("input", filter);
-  form.addEventListener("submit", (event) => event.preventDefault());
-}
+offerSearch(document);

@@ -17,8 +17,8 @@ from weakspot.report.view import SliceView
 
 _HEIGHT = 240  # of the picture, in px, before the rows of labels
 _TALLEST, _LOWEST = 18, 5  # of one level
-_LABEL = 0.022  # width that a failing cluster's number takes, as a share of the picture
-_LABEL_ROWS = 3
+_LABEL = 0.046  # width that a failing cluster's number takes on a phone, as a share of the picture
+_LABEL_ROWS = 6  # a number that has no place in these is left out; the outline holds it
 _TONES = 5
 _CELLS = 3000  # drawn at most; the widest ones, all of which are wider than a pixel
 
@@ -33,8 +33,10 @@ class Cell:
     height: float
     tone: str
     words: str
+    node: int
+    leaf: float | None  # the accuracy of a cluster of the cut
     slice: SliceView | None
-    label_row: int = 0
+    label_row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class TreeView:
     height: float
     level: float
     cells: Sequence[Cell]
+    label_rows: int
     branches: Sequence[Branch]
     tones: Sequence[str]
 
@@ -76,6 +79,7 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
     clusters = findings.clusters
     root, levels = clusters[0], 1 + max(cluster.depth for cluster in clusters)
     level = max(_LOWEST, min(_TALLEST, _HEIGHT / levels))
+    cells = _cells(clusters, levels, level, slices)
     return TreeView(
         size=root.size,
         accuracy=root.accuracy,
@@ -84,7 +88,8 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
         cut=cut_curve(findings.cut_scores),
         height=levels * level,
         level=level,
-        cells=_cells(clusters, levels, level, slices),
+        cells=cells,
+        label_rows=1 + max((cell.label_row for cell in cells if cell.label_row is not None), default=0),
         branches=_branches(clusters, slices, exhibits),
         tones=[f"low-{i}" for i in range(_TONES, 0, -1)]
         + ["even"]
@@ -115,16 +120,18 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
         ends.append(left)
         if cluster.parent is not None:
             ends[cluster.parent] += cluster.size
-        start, width, row = left / total, cluster.size / total, 0
+        start, width, row = left / total, cluster.size / total, None
         view = _slice_of(cluster, slices)
         if view is not None:
             middle = start + width / 2
-            row = next((r for r in range(_LABEL_ROWS) if middle - _LABEL / 2 >= taken[r]), _LABEL_ROWS - 1)
+            row = next((r for r in range(_LABEL_ROWS) if middle - _LABEL / 2 >= taken[r]), None)
+        if row is not None:
             taken[row] = middle + _LABEL / 2
         height = (levels - cluster.depth) * level if cluster.leaf else level
         words = f"{cluster.size:g} examples, {cluster.wrong:g} wrong"
         top, colour = cluster.depth * level, tone(cluster.accuracy, overall)
-        cells.append(Cell(start, width, top, height, colour, words, view, row))
+        leaf = cluster.accuracy if cluster.leaf else None
+        cells.append(Cell(start, width, top, height, colour, words, cluster.id, leaf, view, row))
     if len(cells) <= _CELLS:
         return cells
     least = sorted((cell.width for cell in cells), reverse=True)[_CELLS]
@@ -133,7 +140,7 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
 
 def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits: Exhibits) -> list[Branch]:
     total, overall = clusters[0].size, clusters[0].accuracy
-    opened = _opened(clusters)
+    opened, shown = _opened(clusters), _rows_of_nodes(clusters)
     branches = []
     for place, cluster in enumerate(clusters):
         following = clusters[place + 1].depth if place + 1 < len(clusters) else 0
@@ -145,14 +152,28 @@ def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits
                 slice=_slice_of(cluster, slices),
                 opened=place in opened,
                 closes=cluster.depth - following if cluster.leaf else 0,
-                exhibits=exhibits.show(cluster.rows),
+                exhibits=exhibits.show(shown[place]),
             )
         )
     return branches
 
 
+def _rows_of_nodes(clusters: Sequence[Cluster]) -> list[list[int]]:
+    """Some members of every node: of an inner one, those of the clusters below it with the lowest accuracy."""
+    found = [list(cluster.rows) for cluster in clusters]
+    worst = [cluster.accuracy for cluster in clusters]
+    for place in reversed(range(1, len(clusters))):
+        parent = clusters[place].parent
+        if parent is not None and found[place] and (not found[parent] or worst[place] <= worst[parent]):
+            found[parent], worst[parent] = found[place], worst[place]
+    return found
+
+
 def outline(
-    branches: Sequence[Branch], folds: Folds, node: Callable[[Branch, Markup | None, int | None], str]
+    branches: Sequence[Branch],
+    folds: Folds,
+    node: Callable[[Branch, Markup | None, int | None], str],
+    about: Callable[[Branch], str],
 ) -> Markup:
     """The nested list of all nodes; built without nested calls, since a tree may be deeper than these may go.
 
@@ -160,6 +181,7 @@ def outline(
         branches: Parents first.
         folds: Keep what lies below a node that is closed at first.
         node: Markup of a branch, of what is inside it (None of a leaf), and of the part that holds it instead.
+        about: What is said of a branch when it is opened.
     """
     levels: list[list[str]] = [[]]
     above: list[Branch] = []
@@ -171,9 +193,9 @@ def outline(
             continue
         levels[-1].append(node(branch, None, None))
         for _ in range(branch.closes):
-            inside = Markup("".join(levels.pop()))
-            part = folds.closing(f"<ul>{inside}</ul>")
-            levels[-1].append(node(above.pop(), inside, part))
+            owner = above.pop()
+            inside = Markup(f"{about(owner)}<ul>{''.join(levels.pop())}</ul>")
+            levels[-1].append(node(owner, inside, folds.closing(inside)))
     return Markup("".join(levels[0]))
 
 
