@@ -32,7 +32,7 @@ def read(page):
 
 
 @contextmanager
-def serving(*folders, **settings):
+def serving(*folders, parts_of=parts_of, **settings):
     site = Site(folders, WORDS, parts_of)
     server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -6,18 +6,22 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from conftest import ROOT
 from explorer import asked, serving
 from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import POLICY, SANDBOX
 from weakspot.app.runs import Runs
+from weakspot.commands.browse import words_of
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -398,3 +402,16 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
         plain.goto(f"http://localhost:{server.port}/")
         assert plain.locator("tbody tr:visible").count() == 4
         assert plain.locator("input, select, button").count() == 0
+
+
+def test_what_is_chosen_for_a_model_are_words_of_the_command_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", [str(ROOT / "browse.py")])
+    words = words_of(OmegaConf.create({"words": ["dataset.root=/data/my faces", "logger=none"]}))
+    assert words.command == (sys.executable, str(ROOT / "discover.py"))
+    assert {"fairface", "csv"} <= set(words.datasets)
+    assert {"small_cnn", "resnet18"} <= set(words.models)
+    assert "module" not in words.models  # whose path names anyone's code
+    assert {"scan", "udis"} <= set(words.methods)
+    assert words.more == ("dataset.root=/data/my faces", "logger=none")
+    monkeypatch.setattr("sys.argv", ["/usr/bin/weakspot-browse"])
+    assert words_of(OmegaConf.create({"words": []})).command[1] == "/usr/bin/weakspot-discover"

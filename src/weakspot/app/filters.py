@@ -101,9 +101,9 @@ class Filter:
                     for row, id in enumerate(p.ids)
                 ]
             )
-        for wanted, given in ((self.label, record.labels), (self.prediction, record.said)):
+        for wanted, values in ((self.label, p.labels), (self.prediction, p.predictions)):
             if wanted:
-                found &= np.array([value == wanted for value in given])
+                found &= _of_class(wanted, values, record)
         if self.outcome:
             if p.correct is None:
                 raise ValueError("This record cannot tell wrong from right.")
@@ -164,6 +164,15 @@ class Filter:
             raise ValueError(f"in={self.group} is no finding, slice or node of this run")
         inside[record.groups[self.group][1]] = True
         return inside
+
+
+def _of_class(name: str, values: np.ndarray | None, record: Record) -> Bool[np.ndarray, " n"]:
+    """Which examples have a class: it alone, or among several."""
+    classes = record.predictions.classes()
+    if values is None or name not in classes:
+        raise ValueError(f"“{name[:100]}” is no class of this run")
+    column = values[:, classes.index(name)] > 0 if values.ndim == 2 else values == classes.index(name)
+    return np.asarray(column)
 
 
 def _condition(text: str, record: Record) -> Condition:

@@ -162,6 +162,7 @@ class RunPages:
             layers=layers,
             layer=layer,
             chosen=chosen,
+            single=record.predictions.labels is not None and record.predictions.labels.ndim == 1,
             classes=record.predictions.classes(),
             likeliest=_likeliest(record, row),
             groups=[(key, name) for key, (name, rows) in record.groups.items() if row in rows],
