@@ -5,6 +5,7 @@ function markBelow(form) {
   const { all, count, size } = form.querySelector("[data-all]").dataset;
   const share = form.elements.threshold.value / 100;
   let clusters = 0;
+  icicle.classList.add("marking");
   for (const cell of icicle.querySelectorAll("rect[data-accuracy]")) {
     const below = Number(cell.dataset.accuracy) < share * Number(all);
     cell.classList.toggle("below", below);
