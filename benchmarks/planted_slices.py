@@ -30,11 +30,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from planted.pages import interval, write_between
-from planted.settings import FIRST_SEED, KINDS, Setting, settings
+from planted.settings import FIRST_SEED, KINDS, Network, Setting, settings
 from planted.sources import ADVICE
 
 STORE = Path("outputs/planted")
@@ -45,6 +45,7 @@ GROUPS = {
     ("trained", "earlier"): "model's earlier layer",
     ("trained", "other"): "another encoder's embedding",
 }
+PREDICTIONS = {"plain": "{} predictions", "resnet": "{} residual networks"}
 
 
 def measure(setting: Setting, names: list[str], root: Path) -> list[dict[str, Any]]:
@@ -106,7 +107,8 @@ def grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, int, list[dict[s
             if one["valid"] and (one["predictions"], one["embedding"]) == (predictions, embedding)
         ]
         if some:
-            yield f"{predictions.capitalize()} predictions, {shown}", len({one["seed"] for one in some}), some
+            whose = PREDICTIONS[some[0]["network"]].format(predictions.capitalize())
+            yield f"{whose}, {shown}", len({one["seed"] for one in some}), some
 
 
 def table(found: list[dict[str, Any]], names: list[str], against: str | None) -> list[str]:
@@ -190,6 +192,9 @@ def main() -> None:
         metavar="METHOD=SUCCESS",
         help="exit with 1 where a method succeeds less often over all settings",
     )
+    parser.add_argument(
+        "--network", choices=get_args(Network), default="plain", help="which kind of models to train"
+    )
     parser.add_argument("--sources", nargs="*", choices=ADVICE, help="of these alone")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -200,12 +205,17 @@ def main() -> None:
     if unknown := [name for name in least if name not in options.methods]:
         parser.error(f"--least {unknown[0]}: that is none of the methods that are measured")
     names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
-    wanted = [one for one in settings(options.split) if not options.sources or one.source in options.sources]
+    wanted = [
+        one
+        for one in settings(options.split, options.network)
+        if not options.sources or one.source in options.sources
+    ]
     found = results(wanted, options.split, names, options.root, options.jobs)
     text = "\n".join(table(found, names, options.against))
     print(text)
     if options.docs:
-        write_between(options.docs, f"planted slices: {options.split}", text)
+        network = "" if options.network == "plain" else f", {options.network}"
+        write_between(options.docs, f"planted slices: {options.split}{network}", text)
     if options.plot:
         draw(found, names, options.split, options.plot)
     if told := short(found, least):

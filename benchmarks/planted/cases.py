@@ -106,7 +106,13 @@ def _made(setting: Setting, root: Path) -> dict[str, Any]:
 
     made: dict[str, Any] = {}
     model = (
-        trained(parts["train"].inputs, parts["train"].labels, setting.targets, setting.seed)
+        trained(
+            parts["train"].inputs,
+            parts["train"].labels,
+            setting.targets,
+            setting.seed,
+            network=setting.network,
+        )
         if (setting.predictions == "trained")
         else None
     )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import nn
 
+from planted.settings import Network
 from planted.sources import load
 
 _WIDTH = 64
@@ -19,13 +20,19 @@ _BATCH = 128
 
 
 def trained(
-    inputs: np.ndarray, labels: Int[np.ndarray, " n"], targets: int, seed: int, epochs: int | None = None
+    inputs: np.ndarray,
+    labels: Int[np.ndarray, " n"],
+    targets: int,
+    seed: int,
+    epochs: int | None = None,
+    network: Network = "plain",
 ) -> Callable[
     [np.ndarray], tuple[Float[np.ndarray, "m e"], Float[np.ndarray, "m 64"], Float[np.ndarray, "m c"]]
 ]:
     """Train a small network; what is returned answers with its last two hidden layers and its logits.
 
-    The earlier one is flat: of images, all maps of the last convolution, pooled as the network pools them.
+    The earlier one is flat: of images, all maps of the last convolution, pooled as a plain network pools them, and
+    not yet averaged as a residual one averages them.
 
     Args:
         inputs: uint8 images, or embeddings of sentences.
@@ -33,9 +40,10 @@ def trained(
         targets: How many there are.
         seed: Of weights and batches.
         epochs: Passes over the examples; 5 over images and 15 over embeddings by default.
+        network: "plain", or of images "resnet".
     """
     torch.manual_seed(seed)
-    body = _images(inputs.shape[1:]) if inputs.ndim == 4 else _vectors(inputs.shape[1])
+    body, earlier = _network(inputs.shape[1:], network)
     head = nn.Linear(_WIDTH, targets)
     optimiser = torch.optim.AdamW([*body.parameters(), *head.parameters()], lr=2e-3)
     x, y = _tensor(inputs), torch.from_numpy(labels)
@@ -46,7 +54,6 @@ def trained(
                 nn.functional.cross_entropy(head(body(x[rows])), y[rows]).backward()
                 optimiser.step()
     body.eval()
-    earlier = 8 if inputs.ndim == 4 else 2
 
     def answer(some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with torch.inference_mode():
@@ -77,7 +84,14 @@ def _tensor(inputs: np.ndarray) -> torch.Tensor:
     return x / 255 if inputs.dtype == np.uint8 else x
 
 
-def _images(shape: tuple[int, ...]) -> nn.Sequential:
+def _network(shape: tuple[int, ...], network: Network) -> tuple[nn.Sequential, int]:
+    """The layers up to the last hidden one, and how many of them lead to the earlier one."""
+    if len(shape) == 1:
+        return _vectors(shape[0]), 2
+    return (_residual(shape[0]), 5) if network == "resnet" else (_plain(shape), 8)
+
+
+def _plain(shape: tuple[int, ...]) -> nn.Sequential:
     channels, height, width = shape
     places = (height // 4) * (width // 4)
     return nn.Sequential(
@@ -85,6 +99,28 @@ def _images(shape: tuple[int, ...]) -> nn.Sequential:
         nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(32 * places, _WIDTH), nn.ReLU(),
     )  # fmt: skip
+
+
+def _residual(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), Block(16, 32), Block(32, _WIDTH),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+
+
+class Block(nn.Module):
+    """Two convolutions beside a projection, at half the resolution (He et al., 2016)."""
+
+    def __init__(self, received: int, given: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(received, given, 3, 2, padding=1), nn.BatchNorm2d(given), nn.ReLU(),
+            nn.Conv2d(given, given, 3, padding=1), nn.BatchNorm2d(given),
+        )  # fmt: skip
+        self.projection = nn.Sequential(nn.Conv2d(received, given, 1, 2), nn.BatchNorm2d(given))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.residual(x) + self.projection(x))
 
 
 def _vectors(width: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ import numpy as np
 
 Kind = Literal["rare", "noisy", "correlation"]
 Split = Literal["tune", "report", "fresh", "fresh2", "quick"]
+Network = Literal["plain", "resnet"]
 KINDS: tuple[Kind, ...] = ("rare", "noisy", "correlation")
 STRENGTHS = {
     "rare": np.geomspace(0.01, 0.1, 4),
@@ -34,6 +35,8 @@ class Setting:
         embedding: "own": of the model that predicts. "earlier": of the layer before. "other": of an encoder that
             knows nothing of the target.
         seed: Of everything that is drawn.
+        network: Of trained predictions. "plain": convolutions, or layers over embeddings, that end in a layer of 64.
+            "resnet": of images, two residual blocks and the average of 64 maps.
     """
 
     source: str
@@ -43,6 +46,7 @@ class Setting:
     predictions: Literal["synthetic", "trained"]
     embedding: Literal["own", "earlier", "other"]
     seed: int
+    network: Network = "plain"
 
     @property
     def key(self) -> str:
@@ -54,8 +58,8 @@ class Setting:
         return self.key.replace(f"-{self.embedding}-", "-")
 
 
-def settings(split: Split) -> list[Setting]:
-    """All settings of a split, in one order for ever."""
+def settings(split: Split, network: Network = "plain") -> list[Setting]:
+    """All settings of a split, in one order for ever; of residual networks, the trained ones over images."""
     sources = ("digits",) if split == "quick" else ("mnist", "fashion_mnist", "cifar10", "sentences")
     found, seed = [], FIRST_SEED[split]
     for source, kind, targets in product(sources, KINDS, (2, 4)):
@@ -66,5 +70,7 @@ def settings(split: Split) -> list[Setting]:
             common = (source, kind, round(float(strength), 4), targets)
             found.append(Setting(*common, "synthetic", "other", seed))
             for embedding in ("own", "earlier", "other"):
-                found.append(Setting(*common, "trained", embedding, seed))
+                found.append(Setting(*common, "trained", embedding, seed, network))
+    if network == "resnet":
+        return [one for one in found if one.predictions == "trained" and one.source != "sentences"]
     return found
