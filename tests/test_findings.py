@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -215,6 +216,22 @@ def test_noise_is_nothing_reliable_in_19_of_20(method, tmp_path):
         )
         titles.append(run(p, tmp_path, method).title)
     assert titles.count("Nothing reliable was found") >= 19
+
+
+def test_where_nothing_was_confirmed_in_the_last_layer_another_place_to_look_is_named(tmp_path):
+    def notes(planted, **manifest):
+        p, _ = failing(manifest=manifest)
+        if not planted:
+            p = replace(p, embeddings=np.random.default_rng(1).normal(size=p.embeddings.shape))
+        found = run(p, tmp_path, Scan(n_slices=1))
+        assert any(finding.confirmed for finding in found.findings) == planted
+        return " ".join(found.notes)
+
+    advice = "model.embed_layer=NAME"
+    assert advice in notes(False, checkpoint="a/checkpoint")
+    assert advice not in notes(False)  # given predictions: no word on the line embeds them anew
+    assert advice not in notes(False, checkpoint="a/checkpoint", embedding="layer features")
+    assert advice not in notes(True, checkpoint="a/checkpoint")
 
 
 def test_losses_that_follow_the_label_alone_are_explained_by_it(tmp_path):

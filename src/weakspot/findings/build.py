@@ -39,6 +39,10 @@ from weakspot.slices import Memberships, Slices, as_weights
 
 LEVEL = 0.05
 _POINTS = 300  # of a curve: more cannot be told apart
+_LOOK_ELSEWHERE = (
+    "What a model mistakes for the same lies together in its last layer, and was sought there. An earlier layer "
+    "(model.embed_layer=NAME) or another model's embedding (encoder=MODEL) may tell it apart."
+)
 _ELSEWHERE = ("cut_scores", "notes")  # parts of a provenance that have a field of their own
 
 
@@ -171,7 +175,7 @@ def build(
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
         notes=(
-            *_on_embedding(predictions),
+            *_on_embedding(predictions, any(finding.confirmed for finding in findings), sides.honest),
             *(slices.provenance.get("notes") or ()),
             *method.advice(slices),
             *notes,
@@ -371,10 +375,15 @@ def _provenance(slices: Slices, predictions: Predictions) -> dict[str, Any]:
     return plain
 
 
-def _on_embedding(predictions: Predictions) -> tuple[str, ...]:
-    """In what embedding slices were sought, where that is not what the model's last layer receives."""
+def _on_embedding(predictions: Predictions, confirmed: bool, tested: bool) -> tuple[str, ...]:
+    """In what embedding slices were sought, where that is not what the model's last layer receives; and where else to
+    look, where nothing was confirmed there (docs/benchmark.md: of planted failures more are found elsewhere)."""
     where = predictions.manifest.get("embedding")
-    return () if where is None else (f"Embeddings are those of the {where}.",)
+    if where is not None:
+        return (f"Embeddings are those of the {where}.",)
+    if confirmed or not tested or "checkpoint" not in predictions.manifest:
+        return ()
+    return (_LOOK_ELSEWHERE,)
 
 
 def _word(value: Any) -> str:
