@@ -6,16 +6,20 @@ import io
 import os
 import pickle
 import re
+import signal
 import struct
+import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save
 
+from conftest import ROOT, ended_with, quiet_environment
 from explorer import asked, opened, posted, read, serving
 from report_pages import needs_chromium
 from weakspot.app.audits import Audits, Words, check_archive
@@ -229,3 +233,36 @@ def test_an_uploaded_model_is_audited_and_its_run_listed(tmp_path, kind, monkeyp
         assert "colored_digits" in tab.locator("h1").inner_text()
         tab.goto(f"http://localhost:{server.port}/")
         assert tab.locator("tbody tr").count() == 1
+
+
+@pytest.mark.slow
+def test_an_audit_ends_with_the_server(tmp_path):
+    words = ("port=0", "open=false", "words=[logger=none,trainer=cpu]")
+    line = [sys.executable, str(ROOT / "browse.py"), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    server = subprocess.Popen(line, cwd=tmp_path, env=quiet_environment(), start_new_session=True, **pipes)
+    with ended_with([server]):
+        told = server.stdout.readline()
+        there = SimpleNamespace(port=int(re.search(r":(\d+)/", told)[1]))
+        answer = posted(there, "/models", save(weights()), dataset="colored_digits", method="scan")
+        assert answer[0] == 303, answer
+        audits = running(str(tmp_path))
+        assert len(audits) == 1
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=30)
+        assert (server.returncode, errors) == (
+            130,
+            "interrupted (SIGINT); the same command starts it again\n",
+        )
+        assert running(str(tmp_path)) == []
+
+
+def running(folder):
+    """Processes whose line names an upload of this folder."""
+    lines = {}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines[int(entry.parent.name)] = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+    return [process for process, line in lines.items() if f"checkpoint={folder}" in line]

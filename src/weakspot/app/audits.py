@@ -19,7 +19,7 @@ from weakspot.predictions.folders import whole_file, writing
 
 _TAIL = 16_000  # bytes of a log that are shown
 _ENTRIES = 100_000  # of an archive: more than any network has tensors
-_PATIENCE = 3.0  # seconds in which a command that is stopped is to end by itself
+_PATIENCE = 2.0  # seconds in which a command that is stopped is to end by itself
 
 
 @dataclass(frozen=True)
