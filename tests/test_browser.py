@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -160,12 +161,13 @@ def test_a_report_has_an_origin_of_its_own_and_every_page_a_head(runs, server):
 
 @pytest.mark.parametrize(
     "host",
-    ["reports.example", "127.0.0.1.example", "localhost.", "10.0.0.1", "[::1]", "", "a b", "[", "@localhost"],
+    ["reports.example", "127.0.0.1.example", "localhost.", "10.0.0.1", "", "a b", "[", "@localhost"],
 )
 def test_only_this_machine_is_answered(server, host):
     assert server.host == "127.0.0.1"
     assert get(server, "/", host=host)[0] in (400, 403)
-    assert get(server, "/", host="127.0.0.1")[0] == get(server, "/", host="LOCALHOST")[0] == 200
+    for own in ("127.0.0.1", "LOCALHOST", "[::1]"):
+        assert get(server, "/", host=own)[0] == 200
 
 
 def test_a_request_without_a_host_is_refused(server):
@@ -212,11 +214,27 @@ def test_beyond_the_loopback_interface_the_token_is_asked_for(runs):
         cookie = headers["Set-Cookie"].partition(";")[0]
         assert asked(server, "/", Cookie=cookie)[0] == 200
         assert asked(server, "/", Cookie=cookie + "x")[0] == 403
-        assert asked(server, "/", Cookie="weakspot-token=é".encode().decode("latin-1"))[0] == 403
+        assert asked(server, "/", Cookie=f"weakspot-{server.port}=é".encode().decode("latin-1"))[0] == 403
         assert asked(server, "/", host="10.1.2.3", Cookie=cookie)[0] == 200
         assert asked(server, "/", host="rebound.example", Cookie=cookie)[0] == 403
         status, headers, _ = asked(server, f"//elsewhere.example/?{query}")
         assert headers["Location"] == "/elsewhere.example/"
+
+
+def test_a_token_is_asked_for_on_this_machine_where_that_is_wanted(runs):
+    with serving(runs, token=True) as server:
+        assert server.host == "127.0.0.1"
+        assert get(server, "/")[0] == 403
+        query = server.address.partition("?")[2]
+        cookie = asked(server, f"/?{query}")[1]["Set-Cookie"].partition(";")[0]
+        assert asked(server, "/", Cookie=cookie)[0] == 200
+        assert asked(server, "/", host="10.1.2.3", Cookie=cookie)[0] == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_the_address_that_is_shown_is_answered(runs, host):
+    with serving(runs, host=host) as server:
+        assert urlopen(server.address, timeout=10).status == 200
 
 
 def lead(link, target):

@@ -120,6 +120,7 @@ class BrowseConfig:
     folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
     port: int = 8765  # 0: any that is free
     host: str = "127.0.0.1"  # another address is reached from other machines, with the token that is shown
+    token: bool = False  # ask for it on this machine, too, where others work on it as well
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
     open: bool = True  # a browser, too
     words: list[str] = field(default_factory=list)  # for every command that audits an uploaded model

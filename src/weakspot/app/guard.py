@@ -26,7 +26,6 @@ SANDBOX = "sandbox allow-scripts allow-popups allow-downloads"
 read the others nor press a button of the explorer."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
-_COOKIE = "weakspot-token"
 _SMALL = 1 << 20  # bytes of a request that brings no file
 
 
@@ -46,20 +45,21 @@ class Guard:
     """Stands before the app.
 
     Only requests for this machine by name are answered, so that no page elsewhere can read through a name of its own
-    (DNS rebinding). What changes something must come from a page of this server. Beyond the loopback interface
-    whoever asks must know the token, from the address that the console shows.
+    (DNS rebinding). What changes something must come from a page of this server. Where there is a token, whoever asks
+    must know it, from the address that the console shows.
 
     Args:
         app: What answers.
         host: The address that is listened on.
-        token: What must be known; none on the loopback interface.
+        token: What must be known; None where all that reach the address may ask.
         most: How many bytes a request to a path may bring; 1 MB to any other.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, most: Mapping[str, int]) -> None:
         self._app, self._token, self._most = app, token, most
         self._names = {host.lower(), "localhost"}
-        if token is not None:
+        self._beyond = not is_loopback(host)
+        if self._beyond:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,7 @@ class Guard:
             entering = self._entering(scope)
             if entering is not None:
                 return entering
-            known = cookie_parser(headers.get("cookie", "")).get(_COOKIE, "")
+            known = cookie_parser(headers.get("cookie", "")).get(_cookie(scope), "")
             if not _equal(known, self._token):
                 return _refused(
                     HTTPStatus.FORBIDDEN, "open the address with the token that the console shows"
@@ -109,7 +109,7 @@ class Guard:
         if matched is None:
             return False
         name = matched[1].strip("[]").lower()
-        return name in self._names or (self._token is not None and _is_address(name))
+        return name in self._names or (_is_address(name) and (self._beyond or is_loopback(name)))
 
     def _entering(self, scope: Scope) -> Response | None:
         """The way in with the token in the address: it becomes a cookie, and leaves the address."""
@@ -121,8 +121,13 @@ class Guard:
         # a path that begins with two strokes would lead to another machine
         there = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")
         answer = RedirectResponse(there, HTTPStatus.SEE_OTHER)
-        answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+        answer.set_cookie(_cookie(scope), self._token, httponly=True, samesite="strict")
         return answer
+
+
+def _cookie(scope: Scope) -> str:
+    """The cookie's name: browsers send cookies to every port of a machine, where another explorer may listen."""
+    return f"weakspot-{scope['server'][1]}"
 
 
 def new_token() -> str:

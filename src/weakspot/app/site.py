@@ -90,20 +90,27 @@ class Site:
         return run
 
 
-def make_server(site: Site, port: int = 0, host: str = LOOPBACK) -> Server:
-    """A server of the explorer; port 0 takes any that is free."""
-    return guarded(site.app(), port, host)
+def make_server(site: Site, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
+    """A server of the explorer.
+
+    Args:
+        site: Its pages.
+        port: 0 takes any that is free.
+        host: The address to listen on.
+        token: Whether to ask for a token on the loopback interface, too: everyone on this machine reaches that.
+    """
+    return _guarded(site.app(), port, host, token)
 
 
-def make_page_server(written: str, port: int = 0, host: str = LOOPBACK) -> Server:
-    """A server of one page, `/`."""
-    return guarded(Starlette(routes=[Route("/", lambda request: sandboxed(written.encode()))]), port, host)
+def make_page_server(written: str, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
+    """A server of one page, `/`; the rest as for `make_server`."""
+    app = Starlette(routes=[Route("/", lambda request: sandboxed(written.encode()))])
+    return _guarded(app, port, host, token)
 
 
-def guarded(app: ASGIApp, port: int, host: str) -> Server:
-    """A server that answers those who may ask; its `address` is what they open."""
-    token = None if is_loopback(host) else new_token()
-    return Server(Guard(app, host, token, _MOST), host, port, token)
+def _guarded(app: ASGIApp, port: int, host: str, token: bool) -> Server:
+    word = None if is_loopback(host) and not token else new_token()
+    return Server(Guard(app, host, word, _MOST), host, port, word)
 
 
 def _said(error: OSError) -> str:

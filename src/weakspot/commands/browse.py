@@ -44,12 +44,12 @@ def serving(cfg: DictConfig) -> Iterator[Server]:
     if cfg.tree:
         written = page_of_tree(cfg.tree)
         with _address(cfg):
-            server = make_page_server(written, cfg.port, cfg.host)
+            server = make_page_server(written, cfg.port, cfg.host, cfg.token)
         yield server
         return
     site = Site([Path(name) for name in cfg.folders], words_of(cfg), parts_of)
     with _address(cfg):
-        server = make_server(site, cfg.port, cfg.host)
+        server = make_server(site, cfg.port, cfg.host, cfg.token)
     try:
         yield server
     finally:
