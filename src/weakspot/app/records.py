@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
-from weakspot.app.runs import Run, Runs, own
+from weakspot.app.runs import Run, Runs, check_own, own
 from weakspot.app.trees import Tree
 from weakspot.findings import Findings
-from weakspot.findings.record import FILE, MEMBERSHIPS
-from weakspot.pipeline.runs import SLICES
+from weakspot.findings.record import FILE
 from weakspot.pipeline.runs import Run as Earlier
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -132,20 +131,13 @@ class Records:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
-    def earlier(self, run: Run) -> Earlier:
-        """A run as the pipeline reads it, once it is known to lie in its own folder."""
-        names = [FILE, MEMBERSHIPS, *(f"{SLICES}/{file.name}" for file in (run.folder / SLICES).glob("*"))]
-        for name in names:
-            if (run.folder / name).exists() and own(run.folder, name) is None:
-                raise ValueError(f"{run.folder / name} leads out of the run's folder, so it is not read")
-        return Earlier.open(run.folder)
-
     def allowed(self, place: Path) -> bool:
         """Whether predictions may be read there: they, and all files of theirs, lie in the folders."""
         return all(self._runs.holds(file) for file in (place, *place.glob("*")))
 
     def _read(self, run: Run) -> Record:
-        earlier = self.earlier(run)
+        check_own(run.folder)
+        earlier = Earlier.open(run.folder)
         try:
             predictions = earlier.predictions(STORE, self.allowed)
         except FileNotFoundError as error:

@@ -91,7 +91,6 @@ class RunPages:
             shown=shown,
             found=len(rows),
             accuracy=_accuracy(record, rows),
-            start=start,
             following=start + _SHOWN if start + _SHOWN < len(rows) else None,
             pictured=subject is not None and subject.pictures,
             reason=reason,
@@ -155,7 +154,6 @@ class RunPages:
             run=record.run,
             one=self._shown(record, subject, row),
             pictured=pictured,
-            values=shown if isinstance(shown, Mapping) else {},
             attributes=record.attributes.slice(row, 1).to_pylist()[0]
             if record.attributes.column_names
             else {},
@@ -224,9 +222,9 @@ class RunPages:
         """The data of a run, or why they are not at hand."""
         try:
             subject = self._subjects.of(record)
-            assert subject.places
-        except (ValueError, OSError, ImportError) as error:
-            return None, printable_lines(str(error))
+            _ = subject.places
+        except Exception as error:  # of anyone's data, under a configuration that anyone may have written
+            return None, printable_lines(str(error) or type(error).__name__)
         return subject, ""
 
     def _at_hand(self, record: Record) -> Subject:
@@ -280,7 +278,8 @@ def _texts(record: Record, subject: Subject | None) -> Mapping[int, str] | None:
     texts = None if subject is None else subject.dataset.texts
     if subject is None or texts is None:
         return None
-    return {row: texts[subject.places[str(id)]] for row, id in enumerate(record.predictions.ids)}
+    places = (subject.places.get(str(id)) for id in record.predictions.ids)
+    return {row: "" if place is None else texts[place] for row, place in enumerate(places)}
 
 
 def _fields(asked: Filter) -> list[tuple[str, str]]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from weakspot.findings.comparison import FILE as COMPARISON
 from weakspot.findings.comparison import PAGE
-from weakspot.findings.record import FILE
+from weakspot.findings.record import FILE, MEMBERSHIPS
 from weakspot.pipeline.discover import REPORT
+from weakspot.pipeline.runs import SLICES
 
 _LONGEST = 300  # characters of a value in the list
 
@@ -123,6 +124,14 @@ def own(folder: Path, name: str) -> Path | None:
     """A file of a run, or None where there is none, or a link leads to one that is not in the run's folder."""
     found = Path(os.path.realpath(folder / name))  # of links in a circle, too, which `resolve` refuses
     return found if found.is_file() and found.is_relative_to(os.path.realpath(folder)) else None
+
+
+def check_own(folder: Path) -> None:
+    """Raise ValueError where a file of a run, of its findings or its slices, leads out of its folder."""
+    slices = (f"{SLICES}/{file.name}" for file in (folder / SLICES).glob("*"))
+    for name in (FILE, MEMBERSHIPS, *slices):
+        if os.path.lexists(folder / name) and own(folder, name) is None:
+            raise ValueError(f"{folder / name} leads out of the run's folder, so it is not read")
 
 
 def page_of(run: Run) -> bytes | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from weakspot.app.runs import Run, own
+from weakspot.app.runs import Run, check_own
 from weakspot.methods.udis.published import SMALLEST, Published, leaves_of, to_tree
+from weakspot.pipeline.runs import SLICES
 from weakspot.slices import ClusterNode, Slices
 
 SHARE = 0.66
@@ -119,20 +120,8 @@ def tree_of(run: Run) -> Tree:
     Raises:
         ValueError: Where it has none, or a link leads out of its folder.
     """
-    slices = slices_of(run)
+    check_own(run.folder)
+    slices = Slices.load(run.folder / SLICES)
     if slices.tree is None:
         raise ValueError(f"{run.folder} has no cluster tree: method=udis makes one")
     return Tree(slices.tree, slices.ids.tolist())
-
-
-def slices_of(run: Run) -> Slices:
-    """What a run found.
-
-    Raises:
-        ValueError: Where a link leads out of its folder, or a file cannot be read.
-    """
-    folder = run.folder / "slices"
-    for file in folder.glob("*"):
-        if own(run.folder, f"slices/{file.name}") is None:
-            raise ValueError(f"{file} leads out of the run's folder, so it is not read")
-    return Slices.load(folder)
