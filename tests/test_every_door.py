@@ -25,8 +25,9 @@ from weakspot.pipeline.discover import discover
 from weakspot.report.html import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import summary
-from weakspot.tracking.log import _tables, scalars
 from weakspot.tracking.loggers import close, wandb_logger
+from weakspot.tracking.scalars import scalars
+from weakspot.tracking.tables import tables
 
 N = 500
 
@@ -180,7 +181,7 @@ def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
     assert decimal(findings.slices[0].error.inside) in table
     logged = scalars(findings)
     assert logged["slice_1/error_inside"] == findings.slices[0].error.inside
-    columns, rows = _tables(findings)["slices"]
+    columns, rows = tables(findings)["slices"]
     assert rows[0][columns.index("error_inside")] == findings.slices[0].error.inside
     assert not any("accuracy" in name for name in (*logged, *columns))
 

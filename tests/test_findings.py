@@ -23,7 +23,7 @@ from weakspot.pipeline.search import plan
 from weakspot.report import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import summary
-from weakspot.tracking.log import scalars
+from weakspot.tracking.scalars import scalars
 
 
 def failing(n=1200, seed=0, **extra):

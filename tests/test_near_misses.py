@@ -14,7 +14,7 @@ from weakspot.findings import Media
 from weakspot.report import render
 from weakspot.tasks import Multilabel
 from weakspot.tracking.console import summary
-from weakspot.tracking.log import _tables
+from weakspot.tracking.tables import tables
 
 SIZES = (40, 30, 20, 4)
 
@@ -100,7 +100,7 @@ def test_every_door_shows_them(tmp_path):
         (40, 0.7, 24.4),
         (30, 0.8, 34.4),
     ]
-    columns, rows = _tables(findings)["near_misses"]
+    columns, rows = tables(findings)["near_misses"]
     assert [dict(zip(columns, row, strict=True)) for row in rows] == said
 
     console = Console(width=100, record=True, file=io.StringIO())

@@ -99,8 +99,8 @@ def test_the_default_run_without_a_network_goes_on_offline(shell: Shell) -> None
     assert said.count(f"W&B: {address} does not answer; this run is logged offline") == 1
     (report,) = shell.reports()
     assert is_offline_run(report.parent)
-    assert f"W&B, offline → {report.parent / 'wandb' / 'offline-run-'}" in said.replace("\n", "")
-    assert "wandb sync" in said
+    files = (report.parent / "wandb" / "offline-run-").relative_to(shell.folder)
+    assert f"W&B, offline; this sends it: wandb sync {files}" in said
 
 
 @pytest.mark.slow
@@ -161,6 +161,7 @@ TYPED = [
     ({}, "logger.project=a/b", "Invalid project name 'a/b': cannot contain characters .* logger.entity"),
     ({}, "logger.project=[a]", r"logger.project must be a text, not \['a'\]"),
     ({}, "logger.tags=['']", "logger.tags=.* is not for W&B: Tag at index 0 is empty"),
+    ({}, "fail_if.accuracy_below=2", "fail_if.accuracy_below=2 must be a share, above 0 and at most 1"),
     ({"WANDB_MODE": "offlin"}, "", "WANDB_MODE=offlin is not for W&B: Input should be 'online', 'offline', "),
     ({"WANDB_BASE_URL": "a.b"}, "", "WANDB_BASE_URL=a.b is not for W&B: Input should be a valid URL"),
     ({"WANDB_MODE": "online"}, "", "WANDB_MODE=online, but nobody is logged in: run `wandb login`"),

@@ -97,6 +97,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.shares import is_sharded
     from weakspot.predictions import Predictions
+    from weakspot.tracking.lineage import used
 
     if not (is_main() or is_sharded(method)):
         return
@@ -112,6 +113,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
         search(method, p, share or 0.0, group=group)
         return
     with opened_logger(cfg, folder) as logger:
+        used(logger, "predictions", Path(cfg.predictions))
         findings = discover(
             method,
             p,
@@ -138,6 +140,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.ranks import is_main
     from weakspot.predictions import Predictions
     from weakspot.slices.published import read_spotlights
+    from weakspot.tracking.lineage import used
 
     if not is_main():
         return
@@ -160,6 +163,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
     if other is not None:
         apply(slices, other)  # slices that cannot be applied are told before a logger opens
     with opened_logger(cfg, folder) as logger:
+        used(logger, "predictions", Path(cfg.predictions))
         findings = report(
             slices,
             p,

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from weakspot.config import build, plain
@@ -31,14 +32,50 @@ def opened_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
 
     logger: RunLogger | None = None
     if is_main():
-        logger = build(cfg.logger, positional=3)(folder, HydraConfig.get().job.name, plain(cfg))
-        begin(cfg)
+        logger = build(cfg.logger, positional=3)(folder, HydraConfig.get().job.name, _logged(cfg))
     try:
+        if is_main():
+            begin(cfg)
         yield logger
     except BaseException as error:
         close(logger, error.code if isinstance(error, Interrupted) else 1)
         raise
     close(logger)
+
+
+def _logged(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, with the words that were chosen and the multirun that the run is one of."""
+    from weakspot.tracking.naming import MULTIRUN, WORDS
+
+    config: Any = HydraConfig.get()
+    several = config.mode == RunMode.MULTIRUN
+    return plain(cfg) | {
+        WORDS: _words(cfg, config.job.name, dict(config.runtime.choices)),
+        MULTIRUN: Path(config.sweep.dir).as_posix() if several else None,
+    }
+
+
+def _words(cfg: DictConfig, job: str, choices: dict[str, str]) -> dict[str, str]:
+    """By group the word that was chosen; the file that was given stands for a dataset and a model."""
+    given = cfg.tree or cfg.predictions
+    found = {
+        "method": "udis"
+        if cfg.tree
+        else "compare"
+        if cfg.compare
+        else "slices"
+        if cfg.slices
+        else choices["method"],
+        "predictions": given,
+        "dataset": choices["dataset"],
+        "model": choices["model"],
+        "encoder": choices.get("model@encoder"),
+        "experiment": choices.get("experiment"),
+    }
+    unsaid = set() if job == "discover" else {"method"}
+    if given or cfg.compare:
+        unsaid |= {"dataset", "model", "encoder"}
+    return {group: word for group, word in found.items() if word and word != "null" and group not in unsaid}
 
 
 def say(line: str) -> None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from weakspot.predictions.folders import whole_file
+from weakspot.tracking.naming import MULTIRUN, name_of, tags_of
 
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_LOG_IN = "5"
 _WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
 _STEP = "trainer/global_step"  # what W&B draws curves over, as under Lightning's own logger
+_STAGING = "WANDB_DATA_DIR"  # where W&B lays artifacts ready; by default a folder of the person's home
+_LONGEST_GROUP = 128  # that W&B takes
 _ROWS_AT_ONCE = 100  # of metrics.csv: what a killed run loses
 
 # A library is imported where its logger is wanted: each takes a second.
@@ -77,15 +81,28 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """A run of W&B, `experiment`."""
+    """A run of W&B, `experiment`.
 
-    def __init__(self, run: Any) -> None:
+    Args:
+        run: W&B's.
+        upload: Whether checkpoints and predictions are sent themselves, and not only where they lie.
+    """
+
+    def __init__(self, run: Any, upload: bool = False) -> None:
         self.experiment = run
+        self.upload = upload
+        self._mentioned: set[tuple[str, Path]] = set()
         run.define_metric(_STEP)
         run.define_metric("*", step_metric=_STEP, step_sync=True)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.experiment.log(metrics if step is None else {**metrics, _STEP: step})
+
+    def first_mention(self, kind: str, path: Path) -> bool:
+        """Whether the run has not yet said that it read or made this."""
+        known = len(self._mentioned)
+        self._mentioned.add((kind, path.absolute()))
+        return len(self._mentioned) > known
 
     def finalize(self, status: str) -> None: ...
 
@@ -117,18 +134,39 @@ def wandb_logger(
     name: str | None = None,
     group: str | None = None,
     tags: Sequence[str] = (),
+    upload: bool = False,
 ) -> WandbLogger:
     """A W&B run: offline unless someone is logged in or WANDB_MODE says otherwise; nothing asks, or waits long.
 
-    Everything it writes stays in the run's folder, artifacts' staging included.
+    Everything it writes stays in the run's folder, in `wandb`.
+
+    Args:
+        folder: The run's.
+        job: train, infer or discover, as W&B's job type.
+        config: What W&B keeps as the run's configuration, the words that were chosen among it.
+        project, entity: Where the run belongs.
+        name: By default `<method>-<dataset>-<model>-s<seed>`, or WANDB_NAME.
+        group: By default the multirun, if it is one of such, or WANDB_RUN_GROUP.
+        tags: Beside the words that were chosen.
+        upload: Whether checkpoints and predictions are sent themselves, and not only where they lie.
 
     Raises ValueError for settings, and environment variables, that W&B does not take, or if it opens no run.
     """
     import wandb
 
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     os.environ.setdefault("WANDB_SILENT", "true")
-    _check(project=project, entity=entity, run_name=name, run_group=group, run_tags=tuple(tags))
+    name = name or os.environ.get("WANDB_NAME") or name_of(job, config)
+    group = (
+        group or os.environ.get("WANDB_RUN_GROUP") or (config.get(MULTIRUN) or "")[-_LONGEST_GROUP:] or None
+    )
+    own = [*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
+    _check(
+        project=project,
+        entity=entity,
+        run_name=name,
+        run_group=group,
+        run_tags=tuple(tags_of(config, own)),
+    )
     mode: Any = _mode()
     try:
         run = wandb.init(
@@ -139,7 +177,7 @@ def wandb_logger(
             name=name,
             group=group,
             job_type=job,
-            tags=list(tags),
+            tags=tags_of(config, own),
             config=dict(config),
             resume="allow",
         )
@@ -149,7 +187,13 @@ def wandb_logger(
         raise ValueError(
             f"W&B opens no run ({' '.join(str(error).split())}); mend that, or choose WANDB_MODE=offline or logger=none"
         ) from error
-    return WandbLogger(run)
+    os.environ.setdefault(_STAGING, _own_files(run))
+    return WandbLogger(run, upload)
+
+
+def _own_files(run: Any) -> str:
+    """The folder that W&B keeps for this run alone."""
+    return str(run.settings.sync_dir)
 
 
 def close(logger: RunLogger | None, code: int = 0) -> None:
@@ -164,11 +208,15 @@ def close(logger: RunLogger | None, code: int = 0) -> None:
             import wandb
 
             run = logger.experiment
-            offline, files = run.settings._offline, Path(run.settings.sync_dir)
+            files, offline, url = _own_files(run), run.offline, run.url
             run.finish(exit_code=code)
             wandb.teardown()
+            if os.environ.get(_STAGING) == files:
+                del os.environ[_STAGING]  # the next run of this process has a folder of its own
             if offline:
-                log.info("W&B, offline → %s (`wandb sync` sends it)", files)
+                log.info("W&B, offline; this sends it: wandb sync %s", shlex.quote(os.path.relpath(files)))
+            elif url:
+                log.info("W&B → %s", url)
         case TensorBoardLogger():
             logger.experiment.close()
 

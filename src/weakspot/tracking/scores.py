@@ -18,6 +18,7 @@ from rich.text import Text
 from weakspot.findings.numbers import count, tenth
 from weakspot.legible import printable
 from weakspot.predictions.folders import whole_file, writing
+from weakspot.tracking.tables import records
 
 if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
@@ -32,13 +33,23 @@ ByClass = Mapping[str, Mapping[str, float]]
 
 
 def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logger: RunLogger | None) -> None:
-    """Send all of it to the run's logger: `test/accuracy`, `test/class=dog/f1`; what is no number is left out."""
+    """Send all of it to the run's logger: `test/accuracy`, `test/class=dog/f1`; what is no number is left out.
+
+    W&B gets the classes as a table, too, `test/classes`.
+    """
+    from weakspot.tracking.loggers import WandbLogger
+
     if logger is None:
         return
     numbers = {f"{split}/{name}": value for name, value in scores.items()}
     for one, measures in by_class.items():
         numbers |= {f"{split}/class={one}/{name}": value for name, value in measures.items()}
     logger.log_metrics({name: value for name, value in numbers.items() if math.isfinite(value)})
+    if isinstance(logger, WandbLogger) and by_class:
+        import wandb
+
+        columns, rows = records({"class": one, **measures} for one, measures in by_class.items())
+        logger.experiment.log({f"{split}/classes": wandb.Table(columns=[*columns], data=rows)})
     logger.finalize("success")
 
 

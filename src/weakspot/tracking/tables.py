@@ -1,0 +1,182 @@
+"""Findings as tables of plain values; whoever logs them adds the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from weakspot.findings import Findings
+from weakspot.findings.record import Example
+from weakspot.slices.statistics import ConfusionCell
+from weakspot.tracking.classes import class_tables
+from weakspot.tracking.scalars import measures, numbers
+
+Rows = tuple[list[str], list[list[Any]]]
+
+_MEMBER_ROWS = 100_000  # of the table; the artifact holds all
+_CLASSES = 20  # of a chart, the heaviest; the table of confusions has all
+_ATTRIBUTES = 100  # columns of the table of examples; those that tell most come first
+
+
+def tables(findings: Findings) -> dict[str, Rows]:
+    """Every table by its name, as (columns, rows).
+
+    Args:
+        findings: Everything that is said; nothing is computed here.
+
+    Returns:
+        `findings`, `slices`, `attributes`, `confusion`, `weights`, and where there are any `words`, `clusters` (all
+        nodes of the tree), `silhouette` (of every number of clusters) and `near_misses`.
+    """
+    found = {
+        "findings": records(
+            {
+                "finding": f.number,
+                "name": f.name,
+                "verdict": f.verdict,
+                "sentence": f.sentence,
+                **numbers(f),
+                "slices": ", ".join(map(str, f.parts)),
+            }
+            for f in findings.findings
+        ),
+        "slices": records(
+            {
+                "slice": one.number,
+                "finding": one.finding,
+                "verdict": one.evidence.verdict,
+                "p_corrected": one.evidence.p_corrected,
+                **({} if one.p_searched is None else {"p_searched": one.p_searched}),
+                **measures(one, findings),
+                **(_plain(vars(one.statistics.cluster)) if one.statistics.cluster else {}),
+            }
+            for one in findings.slices
+        ),
+        "attributes": (
+            ["finding", "attribute", "value", "share_inside", "share_outside", "lift", "weight"],
+            [
+                [f.number, e.attribute, e.value, e.share_inside, e.share_outside, min(e.lift, 1e9), e.weight]
+                for f in findings.findings
+                for e in f.portrait.enrichment
+            ],
+        ),
+        "confusion": (
+            ["finding", "label", "prediction", "weight"],
+            [
+                [f.number, cell.label, cell.prediction, cell.weight]
+                for f in findings.findings
+                for cell in f.portrait.confusion
+            ],
+        ),
+        "weights": _memberships(findings),
+    }
+    if any(f.portrait.words for f in findings.findings):
+        found["words"] = (
+            ["finding", "word", "share_inside", "share_outside", "contrast"],
+            [
+                [f.number, word.text, word.share_inside, word.share_outside, word.contrast]
+                for f in findings.findings
+                for word in f.portrait.words
+            ],
+        )
+    if findings.clusters:
+        found["clusters"] = records(
+            _plain(vars(cluster)) | {"top_attributes": ", ".join(a.name for a in cluster.top_attributes)}
+            for cluster in findings.clusters
+        )
+    if findings.cut_scores:
+        found["silhouette"] = ["clusters", "silhouette"], [list(point) for point in findings.cut_scores]
+    if findings.near_misses:
+        found["near_misses"] = records(_plain(vars(miss)) for miss in findings.near_misses)
+    return found | class_tables(findings)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if isinstance(value, bool | int | float | str)}
+
+
+def records(rows: Iterable[dict[str, Any]]) -> Rows:
+    """Records as a table; a column that some lack is empty there."""
+    listed = list(rows)
+    columns = list(dict.fromkeys(name for record in listed for name in record))
+    return columns, [[record.get(name) for name in columns] for record in listed]
+
+
+def _memberships(findings: Findings) -> Rows:
+    table = findings.memberships.sort_by([("weight", "descending")]).slice(0, _MEMBER_ROWS)
+    columns = ["group", "number", "id", "weight"]
+    return columns, [list(row) for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+
+
+def pictured(findings: Findings) -> dict[str, list[int | None]]:
+    """By the name of a table the example that stands for each of its rows."""
+    return {
+        "findings": [next(iter(one.portrait.top), None) for one in findings.findings],
+        "slices": [next(iter(one.portrait.top), None) for one in findings.slices],
+        "clusters": [next(iter(one.rows), None) for one in findings.clusters],
+    }
+
+
+def mistaken(cells: Sequence[ConfusionCell]) -> Rows:
+    """A square of labels and predictions, as W&B's chart of confusions reads it.
+
+    Args:
+        cells: The weights by label and prediction, heaviest first.
+
+    Returns:
+        A row for every pair of the classes that most weight is on, 20 at most; 0 where a pair has none.
+    """
+    weights = {(cell.label, cell.prediction): cell.weight for cell in cells}
+    names = list(dict.fromkeys(name for pair in weights for name in pair))[:_CLASSES]
+    square = [[label, said, weights.get((label, said), 0.0)] for label in names for said in names]
+    return ["Actual", "Predicted", "nPredictions"], square
+
+
+def examples(findings: Findings) -> tuple[Rows, list[int]]:
+    """The top examples of every finding and slice with their attributes, and the row of the record of each.
+
+    Args:
+        findings: Everything that is said; nothing is computed here.
+
+    Returns:
+        The table, without images, and the examples' rows.
+    """
+    names = _telling_attributes(findings)
+    found, rows = [], []
+    for group, parts in (("finding", findings.findings), ("slice", findings.slices)):
+        for part in parts:
+            for row, weight in zip(part.portrait.top, part.portrait.weights, strict=True):
+                one = findings.example(row)
+                told = {"group": group, "number": part.number, "weight": weight} | _said_of(one)
+                found.append(told | {column: one.attributes.get(name) for name, column in names.items()})
+                rows.append(row)
+    return records(found), rows
+
+
+def _said_of(one: Example) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "label": one.label,
+        "prediction": one.prediction,
+        "correct": None if one.wrong is None else not one.wrong,
+        "loss": one.loss,
+    }
+
+
+_OWN_COLUMNS = {
+    "group",
+    "number",
+    "weight",
+    "example",
+    "grad_cam",
+    *_said_of(Example(0, "", None, None, None, None)),
+}
+
+
+def _telling_attributes(findings: Findings) -> dict[str, str]:
+    """The attributes of the examples that are shown, those that findings are enriched in first, each with the name of
+    its column: its own unless the table has that already."""
+    enriched = [e.attribute for f in findings.findings for e in f.portrait.enrichment]
+    held = dict.fromkeys(name for one in findings.examples for name in one.attributes)
+    names = list(dict.fromkeys([*(name for name in enriched if name in held), *held]))[:_ATTRIBUTES]
+    return {name: f"{name} (attribute)" if name in _OWN_COLUMNS else name for name in names}
