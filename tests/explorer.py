@@ -47,7 +47,7 @@ def serving(*folders, parts_of=parts_of, **settings):
 
 def asked(server, path, host="localhost", method="GET", body=None, **headers):
     """Status, headers and text of an answer."""
-    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read().decode()

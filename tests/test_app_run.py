@@ -211,11 +211,11 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
         tab.get_by_label("Attribute").select_option("group")
         tab.get_by_label("Value").fill("red_≥5")
         tab.get_by_role("button", name="Show").click()
-        assert "selection 1 at the level 0.0250" in tab.locator("form .note").inner_text()
+        assert "selection 1 at the level 0.0250" in tab.locator("form .note").first.inner_text()
         tab.get_by_role("button", name="Make it a slice, and test it").click()
         assert "small_cnn" in tab.locator("h1").inner_text()
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}?where=" + quote("group=red_≥5"))
-        assert "selection 2 at the level 0.0083" in tab.locator("form .note").inner_text()
+        assert "selection 2 at the level 0.0083" in tab.locator("form .note").first.inner_text()
     (made,) = (one for one in Runs([outputs]).all() if one.method == "selection")
     again = Records(Runs([outputs])).of(made)
     inside = np.array(record.attributes["group"].to_pylist()) == "red_≥5"
