@@ -30,7 +30,7 @@ SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js", "tree.js")
 _ROOM = 4_000_000  # characters; what always stands in the page comes to these
 _MORE = 5  # times as much for examples="all"
 _IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # of the room
-_ELEMENTS = 8000  # of what is folded away, but stands in the markup
+_ELEMENTS = 6000  # of what is folded away, but stands in the markup
 _DEFAULT = ReportOptions()
 
 
