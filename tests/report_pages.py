@@ -118,7 +118,11 @@ def read(page):
 def unfolded(page):
     """The page with everything put in that is compressed beside it, as its script does."""
     table = json.loads(re.search(r'<script type="application/json" id="folded">(.*?)</script>', page)[1])
-    parts = [gzip.decompress(base64.b64decode(part)).decode() for part in table["parts"]]
+    left_out = '<p class="note">Left out to keep this page small.</p>'
+    parts = [
+        left_out if part is None else gzip.decompress(base64.b64decode(part)).decode()
+        for part in table["parts"]
+    ]
     folded = re.compile(r'(<details[^>]*?) data-part="(\d+)"(.*?</summary>)</details>', re.DOTALL)
 
     def put_in(match):

@@ -155,7 +155,7 @@ def test_the_same_examples_in_other_words_are_one_line(planted):
     assert (line.attribute, line.value) == ("colour", "red")
     assert line.same == (("tinted", "yes"), ("again", "red"))
     correct = np.arange(len(weights)) % 3 == 0
-    merged = accuracies(categorise(thrice), correct)
+    merged = accuracies(categorise(thrice), correct, top=2)
     plain = accuracies(categorise(table.select(["colour"])), correct)
     assert [replace(line, same=()) for line in merged] == plain
     assert {line.value: line.same for line in merged}["green"] == (("tinted", "no"), ("again", "green"))

@@ -207,7 +207,7 @@ def test_a_slider_marks_what_fails_below_any_threshold(browser, tmp_path, cluste
     slider = tab.locator(".threshold input")
     for share in (20, 66, 100):
         slider.fill(str(share))
-        below = {node.id for node in leaves if node.accuracy < share / 100 * overall}
+        below = {node.id for node in leaves if node.accuracy < share / 100 * overall and node.size > 5}
         marked = tab.locator(".ground rect.below").evaluate_all(
             "cells => cells.map(e => Number(e.dataset.node))"
         )

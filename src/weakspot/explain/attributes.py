@@ -17,6 +17,7 @@ OTHERS = "(others)"
 """The value that stands for all those there is no room for."""
 
 _TELLING = 1.2  # a lift below this names nothing
+_LOOKED_THROUGH = 4  # times as many lines as are kept
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
 
@@ -172,10 +173,17 @@ def accuracies(
     attributes: Sequence[Categorical],
     correct: Bool[np.ndarray, " n"],
     counts: Num[np.ndarray, " n"] | None = None,
+    top: int | None = None,
+    least: float | int = 0,
 ) -> list[Accuracy]:
-    """The accuracy on every value of every attribute, the lowest first; ties keep the columns' order.
+    """The accuracy on the values of all attributes, the lowest first; ties keep the columns' order.
 
-    Values that the very same examples have are one line.
+    Args:
+        attributes: In their order.
+        correct: (n,) whether the model is right.
+        counts: (n,) how many examples each row stands for.
+        top: At most so many lines, among which values that the very same examples have are one.
+        least: Only values with so many examples.
     """
     c, _ = _masses(np.ones(len(correct)), counts)
     found: list[tuple[Accuracy, _Rows]] = []
@@ -184,30 +192,35 @@ def accuracies(
         found += [
             (Accuracy(attribute.name, value, float(size), float(hits / size)), (attribute, code))
             for code, (value, size, hits) in enumerate(zip(attribute.values, sizes, right, strict=True))
-            if size > 0
+            if size > 0 and size >= least
         ]
-    return _merged(sorted(found, key=lambda line: line[0].accuracy), None)
+    found.sort(key=lambda line: line[0].accuracy)
+    return [line for line, _ in found] if top is None else _merged(found, top)
 
 
-def _merged(lines: list[tuple[_Line, _Rows]], top: int | None) -> list[_Line]:
-    """The first `top` lines, without those that say the same of the very same examples: these go to `same`."""
+def _merged(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
+    """The first `top` lines, without those that say the same of the very same examples: these go to `same`.
+
+    Only the lines of the next places are looked through for these: a table may have 10^5 values.
+    """
     kept: list[tuple[_Line, _Rows]] = []
     alike: dict[_Line, list[int]] = {}  # by what is said, whatever it is said of
-    for line, rows in lines:
+    for line, rows in lines[: _LOOKED_THROUGH * top]:
         places = alike.setdefault(replace(line, attribute="", value=""), [])
         twin = next((place for place in places if _are_the_same(rows, kept[place][1])), None)
         if twin is not None:
             first: _Line = kept[twin][0]
             same = (*first.same, (line.attribute, line.value))
             kept[twin] = replace(first, same=same), kept[twin][1]
-        elif top is None or len(kept) < top:
+        elif len(kept) < top:
             places.append(len(kept))
             kept.append((line, rows))
     return [line for line, _ in kept]
 
 
 def _are_the_same(one: _Rows, other: _Rows) -> bool:
-    return np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
+    """Whether two values are those of the same examples; two of one attribute never are."""
+    return one[0] is not other[0] and np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
 
 
 def _masses(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -40,8 +40,8 @@ from weakspot.slices import Memberships, Slices, as_weights
 LEVEL = 0.05
 _POINTS = 300  # of a curve: more cannot be told apart
 _LOOK_ELSEWHERE = (
-    "What a model mistakes for the same lies together in its last layer, and was sought there. An earlier layer "
-    "(model.embed_layer=NAME) or another model's embedding (encoder=MODEL) may tell it apart."
+    "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
+    "layer (model.embed_layer=NAME) or another model's embedding (encoder=MODEL) may tell it apart."
 )
 _ELSEWHERE = ("cut_scores", "notes")  # parts of a provenance that have a field of their own
 
@@ -175,7 +175,8 @@ def build(
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
         notes=(
-            *_on_embedding(predictions, any(finding.confirmed for finding in findings), sides.honest),
+            *_on_embedding(predictions),
+            *_where_else(predictions, method, findings, sides.honest),
             *(slices.provenance.get("notes") or ()),
             *method.advice(slices),
             *notes,
@@ -375,15 +376,20 @@ def _provenance(slices: Slices, predictions: Predictions) -> dict[str, Any]:
     return plain
 
 
-def _on_embedding(predictions: Predictions, confirmed: bool, tested: bool) -> tuple[str, ...]:
-    """In what embedding slices were sought, where that is not what the model's last layer receives; and where else to
-    look, where nothing was confirmed there (docs/benchmark.md: of planted failures more are found elsewhere)."""
+def _on_embedding(predictions: Predictions) -> tuple[str, ...]:
+    """In what embedding slices were sought, where that is not what the model's last layer receives."""
     where = predictions.manifest.get("embedding")
-    if where is not None:
-        return (f"Embeddings are those of the {where}.",)
-    if confirmed or not tested or "checkpoint" not in predictions.manifest:
-        return ()
-    return (_LOOK_ELSEWHERE,)
+    return () if where is None else (f"Embeddings are those of the {where}.",)
+
+
+def _where_else(
+    predictions: Predictions, method: Method, findings: Sequence[Finding], tested: bool
+) -> tuple[str, ...]:
+    """Where else to look, where nothing was confirmed in the last layer (docs/benchmark.md: more is found there)."""
+    manifest = predictions.manifest
+    last_layer = method.in_embeddings and "checkpoint" in manifest and "embedding" not in manifest
+    found = any(finding.confirmed for finding in findings)
+    return (_LOOK_ELSEWHERE,) if last_layer and tested and not found else ()
 
 
 def _word(value: Any) -> str:

@@ -129,8 +129,9 @@ class Painter:
         total = float(judged.counts.sum())
         overall = float(judged.counts @ judged.p.correct) / total
         least = max(_FEWEST, _RAREST * total)
-        found = accuracies(self.columns, np.asarray(judged.p.correct), judged.counts)
-        return [a for a in found if a.size >= least and a.accuracy < overall][:_WEAK_VALUES]
+        correct = np.asarray(judged.p.correct)
+        found = accuracies(self.columns, correct, judged.counts, _WEAK_VALUES, least)
+        return [a for a in found if a.accuracy < overall]
 
     def _top(self, weights: Float[np.ndarray, " r"]) -> list[int]:
         """Positions of the highest weights; among equals the highest loss first, then the order of the record."""

@@ -79,12 +79,14 @@ class Method(BaseEstimator, ABC):
     word             its name on the command line and in `Slices.method`
     noun             what a report calls one of its slices
     size_parameter   the constructor's parameter for the least size of a slice, if it has one
+    in_embeddings    whether slices are sought among embeddings
     slices_          after `fit`
     """
 
     word: ClassVar[str]
     noun: ClassVar[str] = "Slice"
     size_parameter: ClassVar[str | None] = None
+    in_embeddings: ClassVar[bool] = True
     slices_: Slices
 
     @abstractmethod
@@ -190,6 +192,8 @@ def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n
 
 class Unknown(Method):
     """Stands for a method that this installation lacks: its slices can be described, but not applied."""
+
+    in_embeddings = False
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         raise ValueError("a method that is not installed cannot be fitted")

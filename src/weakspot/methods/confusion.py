@@ -25,6 +25,7 @@ class Confusion(Method):
     """
 
     word = "confusion"
+    in_embeddings = False
     noun = "Confusion"
     size_parameter = "min_size"
 

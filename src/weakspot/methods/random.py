@@ -28,6 +28,7 @@ class Random(Method):
     """
 
     word = "random"
+    in_embeddings = False
 
     def __init__(self, n_slices: int = 5, share: float = 0.05, seed: int = 0) -> None:
         self.n_slices = n_slices

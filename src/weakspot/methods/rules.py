@@ -44,6 +44,7 @@ class Rules(Method):
     """
 
     word = "rules"
+    in_embeddings = False
     noun = "Rule"
     size_parameter = "min_size"
 

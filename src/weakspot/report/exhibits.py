@@ -17,6 +17,7 @@ FEWER = 12
 """Examples of a slice that is part of a confirmed finding, which shows its own, and of what was not confirmed."""
 
 _LONGEST = 2000  # characters shown of a text
+_AT_ONCE = 48  # Grad-CAMs that are asked for together
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,12 @@ class Exhibits:
                 self._images[row] = thumbnail
         if not cams or self.thumbnails.full:
             return
-        for row, overlay in zip(rows, self.media.cams(rows), strict=True):
-            thumbnail = None if overlay is None else self.thumbnails.add(overlay)
-            if thumbnail is not None:
-                self._cams[row] = thumbnail
+        for start in range(0, len(rows), _AT_ONCE):
+            some = [] if self.thumbnails.full else rows[start : start + _AT_ONCE]
+            for row, overlay in zip(some, self.media.cams(some), strict=True):
+                thumbnail = None if overlay is None else self.thumbnails.add(overlay)
+                if thumbnail is not None:
+                    self._cams[row] = thumbnail
 
     def show(
         self, rows: Sequence[int], weights: Sequence[float] | None = None, cams: bool = False

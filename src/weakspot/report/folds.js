@@ -1,6 +1,9 @@
 // Puts in what is folded away, when it is opened or a link leads into it.
 const folded = JSON.parse(document.getElementById("folded").textContent);
 const opening = new WeakMap();
+const LEFT_OUT =
+  '<p class="note">Left out to keep this page small. findings.json, beside it, holds it; a page with ' +
+  "report.examples=all has room for more.</p>";
 
 async function unpack(base64) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -12,13 +15,15 @@ function fill(details) {
   if (details.dataset.part !== undefined && !opening.has(details)) {
     opening.set(details, (async () => {
       const part = document.createElement("template");
-      part.innerHTML = await unpack(folded.parts[details.dataset.part]);
+      const packed = folded.parts[details.dataset.part];
+      part.innerHTML = packed ? await unpack(packed) : LEFT_OUT;
       fillImages(part.content);
       sortTables(part.content);
       offerIds(part.content);
       offerSearch(part.content);
       details.append(part.content);
       delete details.dataset.part;
+      document.dispatchEvent(new Event("unfolded"));
     })());
   }
   return opening.get(details);

@@ -7,10 +7,7 @@ import gzip
 import json
 import re
 
-LEFT_OUT = (
-    '<p class="note">Left out to keep this page small. findings.json, beside it, holds it; a page with '
-    "report.examples=all has room for more.</p>"
-)
+_ENTRY = 12  # characters that the table needs for an anchor or a part, beside its name
 
 
 class Folds:
@@ -22,7 +19,7 @@ class Folds:
 
     Args:
         elements: How many the parts in the markup may have together.
-        most: Characters that compressed parts may take; what does not fit says so.
+        most: Characters that compressed parts may take; the script says of what does not fit that it was left out.
     """
 
     def __init__(self, elements: int, most: int) -> None:
@@ -31,7 +28,7 @@ class Folds:
         self._elements = 0
         self._before: list[int] = []
         self._spent = 0
-        self._parts: list[str] = []
+        self._parts: list[str | None] = []  # None: there was no room
         self._holds: dict[str, int] = {}
         self._within: dict[int, int] = {}
 
@@ -67,14 +64,16 @@ class Folds:
             The part's number.
         """
         number = len(self._parts)
-        for inner in re.findall(r'data-part="(\d+)"', markup):
-            self._within[int(inner)] = number
-        for name in re.findall(r'\bid="([\w-]+)"', markup):
-            self._holds[name] = number
+        inner = [int(part) for part in re.findall(r'data-part="(\d+)"', markup)]
+        names = re.findall(r'\bid="([\w-]+)"', markup)
         packed = pack(markup)
-        if self._spent + len(packed) > self._most:
-            packed = pack(LEFT_OUT)
-        self._spent += len(packed)
+        size = len(packed) + sum(len(name) + _ENTRY for name in names) + _ENTRY * len(inner)
+        if self._spent + size > self._most:
+            self._parts.append(None)
+            return number
+        self._spent += size
+        self._within |= dict.fromkeys(inner, number)
+        self._holds |= dict.fromkeys(names, number)
         self._parts.append(packed)
         return number
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.findings import Findings, Media, numbers
+from weakspot.findings.record import Slice
 from weakspot.report.classes import class_table, together
 from weakspot.report.exhibits import Exhibits
 from weakspot.report.folds import Folds
@@ -30,6 +31,9 @@ SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js", "tree.js")
 _ROOM = 4_000_000  # characters; what always stands in the page comes to these
 _MORE = 5  # times as much for examples="all"
 _IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # of the room
+_MEMBERS = (
+    0.005  # of the room in characters: members that are listed, each of which takes some thirty, compressed
+)
 _ELEMENTS = 6000  # of what is folded away, but stands in the markup
 _DEFAULT = ReportOptions()
 
@@ -55,7 +59,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
     """
     room = _ROOM * (_MORE if options.examples == "all" else 1)
     folds = Folds(_ELEMENTS, int(_MARKUP * room))
-    members = _all_members(findings) if options.members == "all" else {}
+    members = _all_members(findings, int(_MEMBERS * room)) if options.members == "all" else {}
     exhibits = Exhibits(findings, media or Media(), int(_IMAGES * room), list(members.values()))
     slices = slice_views(findings, exhibits, members)
     views = finding_views(findings, slices, exhibits, members)
@@ -88,7 +92,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         main=Markup(main),
         images=Markup(images),
         folded=Markup(folds.table()),
-        members=Markup(json.dumps(ids)),
+        members=Markup(json.dumps(ids).replace("<", "\\u003c")),
         policy=policy_of([style], scripts),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
@@ -100,8 +104,8 @@ def _file(name: str) -> str:
     return files("weakspot.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _all_members(findings: Findings) -> dict[str, list[int]]:
-    """Rows of all members of each finding and slice by anchor, in the order of their top examples."""
+def _all_members(findings: Findings, most: int) -> dict[str, list[int]]:
+    """Rows of the members of each finding and slice by anchor, in the order of their top examples; `most` in all."""
     known = {example.row: example for example in findings.examples}
     rows = findings.memberships.column("row").to_numpy()
     weights = findings.memberships.column("weight").to_numpy()
@@ -113,8 +117,14 @@ def _all_members(findings: Findings) -> dict[str, list[int]]:
     for group in groups(findings.memberships):
         part = slice(group.start, group.end)
         order = np.lexsort((losses[part], -weights[part]))
-        found[group.anchor] = rows[part][order].tolist()
+        found[group.anchor] = rows[part][order][: max(most, 0)].tolist()
+        most -= len(found[group.anchor])
     return found
+
+
+def verdict_of(one: Slice, seeks: str) -> str:
+    """What is said of a slice in the table of all."""
+    return VERDICTS[one.evidence.verdict] if one.finding is not None else f"no {seeks}"
 
 
 def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:
@@ -149,6 +159,7 @@ def environment() -> Environment:
         times=numbers.times,
         plain=numbers.plain,
         probability=numbers.probability,
+        verdict_of=verdict_of,
     )
     jinja.globals.update(class_table=class_table, together=together)
     return jinja

@@ -4,8 +4,9 @@ const more = document.querySelector("button.rows");
 async function showAllRows() {
   if (!more || more.hidden) return;
   more.hidden = true;
+  const packed = folded.parts[more.dataset.rows];
   const rows = document.createElement("template");
-  rows.innerHTML = await unpack(folded.parts[more.dataset.rows]);
+  rows.innerHTML = packed ? await unpack(packed) : "";
   document.getElementById("slices").tBodies[0].append(rows.content);
 }
 

@@ -1,20 +1,20 @@
 // Leads from the tree's picture into its outline, and marks the clusters below a threshold.
 const icicle = document.querySelector(".icicle .ground");
+const threshold = document.querySelector("form.threshold");
 
-function markBelow(form) {
-  const { all, count, size } = form.querySelector("[data-all]").dataset;
-  const share = form.elements.threshold.value / 100;
-  let clusters = 0;
-  icicle.classList.add("marking");
-  for (const cell of icicle.querySelectorAll("rect[data-accuracy]")) {
-    const below = Number(cell.dataset.accuracy) < share * Number(all);
-    cell.classList.toggle("below", below);
-    document.getElementById(`node-${cell.dataset.node}`)?.classList.toggle("below", below);
-    clusters += below;
+function markBelow() {
+  const { all, count, clusters } = threshold.querySelector("[data-all]").dataset;
+  const share = threshold.elements.threshold.value / 100;
+  const below = new Set();
+  for (const [node, accuracy] of Object.entries(JSON.parse(clusters))) {
+    if (accuracy < share * Number(all)) below.add(node);
   }
+  icicle.classList.add("marking");
+  for (const cell of icicle.querySelectorAll("rect[data-leaf]")) cell.classList.toggle("below", below.has(cell.dataset.node));
+  for (const node of document.querySelectorAll(".tree li")) node.classList.toggle("below", below.has(node.id.slice("node-".length)));
   const percent = (value) => `${Math.round(100 * value)}\u202f%`;
-  form.querySelector("output").textContent =
-    `${percent(share)} of the accuracy of all, ${percent(share * Number(all))}: ${clusters} of ${count} clusters`;
+  threshold.querySelector("output").textContent =
+    `${percent(share)} of the accuracy of all, ${percent(share * Number(all))}: ${below.size} of ${count} clusters`;
 }
 
 if (icicle) {
@@ -22,8 +22,8 @@ if (icicle) {
     const cell = event.target.closest("rect[data-node]");
     if (cell) location.hash = `node-${cell.dataset.node}`;
   });
-  const form = document.querySelector("form.threshold");
-  form.hidden = false;
-  form.addEventListener("input", () => markBelow(form));
-  form.addEventListener("submit", (event) => event.preventDefault());
+  threshold.hidden = false;
+  threshold.addEventListener("input", markBelow);
+  threshold.addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("unfolded", () => icicle.classList.contains("marking") && markBelow());
 }

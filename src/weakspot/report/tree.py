@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from weakspot.findings import Findings
+from weakspot.findings import Findings, numbers
 from weakspot.findings.record import Cluster
 from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, cut_curve
@@ -34,7 +35,7 @@ class Cell:
     tone: str
     words: str
     node: int
-    leaf: float | None  # the accuracy of a cluster of the cut
+    leaf: bool
     slice: SliceView | None
     label_row: int | None = None
 
@@ -59,7 +60,11 @@ class Branch:
 
 @dataclass(frozen=True)
 class TreeView:
-    """The tree as the page shows it; `tones` are the legend's, from none right to all right."""
+    """The tree as the page shows it.
+
+    `tones` are the legend's, from none right to all right; `judged` is JSON, node → accuracy of the clusters of more
+    than five examples, of which alone it is said that they fail (UDIS, Algorithm 1).
+    """
 
     size: float
     accuracy: float
@@ -70,6 +75,7 @@ class TreeView:
     level: float
     cells: Sequence[Cell]
     label_rows: int
+    judged: str
     branches: Sequence[Branch]
     tones: Sequence[str]
 
@@ -89,6 +95,13 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
         height=levels * level,
         level=level,
         cells=cells,
+        judged=json.dumps(
+            {
+                cluster.id: round(cluster.accuracy, 6)
+                for cluster in clusters
+                if cluster.leaf and cluster.size > 5
+            }
+        ),
         label_rows=1 + max((cell.label_row for cell in cells if cell.label_row is not None), default=0),
         branches=_branches(clusters, slices, exhibits),
         tones=[f"low-{i}" for i in range(_TONES, 0, -1)]
@@ -128,10 +141,9 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
         if row is not None:
             taken[row] = middle + _LABEL / 2
         height = (levels - cluster.depth) * level if cluster.leaf else level
-        words = f"{cluster.size:g} examples, {cluster.wrong:g} wrong"
+        words = f"{numbers.count(cluster.size)} examples, {numbers.count(cluster.wrong)} wrong"
         top, colour = cluster.depth * level, tone(cluster.accuracy, overall)
-        leaf = cluster.accuracy if cluster.leaf else None
-        cells.append(Cell(start, width, top, height, colour, words, cluster.id, leaf, view, row))
+        cells.append(Cell(start, width, top, height, colour, words, cluster.id, cluster.leaf, view, row))
     if len(cells) <= _CELLS:
         return cells
     least = sorted((cell.width for cell in cells), reverse=True)[_CELLS]

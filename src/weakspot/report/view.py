@@ -13,6 +13,7 @@ from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.exhibits import FEWER, Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves
 
+_SEARCHED = 24  # examples of a slice by whose ids it is found
 _SHARED = 0.25  # nor is a finding said to hold a value of which it has less than this
 
 
@@ -184,9 +185,9 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
 
 def _words_of(portrait: Portrait, exhibits: Sequence[Exhibit]) -> str:
     pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
-    pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same}
+    pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same[:6]}
     cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}
-    ids = [exhibit.example.id for exhibit in exhibits]
+    ids = [exhibit.example.id for exhibit in exhibits[:_SEARCHED]]
     return " ".join([*sorted(pairs), *sorted(cells), *(word.text for word in portrait.words), *ids]).lower()
 
 
