@@ -165,6 +165,15 @@ def test_the_sheets_hold_all_of_them():
     assert seen == {(i, j) for i, j in np.argwhere(together_at_all).tolist() if i != j}
 
 
+def test_counts_of_millions_keep_every_digit():
+    counts = np.full(400, 1_234_567)
+    counts[0] = 7_654_321
+    p = several_labels(counts=counts)
+    rows = csv.DictReader(io.StringIO(sheets(found_in(p))["classes.csv"]))
+    of_each_class = counts @ np.asarray(p.labels)
+    assert [row["examples"] for row in rows] == [str(count) for count in of_each_class]
+
+
 def test_a_share_of_nothing_is_an_empty_cell():
     text = sheets(found_in(several_labels()))["co_occurrence.csv"]
     rows = [row for row in csv.DictReader(io.StringIO(text)) if row["class"] in ("never", "unsaid")]

@@ -62,5 +62,10 @@ def _sheet(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head)
-    writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
+    writer.writerows([_plain(value) if isinstance(value, float) else value for value in row] for row in rows)
     return text.getvalue()
+
+
+def _plain(value: float) -> str:
+    """A count to its last digit, however large; anything else to twelve."""
+    return str(int(value)) if value.is_integer() else f"{value:.12g}"
