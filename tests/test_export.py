@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from scipy.sparse import csr_array
 
 from weakspot import UDIS, Findings, Predictions, Scan, Spotlight
 from weakspot.explain.projection import projection
 from weakspot.findings import Media, export
 from weakspot.findings.export import ExampleTable
 from weakspot.pipeline.export import export_examples
-from weakspot.slices import Memberships
+from weakspot.slices import Memberships, Slices
+from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Multilabel, QuestionAnswering, Regression
 
 N = 600
@@ -164,6 +166,20 @@ def test_pictures_pass_and_none_is_kept(monkeypatch, tmp_path):
     assert max(alive) <= 2
     assert pq.ParquetFile(file).metadata.num_row_groups == N / 50
     assert [path.name for path in tmp_path.iterdir()] == ["examples.parquet"]
+
+
+def test_many_slices_make_shorter_blocks_of_the_same_table(monkeypatch):
+    p = failing()
+    weights = np.random.default_rng(0).random((7, N)).astype(np.float32)
+    weights[weights < 0.8] = 0
+    dense = Slices("spotlight", p.ids, weights, describe(weights, p))
+    whole = table_of(p, dense)
+    monkeypatch.setattr(export, "_WEIGHTS", 7 * 100 + 6)
+    for kept in (weights, Memberships(csr_array(weights))):
+        slices = Slices("spotlight", p.ids, kept, dense.statistics)
+        blocks = list(ExampleTable(Findings.build(p, slices), slices, p).blocks())
+        assert [len(block) for block in blocks] == [100] * (N // 100)
+        assert pa.Table.from_batches(blocks, whole.schema).equals(whole)
 
 
 def test_texts_and_records_become_text():

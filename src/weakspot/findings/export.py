@@ -24,7 +24,8 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
 from weakspot.tasks import QuestionAnswering
 
-_ROWS = 65_536  # of a block, and so of a row group of a file
+_ROWS = 65_536  # of a block, and so of a row group of a file, at most
+_WEIGHTS = 2**25  # of a block, at most, over all slices: 128 MiB
 _ROWS_OF_PICTURES = 512
 
 _SIDE = 256  # pixels of a picture, at most
@@ -73,6 +74,7 @@ class ExampleTable:
         texts: Sequence[str] | None = None,
     ) -> None:
         self._n = len(predictions)
+        self._of_weights = max(1, _WEIGHTS // max(len(slices), 1))  # rows
         media = media or Media()
         self._columns = [
             *_places(predictions),
@@ -92,7 +94,8 @@ class ExampleTable:
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
         """The table, some rows at a time."""
-        step = _ROWS_OF_PICTURES if "image" in self.schema.names else _ROWS
+        most = _ROWS_OF_PICTURES if "image" in self.schema.names else _ROWS
+        step = min(most, self._of_weights)
         for start in range(0, self._n, step):
             stop = min(start + step, self._n)
             made = [values for columns in self._columns for values in columns.values(start, stop)]
@@ -231,7 +234,7 @@ def _weights(slices: Slices) -> Columns:
     def values(start: int, stop: int) -> Sequence[np.ndarray]:
         if by_example is None:
             return list(np.asarray(weights[:, start:stop], dtype=np.float32))
-        return list(by_example[:, start:stop].toarray().astype(np.float32))
+        return list(by_example[:, start:stop].astype(np.float32).toarray())
 
     return Columns([pa.field(f"slice_{j + 1}", pa.float32()) for j in range(len(slices))], values)
 
