@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from weakspot.figures import (
     draw,
     drawn,
     lengths,
+    lettering,
     members,
     save,
     silhouettes,
@@ -127,6 +130,39 @@ def predictions_weights(found):
     return np.asarray(found[1].weights)
 
 
+def test_greys_of_sixteen_bits_and_transparent_images_are_drawn_as_a_viewer_shows_them(found):
+    _, _, findings = found
+    levels = Image.fromarray(np.linspace(1000, 5000, 32 * 32).reshape(32, 32).astype(np.uint16))
+    clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    one = findings.slices[0]
+    grey, white = (
+        np.asarray(
+            members(findings, Media(lambda row, shown=shown: shown), one).axes[0].images[0].get_array()
+        )
+        for shown in (levels, clear)
+    )
+    assert np.unique(grey[..., 0]).size == 256
+    assert (white == 255).all()
+
+
+def test_only_previews_that_are_drawn_are_loaded(found, caplog):
+    predictions, _, _ = found
+    weights = np.random.default_rng(0).random((25, len(predictions)))
+    slices = Slices("spotlight", predictions.ids, weights, describe(weights, predictions))
+    findings = replace(Findings.build(predictions, slices), findings=())
+    loaded = set()
+
+    def text(row):
+        loaded.add(row)
+        return f"text {row}"
+
+    with caplog.at_level("INFO", "weakspot.figures"):
+        names = [name for name, _ in drawn(findings, media=Media(text)) if name.startswith("members")]
+    assert names == [f"members-slice-{j}" for j in range(1, 11)]
+    assert loaded == {row for one in findings.slices[:10] for row in one.portrait.top[:10]}
+    assert "the first 10 of 25 slices" in caplog.text
+
+
 def test_texts_and_records_are_listed(found):
     _, _, findings = found
     words = texts_of(members(findings, Media(lambda row: f"text number {row}"), findings.slices[0]))
@@ -223,6 +259,18 @@ def test_bars_of_the_tree_hold_their_children(clustered):
     assert tuple(zip(curve.get_xdata(), curve.get_ydata(), strict=True)) == findings.cut_scores
 
 
+def test_of_a_large_tree_the_widest_bars_are_drawn_and_all_that_fail(clustered, monkeypatch):
+    _, _, findings = clustered
+    monkeypatch.setattr(sys.modules[apart.__module__], "_BARS", 3)
+    narrowest = min(range(len(findings.clusters)), key=lambda i: findings.clusters[i].size)
+    clusters = [replace(one, failing=i == narrowest) for i, one in enumerate(findings.clusters)]
+    assert len(clusters) > 5
+    bars = tree(replace(findings, clusters=tuple(clusters))).axes[0].patches
+    sizes = sorted((one.size for one in clusters), reverse=True)
+    assert sizes[2] > sizes[3]
+    assert sorted((bar.get_width() for bar in bars), reverse=True) == [*sizes[:3], sizes[-1]]
+
+
 def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
     rng = np.random.default_rng(0)
     labels, outputs = rng.integers(0, 2, (200, 3)), rng.normal(size=(200, 3))
@@ -238,6 +286,8 @@ def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
     assert (drawn_counts[expected > 0] == expected[expected > 0]).all()
     below = np.tril_indices(3, -1)
     np.testing.assert_array_equal(np.asarray(changes.images[0].get_array())[below], (shown - said)[below])
+    red, _, blue, _ = changes.images[0].cmap(1.0)
+    assert red > blue  # more often together: red, as in the report
     assert [text.get_text() for text in counts.get_yticklabels()] == ["bed", "cup", "cat"]
 
 
@@ -284,6 +334,24 @@ def test_a_table_of_values_counts_what_there_is():
     ):
         with pytest.raises(ValueError, match=said):
             values(p, slices, wrong)
+
+
+def test_a_table_of_many_values_holds_the_sides_of_one_at_a_time():
+    n, many = 20_000, 100
+    rng = np.random.default_rng(0)
+    p = Predictions.from_arrays(
+        rng.normal(size=(n, 2)), losses=rng.random(n), attributes={"of": (np.arange(n) % many).astype(str)}
+    )
+    weights = rng.random((1, n))
+    slices = Slices("spotlight", p.ids, weights, describe(weights, p))
+    values(p, slices, "of")
+    tracemalloc.start()
+    try:
+        values(p, slices, "of")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < many * n * 8  # one array of float64 for each value
 
 
 def test_lengths_are_weighted_means(found):
@@ -393,6 +461,27 @@ def test_words_are_as_wide_as_they_are_drawn():
         assert "\x1b" not in "".join(wrapped)
     assert lines("a few words", 3, 6, 3) == ["a few words"]
     assert line("長", 1, 6) == "□"
+
+
+@pytest.mark.parametrize("inches", [0.0, 0.05, 0.3, 2.0])
+@pytest.mark.parametrize("words", ["label = negative", "W" * 50 + "i" * 50, "a few words " * 30])
+def test_a_line_is_as_long_as_there_is_room(words, inches):
+    cut = line(words, inches, 6)
+    words = words.strip()
+    if width(words, 6) <= inches:
+        assert cut == words
+    else:
+        fits = [end for end in range(len(words)) if width(words[:end] + "…", 6) <= inches]
+        assert cut == words[: max(fits, default=0)].rstrip() + "…"
+
+
+def test_a_long_text_is_read_a_few_times_and_not_once_for_each_letter(monkeypatch):
+    looked_up = []
+    advance = lettering._advance
+    monkeypatch.setattr(lettering, "_advance", lambda letter: looked_up.append(letter) or advance(letter))
+    line("word " * 4000, 2, 6)
+    lines("word " * 4000, 2, 6, 3)
+    assert len(looked_up) < 10 * 20_000
 
 
 def test_nothing_found_draws_what_there_is(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -92,17 +93,18 @@ def drawn(
 def _members(findings: Findings, media: Media) -> Iterator[tuple[str, Figure]]:
     """Of the first findings and slices, where there is something to look at."""
     for kind, groups in (("finding", findings.findings), ("slice", findings.slices)):
-        shown = [
+        shown = (
             group for group in groups if any(media.preview(row) is not None for row in group.portrait.top)
-        ]
-        if len(shown) > _GROUPS:
+        )
+        first = list(islice(shown, _GROUPS))  # no further: to ask for a preview is to load it
+        if len(first) == _GROUPS < len(groups):
             log.info(
                 "figures show the members of the first %d of %d %ss; weakspot.figures.members draws any",
                 _GROUPS,
-                len(shown),
+                len(groups),
                 kind,
             )
-        for group in shown[:_GROUPS]:
+        for group in first:
             yield f"members-{kind}-{group.number}", members(findings, media, group)
 
 

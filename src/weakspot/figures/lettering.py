@@ -19,9 +19,7 @@ def line(text: object, inches: float, points: float) -> str:
     words = _shown(str(text))
     if _measured(words, points) <= inches:
         return words
-    while words and _measured(words + "…", points) > inches:
-        words = words[:-1]
-    return words.rstrip() + "…"
+    return words[: _longest(words, inches - _measured("…", points), points)].rstrip() + "…"
 
 
 def lines(text: object, inches: float, points: float, most: int) -> list[str]:
@@ -31,7 +29,7 @@ def lines(text: object, inches: float, points: float, most: int) -> list[str]:
     while rest:
         if len(found) == most - 1 or _measured(rest, points) <= inches:
             return [*found, line(rest, inches, points)]
-        end = _longest(rest, inches, points)
+        end = max(_longest(rest, inches, points), 1)
         blank = rest.rfind(" ", 1, end + 1)
         end = blank if blank > 0 else end
         found.append(rest[:end].rstrip())
@@ -40,12 +38,12 @@ def lines(text: object, inches: float, points: float, most: int) -> list[str]:
 
 
 def _longest(text: str, inches: float, points: float) -> int:
-    """How many characters are no wider than that; at least one."""
+    """How many characters are no wider than that."""
     reached = 0.0
     for at, letter in enumerate(text):
         reached += _measured(letter, points)
         if reached > inches:
-            return max(at, 1)
+            return at
     return len(text)
 
 

@@ -14,6 +14,7 @@ from weakspot.figures.lettering import line, lines, width
 from weakspot.figures.style import FAINT, INK, QUIET, SMALL, VERMILION, WIDTH, bare, style
 from weakspot.findings import Finding, Findings, Media, numbers
 from weakspot.findings.record import Example, Neighbour, Slice
+from weakspot.images import over, viewable
 
 _HEADING = 0.16  # inches of a row of words over a grid
 _CAPTION = 0.1  # and of a line below each image
@@ -124,7 +125,10 @@ def _image(
         left, top = x + (side - width) / 2, y + (side - height) / 2
         place = (left + frame, left + width - frame, top + height - frame, top + frame)
         pixelated = max(image.size) < 100
-        axes.imshow(image.convert("RGB"), extent=place, interpolation="none" if pixelated else "antialiased")
+        shown = viewable(image)
+        if shown.mode == "RGBA":
+            shown = over(shown, "white")
+        axes.imshow(shown, extent=place, interpolation="none" if pixelated else "antialiased")
     corner = (x + frame / 2, y + frame / 2)
     colour = VERMILION if wrong else FAINT
     axes.add_patch(

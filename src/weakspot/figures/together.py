@@ -21,8 +21,8 @@ _NAME = 0.75  # inches of a class' name
 def together(findings: Findings, most: int = 16) -> Figure:
     """How many examples have two classes both: by label below the diagonal, by prediction above it; and the difference.
 
-    Where the difference is blue the model sees two classes together more often than they are, where it is orange
-    less often.
+    Where the difference is orange the model sees two classes together more often than they are, where it is blue
+    less often: warm and cool as in the report.
 
     Args:
         findings: Of a task of several labels.
@@ -50,7 +50,7 @@ def together(findings: Findings, most: int = 16) -> Figure:
     )
     changes = right.imshow(
         np.where(np.tri(len(shown), k=-1, dtype=bool), change, np.nan),
-        cmap=EITHER,
+        cmap=EITHER.reversed(),
         norm=CenteredNorm(halfrange=max(1.0, change.max())),
         aspect="auto",
     )

@@ -17,6 +17,9 @@ from weakspot.findings import Findings, numbers
 from weakspot.findings.record import Cluster
 
 _LABELLED = 16  # failing clusters whose numbers stand below the tree, the largest
+_BARS = (
+    3000  # drawn at most, the widest, and failing clusters however narrow: the others are finer than print
+)
 _APART = 0.058  # of the width: how far two numbers are, at least
 _BESIDE = 0.06  # of the scale of accuracies: no number stands nearer to that of all examples
 
@@ -26,7 +29,7 @@ def tree(findings: Findings) -> Figure:
     """The cluster tree: each node a bar as wide as its examples, coloured by accuracy; below it its children.
 
     Colours turn at the accuracy of all examples: blue above, orange below. Failing clusters are outlined, and their
-    slices' numbers stand below them.
+    slices' numbers stand below them. Of a very large tree the widest bars are drawn, and those of failing clusters.
 
     Args:
         findings: Of a method that makes a tree (UDIS).
@@ -46,7 +49,10 @@ def tree(findings: Findings) -> Figure:
     figure = sheet(1.1 + min(1.6, 0.2 * levels))
     axes = figure.add_subplot()
     failing = []
+    least = _least_size(clusters)
     for cluster, left in zip(clusters, _lefts(clusters), strict=True):
+        if cluster.size <= least and not cluster.failing:
+            continue
         height = levels - cluster.depth if cluster.leaf else 1
         bar = Rectangle(
             (left, cluster.depth),
@@ -54,7 +60,7 @@ def tree(findings: Findings) -> Figure:
             height,
             facecolor=EITHER(float(scale(cluster.accuracy))),
             edgecolor="white",
-            linewidth=min(0.3, 60 / len(clusters)),
+            linewidth=min(0.3, 60 / min(len(clusters), _BARS)),
         )
         axes.add_patch(bar)
         if cluster.failing:
@@ -79,6 +85,12 @@ def tree(findings: Findings) -> Figure:
     )
     colours.outline.set_visible(False)
     return figure
+
+
+def _least_size(clusters: Sequence[Cluster]) -> float:
+    """The size that a node has to exceed to be among the `_BARS` largest; 0 where all nodes are drawn."""
+    sizes = sorted((cluster.size for cluster in clusters), reverse=True)
+    return sizes[_BARS] if len(sizes) > _BARS else 0.0
 
 
 def _lefts(clusters: Sequence[Cluster]) -> list[float]:

@@ -96,16 +96,23 @@ def _contrasts(
     """How well the model does on each value that has examples enough, and on all; and the word for that."""
     sizes = np.bincount(column.codes, weights=counts, minlength=len(column.values))
     enough = [int(code) for code in np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))]
-    sides = {code: (counts * (column.codes == code), counts * (column.codes != code)) for code in enough}
     if p.correct is not None and (p.task is None or p.task.by_accuracy):
         right = np.asarray(p.correct, dtype=bool)
-        found = {code: accuracy_contrast(right, *side, None) for code, side in sides.items()}
+        found = {code: accuracy_contrast(right, *_sides(column, counts, code), None) for code in enough}
         return found, float(np.average(right, weights=counts)), "Accuracy"
     if p.losses is None:
         raise ValueError("these predictions hold neither losses nor which examples are right")
     losses = p.losses.astype(np.float64)
-    found = {code: loss_contrast(losses, *side, None) for code, side in sides.items()}
+    found = {code: loss_contrast(losses, *_sides(column, counts, code), None) for code in enough}
     return found, float(np.average(losses, weights=counts)), "Mean loss"
+
+
+def _sides(
+    column: Categorical, counts: Float[np.ndarray, " n"], code: int
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The counts of the examples that have a value, and of those that have another."""
+    inside = counts * (column.codes == code)
+    return inside, counts - inside
 
 
 def _chosen(contrasts: dict[int, Contrast], column: Categorical, by_accuracy: bool, most: int) -> list[int]:
