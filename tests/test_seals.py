@@ -13,7 +13,7 @@ from weakspot import Findings, Predictions, Slices
 from weakspot.predictions.reading import DamagedError
 
 SLICES = ("slices.json", "weights.parquet", "histories.parquet", "parameters.parquet")
-FINDINGS = ("findings.json", "memberships.parquet")
+FINDINGS = ("findings.json", "memberships.parquet", "map.parquet")
 RECORD = ("manifest.json", "arrays.safetensors", "records.parquet")
 KINDS = {SLICES: ("slices", Slices), FINDINGS: ("findings", Findings), RECORD: ("store", Predictions)}
 
@@ -61,7 +61,7 @@ def test_a_damaged_table_of_slices_says_what_to_do(tmp_path, name):
         Slices.load(folder)
 
 
-@pytest.mark.parametrize("name", ["weights.parquet", "memberships.parquet"])
+@pytest.mark.parametrize("name", ["weights.parquet", "memberships.parquet", "map.parquet"])
 def test_another_sound_file_in_its_place_is_noticed(tmp_path, name):
     """As where two runs are mixed up by hand."""
     make, load = (

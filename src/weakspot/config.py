@@ -77,6 +77,9 @@ class FailIfConfig:
 class ReportConfig:
     members: Any = 24  # shown of each finding and slice; all: the others too, folded away
     examples: str = "top"  # top: a page of 5 MB at most, images as far as they fit; all: of 25 MB
+    map: str = (
+        "pca"  # what places examples on the map; umap, pacmap: pip install "weakspot[maps]"; none: no map
+    )
 
 
 @dataclass

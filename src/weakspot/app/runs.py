@@ -14,7 +14,7 @@ from typing import Any
 
 from weakspot.findings.comparison import FILE as COMPARISON
 from weakspot.findings.comparison import PAGE
-from weakspot.findings.record import FILE, MEMBERSHIPS
+from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
 from weakspot.pipeline.discover import REPORT
 from weakspot.pipeline.runs import SLICES
 
@@ -129,7 +129,7 @@ def own(folder: Path, name: str) -> Path | None:
 def check_own(folder: Path) -> None:
     """Raise ValueError where a file of a run, of its findings or its slices, leads out of its folder."""
     slices = (f"{SLICES}/{file.name}" for file in (folder / SLICES).glob("*"))
-    for name in (FILE, MEMBERSHIPS, *slices):
+    for name in (FILE, MEMBERSHIPS, MAP, *slices):
         if os.path.lexists(folder / name) and own(folder, name) is None:
             raise ValueError(f"{folder / name} leads out of the run's folder, so it is not read")
 

@@ -93,8 +93,12 @@ def report_options(cfg: DictConfig) -> ReportOptions:
     """How much the report shows; what cannot be is refused.
 
     Raises:
+        ImportError: If the map needs a library that is missing.
         ValueError: If it is none of what there is.
     """
+    from weakspot.explain.neighbour_maps import check_installed
     from weakspot.report.options import ReportOptions
 
-    return ReportOptions(cfg.report.members, cfg.report.examples)
+    options = ReportOptions(cfg.report.members, cfg.report.examples, cfg.report.map)
+    check_installed(options.map)
+    return options

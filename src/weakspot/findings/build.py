@@ -18,6 +18,7 @@ from weakspot.findings.clusters import clusters_of, neighbours_of
 from weakspot.findings.contrasts import contrasts_of, error_contrast
 from weakspot.findings.examined import Judged, judge
 from weakspot.findings.examples import examples_of
+from weakspot.findings.map import MapKind, map_of
 from weakspot.findings.portraits import SHOWN, Painter
 from weakspot.findings.record import (
     SCHEMA,
@@ -87,6 +88,7 @@ def build(
     level: float = LEVEL,
     seed: int = 0,
     members: int | Literal["all"] = SHOWN,
+    projection: MapKind = "pca",
 ) -> Findings:
     """Everything there is to say about slices: tested, extended, merged, named and described.
 
@@ -111,11 +113,13 @@ def build(
         level: False discovery rate of what is confirmed.
         seed: Of samples and permutations.
         members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
+        projection: What the map of the examples is made by; "none" makes none.
 
     Returns:
         The findings.
 
     Raises:
+        ImportError: If the map needs a library that is missing.
         ValueError: If the slices were found in other predictions, or nothing tells good from bad.
     """
     _check(predictions, slices)
@@ -183,6 +187,7 @@ def build(
         ),
         provenance=_provenance(slices, predictions),
         memberships=memberships,
+        map=map_of(sides.described, painter.columns, projection, seed),
     )
 
 

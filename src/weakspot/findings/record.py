@@ -16,6 +16,7 @@ from weakspot.evaluation.contrasts import Contrast
 from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
+from weakspot.findings.map import NO_MAP, read_map, same_map
 from weakspot.findings.naming import Condition
 from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
@@ -29,6 +30,7 @@ from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStati
 SCHEMA = 1
 FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
+MAP = "map.parquet"
 
 _SCHEMA_OF_MEMBERSHIPS = pa.schema(
     {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
@@ -324,9 +326,11 @@ class Findings:
         dataset, model, split, command, created: Where it comes from.
         provenance: The method's settings and the manifest of the predictions.
         memberships: Table of (group, number, row, id, weight): every example of every finding and slice.
+        map: Table of every audited example: where it lies on a map, and what is known of it (`findings.map.map_of`);
+            empty where there is none.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)  # the table
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)  # the tables
 
     schema: int
     title: str
@@ -348,6 +352,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     memberships: pa.Table = field(default_factory=lambda: _NO_MEMBERSHIPS)
+    map: pa.Table = field(default_factory=lambda: NO_MAP)
 
     def __repr__(self) -> str:
         confirmed = sum(finding.confirmed for finding in self.findings)
@@ -373,7 +378,7 @@ class Findings:
     def equals(self, other: Findings) -> bool:
         """Whether both say the same in every field and every row."""
         mine, theirs = (_ADAPTER.dump_json(findings, exclude=_TABLES) for findings in (self, other))
-        return mine == theirs and self.memberships.equals(other.memberships)
+        return mine == theirs and self.memberships.equals(other.memberships) and same_map(self.map, other.map)
 
     def example(self, row: int) -> Example:
         """What is known of a row that is shown somewhere."""
@@ -384,7 +389,9 @@ class Findings:
         return {example.row: example for example in self.examples}
 
     def save(self, folder: str | Path) -> Path:
-        """Write `findings.json` and `memberships.parquet` into `folder`; each appears whole or not at all.
+        """Write `findings.json` and its tables into `folder`; each appears whole or not at all.
+
+        The tables are `memberships.parquet` and, where there is a map, `map.parquet`.
 
         Args:
             folder: A run's folder; made where it is missing.
@@ -399,10 +406,12 @@ class Findings:
         text = _ADAPTER.dump_json(self, indent=1, exclude=_TABLES)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(folder / MEMBERSHIPS) as draft:
-                pq.write_table(self.memberships, draft)
-            with whole_file(folder / FILE) as draft:  # the last: where it is, the table is
-                draft.write_bytes(sealed(text + b"\n", [folder / MEMBERSHIPS]))
+            tables = {MEMBERSHIPS: self.memberships} | ({MAP: self.map} if self.map.num_rows else {})
+            for name, table in tables.items():
+                with whole_file(folder / name) as draft:
+                    pq.write_table(table, draft)
+            with whole_file(folder / FILE) as draft:  # the last: where it is, the tables are
+                draft.write_bytes(sealed(text + b"\n", [folder / name for name in tables]))
         return folder / FILE
 
     @classmethod
@@ -413,7 +422,7 @@ class Findings:
             folder: A run's folder.
 
         Returns:
-            Findings equal to those that were saved.
+            Findings equal to those that were saved; those of an earlier version have no map.
 
         Raises:
             FileNotFoundError: If the folder holds no findings, or lacks a file of theirs.
@@ -427,11 +436,18 @@ class Findings:
                 f"{folder} holds no {FILE}; `python discover.py` writes one into every run's folder"
             )
         found, fields = read_typed(file, _ADAPTER, SCHEMA)
-        table = folder / MEMBERSHIPS
-        if not table.is_file():
-            raise FileNotFoundError(f"{table} is missing; run discover.py again")
-        check_seal(file, fields, (MEMBERSHIPS,), "run discover.py again")
-        return replace(found, memberships=_read_memberships(table))
+        checksums = fields.get("checksums")
+        mapped = MAP in checksums if isinstance(checksums, dict) else (folder / MAP).is_file()
+        names = (MEMBERSHIPS, MAP) if mapped else (MEMBERSHIPS,)
+        for name in names:
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing; run discover.py again")
+        check_seal(file, fields, names, "run discover.py again")
+        return replace(
+            found,
+            memberships=_read_memberships(folder / MEMBERSHIPS),
+            map=read_map(folder / MAP) if mapped else NO_MAP,
+        )
 
 
 def memberships_table(columns: dict[str, Any]) -> pa.Table:
@@ -446,4 +462,4 @@ def _read_memberships(path: Path) -> pa.Table:
 
 
 _ADAPTER = TypeAdapter(Findings)
-_TABLES = {"memberships"}  # kept beside the JSON
+_TABLES = {"memberships", "map"}  # kept beside the JSON

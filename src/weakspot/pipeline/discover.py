@@ -94,6 +94,7 @@ def discover(
         command=command,
         seed=seed,
         members=options.members,
+        projection=options.map,
     )
     media = media or Media()
     _tell(findings, media, options, logger, folder)
@@ -159,6 +160,7 @@ def report(
         level=level,
         seed=seed,
         members=options.members,
+        projection=options.map,
     )
     media = media or Media()
     _tell(findings, media, options, logger, folder)

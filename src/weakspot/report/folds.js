@@ -5,10 +5,15 @@ const LEFT_OUT =
   '<p class="note">Left out to keep this page small. findings.json, beside it, holds it; a page with ' +
   "report.examples=all has room for more.</p>";
 
-async function unpack(base64) {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+function inflated(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
 }
+
+const unpack = (base64) => inflated(base64).text();
+const unpackBytes = async (base64) => new Uint8Array(await inflated(base64).arrayBuffer());
 
 // The promise of a <details> whose part is in its place.
 function fill(details) {
@@ -21,6 +26,7 @@ function fill(details) {
       sortTables(part.content);
       offerIds(part.content);
       offerSearch(part.content);
+      offerMap(part.content);
       details.append(part.content);
       delete details.dataset.part;
       document.dispatchEvent(new Event("unfolded"));

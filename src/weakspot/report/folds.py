@@ -89,6 +89,7 @@ class Folds:
         )
 
 
-def pack(text: str) -> str:
-    """Base64 of gzip, which `unpack` of the script reads."""
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+def pack(content: str | bytes) -> str:
+    """Base64 of gzip, which `unpack` and `unpackBytes` of the script read."""
+    plain = content.encode() if isinstance(content, str) else content
+    return base64.b64encode(gzip.compress(plain, mtime=0)).decode()

@@ -21,16 +21,18 @@ from weakspot.report.exhibits import Exhibits
 from weakspot.report.folds import Folds
 from weakspot.report.ids import groups, ids_of_groups
 from weakspot.report.options import ReportOptions
+from weakspot.report.points import MOST, points_of
 from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
-STYLES = ("style.css", "classes.css")
-SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "folds.js", "tree.js")
+STYLES = ("style.css", "classes.css", "map.css")
+SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "map.js", "folds.js", "tree.js")
 """Of the page, in their order."""
 
 _ROOM = 4_000_000  # characters; what always stands in the page comes to these
 _MORE = 5  # times as much for examples="all"
 _IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # of the room
+_MAP = 0.15  # of the room, at most; what it takes is not there for images
 _MEMBERS = (
     0.005  # of the room in characters: members that are listed, each of which takes some thirty, compressed
 )
@@ -60,7 +62,9 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
     room = _ROOM * (_MORE if options.examples == "all" else 1)
     folds = Folds(_ELEMENTS, int(_MARKUP * room))
     members = _all_members(findings, int(_MEMBERS * room)) if options.members == "all" else {}
-    exhibits = Exhibits(findings, media or Media(), int(_IMAGES * room), list(members.values()))
+    points = points_of(findings, int(_MAP * room), MOST * room // _ROOM) if options.map != "none" else None
+    left = int(_IMAGES * room) - (len(points.data) if points else 0)
+    exhibits = Exhibits(findings, media or Media(), left, list(members.values()))
     slices = slice_views(findings, exhibits, members)
     views = finding_views(findings, slices, exhibits, members)
     confirmed = [view for view in views if view.finding.confirmed]
@@ -85,6 +89,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "folds": folds,
         "ids": ids,
         "left_out": exhibits.left_out,
+        "points": points,
     }
     main, images = exhibits.thumbnails.place(jinja.get_template("main.html.jinja").render(shared))
     return jinja.get_template("page.html.jinja").render(
@@ -93,6 +98,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         images=Markup(images),
         folded=Markup(folds.table()),
         members=Markup(json.dumps(ids).replace("<", "\\u003c")),
+        points_data=Markup(points.data if points else ""),
         policy=policy_of([style], scripts),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],

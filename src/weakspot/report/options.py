@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from weakspot.findings.map import KINDS, MapKind
+
 
 @dataclass(frozen=True)
 class ReportOptions:
@@ -13,6 +15,7 @@ class ReportOptions:
     Attributes:
         members: How many members of each finding and slice are shown; "all" unfolds the others below these.
         examples: "top" keeps the page below 5 MB, with the images that a reader looks at first; "all" below 25 MB.
+        map: What places the examples on the map; "none" draws none.
 
     Raises:
         ValueError: If a value is none of these.
@@ -20,9 +23,12 @@ class ReportOptions:
 
     members: int | Literal["all"] = 24
     examples: Literal["top", "all"] = "top"
+    map: MapKind = "pca"
 
     def __post_init__(self) -> None:
         if self.members != "all" and not (type(self.members) is int and self.members >= 1):
             raise ValueError(f"report.members={self.members} must be a number from 1 on, or all")
         if self.examples not in ("top", "all"):
             raise ValueError(f"report.examples={self.examples} must be top or all")
+        if self.map not in KINDS:
+            raise ValueError(f"report.map={self.map} must be pca, umap, pacmap or none")

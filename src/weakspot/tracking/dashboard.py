@@ -12,7 +12,7 @@ from PIL import Image
 
 from weakspot.findings import Finding, Findings, Media
 from weakspot.findings.numbers import percent
-from weakspot.findings.record import FILE, MEMBERSHIPS, Neighbour, Slice
+from weakspot.findings.record import FILE, MAP, MEMBERSHIPS, Neighbour, Slice
 from weakspot.tracking.panel import Block, panel
 from weakspot.tracking.scalars import scalars
 from weakspot.tracking.tables import examples, mistaken, pictured, tables
@@ -171,7 +171,7 @@ def _slices(run: Any, findings: Findings, folder: Path) -> Any:
 
     artifact = wandb.Artifact(f"slices-{run.id}", type="slices", metadata={"method": findings.method})
     artifact.add_dir(str(folder / "slices"), policy="immutable")
-    for name in ("report.html", FILE, MEMBERSHIPS, PUBLISHED_TREE):
+    for name in ("report.html", FILE, MEMBERSHIPS, MAP, PUBLISHED_TREE):
         if (folder / name).is_file():
             artifact.add_file(str(folder / name), policy="immutable")
     if findings.clusters:

@@ -1,0 +1,79 @@
+"""Maps that keep neighbours together, by UMAP or PaCMAP (`pip install "weakspot[maps]"`)."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+from jaxtyping import Float, Num
+
+_PACKAGES = {"umap": ("umap", "umap-learn"), "pacmap": ("pacmap", "pacmap")}  # what is imported, and its name
+_FITTED = 10_000  # rows; the others are placed among them
+_NEAREST = 10  # of the fitted rows, by which another is placed
+_BLOCK = 1 << 14  # rows that are placed at a time
+
+FEWEST = 32
+"""Examples: of fewer these libraries draw nothing of use."""
+
+
+def check_installed(kind: str) -> None:
+    """Refuse a map whose library is missing.
+
+    Args:
+        kind: "umap" or "pacmap"; any other needs none.
+
+    Raises:
+        ImportError: With the line that installs it.
+    """
+    if kind in _PACKAGES and find_spec(_PACKAGES[kind][0]) is None:
+        raise ImportError(
+            f'report.map={kind} needs {_PACKAGES[kind][1]}, which is not installed: pip install "weakspot[maps]" '
+            "(report.map=pca needs nothing)"
+        )
+
+
+def neighbour_map(embeddings: Num[np.ndarray, "n d"], kind: str, seed: int = 0) -> Float[np.ndarray, "n 2"]:
+    """A map on which near examples are neighbours; distances between groups, and their sizes, say little.
+
+    It is fitted on a sample of at most 10 000 examples. Any other is placed at the mean of the ten of these that are
+    nearest to it, the nearer the heavier.
+
+    Args:
+        embeddings: (n, d), of at least `FEWEST` examples.
+        kind: "umap" or "pacmap".
+        seed: Of the sample and of the library.
+
+    Returns:
+        (n, 2) coordinates.
+
+    Raises:
+        ImportError: If the library is missing.
+    """
+    check_installed(kind)
+    n = len(embeddings)
+    chosen = np.zeros(n, dtype=bool)
+    chosen[np.random.default_rng(seed).choice(n, min(n, _FITTED), replace=False)] = True
+    sample = np.asarray(embeddings[chosen], dtype=np.float32)
+    found = np.empty((n, 2), dtype=np.float32)
+    found[chosen] = places = _fitted(sample, kind, seed)
+    others = np.flatnonzero(~chosen)
+    if len(others):
+        from sklearn.neighbors import KNeighborsRegressor
+
+        placing = KNeighborsRegressor(_NEAREST, weights="distance").fit(sample, places)
+        for start in range(0, len(others), _BLOCK):
+            some = others[start : start + _BLOCK]
+            found[some] = placing.predict(np.asarray(embeddings[some], dtype=np.float32))
+    return found
+
+
+def _fitted(sample: Float[np.ndarray, "n d"], kind: str, seed: int) -> Float[np.ndarray, "n 2"]:
+    if kind == "umap":
+        from umap import UMAP
+
+        fitted = UMAP(random_state=seed, n_jobs=1).fit_transform(sample)  # a seed needs one thread
+    else:
+        from pacmap import PaCMAP
+
+        fitted = PaCMAP(random_state=seed).fit_transform(sample)
+    return np.asarray(fitted, dtype=np.float32)

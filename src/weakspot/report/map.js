@@ -1,0 +1,508 @@
+// Draws the map of all examples, and says what lies in a part of it that is chosen.
+const MAP_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#8c564b", "#5b4bb5", "#7f9f00", "#b00060", "#4db6ac"];
+const mapSection = document.getElementById("map");
+let drawnMap = null;
+
+function offerMap(root) {
+  if (mapSection) for (const button of root.querySelectorAll("button.light")) button.hidden = false;
+}
+
+// The columns of the page's data as typed arrays.
+async function readPoints() {
+  const packed = JSON.parse(document.getElementById("points").textContent);
+  const numbers = async (part, bytes, Kind) => {
+    if (!part) return null;
+    const planes = await unpackBytes(part);
+    const n = planes.length / bytes;
+    const raw = new Uint8Array(planes.length);
+    for (let b = 0; b < bytes; b++) for (let i = 0; i < n; i++) raw[i * bytes + b] = planes[b * n + i];
+    return new Kind(raw.buffer);
+  };
+  const points = { ...JSON.parse(await unpack(packed.header)), ids: JSON.parse(await unpack(packed.ids)) };
+  [points.x, points.y, points.level] = await Promise.all([packed.x, packed.y, packed.loss].map((part) => numbers(part, 2, Uint16Array)));
+  points.weight = await numbers(packed.weight, 4, Float32Array);
+  const codes = await Promise.all(packed.columns.map((part) => numbers(part, 1, Uint8Array)));
+  points.columns.forEach((column, i) => (column.codes = codes[i]));
+  const steps = await numbers(packed.members, 4, Uint32Array);
+  let at = 0;
+  points.members = new Map(points.findings.map(([number, many]) => {
+    let place = 0;
+    const places = Array.from({ length: many }, () => (place += steps[at++]));
+    return [number, places];
+  }));
+  return points;
+}
+
+// Numbers as people read them.
+const mapCount = (value) => (value < 9.95 && value !== Math.round(value) ? value.toFixed(1) : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f"));
+const mapShare = (share) => {
+  const points = 100 * share;
+  if (points > 0 && points < 1) return points < 0.1 ? "<\u202f0.1\u202f%" : `${points.toFixed(1)}\u202f%`;
+  return points > 99 && points < 100 ? ">\u202f99\u202f%" : `${points.toFixed(0)}\u202f%`;
+};
+const mapDecimal = (value) => String(Number(value.toPrecision(3)));
+
+// Wilson's interval of a share, 95 %, at the effective number of examples.
+function wilson(share, n) {
+  const z = 1.959964;
+  const middle = (share + (z * z) / (2 * n)) / (1 + (z * z) / n);
+  const half = (z / (1 + (z * z) / n)) * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n));
+  return [share > 0 ? Math.max(0, middle - half) : 0, share < 1 ? Math.min(1, middle + half) : 1];
+}
+
+// What is known of a group of points against all others: describes, tests nothing.
+function describePoints(points, inside) {
+  const { n, weight } = points;
+  const right = points.columns.find((column) => column.role === "correct")?.codes;
+  const told = { points: 0, mass: 0, all: 0, wrong: 0, wrongs: 0, loss: 0, losses: 0 };
+  let squares = 0, known = 0, elsewhere = 0;
+  for (let i = 0; i < n; i++) {
+    const w = weight ? weight[i] : 1;
+    const here = inside[i];
+    told.all += w;
+    if (here) (told.points++, (told.mass += w), (squares += w * w));
+    if (right?.[i]) (told.wrongs += w, here && (told.wrong += w));
+    if (points.level && points.level[i] <= points.loss.levels) {
+      const loss = points.lossOf(i) * w;
+      if (here) (told.loss += loss, (known += w));
+      else (told.losses += loss, (elsewhere += w));
+    }
+  }
+  told.lossInside = known ? told.loss / known : null;
+  told.lossOutside = elsewhere ? told.losses / elsewhere : null;
+  if (right && told.mass) {
+    told.accuracy = 1 - told.wrong / told.mass;
+    told.interval = wilson(told.accuracy, (told.mass * told.mass) / squares);
+    told.outside = told.all > told.mass ? 1 - (told.wrongs - told.wrong) / (told.all - told.mass) : null;
+  }
+  told.enriched = enrichedPoints(points, inside, told.mass, told.all - told.mass);
+  return told;
+}
+
+// The values that are commoner inside, ranked as the report ranks them: share · log(lift).
+function enrichedPoints(points, inside, mass, rest) {
+  const found = [];
+  if (!mass || !rest) return found;
+  for (const column of points.columns) {
+    if (!["label", "prediction", "attribute"].includes(column.role)) continue;
+    const [here, all] = [new Float64Array(256), new Float64Array(256)];
+    const { codes } = column;
+    for (let i = 0; i < points.n; i++) {
+      const w = points.weight ? points.weight[i] : 1;
+      all[codes[i]] += w;
+      here[codes[i]] += w * inside[i];
+    }
+    const there = all.map((one, code) => Math.max(one - here[code], 0));
+    column.values.forEach((value, code) => {
+      const [share, other] = [here[code] / mass, there[code] / rest];
+      const smoothed = ((here[code] + 0.5) / (mass + 1)) / ((there[code] + 0.5) / (rest + 1));
+      if (share > 1.2 * other) found.push({ name: column.name, value, share, other, score: share * Math.log(smoothed) });
+    });
+  }
+  return found.filter((one) => one.score > 0).sort((a, b) => b.score - a.score).slice(0, 8);
+}
+
+// An element with text; attributes and children as given.
+function mapElement(tag, text, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== null) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+function makeMap(section, points) {
+  const canvas = section.querySelector("canvas");
+  const context = canvas.getContext("2d");
+  const [hover, legend, told, pinned] = ["hover", "legend", "told", "pinned"].map((name) => section.querySelector(`.map-${name}`));
+  const colour = section.querySelector("select");
+  const [widest, highest] = [points.x, points.y].map((all) => all.reduce((most, value) => Math.max(most, value), 1));
+  const front = { x: new Uint16Array(points.n), y: new Uint16Array(points.n), ink: new Uint32Array(points.n) };
+  const view = { scale: 1, left: 0, bottom: 0, whole: 1 };
+  let width = 0, height = 0, ratio = 1, image = null, pixels = null, frame = 0, own = true;
+  let selected = null, path = null, drag = null, tool = "move";
+
+  const scale = points.loss;
+  const losses = Float64Array.from({ length: scale ? scale.levels + 1 : 0 }, (_, level) => scale.low + scale.scale * Math.expm1((scale.top * level) / scale.levels));
+  points.lossOf = (i) => losses[points.level[i]];
+
+  // Colours
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const style = (name) => getComputedStyle(section).getPropertyValue(name).trim();
+  const ink = (colour, alpha = 255) => {
+    context.fillStyle = colour;
+    const value = parseInt(context.fillStyle.slice(1), 16);
+    return ((alpha << 24) | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
+  };
+  const ramp = (share) => {
+    const stops = ["--map-low", "--map-middle", "--map-high"].map((name) => ink(style(name)));
+    const [a, b, part] = share < 0.5 ? [stops[0], stops[1], 2 * share] : [stops[1], stops[2], 2 * share - 1];
+    const mixed = [0, 8, 16].map((shift) => Math.round(((a >> shift) & 255) * (1 - part) + ((b >> shift) & 255) * part));
+    return "#" + mixed.map((value) => value.toString(16).padStart(2, "0")).join("");
+  };
+
+  const lighter = (one) => (MAP_COLOURS.includes(one) ? `#${[1, 3, 5].map((at) => Math.round(0.75 * parseInt(one.slice(at, at + 2), 16) + 64).toString(16).padStart(2, "0")).join("")}` : one);
+
+  // What points are coloured by: a code of each, and for each code a colour, a rank (the higher, the nearer to the front) and a name.
+  function shading() {
+    if (colour.value === "loss") {
+      const levels = points.loss.levels;
+      const steps = (value) => Math.log1p((value - scale.low) / scale.scale) / scale.top;
+      const clip = Math.max(steps(scale.clip), 1e-9) * levels;
+      const codes = points.level.map((level) => (level > levels ? 255 : Math.min(254, Math.floor((254 * level) / clip))));
+      const colours = Array.from({ length: 256 }, (_, code) => (code < 255 ? ramp(code / 254) : style("--outside")));
+      return { codes, colours, ranks: colours.map((_, code) => (code < 255 ? code : 0)), entries: [] };
+    }
+    const { codes, values, role, ordered } = points.columns[colour.value];
+    const masses = new Float64Array(256);
+    for (let i = 0; i < points.n; i++) masses[codes[i]] += points.weight ? points.weight[i] : 1;
+    const calm = ["finding", "slice"].includes(role) ? 1 : 0; // the first of these is nowhere
+    const order = values.map((_, code) => code).slice(calm);
+    if (!calm && order.length > MAP_COLOURS.length) order.sort((a, b) => masses[b] - masses[a]);
+    const colours = values.map(() => style("--map-low"));
+    if (role === "correct") colours[1] = style("--inside");
+    else if (ordered) order.forEach((code, i) => (colours[code] = ramp(order.length > 1 ? i / (order.length - 1) : 1)));
+    else order.slice(0, MAP_COLOURS.length).forEach((code, i) => (colours[code] = MAP_COLOURS[i]));
+    if (dark.matches && !ordered) colours.forEach((one, code) => (colours[code] = lighter(one)));
+    const ranks = colours.map((_, code) => (role === "correct" || calm ? Number(code > 0) : ordered ? code : 1));
+    const entries = [...order, ...(calm ? [0] : [])].filter((code) => masses[code] > 0);
+    return { codes, colours, ranks, entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
+  }
+
+  // Puts points in the order in which they are drawn, with their colours; what is not selected lies behind, faint.
+  function arrange() {
+    const { codes, colours, ranks, entries } = shading();
+    const inks = colours.map((one) => ink(one));
+    const faint = ink(style("--outside"), 60);
+    const key = (i) => (selected && !selected[i] ? 0 : 1 + ranks[codes[i]]);
+    const starts = new Uint32Array(259);
+    for (let i = 0; i < points.n; i++) starts[key(i) + 1]++;
+    for (let k = 1; k < starts.length; k++) starts[k] += starts[k - 1];
+    for (let i = 0; i < points.n; i++) {
+      const at = starts[key(i)]++;
+      front.x[at] = points.x[i];
+      front.y[at] = points.y[i];
+      front.ink[at] = selected && !selected[i] ? faint : inks[codes[i]];
+    }
+    showLegend(colours, entries);
+    draw();
+  }
+
+  function showLegend(colours, entries) {
+    if (colour.value === "loss") {
+      const swatches = mapElement("span", null, { className: "map-ramp" });
+      swatches.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(", ")})`;
+      legend.replaceChildren(mapDecimal(scale.low), swatches, `${mapDecimal(scale.clip)} and more`);
+      return;
+    }
+    const title = colour.selectedOptions[0].textContent;
+    legend.replaceChildren(...entries.slice(0, 40).map(({ code, name, mass }) => {
+      const swatch = mapElement("i", null, {});
+      swatch.style.background = colours[code];
+      const button = mapElement("button", null, { type: "button" }, swatch, mapElement("bdi", name), mapElement("span", mapCount(mass)));
+      button.addEventListener("click", () => {
+        const { codes } = points.columns[colour.value];
+        select((i) => codes[i] === code, `${title}: ${name}`);
+      });
+      return button;
+    }), ...(entries.length > 40 ? [`and ${mapCount(entries.length - 40)} more values`] : []));
+  }
+
+  // Drawing
+
+  function draw() {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      drawNow();
+    });
+  }
+
+  function drawNow() {
+    if (!width) return;
+    const [W, H] = [canvas.width, canvas.height];
+    const base = points.n <= 2000 ? 3.2 : points.n <= 8000 ? 2.4 : points.n <= 40000 ? 1.7 : points.n <= 200000 ? 1 : 0.5;
+    const radius = Math.min(6, base * Math.max(1, (view.scale / view.whole) ** 0.35)) * ratio;
+    const reach = Math.floor(radius);
+    const spans = [];
+    for (let dy = -reach; dy <= reach; dy++) {
+      const half = Math.floor(Math.sqrt(radius * radius - dy * dy));
+      spans.push(dy * W - half, dy * W + half);
+    }
+    const [k, left, bottom] = [view.scale * ratio, view.left * ratio, view.bottom * ratio];
+    const { x, y, ink: inks } = front;
+    pixels.fill(0);
+    for (let i = 0; i < points.n; i++) {
+      const px = Math.round(left + x[i] * k), py = Math.round(bottom - y[i] * k);
+      if (px < reach || py < reach || px >= W - reach || py >= H - reach) continue;
+      const at = py * W + px;
+      if (!reach) pixels[at] = inks[i];
+      else for (let s = 0; s < spans.length; s += 2) for (let a = at + spans[s]; a <= at + spans[s + 1]; a++) pixels[a] = inks[i];
+    }
+    context.putImageData(image, 0, 0);
+    if (path) {
+      context.save();
+      context.scale(ratio, ratio);
+      context.strokeStyle = style("--ink");
+      context.setLineDash([5, 4]);
+      context.beginPath();
+      outline().forEach(([cx, cy]) => context.lineTo(cx, cy));
+      context.closePath();
+      context.stroke();
+      context.restore();
+    }
+  }
+
+  function fit() {
+    const margin = 14;
+    view.scale = view.whole = Math.min((width - 2 * margin) / widest, (height - 2 * margin) / highest);
+    view.left = (width - widest * view.scale) / 2;
+    view.bottom = (height + highest * view.scale) / 2;
+    own = true;
+    draw();
+  }
+
+  function zoom(factor, cx = width / 2, cy = height / 2) {
+    const next = Math.min(Math.max(view.scale * factor, view.whole / 2), view.whole * 500);
+    view.left = cx - ((cx - view.left) * next) / view.scale;
+    view.bottom = cy + ((view.bottom - cy) * next) / view.scale;
+    view.scale = next;
+    own = false;
+    draw();
+  }
+
+  function move(dx, dy) {
+    view.left += dx;
+    view.bottom += dy;
+    own = false;
+    draw();
+  }
+
+  new ResizeObserver(() => {
+    const box = canvas.getBoundingClientRect();
+    if (!box.width) return;
+    [width, height, ratio] = [box.width, box.height, Math.min(devicePixelRatio || 1, 2)];
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    image = context.createImageData(canvas.width, canvas.height);
+    pixels = new Uint32Array(image.data.buffer);
+    if (own) fit();
+    else draw();
+  }).observe(canvas);
+  dark.addEventListener("change", arrange);
+
+  // What lies where
+
+  const onData = ([cx, cy]) => [(cx - view.left) / view.scale, (view.bottom - cy) / view.scale];
+
+  function nearest(cx, cy) {
+    const [x, y] = onData([cx, cy]);
+    let best = (10 / view.scale) ** 2, found = -1;
+    for (let i = 0; i < points.n; i++) {
+      const dx = points.x[i] - x, dy = points.y[i] - y;
+      const away = dx * dx + dy * dy;
+      if (away < best) [best, found] = [away, i];
+    }
+    return found;
+  }
+
+  // The corners of what is being drawn: of the rectangle, or of the lasso.
+  function outline() {
+    if (!path.box) return path.corners;
+    const [[a, b], [c, d]] = [path.corners[0], path.corners.at(-1)];
+    return [[a, b], [c, b], [c, d], [a, d]];
+  }
+
+  function within(corners) {
+    const xs = corners.map((corner) => corner[0]), ys = corners.map((corner) => corner[1]);
+    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    return (i) => {
+      const px = points.x[i], py = points.y[i];
+      if (px < left || px > right || py < low || py > high) return false;
+      let odd = false;
+      for (let a = 0, b = xs.length - 1; a < xs.length; b = a++) {
+        if (ys[a] > py !== ys[b] > py && px < ((xs[b] - xs[a]) * (py - ys[a])) / (ys[b] - ys[a]) + xs[a]) odd = !odd;
+      }
+      return odd;
+    };
+  }
+
+  const said = (role, i) => {
+    const column = points.columns.find((one) => one.role === role);
+    return column ? column.values[column.codes[i]] : null;
+  };
+  const verdict = (i) => [said("label", i), said("prediction", i)].filter((word) => word !== null).join(" → ");
+  const lossAt = (i) => (points.level && points.level[i] <= points.loss.levels ? mapDecimal(points.lossOf(i)) : null);
+
+  function showHover(cx, cy) {
+    const i = drag ? -1 : nearest(cx, cy);
+    hover.hidden = i < 0;
+    canvas.classList.toggle("over", i >= 0);
+    if (i < 0) return;
+    const lines = [points.ids[i], verdict(i), lossAt(i) === null ? "" : `loss ${lossAt(i)}`].filter(Boolean);
+    hover.replaceChildren(...lines.map((line) => mapElement("span", line)));
+    hover.style.left = `${Math.min(Math.max(cx + 14, 0), width - hover.offsetWidth)}px`;
+    hover.style.top = `${cy + 14 + hover.offsetHeight > height ? cy - 10 - hover.offsetHeight : cy + 14}px`;
+  }
+
+  function pin(i) {
+    pinned.hidden = i < 0;
+    if (i < 0) return;
+    const facts = points.columns.filter((column) => !["finding", "slice"].includes(column.role));
+    const list = mapElement("dl", null, {}, ...facts.flatMap((column) => [mapElement("dt", column.name), mapElement("dd", column.values[column.codes[i]])]));
+    if (lossAt(i) !== null) list.append(mapElement("dt", "Loss"), mapElement("dd", lossAt(i)));
+    const numbers = [...points.members].filter(([, places]) => places.includes(i)).map(([number]) => number);
+    const links = numbers.map((number) => mapElement("p", "In ", {}, mapElement("a", points.names[number], { href: `#finding-${number}` })));
+    pinned.replaceChildren(mapElement("h3", points.ids[i]), ...(links.length ? links : [mapElement("p", "In no finding.", { className: "note" })]), list);
+  }
+
+  // Selecting
+
+  function select(inside, title) {
+    selected = new Uint8Array(points.n);
+    for (let i = 0; i < points.n; i++) selected[i] = inside(i) ? 1 : 0;
+    showSelection(title);
+    arrange();
+  }
+
+  function clear() {
+    selected = null;
+    told.hidden = true;
+    arrange();
+  }
+
+  function showSelection(title) {
+    const d = describePoints(points, selected);
+    const rows = [["Examples", points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)], ["Share of all", mapShare(d.mass / d.all)]];
+    if (d.interval) {
+      rows.push(["Accuracy", `${mapShare(d.accuracy)}, 95 % interval ${mapShare(d.interval[0])} to ${mapShare(d.interval[1])}`]);
+      if (d.outside !== null) rows.push(["Accuracy of all others", mapShare(d.outside)]);
+      if (d.wrongs) rows.push(["Share of all errors", mapShare(d.wrong / d.wrongs)]);
+    }
+    if (d.lossInside !== null) rows.push(["Mean loss", mapDecimal(d.lossInside) + (d.lossOutside === null ? "" : `, of all others ${mapDecimal(d.lossOutside)}`)]);
+    const numbers = mapElement("dl", null, {}, ...rows.flatMap(([name, value]) => [mapElement("dt", name), mapElement("dd", value)]));
+    const save = mapElement("button", "Ids as CSV", { type: "button", className: "map-save" });
+    save.addEventListener("click", saveIds);
+    const drop = mapElement("button", "Clear", { type: "button", className: "map-clear" });
+    drop.addEventListener("click", clear);
+    told.replaceChildren(
+      mapElement("h3", title),
+      numbers,
+      ...(d.enriched.length ? [commoner(d.enriched)] : []),
+      mapElement("p", "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on examples that it was not chosen by (browse.py does).", { className: "note" }),
+      mapElement("p", null, { className: "map-acts" }, ...(d.points ? [save] : []), drop),
+    );
+    told.hidden = false;
+  }
+
+  function commoner(enriched) {
+    const heading = mapElement("tr", null, {}, ...["Commoner inside", "Inside", "Outside"].map((word, i) => mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
+    const rows = enriched.map((one) => mapElement("tr", null, {},
+      mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value)),
+      mapElement("td", mapShare(one.share), { className: "n" }), mapElement("td", mapShare(one.other), { className: "n" })));
+    return mapElement("table", null, {}, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...rows));
+  }
+
+  function saveIds() {
+    const quoted = (id) => `"${id.replaceAll('"', '""')}"`;
+    const lines = ['"id"', ...points.ids.filter((_, i) => selected[i]).map(quoted)];
+    const link = mapElement("a", null, { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })), download: "selection.csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  // Pointer, wheel, keys, buttons
+
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    drag = { from: place(event), last: place(event), moved: false };
+    if (tool === "lasso" || event.shiftKey) path = { box: event.shiftKey, corners: [drag.from] };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const at = place(event);
+    if (!drag) return showHover(...at);
+    drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > 4;
+    hover.hidden = true;
+    if (path) {
+      const last = path.corners.at(-1);
+      if (path.box || Math.hypot(at[0] - last[0], at[1] - last[1]) > 2) path.corners.push(at);
+      draw();
+    } else if (drag.moved) {
+      move(at[0] - drag.last[0], at[1] - drag.last[1]);
+    }
+    drag.last = at;
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    if (!drag) return;
+    const [ended, lasso] = [drag, path];
+    if (lasso && ended.moved) {
+      const corners = outline().map(onData);
+      path = drag = null;
+      select(within(corners), lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
+    } else {
+      path = drag = null;
+      if (!ended.moved) pin(nearest(...place(event)));
+      draw();
+    }
+  });
+  canvas.addEventListener("pointercancel", () => {
+    path = drag = null;
+    draw();
+  });
+  canvas.addEventListener("pointerleave", () => (hover.hidden = true));
+  canvas.addEventListener("wheel", (event) => {
+    if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls on
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 400), ...place(event));
+  }, { passive: false });
+  const keys = {
+    ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0), ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
+    "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: fit, Escape: clear,
+  };
+  canvas.addEventListener("keydown", (event) => {
+    if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  const acts = { in: () => zoom(1.5), out: () => zoom(1 / 1.5), whole: fit };
+  for (const button of section.querySelectorAll("button[data-act]")) button.addEventListener("click", acts[button.dataset.act]);
+  const tools = section.querySelectorAll("button[data-tool]");
+  for (const button of tools) {
+    button.addEventListener("click", () => {
+      tool = button.dataset.tool;
+      canvas.classList.toggle("lasso", tool === "lasso");
+      for (const other of tools) other.setAttribute("aria-pressed", String(other === button));
+    });
+  }
+  colour.addEventListener("change", arrange);
+  arrange();
+  return {
+    light(number) {
+      const members = new Set(points.members.get(number));
+      select((i) => members.has(i), `Finding ${number}: ${points.names[number]}`);
+      section.scrollIntoView();
+    },
+    drawNow,
+  };
+}
+
+if (mapSection) {
+  mapSection.querySelector(".map-body").hidden = false;
+  let made = null;
+  const map = () => (made ??= readPoints().then((points) => (drawnMap = makeMap(mapSection, points))));
+  new IntersectionObserver((seen, observer) => {
+    if (!seen.some((one) => one.isIntersecting)) return;
+    observer.disconnect();
+    map();
+  }, { rootMargin: "400px" }).observe(mapSection);
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.light");
+    if (button) (await map()).light(Number(button.dataset.finding));
+  });
+}
+offerMap(document);

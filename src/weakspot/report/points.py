@@ -1,0 +1,280 @@
+"""The points of the map as the page holds them: packed columns, of as many examples as there is room for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int, Num
+
+from weakspot.explain.attributes import OTHERS
+from weakspot.findings import Findings
+from weakspot.findings.map import ATTRIBUTE, ORDERED, kind_of
+from weakspot.predictions.attributes import MISSING
+from weakspot.report.folds import pack
+from weakspot.report.ids import groups
+
+MOST = 30_000
+"""Points of a page, unless it has more room."""
+
+_FEWEST = 1000  # points: what does not fit with these draws no map
+_VALUES = 254  # of a column; the rarer ones are one more
+_ATTRIBUTES = 40
+_FOUND = 0.8  # of the points, at most, for members of findings
+_CORE = 0.5  # of a group's largest weight: members of less are not drawn as such
+_FOUND_OR_RIGHT = ("finding", "slice", "correct")
+_LOSSES = 65_534  # levels; the one after them is for a loss that is not known
+_CLIPPED = 0.99  # of the losses: the colours end where one in a hundred begins
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What points can be coloured by: map.js's word for it, its title, and whether it is an attribute of the data."""
+
+    word: str
+    title: str
+    attribute: bool
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the page draws as its map.
+
+    Attributes:
+        data: JSON that map.js reads.
+        shown, total: How many examples are drawn, and of how many.
+        kind: What places them: pca, umap or pacmap.
+        offers: What they can be coloured by.
+        findings: Numbers of the findings that can be lit.
+    """
+
+    data: str
+    shown: int
+    total: int
+    kind: str
+    offers: tuple[Offer, ...]
+    findings: frozenset[int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    name: str
+    role: str  # finding, slice, correct, label, prediction, attribute
+    values: Sequence[str]
+    codes: Int[np.ndarray, " n"]
+    ordered: bool = False
+
+    def take(self, some: Int[np.ndarray, " m"]) -> _Column:
+        return _Column(self.name, self.role, self.values, self.codes[some], self.ordered)
+
+    def shortened(self) -> _Column:
+        """The same with few enough values for a byte: the commonest, in their order, and one for all others."""
+        if len(self.values) <= _VALUES + 1:
+            return self
+        numbers = np.bincount(self.codes, minlength=len(self.values))
+        kept = np.sort(np.argsort(-numbers, kind="stable")[:_VALUES])
+        place = np.full(len(self.values), _VALUES)
+        place[kept] = np.arange(_VALUES)
+        return _Column(
+            self.name, self.role, [*(self.values[i] for i in kept), OTHERS], place[self.codes], self.ordered
+        )
+
+
+def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) -> Points | None:
+    """The map of a run, as many of its points as fit.
+
+    Beyond that a sample is drawn in which members of findings come first; every point then says how many examples
+    it stands for, so that shares remain those of the whole set.
+
+    Args:
+        findings: With a map.
+        room: Characters that it may take.
+        most: Points.
+        seed: Of the sample.
+
+    Returns:
+        The points; None where there is no map, or no room for one.
+    """
+    table = findings.map
+    if not table.num_rows:
+        return None
+    columns, members = _columns(findings)
+    inside = np.zeros(table.num_rows, dtype=bool)
+    for found in members.values():
+        inside[found] = True
+    order = np.random.default_rng(seed).permutation(table.num_rows)
+    while most >= _FEWEST:
+        rows, stand_for = _sample(inside, order, most)
+        data = _data(findings, columns, members, rows, stand_for)
+        if len(data) <= room:
+            break
+        most = int(min(most, len(rows)) * min(0.95 * room / len(data), 0.9))
+    else:
+        return None
+    return Points(
+        data, len(rows), table.num_rows, kind_of(table), _offered(table, columns), frozenset(members)
+    )
+
+
+def _sample(
+    inside: np.ndarray, order: Int[np.ndarray, " n"], most: int
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Rows to draw, and how many examples each stands for."""
+    n = len(order)
+    if n <= most:
+        return np.arange(n), np.ones(n)
+    found, others = order[inside[order]], order[~inside[order]]
+    many = min(len(found), max(int(_FOUND * most), most - len(others)))
+    few = most - many
+    rows = np.sort(np.concatenate([found[:many], others[:few]]))
+    stand_for = np.where(inside[rows], len(found) / max(many, 1), len(others) / max(few, 1))
+    return rows, stand_for
+
+
+def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarray, " m"]]]:
+    """What points can be coloured by, and the places in the map of each finding's members."""
+    table = findings.map
+    in_finding, members = _groups(findings, "finding", len(findings.findings))
+    in_slice, _ = _groups(findings, "slice", len(findings.slices))
+    names = [f"{one.number}: {one.name}" for one in findings.findings]
+    columns = []
+    if findings.findings:
+        columns.append(_Column("finding", "finding", ["nowhere", *names], in_finding))
+    if findings.slices:
+        names = [one.name for one in findings.slices]
+        columns.append(_Column("slice", "slice", ["nowhere", *names], in_slice))
+    if "correct" in table.column_names:
+        wrong = (~table.column("correct").to_numpy().astype(bool)).astype(np.int64)
+        columns.append(_Column("correct", "correct", ["right", "wrong"], wrong))
+    for name in ("label", "prediction"):
+        if name in table.column_names:
+            columns.append(_category(table, name, name))
+    attributes = [name for name in table.column_names if name.startswith(ATTRIBUTE)]
+    columns += [_category(table, name, "attribute") for name in attributes[:_ATTRIBUTES]]
+    return [column.shortened() for column in columns], members
+
+
+def _groups(
+    findings: Findings, kind: str, many: int
+) -> tuple[Int[np.ndarray, " n"], dict[int, Int[np.ndarray, " m"]]]:
+    """The group in which each point has most weight, 0 for none, and the places of each group's members."""
+    rows = findings.map.column("row").to_numpy()
+    table = findings.memberships
+    which, most = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
+    members = {}
+    for group in groups(table):
+        found, _, number = group.anchor.partition("-")
+        if found != kind or not 1 <= int(number) <= many:
+            continue
+        part = table.slice(group.start, group.end - group.start)
+        weights = part.column("weight").to_numpy()
+        core = weights >= max(_CORE * weights.max(), 1e-300)
+        weights, wanted = weights[core], part.column("row").to_numpy()[core]
+        places = np.searchsorted(rows, wanted).clip(max=len(rows) - 1)
+        on_map = rows[places] == wanted
+        places, weights = places[on_map], weights[on_map]
+        more = weights > most[places]
+        which[places[more]], most[places[more]] = int(number), weights[more]
+        members[int(number)] = np.sort(places)
+    return which, members
+
+
+def _category(table: pa.Table, name: str, role: str) -> _Column:
+    whole = table.column(name).unify_dictionaries().combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.chunk(0)
+    values = [str(value) for value in whole.dictionary.to_pylist()]
+    codes = whole.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.int64)
+    if whole.null_count:
+        values.append(MISSING)
+    ordered = ORDERED in (table.schema.field(name).metadata or {})
+    return _Column(name.removeprefix(ATTRIBUTE), role, values, codes, ordered)
+
+
+def _offered(table: pa.Table, columns: Sequence[_Column]) -> tuple[Offer, ...]:
+    """What points can be coloured by: what was found, how the model did, what it said, what describes examples."""
+    offers = [Offer(str(i), _title(one), one.role == "attribute") for i, one in enumerate(columns)]
+    if "loss" in table.column_names:
+        first = next((i for i, one in enumerate(columns) if one.role not in _FOUND_OR_RIGHT), len(columns))
+        offers.insert(first, Offer("loss", "Loss", False))
+    return tuple(offers)
+
+
+def _title(column: _Column) -> str:
+    """A column as the page offers it; an attribute may have the name of anything."""
+    return {
+        "finding": "Finding",
+        "slice": "Slice",
+        "correct": "Right or wrong",
+        "label": "Label",
+        "prediction": "Prediction",
+    }.get(column.role, column.name)
+
+
+def _data(
+    findings: Findings,
+    columns: Sequence[_Column],
+    members: dict[int, Int[np.ndarray, " m"]],
+    rows: Int[np.ndarray, " m"],
+    stand_for: Float[np.ndarray, " m"],
+) -> str:
+    """JSON of packed parts: bytes in planes, which compress better than numbers one by one."""
+    table = findings.map.take(pa.array(rows))
+    place = np.full(findings.map.num_rows, -1)
+    place[rows] = np.arange(len(rows))
+    lit = {number: place[found][place[found] >= 0] for number, found in members.items()}
+    if "count" in table.column_names:
+        stand_for = stand_for * table.column("count").to_numpy()
+    losses = _losses(table.column("loss").to_numpy()) if "loss" in table.column_names else None
+    header = {
+        "n": len(rows),
+        "columns": [
+            {"name": _title(c), "role": c.role, "values": list(c.values), "ordered": c.ordered}
+            for c in columns
+        ],
+        "findings": [[number, len(found)] for number, found in lit.items()],
+        "names": {one.number: one.name for one in findings.findings},
+        "loss": None if losses is None else losses[1],
+    }
+    steps = [np.diff(found, prepend=0) for found in lit.values()]
+    parts = {
+        "header": pack(json.dumps(header)),
+        "ids": pack(json.dumps(table.column("id").to_pylist())),
+        "x": _planes(table.column("x").to_numpy(), np.uint16),
+        "y": _planes(table.column("y").to_numpy(), np.uint16),
+        "columns": [_planes(column.codes[rows], np.uint8) for column in columns],
+        "members": _planes(np.concatenate(steps) if steps else np.empty(0), np.uint32),
+        "loss": None if losses is None else _planes(losses[0], np.uint16),
+        "weight": None if (stand_for == 1).all() else _planes(stand_for, np.float32),
+    }
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dict[str, float]]:
+    """Losses as levels of low + scale · (exp(t · level / levels) - 1), fine where most of them lie."""
+    known = np.isfinite(losses)
+    if not known.any():
+        return np.full(len(losses), _LOSSES + 1), {
+            "low": 0.0,
+            "scale": 1.0,
+            "top": 1.0,
+            "levels": _LOSSES,
+            "clip": 1.0,
+        }
+    some = losses[known].astype(np.float64)
+    low = float(some.min())
+    scale = float(np.median(some) - low) or float(np.ptp(some)) or 1.0
+    top = float(np.log1p(np.ptp(some) / scale)) or 1.0
+    levels = np.full(len(losses), _LOSSES + 1)
+    levels[known] = np.rint(np.log1p((some - low) / scale) / top * _LOSSES)
+    clip = float(np.quantile(some, _CLIPPED)) if len(some) > 1 else float(some.max())
+    return levels, {"low": low, "scale": scale, "top": top, "levels": _LOSSES, "clip": clip}
+
+
+def _planes(values: Num[np.ndarray, " n"], kind: type[np.generic]) -> str:
+    """The first bytes of all numbers, then their second ones, and so on; little-endian, packed."""
+    plain = np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder("<"))
+    return pack(plain.view(np.uint8).reshape(-1, plain.itemsize).T.tobytes())
