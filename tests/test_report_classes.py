@@ -223,7 +223,7 @@ def test_the_maps_are_drawn_and_scroll_in_their_frame_alone(browser, tmp_path, w
     p = many(name=HOSTILE + "{}")
     page = report_of(p, searched(p))
     assert HOSTILE not in page
-    assert [tag for tag, _ in Reader(page).elements].count("script") == 3 + len(SCRIPTS)
+    assert [tag for tag, _ in Reader(page).elements].count("script") == 4 + len(SCRIPTS)
     tab, _, complaints = opened(browser, tmp_path, page, width=width)
     assert complaints == []
     assert tab.evaluate("document.documentElement.scrollWidth") == width

@@ -173,7 +173,7 @@ function makeMap(section, points) {
   function arrange() {
     const { codes, colours, ranks, entries } = shading();
     const inks = colours.map((one) => ink(one));
-    const faint = ink(style("--outside"), 60);
+    const faint = ink(style("--outside"), 75);
     const key = (i) => (selected && !selected[i] ? 0 : 1 + ranks[codes[i]]);
     const starts = new Uint32Array(259);
     for (let i = 0; i < points.n; i++) starts[key(i) + 1]++;
