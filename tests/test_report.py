@@ -478,5 +478,5 @@ def test_texts_of_either_direction_are_each_set_in_their_own():
     assert '<td dir="auto">مدينة</td><th scope="row" dir="auto">القدس</th>' in page
     assert "<bdi>جيد</bdi> <i>→</i> <b class=wrong><bdi>سيئ</bdi></b>" in page
     assert re.search(
-        r'<blockquote class="text wrong" title="[^"]*" dir="auto">اِسْتِرْدَادٌ متأخر</blockquote>', page
+        r'<blockquote class="text wrong" title="[^"]*" dir="auto"[^>]*>اِسْتِرْدَادٌ متأخر</blockquote>', page
     )
