@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -194,6 +196,40 @@ def test_one_audit_runs_at_a_time_and_what_it_started_ends_with_it(tmp_path):
     while is_running(child):
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+class Slow(io.BytesIO):
+    """A file whose upload is being copied until it is let go."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.reading, self.go_on = Event(), Event()
+
+    def read(self, *size):
+        self.reading.set()
+        assert self.go_on.wait(30)
+        return super().read(*size)
+
+
+@pytest.mark.parametrize("content", [saved(weights()), b"hello"])
+def test_the_place_is_taken_while_an_upload_is_still_copied_and_free_once_it_is_refused(tmp_path, content):
+    audits = commanded(tmp_path, "")
+    slow = Slow(content)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(audits.start, slow, "a.pt", "d", "", "m")
+        assert slow.reading.wait(30)
+        with pytest.raises(ValueError, match="Another model is being audited"):
+            audits.check_free()
+        with pytest.raises(ValueError, match="Another model is being audited"):
+            audits.start(io.BytesIO(saved(weights())), "b.pt", "d", "", "m")
+        slow.go_on.set()
+        if content == b"hello":
+            with pytest.raises(ValueError, match="is not a file of weights"):
+                first.result()
+        else:
+            assert first.result().process.wait(30) == 0
+    audits.check_free()
+    assert audits.start(io.BytesIO(save(weights())), "c.pt", "d", "", "m").process.wait(30) == 0
 
 
 def test_the_line_names_our_file_and_our_folder_alone(tmp_path):

@@ -11,6 +11,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 from weakspot.legible import printable_lines
@@ -20,6 +21,7 @@ from weakspot.predictions.folders import whole_file, writing
 _TAIL = 16_000  # bytes of a log that are shown
 _ENTRIES = 100_000  # of an archive: more than any network has tensors
 _PATIENCE = 2.0  # seconds in which a command that is stopped is to end by itself
+_TAKEN = "Another model is being audited: wait until that has ended, or stop it."
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ class Audits:
         self.words = words
         self.started: dict[str, Audit] = {}
         self._home = home
+        self._starting = Lock()  # gigabytes are copied and checked before there is a process
 
     def check_free(self) -> None:
-        """Raise ValueError while one runs."""
-        if any(audit.code is None for audit in self.started.values()):
-            raise ValueError("Another model is being audited: wait until that has ended, or stop it.")
+        """Raise ValueError while one is being started or runs."""
+        if self._starting.locked() or self._is_running:
+            raise ValueError(_TAKEN)
 
     def start(self, content: IO[bytes], name: str, dataset: str, model: str, method: str) -> Audit:
         """Check an uploaded file and the words chosen for it, and start its audit.
@@ -119,7 +122,25 @@ class Audits:
             ValueError: Where one runs already, a word is unknown, or the file holds no weights or more than those.
             OSError: Where the disk is full or refuses.
         """
-        self.check_free()
+        if not self._starting.acquire(blocking=False):
+            raise ValueError(_TAKEN)
+        try:
+            if self._is_running:
+                raise ValueError(_TAKEN)
+            return self._start(content, name, dataset, model, method)
+        finally:
+            self._starting.release()
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        for audit in list(self.started.values()):
+            audit.stop()
+
+    @property
+    def _is_running(self) -> bool:
+        return any(audit.code is None for audit in list(self.started.values()))
+
+    def _start(self, content: IO[bytes], name: str, dataset: str, model: str, method: str) -> Audit:
         known = {
             "dataset": self.words.datasets,
             "model": ("", *self.words.models),
@@ -151,11 +172,6 @@ class Audits:
             )
         audit = self.started[folder.name] = Audit(name, folder, line, process)
         return audit
-
-    def stop(self) -> None:
-        """End whatever runs."""
-        for audit in self.started.values():
-            audit.stop()
 
 
 def _stored(content: IO[bytes], folder: Path, name: str) -> Path:
