@@ -14,6 +14,7 @@ from explorer import asked, read, serving
 from test_every_door import classes, losses_alone, numbers, ratings, several_labels
 from weakspot import Predictions, Spotlight
 from weakspot.app.media import Parts
+from weakspot.app.records import Records
 from weakspot.app.runs import Runs
 from weakspot.datasets.base import Dataset
 from weakspot.pipeline.discover import discover
@@ -99,3 +100,45 @@ def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
             assert {row["id"] for row in csv.DictReader(io.StringIO(found))} == {
                 str(i) for i in range(500) if (499 - i) % 2 == 0
             }
+
+
+class Changed(Written):
+    """The same, of which the last hundred are gone since, or the first picture."""
+
+    def __init__(self, split, pictured=False):
+        super().__init__(split)
+        self.pictured = pictured
+        self.examples, self.texts = self.examples.slice(0, 400), Written.texts[:400]
+
+    def preview(self, row):
+        if self.pictured:
+            raise FileNotFoundError("0.png is missing")
+        return self.texts[row]
+
+
+@pytest.mark.parametrize("pictured", [False, True])
+def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, tmp_path):
+    _, run = explored(tmp_path, classes)
+    parts = Parts(lambda split: Changed(split, pictured), lambda task: None)
+    with serving(tmp_path, parts_of=lambda folder: parts) as server:
+        for path in ("?rows=all", "?rows=all&search=refund", "/example/7", "/example/450"):
+            status, _, text = asked(server, f"/run/{run.digest}{path}")
+            assert status == 200, path
+            assert ("0.png is missing" in read(text)) == pictured
+        gone = read(asked(server, f"/run/{run.digest}/example/7")[2])
+        assert ("do not hold this example" in gone) != pictured
+        found = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=refund")[2]
+        assert len(found.splitlines()) == 1 + (0 if pictured else 200)
+
+
+def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path):
+    p, run = explored(tmp_path, classes)
+    (tmp_path / "predictions").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="name their folder too"):
+        Records(Runs([tmp_path / "run"])).of(run)
+    found = Records(Runs([tmp_path / "run", tmp_path / "elsewhere"])).of(run)
+    assert np.array_equal(found.predictions.ids, p.ids)
+    for number, weights in enumerate(found.slices.weights, start=1):
+        rows = found.groups[f"slice-{number}"][1]
+        assert set(rows) == set(np.flatnonzero(weights))
+        assert np.all(np.diff(np.asarray(weights)[rows]) <= 0)

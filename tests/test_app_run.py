@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import quote, urlencode
@@ -21,7 +23,7 @@ from explorer import asked, opened, posted, read, serving
 from report_pages import needs_chromium
 from weakspot import Findings, Predictions, Spotlight
 from weakspot.app.filters import Condition
-from weakspot.app.media import webp
+from weakspot.app.media import Parts, Subject, webp
 from weakspot.app.records import Records
 from weakspot.app.runs import Runs
 from weakspot.app.selections import Turn
@@ -76,7 +78,7 @@ def picture(server, path):
 def test_filters_find_what_they_say(server, run, record):
     p, a = record.predictions, record.attributes
     values = {name: np.array(a[name].to_pylist()) for name in a.column_names}
-    correct, labels = np.asarray(p.correct), np.array(record.labels)
+    correct, labels = np.asarray(p.correct), np.array([record.label(row) for row in range(len(p))])
     brightness = values["image.brightness"]
     edge = float(np.median(brightness))
     expected = {
@@ -90,7 +92,7 @@ def test_filters_find_what_they_say(server, run, record):
         f"rows=all&where=image.brightness%3E%3D{edge}": brightness >= edge,
         f"rows=all&where=image.brightness%3C{edge}": brightness < edge,
         "rows=all&" + urlencode({"label": "≥5", "prediction": "<5"}): (labels == "≥5")
-        & (np.array(record.said) == "<5"),
+        & (np.array([record.said(row) for row in range(len(p))]) == "<5"),
         "rows=all&search=DIGIT-00": np.char.startswith(p.ids, "digit-00"),
     }
     for query, mask in expected.items():
@@ -388,3 +390,41 @@ def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
 def test_a_condition_is_written_as_it_is_read():
     assert str(Condition("age", ">=", "3")) == "age>=3"
     assert Condition("age", "<", "3").words == "age below 3"
+
+
+def at_once(job, times=8):
+    """What some threads get that do the same at once; they change over as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(times) as pool:
+            return [future.result() for future in [pool.submit(job, time) for time in range(times)]]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
+    runs = Runs([tmp_path])
+
+    def job(turn):
+        for number in range(30):
+            folder = tmp_path / f"{turn}-{number}"
+            folder.mkdir()
+            (folder / "report.html").write_text("")
+            runs.all()
+
+    at_once(job, 4)
+    assert runs.all() == []
+
+
+def test_data_and_model_are_built_once_however_many_ask(record, outputs, run):
+    parts, built = parts_of(run.folder), []
+
+    def dataset(split):
+        built.append(split)
+        return parts.dataset(split)
+
+    subject = Subject(record, Parts(dataset, parts.model), Runs([outputs]))
+    found = at_once(lambda turn: (subject.model, subject.places, subject.pictures))
+    assert built == ["test"]
+    assert len({(id(model), id(places)) for model, places, _ in found}) == 1

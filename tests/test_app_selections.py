@@ -14,7 +14,8 @@ from test_app_compare import predictions
 from weakspot import Findings, Predictions, Scan
 from weakspot.app.records import Record, Records
 from weakspot.app.runs import Runs
-from weakspot.app.selections import alike
+from weakspot.app.selections import Turn, alike, select
+from weakspot.findings import Media
 from weakspot.pipeline.discover import discover
 
 
@@ -36,7 +37,11 @@ def record(outputs):
 
 def where(record, weather, label=None):
     values = np.array(record.attributes["weather"].to_pylist()) == weather
-    return values if label is None else values & (np.array(record.labels) == label)
+    return values if label is None else values & labelled(record, label)
+
+
+def labelled(record, label):
+    return np.array([record.label(row) == label for row in range(len(record))])
 
 
 def test_what_is_like_the_ticked_lies_where_they_lie(record):
@@ -65,7 +70,7 @@ def test_what_cannot_be_ticked_is_said(record):
     with pytest.raises(ValueError, match="kept for the test"):
         alike(record, [*searched[:3].tolist(), int(held[0])])
     with pytest.raises(ValueError, match="leave some out"):
-        alike(record, np.flatnonzero(record.searched & (np.array(record.labels) == "cat")).tolist())
+        alike(record, np.flatnonzero(record.searched & labelled(record, "cat")).tolist())
 
 
 @needs_chromium
@@ -97,3 +102,13 @@ def test_rows_that_are_none_are_refused(outputs, record):
             status, _, text = asked(server, path, method="POST", body=body, **headers)
             assert status == 400
             assert "is no whole number" in read(text) or "Tick at least 3" in read(text)
+
+
+def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
+    discover(
+        Scan(n_slices=1), Predictions.load(outputs / "predictions" / "mine"), tmp_path, hide=("weather",)
+    )
+    runs = Runs([tmp_path, outputs])
+    record = Records(runs).of(next(run for run in runs.all() if run.folder == tmp_path))
+    select(record, where(record, "fog").astype(float), "fog", tmp_path / "new", Turn(1), Media(), None)
+    assert ("weather", "restates the target") in Findings.load(tmp_path / "new").whole.left_out

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from threading import Lock, RLock
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from weakspot.tasks import Task
 _SIDE = 512  # pixels of an image that is shown by itself
 _KEPT = 2  # runs whose data and model are in memory
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -42,6 +44,23 @@ class Parts:
     model: Callable[[Task], Model]
 
 
+class _MadeOnce(cached_property[_T]):
+    """A cached property of a `Subject` that one thread makes while the others wait for it."""
+
+    @overload
+    def __get__(self, subject: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, subject: object, owner: type[Any] | None = None) -> _T: ...
+
+    def __get__(self, subject: Any, owner: type[Any] | None = None) -> Self | _T:
+        if subject is None:
+            return self
+        with subject.lock:
+            made: _T = super().__get__(subject, owner)
+            return made
+
+
 class Subject:
     """The data and the model of a run; built when they are first asked for.
 
@@ -53,19 +72,19 @@ class Subject:
 
     def __init__(self, record: Record, parts: Parts, runs: Runs) -> None:
         self._record, self._parts, self._runs = record, parts, runs
-        self._lock = Lock()  # neither a dataset nor a model under a hook is for two at a time
+        self.lock = RLock()  # neither a dataset nor a model under a hook is for two at a time
 
-    @cached_property
+    @_MadeOnce
     def dataset(self) -> Dataset:
         manifest = self._manifest
         return self._parts.dataset(str(manifest.get("split") or "test"))
 
-    @cached_property
+    @_MadeOnce
     def places(self) -> Mapping[str, int]:
         """Where in the dataset each id stands."""
         return {id: place for place, id in enumerate(self.dataset.examples.column("id").to_pylist())}
 
-    @cached_property
+    @_MadeOnce
     def model(self) -> Model:
         """The model with the weights that the predictions were made with."""
         checkpoint = self._manifest.get("checkpoint")
@@ -74,15 +93,14 @@ class Subject:
             load_weights(model, self._file(Path(str(checkpoint))))
         return model.eval()
 
-    @cached_property
+    @_MadeOnce
     def pictures(self) -> bool:
         """Whether its examples are images."""
-        with self._lock:
-            return isinstance(self.dataset.preview(0), Image.Image)
+        return isinstance(self.dataset.preview(0), Image.Image)
 
     def shown(self, row: int) -> Any:
         """What there is to look at of a row: an image, a text or a mapping of values."""
-        with self._lock:
+        with self.lock:
             return self.dataset.preview(self._place(row))
 
     def cam(self, row: int, layer: str, target: int | None) -> Image.Image:
@@ -96,7 +114,7 @@ class Subject:
         Raises:
             ValueError: Where the model has no such layer, or Grad-CAM cannot be computed there.
         """
-        with self._lock:
+        with self.lock:
             place, model = self._place(row), self.model
             modules = dict(model.named_modules())
             chosen = modules.get(layer) if layer else model.cam_layer
@@ -111,7 +129,7 @@ class Subject:
                 raise ValueError(f"No Grad-CAM in {layer or 'the layer of the model'}: {reason}") from error
             return overlay(self.dataset.preview(place), map_)
 
-    @cached_property
+    @_MadeOnce
     def layers(self) -> tuple[str, ...]:
         """The names of the layers whose output are maps, or tokens, in the order of the network."""
         found: list[str] = []
@@ -124,16 +142,15 @@ class Subject:
 
             return note
 
-        with self._lock:
-            inputs = self.dataset.collate([self.dataset[0]])["input"]
-            modules = [(name, module) for name, module in self.model.named_modules() if name]
-            hooks = [module.register_forward_hook(noting(name)) for name, module in modules]
-            try:
-                with torch.no_grad():
-                    self.model(inputs)
-            finally:
-                for hook in hooks:
-                    hook.remove()
+        inputs = self.dataset.collate([self.dataset[0]])["input"]
+        modules = [(name, module) for name, module in self.model.named_modules() if name]
+        hooks = [module.register_forward_hook(noting(name)) for name, module in modules]
+        try:
+            with torch.no_grad():
+                self.model(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
         return tuple(found)
 
     @property

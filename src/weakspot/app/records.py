@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +22,7 @@ from weakspot.findings import Findings
 from weakspot.findings.record import FILE
 from weakspot.pipeline.runs import Run as Earlier
 from weakspot.predictions import Predictions
+from weakspot.report.ids import groups as pieces_of
 from weakspot.slices import Slices
 
 STORE = Path("outputs/predictions")
@@ -65,29 +69,41 @@ class Record:
         """Findings and slices: what each is called, and its rows."""
         if self.findings is None:
             return {}
-        table = self.findings.memberships
-        kinds, numbers = table["group"].to_numpy(zero_copy_only=False), table["number"].to_numpy()
+        table = self.findings.memberships.drop_null()
+        pieces: dict[str, list[Int[np.ndarray, " m"]]] = {}  # one of each, but in a table by somebody else
+        for piece in pieces_of(table):
+            pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
         rows, weights = table["row"].to_numpy(), table["weight"].to_numpy()
         named = [("finding", one.number, one.name) for one in self.findings.findings]
         named += [("slice", one.number, one.name) for one in self.findings.slices]
         groups = {}
         for kind, number, name in named:
-            inside = (kinds == kind) & (numbers == number) & (weights > 0)
-            found = rows[inside][np.argsort(-weights[inside], kind="stable")]
-            groups[f"{kind}-{number}"] = name, found[(found >= 0) & (found < len(self))]
+            anchor = f"{kind}-{number}"
+            here = np.concatenate(pieces.get(anchor, [np.arange(0)]))
+            here = here[weights[here] > 0]
+            found = rows[here[np.argsort(-weights[here], kind="stable")]]
+            groups[anchor] = name, found[(found >= 0) & (found < len(self))]
         return groups
 
     @cached_property
-    def labels(self) -> list[str | None]:
-        """What is right, as a person reads it."""
-        p = self.predictions
-        return [p.name_of(p.labels, row) for row in range(len(p))]
+    def key(self) -> str:
+        """What tells its predictions from others."""
+        manifest = self.predictions.manifest
+        told = json.dumps(
+            manifest.get("made_from") or manifest.get("source") or "", sort_keys=True, default=str
+        )
+        sha = hashlib.sha256(told.encode())
+        for id in self.predictions.ids:
+            sha.update(f"\n{id}".encode())
+        return sha.hexdigest()[:16]
 
-    @cached_property
-    def said(self) -> list[str | None]:
+    def label(self, row: int) -> str | None:
+        """What is right, as a person reads it."""
+        return self.predictions.name_of(self.predictions.labels, row)
+
+    def said(self, row: int) -> str | None:
         """What the model says, as a person reads it."""
-        p = self.predictions
-        return [p.name_of(p.predictions, row) for row in range(len(p))]
+        return self.predictions.name_of(self.predictions.predictions, row)
 
     @property
     def attributes(self) -> pa.Table:
@@ -138,12 +154,17 @@ class Records:
     def _read(self, run: Run) -> Record:
         check_own(run.folder)
         earlier = Earlier.open(run.folder)
-        try:
-            predictions = earlier.predictions(STORE, self.allowed)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"The predictions that {run.folder} was made of do not lie under "
-                f"{', '.join(map(str, self._runs.folders))}: name their folder too (browse.py folders=[…])."
-            ) from error
+        predictions = self._predictions(earlier)
         findings = Findings.load(run.folder) if own(run.folder, FILE) else None
         return Record(run, earlier.slices, predictions, findings)
+
+    def _predictions(self, earlier: Earlier) -> Predictions:
+        """What a run was made of: in the usual store, or in any of the folders as one of its own."""
+        for store in (STORE, *self._runs.folders):
+            with suppress(FileNotFoundError):
+                return earlier.predictions(store, self.allowed)
+        raise FileNotFoundError(
+            f"The predictions that {earlier.folder} was made of do not lie under "
+            f"{', '.join(map(str, self._runs.folders))}: name their folder too (browse.py folders=[…]), which is "
+            "predictions_dir where the run had one of its own."
+        )

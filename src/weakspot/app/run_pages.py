@@ -137,7 +137,12 @@ class RunPages:
         record, words = self._record(request), request.query_params
         row = _row(request, record)
         subject, reason = self._subject(record)
-        shown = None if subject is None else subject.shown(row)
+        shown = None
+        if subject is not None:
+            try:
+                shown = subject.shown(row)
+            except (ValueError, OSError) as error:
+                reason = printable_lines(str(error))
         pictured, layer = isinstance(shown, Image.Image), ""
         layers: tuple[str, ...] = ()
         if subject is not None and pictured:
@@ -222,7 +227,7 @@ class RunPages:
         """The data of a run, or why they are not at hand."""
         try:
             subject = self._subjects.of(record)
-            _ = subject.places
+            _ = subject.places, subject.pictures  # built, and looked at, once
         except Exception as error:  # of anyone's data, under a configuration that anyone may have written
             return None, printable_lines(str(error) or type(error).__name__)
         return subject, ""
@@ -235,15 +240,18 @@ class RunPages:
 
     def _shown(self, record: Record, subject: Subject | None, row: int) -> Shown:
         p = record.predictions
-        shown = None if subject is None or subject.pictures else subject.shown(row)
+        try:
+            shown = None if subject is None or subject.pictures else subject.shown(row)
+        except (ValueError, OSError) as error:  # of this example alone: the page has others
+            shown = printable_lines(str(error))
         text = shown if isinstance(shown, str) else ""
         if isinstance(shown, Mapping):
             text = " · ".join(f"{name}: {value}" for name, value in shown.items())
         return Shown(
             row,
             str(p.ids[row]),
-            record.labels[row],
-            record.said[row],
+            record.label(row),
+            record.said(row),
             None if p.correct is None else not bool(p.correct[row]),
             None if p.losses is None else float(p.losses[row]),
             bool(record.searched[row]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from weakspot.findings.comparison import FILE as COMPARISON
@@ -89,22 +90,26 @@ class Runs:
         self._pages: dict[Path, Callable[[Path], Run | None]] = {}  # and what reads the run of each
         self._known: dict[Path, tuple[Any, Run | None]] = {}
         self._page_of: dict[str, Path] = {}
+        self._lock = Lock()
 
     def all(self) -> list[Run]:
         """Every run that left a report and readable findings, or compared two others, newest first."""
-        self._pages = dict(_pages(self.folders))
-        found = [self._of(page) for page in self._pages]
-        self._known = {page: known for page, known in self._known.items() if page in self._pages}
-        runs = {run.digest: run for run in found if run is not None}
-        self._page_of = {digest: run.report for digest, run in runs.items()}
+        pages = dict(_pages(self.folders))
+        with self._lock:
+            self._pages = pages
+            found = [self._of(page) for page in pages]
+            self._known = {page: known for page, known in self._known.items() if page in pages}
+            runs = {run.digest: run for run in found if run is not None}
+            self._page_of = {digest: run.report for digest, run in runs.items()}
         return sorted(runs.values(), key=lambda run: run.created, reverse=True)
 
     def find(self, digest: str) -> Run | None:
         """The run of a digest; the folders are gone through only where it is not known yet."""
-        page = self._page_of.get(digest)
-        if page is None:
-            return next((run for run in self.all() if run.digest == digest), None)
-        return self._of(page)
+        with self._lock:
+            page = self._page_of.get(digest)
+            if page is not None:
+                return self._of(page)
+        return next((run for run in self.all() if run.digest == digest), None)
 
     def holds(self, path: Path) -> bool:
         """Whether a file or folder lies in the folders, wherever links on the way to it lead."""

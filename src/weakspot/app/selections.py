@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from weakspot.app.records import Record
 from weakspot.app.runs import Runs
 from weakspot.findings import Media
 from weakspot.findings.build import LEVEL
+from weakspot.findings.whole import RESTATES
 from weakspot.methods.discriminant import ANY, discriminant, graded
 from weakspot.methods.space import reduced
 from weakspot.pipeline.discover import report
@@ -50,8 +49,7 @@ class Turn:
 
 def turn_of(runs: Runs, record: Record) -> Turn:
     """The turn after all selections that have been tested on the same predictions."""
-    of = _key(record)
-    return Turn(1 + sum(run.method == METHOD and run.settings.get("of") == of for run in runs.all()))
+    return Turn(1 + sum(run.method == METHOD and run.settings.get("of") == record.key for run in runs.all()))
 
 
 def alike(record: Record, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
@@ -124,7 +122,7 @@ def select(
         statistics=describe(weights[None], p),
         searched=record.searched,
         provenance={
-            "settings": {"selected": words, "of": _key(record)},
+            "settings": {"selected": words, "of": record.key},
             "predictions": dict(p.manifest),
         },
     )
@@ -138,7 +136,7 @@ def select(
         folder,
         confirm=~record.searched if record.splits else None,
         source="" if record.splits else _UNTESTED,
-        hide=tuple(p.manifest.get("restating") or ()),
+        hide=_hidden(record),
         media=media,
         texts=texts,
         notes=notes if record.splits else (),
@@ -147,11 +145,8 @@ def select(
     )
 
 
-def _key(record: Record) -> str:
-    """What tells these predictions from others."""
-    manifest = record.predictions.manifest
-    told = json.dumps(manifest.get("made_from") or manifest.get("source") or "", sort_keys=True, default=str)
-    sha = hashlib.sha256(told.encode())
-    for id in record.predictions.ids:
-        sha.update(f"\n{id}".encode())
-    return sha.hexdigest()[:16]
+def _hidden(record: Record) -> tuple[str, ...]:
+    """Attributes that restate the target, as the data say and as the run was told (`dataset.hide`)."""
+    told = () if record.findings is None else record.findings.whole.left_out
+    restating = record.predictions.manifest.get("restating") or ()
+    return (*restating, *(name for name, reason in told if reason == RESTATES))

@@ -8,6 +8,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -61,6 +62,7 @@ class TreePages:
         self._runs = runs
         self._uploaded: OrderedDict[str, Kept] = OrderedDict()
         self._of_runs: OrderedDict[tuple[str, float], Tree] = OrderedDict()
+        self._lock = Lock()
 
     def routes(self) -> list[Route]:
         return [
@@ -73,7 +75,9 @@ class TreePages:
         ]
 
     def form(self, request: Request) -> Response:
-        return page("upload_tree", uploaded=list(self._uploaded.values()), most=MOST_BYTES)
+        with self._lock:
+            kept = list(self._uploaded.values())
+        return page("upload_tree", uploaded=kept, most=MOST_BYTES)
 
     async def upload(self, request: Request) -> Response:
         async with request.form(max_files=1, max_fields=4) as form:
@@ -81,7 +85,8 @@ class TreePages:
             name, content = name_of(file), await file.read()
         digest = hashlib.sha256(content).hexdigest()[:16]
         tree = await run_in_threadpool(lambda: published_tree(published.parse(content, name)))
-        _keep(self._uploaded, digest, Kept(name, f"/uploaded/{digest}", tree))
+        with self._lock:
+            _keep(self._uploaded, digest, Kept(name, f"/uploaded/{digest}", tree))
         return RedirectResponse(f"/uploaded/{digest}/tree", 303)
 
     def tree(self, request: Request) -> Response:
@@ -150,8 +155,10 @@ class TreePages:
 
     def _asked(self, request: Request) -> Kept:
         kind, digest = request.path_params["kind"], request.path_params["digest"]
-        if kind == "uploaded" and digest in self._uploaded:
-            return self._uploaded[digest]
+        with self._lock:
+            kept = self._uploaded.get(digest) if kind == "uploaded" else None
+        if kept is not None:
+            return kept
         run = self._runs.find(digest) if kind == "run" else None
         if run is None:
             raise HTTPException(404, "There is no such tree, or no longer: upload it again.")
@@ -166,9 +173,13 @@ class TreePages:
 
     def _of_run(self, run: Run) -> Tree:
         key = run.digest, run.created.timestamp()
-        if key not in self._of_runs:
-            _keep(self._of_runs, key, tree_of(run))
-        return self._of_runs[key]
+        with self._lock:
+            tree = self._of_runs.get(key)
+        if tree is None:  # two that ask at once both read it: nobody waits for another's tree
+            tree = tree_of(run)
+            with self._lock:
+                _keep(self._of_runs, key, tree)
+        return tree
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Response:

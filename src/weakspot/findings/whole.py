@@ -11,6 +11,9 @@ from weakspot.findings.record import Whole
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import left_out
 
+RESTATES = "restates the target"
+"""Why an attribute is left out that says what the target says."""
+
 
 def describe_whole(
     judged: Judged, predictions: Predictions, category: str | int | None, painter: Painter
@@ -30,7 +33,7 @@ def describe_whole(
     stated = judged.unit_errors is None
     classes = class_rows(predictions)
     name = None if category is None else _class_name(predictions, category)
-    hidden = [(column, "restates the target") for column in painter.hidden]
+    hidden = [(column, RESTATES) for column in painter.hidden]
     return Whole(
         n=len(p),
         examples=float(c.sum()),
