@@ -24,7 +24,7 @@ from safetensors.torch import save
 from conftest import ROOT, ended_with, quiet_environment
 from explorer import asked, opened, posted, read, serving
 from report_pages import needs_chromium
-from weakspot.app.audits import Audits, Words, check_archive
+from weakspot.app.audits import Audits, Words
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.tasks import Classification
 
@@ -150,12 +150,6 @@ def test_weights_that_announce_too_much_are_refused_before_they_come(server):
     status, _, text = asked(server, "/models", method="POST", body=b"", **headers)
     assert status == 413
     assert "more than the 4,294,967,296 bytes" in text
-
-
-def test_what_torch_and_safetensors_save_is_no_archive_that_unpacks_to_more(tmp_path):
-    for name, content in (("a.pt", saved(weights())), ("b.safetensors", save(weights()))):
-        (tmp_path / name).write_bytes(content)
-        check_archive(tmp_path / name)
 
 
 def commanded(tmp_path, script):

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from weakspot.models.checkpoint import read_weights
 from weakspot.predictions.folders import whole_file, writing
 
 _TAIL = 16_000  # bytes of a log that are shown
-_ENTRIES = 100_000  # of an archive: more than any network has tensors
 _PATIENCE = 2.0  # seconds in which a command that is stopped is to end by itself
 _TAKEN = "Another model is being audited: wait until that has ended, or stop it."
 
@@ -183,24 +181,7 @@ def _stored(content: IO[bytes], folder: Path, name: str) -> Path:
     with writing(folder, "folders"), whole_file(file) as draft, draft.open("wb") as written:
         shutil.copyfileobj(content, written, 1 << 20)
     try:
-        check_archive(file)
         read_weights(file)
     except ValueError as error:
         raise ValueError(str(error).replace(str(file), name)) from error
     return file
-
-
-def check_archive(file: Path) -> None:
-    """Raise ValueError for an archive that unpacks to more than it is: torch leaves its files as they are."""
-    if not zipfile.is_zipfile(file):
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{file} is a damaged archive: {error}") from error
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or len(entries) > _ENTRIES or sum(entry.file_size for entry in entries) > file.stat().st_size:
-        raise ValueError(
-            f"{file} is refused: it unpacks to more than it is, which no file does that torch.save wrote"
-        )

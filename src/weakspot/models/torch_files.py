@@ -12,6 +12,7 @@ import torch
 from torch.serialization import safe_globals
 
 _MOST_KINDS = 200
+_ENTRIES = 100_000  # of an archive: more than any network has tensors
 _NEVER = {"eval", "exec", "compile", "open", "__import__"}
 """A husk of these would do no harm either, but a file of weights has no use for them: somebody meant harm."""
 
@@ -49,10 +50,12 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
     unpickler imports nothing, calls nothing but what makes tensors, and stops at the first name that it does not know:
     it is given a class of ours for that name, and reads again.
 
-    Raises ValueError for a file that is damaged, or made to run code.
+    Raises ValueError for a file that is damaged, made to run code, or made to fill the memory.
     """
     # the format before torch 1.6 is not a zip archive and cannot be mapped
     mapped = zipfile.is_zipfile(path)
+    if mapped:
+        _check_archive(path)
     husks: dict[str, type] = {}
     while True:
         try:
@@ -63,6 +66,20 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
             if issubclass(husks.get(name, object), kind) or len(husks) == _MOST_KINDS:
                 raise _unreadable(error, path) from None
             husks[name] = type(name, (kind,), {"__module__": "husk"})
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError for an archive that unpacks to more than it is: torch leaves its files as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # whatever a damaged or crafted file leads to
+        raise ValueError(f"{path} is a damaged archive: {error}") from error
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or len(entries) > _ENTRIES or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError(
+            f"{path} is refused: it unpacks to more than it is, which no file does that torch.save wrote"
+        )
 
 
 def _lacking(error: Exception, path: Path) -> tuple[str, type]:
