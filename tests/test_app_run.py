@@ -419,6 +419,23 @@ def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
     assert runs.all() == []
 
 
+def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
+    runs = Runs([tmp_path])
+
+    def job(turn):
+        for number in range(60):
+            if turn:
+                runs.all()
+                continue
+            folder = tmp_path / f"{number}" / "run"
+            folder.mkdir(parents=True)
+            (folder / "report.html").write_text("")
+            shutil.rmtree(folder.parent)
+
+    at_once(job, 4)
+    assert runs.all() == []
+
+
 def test_data_and_model_are_built_once_however_many_ask(record, outputs, run):
     parts, built = parts_of(run.folder), []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import time
@@ -400,6 +401,15 @@ def test_damaged_files(suffix: str, tmp_path: Path) -> None:
     for path in (cut, text, empty):
         with pytest.raises(ValueError, match=path.name):
             load_weights(small(2), path)
+
+
+def test_an_archive_that_claims_several_disks_is_damaged(tmp_path: Path) -> None:
+    """zipfile raises where it is asked whether that is an archive at all."""
+    path = tmp_path / "weights.pt"
+    locator, end = b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 2), b"PK\x05\x06" + bytes(18)
+    path.write_bytes(bytes(64) + locator + end)
+    with pytest.raises(ValueError, match=r"weights\.pt is a damaged archive"):
+        read_torch(path)
 
 
 def test_files_from_before_batch_counters(tmp_path: Path) -> None:

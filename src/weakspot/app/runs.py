@@ -149,12 +149,14 @@ def page_of(run: Run) -> bytes | None:
 
 
 def _pages(folders: Sequence[Path]) -> Iterator[tuple[Path, Callable[[Path], Run | None]]]:
+    """Reports and comparisons below the folders; a folder that goes while they are listed is no matter."""
     readers = {REPORT: _read, PAGE: _read_comparison}
     return (
-        (page, read)
+        (Path(place, name), read)
         for folder in folders
+        for place, _, files in os.walk(folder)
         for name, read in readers.items()
-        for page in folder.glob(f"**/{name}")
+        if name in files
     )
 
 

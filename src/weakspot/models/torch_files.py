@@ -53,7 +53,10 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
     Raises ValueError for a file that is damaged, made to run code, or made to fill the memory.
     """
     # the format before torch 1.6 is not a zip archive and cannot be mapped
-    mapped = zipfile.is_zipfile(path)
+    try:
+        mapped = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile as error:  # one that claims to span several disks
+        raise ValueError(f"{path} is a damaged archive: {error}") from error
     if mapped:
         _check_archive(path)
     husks: dict[str, type] = {}
