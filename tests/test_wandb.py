@@ -8,11 +8,10 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Shell, quiet_environment
+from wandb_files import answering
 from weakspot.tracking.loggers import close, wandb_logger
 
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -61,15 +61,8 @@ def answering(viewer: dict[str, Any] | None) -> Iterator[str]:
 
         def log_message(self, *words: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as address:
+        yield address
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from weakspot.findings import numbers
+from weakspot.report.html import escaping
+
+_TEMPLATES = escaping("weakspot.app")
+_TEMPLATES.filters["as_input"] = "{:.6g}".format  # a number as an <input> takes it
 
 
 def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
@@ -24,25 +26,3 @@ def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
 def refusal(sentence: str, status: int = 400) -> HTMLResponse:
     """A page that says what is wrong, and what to do."""
     return page("refusal", status, sentence=sentence)
-
-
-def _environment() -> Environment:
-    jinja = Environment(
-        loader=PackageLoader("weakspot.app"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters.update(
-        number=numbers.count,
-        percent=numbers.percent,
-        tenth=numbers.tenth,
-        decimal=numbers.decimal,
-        probability=numbers.probability,
-        plain="{:.6g}".format,
-    )
-    return jinja
-
-
-_TEMPLATES = _environment()

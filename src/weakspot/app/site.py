@@ -33,7 +33,11 @@ _MOST = {
     tree_pages.UPLOAD: tree_pages.MOST_BYTES,
     audit_pages.UPLOAD: audit_pages.MOST_BYTES,
 }  # that a request may bring, where it is more than a form's
-_STATIC = {"app.css": "text/css", "app.js": "text/javascript"}
+_STATIC = {  # what is served beside pages: a file, and its type
+    "app.css": (files("weakspot.app") / "static" / "app.css", "text/css"),
+    "app.js": (files("weakspot.app") / "static" / "app.js", "text/javascript"),
+    "sort.js": (files("weakspot.report") / "sort.js", "text/javascript"),
+}
 
 
 class Site:
@@ -124,9 +128,9 @@ def sandboxed(written: bytes) -> Response:
 
 
 def static(request: Request) -> Response:
-    """A style or script of this package."""
+    """A style or script of ours."""
     name = request.path_params["name"]
     if name not in _STATIC:
         raise HTTPException(404, "There is no such file.")
-    content = files("weakspot.app").joinpath("static", name).read_bytes()
-    return Response(content, media_type=_STATIC[name])
+    file, kind = _STATIC[name]
+    return Response(file.read_bytes(), media_type=kind)

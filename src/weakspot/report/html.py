@@ -147,9 +147,19 @@ def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:
 
 
 def environment() -> Environment:
-    """Templates of this package; everything put into them is escaped."""
+    """Templates of this package."""
+    jinja = escaping("weakspot.report")
+    jinja.filters.update(
+        share_of=numbers.share_of, signed=numbers.signed, times=numbers.times, verdict_of=verdict_of
+    )
+    jinja.globals.update(class_table=class_table, together=together)
+    return jinja
+
+
+def escaping(package: str) -> Environment:
+    """The templates of a package, with numbers as the pages write them; everything put into them is escaped."""
     jinja = Environment(
-        loader=PackageLoader("weakspot.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -159,13 +169,8 @@ def environment() -> Environment:
         number=numbers.count,
         percent=numbers.percent,
         tenth=numbers.tenth,
-        share_of=numbers.share_of,
         decimal=numbers.decimal,
-        signed=numbers.signed,
-        times=numbers.times,
-        plain=numbers.plain,
         probability=numbers.probability,
-        verdict_of=verdict_of,
+        plain=numbers.plain,
     )
-    jinja.globals.update(class_table=class_table, together=together)
     return jinja

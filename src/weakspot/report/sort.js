@@ -1,12 +1,13 @@
-// Sorts a table by the column whose heading is pressed.
+// Sorts a table by the column whose heading is pressed: by the cells' data-value, or by what they show.
 function sortTables(root) {
   for (const table of root.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0];
     const headings = [...table.tHead.rows[0].cells];
     const value = (row, column) => {
       const cell = row.cells[column];
-      const number = parseFloat(cell.dataset.value ?? "x");
-      return Number.isNaN(number) ? cell.textContent.trim() : number;
+      const shown = cell.textContent.trim();
+      const number = Number((cell.dataset.value ?? shown) || NaN);
+      return Number.isNaN(number) ? shown : number;
     };
     headings.forEach((heading, column) => {
       const button = document.createElement("button");

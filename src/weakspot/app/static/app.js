@@ -1,33 +1,5 @@
-// Tables that sort and filter. Without this script every page reads the same, as plain tables and forms.
+// Tables that filter. Without this script every page reads the same, as plain tables and forms.
 const text = (cell) => cell.textContent.trim();
-
-for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0];
-  const headings = [...table.tHead.rows[0].cells];
-  const value = (row, column) => {
-    const cell = row.cells[column];
-    const number = Number(cell.dataset.value ?? (text(cell) || "x"));
-    return Number.isNaN(number) ? text(cell) : number;
-  };
-  headings.forEach((heading, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...heading.childNodes);
-    heading.append(button);
-    button.addEventListener("click", () => {
-      const sign = heading.getAttribute("aria-sort") === "descending" ? 1 : -1;
-      for (const other of headings) other.removeAttribute("aria-sort");
-      heading.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
-      const compare = (a, b) => {
-        const [x, y] = [value(a, column), value(b, column)];
-        if (typeof x === "number" && typeof y === "number") return sign * (x - y);
-        if (typeof x === typeof y) return sign * x.localeCompare(y, undefined, { numeric: true });
-        return typeof x === "number" ? -1 : 1; // what is unknown stays last
-      };
-      body.append(...[...body.rows].sort(compare));
-    });
-  });
-}
 
 for (const table of document.querySelectorAll("table.filterable")) {
   const rows = [...table.tBodies[0].rows];
