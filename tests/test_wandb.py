@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Shell, quiet_environment
-from wandb_files import answering
+from wandb_files import answered_by
 from weakspot.tracking.loggers import close, wandb_logger
 
 KEY = "0123456789abcdef" * 2 + "01234567"
@@ -61,7 +61,7 @@ def answering(viewer: dict[str, Any] | None) -> Iterator[str]:
 
         def log_message(self, *words: object) -> None: ...
 
-    with answering(Handler) as address:
+    with answered_by(Handler) as address:
         yield address
 
 

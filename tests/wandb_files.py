@@ -138,12 +138,12 @@ def listening() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
 
         def log_message(self, *words: object) -> None: ...
 
-    with answering(Handler) as address:
+    with answered_by(Handler) as address:
         yield address, heard
 
 
 @contextmanager
-def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def answered_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address of a server on this machine that answers by `handler`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
