@@ -16,12 +16,15 @@ import pyarrow as pa
 import pytest
 import torch
 import torchvision
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets.utils import calculate_md5
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from test_image_shards import parquets, tars
+from weakspot.config import CONFIGS, build, dataset_alone, register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.cifar10 import CIFAR10
 from weakspot.datasets.colored_digits import ColoredDigits
@@ -579,3 +582,17 @@ def test_scaling_as_torchvision_scales(shape: tuple[int, int]) -> None:
 def test_scaling_refuses(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scaling(**settings)
+
+
+@pytest.mark.parametrize("word", sorted(file.stem for file in (CONFIGS / "dataset").glob("*.yaml")))
+def test_the_settings_of_every_dataset_are_those_of_its_class(word: str) -> None:
+    """FashionMNIST takes MNIST's; the annotations of every class can be read."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        settings = dataset_alone(compose("discover", [f"dataset={word}"]).dataset)
+    build(settings, "dataset", {"split"})
+    if "size" in settings:
+        settings.size = "large"
+        with pytest.raises(ValueError, match=r"dataset\.size must be"):
+            build(settings, "dataset", {"split"})

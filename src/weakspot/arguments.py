@@ -82,7 +82,7 @@ def _name(target: Callable[..., Any]) -> str:
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotations, where they can be looked up; names that are imported for type checkers alone cannot."""
-    function = vars(target).get("__init__", target) if isinstance(target, type) else target
+    function = getattr(target, "__init__", target) if isinstance(target, type) else target  # a parent's, too
     try:
         return get_type_hints(function)
     except (NameError, TypeError, AttributeError):

@@ -60,7 +60,7 @@ class Scaling:
 class PictureArray(Dataset):
     """A dataset small enough to lie in memory: set `pictures` too, (n, H, W) grey or (n, H, W, 3) colour."""
 
-    pictures: UInt8[np.ndarray, "n H W *3"]
+    pictures: UInt8[np.ndarray, "n H W ..."]
 
     def __init__(
         self,
