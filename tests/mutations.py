@@ -29,11 +29,11 @@ from safetensors.numpy import save_file
 
 from samples import a_record, some_slices, unsealed
 from weakspot import Findings, Predictions, Slices
-from weakspot.methods.udis.published import read as read_tree
-from weakspot.methods.udis.published import to_tree
+from weakspot.interop.spotlight_results import read_spotlights
+from weakspot.interop.udis_tree import read as read_tree
+from weakspot.interop.udis_tree import to_tree
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.shards import set_aside_damaged, sound_shards, write_shard
-from weakspot.slices.published import read_spotlights
 from weakspot.slices.statistics import describe
 
 SLOWEST = 10.0

@@ -14,7 +14,7 @@ from test_udis import single_label
 from weakspot import UDIS, Findings
 from weakspot.app.trees import Tree
 from weakspot.findings.numbers import THIN
-from weakspot.methods.udis.published import export, leaves_of
+from weakspot.interop.udis_tree import export, leaves_of
 from weakspot.report.html import render
 from weakspot.slices import ClusterNode
 

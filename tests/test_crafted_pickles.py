@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from weakspot.predictions.published import read_fields, read_inference
-from weakspot.slices.published import read_spotlights
+from weakspot.interop.spotlight_results import read_spotlights
+from weakspot.predictions.spotlight_inference import read_fields, read_inference
 
 MEBIBYTE = 1 << 20
 

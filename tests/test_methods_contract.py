@@ -379,7 +379,7 @@ def test_a_method_of_ones_own_is_found_once_it_is_imported():
     ]
 
 
-@pytest.mark.parametrize("word", ["scams", "base", "registry", "../udis", "", "udis.published"])
+@pytest.mark.parametrize("word", ["scams", "base", "registry", "../udis", "", "udis.cut"])
 def test_an_unknown_method_is_described_but_not_applied(word):
     p = data()
     weights = np.zeros((1, len(p)))

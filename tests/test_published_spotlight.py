@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from weakspot import Predictions, Slices
+from weakspot.interop.spotlight_results import read_spotlights
 from weakspot.methods import apply
 from weakspot.methods.spotlight import membership
-from weakspot.predictions.published import read_fields, read_inference
-from weakspot.slices.published import read_spotlights
+from weakspot.predictions.spotlight_inference import read_fields, read_inference
 
 SEED = Path(__file__).parent / "fixtures" / "published_spotlight_fairface.pkl"
 

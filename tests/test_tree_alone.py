@@ -23,8 +23,8 @@ from report_pages import read as words_of
 from test_udis import multilabel, single_label
 from weakspot import UDIS, Findings, Predictions, Spotlight
 from weakspot.findings.from_tree import from_tree
-from weakspot.methods.udis.published import export, leaves_of, read, to_tree
-from weakspot.methods.udis.tree_alone import record_of, slices_of
+from weakspot.interop.udis_tree import export, leaves_of, read, to_tree
+from weakspot.interop.udis_tree_record import record_of, slices_of
 from weakspot.pipeline.discover import discover
 from weakspot.report import render
 from weakspot.slices import Slices

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from test_udis import multilabel, single_label
+from weakspot.interop.udis_tree import check, export, read, to_tree, write
 from weakspot.methods.udis import UDIS
-from weakspot.methods.udis.published import check, export, read, to_tree, write
 from weakspot.predictions import Predictions
 
 SEED = Path(__file__).parent / "fixtures" / "seed_tree_bed.json"

@@ -21,7 +21,7 @@ from weakspot.app.forms import name_of, number, uploaded, whole
 from weakspot.app.pages import page
 from weakspot.app.runs import Run, Runs
 from weakspot.app.trees import SHARE, Tree, published_tree, tree_of
-from weakspot.methods.udis import published
+from weakspot.interop import udis_tree
 from weakspot.slices import ClusterNode
 
 MOST_BYTES = 64 << 20
@@ -84,7 +84,7 @@ class TreePages:
             file = uploaded(form, "file")
             name, content = name_of(file), await file.read()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        tree = await run_in_threadpool(lambda: published_tree(published.parse(content, name)))
+        tree = await run_in_threadpool(lambda: published_tree(udis_tree.parse(content, name)))
         with self._lock:
             _keep(self._uploaded, digest, Kept(name, f"/uploaded/{digest}", tree))
         return RedirectResponse(f"/uploaded/{digest}/tree", 303)

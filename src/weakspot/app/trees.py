@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from weakspot.app.runs import Run, check_own
-from weakspot.methods.udis.published import SMALLEST, Published, leaves_of, to_tree
+from weakspot.interop.udis_tree import MIN_CLUSTER_SIZE, PublishedTree, leaves_of, to_tree
 from weakspot.pipeline.runs import SLICES
 from weakspot.slices import ClusterNode, Slices
 
@@ -56,7 +56,7 @@ class Tree:
             accuracy: Of all; the tree's own unless given.
         """
         least = share * (self.root.accuracy if accuracy is None else accuracy)
-        failing = (leaf for leaf in self.leaves if leaf.size > SMALLEST and leaf.accuracy < least)
+        failing = (leaf for leaf in self.leaves if leaf.size > MIN_CLUSTER_SIZE and leaf.accuracy < least)
         return sorted(failing, key=lambda leaf: (leaf.accuracy, -(leaf.loss or 0)))
 
     def node(self, number: int) -> ClusterNode | None:
@@ -102,7 +102,7 @@ class Tree:
         return tuple(self.root.leaves())
 
 
-def published_tree(published: Published) -> Tree:
+def published_tree(published: PublishedTree) -> Tree:
     """The tree of a published file.
 
     Raises:

@@ -86,7 +86,7 @@ def words_of(cfg: DictConfig) -> Words:
 
 
 def page_of_tree(file: str) -> str:
-    from weakspot.methods.udis.published import read
+    from weakspot.interop.udis_tree import read
     from weakspot.pipeline.discover import page_of_tree
 
     return page_of_tree(read(file), file, typed_command())

@@ -67,8 +67,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
+    from weakspot.interop.udis_tree import read
     from weakspot.methods.udis import UDIS
-    from weakspot.methods.udis.published import read
     from weakspot.pipeline.discover import discover_in_tree
     from weakspot.pipeline.ranks import is_main
 
@@ -135,11 +135,11 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
 
 
 def report_given(cfg: DictConfig, folder: Path) -> None:
+    from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.methods import apply
     from weakspot.pipeline.discover import report
     from weakspot.pipeline.ranks import is_main
     from weakspot.predictions import Predictions
-    from weakspot.slices.published import read_spotlights
     from weakspot.tracking.lineage import used
 
     if not is_main():
@@ -189,8 +189,8 @@ def come_after(cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.n
         return
     import numpy as np
 
+    from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.predictions import Predictions
-    from weakspot.slices.published import read_spotlights
 
     method.set_params(
         past=read_spotlights(list(files), Predictions(np.asarray(ids), np.empty((len(ids), 0))))

@@ -22,7 +22,7 @@ def from_tree(
     """Everything there is to say about the failing clusters of a tree, all of it not confirmed.
 
     Args:
-        record: What the tree tells of every image (`weakspot.methods.udis.tree_alone.record_of`).
+        record: What the tree tells of every image (`weakspot.interop.udis_tree_record.record_of`).
         slices: Its failing clusters (`slices_of`).
         command: The line that was typed.
         created: Now, unless given.

@@ -28,7 +28,7 @@ from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
-    from weakspot.methods.udis.published import Published
+    from weakspot.interop.udis_tree import PublishedTree
     from weakspot.tracking.loggers import RunLogger
 
 REPORT = "report.html"
@@ -171,7 +171,7 @@ def report(
 
 
 def discover_in_tree(
-    tree: Published,
+    tree: PublishedTree,
     folder: Path,
     *,
     accuracy_threshold: float = 0.66,
@@ -184,7 +184,7 @@ def discover_in_tree(
     """Say what a published cluster tree tells by itself, and leave the same files as `discover`.
 
     Args:
-        tree: As `weakspot.methods.udis.published.read` gives it.
+        tree: As `weakspot.interop.udis_tree.read` gives it.
         folder: The run's folder.
         accuracy_threshold: Share of the accuracy of all below which a cluster fails.
         source: The file that it comes from.
@@ -204,7 +204,7 @@ def discover_in_tree(
     return findings
 
 
-def page_of_tree(tree: Published, source: str, command: str) -> str:
+def page_of_tree(tree: PublishedTree, source: str, command: str) -> str:
     """The report that `discover_in_tree` would write, and nothing on the disk.
 
     Args:
@@ -218,9 +218,9 @@ def page_of_tree(tree: Published, source: str, command: str) -> str:
 
 
 def _from_tree(
-    tree: Published, source: str, command: str, accuracy_threshold: float = 0.66
+    tree: PublishedTree, source: str, command: str, accuracy_threshold: float = 0.66
 ) -> tuple[Slices, Findings]:
-    from weakspot.methods.udis.tree_alone import record_of, slices_of
+    from weakspot.interop.udis_tree_record import record_of, slices_of
 
     record = record_of(tree)
     slices = slices_of(tree, record, accuracy_threshold, source)
@@ -232,12 +232,12 @@ def _keep(slices: Slices, folder: Path) -> None:
     slices.save(folder / SLICES)
     if slices.tree is None:
         return
-    from weakspot.methods.udis import published
+    from weakspot.interop import udis_tree
 
     try:
-        published.write(published.export(slices), folder / published.FILE)
+        udis_tree.write(udis_tree.export(slices), folder / udis_tree.FILE_NAME)
     except ValueError as error:
-        log.info("%s of the published tool is not written: %s", published.FILE, error)
+        log.info("%s of the published tool is not written: %s", udis_tree.FILE_NAME, error)
 
 
 def _tell(

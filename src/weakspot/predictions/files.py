@@ -20,9 +20,9 @@ from safetensors import safe_open
 from weakspot.predictions.columns import values
 from weakspot.predictions.csv_files import read_csv
 from weakspot.predictions.npz import read_npz
-from weakspot.predictions.published import read_inference
 from weakspot.predictions.reading import naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
+from weakspot.predictions.spotlight_inference import read_inference
 
 Columns = dict[str, Any]
 """NumPy arrays or pyarrow columns, by the file's own names."""

@@ -1,6 +1,6 @@
-"""Pickles of the published tool, read as data: plain values, NumPy arrays, torch's tensors, and nothing else.
+"""A reader for the published tool's pickles as data: plain values, NumPy arrays and torch's tensors, nothing else.
 
-No more is made of a file than a small multiple of what it holds. All else is refused.
+It refuses everything else, and a file cannot make it allocate more than a small multiple of the file's own size.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from typing import Any
 import numpy as np
 
 from weakspot.predictions.npz import readable
-from weakspot.predictions.pickle_machine import Buildable, Machine, Name, RefusedError, check
+from weakspot.predictions.pickle_interpreter import (
+    AllowedName,
+    Buildable,
+    ForbiddenContentError,
+    PickleInterpreter,
+    check,
+)
 from weakspot.predictions.reading import DamagedError, reading
 
 _EXPANSION = (
-    16  # times its own size that a file may hold, through arrays and lists that are referred to twice
+    16  # a file may hold so many times its own size, through arrays and lists that it refers to twice
 )
 _LONGEST_CODE = 20  # characters of a dtype
 _DEEPEST = 50  # levels of lists and mappings
@@ -37,24 +43,24 @@ _STORAGES = {
 }
 
 
-def load(path: Path, results: Mapping[str, tuple[str, ...]]) -> Any:
-    """The value in a pickle, as plain values and arrays; objects as mappings of their attributes.
+def read_pickle(path: Path, results: Mapping[str, tuple[str, ...]]) -> Any:
+    """Return the value in a pickle as plain values and arrays, and objects as mappings of their attributes.
 
     Args:
         path: The file.
-        results: Classes that may be named, with the modules they may be named in.
+        results: The classes that the pickle may name, each with the modules it may be named in.
 
     Raises:
-        DamagedError: Where it is damaged, names or holds anything else, or would take more than it has.
+        DamagedError: The file is damaged, names or holds anything else, or announces more than it holds.
     """
     try:
         with reading(path):
             content = path.read_bytes()
-            budget = _Budget(_EXPANSION * len(content) + 4096)
-            found = Machine(_names(budget, results)).run(io.BytesIO(content))
-            return _Plain(budget)(found)
+            budget = _SizeBudget(_EXPANSION * len(content) + 4096)
+            value = PickleInterpreter(_allowed_names(budget, results)).run(io.BytesIO(content))
+            return _PlainValues(budget)(value)
     except DamagedError as error:
-        if isinstance(error.__cause__, RefusedError):
+        if isinstance(error.__cause__, ForbiddenContentError):
             raise DamagedError(
                 f"{path} {error.__cause__}; it was not loaded, for a pickle can run any code"
             ) from error
@@ -62,8 +68,8 @@ def load(path: Path, results: Mapping[str, tuple[str, ...]]) -> Any:
 
 
 @dataclass
-class _Budget:
-    """What may still be made of a file, in bytes or values."""
+class _SizeBudget:
+    """Counts how many more bytes or values may be made of a file."""
 
     left: int
 
@@ -73,8 +79,8 @@ class _Budget:
             raise ValueError("it announces or repeats far more than a file of its size holds")
 
 
-class _Object(Buildable):
-    """A result: what it is built with are its attributes."""
+class _ResultObject(Buildable):
+    """Stands for an object of one of the tool's result classes; its state holds its attributes."""
 
     def __init__(self) -> None:
         self.attributes: dict[Any, Any] = {}
@@ -86,7 +92,7 @@ class _Object(Buildable):
 
 @dataclass
 class _Dtype(Buildable):
-    """Of numbers and text only."""
+    """Stands for a NumPy dtype of numbers or texts."""
 
     dtype: np.dtype
 
@@ -98,9 +104,9 @@ class _Dtype(Buildable):
 
 @dataclass
 class _Array(Buildable):
-    """A NumPy array: made empty, then told what it holds."""
+    """Stands for a NumPy array, which a pickle creates empty and fills afterwards."""
 
-    budget: _Budget
+    budget: _SizeBudget
     array: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def build(self, state: Any) -> None:
@@ -127,15 +133,15 @@ def _are_counts(values: Any) -> bool:
     return type(values) is tuple and all(type(value) is int and value >= 0 for value in values)
 
 
-def _names(budget: _Budget, results: Mapping[str, tuple[str, ...]]) -> Callable[[str, str], Any]:
-    """What may be named, and what stands for it."""
+def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) -> Callable[[str, str], Any]:
+    """Return the function that finds the stand-in for a name, and refuses all names but these."""
 
     def dtype(code: Any, *_: Any) -> _Dtype:
         check(type(code) is str and len(code) <= _LONGEST_CODE, "has a type that is none")
-        found = np.dtype(code)
-        if found.kind not in "biufcSU":
-            raise RefusedError(f"holds values of type {found}")
-        return _Dtype(found)
+        kind = np.dtype(code)
+        if kind.kind not in "biufcSU":
+            raise ForbiddenContentError(f"holds values of type {kind}")
+        return _Dtype(kind)
 
     def scalar(of: Any, data: Any) -> _Array:
         return _Array(budget).fill(data, of, (), "C")
@@ -152,13 +158,13 @@ def _names(budget: _Budget, results: Mapping[str, tuple[str, ...]]) -> Callable[
         budget.spend(len(data))
         return _read_storage(data)
 
-    def tensor(held: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Array:
-        check(isinstance(held, np.ndarray), "has a tensor without numbers")
+    def tensor(numbers: Any, offset: Any, size: Any, stride: Any, *_: Any) -> _Array:
+        check(isinstance(numbers, np.ndarray), "has a tensor without numbers")
         check(
             _are_counts((offset,)) and _are_counts(size) and _are_counts(stride),
             "has a tensor without a shape",
         )
-        return _Array(budget, _view(held, offset, size, stride, budget))
+        return _Array(budget, _view(numbers, offset, size, stride, budget))
 
     def parameter(data: Any, *_: Any) -> _Array:
         check(isinstance(data, _Array), "has a parameter without numbers")
@@ -180,52 +186,52 @@ def _names(budget: _Budget, results: Mapping[str, tuple[str, ...]]) -> Callable[
         "torch._utils._rebuild_parameter": parameter,
     }
 
-    def find(module: str, name: str) -> Name:
+    def find(module: str, name: str) -> AllowedName:
         if module in results.get(name, ()):
-            return Name(_Object)
+            return AllowedName(_ResultObject)
         # Old and new NumPy differ in the name of one module.
         make = admitted.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
         if make is None:
-            raise RefusedError(f"names {module}.{name}, of which no published result is made")
-        return Name(make)
+            raise ForbiddenContentError(f"names {module}.{name}, of which no published result is made")
+        return AllowedName(make)
 
     return find
 
 
 def _view(
-    held: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], budget: _Budget
+    numbers: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], budget: _SizeBudget
 ) -> np.ndarray:
-    """The numbers of a tensor, copied out of its storage; no more of them than there are."""
+    """Copy the numbers of a tensor out of its storage, which must hold as many as the tensor has."""
     count = math.prod(size)
     if not count:
-        return np.zeros(size, held.dtype)
+        return np.zeros(size, numbers.dtype)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    check(last < len(held) and count <= len(held), "has a tensor that is larger than its storage")
-    budget.spend(count * held.itemsize)
-    steps = [step * held.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(held[offset:], size, steps).copy()
+    check(last < len(numbers) and count <= len(numbers), "has a tensor that is larger than its storage")
+    budget.spend(count * numbers.itemsize)
+    steps = [step * numbers.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(numbers[offset:], size, steps).copy()
 
 
 def _read_storage(data: bytes) -> np.ndarray:
-    """A tensor's numbers as torch saves them within a pickle, (n,): four pickles, then the numbers."""
+    """Return a tensor's numbers, (n,), as torch saves them within a pickle: four pickles, then the numbers."""
 
     def names(module: str, name: str) -> str:
         if module != "torch" or name not in _STORAGES:
-            raise RefusedError(f"names {module}.{name} in a tensor")
+            raise ForbiddenContentError(f"names {module}.{name} in a tensor")
         return _STORAGES[name]
 
-    def persistent(found: Any) -> tuple[str, int]:
-        check(type(found) is tuple and len(found) in (5, 6) and found[0] == "storage", "has an odd tensor")
-        check(type(found[1]) is str and _are_counts((found[4],)), "has an odd tensor")
-        return found[1], found[4]
+    def persistent(entry: Any) -> tuple[str, int]:
+        check(type(entry) is tuple and len(entry) in (5, 6) and entry[0] == "storage", "has an odd tensor")
+        check(type(entry[1]) is str and _are_counts((entry[4],)), "has an odd tensor")
+        return entry[1], entry[4]
 
     stream = io.BytesIO(data)
     for _ in ("magic number", "version", "system"):
-        Machine(names).run(stream)
-    found = Machine(names, persistent).run(stream)
-    check(type(found) is tuple and len(found) == 2, "has a tensor that is none")
-    Machine(names).run(stream)  # keys of the storages, of which there is one
-    code, count = found
+        PickleInterpreter(names).run(stream)
+    storage = PickleInterpreter(names, persistent).run(stream)
+    check(type(storage) is tuple and len(storage) == 2, "has a tensor that is none")
+    PickleInterpreter(names).run(stream)  # the keys of the storages, of which there is one
+    code, count = storage
     kind = np.dtype("<u2" if code == "bfloat16" else code)
     announced = int.from_bytes(stream.read(8), "little")
     rest = data[stream.tell() :]
@@ -239,21 +245,21 @@ def _read_storage(data: bytes) -> np.ndarray:
     return numbers
 
 
-class _Plain:
-    """Values as plain ones and arrays; what is referred to twice is counted twice and made once."""
+class _PlainValues:
+    """Converts values to plain ones and arrays; a value that is referred to twice is converted once, counted twice."""
 
-    def __init__(self, budget: _Budget) -> None:
+    def __init__(self, budget: _SizeBudget) -> None:
         self.budget = budget
-        self.made: dict[int, tuple[Any, int] | None] = {}
+        self.converted: dict[int, tuple[Any, int] | None] = {}  # by id: the value, and how many it holds
 
     def __call__(self, value: Any) -> Any:
-        made, weight = self._plain(value, 0)
-        self.budget.spend(weight)
-        return made
+        plain, count = self._plain(value, 0)
+        self.budget.spend(count)
+        return plain
 
     def _plain(self, value: Any, depth: int) -> tuple[Any, int]:
-        """The value and how many there are in it."""
-        if isinstance(value, _Object):
+        """Return the plain value, and how many values it holds."""
+        if isinstance(value, _ResultObject):
             value = value.attributes
         if isinstance(value, _Array):
             return value.array[()] if value.array.ndim == 0 else value.array, max(1, value.array.size)
@@ -262,16 +268,16 @@ class _Plain:
         if not isinstance(value, (list, tuple, dict)):
             return (value if isinstance(value, (str, int, float, bytes, type(None))) else None), 1
         check(depth < _DEEPEST, "is nested too deeply")
-        if id(value) not in self.made:
-            self.made[id(value)] = None
+        if id(value) not in self.converted:
+            self.converted[id(value)] = None  # until its own items are converted
             items = value.values() if isinstance(value, dict) else value
             parts = [self._plain(item, depth + 1) for item in items]
             plain = [part for part, _ in parts]
-            self.made[id(value)] = (
+            self.converted[id(value)] = (
                 dict(zip(map(str, value), plain, strict=True)) if isinstance(value, dict) else plain,
-                1 + sum(weight for _, weight in parts),
+                1 + sum(count for _, count in parts),
             )
-        found = self.made[id(value)]
-        if found is None:
+        known = self.converted[id(value)]
+        if known is None:
             raise ValueError("it holds a list that holds itself")
-        return found
+        return known

@@ -207,7 +207,7 @@ class Predictions:
     @classmethod
     def load(cls, path: str | Path, outputs_are: str | None = None) -> Predictions:
         """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a
-        `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.published`).
+        `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.spotlight_inference`).
 
         The manifest says where it was (`source`), and what was asked of the model (`task`).
 

@@ -167,7 +167,7 @@ def _slices(run: Any, findings: Findings, folder: Path) -> Any:
     """The artifact of what the run found. Its files stay where they are: W&B need not copy what nobody changes."""
     import wandb
 
-    from weakspot.methods.udis.published import FILE as PUBLISHED_TREE
+    from weakspot.interop.udis_tree import FILE_NAME as PUBLISHED_TREE
 
     artifact = wandb.Artifact(f"slices-{run.id}", type="slices", metadata={"method": findings.method})
     artifact.add_dir(str(folder / "slices"), policy="immutable")

@@ -23,19 +23,19 @@ from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.statistics import AttributeShare
 
-Published = dict[str, Any]
+PublishedTree = dict[str, Any]
 
-FILE = "fc_treeData.json"
+FILE_NAME = "fc_treeData.json"
 """What the tool calls it."""
 
-SMALLEST = 5
+MIN_CLUSTER_SIZE = 5
 """Images, of which a failing cluster has more."""
 
 _LARGEST = 2**53
 _LARGEST_REAL = 1e300
 
 
-def read(path: str | Path) -> Published:
+def read(path: str | Path) -> PublishedTree:
     """The tree in a file of either variant, as it stands there, once it has passed `check`.
 
     Raises:
@@ -52,7 +52,7 @@ def read(path: str | Path) -> Published:
     return parse(content, str(path))
 
 
-def parse(content: bytes, name: str) -> Published:
+def parse(content: bytes, name: str) -> PublishedTree:
     """The tree in the content of a file, as `read` gives it.
 
     Args:
@@ -73,7 +73,7 @@ def parse(content: bytes, name: str) -> Published:
     return dict(tree)
 
 
-def write(tree: Published, path: str | Path) -> Path:
+def write(tree: PublishedTree, path: str | Path) -> Path:
     """Write a tree of either variant (from `export` or `read`), whole or not at all.
 
     Raises:
@@ -122,7 +122,7 @@ def check(tree: Any) -> None:
             raise ValueError(f"{where}: an inner node has two children")
 
 
-def export(slices: Slices) -> Published:
+def export(slices: Slices) -> PublishedTree:
     """The tree of slices that UDIS found, in the published form: multi-label for a multi-label task, else single-label.
 
     Args:
@@ -147,9 +147,9 @@ def export(slices: Slices) -> Published:
         )
     describe = _single_label(slices) if single else _multi_label(slices.ids)
 
-    made: dict[int, Published] = {}
+    made: dict[int, PublishedTree] = {}
     for node in reversed(list(tree.walk())):  # children before their parents
-        head: Published = {"id": node.id}
+        head: PublishedTree = {"id": node.id}
         if single:
             head |= {"name": f"{node.id}-{int(_percent(node))}", "count": int(node.size)}
         if node.leaf:
@@ -161,7 +161,7 @@ def export(slices: Slices) -> Published:
 
 
 def to_tree(
-    published: Published, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66
+    published: PublishedTree, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66
 ) -> ClusterNode:
     """A published tree in the form of `tree_`, as far as it tells.
 
@@ -198,12 +198,12 @@ def _marked(tree: ClusterNode, least: float) -> ClusterNode:
     made: dict[int, ClusterNode] = {}
     for node in reversed(list(tree.walk())):
         children = tuple(made.pop(child.id) for child in node.children)
-        failing = node.leaf and node.size > SMALLEST and node.accuracy < least
+        failing = node.leaf and node.size > MIN_CLUSTER_SIZE and node.accuracy < least
         made[node.id] = replace(node, children=children, failing=failing)
     return made[tree.id]
 
 
-def _leaf(node: Published, rows: Mapping[str, int], number: int) -> ClusterNode:
+def _leaf(node: PublishedTree, rows: Mapping[str, int], number: int) -> ClusterNode:
     members, wrong = (
         [_row(name, rows, node["id"]) for name in node[field]] for field in ("images", "inc_images")
     )
@@ -236,11 +236,11 @@ def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
     return found
 
 
-def _single_label(slices: Slices) -> Callable[[ClusterNode], Published]:
+def _single_label(slices: Slices) -> Callable[[ClusterNode], PublishedTree]:
     ids = slices.ids
     sizes, centers, shares = (slices.parameters[name] for name in ("sizes", "centers", "shares"))
 
-    def describe(node: ClusterNode) -> Published:
+    def describe(node: ClusterNode) -> PublishedTree:
         clusters = list(node.clusters)  # several, where the node is 100 % correct
 
         def mean(of_clusters: np.ndarray) -> list[float]:
@@ -261,12 +261,12 @@ def _single_label(slices: Slices) -> Callable[[ClusterNode], Published]:
     return describe
 
 
-def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], Published]:
+def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
     # The tool's own files name COCO images by number.
     numbered = all(name.isdecimal() and str(int(name)) == name for name in ids.tolist())
     names = [int(name) for name in ids] if numbered else ids.tolist()
 
-    def describe(node: ClusterNode) -> Published:
+    def describe(node: ClusterNode) -> PublishedTree:
         return {
             "images": [names[row] for row in node.members],
             "inc_images": [names[row] for row in node.wrong_members],
@@ -295,7 +295,7 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
             ]
 
 
-def leaves_of(tree: Published) -> Iterator[Published]:
+def leaves_of(tree: PublishedTree) -> Iterator[PublishedTree]:
     """The clusters of a published tree."""
     return (node for _, node in _walk(tree) if node["leaf"] == "True")
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.predictions import Predictions
-from weakspot.predictions.published import field, read_fields
 from weakspot.predictions.reading import DamagedError, reading
+from weakspot.predictions.spotlight_inference import field, read_fields
 from weakspot.slices.record import Slices
 from weakspot.slices.statistics import describe
 

@@ -1,8 +1,8 @@
-"""A machine that reads a pickle as data: the stack and memo of Python's own, without running anything.
+"""An interpreter that reads a pickle as data: it has the stack and memo of Python's own and runs nothing.
 
-A pickle is a program. Python's reader runs it, and even one that admits few names can be made to hang or to fill
-the memory: tuples that share their parts are hashed part by part, sizes are believed. This machine stores what
-it is given, and calls only what it is given for the names that it meets.
+A pickle is a program. Python's reader runs it, and even a reader that admits few names can be made to hang or to fill
+the memory, because it hashes tuples that share their parts part by part and believes the sizes that a file announces.
+This interpreter stores the values of the pickle, and calls only the stand-ins that its caller gives for names.
 """
 
 from __future__ import annotations
@@ -17,26 +17,36 @@ _LARGEST_KEY = 2**53
 _LONGEST_KEY = 16
 
 
-class RefusedError(Exception):
-    """What a pickle names or holds that no published result is made of."""
+class ForbiddenContentError(Exception):
+    """Is raised where a pickle names or holds anything that no published result is made of."""
 
 
 class Buildable:
-    """What a pickle makes first and gives its state then."""
+    """Is the base of values that a pickle creates first and gives their state afterwards (opcode BUILD)."""
 
     def build(self, state: Any) -> None:
+        """Take the state that the pickle holds for this value."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class Name:
-    """A name that may be called, and what stands for it here."""
+class AllowedName:
+    """Stands for a class or function that a pickle may call.
+
+    Attributes:
+        make: The function that is called instead of it.
+    """
 
     make: Callable[..., Any]
 
 
-class Machine:
-    """The stack and memo of Python's pickles."""
+class PickleInterpreter:
+    """Interprets the opcodes of a pickle on a stack and a memo, as Python's reader does.
+
+    Args:
+        names: Returns the stand-in for a module and a name in it; it raises where the name is not allowed.
+        persistent: Returns the value for a persistent id; without it such ids are refused.
+    """
 
     def __init__(
         self,
@@ -50,7 +60,12 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, stream: io.BytesIO) -> Any:
-        """The value of the pickle that starts where the stream stands; the stream stands at its end then."""
+        """Return the value of the pickle that begins at the stream's position, and leave the stream at its end.
+
+        Raises:
+            ValueError: The pickle is cut short or not well formed.
+            ForbiddenContentError: It holds an opcode or a name that is not allowed.
+        """
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name == "STOP":
                 return self.stack.pop()
@@ -67,36 +82,36 @@ class Machine:
             case "POP":
                 stack.pop()
             case "POP_MARK":
-                self._marked()
+                self._pop_to_mark()
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(name == "NEWTRUE")
-            case _ if name in _PLAIN:
+            case _ if name in _LITERAL_OPCODES:
                 stack.append(argument)
             case "BYTEARRAY8":
                 stack.append(bytes(argument))
             case "EMPTY_LIST" | "EMPTY_TUPLE" | "EMPTY_DICT":
                 stack.append({"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict}[name]())
             case "LIST":
-                stack.append(self._marked())
+                stack.append(self._pop_to_mark())
             case "TUPLE":
-                stack.append(tuple(self._marked()))
+                stack.append(tuple(self._pop_to_mark()))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 parts = tuple(stack[-int(name[-1]) :])
                 del stack[-len(parts) :]
                 stack.append(parts)
             case "DICT":
-                items = self._marked()
+                items = self._pop_to_mark()
                 stack.append({})
-                self._set(items)
+                self._set_items(items)
             case "APPEND" | "APPENDS":
-                items = [stack.pop()] if name == "APPEND" else self._marked()
+                items = [stack.pop()] if name == "APPEND" else self._pop_to_mark()
                 check(type(stack[-1]) is list, "appends to what is no list")
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS":
-                items = [stack.pop(), stack.pop()][::-1] if name == "SETITEM" else self._marked()
-                self._set(items)
+                items = [stack.pop(), stack.pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
+                self._set_items(items)
             case "PUT" | "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
@@ -106,13 +121,16 @@ class Machine:
             case "GLOBAL":
                 stack.append(self.names(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                word, module = stack.pop(), stack.pop()
-                check(type(word) is str and type(module) is str, "names what is no name")
-                stack.append(self.names(module, word))
+                attribute, module = stack.pop(), stack.pop()
+                check(type(attribute) is str and type(module) is str, "names what is no name")
+                stack.append(self.names(module, attribute))
             case "REDUCE" | "NEWOBJ":
-                arguments, made = stack.pop(), stack.pop()
-                check(isinstance(made, Name) and type(arguments) is tuple, "calls what cannot be called")
-                stack.append(made.make(*arguments))
+                arguments, name_to_call = stack.pop(), stack.pop()
+                check(
+                    isinstance(name_to_call, AllowedName) and type(arguments) is tuple,
+                    "calls what cannot be called",
+                )
+                stack.append(name_to_call.make(*arguments))
             case "BUILD":
                 state = stack.pop()
                 check(isinstance(stack[-1], Buildable), "gives a state to what has none")
@@ -120,15 +138,15 @@ class Machine:
             case "BINPERSID" if self.persistent is not None:
                 stack.append(self.persistent(stack.pop()))
             case _:
-                raise RefusedError(f"holds the opcode {name}, of which no published result is made")
+                raise ForbiddenContentError(f"holds the opcode {name}, of which no published result is made")
 
-    def _marked(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
-    def _set(self, items: list[Any]) -> None:
+    def _set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         check(type(target) is dict and len(items) % 2 == 0, "sets items of what is no mapping")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -140,7 +158,7 @@ class Machine:
             target[key] = value
 
 
-_PLAIN = frozenset(
+_LITERAL_OPCODES = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
         *("STRING", "BINSTRING", "SHORT_BINSTRING"),
@@ -151,13 +169,14 @@ _PLAIN = frozenset(
 """Opcodes whose argument is the value."""
 
 
-def check(holds: bool, otherwise: str) -> None:
-    if not holds:
+def check(condition: bool, otherwise: str) -> None:
+    """Raise ValueError with the sentence "it {otherwise}" unless the condition holds."""
+    if not condition:
         raise ValueError(f"it {otherwise}")
 
 
 def _is_key(value: Any) -> bool:
-    """What is hashed at once, and not made so that all hashes are one."""
+    """Whether a value is hashed in one step, and cannot be crafted so that all hashes collide."""
     if type(value) is int:
         return abs(value) < _LARGEST_KEY
     return value is None or type(value) in (str, bytes, bool, float)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from weakspot.methods.udis.published import SMALLEST, Published, leaves_of, to_tree
+from weakspot.interop.udis_tree import MIN_CLUSTER_SIZE, PublishedTree, leaves_of, to_tree
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.statistics import ClusterStatistics, describe
 
 
-def record_of(published: Published) -> Predictions:
+def record_of(published: PublishedTree) -> Predictions:
     """What a published tree tells of every image: whether it is right, and the mean loss of its cluster.
 
     Args:
@@ -46,7 +46,7 @@ def record_of(published: Published) -> Predictions:
 
 
 def slices_of(
-    published: Published, record: Predictions, accuracy_threshold: float = 0.66, source: str = ""
+    published: PublishedTree, record: Predictions, accuracy_threshold: float = 0.66, source: str = ""
 ) -> Slices:
     """The failing clusters of a published tree, worst first, as if UDIS had just found them.
 
@@ -69,7 +69,7 @@ def slices_of(
     described = describe(weights, record)
     settings = {
         "accuracy_threshold": accuracy_threshold,
-        "min_cluster_size": SMALLEST,
+        "min_cluster_size": MIN_CLUSTER_SIZE,
         "metric": "accuracy",
         "search": "published",
     }

@@ -1,4 +1,4 @@
-"""Inference results of the published Spotlight tool, read without running what a pickle may hold."""
+"""A reader for the published Spotlight tool's inference results that runs nothing of what a pickle may hold."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from weakspot.predictions.pickles import load
+from weakspot.predictions.pickles import read_pickle
 from weakspot.predictions.reading import DamagedError, naming, reading
 from weakspot.predictions.record import Predictions
 from weakspot.tasks import Task
 
-_RESULTS = ("InferenceResults", "SpotlightResults")
-_HOMES = ("torch_spotlight.utils", "spotlight.utils", "utils", "__main__")
+_RESULT_CLASSES = ("InferenceResults", "SpotlightResults")
+_RESULT_MODULES = ("torch_spotlight.utils", "spotlight.utils", "utils", "__main__")
 
 
 def read_inference(path: str | Path, task: Task | None = None, attributes: Any = None) -> Predictions:
-    """Predictions from a pickled `InferenceResults`, or from the dictionary that earlier versions wrote.
+    """Return the predictions in a pickled `InferenceResults`, or in the dictionary that earlier versions wrote.
 
-    `outputs` may be logits or probabilities (n, C); of probabilities the logarithm is kept, whose softmax
-    they are. A single column is the probability of class 1 if the labels are 0 and 1; otherwise nobody knows
-    what it is of, and it becomes the attribute `output`. Losses are taken as they stand.
+    `outputs` may be logits or probabilities, (n, C). Probabilities are replaced by their logarithms, whose softmax
+    they are. A single column is the probability of class 1 if the labels are 0 and 1; otherwise its meaning is
+    unknown, and it becomes the attribute `output`. Losses are taken unchanged.
 
-    Raises ValueError if the pickle names anything but such results, or if fields are missing or do not fit.
+    Args:
+        path: The file.
+        task: What the model was asked, where the labels do not say.
+        attributes: As for `Predictions.from_arrays`.
+
+    Raises:
+        FileNotFoundError: There is no file.
+        DamagedError: The pickle names anything but such results, or a field is missing or does not fit.
     """
     path = Path(path)
     fields = read_fields(path)
@@ -48,12 +55,21 @@ def _record(source: str, columns: Mapping[str, Any], task: Task | None, attribut
     if embeddings.ndim > 2:
         embeddings = embeddings.reshape(len(embeddings), -1)
     if outputs is not None and outputs.ndim == 1:
-        if labels is not None and labels.ndim == 1 and np.isin(labels, (0, 1)).all() and _are_shares(outputs):
+        if (
+            labels is not None
+            and labels.ndim == 1
+            and np.isin(labels, (0, 1)).all()
+            and _lie_between_0_and_1(outputs)
+        ):
             outputs = np.stack([1 - outputs, outputs], axis=1)
         else:
             attributes = {"output": outputs} if attributes is None else attributes
             outputs = None
-    if outputs is not None and _are_shares(outputs) and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+    if (
+        outputs is not None
+        and _lie_between_0_and_1(outputs)
+        and np.allclose(outputs.sum(axis=1), 1, atol=1e-3)
+    ):
         outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
     return Predictions.from_arrays(
         embeddings=embeddings,
@@ -68,17 +84,17 @@ def _record(source: str, columns: Mapping[str, Any], task: Task | None, attribut
 
 
 def read_fields(path: str | Path) -> Mapping[str, Any]:
-    """The fields of a published result, as plain values and arrays.
+    """Return the fields of a published result as plain values and arrays.
 
     Raises:
-        FileNotFoundError: Where there is no file.
-        DamagedError: For a pickle that names anything else than such results are made of, or that is damaged.
+        FileNotFoundError: There is no file.
+        DamagedError: The pickle is damaged, or names anything else than such results are made of.
     """
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {what}; give the .pkl file that the published tool wrote")
-    fields = load(path, dict.fromkeys(_RESULTS, _HOMES))
+    fields = read_pickle(path, dict.fromkeys(_RESULT_CLASSES, _RESULT_MODULES))
     if not isinstance(fields, dict) or not fields:
         raise DamagedError(f"{path} holds a {type(fields).__name__}, not a published result")
     return fields
@@ -87,9 +103,16 @@ def read_fields(path: str | Path) -> Mapping[str, Any]:
 def field(
     path: Path, fields: Mapping[str, Any], name: str, kinds: str = "biuf"
 ) -> Shaped[np.ndarray, " *shape"] | None:
-    """A field of numbers, or None where there is none: an array, or lists of numbers or arrays of one shape.
+    """Return a field of numbers as an array, or None where the result has no such field.
 
-    Raises DamagedError, naming file and field, where it is anything else.
+    Args:
+        path: The file, for the error.
+        fields: The fields of the result; arrays, or lists of numbers or of arrays of one shape.
+        name: Which field.
+        kinds: NumPy's letters of the kinds of dtype that it may have.
+
+    Raises:
+        DamagedError: The field holds anything else; it names file and field.
     """
     values = fields.get(name)
     if values is None:
@@ -102,9 +125,9 @@ def field(
 
 
 def _column(array: Shaped[np.ndarray, " *given"] | None) -> Shaped[np.ndarray, " *found"] | None:
-    """(n,) for what may stand as (n, 1)."""
+    """Return an array of shape (n, 1) as (n,), any other unchanged."""
     return array[:, 0] if array is not None and array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def _are_shares(values: Shaped[np.ndarray, " *shape"]) -> bool:
+def _lie_between_0_and_1(values: Shaped[np.ndarray, " *shape"]) -> bool:
     return bool(np.issubdtype(values.dtype, np.floating) and (values >= 0).all() and (values <= 1).all())
