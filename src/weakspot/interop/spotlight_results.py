@@ -1,4 +1,4 @@
-"""Results of the published Spotlight tool as Slices, read without running what a pickle may hold."""
+"""A reader for the published Spotlight tool's results, which become Slices; nothing that a pickle holds is run."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ _HISTORY = {
 def read_spotlights(
     paths: Sequence[str | Path] | str | Path, predictions: Predictions | None = None
 ) -> Slices:
-    """Slices from pickled `SpotlightResults` (or earlier dictionaries), one file per spotlight, in order.
+    """Return the slices in pickled `SpotlightResults` (or earlier dictionaries), one file for each spotlight, in order.
 
-    With the predictions that they were found in, ids and statistics come from there. The parameters that
-    `membership` needs are kept where the files hold them and the kernel is the paper's: older versions of the
-    tool wrote no centre, or used a Gaussian, which gives no example weight zero.
+    The parameters that `membership` needs are taken where the files hold them and the kernel is the paper's: older
+    versions of the tool wrote no centre, or used a Gaussian, which gives no example weight zero.
 
-    Raises ValueError for a pickle that names anything else, for missing fields and for lengths that differ.
+    Args:
+        paths: The files, the first spotlight first.
+        predictions: The predictions that the spotlights were found in, which give ids and statistics; without them
+            ids are row numbers, and there are sizes alone.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A pickle names anything else, a field is missing, or lengths differ.
     """
     files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     if not files:
@@ -57,13 +63,15 @@ def _weights(
 ) -> Float[np.ndarray, "k n"]:
     rows: list[np.ndarray] = []
     for path, result in zip(files, results, strict=True):
-        found = next((found for name in _WEIGHTS if (found := field(path, result, name)) is not None), None)
-        if found is None:
+        values = next(
+            (values for name in _WEIGHTS if (values := field(path, result, name)) is not None), None
+        )
+        if values is None:
             inference = (
                 "; it is an inference result, which predictions= takes" if "embeddings" in result else ""
             )
             raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result{inference}")
-        row = found.astype(np.float64).ravel()
+        row = values.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
             raise DamagedError(
@@ -76,11 +84,11 @@ def _weights(
 
 
 def _history(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    told = result.get("training_history")
-    known = {**result, **(told if isinstance(told, dict) else {})}
+    nested = result.get("training_history")
+    fields = {**result, **(nested if isinstance(nested, dict) else {})}
     history = {}
     for name, keys in _HISTORY.items():
-        values = next((values for key in keys if (values := field(path, known, key)) is not None), None)
+        values = next((values for key in keys if (values := field(path, fields, key)) is not None), None)
         if values is not None:
             with reading(path, name):
                 if values.ndim != 1:
@@ -93,7 +101,7 @@ def _parameters(
     files: Sequence[Path], results: Sequence[Mapping[str, Any]], weights: Float[np.ndarray, "k n"]
 ) -> dict[str, np.ndarray]:
     if not (weights == 0).any(axis=1).all():
-        return {}  # of another kernel
+        return {}  # another kernel than the paper's gives every example some weight
     centers: list[np.ndarray] = []
     matrices: list[np.ndarray] = []
     for path, result in zip(files, results, strict=True):

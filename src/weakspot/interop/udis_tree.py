@@ -1,4 +1,4 @@
-"""The tree files of the published UDIS tool (`fc_treeData.json`): checked, read, written, converted.
+"""The published UDIS tool's tree files (`fc_treeData.json`): how they are checked, read, written and converted.
 
 The tool writes two variants. In both an inner node has `id`, `leaf` = "False" and two `children`, a leaf has
 `id`, `leaf` = "True", `images`, `inc_images` (the wrong ones) and `loss`; then
@@ -24,23 +24,24 @@ from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.statistics import AttributeShare
 
 PublishedTree = dict[str, Any]
+"""The root of a tree in either variant, as its file holds it."""
 
 FILE_NAME = "fc_treeData.json"
-"""What the tool calls it."""
+"""The name that the tool gives its file."""
 
 MIN_CLUSTER_SIZE = 5
-"""Images, of which a failing cluster has more."""
+"""A failing cluster has more images than this."""
 
 _LARGEST = 2**53
 _LARGEST_REAL = 1e300
 
 
 def read(path: str | Path) -> PublishedTree:
-    """The tree in a file of either variant, as it stands there, once it has passed `check`.
+    """Return the tree in a file of either variant, unchanged, once it has passed `check`.
 
     Raises:
-        FileNotFoundError: Where there is no file.
-        ValueError: Where it is no such tree; it names the file, the node and the field.
+        FileNotFoundError: There is no file.
+        ValueError: The file holds no such tree; the error names the file, the node and the field.
     """
     path = Path(path)
     if not path.is_file():
@@ -53,14 +54,14 @@ def read(path: str | Path) -> PublishedTree:
 
 
 def parse(content: bytes, name: str) -> PublishedTree:
-    """The tree in the content of a file, as `read` gives it.
+    """Return the tree in the content of a file, as `read` does.
 
     Args:
-        content: Of the file.
-        name: What errors call it.
+        content: The bytes of the file.
+        name: The name by which errors call it.
 
     Raises:
-        ValueError: Where it is no such tree; it names the file, the node and the field.
+        ValueError: The content is no such tree; the error names the file, the node and the field.
     """
     try:
         with reading(Path(name)):
@@ -77,8 +78,8 @@ def write(tree: PublishedTree, path: str | Path) -> Path:
     """Write a tree of either variant (from `export` or `read`), whole or not at all.
 
     Raises:
-        ValueError: Where it is no such tree, or too deep for JSON.
-        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+        ValueError: This is no such tree, or it is too deep for JSON.
+        OSError: The disk is full or refuses; the sentence says what to do.
     """
     check(tree)
     path = Path(path)
@@ -93,22 +94,22 @@ def write(tree: PublishedTree, path: str | Path) -> Path:
 
 def check(tree: Any) -> None:
     """Raise ValueError, naming the node and the field, unless this is a tree of one of the two variants."""
-    single = isinstance(tree, dict) and "name" in tree
-    seen: set[int] = set()
-    clustered: set[str | int] = set()
+    single_label = isinstance(tree, dict) and "name" in tree
+    ids: set[int] = set()
+    clustered: set[str | int] = set()  # images of the leaves so far
     for where, node in _walk(tree):
         if not isinstance(node, dict):
             raise ValueError(f"{where} is no object")
         _check_field(where, node, "id", _is_whole)
         where = f"{where} (id {node['id']})"
-        if node["id"] in seen:
+        if node["id"] in ids:
             raise ValueError(f"{where}: another node has the same id")
-        seen.add(node["id"])
+        ids.add(node["id"])
         if node.get("leaf") not in ("True", "False"):
             raise ValueError(f'{where}: \'leaf\' must be "True" or "False"')
         leaf = node["leaf"] == "True"
-        for name, fits in _fields(single, leaf).items():
-            _check_field(where, node, name, fits)
+        for name, rule in _fields(single_label, leaf).items():
+            _check_field(where, node, name, rule)
         if leaf and not len(node["inc_images"]) <= len(node["images"]) > 0:
             raise ValueError(f"{where}: a cluster has images, and no more wrong ones than images")
         if leaf:
@@ -123,52 +124,60 @@ def check(tree: Any) -> None:
 
 
 def export(slices: Slices) -> PublishedTree:
-    """The tree of slices that UDIS found, in the published form: multi-label for a multi-label task, else single-label.
+    """Return the tree of slices that UDIS found, in the published format.
+
+    It is of the multi-label variant for a multi-label task, and else of the single-label one.
 
     Args:
-        slices: As `UDIS` leaves them; images are their ids, each counted as often as its count says.
+        slices: The slices that `UDIS` leaves; their ids become the images, each counted as often as its count says.
 
     Returns:
-        The tree, as `write` takes it.
+        The tree, for `write`.
 
     Raises:
-        ValueError: If they hold no tree, or lack what the form demands.
+        ValueError: The slices hold no tree, or lack something that the format demands.
     """
     tree = slices.tree
     if tree is None or "shares" not in slices.parameters:
         raise ValueError("only slices that UDIS has just found hold a tree with the mean of every cluster")
-    single = tree.f1_macro is None
-    wanted = ("loss", "confidence") if single else ("loss", "f1", "f1_macro")
-    lacking = [name for name in wanted if getattr(tree, name) is None]
-    if lacking:
+    single_label = tree.f1_macro is None
+    required = ("loss", "confidence") if single_label else ("loss", "f1", "f1_macro")
+    missing = [name for name in required if getattr(tree, name) is None]
+    if missing:
         raise ValueError(
-            f"the published form holds {' and '.join(lacking)} of every cluster; "
+            f"the published form holds {' and '.join(missing)} of every cluster; "
             "give outputs and labels with the predictions"
         )
-    describe = _single_label(slices) if single else _multi_label(slices.ids)
+    describe = _single_label_fields(slices) if single_label else _multi_label_fields(slices.ids)
 
-    made: dict[int, PublishedTree] = {}
+    published: dict[int, PublishedTree] = {}  # nodes whose parents are still to come
     for node in reversed(list(tree.walk())):  # children before their parents
         head: PublishedTree = {"id": node.id}
-        if single:
-            head |= {"name": f"{node.id}-{int(_percent(node))}", "count": int(node.size)}
+        if single_label:
+            head |= {"name": f"{node.id}-{int(_percent_correct(node))}", "count": int(node.size)}
         if node.leaf:
-            made[node.id] = head | describe(node) | {"leaf": "True"}
+            published[node.id] = head | describe(node) | {"leaf": "True"}
         else:
-            children = [made.pop(child.id) for child in node.children]
-            made[node.id] = head | {"leaf": "False", "children": children}
-    return made[tree.id]
+            children = [published.pop(child.id) for child in node.children]
+            published[node.id] = head | {"leaf": "False", "children": children}
+    return published[tree.id]
 
 
 def to_tree(
     published: PublishedTree, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66
 ) -> ClusterNode:
-    """A published tree in the form of `tree_`, as far as it tells.
+    """Return a published tree as the tree of clusters that `UDIS` has in `tree_`, with the fields that its file holds.
 
-    ids   of the record its images belong to; an image is also found by its file name alone
+    An inner node sums up its leaves. A leaf of more than 5 images fails where its accuracy is below
+    `accuracy_threshold` times the accuracy of all.
 
-    Inner nodes sum up their leaves; a leaf of more than 5 fails below `accuracy_threshold` times the whole's
-    accuracy. Raises ValueError for an image that is not among the ids.
+    Args:
+        published: The tree, from `read` or `export`.
+        ids: The ids of the record that its images belong to; an image is also matched by its file name alone.
+        accuracy_threshold: A share of the accuracy of all.
+
+    Raises:
+        ValueError: An image is not among the ids.
     """
     rows = {str(name): row for row, name in enumerate(ids)}
     numbers = {
@@ -176,31 +185,31 @@ def to_tree(
         for number, node in enumerate(sorted(leaves_of(published), key=lambda node: int(node["id"])))
     }
 
-    made: dict[int, ClusterNode] = {}
+    nodes: dict[int, ClusterNode] = {}  # whose parents are still to come
     for node in reversed([node for _, node in _walk(published)]):  # children before their parents
         if node["leaf"] == "True":
-            made[node["id"]] = _leaf(node, rows, numbers[node["id"]])
+            nodes[node["id"]] = _leaf(node, rows, numbers[node["id"]])
             continue
-        children = tuple(made.pop(child["id"]) for child in node["children"])
+        children = tuple(nodes.pop(child["id"]) for child in node["children"])
         size = sum(child.size for child in children)
         wrong = sum(child.wrong for child in children)
         losses = [child.size * child.loss for child in children if child.loss is not None]
         loss = sum(losses) / size if len(losses) == len(children) else None
-        made[node["id"]] = ClusterNode(
+        nodes[node["id"]] = ClusterNode(
             node["id"], size, wrong, (size - wrong) / size, loss, children=children
         )
-    tree = made[published["id"]]
-    return _marked(tree, accuracy_threshold * tree.accuracy)
+    tree = nodes[published["id"]]
+    return _with_failing_leaves(tree, accuracy_threshold * tree.accuracy)
 
 
-def _marked(tree: ClusterNode, least: float) -> ClusterNode:
-    """The tree with its failing leaves marked."""
-    made: dict[int, ClusterNode] = {}
+def _with_failing_leaves(tree: ClusterNode, min_accuracy: float) -> ClusterNode:
+    """Return the tree with its failing leaves marked."""
+    nodes: dict[int, ClusterNode] = {}
     for node in reversed(list(tree.walk())):
-        children = tuple(made.pop(child.id) for child in node.children)
-        failing = node.leaf and node.size > MIN_CLUSTER_SIZE and node.accuracy < least
-        made[node.id] = replace(node, children=children, failing=failing)
-    return made[tree.id]
+        children = tuple(nodes.pop(child.id) for child in node.children)
+        failing = node.leaf and node.size > MIN_CLUSTER_SIZE and node.accuracy < min_accuracy
+        nodes[node.id] = replace(node, children=children, failing=failing)
+    return nodes[tree.id]
 
 
 def _leaf(node: PublishedTree, rows: Mapping[str, int], number: int) -> ClusterNode:
@@ -209,7 +218,7 @@ def _leaf(node: PublishedTree, rows: Mapping[str, int], number: int) -> ClusterN
     )
     size = len(members)
 
-    def told(field: str, scale: float = 1) -> float | None:
+    def value_of(field: str, scale: float = 1) -> float | None:
         value = node.get(field)
         return None if value is None or math.isnan(value) else float(value / scale)
 
@@ -218,10 +227,10 @@ def _leaf(node: PublishedTree, rows: Mapping[str, int], number: int) -> ClusterN
         size=float(size),
         wrong=float(len(wrong)),
         accuracy=(size - len(wrong)) / size,
-        loss=told("loss"),
-        confidence=told("conf"),
-        f1=told("f1", 100),
-        f1_macro=told("f1_c", 100),
+        loss=value_of("loss"),
+        confidence=value_of("conf"),
+        f1=value_of("f1", 100),
+        f1_macro=value_of("f1_c", 100),
         top_attributes=tuple(AttributeShare(name) for name in node.get("top_attr", ())),
         clusters=(number,),
         members=tuple(members),
@@ -230,29 +239,29 @@ def _leaf(node: PublishedTree, rows: Mapping[str, int], number: int) -> ClusterN
 
 
 def _row(image: str | int, rows: Mapping[str, int], cluster: int) -> int:
-    found = rows.get(str(image), rows.get(PurePath(str(image)).name))
-    if found is None:
+    row = rows.get(str(image), rows.get(PurePath(str(image)).name))
+    if row is None:
         raise ValueError(f"cluster {cluster} holds image {image!r}, which is not among the ids of the record")
-    return found
+    return row
 
 
-def _single_label(slices: Slices) -> Callable[[ClusterNode], PublishedTree]:
+def _single_label_fields(slices: Slices) -> Callable[[ClusterNode], PublishedTree]:
     ids = slices.ids
     sizes, centers, shares = (slices.parameters[name] for name in ("sizes", "centers", "shares"))
 
     def describe(node: ClusterNode) -> PublishedTree:
-        clusters = list(node.clusters)  # several, where the node is 100 % correct
+        clusters = list(node.clusters)  # a node whose examples are all correct holds several
 
         def mean(of_clusters: np.ndarray) -> list[float]:
-            found: list[float] = np.average(of_clusters[clusters], axis=0, weights=sizes[clusters]).tolist()
-            return found
+            means: list[float] = np.average(of_clusters[clusters], axis=0, weights=sizes[clusters]).tolist()
+            return means
 
         return {
             "images": ids[list(node.members)].tolist(),
             "inc_images": ids[list(node.wrong_members)].tolist(),
             "inc_count": int(node.wrong),
             "conf": node.confidence,
-            "top_attr": [found.name for found in node.top_attributes],
+            "top_attr": [attribute.name for attribute in node.top_attributes],
             "avg_vec": mean(centers),
             "dist_vec": mean(shares),
             "loss": node.loss,
@@ -261,7 +270,7 @@ def _single_label(slices: Slices) -> Callable[[ClusterNode], PublishedTree]:
     return describe
 
 
-def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
+def _multi_label_fields(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
     # The tool's own files name COCO images by number.
     numbered = all(name.isdecimal() and str(int(name)) == name for name in ids.tolist())
     names = [int(name) for name in ids] if numbered else ids.tolist()
@@ -271,7 +280,7 @@ def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
             "images": [names[row] for row in node.members],
             "inc_images": [names[row] for row in node.wrong_members],
             "loss": node.loss,
-            "acc": _percent(node),
+            "acc": _percent_correct(node),
             "f1": 100 * float(node.f1 or 0),
             "f1_c": 100 * float(node.f1_macro or 0),
         }
@@ -279,32 +288,33 @@ def _multi_label(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
     return describe
 
 
-def _percent(node: ClusterNode) -> float:
+def _percent_correct(node: ClusterNode) -> float:
     return float(100 * (node.size - node.wrong) / node.size)
 
 
 def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Every node with the words that find it, parents first."""
-    waiting = [("the root", tree)]
-    while waiting:
-        where, node = waiting.pop()
+    """Yield every node with a description of its position for errors, parents first."""
+    stack = [("the root", tree)]
+    while stack:
+        where, node = stack.pop()
         yield where, node
         if isinstance(node, dict) and node.get("leaf") == "False":
-            waiting += [
+            stack += [
                 (f"child {i + 1} of node {node['id']}", child) for i, child in enumerate(node["children"])
             ]
 
 
 def leaves_of(tree: PublishedTree) -> Iterator[PublishedTree]:
-    """The clusters of a published tree."""
+    """Return the leaves of a published tree, which are its clusters."""
     return (node for _, node in _walk(tree) if node["leaf"] == "True")
 
 
-Fits = tuple[str, Callable[[Any], bool]]
+Rule = tuple[str, Callable[[Any], bool]]
+"""What a field must be, in words and as a test."""
 
 
-def _number(value: Any) -> bool:
-    """NaN is one: the tool writes it where a cluster has nothing to average."""
+def _matches_number(value: Any) -> bool:
+    """Whether a value is a number; NaN is one, for the tool writes it where a cluster has nothing to average."""
     return type(value) in (int, float) and (value != value or abs(value) <= _LARGEST_REAL)
 
 
@@ -312,29 +322,30 @@ def _list_of(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
 
 
-_is_whole: Fits = ("a whole number", lambda value: type(value) is int and 0 <= value < _LARGEST)
-_is_number: Fits = ("a number", _number)
-_is_text: Fits = ("text", lambda value: isinstance(value, str))
-_is_images: Fits = ("a list of names or numbers", _list_of(str, int))
-_is_words: Fits = ("a list of text", _list_of(str))
-_is_vector: Fits = ("a list of numbers", _list_of(int, float))
-_is_nodes: Fits = ("a list of nodes", _list_of(dict))
+_is_whole: Rule = ("a whole number", lambda value: type(value) is int and 0 <= value < _LARGEST)
+_is_number: Rule = ("a number", _matches_number)
+_is_text: Rule = ("text", lambda value: isinstance(value, str))
+_is_images: Rule = ("a list of names or numbers", _list_of(str, int))
+_is_texts: Rule = ("a list of text", _list_of(str))
+_is_vector: Rule = ("a list of numbers", _list_of(int, float))
+_is_nodes: Rule = ("a list of nodes", _list_of(dict))
 
 
-def _fields(single: bool, leaf: bool) -> dict[str, Fits]:
-    both: dict[str, Fits] = {"name": _is_text, "count": _is_whole} if single else {}
+def _fields(single_label: bool, leaf: bool) -> dict[str, Rule]:
+    """Return the fields of a node besides `id` and `leaf`, each with its rule."""
+    rules: dict[str, Rule] = {"name": _is_text, "count": _is_whole} if single_label else {}
     if not leaf:
-        return both | {"children": _is_nodes}
-    both |= {"images": _is_images, "inc_images": _is_images, "loss": _is_number}
-    if not single:
-        return both | dict.fromkeys(("acc", "f1", "f1_c"), _is_number)
+        return rules | {"children": _is_nodes}
+    rules |= {"images": _is_images, "inc_images": _is_images, "loss": _is_number}
+    if not single_label:
+        return rules | dict.fromkeys(("acc", "f1", "f1_c"), _is_number)
     vectors = dict.fromkeys(("avg_vec", "dist_vec"), _is_vector)
-    return both | {"inc_count": _is_whole, "conf": _is_number, "top_attr": _is_words} | vectors
+    return rules | {"inc_count": _is_whole, "conf": _is_number, "top_attr": _is_texts} | vectors
 
 
-def _check_field(where: str, node: Mapping[str, Any], name: str, fits: Fits) -> None:
+def _check_field(where: str, node: Mapping[str, Any], name: str, rule: Rule) -> None:
     if name not in node:
         raise ValueError(f"{where}: {name!r} is missing")
-    kind, matches = fits
+    kind, matches = rule
     if not matches(node[name]):
         raise ValueError(f"{where}: {name!r} must be {kind}")

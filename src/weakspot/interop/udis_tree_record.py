@@ -1,4 +1,4 @@
-"""A published tree by itself, with neither data nor model: the record and the slices that it tells of."""
+"""The record and the slices of a published UDIS tree by itself, without data and without a model."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from weakspot.slices.statistics import ClusterStatistics, describe
 
 
 def record_of(published: PublishedTree) -> Predictions:
-    """What a published tree tells of every image: whether it is right, and the mean loss of its cluster.
+    """Return a record of a published tree's images: whether each is right, and the mean loss of its cluster.
 
     Args:
-        published: A tree that `read` or `export` gave.
+        published: A tree from `udis_tree.read` or `udis_tree.export`.
 
     Returns:
         Predictions without embeddings, cluster after cluster, the wrong images of each first. Losses are means of
         clusters, so that means over clusters are right; there are none where the tree lacks one.
 
     Raises:
-        ValueError: If two images have the same name, one as text and one as a number.
+        ValueError: Two images have the same name, one as text and one as a number.
     """
     ids: list[str] = []
     correct: list[bool] = []
@@ -48,12 +48,12 @@ def record_of(published: PublishedTree) -> Predictions:
 def slices_of(
     published: PublishedTree, record: Predictions, accuracy_threshold: float = 0.66, source: str = ""
 ) -> Slices:
-    """The failing clusters of a published tree, worst first, as if UDIS had just found them.
+    """Return the failing clusters of a published tree, worst first, as if UDIS had just found them.
 
     Args:
-        published: A tree that `read` or `export` gave.
-        record: Its `record_of`.
-        accuracy_threshold: Share of the accuracy of all below which a cluster fails.
+        published: A tree from `udis_tree.read` or `udis_tree.export`.
+        record: The tree's record, from `record_of`.
+        accuracy_threshold: The share of the accuracy of all below which a cluster fails.
         source: Where the tree comes from.
 
     Returns:
