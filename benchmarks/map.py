@@ -71,14 +71,15 @@ def measured(tab: Page, n: int, runs: int) -> dict[str, float]:
     opened = 1000 * (time.perf_counter() - start)
     frames = tab.evaluate(_FRAMES, runs)
     recolour = tab.evaluate(
-        "() => { const before = performance.now(), s = document.querySelector('#map select'); s.value = 'loss'; "
-        "s.dispatchEvent(new Event('change')); return performance.now() - before; }"
+        "() => new Promise((tell) => { const before = performance.now(), s = document.querySelector('#map select'); "
+        "s.value = 'loss'; s.dispatchEvent(new Event('change')); "
+        "requestAnimationFrame(() => tell(performance.now() - before)); })"
     )
     box = tab.locator("#map canvas").bounding_box()
     tab.click("#map [data-tool=lasso]")
     tab.evaluate(
-        "window.chosen = 0; new MutationObserver(() => (window.chosen ||= performance.now())).observe("
-        "document.querySelector('.map-told'), { childList: true })"
+        "window.chosen = 0; new MutationObserver(() => requestAnimationFrame(() => (window.chosen ||= performance.now())))"
+        ".observe(document.querySelector('.map-told'), { childList: true })"
     )
     tab.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
     tab.mouse.down()

@@ -26,7 +26,7 @@ from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
 STYLES = ("style.css", "classes.css", "map.css")
-SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "map.js", "folds.js", "tree.js")
+SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "points.js", "map.js", "folds.js", "tree.js")
 """Of the page, in their order."""
 
 _ROOM = 4_000_000  # characters; what always stands in the page comes to these

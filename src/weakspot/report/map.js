@@ -7,101 +7,6 @@ function offerMap(root) {
   if (mapSection) for (const button of root.querySelectorAll("button.light")) button.hidden = false;
 }
 
-// The columns of the page's data as typed arrays.
-async function readPoints() {
-  const packed = JSON.parse(document.getElementById("points").textContent);
-  const numbers = async (part, bytes, Kind) => {
-    if (!part) return null;
-    const planes = await unpackBytes(part);
-    const n = planes.length / bytes;
-    const raw = new Uint8Array(planes.length);
-    for (let b = 0; b < bytes; b++) for (let i = 0; i < n; i++) raw[i * bytes + b] = planes[b * n + i];
-    return new Kind(raw.buffer);
-  };
-  const points = { ...JSON.parse(await unpack(packed.header)), ids: JSON.parse(await unpack(packed.ids)) };
-  [points.x, points.y, points.level] = await Promise.all([packed.x, packed.y, packed.loss].map((part) => numbers(part, 2, Uint16Array)));
-  points.weight = await numbers(packed.weight, 4, Float32Array);
-  const codes = await Promise.all(packed.columns.map((part) => numbers(part, 1, Uint8Array)));
-  points.columns.forEach((column, i) => (column.codes = codes[i]));
-  const steps = await numbers(packed.members, 4, Uint32Array);
-  let at = 0;
-  points.members = new Map(points.findings.map(([number, many]) => {
-    let place = 0;
-    const places = Array.from({ length: many }, () => (place += steps[at++]));
-    return [number, places];
-  }));
-  return points;
-}
-
-// Numbers as people read them.
-const mapCount = (value) => (value < 9.95 && value !== Math.round(value) ? value.toFixed(1) : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f"));
-const mapShare = (share) => {
-  const points = 100 * share;
-  if (points > 0 && points < 1) return points < 0.1 ? "<\u202f0.1\u202f%" : `${points.toFixed(1)}\u202f%`;
-  return points > 99 && points < 100 ? ">\u202f99\u202f%" : `${points.toFixed(0)}\u202f%`;
-};
-const mapDecimal = (value) => String(Number(value.toPrecision(3)));
-
-// Wilson's interval of a share, 95 %, at the effective number of examples.
-function wilson(share, n) {
-  const z = 1.959964;
-  const middle = (share + (z * z) / (2 * n)) / (1 + (z * z) / n);
-  const half = (z / (1 + (z * z) / n)) * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n));
-  return [share > 0 ? Math.max(0, middle - half) : 0, share < 1 ? Math.min(1, middle + half) : 1];
-}
-
-// What is known of a group of points against all others: describes, tests nothing.
-function describePoints(points, inside) {
-  const { n, weight } = points;
-  const right = points.columns.find((column) => column.role === "correct")?.codes;
-  const told = { points: 0, mass: 0, all: 0, wrong: 0, wrongs: 0, loss: 0, losses: 0 };
-  let squares = 0, known = 0, elsewhere = 0;
-  for (let i = 0; i < n; i++) {
-    const w = weight ? weight[i] : 1;
-    const here = inside[i];
-    told.all += w;
-    if (here) (told.points++, (told.mass += w), (squares += w * w));
-    if (right?.[i]) (told.wrongs += w, here && (told.wrong += w));
-    if (points.level && points.level[i] <= points.loss.levels) {
-      const loss = points.lossOf(i) * w;
-      if (here) (told.loss += loss, (known += w));
-      else (told.losses += loss, (elsewhere += w));
-    }
-  }
-  told.lossInside = known ? told.loss / known : null;
-  told.lossOutside = elsewhere ? told.losses / elsewhere : null;
-  if (right && told.mass) {
-    told.accuracy = 1 - told.wrong / told.mass;
-    told.interval = wilson(told.accuracy, (told.mass * told.mass) / squares);
-    told.outside = told.all > told.mass ? 1 - (told.wrongs - told.wrong) / (told.all - told.mass) : null;
-  }
-  told.enriched = enrichedPoints(points, inside, told.mass, told.all - told.mass);
-  return told;
-}
-
-// The values that are commoner inside, ranked as the report ranks them: share · log(lift).
-function enrichedPoints(points, inside, mass, rest) {
-  const found = [];
-  if (!mass || !rest) return found;
-  for (const column of points.columns) {
-    if (!["label", "prediction", "attribute"].includes(column.role)) continue;
-    const [here, all] = [new Float64Array(256), new Float64Array(256)];
-    const { codes } = column;
-    for (let i = 0; i < points.n; i++) {
-      const w = points.weight ? points.weight[i] : 1;
-      all[codes[i]] += w;
-      here[codes[i]] += w * inside[i];
-    }
-    const there = all.map((one, code) => Math.max(one - here[code], 0));
-    column.values.forEach((value, code) => {
-      const [share, other] = [here[code] / mass, there[code] / rest];
-      const smoothed = ((here[code] + 0.5) / (mass + 1)) / ((there[code] + 0.5) / (rest + 1));
-      if (share > 1.2 * other) found.push({ name: column.name, value, share, other, score: share * Math.log(smoothed) });
-    });
-  }
-  return found.filter((one) => one.score > 0).sort((a, b) => b.score - a.score).slice(0, 8);
-}
-
 // An element with text; attributes and children as given.
 function mapElement(tag, text, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -116,14 +21,14 @@ function makeMap(section, points) {
   const [hover, legend, told, pinned] = ["hover", "legend", "told", "pinned"].map((name) => section.querySelector(`.map-${name}`));
   const colour = section.querySelector("select");
   const [widest, highest] = [points.x, points.y].map((all) => all.reduce((most, value) => Math.max(most, value), 1));
-  const front = { x: new Uint16Array(points.n), y: new Uint16Array(points.n), ink: new Uint32Array(points.n) };
+  const tints = new Uint16Array(points.n); // of each point: how near to the front, and its colour's place in `paints`
+  const paints = new Uint32Array(65536);
   const view = { scale: 1, left: 0, bottom: 0, whole: 1 };
-  let width = 0, height = 0, ratio = 1, image = null, pixels = null, frame = 0, own = true;
-  let selected = null, path = null, drag = null, tool = "move";
+  let width = 0, height = 0, ratio = 1, image = null, pixels = null, front = null, frame = 0, own = true;
+  let selected = null, shades = null, path = null, drag = null, tool = "move";
 
   const scale = points.loss;
-  const losses = Float64Array.from({ length: scale ? scale.levels + 1 : 0 }, (_, level) => scale.low + scale.scale * Math.expm1((scale.top * level) / scale.levels));
-  points.lossOf = (i) => losses[points.level[i]];
+  const lossOf = (i) => points.losses[points.level[i]];
 
   // Colours
 
@@ -134,28 +39,30 @@ function makeMap(section, points) {
     const value = parseInt(context.fillStyle.slice(1), 16);
     return ((alpha << 24) | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
   };
-  const ramp = (share) => {
+  const ramps = () => {
     const stops = ["--map-low", "--map-middle", "--map-high"].map((name) => ink(style(name)));
-    const [a, b, part] = share < 0.5 ? [stops[0], stops[1], 2 * share] : [stops[1], stops[2], 2 * share - 1];
-    const mixed = [0, 8, 16].map((shift) => Math.round(((a >> shift) & 255) * (1 - part) + ((b >> shift) & 255) * part));
-    return "#" + mixed.map((value) => value.toString(16).padStart(2, "0")).join("");
+    return (share) => {
+      const [a, b, part] = share < 0.5 ? [stops[0], stops[1], 2 * share] : [stops[1], stops[2], 2 * share - 1];
+      const mixed = [0, 8, 16].map((shift) => Math.round(((a >> shift) & 255) * (1 - part) + ((b >> shift) & 255) * part));
+      return "#" + mixed.map((value) => value.toString(16).padStart(2, "0")).join("");
+    };
   };
 
   const lighter = (one) => (MAP_COLOURS.includes(one) ? `#${[1, 3, 5].map((at) => Math.round(0.75 * parseInt(one.slice(at, at + 2), 16) + 64).toString(16).padStart(2, "0")).join("")}` : one);
 
-  // What points are coloured by: a code of each, and for each code a colour, a rank (the higher, the nearer to the front) and a name.
+  // What points are coloured by: a code of each, and for each code its colour and its rank (the higher, the nearer to the front).
   function shading() {
+    const ramp = ramps();
     if (colour.value === "loss") {
       const levels = points.loss.levels;
       const steps = (value) => Math.log1p((value - scale.low) / scale.scale) / scale.top;
       const clip = Math.max(steps(scale.clip), 1e-9) * levels;
-      const codes = points.level.map((level) => (level > levels ? 255 : Math.min(254, Math.floor((254 * level) / clip))));
-      const colours = Array.from({ length: 256 }, (_, code) => (code < 255 ? ramp(code / 254) : style("--outside")));
-      return { codes, colours, ranks: colours.map((_, code) => (code < 255 ? code : 0)), entries: [] };
+      const step = (level) => Math.min(254, Math.floor((254 * level) / clip));
+      const colours = Array.from({ length: 255 }, (_, code) => ramp(code / 254));
+      const looks = Array.from({ length: levels + 2 }, (_, level) => (level > levels ? [255, 0] : [step(level), step(level)]));
+      return { codes: points.level, looks, colours: [...colours, style("--outside")], entries: [] };
     }
-    const { codes, values, role, ordered } = points.columns[colour.value];
-    const masses = new Float64Array(256);
-    for (let i = 0; i < points.n; i++) masses[codes[i]] += points.weight ? points.weight[i] : 1;
+    const { codes, values, masses, role, ordered } = points.columns[colour.value];
     const calm = ["finding", "slice"].includes(role) ? 1 : 0; // the first of these is nowhere
     const order = values.map((_, code) => code).slice(calm);
     if (!calm && order.length > MAP_COLOURS.length) order.sort((a, b) => masses[b] - masses[a]);
@@ -164,34 +71,35 @@ function makeMap(section, points) {
     else if (ordered) order.forEach((code, i) => (colours[code] = ramp(order.length > 1 ? i / (order.length - 1) : 1)));
     else order.slice(0, MAP_COLOURS.length).forEach((code, i) => (colours[code] = MAP_COLOURS[i]));
     if (dark.matches && !ordered) colours.forEach((one, code) => (colours[code] = lighter(one)));
-    const ranks = colours.map((_, code) => (role === "correct" || calm ? Number(code > 0) : ordered ? code : 1));
+    const looks = values.map((_, code) => [code, role === "correct" || calm ? Number(code > 0) : ordered ? Math.min(code, 254) : 1]);
     const entries = [...order, ...(calm ? [0] : [])].filter((code) => masses[code] > 0);
-    return { codes, colours, ranks, entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
+    return { codes, looks, colours, entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
   }
 
-  // Puts points in the order in which they are drawn, with their colours; what is not selected lies behind, faint.
-  function arrange() {
-    const { codes, colours, ranks, entries } = shading();
+  function recolour() {
+    const { codes, looks, colours, entries } = shading();
     const inks = colours.map((one) => ink(one));
-    const faint = ink(style("--outside"), 75);
-    const key = (i) => (selected && !selected[i] ? 0 : 1 + ranks[codes[i]]);
-    const starts = new Uint32Array(259);
-    for (let i = 0; i < points.n; i++) starts[key(i) + 1]++;
-    for (let k = 1; k < starts.length; k++) starts[k] += starts[k - 1];
-    for (let i = 0; i < points.n; i++) {
-      const at = starts[key(i)]++;
-      front.x[at] = points.x[i];
-      front.y[at] = points.y[i];
-      front.ink[at] = selected && !selected[i] ? faint : inks[codes[i]];
-    }
+    const tintOf = new Uint16Array(looks.length).map((_, code) => ((1 + looks[code][1]) << 8) | looks[code][0]);
+    paints.fill(0);
+    looks.forEach(([look], code) => (paints[tintOf[code]] = inks[look]));
+    paints[1] = ink(style("--outside"), 75);
+    shades = { codes, tintOf };
     showLegend(colours, entries);
+    arrange();
+  }
+
+  // What is not selected lies behind, faint.
+  function arrange() {
+    const { codes, tintOf } = shades;
+    if (selected) for (let i = 0; i < points.n; i++) tints[i] = selected[i] ? tintOf[codes[i]] : 1;
+    else for (let i = 0; i < points.n; i++) tints[i] = tintOf[codes[i]];
     draw();
   }
 
   function showLegend(colours, entries) {
     if (colour.value === "loss") {
       const swatches = mapElement("span", null, { className: "map-ramp" });
-      swatches.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(", ")})`;
+      swatches.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(ramps()).join(", ")})`;
       legend.replaceChildren(mapDecimal(scale.low), swatches, `${mapDecimal(scale.clip)} and more`);
       return;
     }
@@ -202,7 +110,7 @@ function makeMap(section, points) {
       const button = mapElement("button", null, { type: "button" }, swatch, mapElement("bdi", name), mapElement("span", mapCount(mass)));
       button.addEventListener("click", () => {
         const { codes } = points.columns[colour.value];
-        select((i) => codes[i] === code, `${title}: ${name}`);
+        select(new Uint8Array(points.n).map((_, i) => Number(codes[i] === code)), `${title}: ${name}`);
       });
       return button;
     }), ...(entries.length > 40 ? [`and ${mapCount(entries.length - 40)} more values`] : []));
@@ -229,15 +137,20 @@ function makeMap(section, points) {
       spans.push(dy * W - half, dy * W + half);
     }
     const [k, left, bottom] = [view.scale * ratio, view.left * ratio, view.bottom * ratio];
-    const { x, y, ink: inks } = front;
-    pixels.fill(0);
-    for (let i = 0; i < points.n; i++) {
-      const px = Math.round(left + x[i] * k), py = Math.round(bottom - y[i] * k);
-      if (px < reach || py < reach || px >= W - reach || py >= H - reach) continue;
-      const at = py * W + px;
-      if (!reach) pixels[at] = inks[i];
-      else for (let s = 0; s < spans.length; s += 2) for (let a = at + spans[s]; a <= at + spans[s + 1]; a++) pixels[a] = inks[i];
+    const { n, x, y } = points;
+    const [right, low] = [W - reach - 1, H - reach - 1];
+    front.fill(0);
+    for (let i = 0; i < n; i++) {
+      const px = left + x[i] * k, py = bottom - y[i] * k;
+      if (px < reach || py < reach || px > right || py > low) continue;
+      const at = ((py + 0.5) | 0) * W + ((px + 0.5) | 0), tint = tints[i], rank = tint & 0xff00;
+      if (!reach) {
+        if (rank >= (front[at] & 0xff00)) front[at] = tint;
+      } else {
+        for (let s = 0; s < spans.length; s += 2) for (let a = at + spans[s]; a <= at + spans[s + 1]; a++) if (rank >= (front[a] & 0xff00)) front[a] = tint;
+      }
     }
+    for (let a = 0; a < front.length; a++) pixels[a] = paints[front[a]];
     context.putImageData(image, 0, 0);
     if (path) {
       context.save();
@@ -277,18 +190,21 @@ function makeMap(section, points) {
     draw();
   }
 
-  new ResizeObserver(() => {
+  function measure() {
     const box = canvas.getBoundingClientRect();
-    if (!box.width) return;
+    if (!box.width || matchMedia("print").matches) return; // paper shows what the screen has
     [width, height, ratio] = [box.width, box.height, Math.min(devicePixelRatio || 1, 2)];
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     image = context.createImageData(canvas.width, canvas.height);
     pixels = new Uint32Array(image.data.buffer);
+    front = new Uint16Array(pixels.length);
     if (own) fit();
-    else draw();
-  }).observe(canvas);
-  dark.addEventListener("change", arrange);
+    drawNow(); // at once: to set its size has emptied the canvas
+  }
+
+  new ResizeObserver(measure).observe(canvas);
+  dark.addEventListener("change", recolour);
 
   // What lies where
 
@@ -312,33 +228,19 @@ function makeMap(section, points) {
     return [[a, b], [c, b], [c, d], [a, d]];
   }
 
-  function within(corners) {
-    const xs = corners.map((corner) => corner[0]), ys = corners.map((corner) => corner[1]);
-    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    return (i) => {
-      const px = points.x[i], py = points.y[i];
-      if (px < left || px > right || py < low || py > high) return false;
-      let odd = false;
-      for (let a = 0, b = xs.length - 1; a < xs.length; b = a++) {
-        if (ys[a] > py !== ys[b] > py && px < ((xs[b] - xs[a]) * (py - ys[a])) / (ys[b] - ys[a]) + xs[a]) odd = !odd;
-      }
-      return odd;
-    };
-  }
-
   const said = (role, i) => {
     const column = points.columns.find((one) => one.role === role);
     return column ? column.values[column.codes[i]] : null;
   };
   const verdict = (i) => [said("label", i), said("prediction", i)].filter((word) => word !== null).join(" → ");
-  const lossAt = (i) => (points.level && points.level[i] <= points.loss.levels ? mapDecimal(points.lossOf(i)) : null);
+  const lossAt = (i) => (points.level && points.level[i] <= points.loss.levels ? mapDecimal(lossOf(i)) : null);
 
   function showHover(cx, cy) {
     const i = drag ? -1 : nearest(cx, cy);
     hover.hidden = i < 0;
     canvas.classList.toggle("over", i >= 0);
     if (i < 0) return;
-    const lines = [points.ids[i], verdict(i), lossAt(i) === null ? "" : `loss ${lossAt(i)}`].filter(Boolean);
+    const lines = [points.idOf(i), verdict(i), lossAt(i) === null ? "" : `loss ${lossAt(i)}`].filter(Boolean);
     hover.replaceChildren(...lines.map((line) => mapElement("span", line)));
     hover.style.left = `${Math.min(Math.max(cx + 14, 0), width - hover.offsetWidth)}px`;
     hover.style.top = `${cy + 14 + hover.offsetHeight > height ? cy - 10 - hover.offsetHeight : cy + 14}px`;
@@ -352,14 +254,13 @@ function makeMap(section, points) {
     if (lossAt(i) !== null) list.append(mapElement("dt", "Loss"), mapElement("dd", lossAt(i)));
     const numbers = [...points.members].filter(([, places]) => places.includes(i)).map(([number]) => number);
     const links = numbers.map((number) => mapElement("p", "In ", {}, mapElement("a", points.names[number], { href: `#finding-${number}` })));
-    pinned.replaceChildren(mapElement("h3", points.ids[i]), ...(links.length ? links : [mapElement("p", "In no finding.", { className: "note" })]), list);
+    pinned.replaceChildren(mapElement("h3", points.idOf(i)), ...(links.length ? links : [mapElement("p", "In no finding.", { className: "note" })]), list);
   }
 
   // Selecting
 
   function select(inside, title) {
-    selected = new Uint8Array(points.n);
-    for (let i = 0; i < points.n; i++) selected[i] = inside(i) ? 1 : 0;
+    selected = inside;
     showSelection(title);
     arrange();
   }
@@ -403,8 +304,8 @@ function makeMap(section, points) {
   }
 
   function saveIds() {
-    const quoted = (id) => `"${id.replaceAll('"', '""')}"`;
-    const lines = ['"id"', ...points.ids.filter((_, i) => selected[i]).map(quoted)];
+    const quoted = (row) => `"${points.ids[row].replaceAll('"', '""')}"`;
+    const lines = ['"id"', ...Array.from(points.row.filter((_, i) => selected[i]).sort(), quoted)];
     const link = mapElement("a", null, { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })), download: "selection.csv" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -443,7 +344,7 @@ function makeMap(section, points) {
     if (lasso && ended.moved) {
       const corners = outline().map(onData);
       path = drag = null;
-      select(within(corners), lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
+      select(pointsWithin(points, corners), lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
     } else {
       path = drag = null;
       if (!ended.moved) pin(nearest(...place(event)));
@@ -479,12 +380,14 @@ function makeMap(section, points) {
       for (const other of tools) other.setAttribute("aria-pressed", String(other === button));
     });
   }
-  colour.addEventListener("change", arrange);
-  arrange();
+  colour.addEventListener("change", recolour);
+  recolour();
+  measure();
   return {
     light(number) {
-      const members = new Set(points.members.get(number));
-      select((i) => members.has(i), `Finding ${number}: ${points.names[number]}`);
+      const inside = new Uint8Array(points.n);
+      for (const i of points.members.get(number)) inside[i] = 1;
+      select(inside, `Finding ${number}: ${points.names[number]}`);
       section.scrollIntoView();
     },
     drawNow,
