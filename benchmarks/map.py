@@ -75,11 +75,12 @@ def measured(tab: Page, n: int, runs: int) -> dict[str, float]:
         "s.value = 'loss'; s.dispatchEvent(new Event('change')); "
         "requestAnimationFrame(() => tell(performance.now() - before)); })"
     )
-    box = tab.locator("#map canvas").bounding_box()
+    box = tab.locator(".map-board > canvas").bounding_box()
     tab.click("#map [data-tool=lasso]")
     tab.evaluate(
-        "window.chosen = 0; new MutationObserver(() => requestAnimationFrame(() => (window.chosen ||= performance.now())))"
-        ".observe(document.querySelector('.map-told'), { childList: true })"
+        "window.chosen = 0; const drawn = () => (window.chosen ||= performance.now()); "
+        "new MutationObserver(() => requestAnimationFrame(drawn)).observe("
+        "document.querySelector('.map-told'), { childList: true })"
     )
     tab.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
     tab.mouse.down()

@@ -316,7 +316,7 @@ def test_neighbours_stay_together(kind, monkeypatch):
 
 def placed(tab, at):
     """Where points lie in the window, by the fit of the whole map into its canvas; rounded as drawn."""
-    box = tab.locator("#map canvas").bounding_box()
+    box = tab.locator(".map-board > canvas").bounding_box()
     widest, highest = at.max(axis=0)
     scale = min((box["width"] - 2 * MARGIN) / widest, (box["height"] - 2 * MARGIN) / highest)
     left = box["x"] + (box["width"] - widest * scale) / 2
@@ -467,7 +467,7 @@ def test_colours_hover_press_zoom_and_keys(browser, tmp_path, found):
 
     to_map(tab)
     whole = image_of(tab)
-    canvas = tab.locator("#map canvas")
+    canvas = tab.locator(".map-board > canvas")
     canvas.focus()
     for keys in (["+"], ["ArrowLeft", "ArrowUp"], ["-"]):
         before = image_of(tab)
@@ -505,7 +505,7 @@ def test_a_finding_lights_its_members(browser, tmp_path, found):
     tab.locator(".map-told h3").wait_for()
     assert tab.locator(".map-told h3").inner_text() == f"Finding 1: {findings.findings[0].name}"
     assert saved(tab) == predictions.ids[in_page(page)["members"][1]].tolist()
-    assert tab.locator("#map canvas").is_visible()
+    assert tab.locator(".map-board > canvas").is_visible()
     assert complaints == []
     tab.close()
 
@@ -556,5 +556,5 @@ def test_without_script_a_sentence_says_where_to_look(browser, tmp_path, found):
     tab, _, _ = opened(browser, tmp_path, render(found[1]), java_script_enabled=False)
     words = tab.locator("#map").inner_text()
     assert "The map is drawn by script" in words
-    assert not tab.locator("#map canvas").is_visible()
+    assert not tab.locator(".map-board > canvas").is_visible()
     tab.close()

@@ -187,7 +187,7 @@ def build(
         ),
         provenance=_provenance(slices, predictions),
         memberships=memberships,
-        map=map_of(sides.described, painter.columns, projection, seed),
+        map=map_of(sides.described, painter.columns, projection, seed, slices.tree),
     )
 
 

@@ -16,6 +16,7 @@ from weakspot.findings.examined import Judged
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.predictions.reading import read_parquet, reading
+from weakspot.slices.tree import ClusterNode
 from weakspot.tasks import QuestionAnswering, Regression
 
 MapKind = Literal["pca", "umap", "pacmap", "none"]
@@ -40,6 +41,7 @@ _KNOWN = {
     "correct": pa.bool_(),
     "loss": pa.float32(),
     "count": pa.float32(),
+    "leaf": pa.int64(),
 }
 _ALWAYS = ("row", "id", "x", "y")
 
@@ -47,7 +49,11 @@ NO_MAP: pa.Table = pa.schema([(name, _KNOWN[name]) for name in _ALWAYS], {"map":
 
 
 def map_of(
-    judged: Judged, attributes: Sequence[Categorical], kind: MapKind = "pca", seed: int = 0
+    judged: Judged,
+    attributes: Sequence[Categorical],
+    kind: MapKind = "pca",
+    seed: int = 0,
+    tree: ClusterNode | None = None,
 ) -> pa.Table:
     """The map of the audited examples, a row for each.
 
@@ -56,10 +62,12 @@ def map_of(
         attributes: What describes them.
         kind: By principal components, UMAP or PaCMAP; "none" makes no map.
         seed: Of samples.
+        tree: The cluster tree, for methods that have one.
 
     Returns:
         Columns `row`, `id`, `x` and `y` in 65 535ths of the longer side, and where they are known `label`,
-        `prediction`, `correct`, `loss`, `count` and `attribute:NAME`. Empty where there is no map, or where all
+        `prediction`, `correct`, `loss`, `count` and `attribute:NAME`; of a tree `leaf`, the id of the leaf that an
+        example lies in, null for one that was not searched. Empty where there is no map, or where all
         examples lie in one point.
     """
     p = judged.p
@@ -87,6 +95,8 @@ def map_of(
         columns["loss"] = pa.array(p.losses, pa.float32())
     if p.counts is not None:
         columns["count"] = pa.array(p.counts, pa.float32())
+    if tree is not None:
+        columns["leaf"] = _leaves(tree, judged.rows)
     columns |= {ATTRIBUTE + one.name: _encoded(one) for one in attributes}
     ordered |= {ATTRIBUTE + one.name for one in attributes if one.ranges}
     return pa.table(list(columns.values()), _schema(list(columns), ordered, kind))
@@ -126,6 +136,19 @@ def same_map(one: pa.Table, other: pa.Table) -> bool:
         return table.cast(pa.schema(map(pa.Field.with_type, table.schema, kinds), table.schema.metadata))
 
     return bool(plain(one).equals(plain(other), check_metadata=True))
+
+
+def _leaves(tree: ClusterNode, rows: Int[np.ndarray, " n"]) -> pa.Array:
+    """The leaf that each row lies in; null for one that lies in none."""
+    leaves = list(tree.leaves())
+    members = np.concatenate([np.asarray(leaf.members, dtype=np.int64) for leaf in leaves])
+    nodes = np.repeat([leaf.id for leaf in leaves], [len(leaf.members) for leaf in leaves])
+    known = np.isin(rows, members)
+    found = np.zeros(len(rows), dtype=np.int64)
+    if known.any():
+        order = np.argsort(members)
+        found[known] = nodes[order][np.searchsorted(members[order], rows[known])]
+    return pa.array(found, pa.int64(), mask=~known)
 
 
 def _schema(names: Sequence[str], ordered: Collection[str], kind: str) -> pa.Schema:

@@ -44,6 +44,11 @@ class Media:
         """Whether there are Grad-CAMs."""
         return self._cams is not None
 
+    @property
+    def has_previews(self) -> bool:
+        """Whether there is anything to look at."""
+        return self._preview is not None
+
     def preview(self, row: int) -> Any:
         """What there is to look at of a row: an image, a text, a mapping of values, or None."""
         if row not in self._previews:
@@ -57,7 +62,9 @@ class Media:
             row: Of the example.
             side: How large an image is, in pixels, at most.
         """
-        shown = None if self._preview is None else self._preview(row)
+        shown = self._previews.get(row)
+        if shown is None and self._preview is not None:
+            shown = self._preview(row)
         return _small(shown, side) if isinstance(shown, Image.Image) else shown
 
     def image(self, row: int) -> Image.Image | None:

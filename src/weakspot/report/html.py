@@ -22,6 +22,7 @@ from weakspot.report.folds import Folds
 from weakspot.report.ids import groups, ids_of_groups
 from weakspot.report.options import ReportOptions
 from weakspot.report.points import MOST, points_of
+from weakspot.report.sprites import sprites_of
 from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
@@ -33,6 +34,7 @@ _ROOM = 4_000_000  # characters; what always stands in the page comes to these
 _MORE = 5  # times as much for examples="all"
 _IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # of the room
 _MAP = 0.15  # of the room, at most; what it takes is not there for images
+_SPRITES = 0.1  # of the room, for thumbnails of points, and what images leave
 _MEMBERS = (
     0.005  # of the room in characters: members that are listed, each of which takes some thirty, compressed
 )
@@ -64,7 +66,10 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
     members = _all_members(findings, int(_MEMBERS * room)) if options.members == "all" else {}
     points = points_of(findings, int(_MAP * room), MOST * room // _ROOM) if options.map != "none" else None
     left = int(_IMAGES * room) - (len(points.data) if points else 0)
-    exhibits = Exhibits(findings, media or Media(), left, list(members.values()))
+    media = media or Media()
+    reserved = int(_SPRITES * room) if points and media.has_previews else 0
+    exhibits = Exhibits(findings, media, left - reserved, list(members.values()))
+    sprites = sprites_of(points, media, left - exhibits.thumbnails.spent) if points and reserved else None
     slices = slice_views(findings, exhibits, members)
     views = finding_views(findings, slices, exhibits, members)
     confirmed = [view for view in views if view.finding.confirmed]
@@ -90,6 +95,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "ids": ids,
         "left_out": exhibits.left_out,
         "points": points,
+        "sprites": sprites,
     }
     main, images = exhibits.thumbnails.place(jinja.get_template("main.html.jinja").render(shared))
     return jinja.get_template("page.html.jinja").render(
@@ -99,6 +105,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         folded=Markup(folds.table()),
         members=Markup(json.dumps(ids).replace("<", "\\u003c")),
         points_data=Markup(points.data if points else ""),
+        sprites_data=Markup(sprites.data if sprites else ""),
         policy=policy_of([style], scripts),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],

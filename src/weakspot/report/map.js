@@ -1,10 +1,28 @@
 // Draws the map of all examples, and says what lies in a part of it that is chosen.
 const MAP_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#8c564b", "#5b4bb5", "#7f9f00", "#b00060", "#4db6ac"];
+const MAP_STRIP = 24; // thumbnails of what is chosen
+const MAP_CHEAP = 4e6; // characters of a map that is drawn before anyone scrolls to it, some 200 000 points
 const mapSection = document.getElementById("map");
 let drawnMap = null;
 
 function offerMap(root) {
   if (mapSection) for (const button of root.querySelectorAll("button.light")) button.hidden = false;
+}
+
+// A thumbnail of a point out of its sheet, which is decoded when one of its thumbnails is first looked at.
+function mapThumbnail({ sprites, thumbnail }, i) {
+  const k = thumbnail ? thumbnail[i] : -1;
+  if (k < 0) return null;
+  const { side, across, sheets } = sprites;
+  const [sheet, at] = [Math.floor(k / across ** 2), k % across ** 2];
+  const canvas = Object.assign(document.createElement("canvas"), { className: "map-thumbnail", width: side, height: side });
+  sprites.decoded ??= [];
+  sprites.decoded[sheet] ??= new Promise((tell, fail) => {
+    const image = Object.assign(new Image(), { onload: () => tell(image), onerror: fail });
+    image.src = `data:image/webp;base64,${sheets[sheet]}`;
+  });
+  sprites.decoded[sheet].then((image) => canvas.getContext("2d").drawImage(image, (at % across) * side, Math.floor(at / across) * side, side, side, 0, 0, side, side));
+  return canvas;
 }
 
 // An element with text; attributes and children as given.
@@ -25,7 +43,7 @@ function makeMap(section, points) {
   const paints = new Uint32Array(65536);
   const view = { scale: 1, left: 0, bottom: 0, whole: 1 };
   let width = 0, height = 0, ratio = 1, image = null, pixels = null, front = null, frame = 0, own = true;
-  let selected = null, shades = null, path = null, drag = null, tool = "move";
+  let selected = null, pinnedPoint = -1, shades = null, path = null, drag = null, tool = "move";
 
   const scale = points.loss;
   const lossOf = (i) => points.losses[points.level[i]];
@@ -152,6 +170,13 @@ function makeMap(section, points) {
     }
     for (let a = 0; a < front.length; a++) pixels[a] = paints[front[a]];
     context.putImageData(image, 0, 0);
+    if (pinnedPoint >= 0) {
+      context.strokeStyle = style("--ink");
+      context.lineWidth = 2 * ratio;
+      context.beginPath();
+      context.arc(left + points.x[pinnedPoint] * k, bottom - points.y[pinnedPoint] * k, 7 * ratio, 0, 2 * Math.PI);
+      context.stroke();
+    }
     if (path) {
       context.save();
       context.scale(ratio, ratio);
@@ -210,9 +235,9 @@ function makeMap(section, points) {
 
   const onData = ([cx, cy]) => [(cx - view.left) / view.scale, (view.bottom - cy) / view.scale];
 
-  function nearest(cx, cy) {
+  function nearest([cx, cy], within = 10) {
     const [x, y] = onData([cx, cy]);
-    let best = (10 / view.scale) ** 2, found = -1;
+    let best = (within / view.scale) ** 2, found = -1;
     for (let i = 0; i < points.n; i++) {
       const dx = points.x[i] - x, dy = points.y[i] - y;
       const away = dx * dx + dy * dy;
@@ -235,26 +260,39 @@ function makeMap(section, points) {
   const verdict = (i) => [said("label", i), said("prediction", i)].filter((word) => word !== null).join(" → ");
   const lossAt = (i) => (points.level && points.level[i] <= points.loss.levels ? mapDecimal(lossOf(i)) : null);
 
-  function showHover(cx, cy) {
-    const i = drag ? -1 : nearest(cx, cy);
+  function showHover([cx, cy], i = nearest([cx, cy])) {
     hover.hidden = i < 0;
     canvas.classList.toggle("over", i >= 0);
     if (i < 0) return;
     const lines = [points.idOf(i), verdict(i), lossAt(i) === null ? "" : `loss ${lossAt(i)}`].filter(Boolean);
-    hover.replaceChildren(...lines.map((line) => mapElement("span", line)));
+    const image = mapThumbnail(points, i);
+    hover.replaceChildren(...(image ? [image] : []), mapElement("div", null, {}, ...lines.map((line) => mapElement("span", line))));
     hover.style.left = `${Math.min(Math.max(cx + 14, 0), width - hover.offsetWidth)}px`;
     hover.style.top = `${cy + 14 + hover.offsetHeight > height ? cy - 10 - hover.offsetHeight : cy + 14}px`;
   }
 
   function pin(i) {
+    pinnedPoint = i;
     pinned.hidden = i < 0;
+    draw();
     if (i < 0) return;
     const facts = points.columns.filter((column) => !["finding", "slice"].includes(column.role));
     const list = mapElement("dl", null, {}, ...facts.flatMap((column) => [mapElement("dt", column.name), mapElement("dd", column.values[column.codes[i]])]));
     if (lossAt(i) !== null) list.append(mapElement("dt", "Loss"), mapElement("dd", lossAt(i)));
     const numbers = [...points.members].filter(([, places]) => places.includes(i)).map(([number]) => number);
-    const links = numbers.map((number) => mapElement("p", "In ", {}, mapElement("a", points.names[number], { href: `#finding-${number}` })));
-    pinned.replaceChildren(mapElement("h3", points.idOf(i)), ...(links.length ? links : [mapElement("p", "In no finding.", { className: "note" })]), list);
+    const within = (name, href) => mapElement("p", "In ", {}, mapElement("a", name, { href }));
+    const links = numbers.length ? numbers.map((number) => within(points.names[number], `#finding-${number}`)) : [mapElement("p", "In no finding.", { className: "note" })];
+    const { tree, leaf } = points;
+    if (tree && leaf[i]) links.push(within(nodeName(tree, leaf[i] - 1), `#node-${tree.ids[leaf[i] - 1]}`));
+    else if (tree) links.push(mapElement("p", "Not in the tree, which was not searched with it.", { className: "note" }));
+    const image = mapThumbnail(points, i);
+    pinned.replaceChildren(mapElement("h3", points.idOf(i)), ...(image ? [image] : []), ...links, list);
+  }
+
+  // Says at once what a point is: on a telephone the words below the map are out of sight.
+  function press(i, at) {
+    pin(i);
+    showHover(at, i);
   }
 
   // Selecting
@@ -267,12 +305,15 @@ function makeMap(section, points) {
 
   function clear() {
     selected = null;
-    told.hidden = true;
+    told.hidden = hover.hidden = true;
+    pin(-1);
     arrange();
   }
 
   function showSelection(title) {
-    const d = describePoints(points, selected);
+    const list = listed(selected);
+    const d = describePoints(points, list);
+    const homes = homesOf(points, list, d.mass);
     const rows = [["Examples", points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)], ["Share of all", mapShare(d.mass / d.all)]];
     if (d.interval) {
       rows.push(["Accuracy", `${mapShare(d.accuracy)}, 95 % interval ${mapShare(d.interval[0])} to ${mapShare(d.interval[1])}`]);
@@ -288,6 +329,8 @@ function makeMap(section, points) {
     told.replaceChildren(
       mapElement("h3", title),
       numbers,
+      ...(points.thumbnail ? [strip(list)] : []),
+      ...(homes.length ? [homesTable(homes)] : []),
       ...(d.enriched.length ? [commoner(d.enriched)] : []),
       mapElement("p", "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on examples that it was not chosen by (browse.py does).", { className: "note" }),
       mapElement("p", null, { className: "map-acts" }, ...(d.points ? [save] : []), drop),
@@ -295,13 +338,30 @@ function makeMap(section, points) {
     told.hidden = false;
   }
 
-  function commoner(enriched) {
-    const heading = mapElement("tr", null, {}, ...["Commoner inside", "Inside", "Outside"].map((word, i) => mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
-    const rows = enriched.map((one) => mapElement("tr", null, {},
-      mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value)),
-      mapElement("td", mapShare(one.share), { className: "n" }), mapElement("td", mapShare(one.other), { className: "n" })));
-    return mapElement("table", null, {}, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...rows));
+  // Some of what is chosen that have a thumbnail, from all over it.
+  function strip(list) {
+    const some = list.filter((i) => points.thumbnail[i] >= 0);
+    const shown = Array.from({ length: Math.min(MAP_STRIP, some.length) }, (_, k) => some[Math.floor((k * some.length) / Math.min(MAP_STRIP, some.length))]);
+    return mapElement("p", null, { className: "map-strip" }, ...shown.map((i) => {
+      const button = mapElement("button", null, { type: "button", ariaLabel: points.idOf(i), title: points.idOf(i) }, mapThumbnail(points, i));
+      button.addEventListener("click", () => pin(i));
+      return button;
+    }));
   }
+
+  function sharesTable(heads, rows) {
+    const heading = mapElement("tr", null, {}, ...heads.map((word, i) => mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
+    const body = rows.map(([head, ...shares]) => mapElement("tr", null, {}, head, ...shares.map((share) => mapElement("td", mapShare(share), { className: "n" }))));
+    return mapElement("table", null, {}, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
+  }
+
+  const commoner = (enriched) => sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => [mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value)), one.share, one.other]));
+
+  const homesTable = (homes) => {
+    const table = sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => [mapElement("th", null, { scope: "row" }, mapElement("a", home.name, { href: home.href })), home.share, home.covered]));
+    table.className = "map-homes";
+    return table;
+  };
 
   function saveIds() {
     const quoted = (row) => `"${points.ids[row].replaceAll('"', '""')}"`;
@@ -318,17 +378,35 @@ function makeMap(section, points) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
 
+  const fingers = new Map(); // of a pinch: where each pointer is
+
+  function pinch(event) {
+    const spread = () => {
+      const [[ax, ay], [bx, by]] = [...fingers.values()];
+      return [Math.hypot(ax - bx, ay - by), (ax + bx) / 2, (ay + by) / 2];
+    };
+    const [before, x, y] = spread();
+    fingers.set(event.pointerId, place(event));
+    const [after, cx, cy] = spread();
+    move(cx - x, cy - y);
+    if (before && after) zoom(after / before, cx, cy);
+  }
+
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    drag = { from: place(event), last: place(event), moved: false };
-    if (tool === "lasso" || event.shiftKey) path = { box: event.shiftKey, corners: [drag.from] };
+    if (event.button !== 0 || fingers.size === 2) return;
+    fingers.set(event.pointerId, place(event));
     canvas.setPointerCapture(event.pointerId);
+    hover.hidden = true;
+    drag = { from: place(event), last: place(event), moved: fingers.size === 2 };
+    path = fingers.size === 1 && (tool === "lasso" || event.shiftKey) ? { box: event.shiftKey, corners: [drag.from] } : null;
   });
   canvas.addEventListener("pointermove", (event) => {
     const at = place(event);
-    if (!drag) return showHover(...at);
+    if (!drag) return showHover(at);
+    if (!fingers.has(event.pointerId)) return;
+    if (fingers.size === 2) return pinch(event);
+    fingers.set(event.pointerId, at);
     drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > 4;
-    hover.hidden = true;
     if (path) {
       const last = path.corners.at(-1);
       if (path.box || Math.hypot(at[0] - last[0], at[1] - last[1]) > 2) path.corners.push(at);
@@ -339,7 +417,11 @@ function makeMap(section, points) {
     drag.last = at;
   });
   canvas.addEventListener("pointerup", (event) => {
-    if (!drag) return;
+    if (!fingers.delete(event.pointerId)) return;
+    if (fingers.size) {
+      drag.last = [...fingers.values()][0]; // the other finger moves on
+      return;
+    }
     const [ended, lasso] = [drag, path];
     if (lasso && ended.moved) {
       const corners = outline().map(onData);
@@ -347,15 +429,20 @@ function makeMap(section, points) {
       select(pointsWithin(points, corners), lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
     } else {
       path = drag = null;
-      if (!ended.moved) pin(nearest(...place(event)));
+      const at = place(event);
+      if (!ended.moved) press(nearest(at), at);
       draw();
     }
   });
-  canvas.addEventListener("pointercancel", () => {
-    path = drag = null;
+  canvas.addEventListener("pointercancel", (event) => {
+    fingers.delete(event.pointerId);
+    if (!fingers.size) path = drag = null;
     draw();
   });
-  canvas.addEventListener("pointerleave", () => (hover.hidden = true));
+  canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && (hover.hidden = true));
+  for (const name of ["touchstart", "touchmove"]) {
+    canvas.addEventListener(name, (event) => event.touches.length > 1 && event.cancelable && event.preventDefault(), { passive: false }); // nor does the page zoom
+  }
   canvas.addEventListener("wheel", (event) => {
     if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls on
     event.preventDefault();
@@ -364,6 +451,7 @@ function makeMap(section, points) {
   const keys = {
     ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0), ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
     "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: fit, Escape: clear,
+    Enter: () => press(nearest([width / 2, height / 2], Infinity), [width / 2, height / 2]),
   };
   canvas.addEventListener("keydown", (event) => {
     if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
@@ -390,6 +478,10 @@ function makeMap(section, points) {
       select(inside, `Finding ${number}: ${points.names[number]}`);
       section.scrollIntoView();
     },
+    lightNode(id) {
+      select(pointsBelow(points, id), nodeName(points.tree, points.tree.ids.indexOf(id)));
+      section.scrollIntoView();
+    },
     drawNow,
   };
 }
@@ -403,9 +495,16 @@ if (mapSection) {
     observer.disconnect();
     map();
   }, { rootMargin: "400px" }).observe(mapSection);
+  // Whoever prints the page may never have scrolled to the map.
+  const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 300));
+  if (document.getElementById("points").textContent.length < MAP_CHEAP) addEventListener("load", () => idle(map));
+  addEventListener("beforeprint", () => drawnMap?.drawNow());
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.light");
-    if (button) (await map()).light(Number(button.dataset.finding));
+    if (!button) return;
+    const { finding, node } = button.dataset;
+    if (finding) (await map()).light(Number(finding));
+    else (await map()).lightNode(Number(node));
   });
 }
 offerMap(document);

@@ -15,6 +15,7 @@ async function readPoints() {
   const points = { ...JSON.parse(await unpack(packed.header)), ids: JSON.parse(await unpack(packed.ids)) };
   [points.x, points.y, points.level] = await Promise.all([packed.x, packed.y, packed.loss].map((part) => numbers(part, 2, Uint16Array)));
   points.weight = await numbers(packed.weight, 4, Float32Array);
+  points.leaf = await numbers(packed.leaf, 4, Uint32Array);
   const codes = await Promise.all(packed.columns.map((part) => numbers(part, 1, Uint8Array)));
   points.columns.forEach((column, i) => (column.codes = codes[i]));
   const steps = await numbers(packed.members, 4, Uint32Array);
@@ -23,11 +24,23 @@ async function readPoints() {
     let place = 0;
     return [number, new Uint32Array(many).map(() => (place += steps[at++]))];
   }));
+  await readThumbnails(points, numbers);
   sortByPlace(points);
   const scale = points.loss;
   points.losses = Float64Array.from({ length: scale ? scale.levels + 1 : 0 }, (_, level) => scale.low + scale.scale * Math.expm1((scale.top * level) / scale.levels));
   for (const column of points.columns) column.masses = massesOf(points, column.codes, null);
+  points.sums = sumsOf(points, null);
   return points;
+}
+
+// Of each point the place of its thumbnail in the sheets; -1 where it has none.
+async function readThumbnails(points, numbers) {
+  const packed = document.getElementById("sprites");
+  if (!packed) return;
+  const sprites = JSON.parse(packed.textContent);
+  points.sprites = sprites;
+  points.thumbnail = new Int32Array(points.n).fill(-1);
+  (await numbers(sprites.points, 4, Uint32Array)).forEach((i, k) => (points.thumbnail[i] = k));
 }
 
 // Puts points that lie side by side next to each other: a million of them are drawn several times faster so.
@@ -44,21 +57,60 @@ function sortByPlace(points) {
     place[i] = starts[cell(i)]++;
     row[place[i]] = i;
   }
-  const moved = (values) => values && values.map((_, i) => values[row[i]]);
-  for (const name of ["x", "y", "level", "weight"]) points[name] = moved(points[name]);
+  const moved = (values) => {
+    if (!values) return values;
+    const found = new values.constructor(n);
+    for (let i = 0; i < n; i++) found[i] = values[row[i]];
+    return found;
+  };
+  for (const name of ["x", "y", "level", "weight", "leaf", "thumbnail"]) points[name] = moved(points[name]);
   for (const column of points.columns) column.codes = moved(column.codes);
   for (const places of points.members.values()) for (let k = 0; k < places.length; k++) places[k] = place[places[k]];
   points.row = row;
   points.idOf = (i) => points.ids[row[i]];
 }
 
-// How many examples have each code: of all points, or of those inside.
-function massesOf({ n, weight }, codes, inside) {
-  const masses = weight ? new Float64Array(256) : new Uint32Array(256);
-  if (weight) for (let i = 0; i < n; i++) masses[codes[i]] += inside ? weight[i] * inside[i] : weight[i];
-  else if (inside) for (let i = 0; i < n; i++) masses[codes[i]] += inside[i];
-  else for (let i = 0; i < n; i++) masses[codes[i]]++;
+// How many examples have each code: of all points, or of those in a list.
+function massesOf({ n, weight }, codes, list) {
+  const many = list ? list.length : n;
+  if (weight) {
+    const masses = new Float64Array(256);
+    for (let k = 0; k < many; k++) {
+      const i = list ? list[k] : k;
+      masses[codes[i]] += weight[i];
+    }
+    return masses;
+  }
+  const masses = new Uint32Array(256);
+  if (list) for (let k = 0; k < many; k++) masses[codes[list[k]]]++;
+  else for (let i = 0; i < many; i++) masses[codes[i]]++;
   return masses;
+}
+
+// How many examples points are, the sum of their squares, and the loss of those whose loss is known.
+function sumsOf({ n, weight, level, losses }, list) {
+  const many = list ? list.length : n;
+  let mass = 0, squares = 0, loss = 0, known = 0;
+  for (let k = 0; k < many; k++) {
+    const i = list ? list[k] : k, w = weight ? weight[i] : 1;
+    mass += w;
+    squares += w * w;
+    if (!level || level[i] >= losses.length) continue;
+    loss += losses[level[i]] * w;
+    known += w;
+  }
+  return { mass, squares, loss, known };
+}
+
+// The places of what is marked.
+function listed(marks) {
+  const list = new Uint32Array(marks.length);
+  let many = 0;
+  for (let i = 0; i < marks.length; i++) {
+    list[many] = i;
+    many += marks[i];
+  }
+  return list.slice(0, many);
 }
 
 // Numbers as people read them.
@@ -79,36 +131,30 @@ function wilson(share, n) {
 }
 
 // What is known of a group of points against all others: describes, tests nothing.
-function describePoints(points, inside) {
-  const { n, weight, level, losses } = points;
-  const told = { points: 0, mass: 0, all: 0, wrong: 0, wrongs: 0 };
-  let squares = 0;
-  const loss = [0, 0], known = [0, 0]; // outside and inside
-  for (let i = 0; i < n; i++) {
-    const w = weight ? weight[i] : 1, here = inside[i];
-    told.all += w;
-    if (here) (told.points++, (told.mass += w), (squares += w * w));
-    if (level && level[i] < losses.length) (loss[here] += losses[level[i]] * w, (known[here] += w));
-  }
-  [told.lossOutside, told.lossInside] = loss.map((sum, here) => (known[here] ? sum / known[here] : null));
+function describePoints(points, list) {
+  const { mass, squares, loss, known } = sumsOf(points, list);
+  const all = points.sums;
+  const told = { points: list.length, mass, all: all.mass };
+  told.lossInside = known ? loss / known : null;
+  told.lossOutside = all.known - known > 1e-9 * all.known ? (all.loss - loss) / (all.known - known) : null;
   const right = points.columns.find((column) => column.role === "correct");
-  if (right) [told.wrong, told.wrongs] = [massesOf(points, right.codes, inside)[1], right.masses[1]];
-  if (right && told.mass) {
-    told.accuracy = 1 - told.wrong / told.mass;
-    told.interval = wilson(told.accuracy, (told.mass * told.mass) / squares);
-    told.outside = told.all > told.mass ? 1 - (told.wrongs - told.wrong) / (told.all - told.mass) : null;
+  if (right && mass) {
+    [told.wrong, told.wrongs] = [massesOf(points, right.codes, list)[1], right.masses[1]];
+    told.accuracy = 1 - told.wrong / mass;
+    told.interval = wilson(told.accuracy, (mass * mass) / squares);
+    told.outside = list.length < points.n ? 1 - (told.wrongs - told.wrong) / (all.mass - mass) : null;
   }
-  told.enriched = enrichedPoints(points, inside, told.mass, told.all - told.mass);
+  told.enriched = list.length < points.n ? enrichedPoints(points, list, mass, all.mass - mass) : [];
   return told;
 }
 
 // The values that are commoner inside, ranked as the report ranks them: share · log(lift).
-function enrichedPoints(points, inside, mass, rest) {
+function enrichedPoints(points, list, mass, rest) {
   const found = [];
-  if (!mass || !rest) return found;
+  if (!mass) return found;
   for (const column of points.columns) {
     if (!["label", "prediction", "attribute"].includes(column.role)) continue;
-    const here = massesOf(points, column.codes, inside);
+    const here = massesOf(points, column.codes, list);
     column.values.forEach((value, code) => {
       const there = Math.max(column.masses[code] - here[code], 0);
       const [share, other] = [here[code] / mass, there / rest];
@@ -117,6 +163,35 @@ function enrichedPoints(points, inside, mass, rest) {
     });
   }
   return found.filter((one) => one.score > 0).sort((a, b) => b.score - a.score).slice(0, 8);
+}
+
+// The findings and the tree's clusters that points in a list lie in: their share of the list, and of the whole of each.
+function homesOf(points, list, mass) {
+  const { weight, leaf, tree } = points;
+  const marks = new Uint8Array(points.n);
+  for (const i of list) marks[i] = 1;
+  const found = [...points.members].map(([number, places]) => ({ number, inside: sumsOf(points, places.filter((i) => marks[i])).mass, all: sumsOf(points, places).mass }));
+  const findings = found.map(({ number, inside, all }) => ({ href: `#finding-${number}`, name: points.names[number], inside, all }));
+  const tally = (many, at) => {
+    const sums = new Float64Array(tree.ids.length + 1);
+    for (let k = 0; k < many; k++) sums[leaf[at(k)]] += weight ? weight[at(k)] : 1;
+    return sums;
+  };
+  const [here, all] = tree ? [tally(list.length, (k) => list[k]), (tree.sums ??= tally(points.n, (k) => k))] : [[], []];
+  const clusters = Array.from(here, (inside, node) => ({ href: node && `#node-${tree.ids[node - 1]}`, name: node && nodeName(tree, node - 1), inside, all: all[node] })).slice(1);
+  const most = (homes, many) => homes.filter((home) => home.inside).sort((a, b) => b.inside - a.inside).slice(0, many);
+  return [...most(findings, 5), ...most(clusters, 8)].map((home) => ({ ...home, share: home.inside / mass, covered: home.inside / home.all }));
+}
+
+const nodeName = (tree, node) => (tree.names[node] ? `${tree.names[node]}, node ${tree.ids[node]}` : `Node ${tree.ids[node]}`);
+
+// The points below a node of the tree; parents stand before what lies below them.
+function pointsBelow({ n, leaf, tree }, id) {
+  const below = new Uint8Array(tree.ids.length + 1);
+  tree.ids.forEach((node, k) => (below[k + 1] = node === id || below[tree.parents[k] + 1]));
+  const inside = new Uint8Array(n);
+  for (let i = 0; i < n; i++) inside[i] = below[leaf[i]];
+  return inside;
 }
 
 // Which points lie within a polygon, by the rule of odd and even: of each row of the grid the places where the outline
@@ -134,9 +209,9 @@ function pointsWithin({ n, x, y }, corners) {
   crossings((row, place) => (places[starts[row + 1]++] = place));
   const inside = new Uint8Array(n);
   for (let i = 0; i < n; i++) {
-    const px = x[i], row = y[i];
+    const px = x[i], end = starts[y[i] + 1];
     let odd = 0;
-    for (let c = starts[row]; c < starts[row + 1]; c++) if (px < places[c]) odd ^= 1;
+    for (let c = starts[y[i]]; c < end; c++) odd ^= Number(px < places[c]);
     inside[i] = odd;
   }
   return inside;

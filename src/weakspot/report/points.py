@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.explain.attributes import OTHERS
 from weakspot.findings import Findings
@@ -39,7 +39,7 @@ class Offer:
     attribute: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """What the page draws as its map.
 
@@ -49,6 +49,9 @@ class Points:
         kind: What places them: pca, umap or pacmap.
         offers: What they can be coloured by.
         findings: Numbers of the findings that can be lit.
+        tree: Whether the nodes of the tree can be lit.
+        rows: Of the record, of each point.
+        inside: Whether each point is a member of a finding.
     """
 
     data: str
@@ -57,6 +60,9 @@ class Points:
     kind: str
     offers: tuple[Offer, ...]
     findings: frozenset[int]
+    tree: bool
+    rows: Int[np.ndarray, " m"]
+    inside: Bool[np.ndarray, " m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +121,20 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
     else:
         return None
     return Points(
-        data, len(rows), table.num_rows, kind_of(table), _offered(table, columns), frozenset(members)
+        data=data,
+        shown=len(rows),
+        total=table.num_rows,
+        kind=kind_of(table),
+        offers=_offered(table, columns),
+        findings=frozenset(members),
+        tree="leaf" in table.column_names and bool(findings.clusters),
+        rows=table.column("row").to_numpy()[rows],
+        inside=inside[rows],
     )
 
 
 def _sample(
-    inside: np.ndarray, order: Int[np.ndarray, " n"], most: int
+    inside: Bool[np.ndarray, " n"], order: Int[np.ndarray, " n"], most: int
 ) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Rows to draw, and how many examples each stands for."""
     n = len(order)
@@ -228,6 +242,7 @@ def _data(
     lit = {number: place[found][place[found] >= 0] for number, found in members.items()}
     if "count" in table.column_names:
         stand_for = stand_for * table.column("count").to_numpy()
+    linked = "leaf" in table.column_names and bool(findings.clusters)
     losses = _losses(table.column("loss").to_numpy()) if "loss" in table.column_names else None
     header = {
         "n": len(rows),
@@ -238,19 +253,44 @@ def _data(
         "findings": [[number, len(found)] for number, found in lit.items()],
         "names": {one.number: one.name for one in findings.findings},
         "loss": None if losses is None else losses[1],
+        "tree": _tree(findings) if linked else None,
     }
     steps = [np.diff(found, prepend=0) for found in lit.values()]
     parts = {
         "header": pack(json.dumps(header)),
         "ids": pack(json.dumps(table.column("id").to_pylist())),
-        "x": _planes(table.column("x").to_numpy(), np.uint16),
-        "y": _planes(table.column("y").to_numpy(), np.uint16),
-        "columns": [_planes(column.codes[rows], np.uint8) for column in columns],
-        "members": _planes(np.concatenate(steps) if steps else np.empty(0), np.uint32),
-        "loss": None if losses is None else _planes(losses[0], np.uint16),
-        "weight": None if (stand_for == 1).all() else _planes(stand_for, np.float32),
+        "x": planes(table.column("x").to_numpy(), np.uint16),
+        "y": planes(table.column("y").to_numpy(), np.uint16),
+        "columns": [planes(column.codes[rows], np.uint8) for column in columns],
+        "members": planes(np.concatenate(steps) if steps else np.empty(0), np.uint32),
+        "loss": None if losses is None else planes(losses[0], np.uint16),
+        "leaf": planes(_nodes(findings, table), np.uint32) if linked else None,
+        "weight": None if (stand_for == 1).all() else planes(stand_for, np.float32),
     }
     return json.dumps(parts, separators=(",", ":"))
+
+
+def _tree(findings: Findings) -> dict[str, object]:
+    """The nodes, parents first: ids, each one's parent as a place among them (-1 of the root), names of some."""
+    clusters = findings.clusters
+    return {
+        "ids": [one.id for one in clusters],
+        "parents": [-1 if one.parent is None else one.parent for one in clusters],
+        "names": {
+            place: findings.slices[one.slice - 1].name
+            for place, one in enumerate(clusters)
+            if one.slice is not None
+        },
+    }
+
+
+def _nodes(findings: Findings, table: pa.Table) -> Int[np.ndarray, " m"]:
+    """Of each point the place of its leaf among the nodes, from 1 on; 0 where it lies in none."""
+    ids = np.array([one.id for one in findings.clusters])
+    order = np.argsort(ids)
+    leaves = table.column("leaf").fill_null(-1).to_numpy()
+    at = order[np.searchsorted(ids[order], leaves).clip(max=len(ids) - 1)]
+    return np.where(ids[at] == leaves, at + 1, 0)
 
 
 def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dict[str, float]]:
@@ -274,7 +314,7 @@ def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dic
     return levels, {"low": low, "scale": scale, "top": top, "levels": _LOSSES, "clip": clip}
 
 
-def _planes(values: Num[np.ndarray, " n"], kind: type[np.generic]) -> str:
+def planes(values: Num[np.ndarray, " n"], kind: type[np.generic]) -> str:
     """The first bytes of all numbers, then their second ones, and so on; little-endian, packed."""
     plain = np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder("<"))
     return pack(plain.view(np.uint8).reshape(-1, plain.itemsize).T.tobytes())

@@ -41,7 +41,7 @@ class Thumbnails:
         self.most = most
         self.full = False
         self._side = int(min(max((most / max(expected, 1) / _BYTES) ** 0.5, _SMALLEST), _LARGEST))
-        self._spent = 0
+        self.spent = 0
         self._data: list[str] = []
         self._found: dict[str, Thumbnail] = {}
         self._known: dict[
@@ -62,10 +62,10 @@ class Thumbnails:
         coarse = max(small.size) <= _PIXEL_ART
         data = base64.b64encode(_webp(small, lossless=coarse)).decode()
         if data not in self._found:
-            if self._spent + len(data) > self.most:
+            if self.spent + len(data) > self.most:
                 self.full = True
                 return None
-            self._spent += len(data)
+            self.spent += len(data)
             ratio = min(max(small.width / small.height, _RATIOS[0]), _RATIOS[1])
             self._found[data] = Thumbnail(
                 len(self._data), max(round(small.height * ratio), 1), small.height, coarse
