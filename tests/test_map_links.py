@@ -101,7 +101,7 @@ def test_thumbnails_keep_to_their_room_and_show_members_of_findings(run, found):
     assert len(sprites.data) <= 720_000
     assert 2048 < sprites.shown <= len(looked) == len(set(looked)) < 4000
     assert 0.3 < points.inside[looked].mean() < 0.6
-    assert sprites_of(points, Media(preview), 1000) is None
+    assert sprites_of(points, Media(preview), 100) is None
     assert sprites_of(points, Media(lambda row: "a text"), 700_000) is None
     assert 'id="sprites"' not in render(run[2], Media(lambda row: "a text"))
 

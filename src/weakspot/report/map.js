@@ -313,7 +313,7 @@ function makeMap(section, points) {
   function showSelection(title) {
     const list = listed(selected);
     const d = describePoints(points, list);
-    const homes = homesOf(points, list, d.mass);
+    const homes = homesOf(points, selected, list, d.mass);
     const rows = [["Examples", points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)], ["Share of all", mapShare(d.mass / d.all)]];
     if (d.interval) {
       rows.push(["Accuracy", `${mapShare(d.accuracy)}, 95 % interval ${mapShare(d.interval[0])} to ${mapShare(d.interval[1])}`]);

@@ -166,11 +166,17 @@ function enrichedPoints(points, list, mass, rest) {
 }
 
 // The findings and the tree's clusters that points in a list lie in: their share of the list, and of the whole of each.
-function homesOf(points, list, mass) {
+function homesOf(points, marks, list, mass) {
   const { weight, leaf, tree } = points;
-  const marks = new Uint8Array(points.n);
-  for (const i of list) marks[i] = 1;
-  const found = [...points.members].map(([number, places]) => ({ number, inside: sumsOf(points, places.filter((i) => marks[i])).mass, all: sumsOf(points, places).mass }));
+  const found = [...points.members].map(([number, places]) => {
+    let inside = 0, all = 0;
+    for (let k = 0; k < places.length; k++) {
+      const w = weight ? weight[places[k]] : 1;
+      all += w;
+      inside += w * marks[places[k]];
+    }
+    return { number, inside, all };
+  });
   const findings = found.map(({ number, inside, all }) => ({ href: `#finding-${number}`, name: points.names[number], inside, all }));
   const tally = (many, at) => {
     const sums = new Float64Array(tree.ids.length + 1);
