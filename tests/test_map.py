@@ -427,7 +427,7 @@ def test_what_is_commoner_inside_is_listed_with_its_shares(browser, tmp_path, fo
         row.locator("th").inner_text(): [
             cell.replace("\u202f", " ") for cell in row.locator("td").all_inner_texts()
         ]
-        for row in tab.locator(".map-told tbody tr").all()
+        for row in tab.locator(".map-commoner tbody tr").all()
     }
     assert next(iter(rows)) == "group: red_≥5"
     red = np.array(predictions.attributes.column("colour").to_pylist()) == "red"

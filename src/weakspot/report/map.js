@@ -349,19 +349,15 @@ function makeMap(section, points) {
     }));
   }
 
-  function sharesTable(heads, rows) {
+  function sharesTable(heads, rows, className = "map-commoner") {
     const heading = mapElement("tr", null, {}, ...heads.map((word, i) => mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
     const body = rows.map(([head, ...shares]) => mapElement("tr", null, {}, head, ...shares.map((share) => mapElement("td", mapShare(share), { className: "n" }))));
-    return mapElement("table", null, {}, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
+    return mapElement("table", null, { className }, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
   }
 
   const commoner = (enriched) => sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => [mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value)), one.share, one.other]));
 
-  const homesTable = (homes) => {
-    const table = sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => [mapElement("th", null, { scope: "row" }, mapElement("a", home.name, { href: home.href })), home.share, home.covered]));
-    table.className = "map-homes";
-    return table;
-  };
+  const homesTable = (homes) => sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => [mapElement("th", null, { scope: "row" }, mapElement("a", home.name, { href: home.href })), home.share, home.covered]), "map-homes");
 
   function saveIds() {
     const quoted = (row) => `"${points.ids[row].replaceAll('"', '""')}"`;
