@@ -2,7 +2,57 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import sysconfig
+
 from weakspot.launch import run
+
+_SCRIPTS = {
+    "train": "trains a model",
+    "infer": "reads a dataset through it",
+    "discover": "does both where needed, finds slices, writes the report",
+    "browse": "shows all runs in a browser",
+    "mcp": "serves runs to programs that speak the Model Context Protocol",
+}
+"""Commands with a console script of their own, `weakspot-train` and so on."""
+
+_COMMANDS = _SCRIPTS | {
+    "doctor": "says what is installed and what is missing",
+    "schema": "prints the JSON Schema of findings.json",
+}
+
+
+def main() -> None:
+    """Run `weakspot COMMAND WORDS…`, or say which commands exist."""
+    command, words = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if command == "doctor":
+        from weakspot.commands import doctor
+
+        sys.exit(doctor.main(words))
+    if command == "schema":
+        from weakspot.findings.json_schema import json_schema_text
+
+        print(json_schema_text(), end="")
+        return
+    if command in _SCRIPTS:
+        _become(f"weakspot-{command}", words)
+    if command in ("", "-h", "--help"):
+        print("weakspot COMMAND [WORDS]; weakspot COMMAND --help is the manual of a command\n")
+        print("\n".join(f"  {name:<9} {sentence}" for name, sentence in _COMMANDS.items()))
+        return
+    print(f"There is no command {command!r}. There are: {', '.join(_COMMANDS)}.", file=sys.stderr)
+    sys.exit(2)
+
+
+def _become(script: str, words: list[str]) -> None:
+    """Go on as that console script, so that processes which a job starts run the same line again."""
+    found = shutil.which(script, path=sysconfig.get_path("scripts"))
+    if found is None:
+        print(f"{script} is not installed: run pip install -e . in weakspot's folder", file=sys.stderr)
+        sys.exit(1)
+    os.execv(found, [found, *words])
 
 
 def train() -> None:
@@ -27,3 +77,9 @@ def browse() -> None:
     from weakspot.commands.browse import main
 
     run("browse", main)
+
+
+def mcp() -> None:
+    from weakspot.commands.mcp import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 from weakspot.datasets.base import Dataset, plain_examples
 from weakspot.datasets.batches import check_batches
 from weakspot.datasets.measured import Measure, Measured
+from weakspot.machine import cores
 
 _MOST_LOADERS = 16  # for one process: with them a current GPU has its 5000 images a second for resnet50
 
@@ -126,12 +127,12 @@ class DataModule(LightningDataModule):
     def _loaders(self, decodes: bool, sharing: int) -> int:
         """More loading processes than cores only slow each other down; torch would warn of them."""
         if self.num_workers is not None:
-            return min(self.num_workers, _cores())
+            return min(self.num_workers, cores())
         if not decodes:
             return 0
         here = sharing if self.trainer is None else self.trainer.num_devices
-        mine = int(os.environ.get("SLURM_CPUS_PER_TASK", _cores() // max(here, 1)))
-        return min(_MOST_LOADERS, max(1, mine), _cores())
+        mine = int(os.environ.get("SLURM_CPUS_PER_TASK", cores() // max(here, 1)))
+        return min(_MOST_LOADERS, max(1, mine), cores())
 
     def state_dict(self) -> dict[str, Any]:
         return {"order": self._order.get_state()}
@@ -147,8 +148,3 @@ def _collate(
     batch = collate(items)
     target = batch["target"]
     return {**batch, "target": target.numpy()} if target.is_floating_point() else batch
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,7 +21,7 @@ from weakspot.tracking.naming import MULTIRUN, name_of, tags_of
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_LOG_IN = "5"
-_WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
+WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
 _STEP = "trainer/global_step"  # what W&B draws curves over, as under Lightning's own logger
 _STAGING = "WANDB_DATA_DIR"  # where W&B lays artifacts ready; by default a folder of the person's home
 _LONGEST_GROUP = 128  # that W&B takes
@@ -246,7 +246,7 @@ def _mode() -> str:
     import wandb
 
     asked = os.environ.get("WANDB_MODE")
-    if asked in _WITHOUT_NETWORK:
+    if asked in WITHOUT_NETWORK:
         return asked
     try:
         logged_in = _log_in()

@@ -1,0 +1,153 @@
+"""What a program may ask of the runs below some folders, in plain values: it reads, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from weakspot.app.records import Records
+from weakspot.app.runs import Run, Runs, check_own
+from weakspot.findings import Finding, Findings
+from weakspot.findings.comparing import Reading, check_comparable, compare
+from weakspot.findings.comparison import Comparison
+from weakspot.findings.json_schema import json_schema
+from weakspot.findings.record import Confirmation, Example, Whole
+
+_FINDING = TypeAdapter(Finding)
+_EXAMPLE = TypeAdapter(Example)
+_WHOLE = TypeAdapter(Whole)
+_CONFIRMATION = TypeAdapter(Confirmation)
+_COMPARISON = TypeAdapter(Comparison)
+
+
+class RunTools:
+    """Answers questions about runs, which are named by what `list_runs` calls them and never by a path.
+
+    Args:
+        folders: They, and the folders of runs in them, are all that is read.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._runs = Runs(folders)
+        self._records = Records(self._runs)
+
+    def list_runs(self) -> dict[str, Any]:
+        """List every run below the folders, the newest first: its name for the other tools, its words, its headline."""
+        return {
+            "runs": [
+                {
+                    "run": run.digest,
+                    "folder": str(run.folder),
+                    "created": run.created.isoformat(timespec="seconds"),
+                    "method": run.method,
+                    "dataset": run.dataset,
+                    "model": run.model,
+                    "title": run.title,
+                    "slices": run.n_slices,
+                }
+                for run in self._runs.all()
+                if not run.compares
+            ]
+        }
+
+    def get_findings(self, run: str) -> dict[str, Any]:
+        """Say what a run found: headline, audited set, how it was tested, and each finding without its details.
+
+        Args:
+            run: A run's name, of list_runs.
+        """
+        findings = self._findings(run)
+        return {
+            "title": findings.title,
+            "method": findings.method,
+            "seeks": findings.seeks,
+            "dataset": findings.dataset,
+            "model": findings.model,
+            "split": findings.split,
+            "command": findings.command,
+            "whole": _WHOLE.dump_python(
+                findings.whole, mode="json", exclude={"classes", "pairs", "weak_values"}
+            ),
+            "confirmation": _CONFIRMATION.dump_python(findings.confirmation, mode="json"),
+            "notes": list(findings.notes),
+            "findings": [
+                _FINDING.dump_python(finding, mode="json", exclude={"portrait", "top_examples"})
+                for finding in findings.findings
+            ],
+        }
+
+    def get_finding(self, run: str, number: int) -> dict[str, Any]:
+        """Say all that is known of one finding: its evidence, what names it, attributes inside and outside, words.
+
+        Args:
+            run: A run's name, of list_runs.
+            number: The finding's number, of get_findings.
+        """
+        finding = self._finding(self._findings(run), number)
+        return dict(_FINDING.dump_python(finding, mode="json"))
+
+    def examples(self, run: str, number: int, limit: int = 20) -> dict[str, Any]:
+        """List examples of a finding, those that belong to it most first: id, label, prediction, loss, attributes.
+
+        Args:
+            run: A run's name, of list_runs.
+            number: The finding's number, of get_findings.
+            limit: How many at most; a run keeps the attributes of those alone that its report shows.
+        """
+        findings = self._findings(run)
+        finding = self._finding(findings, number)
+        table = findings.memberships
+        inside = np.asarray(table["group"]) == "finding"
+        inside &= (np.asarray(table["number"]) == number) & (np.asarray(table["weight"]) > 0)
+        rows = finding.portrait.top[: max(limit, 0)]
+        return {
+            "members": int(inside.sum()),
+            "examples": [
+                {**_EXAMPLE.dump_python(findings.example(row), mode="json"), "weight": weight}
+                for row, weight in zip(rows, finding.portrait.weights, strict=False)
+            ],
+        }
+
+    def compare(self, before: str, after: str) -> dict[str, Any]:
+        """Say which slices of two runs are fixed, persist, are new or unclear, each tested on examples not searched.
+
+        Args:
+            before: The earlier run's name, of list_runs.
+            after: The later run's name.
+        """
+        if before == after:
+            raise ValueError("These are one run: choose two.")
+        earlier, later = self._reading(before), self._reading(after)
+        check_comparable(earlier, later)
+        return dict(_COMPARISON.dump_python(compare(earlier, later), mode="json"))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of findings.json, which says what every field means."""
+        return json_schema()
+
+    def _run(self, name: str) -> Run:
+        run = self._runs.find(name)
+        if run is None or run.compares:
+            raise ValueError(f"There is no run {name!r}; list_runs names those that there are.")
+        return run
+
+    def _findings(self, name: str) -> Findings:
+        run = self._run(name)
+        check_own(run.folder)
+        return Findings.load(run.folder)
+
+    def _finding(self, findings: Findings, number: int) -> Finding:
+        for finding in findings.findings:
+            if finding.number == number:
+                return finding
+        known = ", ".join(str(finding.number) for finding in findings.findings) or "none"
+        raise ValueError(f"There is no finding {number}; its numbers are: {known}.")
+
+    def _reading(self, name: str) -> Reading:
+        record = self._records.of(self._run(name))
+        findings = () if record.findings is None else record.findings.findings
+        return Reading(str(record.run.folder), record.slices, record.predictions, findings)

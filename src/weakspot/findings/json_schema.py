@@ -1,0 +1,56 @@
+"""The layout of `findings.json` as a JSON Schema, made from the classes that are written into it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticOmit, core_schema
+
+from weakspot.findings.record import FILE, SCHEMA, Findings
+
+_SEAL = {
+    "seal": {
+        "type": "string",
+        "pattern": "^[0-9a-f]{8}$",
+        "description": "CRC-32 of the file, this value as zeros.",
+    },
+    "checksums": {
+        "type": "object",
+        "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
+        "description": "CRC-32 of each table beside the file, by its name.",
+    },
+}
+"""What a file holds beside the fields of `Findings` (`weakspot.predictions.seals`)."""
+
+
+class _WithoutTables(GenerateJsonSchema):
+    """Leaves out the tables, which lie in Parquet files beside `findings.json`."""
+
+    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> JsonSchemaValue:
+        raise PydanticOmit
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Titles would say the fields' names again."""
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `findings.json` in the version that this package writes.
+
+    Fields that it does not name are allowed: a later package may add some without another version.
+    """
+    made = TypeAdapter(Findings).json_schema(schema_generator=_WithoutTables)
+    made["properties"] = _SEAL | made["properties"] | {"schema": {"const": SCHEMA}}
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:weakspot:{FILE}:{SCHEMA}",
+        **made,
+    }
+
+
+def json_schema_text() -> str:
+    """Return the same as text, as `docs/findings.schema.json` holds it."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"

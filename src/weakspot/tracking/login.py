@@ -1,0 +1,42 @@
+"""Whether W&B would be used online, as far as this machine can tell: W&B itself is not asked."""
+
+from __future__ import annotations
+
+import os
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from weakspot.tracking.loggers import WITHOUT_NETWORK
+
+_SERVER = "https://api.wandb.ai"  # where WANDB_BASE_URL names no other
+
+
+def where_key_is() -> str | None:
+    """Return the name of the variable or file that holds a key for W&B's server, or None where nobody is logged in."""
+    for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        if os.environ.get(variable):
+            return variable
+    given = os.environ.get("NETRC")
+    files = [Path(given)] if given else [Path.home() / name for name in (".netrc", "_netrc")]
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or _SERVER).netloc
+    for file in files:
+        try:
+            found = netrc(file).authenticators(host)
+        except (OSError, NetrcParseError):
+            continue
+        if found and found[2]:
+            return str(file)
+    return None
+
+
+def describe_login() -> tuple[bool, str]:
+    """Return whether a run logs as it is asked to, and in a sentence how that is: offline or online, and why."""
+    asked, key = os.environ.get("WANDB_MODE"), where_key_is()
+    if asked in WITHOUT_NETWORK:
+        return True, f"{asked}, as WANDB_MODE says"
+    if key is not None:
+        return True, f"online, with the key in {key}; W&B was not asked whether it knows it"
+    if asked:
+        return False, f"WANDB_MODE={asked}, but nobody is logged in: run `wandb login`, or leave it out"
+    return True, "offline, for nobody is logged in (`wandb login` does that); logger=none does without W&B"
