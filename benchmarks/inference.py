@@ -130,7 +130,7 @@ def loading(options: argparse.Namespace) -> tuple[float, float]:
     import torch
 
     from weakspot.datasets.image_folder import ImageFolder
-    from weakspot.datasets.measured import Measured
+    from weakspot.datasets.inputs.measured_previews import Measured
     from weakspot.pipeline.properties import measure
 
     torch.set_num_threads(1)  # as in a loading process

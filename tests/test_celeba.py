@@ -122,8 +122,8 @@ def test_no_size_is_refused(root: Path, size: object) -> None:
 def test_transform_is_the_published_one(root: Path) -> None:
     """torchvision.transforms' Resize(224) and ToTensor, as experiments/celeba of the UDIS repository."""
     dataset = CelebA("test", root)
-    with Image.open(root / "img_align_celeba" / "182640.jpg") as picture:
-        expected = Compose([Resize(224), ToTensor()])(picture)
+    with Image.open(root / "img_align_celeba" / "182640.jpg") as image:
+        expected = Compose([Resize(224), ToTensor()])(image)
     assert expected.shape == (3, 274, 224)
     torch.testing.assert_close(dataset[2]["input"], expected)
     scaled = CelebA("test", root, size=[32, 48], mean=[0.5] * 3, std=[0.25] * 3)[2]["input"]
@@ -201,14 +201,14 @@ def test_bad_rows_are_named(root: Path, line: int, text: str, words: list[str]) 
 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:
     dataset = CelebA("train", root)
-    picture = root / "img_align_celeba" / "000002.jpg"
-    picture.write_bytes(picture.read_bytes()[:900])
-    with pytest.raises(ValueError, match=f"row 1 of train: {picture} cannot be read as an image"):
+    image = root / "img_align_celeba" / "000002.jpg"
+    image.write_bytes(image.read_bytes()[:900])
+    with pytest.raises(ValueError, match=f"row 1 of train: {image} cannot be read as an image"):
         dataset[1]
-    picture.unlink()
-    with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {picture}"):
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {image}"):
         dataset[1]
-    with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {picture}"):
+    with pytest.raises(FileNotFoundError, match=f"row 1 of train: there is no file {image}"):
         dataset.fingerprint()
     (root / "list_eval_partition.txt").write_text("000001.jpg 3\n")
     with pytest.raises(ValueError, match=r"list_eval_partition\.txt, line 1: split of 000001\.jpg is 3"):

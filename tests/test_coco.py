@@ -49,12 +49,12 @@ def test_what_the_files_say(root: Path) -> None:
         "toothbrush",
     )
     assert len(test) == len(content["images"])
-    assert (test.targets.sum(axis=1) == 0).any(), "pictures without any object are kept"
-    for row, picture in enumerate(content["images"]):
-        own = [entry for entry in content["annotations"] if entry["image_id"] == picture["id"]]
+    assert (test.targets.sum(axis=1) == 0).any(), "images without any object are kept"
+    for row, image in enumerate(content["images"]):
+        own = [entry for entry in content["annotations"] if entry["image_id"] == image["id"]]
         assert {number[entry["category_id"]] for entry in own} == set(np.flatnonzero(test.targets[row]))
         told = test.examples.slice(row, 1).to_pylist()[0]
-        assert told.pop("id") == f"val2017/{picture['file_name']}"
+        assert told.pop("id") == f"val2017/{image['file_name']}"
         assert told.pop("objects") == len(own)
         assert told.pop("crowd") == ("yes" if any(entry["iscrowd"] for entry in own) else "no")
         areas = {entry["area"]: test.task.classes[number[entry["category_id"]]] for entry in own}
@@ -77,8 +77,8 @@ def test_transforms_are_the_published_ones(root: Path) -> None:
     expected = Compose([Resize((224, 224)), ToTensor(), Normalize(**IMAGENET)])
     for row in (0, 1):
         test = COCO("test", root, **IMAGENET)
-        with Image.open(test.path(row)) as picture:
-            torch.testing.assert_close(test[row]["input"], expected(picture))
+        with Image.open(test.path(row)) as image:
+            torch.testing.assert_close(test[row]["input"], expected(image))
     train = COCO("train", root, size=32)
     torch.manual_seed(0)
     first, second = train[0]["input"], train[0]["input"]
@@ -190,7 +190,7 @@ def test_a_file_without_annotations(root: Path) -> None:
 
 @pytest.mark.slow
 def test_one_category_is_audited(root: Path, tmp_path: Path) -> None:
-    """UDIS on the pictures predicted to hold a bed, with the paper's words, down to the page."""
+    """UDIS on the images predicted to hold a bed, with the paper's words, down to the page."""
     words = ["dataset=coco", "method=udis", "method.category=bed", "method.metric=f1"]
     small = ["dataset.size=32", "model=small_cnn", "trainer=cpu", "logger=none", "num_workers=0"]
     learn = {"epochs": 30, "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 8}

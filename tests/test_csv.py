@@ -1,4 +1,4 @@
-"""Anyone's own table: pictures or texts, in CSV, TSV or Parquet, and the line of everything that is wrong."""
+"""Anyone's own table: images or texts, in CSV, TSV or Parquet, and the line of everything that is wrong."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from conftest import Shell
 from layouts import csv as layout
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
-from weakspot.datasets.csv import PictureTable, TextTable, open_table
-from weakspot.datasets.tables import read_sheet
+from weakspot.datasets.csv import ImageTable, TextTable, open_table
+from weakspot.datasets.readers.tables import read_sheet
 from weakspot.tasks import Classification, Multilabel, Regression, class_names
 
 SPLITS = ("train", "val", "test")
@@ -33,7 +33,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def picture(folder: Path, name: str) -> None:
+def image(folder: Path, name: str) -> None:
     Image.new("RGB", (12, 10), (200, 20, 20)).save(folder / name)
 
 
@@ -44,9 +44,9 @@ def tokenizer(tmp_path: Path) -> Path:
     return tmp_path / "words"
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_images(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
-        picture(tmp_path, name)
+        image(tmp_path, name)
     lines = [
         "light,path,label,split,age",
         "day,a.png,7,test,3",
@@ -58,7 +58,7 @@ def test_pictures(tmp_path: Path) -> None:
         write(tmp_path / "my.tsv", *(x.replace(",", "\t") for x in lines)),
     ):
         test = open_table("test", file)
-        assert isinstance(test, PictureTable)
+        assert isinstance(test, ImageTable)
         assert test.examples.to_pydict() == {
             "id": ["a.png", "c.png"],
             "light": ["day", "day"],
@@ -71,8 +71,8 @@ def test_pictures(tmp_path: Path) -> None:
 
 
 def test_parquet_and_other_names_of_columns(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    picture(tmp_path / "pictures", "a.png")
+    (tmp_path / "images").mkdir()
+    image(tmp_path / "images", "a.png")
     table = {
         "photo": ["a.png"],
         "what": pa.array([True]),
@@ -81,7 +81,7 @@ def test_parquet_and_other_names_of_columns(tmp_path: Path) -> None:
         "label": ["an attribute"],
     }
     pa.parquet.write_table(pa.table(table), tmp_path / "my.parquet")
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     pa.parquet.write_table(pa.table(table), root / "inside.parquet")
     for file in ("inside.parquet", tmp_path / "my.parquet"):
         test = open_table("test", file, root, image="photo", label="what", id="key")
@@ -139,9 +139,9 @@ def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:
         open_table("test", tmp_path / "my.csv")
 
 
-def test_renamed_pictures_have_another_fingerprint(tmp_path: Path) -> None:
+def test_renamed_images_have_another_fingerprint(tmp_path: Path) -> None:
     """Where ids come from a column, only the paths tell."""
-    picture(tmp_path, "a.png")
+    image(tmp_path, "a.png")
     file = write(tmp_path / "my.csv", "path,label,split,id", "a.png,x,test,1")
     before = open_table("test", file).fingerprint()
     (tmp_path / "a.png").rename(tmp_path / "b.png")
@@ -150,8 +150,8 @@ def test_renamed_pictures_have_another_fingerprint(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
-    picture(tmp_path, "a.png")
-    picture(tmp_path, "b.png")
+    image(tmp_path, "a.png")
+    image(tmp_path, "b.png")
     file = write(tmp_path / "my.csv", "path,label,split", "a.png,2,test", "b.png,0,test")
     test = open_table("test", file, classes=["cat", "dog", "emu"])
     assert test.targets.tolist() == [2, 0]
@@ -183,7 +183,7 @@ def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, lines: list[str], words: list[str]) -> None:
     for name in ("a.png", "b.png"):
-        picture(tmp_path, name)
+        image(tmp_path, name)
     file = write(tmp_path / "my.csv", *lines)
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         open_table("test", file)
@@ -232,7 +232,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     ],
 )
 def test_other_encodings_and_separators_are_named(tmp_path: Path, content: bytes, words: list[str]) -> None:
-    picture(tmp_path, "a.png")
+    image(tmp_path, "a.png")
     file = tmp_path / "my.csv"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=re.escape(str(file))) as caught:
@@ -241,7 +241,7 @@ def test_other_encodings_and_separators_are_named(tmp_path: Path, content: bytes
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
-    picture(tmp_path, "a.png")
+    image(tmp_path, "a.png")
     (tmp_path / "my.csv").write_bytes(b"\xef\xbb\xbfpath,label,split\na.png,x,test\n")
     assert open_table("test", tmp_path / "my.csv").examples["id"].to_pylist() == ["a.png"]
 
@@ -262,7 +262,7 @@ def test_paths_below_the_root_are_written_in_many_ways(tmp_path: Path, given: st
     (tmp_path / "root" / "in").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "root")
     for name in ("in/a.png", "in/a b.png"):
-        picture(tmp_path / "root", name)
+        image(tmp_path / "root", name)
     path = given.format(root=tmp_path / "root", link=tmp_path / "link")
     file = write(tmp_path / "my.csv", "path,label,split", f"{path},x,test")
     test = open_table("test", file, root=tmp_path / "root")
@@ -276,7 +276,7 @@ def test_paths_below_the_root_are_written_in_many_ways(tmp_path: Path, given: st
 
 def columns(tmp_path: Path, *cells: str) -> pa.Table:
     """The attributes of a table whose column x holds these cells."""
-    picture(tmp_path, "a.png")
+    image(tmp_path, "a.png")
     for row in range(len(cells)):
         (tmp_path / f"{row}.png").symlink_to(tmp_path / "a.png")
     lines = [f"{row}.png,y,test,{cell}" for row, cell in enumerate(cells)]
@@ -324,7 +324,7 @@ def test_many_columns_take_no_longer_each(tmp_path: Path) -> None:
 
 def labelled(folder: Path, *labels: str) -> Path:
     for row in range(len(labels)):
-        picture(folder, f"{row}.png")
+        image(folder, f"{row}.png")
     return write(
         folder / "my.csv", "path,label,split", *(f"{r}.png,{label},test" for r, label in enumerate(labels))
     )

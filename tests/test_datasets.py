@@ -32,9 +32,9 @@ from weakspot.datasets.digits import Digits
 from weakspot.datasets.fashion_mnist import FashionMNIST
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.datasets.image_parquet import ImageParquet
+from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.mnist import MNIST
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import split_by_id
+from weakspot.datasets.readers.splits import split_by_id
 from weakspot.datasets.webdataset import WebDataset
 from weakspot.hashing import id_hashes
 
@@ -48,18 +48,18 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def idx_files(folder: Path, ending: str = "") -> Path:
-    """The four files of MNIST and of Fashion-MNIST, 60 and 20 pictures."""
+    """The four files of MNIST and of Fashion-MNIST, 60 and 20 images."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for prefix, n in (("train", 60), ("t10k", 20)):
-        pictures = rng.integers(0, 256, size=(n, 28, 28), dtype=np.uint8)
-        write_idx(folder / f"{prefix}-images-idx3-ubyte{ending}", pictures)
+        images = rng.integers(0, 256, size=(n, 28, 28), dtype=np.uint8)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte{ending}", images)
         write_idx(folder / f"{prefix}-labels-idx1-ubyte{ending}", np.arange(n, dtype=np.uint8) % 10)
     return folder
 
 
 def cifar_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The published layout, 20 pictures a batch, and their own MD5 sums in place of the published ones."""
+    """The published layout, 20 images a batch, and their own MD5 sums in place of the published ones."""
     source = torchvision.datasets.CIFAR10
     folder = root / source.base_folder
     folder.mkdir(parents=True)
@@ -199,7 +199,7 @@ def test_colored_digits_attributes_agree() -> None:
         assert example["group"] == f"{example['colour']}_{name}"
 
 
-def test_colored_digits_pictures() -> None:
+def test_colored_digits_images() -> None:
     """White on half-bright paper, the digit as PIL's own bilinear filter enlarges it."""
     dataset = ColoredDigits("test")
     scans = load_digits().images
@@ -286,9 +286,9 @@ def test_idx_files_as_torchvision_reads_them(tmp_path: Path) -> None:
         dataset = MNIST(split, root=tmp_path)
         for row, name in enumerate(dataset.examples["id"].to_pylist()):
             half, number = name.split("-")
-            picture, label = oracle[half][int(number)]
+            image, label = oracle[half][int(number)]
             assert dataset.targets[row] == label
-            np.testing.assert_array_equal(np.asarray(dataset.preview(row))[..., 1], np.asarray(picture))
+            np.testing.assert_array_equal(np.asarray(dataset.preview(row))[..., 1], np.asarray(image))
 
 
 def test_missing_files_say_where_and_how(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_missing_files_say_where_and_how(tmp_path: Path) -> None:
         (lambda data: b"", "not an idx file"),
         (
             lambda data: struct.pack(">BBBB3I", 0, 0, 8, 3, 19, 28, 28) + data[16:-784],
-            "19 pictures but .* 20 labels",
+            "19 images but .* 20 labels",
         ),
     ],
 )
@@ -348,9 +348,9 @@ def test_cifar_as_torchvision_reads_it(tmp_path: Path, monkeypatch: pytest.Monke
     for split in ("train", "val"):
         dataset = CIFAR10(split, root=tmp_path / inside)
         for row, name in enumerate(dataset.examples["id"].to_pylist()):
-            picture, label = oracle[int(name.removeprefix("train-"))]
+            image, label = oracle[int(name.removeprefix("train-"))]
             assert dataset.targets[row] == label
-            np.testing.assert_array_equal(np.asarray(dataset.preview(row)), np.asarray(picture))
+            np.testing.assert_array_equal(np.asarray(dataset.preview(row)), np.asarray(image))
             seen += 1
     assert seen == len(oracle)
 
@@ -557,7 +557,7 @@ def test_fingerprint_sees_every_change(tmp_path: Path, change: str) -> None:
     assert (make().fingerprint() == before) == (change == "nothing")
 
 
-# pictures
+# images
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (50, 50)])
@@ -565,10 +565,10 @@ def test_scaling_as_torchvision_scales(shape: tuple[int, int]) -> None:
     """The square from the middle, as Resize and CenterCrop make it (which may shift it by half a pixel)."""
     y, x = np.mgrid[: shape[0], : shape[1]] / 90
     smooth = np.stack([x, y, (x + y) / 2], axis=2)
-    picture = Image.fromarray(np.rint(255 * smooth).astype(np.uint8))
+    image = Image.fromarray(np.rint(255 * smooth).astype(np.uint8))
     both = Compose([Resize(20), CenterCrop(20)])
-    expected = torch.from_numpy(np.array(both(picture))).permute(2, 0, 1) / 255
-    torch.testing.assert_close(Scaling(size=20)(picture), expected, atol=0.02, rtol=0)
+    expected = torch.from_numpy(np.array(both(image))).permute(2, 0, 1) / 255
+    torch.testing.assert_close(Scaling(size=20)(image), expected, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from layouts import LAYOUTS, Layout
 from weakspot import Predictions
 from weakspot.config import CONFIGS, build, dataset_alone, register
 from weakspot.datasets.base import Dataset
-from weakspot.datasets.picture_files import PictureFiles
+from weakspot.datasets.inputs.image_files import ImageFiles
 
 SPLITS = ("train", "val", "test")
 
@@ -54,7 +54,7 @@ def test_contract(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert losses.shape == (len(items),)
         assert torch.isfinite(losses).all()
         assert dataset.preview(0) is not None
-        if isinstance(dataset, PictureFiles):  # a published data set is read as the published code reads it
+        if isinstance(dataset, ImageFiles):  # a published data set is read as the published code reads it
             assert dataset.pixels == ("as_shown" if layout.dataset == "csv" else "as_stored")
         with pytest.raises(IndexError):
             dataset[len(dataset)]

@@ -25,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(tmp_path: Path, root: Path) -> Path:
-    """Label files that may be spoilt, beside the same pictures."""
+    """Label files that may be spoilt, beside the same images."""
     for name in ("train", "val"):
         (tmp_path / name).symlink_to(root / name)
         (tmp_path / f"fairface_label_{name}.csv").write_text(

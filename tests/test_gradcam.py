@@ -362,29 +362,29 @@ def luminance(colour: np.ndarray) -> float:
 
 
 def test_overlay_keeps_size_and_place() -> None:
-    """Heat drawn in one corner of a coarse map lies in that corner of the picture, and nowhere else."""
+    """Heat drawn in one corner of a coarse map lies in that corner of the image, and nowhere else."""
     cam = np.zeros((4, 4), dtype=np.float32)
     cam[0, 3] = 1
-    picture = overlay(Image.new("L", (80, 60), 100), cam)
-    assert picture.size == (80, 60)
-    assert picture.mode == "RGB"
-    changed = np.abs(np.asarray(picture, dtype=int) - 100).max(axis=2) > 2
+    image = overlay(Image.new("L", (80, 60), 100), cam)
+    assert image.size == (80, 60)
+    assert image.mode == "RGB"
+    changed = np.abs(np.asarray(image, dtype=int) - 100).max(axis=2) > 2
     assert changed[5, 75]
     assert not changed[30:, :].any()
     assert not changed[:, :40].any()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK"])
-def test_overlay_takes_any_picture(mode: str) -> None:
-    picture = overlay(Image.new("RGB", (8, 8), (200, 40, 40)).convert(mode), np.ones((2, 2)))
-    assert picture.mode == "RGB"
+def test_overlay_takes_any_image(mode: str) -> None:
+    image = overlay(Image.new("RGB", (8, 8), (200, 40, 40)).convert(mode), np.ones((2, 2)))
+    assert image.mode == "RGB"
 
 
 @pytest.mark.parametrize(
     "ground", [(0, 0, 0), (64, 64, 64), (128, 128, 128), (190, 190, 190), (255, 255, 255)]
 )
 def test_overlay_is_seen_on_dark_and_light(ground: tuple[int, int, int]) -> None:
-    """Strong evidence is vivid where a faded grey picture has no colour; on dark it is lighter too."""
+    """Strong evidence is vivid where a faded grey image has no colour; on dark it is lighter too."""
     plain, half, full = (
         np.asarray(overlay(Image.new("RGB", (1, 1), ground), np.full((1, 1), strength)))[0, 0].astype(int)
         for strength in (0.0, 0.5, 1.0)
@@ -396,8 +396,8 @@ def test_overlay_is_seen_on_dark_and_light(ground: tuple[int, int, int]) -> None
         assert luminance(plain) < luminance(half) < luminance(full)
 
 
-def test_overlay_lets_the_picture_through() -> None:
+def test_overlay_lets_the_image_through() -> None:
     """A black and a white pixel still differ plainly under the strongest evidence."""
-    picture = Image.fromarray(np.array([[[0] * 3, [255] * 3]], dtype=np.uint8))
-    dark, light = np.asarray(overlay(picture, np.ones((1, 2))))[0].astype(int)
+    image = Image.fromarray(np.array([[[0] * 3, [255] * 3]], dtype=np.uint8))
+    dark, light = np.asarray(overlay(image, np.ones((1, 2))))[0].astype(int)
     assert (light - dark >= 70).all()

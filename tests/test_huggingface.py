@@ -17,7 +17,7 @@ from conftest import Shell
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
 from weakspot.datasets.base import Dataset
-from weakspot.datasets.huggingface import HubPictures, HubTexts, open_hub
+from weakspot.datasets.huggingface import HubImages, HubTexts, open_hub
 
 SPLITS = ("train", "val", "test")
 TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
@@ -47,7 +47,7 @@ def tokenizer(tmp_path: Path) -> Path:
     return tmp_path / "words"
 
 
-def pictures(library: Any, n: int, start: int = 0) -> Any:
+def images(library: Any, n: int, start: int = 0) -> Any:
     features = library.Features(
         {
             "id": library.Value("int64"),
@@ -77,12 +77,12 @@ def everything(found: list[Dataset]) -> list[str]:
 
 
 @pytest.mark.optional
-def test_pictures_saved_to_disk(library: Any, tmp_path: Path) -> None:
-    splits = {"train": pictures(library, 60), "test": pictures(library, 6, start=100)}
+def test_images_saved_to_disk(library: Any, tmp_path: Path) -> None:
+    splits = {"train": images(library, 60), "test": images(library, 6, start=100)}
     library.DatasetDict(splits).save_to_disk(tmp_path / "saved")
     found = [open_hub(split, tmp_path / "saved", size=8) for split in SPLITS]
     for dataset in found:
-        assert isinstance(dataset, HubPictures)
+        assert isinstance(dataset, HubImages)
         dataset.check()
         assert dataset.task.classes == ("cat", "dog")
     train, val, test = found
@@ -96,7 +96,7 @@ def test_pictures_saved_to_disk(library: Any, tmp_path: Path) -> None:
     assert test.targets.tolist() == [0, 1, 0, 1, 0, 1]
     assert np.asarray(test.preview(3))[0, 0].tolist() == [103, 103, 103]
     assert np.asarray(val.preview(2))[0, 0, 0] == val.examples["age"][2].as_py(), (
-        "rows and pictures go together"
+        "rows and images go together"
     )
     assert test[0]["input"].shape == (3, 8, 8)
     again = open_hub("test", "saved", root=tmp_path, size=8)
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nobody/nothing is no folder.* add dataset\.download=true"):
         open_hub("test", "nobody/nothing")
     folder = tmp_path / "saved"
-    library.DatasetDict(test=pictures(library, 4)).save_to_disk(folder)
+    library.DatasetDict(test=images(library, 4)).save_to_disk(folder)
     with pytest.raises(ValueError, match="nothing for split 'train'; it has: test"):
         open_hub("train", folder)
     with pytest.raises(ValueError, match=r"no column 'kind'.*dataset\.label=.*id, photo, label"):
@@ -177,27 +177,25 @@ def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.optional
-def test_a_damaged_picture_is_named(library: Any, tmp_path: Path) -> None:
-    encoded = [{"bytes": b"no picture", "path": "a.png"}, None]
+def test_a_damaged_image_is_named(library: Any, tmp_path: Path) -> None:
+    encoded = [{"bytes": b"no image", "path": "a.png"}, None]
     features = library.Features({"image": library.Image(), "label": library.ClassLabel(names=["cat", "dog"])})
     rows = library.Dataset.from_dict({"image": encoded, "label": [0, 1]}, features=features)
     library.DatasetDict(test=rows).save_to_disk(tmp_path / "saved")
     test = open_hub("test", tmp_path / "saved")
     for row, reason in ((0, "cannot identify image"), (1, "there is none")):
-        with pytest.raises(
-            ValueError, match=rf"row {row} of test \(test-00000{row}\): its picture .*{reason}"
-        ):
+        with pytest.raises(ValueError, match=rf"row {row} of test \(test-00000{row}\): its image .*{reason}"):
             test[row]
 
 
 @pytest.mark.optional
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pictures", "texts"])
+@pytest.mark.parametrize("kind", ["images", "texts"])
 def test_one_line_audits_it(library: Any, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "saved"
     words = ["model=small_cnn", "dataset.size=16"]
-    if kind == "pictures":
-        library.DatasetDict(train=pictures(library, 120)).save_to_disk(folder)
+    if kind == "images":
+        library.DatasetDict(train=images(library, 120)).save_to_disk(folder)
     else:
         rows = {"text": TEXTS, "label": ["good", "bad"] * 60, "age": [row % 7 for row in range(120)]}
         library.DatasetDict(train=library.Dataset.from_dict(rows)).save_to_disk(folder)

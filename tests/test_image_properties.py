@@ -79,7 +79,7 @@ GREY = Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8))
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         GREY.convert("RGB"),
         GREY.convert("P"),
@@ -93,9 +93,9 @@ GREY = Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8))
     ],
     ids=["RGB", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"],
 )
-def test_every_mode_says_the_same(picture):
+def test_every_mode_says_the_same(image):
     expected = image_properties(GREY)
-    found = image_properties(picture)
+    found = image_properties(image)
     # 252 is the brightest of 8 bits; deeper images are stretched, so that theirs is 255
     assert found["brightness"] == pytest.approx(expected["brightness"], rel=0.02)
     assert found["contrast"] == pytest.approx(expected["contrast"], rel=0.02)
@@ -112,8 +112,8 @@ def test_black_and_white_of_one_bit():
 
 
 def test_below_transparent_parts_it_is_white():
-    picture = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
-    assert image_properties(picture)["brightness"] == pytest.approx(1)
+    image = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
+    assert image_properties(image)["brightness"] == pytest.approx(1)
     palette = Image.new("P", (10, 10), 0)
     palette.info["transparency"] = 0
     assert image_properties(palette)["brightness"] == pytest.approx(1)
@@ -125,11 +125,11 @@ def test_the_thinnest_images(size):
 
 
 def test_it_costs_about_a_millisecond():
-    picture = Image.fromarray(noise(224, 224))
+    image = Image.fromarray(noise(224, 224))
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        image_properties(picture)
+        image_properties(image)
         times.append(time.perf_counter() - start)
     assert min(times) < 5e-3  # 0.8 ms where nothing else runs
 

@@ -1,4 +1,4 @@
-"""Files of pictures as a viewer shows them: upright, in their own range, on a ground; or as they are stored."""
+"""Files of images as a viewer shows them: upright, in their own range, on a ground; or as they are stored."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from weakspot.datasets.image_folder import ImageFolder
 from weakspot.images import to_rgb
 
 CORNER = np.zeros((8, 12, 3), dtype=np.uint8)
-CORNER[:4, :4] = 200  # a bright square in the upper left of a picture twelve wide
+CORNER[:4, :4] = 200  # a bright square in the upper left of an image twelve wide
 
 
-def saved(picture: Image.Image, file: Path, **options: Any) -> Image.Image:
-    picture.save(file, **options)
+def saved(image: Image.Image, file: Path, **options: Any) -> Image.Image:
+    image.save(file, **options)
     return Image.open(file)
 
 
@@ -29,7 +29,7 @@ def turned(orientation: int) -> Image.Exif:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_a_picture_upright(tmp_path, suffix, orientation) -> None:
+def test_exif_turns_a_image_upright(tmp_path, suffix, orientation) -> None:
     options = {"jpg": {"quality": 100}, "webp": {"lossless": True}}.get(suffix, {})
     with saved(
         Image.fromarray(CORNER), tmp_path / f"a.{suffix}", exif=turned(orientation), **options
@@ -81,9 +81,9 @@ def test_a_pgm_file_says_what_its_whitest_level_is(tmp_path, most, dtype) -> Non
 
 
 def drawing(ink: tuple[int, int, int, int], mode: str = "RGBA") -> Image.Image:
-    picture = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
-    ImageDraw.Draw(picture).rectangle((5, 5, 14, 14), fill=ink)
-    return picture.convert(mode)
+    image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    ImageDraw.Draw(image).rectangle((5, 5, 14, 14), fill=ink)
+    return image.convert(mode)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -103,17 +103,17 @@ def test_what_is_drawn_on_transparency_is_seen(mode, ink, ground) -> None:
 
 
 def test_transparent_palettes_and_colours(tmp_path) -> None:
-    picture = Image.new("P", (10, 10), 1)
-    picture.putpalette([0, 0, 0, 60, 0, 0])
-    picture.paste(0, (0, 0, 5, 10))
-    with saved(picture, tmp_path / "a.gif", transparency=0) as file:
+    image = Image.new("P", (10, 10), 1)
+    image.putpalette([0, 0, 0, 60, 0, 0])
+    image.paste(0, (0, 0, 5, 10))
+    with saved(image, tmp_path / "a.gif", transparency=0) as file:
         assert np.asarray(to_rgb(file))[0, [0, 9]].tolist() == [[255, 255, 255], [60, 0, 0]]
         assert np.asarray(to_rgb(file, "as_stored"))[0, [0, 9]].tolist() == [[0, 0, 0], [60, 0, 0]]
     with saved(Image.fromarray(CORNER), tmp_path / "b.png", transparency=(0, 0, 0)) as file:
         assert np.asarray(to_rgb(file))[0, [0, 9], 0].tolist() == [200, 255]
 
 
-def test_a_picture_without_transparent_parts_keeps_its_colours() -> None:
+def test_a_image_without_transparent_parts_keeps_its_colours() -> None:
     white = Image.new("RGBA", (4, 4), (255, 255, 255, 255))
     assert np.asarray(to_rgb(white)).min() == 255
     assert np.asarray(to_rgb(Image.new("RGBA", (4, 4), (0, 0, 0, 0)))).min() == 255  # there is nothing to see

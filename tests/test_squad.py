@@ -16,11 +16,11 @@ from transformers import BertTokenizer
 
 from layouts import squad as layout
 from tiny_models import SPECIAL, write_model, write_tokenizer
-from weakspot.datasets.answers import exact_match, f1, normalise
+from weakspot.datasets.inputs.answers import exact_match, f1, normalise
+from weakspot.datasets.inputs.texts import load_tokenizer, tokenizer_digest
+from weakspot.datasets.inputs.windows import Windows
+from weakspot.datasets.readers.squad_files import read_questions
 from weakspot.datasets.squad import SQuAD
-from weakspot.datasets.squad_files import read_questions
-from weakspot.datasets.texts import load_tokenizer, tokenizer_digest
-from weakspot.datasets.windows import Windows
 from weakspot.models import QAModel
 from weakspot.tasks import QuestionAnswering
 

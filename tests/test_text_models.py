@@ -310,7 +310,7 @@ def refuse(*call, **_):
     raise OSError("a network call")
 socket.socket.connect = socket.getaddrinfo = refuse
 
-from weakspot.datasets.texts import load_tokenizer
+from weakspot.datasets.inputs.texts import load_tokenizer
 from weakspot.models import TextClassifier
 from weakspot.tasks import Classification
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from weakspot.datasets.folders import pictures_in
 from weakspot.datasets.image_folder import ImageFolder
-from weakspot.datasets.walk import files_below
+from weakspot.datasets.readers.folders import image_names
+from weakspot.datasets.readers.walk import files_below
 
 ENDINGS = (".png",)
 
@@ -19,10 +19,10 @@ ENDINGS = (".png",)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for name in ("test/cat/1.png", "test/cat/deep/2.png", "test/dog/3.png"):
-        file = tmp_path / "pictures" / name
+        file = tmp_path / "images" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4), "red").save(file)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 PLAIN = ["test/cat/1.png", "test/cat/deep/2.png", "test/dog/3.png"]
@@ -84,7 +84,7 @@ def test_what_is_no_file_is_passed_over(root: Path, caplog: pytest.LogCaptureFix
     assert found.files == PLAIN
     assert "passed over 2 that are no files (test/cat/gone.png, test/cat/pipe.png)" in caplog.text
     assert [found.preview(row).size for row in range(3)] == [(4, 4)] * 3
-    assert pictures_in(root / "test" / "cat") == ["1.png"]
+    assert image_names(root / "test" / "cat") == ["1.png"]
 
 
 def test_names_that_are_no_utf_8(root: Path) -> None:
@@ -102,4 +102,4 @@ def test_names_that_are_no_utf_8(root: Path) -> None:
         found.preview(0)
     Path(os.fsdecode(folder + b"/\xff.png")).touch()
     with pytest.raises(ValueError, match=r"caf\\xe9/\\xff\.png: the file's name is no UTF-8"):
-        pictures_in(Path(os.fsdecode(folder)))
+        image_names(Path(os.fsdecode(folder)))

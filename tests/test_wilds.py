@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from layouts import iwildcam, waterbirds
+from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.iwildcam import IWildCam
-from weakspot.datasets.picture_files import PictureFiles
 from weakspot.datasets.waterbirds import Waterbirds
 
 
@@ -98,7 +98,7 @@ def test_iwildcam_pixels_are_the_published_transform(data: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named(
-    make: Callable[..., PictureFiles], file: str, old: str, new: str, message: str, data: Path, tmp_path: Path
+    make: Callable[..., ImageFiles], file: str, old: str, new: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     root = next((data / make.__name__.lower()).iterdir())
     shutil.copytree(root, tmp_path / "copy", copy_function=lambda a, b: Path(b).symlink_to(a))
@@ -111,8 +111,8 @@ def test_a_bad_row_is_named(
 
 
 @pytest.mark.parametrize("make", [Waterbirds, IWildCam])
-def test_a_picture_in_two_splits_or_in_another_encoding_is_named(
-    make: Callable[..., PictureFiles], data: Path, tmp_path: Path
+def test_a_image_in_two_splits_or_in_another_encoding_is_named(
+    make: Callable[..., ImageFiles], data: Path, tmp_path: Path
 ) -> None:
     root = next((data / make.__name__.lower()).iterdir())
     first, *lines = (root / "metadata.csv").read_text().splitlines()

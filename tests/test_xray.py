@@ -50,7 +50,7 @@ def test_patients_of_the_published_val_are_not_in_train(root: Path, tmp_path: Pa
     shutil.copy(tmp_path / "xray" / lone, tmp_path / "xray" / "val" / lone.parent.name / f"copy-{lone.name}")
     train, val = (XRay(split, tmp_path / "xray") for split in ("train", "val"))
     assert not set(train.examples["patient"].to_pylist()) & set(val.examples["patient"].to_pylist())
-    assert str(lone) in val.files, "the patient's other pictures go along"
+    assert str(lone) in val.files, "the patient's other images go along"
     shutil.rmtree(tmp_path / "xray" / "val")
     assert str(lone) in XRay("train", tmp_path / "xray").files
 

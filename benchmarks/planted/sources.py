@@ -63,7 +63,7 @@ def _digits(root: Path) -> Source:
 
 
 def _idx(name: str, folders: list[Path]) -> Source:
-    from weakspot.datasets.mnist import read_idx
+    from weakspot.datasets.readers.idx import read_idx
 
     folder = next((f for f in folders if (f / "train-images-idx3-ubyte.gz").is_file()), None)
     if folder is None:
@@ -102,7 +102,7 @@ def _cifar10(root: Path) -> Source:
         from weakspot.datasets.cifar10 import CIFAR10
 
         parts = [CIFAR10(split, root) for split in ("train", "val", "test")]
-        pictures = np.concatenate([part.pictures for part in parts])
+        pictures = np.concatenate([part.images for part in parts])
         classes = np.concatenate([np.asarray(part.targets) for part in parts])
     else:
         tables = pa.concat_tables([pq.read_table(file) for file in files])

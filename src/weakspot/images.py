@@ -10,7 +10,13 @@ from PIL import Image
 from PIL.Image import Transpose
 
 Pixels = Literal["as_shown", "as_stored"]
-"""How the pixels of a file become a picture."""
+"""How the pixels of a file become an image."""
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""The endings, in small letters, of the names of image files that can be read."""
+
+LARGEST_IMAGE = 1 << 30
+"""The most bytes of an encoded image; only a damaged or crafted file announces more."""
 
 _TURNS = {  # EXIF's orientations other than 1, and what brings each upright
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -22,7 +28,7 @@ _TURNS = {  # EXIF's orientations other than 1, and what brings each upright
     8: Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-_NEARLY_WHITE = 0.9  # of full luma; drawn in this, a picture cannot be seen on white
+_NEARLY_WHITE = 0.9  # of full luma; drawn in this, an image cannot be seen on white
 
 
 def check_pixels(pixels: str) -> None:
@@ -31,81 +37,79 @@ def check_pixels(pixels: str) -> None:
         raise ValueError(f"dataset.pixels={pixels!r} is unknown; choose {' or '.join(get_args(Pixels))}")
 
 
-def to_rgb(picture: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
+def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
     """Any PIL image in full colour with 8 bits a channel.
 
     Args:
-        picture: An image, or a file that `Image.open` opened and that is still open.
+        image: An image, or a file that `Image.open` opened and that is still open.
         pixels: "as_shown", as a viewer shows the file: upright, as its EXIF data say; over white where it is
             transparent, over black if what is drawn there is nearly white itself; grey levels of 16 bits that
             use only 12 or 8 of them in the range of those. "as_stored", as most training code reads it: not
             turned, without its alpha channel, the upper 8 of 16 bits.
 
     Raises:
-        ValueError: For pictures of 32 bits, whose values have no agreed range.
+        ValueError: For images of 32 bits, whose values have no agreed range.
     """
-    upright = _upright(picture) if pixels == "as_shown" else picture
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
+    upright = _upright(image) if pixels == "as_shown" else image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return _eight_bits(upright, pixels).convert("RGB")
-    if picture.mode in ("I", "F"):
-        raise ValueError(
-            f"pictures of PIL's mode {picture.mode} have no agreed range; save it with 8 or 16 bits"
-        )
-    if pixels == "as_shown" and is_transparent(picture):
+    if image.mode in ("I", "F"):
+        raise ValueError(f"images of PIL's mode {image.mode} have no agreed range; save it with 8 or 16 bits")
+    if pixels == "as_shown" and is_transparent(image):
         return _over_ground(upright.convert("RGBA"))
-    if picture.mode == "P":
+    if image.mode == "P":
         upright = upright.convert("RGBA")  # straight to RGB, PIL warns of transparent palettes
     return upright.convert("RGB")
 
 
-def over(picture: Image.Image, ground: str) -> Image.Image:
-    """A transparent picture (RGBA) on a ground of one colour."""
-    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
+def over(image: Image.Image, ground: str) -> Image.Image:
+    """A transparent image (RGBA) on a ground of one colour."""
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
 
 
-def is_transparent(picture: Image.Image) -> bool:
+def is_transparent(image: Image.Image) -> bool:
     """Whether the image has an alpha channel, or a palette or colour that is see-through."""
-    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
-def viewable(picture: Image.Image) -> Image.Image:
+def viewable(image: Image.Image) -> Image.Image:
     """The image as RGB, or as RGBA where parts of it are transparent.
 
     Grey levels beyond eight bits (X-rays, depth) are stretched over their own range.
     """
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        levels = np.asarray(picture, dtype=np.float64)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        levels = np.asarray(image, dtype=np.float64)
         finite = levels[np.isfinite(levels)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         scaled = np.nan_to_num((levels - low) / ((high - low) or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
         return Image.fromarray((255 * scaled).astype(np.uint8)).convert("RGB")
-    return picture.convert("RGBA" if is_transparent(picture) else "RGB")
+    return image.convert("RGBA" if is_transparent(image) else "RGB")
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    picture.load()  # by which PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # by which PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of EXIF data that are damaged: they say nothing of the picture
-            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+            warnings.simplefilter("ignore")  # of EXIF data that are damaged: they say nothing of the image
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # PIL's reader raises half a dozen kinds of them
         turn = None
-    return picture if turn is None else picture.transpose(turn)
+    return image if turn is None else image.transpose(turn)
 
 
-def _eight_bits(picture: Image.Image, pixels: Pixels) -> Image.Image:
+def _eight_bits(image: Image.Image, pixels: Pixels) -> Image.Image:
     """Grey levels of 16 bits, brought to 8; PIL itself would clip them."""
-    levels = np.asarray(picture)
+    levels = np.asarray(image)
     most = int(levels.max(initial=0))
     bits = (
-        16 if pixels == "as_stored" or picture.mode == "I" else 8 if most < 256 else 12 if most < 4096 else 16
+        16 if pixels == "as_stored" or image.mode == "I" else 8 if most < 256 else 12 if most < 4096 else 16
     )
     return Image.fromarray((levels >> (bits - 8)).astype(np.uint8))
 
 
-def _over_ground(picture: Image.Image) -> Image.Image:
-    alpha = np.asarray(picture.getchannel("A"), dtype=np.float64)
-    luma = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float64) / 255
+def _over_ground(image: Image.Image) -> Image.Image:
+    alpha = np.asarray(image.getchannel("A"), dtype=np.float64)
+    luma = np.asarray(image.convert("RGB").convert("L"), dtype=np.float64) / 255
     shown, hidden = alpha.sum(), (alpha < 255).any()
     light = shown > 0 and hidden and (luma * alpha).sum() / shown > _NEARLY_WHITE
-    return over(picture, "black" if light else "white")
+    return over(image, "black" if light else "white")

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from weakspot.datasets.hub_tables import read_hub_table
-from weakspot.datasets.texts import Texts
+from weakspot.datasets.inputs.texts import Texts
+from weakspot.datasets.readers.hub_tables import read_hub_table
 from weakspot.tasks import Classification
 
 CLASSES = ("negative", "positive")

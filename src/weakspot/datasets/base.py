@@ -78,7 +78,7 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def input(self, row: int) -> Any:
-        """What the model reads of this row: for pictures a float tensor (3, H, W), for texts a mapping."""
+        """What the model reads of this row: for images a float tensor (3, H, W), for texts a mapping."""
 
     @abstractmethod
     def preview(self, row: int) -> Any:

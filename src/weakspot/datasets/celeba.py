@@ -16,16 +16,16 @@ import pyarrow.csv
 from jaxtyping import Bool, Int
 from torchvision.transforms.v2 import Compose, Resize
 
-from weakspot.datasets.label_files import check_unique
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.label_files import check_unique
 from weakspot.hashing import id_hashes
 from weakspot.tasks import Classification
 
 _LAST_OF_TRAIN, _LAST_OF_VAL = 162_770, 182_637  # numbers of images, of 202 599: the published split
 
 
-class CelebA(PictureFiles):
+class CelebA(ImageFiles):
     """202 599 aligned faces, 178×218; train, val and test are the published ones.
 
     target      the attribute to predict: "Smiling", or any other of the forty; all forty describe examples
@@ -34,7 +34,7 @@ class CelebA(PictureFiles):
                 out. Val and test stay as they are. Krishnakumar et al. (UDIS, 2021) did so with Male and
                 with Black_Hair, and a share of 0.7. Who is left out follows from ids and `bias_seed`
     size        the shorter side in pixels, or [height, width]; nothing is cropped, as UDIS has it, and as
-                there pictures are not normalised unless `mean` and `std` are given
+                there images are not normalised unless `mean` and `std` are given
 
     Files in `root`: `list_attr_celeba.txt` and the folder `img_align_celeba`. Without
     `list_eval_partition.txt`, an image's number says its split, as published: up to 162770 train, up to
@@ -90,7 +90,7 @@ class CelebA(PictureFiles):
         self.targets = (mine[target].to_numpy() == 1).astype(np.int64)
         words = {name: pc.if_else(pc.equal(mine[name], 1), "yes", "no") for name in mine.column_names[1:]}
         self.examples = pa.table({"id": ids, **words}).combine_chunks()
-        folder = self._picture_folder()
+        folder = self._image_folder()
         self.files = [f"{folder}/{name}" for name in ids.to_pylist()]
 
     def _assigned(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
@@ -107,8 +107,8 @@ class CelebA(PictureFiles):
         codes: np.ndarray = listed["split"].take(place).to_numpy()
         return codes
 
-    def _picture_folder(self) -> str:
-        """Where the pictures lie, relative to `root`."""
+    def _image_folder(self) -> str:
+        """Where the images lie, relative to `root`."""
         assert self.root is not None
         name = "img_align_celeba"
         for folder in (f"{name}/{name}", f"Img/{name}", name):

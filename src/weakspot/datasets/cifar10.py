@@ -11,13 +11,13 @@ import torchvision
 from filelock import FileLock
 from torchvision.datasets.utils import check_integrity
 
-from weakspot.datasets.pictures import PictureArray
-from weakspot.datasets.splits import published_rows
+from weakspot.datasets.inputs.images import ImageArray
+from weakspot.datasets.readers.splits import published_rows
 from weakspot.tasks import Classification
 
 
-class CIFAR10(PictureArray):
-    """60 000 colour pictures, 32×32, in ten classes; val is a tenth of the published training set.
+class CIFAR10(ImageArray):
+    """60 000 colour images, 32×32, in ten classes; val is a tenth of the published training set.
 
     `root` is the folder `cifar-10-batches-py` or the one it is in. Its files are pickles, which can run code
     when they are opened: torchvision opens them only after their MD5 sums have shown them to be the published
@@ -39,7 +39,7 @@ class CIFAR10(PictureArray):
         self.task = Classification(tuple(published.classes))
         self.targets = np.array(published.targets, dtype=np.int64)[rows]
         self.examples = pa.table({"id": ids})
-        self.pictures = published.data[rows]
+        self.images = published.data[rows]
 
     def _published(self, download: bool) -> torchvision.datasets.CIFAR10:
         assert self.root is not None

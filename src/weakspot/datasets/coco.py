@@ -15,28 +15,28 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 from torchvision.transforms.v2 import Compose, RandomHorizontalFlip, RandomResizedCrop, Resize
 
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import pick_val
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.splits import pick_val
 from weakspot.predictions.tables import RESERVED
 from weakspot.tasks import Multilabel
 
 
-class COCO(PictureFiles):
-    """118 287 pictures to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
+class COCO(ImageFiles):
+    """118 287 images to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
 
-    test is the published val2017, and val a tenth of train2017, by a hash of names. Pictures without any
+    test is the published val2017, and val a tenth of train2017, by a hash of names. Images without any
     object are kept: their target is all zeros. Crowds count as objects. Both as in Krishnakumar et al.
-    (UDIS, 2021), whose transforms these are: a picture is brought to size×size whatever its shape, so that
+    (UDIS, 2021), whose transforms these are: an image is brought to size×size whatever its shape, so that
     nothing is cropped off; in training, a random part of it, mirrored half of the time (Wang et al.: ELASTIC,
     2019, whose recipe that is).
 
-    Attributes: `objects` (how many), `largest` (the category that covers most of the picture with one
+    Attributes: `objects` (how many), `largest` (the category that covers most of the image with one
     object), `crowd` (any), and each supercategory present or not, under its name ("supercategory crowd" where that
     is taken). An annotation without an area has its box's, or 0; one that does not say is no crowd.
 
     Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
-    of an unknown picture or category or with other values than numbers, and where train and val are opened and
+    of an unknown image or category or with other values than numbers, and where train and val are opened and
     the categories of train2017 are not those of val2017.
     """
 
@@ -75,9 +75,9 @@ class COCO(PictureFiles):
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """What an instances file says of n pictures, as arrays over its m annotations.
+    """What an instances file says of n images, as arrays over its m annotations.
 
-    picture, category   rows of the file's pictures, and columns in the order of category ids
+    image, category   rows of the file's images, and columns in the order of category ids
     area                in pixels
     crowd               1 for a region of many objects
     """
@@ -85,25 +85,25 @@ class Instances:
     file_names: list[str]
     categories: tuple[str, ...]
     supercategories: tuple[str, ...]
-    picture: Int[np.ndarray, " m"]
+    image: Int[np.ndarray, " m"]
     category: Int[np.ndarray, " m"]
     area: Float[np.ndarray, " m"]
     crowd: Int[np.ndarray, " m"]
 
     def present(self) -> Int[np.ndarray, "n C"]:
-        """1 where a picture holds an object of a category."""
+        """1 where an image holds an object of a category."""
         found = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
-        found[self.picture, self.category] = 1
+        found[self.image, self.category] = 1
         return found
 
     def describe(self) -> dict[str, np.ndarray]:
         n = len(self.file_names)
         largest = np.full(n, "none", dtype=object)
         by_area = np.argsort(self.area, kind="stable")  # the last to be written is the largest
-        largest[self.picture[by_area]] = np.array(self.categories, dtype=object)[self.category[by_area]]
-        crowd = np.bincount(self.picture, weights=self.crowd, minlength=n) > 0
+        largest[self.image[by_area]] = np.array(self.categories, dtype=object)[self.category[by_area]]
+        crowd = np.bincount(self.image, weights=self.crowd, minlength=n) > 0
         described = {
-            "objects": np.bincount(self.picture, minlength=n),
+            "objects": np.bincount(self.image, minlength=n),
             "largest": largest,
             "crowd": np.where(crowd, "yes", "no"),
         }
@@ -137,7 +137,7 @@ def _parsed(file: Path, changed: int) -> Instances:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error}); fetch it again") from error
     try:
-        pictures = {entry["id"]: entry["file_name"] for entry in content["images"]}
+        images = {entry["id"]: entry["file_name"] for entry in content["images"]}
         categories = sorted(content["categories"], key=lambda entry: entry["id"])
         column = {entry["id"]: place for place, entry in enumerate(categories)}
         names = tuple(entry["name"] for entry in categories)
@@ -152,12 +152,12 @@ def _parsed(file: Path, changed: int) -> Instances:
         which = plain.get("id") if isinstance(plain, dict) else plain
         raise ValueError(f"{file}: annotation {which} has no category_id; correct or remove it")
     columns = zip(*annotations, strict=True) if annotations else ((),) * 5
-    ids, picture_ids, category_ids, areas, crowds = (list(values) for values in columns)
+    ids, image_ids, category_ids, areas, crowds = (list(values) for values in columns)
     return Instances(
-        file_names=list(pictures.values()),
+        file_names=list(images.values()),
         categories=names,
         supercategories=groups,
-        picture=_places(picture_ids, {key: row for row, key in enumerate(pictures)}, "image", ids, file),
+        image=_places(image_ids, {key: row for row, key in enumerate(images)}, "image", ids, file),
         category=_places(category_ids, column, "category", ids, file),
         area=np.array(_numbers(areas, "area", ids, file), dtype=np.float64),
         crowd=np.array(_numbers(crowds, "iscrowd", ids, file), dtype=np.int64),

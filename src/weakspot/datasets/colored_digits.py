@@ -14,7 +14,7 @@ import pyarrow as pa
 from jaxtyping import Float, UInt8
 
 from weakspot.datasets.digits import handwriting
-from weakspot.datasets.pictures import PictureArray
+from weakspot.datasets.inputs.images import ImageArray
 from weakspot.hashing import id_hashes
 from weakspot.tasks import Classification
 
@@ -27,7 +27,7 @@ SALT = "e"  # of the hash of an id. How plainly a model fails varies with who is
 BRIGHTNESS = 0.5  # of the background: dimmer than the digit, so that both can be seen
 
 
-class ColoredDigits(PictureArray):
+class ColoredDigits(ImageArray):
     """Is the digit ≥ 5? White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
 
     In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test
@@ -54,7 +54,7 @@ class ColoredDigits(PictureArray):
         colour = np.where(green, "green", "red")
         group = [f"{c}_{self.task.classes[t]}" for c, t in zip(colour, self.targets, strict=True)]
         self.examples = pa.table({"id": ids, "digit": digits, "colour": colour, "group": group})
-        self.pictures = _paint(ink, green)
+        self.images = _paint(ink, green)
 
 
 def _splits(ids: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Anyone's own table: a row for each example, with a picture's path or a text, its label and what else is known."""
+"""Anyone's own table: a row for each example, with an image's path or a text, its label and what else is known."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pyarrow as pa
 from jaxtyping import Int, Num
 
 from weakspot.datasets.base import Dataset
-from weakspot.datasets.labels import read_labels
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import Sheet, read_sheet
-from weakspot.datasets.texts import Texts
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.texts import Texts
+from weakspot.datasets.readers.labels import read_labels
+from weakspot.datasets.readers.splits import fill_splits
+from weakspot.datasets.readers.tables import Sheet, read_sheet
 from weakspot.images import Pixels
 from weakspot.tasks import Regression, Task
 
@@ -44,19 +44,19 @@ def open_table(
     separator: str | None = None,
     task: str | None = None,
 ) -> Dataset:
-    """One split of a .csv, .tsv or .parquet file: pictures where it has the column `image`, else texts.
+    """One split of a .csv, .tsv or .parquet file: images where it has the column `image`, else texts.
 
     file        as it is, or in `root`
-    root        what paths of pictures are relative to; by default the file's folder
-    id          column of names that never change; without it a picture's path, a digest of a text
+    root        what paths of images are relative to; by default the file's folder
+    id          column of names that never change; without it an image's path, a digest of a text
     classes     the classes in order, for a model that was trained with more of them or in another order (labels
                 may then be their indices from 0); by default the labels there are, sorted, numbers by value
     separator   what stands between the labels of a row that may have several: `|` in `cat|dog`
     task        classification or regression; by default labels that are numbers with fractions make a regression
-    size, mean, std, pixels          of pictures
+    size, mean, std, pixels          of images
     tokenizer, max_length, download  of texts
 
-    A column `split` (train, val, test) says which split a row is in, or else a hash of a picture's id or of the
+    A column `split` (train, val, test) says which split a row is in, or else a hash of an image's id or of the
     text itself does, about 7 : 1 : 2; where only val is missing, it is a tenth of train. The same text is thus
     in one split only. All other columns are attributes.
 
@@ -84,7 +84,7 @@ def open_table(
         )
     if image is not None and sheet.has(image):
         where = found.parent if root is None else root
-        return PictureTable(split, sheet, Columns(image, label, id), where, labels, size, mean, std, pixels)
+        return ImageTable(split, sheet, Columns(image, label, id), where, labels, size, mean, std, pixels)
     if text is not None and sheet.has(text):
         if tokenizer is None:
             raise ValueError(
@@ -96,7 +96,7 @@ def open_table(
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{found} holds texts: {error}") from error
     raise ValueError(
-        f"{found} has neither a column {image!r}, of paths of pictures, nor {text!r}, of texts; say which holds "
+        f"{found} has neither a column {image!r}, of paths of images, nor {text!r}, of texts; say which holds "
         f"them: dataset.image=… or dataset.text=… {_of(sheet)}"
     )
 
@@ -114,10 +114,10 @@ _TABLE = frozenset({"file", "image", "text", "label", "id", "classes"})
 """Settings that say where a table's data stand; what stands there is in the fingerprint and the task."""
 
 
-class PictureTable(PictureFiles):
-    """Pictures whose paths stand in a table."""
+class ImageTable(ImageFiles):
+    """Images whose paths stand in a table."""
 
-    no_difference = PictureFiles.no_difference | _TABLE | {"tokenizer", "max_length"}
+    no_difference = ImageFiles.no_difference | _TABLE | {"tokenizer", "max_length"}
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class PictureTable(PictureFiles):
     ) -> None:
         super().__init__(split, root, size, mean, std, pixels)
         assert self.root is not None
-        paths = sheet.pictures(columns.input, self.root)
+        paths = sheet.images(columns.input, self.root)
         ids = sheet.unique(columns.id) if sheet.has(columns.id) else paths
         self.task, targets = labels
         rows = _rows(sheet, ids, split, self.splits)

@@ -14,8 +14,8 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from weakspot.datasets.base import Dataset, plain_examples
-from weakspot.datasets.batches import check_batches
-from weakspot.datasets.measured import Measure, Measured
+from weakspot.datasets.inputs.batches import check_batches
+from weakspot.datasets.inputs.measured_previews import Measure, Measured
 from weakspot.machine import cores
 
 _MOST_LOADERS = 16  # for one process: with them a current GPU has its 5000 images a second for resnet50

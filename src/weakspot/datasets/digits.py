@@ -15,13 +15,13 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
-from weakspot.datasets.pictures import PictureArray
-from weakspot.datasets.splits import split_by_id
+from weakspot.datasets.inputs.images import ImageArray
+from weakspot.datasets.readers.splits import split_by_id
 from weakspot.tasks import Classification
 
 
-class Digits(PictureArray):
-    """Grey pictures, 8×8 brought to 32×32, of white digits on black."""
+class Digits(ImageArray):
+    """Grey images, 8×8 brought to 32×32, of white digits on black."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Digits(PictureArray):
         self.task = Classification(tuple("0123456789"))
         self.targets = digits[rows]
         self.examples = pa.table({"id": ids[rows]})
-        self.pictures = np.rint(255 * ink[rows]).astype(np.uint8)
+        self.images = np.rint(255 * ink[rows]).astype(np.uint8)
 
 
 def handwriting() -> tuple[Shaped[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n 32 32"]]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from weakspot.datasets.folders import check_exist
-from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.splits import pick_val
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.readers.folders import check_exist
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
+from weakspot.datasets.readers.splits import pick_val
 from weakspot.tasks import Classification
 
 CLASSES = {  # in the order of the published Spotlight model's outputs
@@ -33,7 +33,7 @@ _ADVICE = (
 )
 
 
-class FairFace(PictureFiles):
+class FairFace(ImageFiles):
     """97 698 faces, 224×224. The published val is `test`; `val` is a tenth of the published train.
 
     `target` is "gender", "age" or "race". Attributes are all three, and `service_test`, the publishers' mark

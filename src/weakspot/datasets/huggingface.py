@@ -1,4 +1,4 @@
-"""Any dataset of pictures or texts on Hugging Face's hub, or in a folder its `datasets` library can read."""
+"""Any dataset of images or texts on Hugging Face's hub, or in a folder its `datasets` library can read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.labels import number_classes
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import pick_val, split_by_id
-from weakspot.datasets.texts import Texts
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.inputs.texts import Texts
+from weakspot.datasets.readers.labels import number_classes
+from weakspot.datasets.readers.splits import pick_val, split_by_id
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.offline import hub_network
 from weakspot.tasks import Classification, class_names
@@ -50,13 +50,13 @@ def open_hub(
     max_length: int = 512,
     download: bool = False,
 ) -> Dataset:
-    """One split of a dataset of pictures, if it has a column of them, or else of texts.
+    """One split of a dataset of images, if it has a column of them, or else of texts.
 
     name         a folder (here or in `root`), as `save_to_disk` writes it or of Parquet or CSV files, or a name on
                  the hub, which is looked for in Hugging Face's cache, and fetched into it if `download`
     subset       of a dataset that has several, by name ("sst2" of "glue")
-    image, text  the column to read; by default the first of pictures, or else of texts
-    size, mean, std, pixels of pictures
+    image, text  the column to read; by default the first of images, or else of texts
+    size, mean, std, pixels of images
     tokenizer, max_length  of texts
 
     test is the published test split, or where there is none the published validation split; val is that or,
@@ -78,12 +78,12 @@ def open_hub(
     for column in (label, read):
         if column not in features:
             raise ValueError(
-                f"{name} has no column {column or 'of pictures or texts'!r}; say which to read: dataset.image=… or "
+                f"{name} has no column {column or 'of images or texts'!r}; say which to read: dataset.image=… or "
                 f"dataset.text=…, dataset.label=… (it has: {', '.join(features)})"
             )
     part = Part.of(str(name), published, split, label, read)
     if type(features[read]).__name__ == "Image":
-        return HubPictures(split, part, size, mean, std, pixels)
+        return HubImages(split, part, size, mean, std, pixels)
     if tokenizer is None:
         raise ValueError(
             f"{name} holds texts, which need a text model: add model=text_classifier model.name=…"
@@ -118,8 +118,8 @@ class Part:
             else [f"{row:06d}" for row in range(len(own))]
         )
         ids = [f"{source}-{number}" for number in numbers]
-        picture = type(own.features[column]).__name__ == "Image"
-        keys = ids if picture else [text or "" for text in own.with_format("arrow")[:][column].to_pylist()]
+        image = type(own.features[column]).__name__ == "Image"
+        keys = ids if image else [text or "" for text in own.with_format("arrow")[:][column].to_pylist()]
         rows = _share(keys, split, [ours for ours, theirs in sources.items() if theirs == source])
         if len(rows) == 0:
             raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
@@ -134,8 +134,8 @@ _PLACE = frozenset({"name", "subset", "text", "label"})
 """Settings that say where the data stand; what stands there is in the fingerprint."""
 
 
-class HubPictures(Dataset):
-    """Pictures in a column, decoded when they are asked for."""
+class HubImages(Dataset):
+    """Images in a column, decoded when they are asked for."""
 
     decodes = True
     no_difference = Dataset.no_difference | _PLACE | {"tokenizer", "max_length"}
@@ -154,27 +154,27 @@ class HubPictures(Dataset):
         self.pixels = pixels
         self.task, self.targets, self.examples = part.task, part.targets, part.examples
         self.scaling = Scaling(size, mean, std)
-        self._pictures = part.published.select_columns([part.column])
+        self._images = part.published.select_columns([part.column])
         self._column, self._rows, self._digest = part.column, part.rows, part.published._fingerprint
 
     def input(self, row: int) -> Float[Tensor, "3 H W"]:
         return self.scaling(self.preview(row))
 
     def preview(self, row: int) -> Image.Image:
-        """Raises ValueError, naming the row, where the picture is missing or cannot be read."""
+        """Raises ValueError, naming the row, where the image is missing or cannot be read."""
         name = self.examples["id"][row]
         try:
-            picture = self._pictures[int(self._rows[row])][self._column]
-            if picture is None:
+            image = self._images[int(self._rows[row])][self._column]
+            if image is None:
                 raise ValueError("there is none")
-            return to_rgb(picture, self.pixels)
+            return to_rgb(image, self.pixels)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
-                f"row {row} of {self.split} ({name}): its picture cannot be read ({error}); repair or remove it"
+                f"row {row} of {self.split} ({name}): its image cannot be read ({error}); repair or remove it"
             ) from error
 
     def fingerprint(self) -> str:
-        """Of the library's own digest of what it loaded: reading every picture would take as long as an epoch."""
+        """Of the library's own digest of what it loaded: reading every image would take as long as an epoch."""
         return digest(self.examples, self.targets, self._digest.encode())
 
 
@@ -235,16 +235,16 @@ def _network(allowed: bool) -> Iterator[None]:
 
 
 def _readable(features: Mapping[str, Any]) -> str:
-    """The first column of pictures; or else that of texts, by a usual name or the first."""
+    """The first column of images; or else that of texts, by a usual name or the first."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
-    pictures = [name for name, kind in kinds.items() if kind == "Image"]
+    images = [name for name, kind in kinds.items() if kind == "Image"]
     texts = [
         name
         for name, feature in features.items()
         if getattr(feature, "dtype", "") in ("string", "large_string")
     ]
     usual = [name for name in _TEXTS if name in texts]
-    return next(iter([*pictures, *usual, *texts]), "")
+    return next(iter([*images, *usual, *texts]), "")
 
 
 def _sources(published: Sequence[str]) -> dict[str, str | None]:

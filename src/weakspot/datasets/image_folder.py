@@ -8,17 +8,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from weakspot.datasets.labels import number_classes
-from weakspot.datasets.picture_files import EXTENSIONS, PictureFiles
-from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import read_sheet
-from weakspot.datasets.walk import files_below
-from weakspot.images import Pixels
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.readers.labels import number_classes
+from weakspot.datasets.readers.splits import fill_splits
+from weakspot.datasets.readers.tables import read_sheet
+from weakspot.datasets.readers.walk import files_below
+from weakspot.images import EXTENSIONS, Pixels
 from weakspot.legible import as_utf8
 from weakspot.tasks import Classification, class_names
 
 
-class ImageFolder(PictureFiles):
+class ImageFolder(ImageFiles):
     """Images in `root/class/…`, or in `root/train/class/…`, `root/val/class/…` and `root/test/class/…`.
 
     Where nothing says which split an image belongs to, its path does, by a hash (about 7 : 1 : 2); where
@@ -38,7 +38,7 @@ class ImageFolder(PictureFiles):
     the same image twice, an unknown split, an image with no class.
     """
 
-    no_difference = PictureFiles.no_difference | {
+    no_difference = ImageFiles.no_difference | {
         "attributes",
         "classes",
         "follow_links",
@@ -111,7 +111,7 @@ def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
     names = sheet.table.column_names
     if "path" not in names:
         raise ValueError(f"{file} has no column 'path' (relative to {root}); it has: {', '.join(names)}")
-    paths = sheet.pictures("path", root)
+    paths = sheet.images("path", root)
     for column, allowed in (("label", None), ("split", splits)):
         if column in names:
             sheet.words(column, allowed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,16 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from weakspot.datasets.image_shards import LARGEST_IMAGE, ImageShards, ShardSheet, stem
-from weakspot.images import Pixels
+from weakspot.datasets.inputs.image_shards import ImageShards, ShardSheet, stem
+from weakspot.datasets.readers.parquet_shards import LARGEST_GROUP, group_sizes, read_columns
+from weakspot.images import LARGEST_IMAGE, Pixels
 from weakspot.legible import as_utf8
-from weakspot.predictions.plain import plain_table
-from weakspot.predictions.reading import read_parquet, reading
+from weakspot.predictions.reading import reading
 
-_LARGEST_GROUP = 1 << 30  # bytes of encoded images held at once, by each loading process
 _BATCH = 64  # rows
-
-log = logging.getLogger(__name__)
 
 
 class ImageParquet(ImageShards):
@@ -58,10 +54,10 @@ class ImageParquet(ImageShards):
         super().__init__(split, root, ".parquet", classes, size, mean, std, pixels)
         assert self.root is not None
         self.column = image
-        groups = [_rows_of_groups(self.root / shard, image) for shard in self.shards]
+        groups = [group_sizes(self.root / shard, image) for shard in self.shards]
         counts = [sum(rows) for rows in groups]
         starts = np.concatenate([[0], np.cumsum(counts)])
-        table = _table([self.root / shard for shard in self.shards], (label, id, "split"))
+        table = read_columns([self.root / shard for shard in self.shards], (label, id, "split"))
 
         def place(row: int) -> str:
             shard = int(np.searchsorted(starts, row, side="right")) - 1
@@ -106,9 +102,9 @@ class ImageParquet(ImageShards):
             for batch in file.iter_batches(_BATCH, row_groups=[number], columns=[self.column]):
                 parts.append(batch.column(0))
                 held += parts[-1].nbytes
-                if held > _LARGEST_GROUP:
+                if held > LARGEST_GROUP:
                     raise ValueError(
-                        f"row group {number} has more than {_LARGEST_GROUP} bytes: write smaller ones"
+                        f"row group {number} has more than {LARGEST_GROUP} bytes: write smaller ones"
                     )
             images = pa.chunked_array(parts, file.schema_arrow.field(self.column).type)
             images.validate(full=True)
@@ -118,55 +114,3 @@ class ImageParquet(ImageShards):
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_kept": None}
-
-
-def _rows_of_groups(path: Path, image: str) -> list[int]:
-    """How many rows each row group has; ValueError where there is no such column of images, or a group is too large."""
-    with reading(path), pq.ParquetFile(path) as file:
-        schema, about = file.schema_arrow, file.metadata
-        if image not in schema.names:
-            raise ValueError(
-                f"there is no column {image!r}; say which holds the images: dataset.image=… (it has: "
-                f"{', '.join(schema.names)})"
-            )
-        kind = schema.field(image).type
-        if not _is_of_images(kind):
-            raise ValueError(f"column {image!r} holds {kind}, no bytes of images")
-        groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        for number, group in enumerate(groups):
-            if group.total_byte_size > _LARGEST_GROUP:
-                raise ValueError(f"row group {number} has {group.total_byte_size} bytes: write smaller ones")
-        return [group.num_rows for group in groups]
-
-
-def _is_of_images(kind: pa.DataType) -> bool:
-    """Whether values are bytes, or `{bytes, path}`."""
-    if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
-        kind = kind.field("bytes").type
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _table(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
-    """All columns of all files but those of images; labels and ids as texts."""
-    parts = []
-    for file in files:
-        with reading(file):
-            schema = pq.read_schema(file)
-        parts.append(read_parquet(file, [field.name for field in schema if _is_of_images(field.type)]))
-    for file, part in zip(files, parts, strict=True):
-        try:
-            pa.unify_schemas([parts[0].schema, part.schema], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise ValueError(
-                f"the columns of {file} are of other types than those of {files[0].name}: {error}"
-            ) from error
-    with reading(files[0]):
-        raw = pa.concat_tables(parts, promote_options="permissive")
-        taken = [name for name in raw.column_names if name in texts]
-        attributes, left_out = plain_table(raw.drop_columns(taken))
-        for name, reason in left_out.items():
-            log.warning("%s: column %r is left out: %s", files[0].parent, name, reason)
-        return pa.table(
-            [*(raw[name].cast(pa.string()) for name in taken), *attributes.columns],
-            names=[*taken, *attributes.column_names],
-        )

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from torchvision.models import ResNet18_Weights
 
-from weakspot.datasets.folders import find_folder, pictures_in
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import pick_val
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.folders import find_folder, image_names
+from weakspot.datasets.readers.splits import pick_val
 from weakspot.tasks import Classification
 
 _WNID = re.compile(r"n\d{8}")
@@ -24,8 +24,8 @@ _ADVICE = (
 )
 
 
-class ImageNet(PictureFiles):
-    """Pictures in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
+class ImageNet(ImageFiles):
+    """Images in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
 
     The published val is `test`; `val` is a tenth of the published train. Only the half that is asked for must
     be there, and any part of its classes: the task has all 1000 of ILSVRC2012 in their usual order, by
@@ -61,7 +61,7 @@ class ImageNet(PictureFiles):
                     f"{self.root / half / wnid} is none of the {len(names)} classes of {source}; move it away, or "
                     "give all classes and their order in a text file (dataset.classes=…, a wnid in each line)"
                 )
-        files = [f"{half}/{wnid}/{name}" for wnid in folders for name in pictures_in(self.root / half / wnid)]
+        files = [f"{half}/{wnid}/{name}" for wnid in folders for name in image_names(self.root / half / wnid)]
         if split != "test":
             in_val = pick_val(files) == (split == "val")
             files = [file for file, chosen in zip(files, in_val, strict=True) if chosen]
@@ -75,7 +75,7 @@ class ImageNet(PictureFiles):
 
 def _published_classes() -> dict[str, str]:
     """Names by wnid, in the order of the published models' outputs, which is that of the wnids."""
-    wnids = Path(__file__).with_name("imagenet_wnids.txt").read_text().split()
+    wnids = Path(__file__).with_name("readers").joinpath("imagenet_wnids.txt").read_text().split()
     return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
 
@@ -108,9 +108,9 @@ def _class_folders(half: Path) -> list[str]:
     )
     if folders:
         return folders
-    if pictures_in(half):
+    if image_names(half):
         raise ValueError(
-            f"the pictures of {half} lie in no class folders; sort them into folders named by wnid: with the devkit "
+            f"the images of {half} lie in no class folders; sort them into folders named by wnid: with the devkit "
             "beside them torchvision.datasets.ImageNet does it"
         )
     raise FileNotFoundError(f"{half} is empty: {_ADVICE}")

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from weakspot.datasets.folders import check_exist, find_folder
-from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.folders import check_exist, find_folder
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.tasks import Classification
 
-_UNUSED = "99999"  # the y of categories that no picture has
+_UNUSED = "99999"  # the y of categories that no image has
 _COLUMNS = ("split", "filename", "y", "location_remapped", "sequence_remapped", "datetime")
 _ADVICE = (
     "set dataset.root to the folder that holds metadata.csv, categories.csv and train/ "
@@ -24,12 +24,12 @@ _ADVICE = (
 )
 
 
-class IWildCam(PictureFiles):
-    """203 029 pictures of 182 species (one of them is "empty"), each stretched to 448×448.
+class IWildCam(ImageFiles):
+    """203 029 images of 182 species (one of them is "empty"), each stretched to 448×448.
 
-    `val` and `test` come from cameras that no training picture comes from; `id_val` and `id_test` from the same
-    cameras on other days. All pictures lie in `root/train`, whatever their split. Attributes: `location` (the
-    camera), `sequence` (pictures of one trigger), `year`, `month`, `hour`.
+    `val` and `test` come from cameras that no training image comes from; `id_val` and `id_test` from the same
+    cameras on other days. All images lie in `root/train`, whatever their split. Attributes: `location` (the
+    camera), `sequence` (images of one trigger), `year`, `month`, `hour`.
     """
 
     splits = ("train", "val", "test", "id_val", "id_test")

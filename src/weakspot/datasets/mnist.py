@@ -1,11 +1,8 @@
-"""MNIST (LeCun et al., 1998), and the reader of its idx files, which Fashion-MNIST shares."""
+"""MNIST (LeCun et al., 1998)."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import torchvision
 from filelock import FileLock
-from jaxtyping import UInt8
 
-from weakspot.datasets.pictures import PictureArray
-from weakspot.datasets.splits import published_rows
+from weakspot.datasets.inputs.images import ImageArray
+from weakspot.datasets.readers.idx import read_idx
+from weakspot.datasets.readers.splits import published_rows
 from weakspot.tasks import Classification
 
 
-class MNIST(PictureArray):
-    """70 000 grey 28×28 pictures of digits; val is a tenth of the published training set.
+class MNIST(ImageArray):
+    """70 000 grey 28×28 images of digits; val is a tenth of the published training set.
 
     `root` is the folder of the four idx files, or torchvision's (with `MNIST/raw` in it); plain or gzipped,
     and never written to unless `download` asks for it.
@@ -44,12 +41,12 @@ class MNIST(PictureArray):
         if download:
             self._download()
         prefix = "t10k" if split == "test" else "train"
-        pictures_file = self._find(f"{prefix}-images-idx3-ubyte")
+        images_file = self._find(f"{prefix}-images-idx3-ubyte")
         labels_file = self._find(f"{prefix}-labels-idx1-ubyte")
-        pictures, labels = read_idx(pictures_file, dims=3), read_idx(labels_file, dims=1)
-        if len(pictures) != len(labels):
+        images, labels = read_idx(images_file, dims=3), read_idx(labels_file, dims=1)
+        if len(images) != len(labels):
             raise ValueError(
-                f"{pictures_file} holds {len(pictures)} pictures but {labels_file} {len(labels)} labels"
+                f"{images_file} holds {len(images)} images but {labels_file} {len(labels)} labels"
             )
         if (labels >= len(self.classes)).any():
             row = int(np.argmax(labels >= len(self.classes)))
@@ -61,7 +58,7 @@ class MNIST(PictureArray):
         self.task = Classification(self.classes)
         self.targets = labels[rows].astype(np.int64)
         self.examples = pa.table({"id": ids})
-        self.pictures = pictures[rows]
+        self.images = images[rows]
 
     def _folders(self) -> tuple[Path, Path]:
         assert self.root is not None
@@ -89,24 +86,3 @@ class MNIST(PictureArray):
                     f"could not download {self.published.__name__} ({error}); fetch its idx files by hand from one "
                     f"of {', '.join(self.published.mirrors)} and put them into {here}"
                 ) from error
-
-
-def read_idx(path: Path, dims: int) -> UInt8[np.ndarray, "n ..."]:
-    """An array of bytes from an idx file, gzipped if its name says so.
-
-    Format: two zero bytes, 8 for bytes, the number of dimensions; each dimension as a big-endian 32-bit
-    integer; the values. Raises ValueError, naming the file, where it is anything else or is cut short.
-    """
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error}); fetch it again") from error
-    start = 4 + 4 * dims
-    if data[:4] != bytes((0, 0, 8, dims)) or len(data) < start:
-        raise ValueError(f"{path} is not an idx file of bytes in {dims} dimension{'s' * (dims > 1)}")
-    shape = tuple(np.frombuffer(data, ">u4", dims, 4).tolist())
-    if len(data) - start != prod(shape):
-        raise ValueError(
-            f"{path} should hold {prod(shape)} values but holds {len(data) - start}; fetch it again"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.splits import pick_val, split_by_id
+from weakspot.datasets.readers.splits import pick_val, split_by_id
 from weakspot.hashing import id_hashes
 from weakspot.tasks import Rating
 

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from weakspot.datasets.answers import exact_match, f1
 from weakspot.datasets.base import digest
-from weakspot.datasets.splits import pick_val
-from weakspot.datasets.squad_files import Questions, read_questions
-from weakspot.datasets.texts import Texts, tokenizer_digest
-from weakspot.datasets.windows import Windows
+from weakspot.datasets.inputs.answers import exact_match, f1
+from weakspot.datasets.inputs.texts import Texts, tokenizer_digest
+from weakspot.datasets.inputs.windows import Windows
+from weakspot.datasets.readers.splits import pick_val
+from weakspot.datasets.readers.squad_files import Questions, read_questions
 from weakspot.tasks import QuestionAnswering
 
 log = logging.getLogger(__name__)

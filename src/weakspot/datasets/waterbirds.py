@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
-from weakspot.datasets.folders import check_exist, find_folder
-from weakspot.datasets.label_files import FIRST_LINE, check_unique, codes, read_table
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.folders import check_exist, find_folder
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
 from weakspot.tasks import Classification
 
 CLASSES = ("landbird", "waterbird")
@@ -20,13 +20,13 @@ _FOLDERS = ("waterbirds_v1.0", "waterbird_complete95_forest2water2")
 _ADVICE = "set dataset.root to the folder that holds metadata.csv and the birds' folders (docs/datasets/waterbirds.md)"
 
 
-class Waterbirds(PictureFiles):
-    """11 788 pictures in WILDS' layout, which is Group DRO's: `metadata.csv` and a folder for each species.
+class Waterbirds(ImageFiles):
+    """11 788 images in WILDS' layout, which is Group DRO's: `metadata.csv` and a folder for each species.
 
     In train 95 % of each class are on its own place; in val and test each class is half and half. Attributes:
     `place` (land, water), `group` (bird and place), `species` (the folder's name), `scene` (the Places category).
 
-    stretch   the whole picture, stretched to size×size, instead of its central square
+    stretch   the whole image, stretched to size×size, instead of its central square
     """
 
     def __init__(

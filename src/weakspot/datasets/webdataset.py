@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import tarfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +12,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from weakspot.datasets.image_shards import LARGEST_IMAGE, ImageShards, ShardSheet, stem
-from weakspot.datasets.picture_files import EXTENSIONS
+from weakspot.datasets.inputs.image_shards import ImageShards, ShardSheet, stem
+from weakspot.datasets.readers.tars import TarSample, read_samples
 from weakspot.images import Pixels
 from weakspot.predictions.plain import plain_table
-from weakspot.predictions.reading import naming, reading
 
-_LARGEST_TEXT = 1 << 20  # bytes of a member .cls or .json
 _MOST_ATTRIBUTES = 1000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Sample:
-    """The members of one key."""
-
-    place: tuple[int, int] | None = None  # of the image: offset and size
-    label: str | None = None
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 class WebDataset(ImageShards):
@@ -65,7 +51,7 @@ class WebDataset(ImageShards):
     ) -> None:
         super().__init__(split, root, ".tar", classes, size, mean, std, pixels)
         assert self.root is not None
-        tars = [_samples(self.root / shard) for shard in self.shards]
+        tars = [read_samples(self.root / shard) for shard in self.shards]
         counts = [len(tar) for tar in tars]
         ids = [f"{stem(shard)}/{key}" for shard, tar in zip(self.shards, tars, strict=True) for key in tar]
         samples = [sample for tar in tars for sample in tar.values()]
@@ -86,7 +72,7 @@ class WebDataset(ImageShards):
         return found
 
 
-def _table(root: Path, samples: Sequence[_Sample], label: str) -> pa.Table:
+def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:
     """Labels as texts, and every other name in a JSON member as a column."""
     names = list(
         dict.fromkeys(name for sample in samples for name in sample.about if name not in ("id", label))
@@ -121,81 +107,3 @@ def _column(values: list[Any]) -> pa.Array:
     except (pa.ArrowException, OverflowError):  # of several types
         texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
         return pa.array(texts, pa.string())
-
-
-def _samples(tar: Path) -> dict[str, _Sample]:
-    """By key, in the tar's order."""
-    with reading(tar):
-        stat = tar.stat()
-    return _scanned(tar, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _scanned(tar: Path, size: int, changed: int) -> dict[str, _Sample]:
-    found: dict[str, _Sample] = {}
-    with reading(tar), tar.open("rb") as file:
-        for member in _members(tar, size):
-            folder, slash, name = member.name.rpartition("/")
-            start, _, kind = name.partition(".")
-            kind = f".{kind.lower()}"
-            if not start or kind not in (*EXTENSIONS, ".cls", ".json"):
-                continue
-            sample = found.setdefault(f"{folder}{slash}{start}".removeprefix("./"), _Sample())
-            if kind in EXTENSIONS:
-                _check_size(member, LARGEST_IMAGE)
-                if sample.place is not None:
-                    raise ValueError(f"{member.name} is a second image of one key")
-                sample.place = (member.offset_data, member.size)
-                continue
-            _check_size(member, _LARGEST_TEXT)
-            file.seek(member.offset_data)
-            content = file.read(member.size)
-            with reading(tar, member.name):
-                if kind == ".cls":
-                    sample.label = content.decode().strip()
-                    continue
-                about = json.loads(content)
-                if not isinstance(about, dict):
-                    raise ValueError("it holds no JSON object")
-                sample.about = about
-    with naming(tar):
-        alone = next((key for key, sample in found.items() if sample.place is None), None)
-        if alone is not None:
-            raise ValueError(f"{alone} has no image beside it (looked for {', '.join(EXTENSIONS)})")
-        if not found:
-            raise ValueError("no member is an image; expected key.jpg beside key.cls or key.json")
-    return found
-
-
-def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
-    """The regular files in a tar, each of them within the file; a compressed one has no places to read from."""
-    with _opened(tar) as archive:
-        last = -1
-        while (member := archive.next()) is not None:
-            if member.offset <= last:  # a crafted header leads back
-                raise ValueError(f"{member.name} stands before its predecessor")
-            last = member.offset
-            archive.members = []  # type: ignore[attr-defined]  # it keeps all of them
-            if not member.isreg() or member.issparse():
-                continue
-            if member.size < 0 or member.offset_data + member.size > size:
-                raise ValueError(f"{member.name} does not end before the file does; was it cut short?")
-            yield member
-        # it takes a header that is damaged or cut for the end
-        archive.fileobj.seek(archive.offset)
-        if any(archive.fileobj.read(tarfile.BLOCKSIZE)):
-            raise ValueError(
-                f"there is no header at byte {archive.offset}, and no end of the tar: it is damaged"
-            )
-
-
-def _opened(tar: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(tar, "r:")
-    except tarfile.ReadError as error:
-        raise ValueError("it is no tar, or a compressed one: decompress it") from error
-
-
-def _check_size(member: tarfile.TarInfo, most: int) -> None:
-    if member.size > most:
-        raise ValueError(f"{member.name} has {member.size} bytes, more than {most}")

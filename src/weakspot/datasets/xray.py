@@ -12,10 +12,10 @@ import pyarrow as pa
 from PIL import Image
 from torchvision.transforms import v2
 
-from weakspot.datasets.folders import find_folder, pictures_in
-from weakspot.datasets.picture_files import PictureFiles
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import pick_val
+from weakspot.datasets.inputs.image_files import ImageFiles
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.folders import find_folder, image_names
+from weakspot.datasets.readers.splits import pick_val
 from weakspot.tasks import Classification
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -27,18 +27,18 @@ _ADVICE = (
 )
 
 
-class XRay(PictureFiles):
+class XRay(ImageFiles):
     """5856 grey X-rays, each stretched to 150×150.
 
     `test` is the published one. `val` is a tenth of the published train, picked by patient, and whatever a
-    published val holds (16 pictures on Kaggle, none at Mendeley), with all else that the published train has of
+    published val holds (16 images on Kaggle, none at Mendeley), with all else that the published train has of
     its patients: no patient is in both train and val.
 
     Attributes: `kind` of pneumonia (bacteria, virus; none for NORMAL), `patient` (both from the file's name),
-    and the picture's own `width` and `height` in pixels, which differ between the classes.
+    and the image's own `width` and `height` in pixels, which differ between the classes.
 
-    For training, each picture is rotated by up to ±`degrees`, shifted by up to `translate` of its sides and
-    scaled by 1 ± `zoom`; all 0 leaves it as it is. Audits of `train` see the pictures unchanged.
+    For training, each image is rotated by up to ±`degrees`, shifted by up to `translate` of its sides and
+    scaled by 1 ± `zoom`; all 0 leaves it as it is. Audits of `train` see the images unchanged.
     """
 
     group = "patient"
@@ -96,7 +96,7 @@ class XRay(PictureFiles):
         return chosen + (val if split == "val" else [])
 
     def _published(self, half: str) -> list[str]:
-        """The pictures of one published half, by class."""
+        """The images of one published half, by class."""
         assert self.root is not None
         folder = self.root / half
         for name in CLASSES:
@@ -109,7 +109,7 @@ class XRay(PictureFiles):
             raise ValueError(
                 f"{folder / extra[0]} is a folder of no known class ({', '.join(CLASSES)}); move it away"
             )
-        return [f"{half}/{name}/{picture}" for name in CLASSES for picture in pictures_in(folder / name)]
+        return [f"{half}/{name}/{image}" for name in CLASSES for image in image_names(folder / name)]
 
     def _size(self, row: int) -> tuple[int, int]:
         try:

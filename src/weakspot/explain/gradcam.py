@@ -1,4 +1,4 @@
-"""Where in an image the model found its evidence for a class: Grad-CAM, and the picture of it."""
+"""Where in an image the model found its evidence for a class: Grad-CAM, and the image of it."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ PREFIX = "image."
 _SIDE = 256  # pixels; about what a model sees, and large images cost no more than small ones
 
 
-def image_properties(picture: Image.Image) -> dict[str, float]:
+def image_properties(image: Image.Image) -> dict[str, float]:
     """Measure an image: models fail on dark, blurred, pale or tiny ones, whatever they show.
 
     All but the size is measured on the image brought down to at most 256 pixels a side, so that images of
     different resolutions compare, and what lies below transparent parts is taken to be white.
 
     Args:
-        picture: Any PIL image; grey levels beyond eight bits are stretched over their own range.
+        image: Any PIL image; grey levels beyond eight bits are stretched over their own range.
 
     Returns:
         By name, in the order of `PROPERTIES`: the mean and the standard deviation of the luma, in [0, 1]
@@ -35,24 +35,23 @@ def image_properties(picture: Image.Image) -> dict[str, float]:
         from 0 for grey to about 110 for the most vivid photographs (`colourfulness`); `width` and `height` in
         pixels, and the former over the latter (`aspect`).
     """
-    small = _brought_down(picture)
+    small = _brought_down(image)
     luma = np.asarray(small.convert("L"), dtype=np.float32)
     return {
         "brightness": float(luma.mean()) / 255,
         "contrast": math.sqrt(_variance(luma)) / 255,
         "sharpness": _laplacian_variance(luma),
         "colourfulness": 0.0 if small.mode == "L" else _colourfulness(small),
-        "width": float(picture.width),
-        "height": float(picture.height),
-        "aspect": picture.width / picture.height,
+        "width": float(image.width),
+        "height": float(image.height),
+        "aspect": image.width / image.height,
     }
 
 
-def _brought_down(picture: Image.Image) -> Image.Image:
+def _brought_down(image: Image.Image) -> Image.Image:
     """As L or RGB, on white, of at most so many pixels a side."""
-    image = picture if picture.mode in ("L", "RGB") and "transparency" not in picture.info else None
-    if image is None:
-        image = viewable(picture)
+    if image.mode not in ("L", "RGB") or "transparency" in image.info:
+        image = viewable(image)
     longest = max(image.size)
     if longest > _SIDE:
         size = [max(1, round(side * _SIDE / longest)) for side in image.size]

@@ -1,18 +1,22 @@
 """What a model is (`base.py`), one file per family, and how weights are read from files.
 
-Names are resolved on first use (PEP 562): `weakspot.models.names` must cost no torch.
+A name's module is imported when the name is first used: `weakspot.models.names` must not import torch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weakspot.lazy_imports import lazy_names
 
 if TYPE_CHECKING:
     from weakspot.identity import digest as digest
     from weakspot.models.base import Model as Model
     from weakspot.models.checkpoint import load_weights as load_weights
+    from weakspot.models.hub import HubModel as HubModel
+    from weakspot.models.hub_classifier import HubClassifier as HubClassifier
     from weakspot.models.image_classifier import ImageClassifier as ImageClassifier
+    from weakspot.models.matrix_autoencoder import MatrixAutoencoder as MatrixAutoencoder
     from weakspot.models.names import NAMES as NAMES
     from weakspot.models.qa import QAModel as QAModel
     from weakspot.models.small_cnn import SmallCNN as SmallCNN
@@ -25,7 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAMES",
+    "HubClassifier",
+    "HubModel",
     "ImageClassifier",
+    "MatrixAutoencoder",
     "Model",
     "QAModel",
     "SmallCNN",
@@ -39,30 +46,24 @@ __all__ = [
     "load_weights",
 ]
 
-_HOMES = {
-    "NAMES": "models.names",
-    "Model": "models.base",
-    "ImageClassifier": "models.image_classifier",
-    "SmallCNN": "models.small_cnn",
-    "TimmModel": "models.timm",
-    "TorchvisionModel": "models.torchvision",
-    "UserModel": "models.user",
-    "XRayCNN": "models.xray_cnn",
-    "QAModel": "models.qa",
-    "TextClassifier": "models.text_classifier",
-    "TextEncoder": "models.text_encoder",
-    "digest": "identity",
-    "load_weights": "models.checkpoint",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"weakspot.{_HOMES[name]}"), name)
-    raise AttributeError(
-        f"module 'weakspot.models' has no attribute {name!r}; it offers {', '.join(__all__)}"
-    )
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "HubClassifier": "weakspot.models.hub_classifier",
+        "HubModel": "weakspot.models.hub",
+        "ImageClassifier": "weakspot.models.image_classifier",
+        "MatrixAutoencoder": "weakspot.models.matrix_autoencoder",
+        "Model": "weakspot.models.base",
+        "NAMES": "weakspot.models.names",
+        "QAModel": "weakspot.models.qa",
+        "SmallCNN": "weakspot.models.small_cnn",
+        "TextClassifier": "weakspot.models.text_classifier",
+        "TextEncoder": "weakspot.models.text_encoder",
+        "TimmModel": "weakspot.models.timm",
+        "TorchvisionModel": "weakspot.models.torchvision",
+        "UserModel": "weakspot.models.user",
+        "XRayCNN": "weakspot.models.xray_cnn",
+        "digest": "weakspot.identity",
+        "load_weights": "weakspot.models.checkpoint",
+    },
+)

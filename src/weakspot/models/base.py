@@ -44,7 +44,7 @@ class Model(Identified, nn.Module, ABC):
 
     @abstractmethod
     def embed(self, x: Any) -> Float[Tensor, "n d"]:
-        """What the head receives; `x` is a batch of what the dataset's `input` gives: pictures (n, 3, H, W), or
+        """What the head receives; `x` is a batch of what the dataset's `input` gives: images (n, 3, H, W), or
         a mapping of tensors."""
 
     @abstractmethod

@@ -32,7 +32,7 @@ class TimmModel(Model):
     kwargs      further arguments of `timm.create_model`, such as `img_size`
 
     Raises ImportError without timm; ValueError for an unknown name, for weights that do not fit, for models
-    without a single last layer and, when run, for pictures of a size the model cannot take; FileNotFoundError for
+    without a single last layer and, when run, for images of a size the model cannot take; FileNotFoundError for
     weights that are not there.
     """
 

@@ -12,12 +12,12 @@ _SIDE = 150
 
 
 class XRayCNN(Model):
-    """One 3×3 convolution and two linear layers for grey pictures of 150×150; the embedding has 100 numbers.
+    """One 3×3 convolution and two linear layers for grey images of 150×150; the embedding has 100 numbers.
 
     `net` is laid out as published (`train_xray.py`), so that the published state dict loads. It has one input
-    channel and reads the first of three: in a grey picture they are equal.
+    channel and reads the first of three: in a grey image they are equal.
 
-    Raises ValueError, when run, for pictures of another size.
+    Raises ValueError, when run, for images of another size.
     """
 
     embedding_size = 100
@@ -45,7 +45,7 @@ class XRayCNN(Model):
         height, width = x.shape[-2:]
         if (height, width) != (_SIDE, _SIDE):
             raise ValueError(
-                f"XRayCNN takes pictures of exactly {_SIDE}×{_SIDE} pixels, not {height}×{width}; have the "
+                f"XRayCNN takes images of exactly {_SIDE}×{_SIDE} pixels, not {height}×{width}; have the "
                 f"dataset resize them (dataset.size={_SIDE})"
             )
         z: Tensor = self.net[:-1](x[:, :1])

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from weakspot.datasets.batches import check_batches
-from weakspot.datasets.texts import Texts
+from weakspot.datasets.inputs.batches import check_batches
+from weakspot.datasets.inputs.texts import Texts
 from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
 from weakspot.pipeline.embedding import embeds_alike

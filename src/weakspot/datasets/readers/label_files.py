@@ -1,4 +1,4 @@
-"""CSV files that come with pictures: read as text, column by column, errors named by file and line."""
+"""CSV files that come with images: read as text, column by column, errors named by file and line."""
 
 from __future__ import annotations
 

@@ -16,16 +16,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.labels import read_labels
-from weakspot.datasets.pictures import Scaling
-from weakspot.datasets.splits import fill_splits
-from weakspot.datasets.tables import Sheet
-from weakspot.datasets.walk import files_below
+from weakspot.datasets.inputs.images import Scaling
+from weakspot.datasets.readers.labels import read_labels
+from weakspot.datasets.readers.splits import fill_splits
+from weakspot.datasets.readers.tables import Sheet
+from weakspot.datasets.readers.walk import files_below
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
-
-LARGEST_IMAGE = 1 << 30
-"""Bytes of an encoded image: more is announced by a damaged or crafted file alone."""
 
 _FORMATS = (
     "BMP",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from weakspot.datasets.hub_tables import read_hub_table
+from weakspot.datasets.readers.hub_tables import read_hub_table
 
 _COLUMNS = ("id", "title", "context", "question", "answers")
 _HUB_FOLDERS = {"1.1": ("plain_text", "squad"), "2.0": ("squad_v2",)}

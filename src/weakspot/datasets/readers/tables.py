@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from weakspot.datasets.picture_files import EXTENSIONS
+from weakspot.images import EXTENSIONS
 from weakspot.predictions.csv_files import DELIMITERS, place, read_csv
 from weakspot.predictions.plain import plain_table
 from weakspot.predictions.reading import read_parquet, reading
@@ -64,8 +64,8 @@ class Sheet:
                 given = self.table[column][row]
                 raise ValueError(f"{self.place(row)}: {given} stands in {self.place(first[value])} already")
 
-    def pictures(self, column: str, root: Path) -> list[str]:
-        """Paths of pictures relative to `root`, made regular; each must be there, and stand in one row only.
+    def images(self, column: str, root: Path) -> list[str]:
+        """Paths of images relative to `root`, made regular; each must be there, and stand in one row only.
 
         They may be given relative to `root` or whole, as `file://` addresses, or with the separators of Windows.
         """

@@ -1,4 +1,4 @@
-"""Pictures as a model takes them: three channels, one size, scaled."""
+"""Images as a model takes them: three channels, one size, scaled."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from weakspot.images import to_rgb
 
 class Scaling:
     """From an RGB image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
-    picture's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given.
+    image's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given.
 
-    stretch   the whole picture instead of its central square, each side brought to `size`
+    stretch   the whole image instead of its central square, each side brought to `size`
     """
 
     def __init__(
@@ -41,26 +41,26 @@ class Scaling:
         self.mean = torch.tensor([0.0] * 3 if mean is None else mean).view(3, 1, 1)
         self.std = torch.tensor([1.0] * 3 if std is None else std).view(3, 1, 1)
 
-    def __call__(self, picture: Image.Image) -> Float[Tensor, "3 H W"]:
+    def __call__(self, image: Image.Image) -> Float[Tensor, "3 H W"]:
         if self.size is not None:
-            picture = self._resize(picture, self.size)
-        pixels = torch.from_numpy(np.array(picture))
+            image = self._resize(image, self.size)
+        pixels = torch.from_numpy(np.array(image))
         return (pixels.permute(2, 0, 1).float() / 255 - self.mean) / self.std
 
-    def _resize(self, picture: Image.Image, size: int) -> Image.Image:
+    def _resize(self, image: Image.Image, size: int) -> Image.Image:
         if self.stretch:
-            return picture.resize((size, size), Image.Resampling.BILINEAR)
-        width, height = picture.size
+            return image.resize((size, size), Image.Resampling.BILINEAR)
+        width, height = image.size
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-        return picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
-class PictureArray(Dataset):
-    """A dataset small enough to lie in memory: set `pictures` too, (n, H, W) grey or (n, H, W, 3) colour."""
+class ImageArray(Dataset):
+    """A dataset small enough to lie in memory: set `images` too, (n, H, W) grey or (n, H, W, 3) colour."""
 
-    pictures: UInt8[np.ndarray, "n H W ..."]
+    images: UInt8[np.ndarray, "n H W ..."]
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class PictureArray(Dataset):
         return self.scaling(self.preview(row))
 
     def preview(self, row: int) -> Image.Image:
-        return to_rgb(Image.fromarray(self.pictures[row]))
+        return to_rgb(Image.fromarray(self.images[row]))
 
     def fingerprint(self) -> str:
-        return digest(self.examples, self.targets, self.pictures)
+        return digest(self.examples, self.targets, self.images)

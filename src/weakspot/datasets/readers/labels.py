@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 from jaxtyping import Int, Num
 
-from weakspot.datasets.tables import Sheet
+from weakspot.datasets.readers.tables import Sheet
 from weakspot.predictions.plain import MISSING_WORDS
 from weakspot.tasks import Classification, Multilabel, Regression, Task, class_names, is_number
 

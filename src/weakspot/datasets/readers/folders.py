@@ -1,4 +1,4 @@
-"""Published files as people unpack them: a folder deeper than expected, or with one picture missing."""
+"""Published files as people unpack them: a folder deeper than expected, or with one image missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weakspot.legible import as_utf8
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
+_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advice: str) -> Path:
@@ -23,8 +23,8 @@ def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advi
     raise FileNotFoundError(f"no {marker} in {top}{' or below it' if below else ''}: {advice}")
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted; what macOS leaves beside them (`._a.jpg`) is passed over, and what
+def image_names(folder: Path) -> list[str]:
+    """Names of the images in a folder, sorted; what macOS leaves beside them (`._a.jpg`) is passed over, and what
     is no file.
 
     Raises ValueError for a name that is no UTF-8: none of a published data set is.
@@ -32,7 +32,7 @@ def pictures_in(folder: Path) -> list[str]:
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            shown = not entry.name.startswith(".") and entry.name.lower().endswith(EXTENSIONS)
+            shown = not entry.name.startswith(".") and entry.name.lower().endswith(_EXTENSIONS)
             if shown and entry.is_file():
                 names.append(entry.name)
     odd = next((name for name in names if as_utf8(name) != name), None)
@@ -48,6 +48,6 @@ def check_exist(root: Path, files: Sequence[str], table: Path, lines: Sequence[i
     for file, line in zip(files, lines, strict=True):
         if not (root / file).is_file():
             raise FileNotFoundError(
-                f"{table}, line {line}: there is no file {root / file}; unpack the pictures again, "
+                f"{table}, line {line}: there is no file {root / file}; unpack the images again, "
                 "or remove the line"
             )

@@ -1,4 +1,4 @@
-"""Pictures that lie in files, opened when they are asked for."""
+"""Images that lie in files, opened when they are asked for."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
-from weakspot.datasets.pictures import Scaling
+from weakspot.datasets.inputs.images import Scaling
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""How names of pictures that can be read end, in small letters."""
 
+class ImageFiles(Dataset):
+    """A dataset of image files: set `files` too, one path per row, relative to `root`.
 
-class PictureFiles(Dataset):
-    """A dataset of picture files: set `files` too, one path per row, relative to `root`.
-
-    `transform` makes of a picture (RGB) what the model reads; torchvision's transforms are such functions. `pixels`
-    says how files become pictures: "as_shown" by a viewer, or "as_stored" (see `weakspot.images.to_rgb`).
+    `transform` makes of an image (RGB) what the model reads; torchvision's transforms are such functions. `pixels`
+    says how files become images: "as_shown" by a viewer, or "as_stored" (see `weakspot.images.to_rgb`).
     """
 
     decodes = True
@@ -49,7 +46,7 @@ class PictureFiles(Dataset):
         return x
 
     def preview(self, row: int) -> Image.Image:
-        """The picture in its file.
+        """The image in its file.
 
         Raises FileNotFoundError or ValueError, naming row and file, where it is gone or cannot be read.
         """

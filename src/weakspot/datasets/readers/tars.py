@@ -1,0 +1,103 @@
+"""The members of tars as webdataset writes them: where each image lies, and what stands beside it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from weakspot.images import EXTENSIONS, LARGEST_IMAGE
+from weakspot.predictions.reading import naming, reading
+
+_LARGEST_TEXT = 1 << 20  # bytes of a member .cls or .json
+
+
+@dataclass
+class TarSample:
+    """The members of one key."""
+
+    place: tuple[int, int] | None = None  # of the image: offset and size
+    label: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def read_samples(tar: Path) -> dict[str, TarSample]:
+    """By key, in the tar's order."""
+    with reading(tar):
+        stat = tar.stat()
+    return _scanned(tar, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
+    found: dict[str, TarSample] = {}
+    with reading(tar), tar.open("rb") as file:
+        for member in _members(tar, size):
+            folder, slash, name = member.name.rpartition("/")
+            start, _, kind = name.partition(".")
+            kind = f".{kind.lower()}"
+            if not start or kind not in (*EXTENSIONS, ".cls", ".json"):
+                continue
+            sample = found.setdefault(f"{folder}{slash}{start}".removeprefix("./"), TarSample())
+            if kind in EXTENSIONS:
+                _check_size(member, LARGEST_IMAGE)
+                if sample.place is not None:
+                    raise ValueError(f"{member.name} is a second image of one key")
+                sample.place = (member.offset_data, member.size)
+                continue
+            _check_size(member, _LARGEST_TEXT)
+            file.seek(member.offset_data)
+            content = file.read(member.size)
+            with reading(tar, member.name):
+                if kind == ".cls":
+                    sample.label = content.decode().strip()
+                    continue
+                about = json.loads(content)
+                if not isinstance(about, dict):
+                    raise ValueError("it holds no JSON object")
+                sample.about = about
+    with naming(tar):
+        alone = next((key for key, sample in found.items() if sample.place is None), None)
+        if alone is not None:
+            raise ValueError(f"{alone} has no image beside it (looked for {', '.join(EXTENSIONS)})")
+        if not found:
+            raise ValueError("no member is an image; expected key.jpg beside key.cls or key.json")
+    return found
+
+
+def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
+    """The regular files in a tar, each of them within the file; a compressed one has no places to read from."""
+    with _opened(tar) as archive:
+        last = -1
+        while (member := archive.next()) is not None:
+            if member.offset <= last:  # a crafted header leads back
+                raise ValueError(f"{member.name} stands before its predecessor")
+            last = member.offset
+            archive.members = []  # type: ignore[attr-defined]  # it keeps all of them
+            if not member.isreg() or member.issparse():
+                continue
+            if member.size < 0 or member.offset_data + member.size > size:
+                raise ValueError(f"{member.name} does not end before the file does; was it cut short?")
+            yield member
+        # it takes a header that is damaged or cut for the end
+        archive.fileobj.seek(archive.offset)
+        if any(archive.fileobj.read(tarfile.BLOCKSIZE)):
+            raise ValueError(
+                f"there is no header at byte {archive.offset}, and no end of the tar: it is damaged"
+            )
+
+
+def _opened(tar: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(tar, "r:")
+    except tarfile.ReadError as error:
+        raise ValueError("it is no tar, or a compressed one: decompress it") from error
+
+
+def _check_size(member: tarfile.TarInfo, most: int) -> None:
+    if member.size > most:
+        raise ValueError(f"{member.name} has {member.size} bytes, more than {most}")
