@@ -128,16 +128,19 @@ def test_only_as_much_as_is_asked_for_is_read(tmp_path: Path, tokenizer: Path) -
     with open(tmp_path / "test.csv", "a") as file:
         file.write("this is no row\n")
     assert len(AmazonPolarity("test", tmp_path, first=20, tokenizer=tokenizer)) == 20
-    with pytest.raises(ValueError, match=r"row 30001 of .*test\.csv"):
+    with pytest.raises(ValueError, match=r"test\.csv, line 30001 cannot"):
         AmazonPolarity("test", tmp_path, first=40_000, tokenizer=tokenizer)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('"2","only a title"', r"row 5 of .*test\.csv has 2 columns, not 3"),
-        ('"3","three stars","so so"', r"row 5 of .*test\.csv has the label '3', not 1 or 2"),
-        ('"label","title","content"', r"row 5 of .*test\.csv has the label 'label'"),
+        (
+            '"2","only a title"',
+            r"test\.csv, line 5 cannot be read as CSV: Expected 3 columns, got 2: .*amazon\.md",
+        ),
+        ('"3","three stars","so so"', r"test\.csv, line 5: the label is '3', not 1 or 2"),
+        ('"label","title","content"', r"test\.csv, line 5: the label is 'label'"),
     ],
 )
 def test_a_bad_row_is_named(line: str, said: str, tmp_path: Path, tokenizer: Path) -> None:

@@ -154,16 +154,16 @@ def test_fingerprint_follows_every_rating_that_is_known(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "line", "text", "message"),
     [
-        ("u.data", 3, "1\t2\t3", "u.data, line 3: Expected 4 columns, got 3"),
-        ("u.data", 2, "", "u.data, line 2: .*invalid value ''"),
-        ("u.data", 5, "1\ttwo\t3\t4", "u.data, line 5: .*invalid value 'two'"),
-        ("u.data", 4, "1\t2\t3.5\t4", "u.data, line 4: .*invalid value '3.5'"),
+        ("u.data", 3, "1\t2\t3", "u.data, line 3 cannot be read as CSV: Expected 4 columns, got 3"),
+        ("u.data", 2, "", "u.data, line 2 cannot be read as CSV: .*invalid value ''"),
+        ("u.data", 5, "1\ttwo\t3\t4", "u.data, line 5 cannot be read as CSV: .*invalid value 'two'"),
+        ("u.data", 4, "1\t2\t3.5\t4", "u.data, line 4 cannot be read as CSV: .*invalid value '3.5'"),
         ("u.data", 7, "1\t2\t6\t4", "u.data, line 7: the rating is 6, not one of 1, 2, 3, 4, 5"),
         ("u.data", 1, "1\t99\t5\t4", "u.data, line 1: movie 99 has no entry in u.item"),
         ("u.data", 9, "77\t1\t5\t4", "u.data, line 9: user 77 has no entry in u.user"),
-        ("u.user", 2, "2|old|F|other|94043", "u.user, line 2: .*invalid value 'old'"),
+        ("u.user", 2, "2|old|F|other|94043", "u.user, line 2 cannot be read as CSV: .*invalid value 'old'"),
         ("u.user", 2, "1|53|F|other|94043", "u.user, line 2: 1 stands in line 1 already"),
-        ("u.item", 6, "6|unknown||", "u.item, line 6: Expected 24 columns, got 4"),
+        ("u.item", 6, "6|unknown||", "u.item, line 6 cannot be read as CSV: Expected 24 columns, got 4"),
         (
             "u.item",
             6,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from weakspot.datasets.inputs.texts import Texts
 from weakspot.datasets.readers.hub_tables import read_hub_table
+from weakspot.delimited import location, read_delimited
 from weakspot.tasks import Classification
 
 CLASSES = ("negative", "positive")
@@ -107,38 +106,17 @@ def _read(root: Path, half: str, first: int) -> pa.Table:
 
 def _read_csv(file: Path, first: int) -> pa.Table:
     """Rows of `"1" or "2", title, content`, without a header; only as much of the file as is asked for is read."""
-    faults: list[str] = []
-
-    def note(row: pa.csv.InvalidRow) -> str:
-        faults.append(
-            f"row {row.number} of {file} has {row.actual_columns} columns, not 3: {row.text[:80]!r}"
-        )
-        return "error"
-
-    try:
-        rows = pa.csv.open_csv(
-            file,
-            read_options=pa.csv.ReadOptions(column_names=list(_COLUMNS), use_threads=False),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
-            convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.string())),
-        )
-        table = pa.Table.from_batches(_until(rows, first), rows.schema).slice(0, first)
-    except pa.ArrowInvalid as error:
-        why = faults[0] if faults else f"{file} cannot be read as CSV: {error}"
-        raise ValueError(f"{why}; see docs/datasets/amazon.md for the form it is published in") from error
+    table = read_delimited(
+        file,
+        dict.fromkeys(_COLUMNS, pa.string()),
+        first=first,
+        advice="see docs/datasets/amazon.md for the format it is published in",
+    )
     labels = table["label"]
     wrong = pc.index(pc.is_in(labels, pa.array(["1", "2"])), False).as_py()
     if wrong >= 0:
-        raise ValueError(f"row {wrong + 1} of {file} has the label {labels[wrong].as_py()!r}, not 1 or 2")
+        raise ValueError(f"{location(file, ',', wrong)}: the label is {labels[wrong].as_py()!r}, not 1 or 2")
     return table.set_column(0, "label", pc.subtract(pc.cast(labels, pa.int64()), 1))
-
-
-def _until(rows: pa.csv.CSVStreamingReader, enough: int) -> Iterator[pa.RecordBatch]:
-    for batch in rows:
-        yield batch
-        enough -= len(batch)
-        if enough <= 0:
-            return
 
 
 def _yes_no(flags: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from difflib import get_close_matches
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from jaxtyping import Bool, Int
 from torchvision.transforms.v2 import Compose, Resize
 
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.label_files import check_unique
+from weakspot.delimited import read_delimited
 from weakspot.hashing import id_hashes
 from weakspot.tasks import Classification
 
@@ -123,16 +121,16 @@ def read_marks(file: Path) -> pa.Table:
     """A column `image`, then one of 1 and -1 for each attribute, in the file's order."""
     data = file.read_bytes().removeprefix(BOM_UTF8)
     if file.suffix == ".csv":
-        header, _, body = data.partition(b"\n")
-        names, skipped, told = _names(file, 1, header).split(",")[1:], 1, None
+        header, _, _ = data.partition(b"\n")
+        names, skipped, announced = _names(file, 1, header).split(",")[1:], 1, None
     else:
-        count, header, body = [*data.split(b"\n", 2), b"", b""][:3]
+        count, header = [*data.split(b"\n", 2), b""][:2]
         if not count.strip().isdigit():
             raise ValueError(f"{file}, line 1 should be the number of images, not {count[:40]!r}")
-        names, skipped, told = _names(file, 2, header).split(), 2, int(count)
-    table = _parse(file, body, ["image", *names], skipped, allowed=(-1, 1))
-    if told not in (None, len(table)):
-        raise ValueError(f"{file} tells of {told} images but lists {len(table)}; fetch it again")
+        names, skipped, announced = _names(file, 2, header).split(), 2, int(count)
+    table = _parse(file, names, skipped, allowed=(-1, 1))
+    if announced not in (None, len(table)):
+        raise ValueError(f"{file} announces {announced} images but lists {len(table)}; fetch it again")
     return table
 
 
@@ -147,31 +145,22 @@ def _names(file: Path, line: int, header: bytes) -> str:
 
 def read_partition(file: Path) -> pa.Table:
     """Columns `image` and `split` (0 train, 1 val, 2 test)."""
-    data = file.read_bytes().removeprefix(BOM_UTF8)
-    skipped = 1 if file.suffix == ".csv" else 0
-    body = data.partition(b"\n")[2] if skipped else data
-    return _parse(file, body, ["image", "split"], skipped, allowed=(0, 1, 2))
+    return _parse(file, ["split"], 1 if file.suffix == ".csv" else 0, allowed=(0, 1, 2))
 
 
-def _parse(file: Path, body: bytes, names: list[str], skipped: int, allowed: Sequence[int]) -> pa.Table:
+def _parse(file: Path, names: Sequence[str], skipped: int, allowed: Sequence[int]) -> pa.Table:
     """Rows of a name and whole numbers, below so many lines of header; each row and number checked."""
-    delimiter = "," if file.suffix == ".csv" else " "
-    if delimiter == " ":
-        body = _squeezed(body)
-    types = {name: pa.int8() for name in names[1:]} | {"image": pa.string()}
-    try:
-        table = pa.csv.read_csv(
-            BytesIO(body),
-            pa.csv.ReadOptions(column_names=names, use_threads=False),  # without threads, errors name the row
-            pa.csv.ParseOptions(delimiter=delimiter),
-            pa.csv.ConvertOptions(column_types=types),
-        )
-    except pa.ArrowInvalid as error:
-        where = re.search(r"Row #(\d+): ", str(error))
-        line = f", line {int(where[1]) + skipped}" if where else ""
-        said = str(error)[where.end() :] if where else str(error)
-        raise ValueError(f"{file}{line} cannot be read: {said[:120]}; fetch the file again") from error
-    for name in names[1:]:
+    csv = file.suffix == ".csv"
+    table = read_delimited(
+        file,
+        {"image": pa.string()} | dict.fromkeys(names, pa.int8()),
+        "," if csv else " ",
+        skip_lines=skipped,
+        quotes=csv,
+        content=None if csv else _squeezed(file.read_bytes()),
+        advice="fetch the file again",
+    )
+    for name in names:
         values = table[name].to_numpy()
         wrong = ~np.isin(values, allowed)
         if wrong.any():

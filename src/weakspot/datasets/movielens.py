@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import torch
 from jaxtyping import Bool, Int, Shaped
 
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.readers.splits import pick_val, split_by_id
+from weakspot.delimited import read_delimited
 from weakspot.hashing import id_hashes
 from weakspot.tasks import Rating
 
@@ -242,26 +242,16 @@ def _ids(users: Int[np.ndarray, " n"], movies: Int[np.ndarray, " n"]) -> list[st
 def _read(file: Path, columns: Sequence[str], delimiter: str, whole: Sequence[str]) -> pa.Table:
     """A file without a header, of Latin-1 text and (`whole`) of whole numbers."""
     _refuse_missing(file)
-    try:
-        return pa.csv.read_csv(
-            file,
-            # one thread, and no line passed over: pyarrow then says which line is wrong
-            read_options=pa.csv.ReadOptions(
-                column_names=list(columns), encoding="latin-1", use_threads=False
-            ),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=delimiter, quote_char=False, ignore_empty_lines=False
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types={name: pa.int64() if name in whole else pa.string() for name in columns},
-                null_values=[],
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        line = re.search(r"Row #(\d+): (.*)", str(error))
-        where, what = (f", line {line[1]}", line[2]) if line else ("", str(error))
-        expected = delimiter.join(columns[:5]) + (f"{delimiter}…" if len(columns) > 5 else "")
-        raise ValueError(f"{file}{where}: {what} (a line is {expected!r})") from error
+    expected = delimiter.join(columns[:5]) + (f"{delimiter}…" if len(columns) > 5 else "")
+    return read_delimited(
+        file,
+        {name: pa.int64() if name in whole else pa.string() for name in columns},
+        delimiter,
+        quotes=False,
+        blank_lines=False,  # one line, one row
+        encoding="latin-1",
+        advice=f"a line is {expected!r}",
+    )
 
 
 def _refuse_missing(file: Path) -> None:

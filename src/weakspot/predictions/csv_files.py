@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
+from weakspot.delimited import is_utf8, location, read_delimited, records
 from weakspot.predictions.plain import first_repeated, plain_table
 from weakspot.predictions.reading import DamagedError, reading
 
@@ -42,10 +40,13 @@ def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None)
 def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table:
     delimiter = DELIMITERS[file.suffix.lower()]
     _check_beginning(file, delimiter)
+    header = next(records(file, delimiter), (0, []))[1]
+    if not all(map(is_utf8, header)):
+        raise DamagedError(f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8")
     try:
-        raw = _read(file, delimiter)
-    except pa.ArrowInvalid as error:
-        raise DamagedError(_sentence(file, delimiter, str(error))) from error
+        raw = read_delimited(file, dict.fromkeys(header, pa.string()), delimiter, header=True)
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
     names = [name.strip() for name in raw.column_names]
     if (twice := first_repeated(names)) is not None:
         raise DamagedError(f"{file} has two columns {twice!r}; rename one of them")
@@ -62,8 +63,7 @@ def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table
 
 def place(file: Path, row: int) -> str:
     """`my.csv, line 7` for the row of that number from 0 on: values may hold line breaks, and empty lines are none."""
-    delimiter = DELIMITERS[file.suffix.lower()]
-    return f"{file}, {_record(file, delimiter, row + 1)[0]}"
+    return location(file, DELIMITERS[file.suffix.lower()], row + 1)
 
 
 def _check_beginning(file: Path, delimiter: str) -> None:
@@ -83,55 +83,5 @@ def _check_beginning(file: Path, delimiter: str) -> None:
         )
 
 
-def _read(file: Path, delimiter: str) -> pa.Table:
-    reading = pa.csv.ReadOptions(use_threads=False)  # without threads, errors name the row
-    parsing = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    header = next(_records(file, delimiter), (0, []))[1]
-    if not all(map(_is_utf8, header)):
-        raise DamagedError(f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8")
-    texts = pa.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()))
-    return pa.csv.read_csv(file, reading, parsing, texts)
-
-
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(column)
-
-
-def _sentence(file: Path, delimiter: str, said: str) -> str:
-    """Arrow's complaint with the line where it arose, and what to do where a value is no UTF-8."""
-    numbered = re.search(r"Row #(\d+): ", said)
-    if numbered is None:
-        return f"{file} cannot be read as CSV: {' '.join(said.split())[:160]}"
-    line, values = _record(file, delimiter, int(numbered[1]) - 1)
-    if "invalid UTF8" in said:
-        broken = next((value for value in values if not _is_utf8(value)), "")
-        meant = broken.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-        return (
-            f"{file}, {line}: {meant!r} is no UTF-8 text (it is read here as Windows-1252, a guess); save the file "
-            "as UTF-8"
-        )
-    return f"{file}, {line} cannot be read as CSV: {' '.join(said[numbered.end() :].split())[:160]}"
-
-
-def _is_utf8(value: str) -> bool:
-    return not any("\udc80" <= character <= "\udcff" for character in value)
-
-
-def _record(file: Path, delimiter: str, number: int) -> tuple[str, list[str]]:
-    """Where the record after so many others begins, and its values."""
-    try:
-        line, values = next(islice(_records(file, delimiter), number, None), (0, []))
-    except csv.Error:  # a value longer than this reader takes
-        line = 0
-    return (f"line {line}", values) if line else (f"row {number}", [])
-
-
-def _records(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Line and values of every record, the header first; bytes that are no UTF-8 as surrogates."""
-    end = 0
-    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
-        for values in reader:
-            if values:
-                yield end + 1, values
-            end = reader.line_num

@@ -1,0 +1,141 @@
+"""Delimited text (CSV, TSV and their like): one reader, and one sentence that names the line it cannot read."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+_LONGEST_REASON = 160  # characters: Arrow quotes the line
+
+
+def read_delimited(
+    file: Path,
+    types: Mapping[str, pa.DataType],
+    delimiter: str = ",",
+    *,
+    header: bool = False,
+    skip_lines: int = 0,
+    quotes: bool = True,
+    blank_lines: bool = True,
+    encoding: str = "utf-8",
+    first: int | None = None,
+    content: bytes | None = None,
+    advice: str = "",
+) -> pa.Table:
+    """Read a delimited file whose columns have known types.
+
+    Args:
+        file: The file, which errors name.
+        types: Each column's type, in the file's order; no value stands for a missing one.
+        delimiter: What separates the values of a row.
+        header: Whether the first line holds the names of columns; `types` are then found by name.
+        skip_lines: How many lines come before the first row (or the header).
+        quotes: Whether values may stand between double quotes, and then hold delimiters and line breaks.
+        blank_lines: Whether empty lines are passed over; otherwise each of them is a row.
+        encoding: Of the text.
+        first: How many rows to read at most; no more of the file is parsed than that takes.
+        content: The bytes to parse in place of the file's own, line by line the same rows.
+        advice: What to do about an error, which its sentence ends with.
+
+    Returns:
+        The rows, in one table.
+
+    Raises:
+        ValueError: `FILE, line N cannot be read as CSV: reason; advice`, where a row has another length, a value
+            another type, or a text another encoding.
+        OSError: Where the system cannot read the file.
+    """
+    source = str(file) if content is None else BytesIO(content)
+    options = (
+        pa.csv.ReadOptions(  # one thread, with which Arrow says which row is wrong
+            column_names=None if header else list(types),
+            skip_rows=skip_lines,
+            encoding=encoding,
+            use_threads=False,
+        ),
+        pa.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quotes else False,
+            newlines_in_values=quotes,
+            ignore_empty_lines=blank_lines,
+        ),
+        pa.csv.ConvertOptions(column_types=dict(types), null_values=[]),
+    )
+    try:
+        if first is None:
+            return pa.csv.read_csv(source, *options)
+        reader = pa.csv.open_csv(source, *options)
+        return pa.Table.from_batches(_until(reader, first), reader.schema).slice(0, first)
+    except pa.ArrowInvalid as error:
+        by_record = quotes and blank_lines and content is None
+        sentence = _sentence(file, delimiter, str(error), by_record)
+        raise ValueError(f"{sentence}; {advice}" if advice else sentence) from error
+
+
+def location(file: Path, delimiter: str, number: int) -> str:
+    """Say where the record after `number` others stands: `my.csv, line 7`, or its row where no line is known.
+
+    Values may hold line breaks, and empty lines are no records, so that lines have to be counted in the file.
+    """
+    return f"{file}, {_record(file, delimiter, number)[0]}"
+
+
+def records(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the values of every record, the header first; bytes that are no UTF-8 are surrogates."""
+    end = 0
+    with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        reader = csv.reader(stream, delimiter=delimiter)
+        for values in reader:
+            if values:
+                yield end + 1, values
+            end = reader.line_num
+
+
+def is_utf8(value: str) -> bool:
+    """Return whether a value of `records` was UTF-8 text in its file."""
+    return not any("\udc80" <= character <= "\udcff" for character in value)
+
+
+def _until(batches: pa.csv.CSVStreamingReader, enough: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        enough -= len(batch)
+        if enough <= 0:
+            return
+
+
+def _sentence(file: Path, delimiter: str, message: str, by_record: bool) -> str:
+    """Arrow's message with the line where it arose, and what to do where a value is no UTF-8."""
+    numbered = re.search(r"Row #(\d+): ", message)
+    if numbered is None:
+        return f"{file} cannot be read as CSV: {_shortened(message)}"
+    number = int(numbered[1])
+    line, values = _record(file, delimiter, number - 1) if by_record else (f"line {number}", [])
+    if by_record and "invalid UTF8" in message:
+        broken = next((value for value in values if not is_utf8(value)), "")
+        meant = broken.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        return (
+            f"{file}, {line}: {meant!r} is no UTF-8 text (it is read here as Windows-1252, a guess); save the file "
+            "as UTF-8"
+        )
+    return f"{file}, {line} cannot be read as CSV: {_shortened(message[numbered.end() :])}"
+
+
+def _shortened(message: str) -> str:
+    return " ".join(message.split())[:_LONGEST_REASON]
+
+
+def _record(file: Path, delimiter: str, number: int) -> tuple[str, list[str]]:
+    """Where the record after so many others begins, and its values."""
+    try:
+        line, values = next(islice(records(file, delimiter), number, None), (0, []))
+    except csv.Error:  # a value longer than this reader takes
+        line = 0
+    return (f"line {line}", values) if line else (f"row {number}", [])
