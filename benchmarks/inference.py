@@ -130,11 +130,11 @@ def loading(options: argparse.Namespace) -> tuple[float, float]:
     import torch
 
     from weakspot.datasets.image_folder import ImageFolder
-    from weakspot.datasets.inputs.measured_previews import Measured
+    from weakspot.datasets.inputs.measured_previews import MeasuredPreviews
     from weakspot.pipeline.properties import measure
 
     torch.set_num_threads(1)  # as in a loading process
-    data = Measured(ImageFolder("test", images(options.images)), measure)
+    data = MeasuredPreviews(ImageFolder("test", images(options.images)), measure)
     spent = Spent()
     for row in range(len(data)):
         data[row]

@@ -11,7 +11,7 @@ from report_pages import Reader, chromium, needs_chromium, opened
 from weakspot import Predictions, Slices
 from weakspot.app.runs import Runs
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
-from weakspot.evaluation.differences import Difference, at_the_mix_of, correlation, difference
+from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.comparing import Reading, compare, status_of
 from weakspot.findings.comparison import Comparison, Standing
 from weakspot.findings.numbers import signed
@@ -208,9 +208,9 @@ def test_a_difference_is_as_published():
 def test_labels_are_mixed_as_inside():
     codes = np.array([0, 0, 1, 1, 2])
     inside, outside = np.array([3.0, 0, 1, 0, 0]), np.array([0, 1.0, 0, 4, 5])
-    weights = at_the_mix_of(inside, outside, codes)
+    weights = match_label_mix(inside, outside, codes)
     np.testing.assert_allclose(weights, [0, 3, 0, 1, 0])
-    assert at_the_mix_of(inside, outside, None) is outside
+    assert match_label_mix(inside, outside, None) is outside
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from weakspot.evaluation import Evidence, confirm, held_out
 from weakspot.evaluation.permutations import permutation_p
-from weakspot.evaluation.ranks import Ranked
+from weakspot.evaluation.ranks import RankedLosses
 
 
 def some(
@@ -80,7 +80,7 @@ def test_the_p_value_is_the_share_of_all_assignments_within_strata(case: str) ->
     w, losses, codes = (np.array(values, dtype=float) for values in CASES[case][:3])
     counts = np.array(CASES[case][3] or np.ones(len(w)), dtype=float)
     told, smallest = brute_force(w, losses, codes, counts)
-    ranked = Ranked.within(losses, codes.astype(np.int64))
+    ranked = RankedLosses.within(losses, codes.astype(np.int64))
     excess = ranked.excess(w, counts)
     assert ranked.smallest_p(excess) == pytest.approx(smallest, rel=1e-9)
     found = [ranked.p_value(excess, draws=200_000, seed=seed) for seed in range(50)]
@@ -97,7 +97,7 @@ def test_the_curve_for_many_rows_agrees_with_permutations(binary: bool) -> None:
     losses = random.random(n) + 0.02 * w
     if binary:
         losses = (random.random(n) < 0.25 + 0.03 * w).astype(float)
-    ranked = Ranked.within(losses, codes)
+    ranked = RankedLosses.within(losses, codes)
     excess = ranked.excess(w, np.ones(n))
     curve = ranked.p_value(excess, draws=0, seed=0)  # without any draw, permutations would give 1
     permuted = permutation_p(excess, ranked.scores, ranked.starts, ranked.sizes, draws=40_000, seed=0)
@@ -111,7 +111,7 @@ def test_rows_of_a_label_that_is_wholly_inside_do_not_make_few_others_many() -> 
     w[-3:] = 1
     losses = np.random.default_rng(0).random(540)
     losses[-3:] = [2.0, 0.9, 3.0]
-    ranked = Ranked.within(losses, codes)
+    ranked = RankedLosses.within(losses, codes)
     excess = ranked.excess(w, np.ones(540))
     assert ranked.p_value(excess, draws=0, seed=0) == 1.0  # no curve for three rows among forty
     ranks = rankdata(losses[-40:])

@@ -21,7 +21,7 @@ from layouts import csv as layout
 from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
 from weakspot.datasets.csv import ImageTable, TextTable, open_table
-from weakspot.datasets.readers.tables import read_sheet
+from weakspot.datasets.readers.tables import read_table_file
 from weakspot.tasks import Classification, Multilabel, Regression, class_names
 
 SPLITS = ("train", "val", "test")
@@ -308,8 +308,8 @@ def test_a_column_is_what_all_of_its_values_are(
 def test_a_word_far_down_does_not_end_the_reading(tmp_path: Path) -> None:
     """Arrow guesses types by a file's first megabyte."""
     lines = [f"{row},{'word' if row == 299_999 else row % 7}" for row in range(300_000)]
-    sheet = read_sheet(write(tmp_path / "my.csv", "n,x", *lines), [])
-    assert sheet.table.schema.types == [pa.int64(), pa.string()]
+    table_file = read_table_file(write(tmp_path / "my.csv", "n,x", *lines), [])
+    assert table_file.table.schema.types == [pa.int64(), pa.string()]
 
 
 @pytest.mark.slow
@@ -318,7 +318,7 @@ def test_many_columns_take_no_longer_each(tmp_path: Path) -> None:
     n = 100_000
     file = write(tmp_path / "my.csv", ",".join(f"c{i}" for i in range(n)), ",".join(["1"] * n))
     start = process_time()
-    assert len(read_sheet(file, []).table.column_names) == n
+    assert len(read_table_file(file, []).table.column_names) == n
     assert process_time() - start < 60
 
 
@@ -397,9 +397,9 @@ def test_labels_that_are_refused(
 
 def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
     lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
-    sheet = read_sheet(write(tmp_path / "my.csv", *lines), ["b"])
-    assert sheet.words("b") == ["2", "x\n\ny", "6"]
-    assert [sheet.place(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
+    table_file = read_table_file(write(tmp_path / "my.csv", *lines), ["b"])
+    assert table_file.words("b") == ["2", "x\n\ny", "6"]
+    assert [table_file.place(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
 
 
 @pytest.mark.slow

@@ -32,8 +32,8 @@ def bilinear(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def finish(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     large = bilinear(np.maximum(maps, 0), height, width)
-    most = large.max(axis=(1, 2), keepdims=True)
-    return large / np.where(most > 0, most, 1)
+    highest = large.max(axis=(1, 2), keepdims=True)
+    return large / np.where(highest > 0, highest, 1)
 
 
 def by_hand(activations: Tensor, gradients: Tensor) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakspot.models.matrix_autoencoder import Entries, ExchangeableLayer, MatrixAutoencoder
+from weakspot.models.matrix_autoencoder import ExchangeableLayer, MatrixAutoencoder, MatrixEntries
 from weakspot.tasks import Rating
 
 TASK = Rating(("1", "2", "3", "4", "5"))
@@ -59,7 +59,7 @@ def test_layer_is_the_papers_formula() -> None:
         + layer.own.bias
     )
     user, movie = mask.nonzero(as_tuple=True)
-    found = layer(dense[user, movie], Entries.of(user, movie, N_USERS, N_MOVIES))
+    found = layer(dense[user, movie], MatrixEntries.of(user, movie, N_USERS, N_MOVIES))
     torch.testing.assert_close(found, expected[user, movie])
 
 

@@ -93,11 +93,11 @@ def test_tokens_are_those_of_the_pair_read_at_once(version: str, root: Path, tok
         inside = [side == 1 for side in pair.sequence_ids()]
         assert x["answerable"].tolist() == [version == "2.0", *inside[1:]]
         first, last = found.targets[row]
-        answer = found.asked.answers[row]
+        answer = found.questions.answers[row]
         if not answer:
             assert (first, last) == (0, 0)
             continue
-        start, stop = found.asked.spans[row]
+        start, stop = found.questions.spans[row]
         assert seen["context"][start:stop] == answer[0]
         offsets = pair["offset_mapping"]
         assert (offsets[first][0], offsets[last][1]) == (start, stop)
@@ -267,9 +267,9 @@ def test_judge_against_the_texts_themselves(version: str, root: Path, tokenizer:
             text = seen["context"][encoded.token_to_chars(first).start : encoded.token_to_chars(last).end]
         start, stop = judged["predictions"][row]
         assert seen["context"][start:stop] == text
-        right.append(exact_match(text, found.asked.answers[row]))
+        right.append(exact_match(text, found.questions.answers[row]))
         start, stop = judged["labels"][row]
-        assert seen["context"][start:stop] == (found.asked.answers[row] or [""])[0]
+        assert seen["context"][start:stop] == (found.questions.answers[row] or [""])[0]
     assert judged["correct"].dtype == bool
     assert judged["correct"].tolist() == right
     assert 0 < np.mean(right) < 1

@@ -72,7 +72,7 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
         target = self.targets[index]
         return {
             "input": self.input(index),
-            "target": _plain(target) if target.ndim == 0 else torch.from_numpy(target),
+            "target": _target_value(target) if target.ndim == 0 else torch.from_numpy(target),
             "index": index,
         }
 
@@ -118,9 +118,11 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise ValueError(f"{name} is empty: there is nothing to read from {self.root or 'it'}")
         if self.examples.num_rows != len(self):
             raise ValueError(f"{name}: {self.examples.num_rows} examples but {len(self)} targets")
-        taken = [column for column in columns[1:] if column in RESERVED]
-        if taken:
-            raise ValueError(f"{name}: no attribute may be called {taken[0]!r}; choose another name for it")
+        reserved = [column for column in columns[1:] if column in RESERVED]
+        if reserved:
+            raise ValueError(
+                f"{name}: no attribute may be called {reserved[0]!r}; choose another name for it"
+            )
         ids = self.examples["id"].to_pylist()
         if len(set(ids)) < len(ids):
             first = {text: row for row, text in reversed(list(enumerate(ids)))}
@@ -144,7 +146,7 @@ def plain_examples(dataset: Dataset) -> pa.Table:
     return pa.table([dataset.examples["id"], *attributes.columns], names=names)
 
 
-def _plain(target: np.generic) -> int | torch.Tensor:
+def _target_value(target: np.generic) -> int | torch.Tensor:
     """A class index, or a real number in the precision that models have (some devices know no other)."""
     return int(target) if isinstance(target, np.integer) else torch.tensor(target, dtype=torch.float32)
 

@@ -76,22 +76,24 @@ class CelebA(ImageFiles):
         if bias == target:
             raise ValueError(f"dataset.bias={bias} is the target itself; choose another attribute")
 
-        kept = self._assigned(marks["image"]) == self.splits.index(split)
+        selected = self._split_codes(marks["image"]) == self.splits.index(split)
         if bias is not None and split == "train":
             disagree = marks[bias].to_numpy() != marks[target].to_numpy()
-            kept &= ~(disagree & _chosen(marks["image"], bias_share, f"bias {bias} {bias_seed}", disagree))
-        mine = marks.filter(pa.array(kept)).combine_chunks()
-        ids = mine["image"]
+            selected &= ~(
+                disagree & _random_share(marks["image"], bias_share, f"bias {bias} {bias_seed}", disagree)
+            )
+        own = marks.filter(pa.array(selected)).combine_chunks()
+        ids = own["image"]
 
         self.task = Classification((f"not {target}", target))
         self.restating = (target,)
-        self.targets = (mine[target].to_numpy() == 1).astype(np.int64)
-        words = {name: pc.if_else(pc.equal(mine[name], 1), "yes", "no") for name in mine.column_names[1:]}
+        self.targets = (own[target].to_numpy() == 1).astype(np.int64)
+        words = {name: pc.if_else(pc.equal(own[name], 1), "yes", "no") for name in own.column_names[1:]}
         self.examples = pa.table({"id": ids, **words}).combine_chunks()
         folder = self._image_folder()
         self.files = [f"{folder}/{name}" for name in ids.to_pylist()]
 
-    def _assigned(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
+    def _split_codes(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
         """0, 1 or 2 for each image: train, val or test."""
         assert self.root is not None
         file = _find(self.root, "list_eval_partition", "Eval")
@@ -100,8 +102,8 @@ class CelebA(ImageFiles):
         listed = read_partition(file)
         place = pc.index_in(images, listed["image"])
         if place.null_count:
-            lone = images[int(np.argmax(place.is_null().to_numpy()))]
-            raise ValueError(f"{file} does not say which split {lone} is in; fetch it again, or remove it")
+            missing = images[int(np.argmax(place.is_null().to_numpy()))]
+            raise ValueError(f"{file} does not say which split {missing} is in; fetch it again, or remove it")
         codes: np.ndarray = listed["split"].take(place).to_numpy()
         return codes
 
@@ -193,13 +195,13 @@ def _published_split(images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
     return codes
 
 
-def _chosen(
+def _random_share(
     images: pa.ChunkedArray, share: float, purpose: str, among: Bool[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
     """About that share of some of the images; the same ones whatever the order of rows."""
-    chosen = np.zeros(len(images), dtype=bool)
-    chosen[among] = id_hashes(images.filter(pa.array(among)).to_pylist(), purpose) < share
-    return chosen
+    selected = np.zeros(len(images), dtype=bool)
+    selected[among] = id_hashes(images.filter(pa.array(among)).to_pylist(), purpose) < share
+    return selected
 
 
 def _check_attribute(setting: str, name: str, known: Sequence[str]) -> None:

@@ -57,24 +57,24 @@ class COCO(ImageFiles):
 
         half = "val2017" if split == "test" else "train2017"
         folder = self.root / "annotations"
-        instances = read_instances(folder / f"instances_{half}.json")
+        annotations = read_annotations(folder / f"instances_{half}.json")
         audited = folder / "instances_val2017.json"
         if split != "test" and audited.is_file():
-            _check_same(instances, read_instances(audited), folder / f"instances_{half}.json", audited)
-        files = [f"{half}/{name}" for name in instances.file_names]
+            _check_same(annotations, read_annotations(audited), folder / f"instances_{half}.json", audited)
+        files = [f"{half}/{name}" for name in annotations.file_names]
         rows = np.arange(len(files))
         if split != "test":
             rows = np.flatnonzero(pick_val(files) == (split == "val"))
 
-        self.task = Multilabel(instances.categories)
+        self.task = Multilabel(annotations.categories)
         self.files = [files[row] for row in rows]
-        self.targets = instances.present()[rows]
-        described = {name: values[rows] for name, values in instances.describe().items()}
+        self.targets = annotations.present()[rows]
+        described = {name: values[rows] for name, values in annotations.describe().items()}
         self.examples = pa.table({"id": self.files, **described})
 
 
 @dataclass(frozen=True, eq=False)
-class Instances:
+class ObjectAnnotations:
     """What an instances file says of n images, as arrays over its m annotations.
 
     image, category   rows of the file's images, and columns in the order of category ids
@@ -116,7 +116,7 @@ class Instances:
         return described
 
 
-def read_instances(file: Path) -> Instances:
+def read_annotations(file: Path) -> ObjectAnnotations:
     """Read an instances file, once for train and val together, for as long as it does not change."""
     try:
         changed = file.stat().st_mtime_ns
@@ -129,11 +129,11 @@ def read_instances(file: Path) -> Instances:
 
 
 @lru_cache(maxsize=2)  # train2017's and val2017's
-def _parsed(file: Path, changed: int) -> Instances:
+def _parsed(file: Path, changed: int) -> ObjectAnnotations:
     """Outlines, which are nearly all of half a gigabyte, are dropped on the way."""
     try:
         with file.open("rb") as stream:
-            content = json.load(stream, object_hook=_slim)
+            content = json.load(stream, object_hook=_annotation_tuple)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error}); fetch it again") from error
     try:
@@ -153,18 +153,18 @@ def _parsed(file: Path, changed: int) -> Instances:
         raise ValueError(f"{file}: annotation {which} has no category_id; correct or remove it")
     columns = zip(*annotations, strict=True) if annotations else ((),) * 5
     ids, image_ids, category_ids, areas, crowds = (list(values) for values in columns)
-    return Instances(
+    return ObjectAnnotations(
         file_names=list(images.values()),
         categories=names,
         supercategories=groups,
-        image=_places(image_ids, {key: row for row, key in enumerate(images)}, "image", ids, file),
-        category=_places(category_ids, column, "category", ids, file),
+        image=_positions(image_ids, {key: row for row, key in enumerate(images)}, "image", ids, file),
+        category=_positions(category_ids, column, "category", ids, file),
         area=np.array(_numbers(areas, "area", ids, file), dtype=np.float64),
         crowd=np.array(_numbers(crowds, "iscrowd", ids, file), dtype=np.int64),
     )
 
 
-def _slim(entry: dict[str, Any]) -> Any:
+def _annotation_tuple(entry: dict[str, Any]) -> Any:
     """An annotation as a short tuple, anything else as it is; called for each object as soon as it is read."""
     if "category_id" not in entry:
         return entry
@@ -184,7 +184,7 @@ def _box_area(entry: dict[str, Any]) -> Any:
     return 0.0
 
 
-def _places(
+def _positions(
     keys: list[Any], place: dict[Any, int], what: str, ids: list[Any], file: Path
 ) -> Int[np.ndarray, " m"]:
     rows = (place.get(key, -1) if isinstance(key, int | str) else -1 for key in keys)
@@ -207,7 +207,7 @@ def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[f
     return values
 
 
-def _check_same(one: Instances, other: Instances, file: Path, other_file: Path) -> None:
+def _check_same(one: ObjectAnnotations, other: ObjectAnnotations, file: Path, other_file: Path) -> None:
     """What a model learns to name must be what it is audited for."""
     if (one.categories, one.supercategories) != (other.categories, other.supercategories):
         lone = sorted(set(one.categories) ^ set(other.categories))

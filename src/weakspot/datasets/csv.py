@@ -18,7 +18,7 @@ from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.texts import Texts
 from weakspot.datasets.readers.labels import read_labels
 from weakspot.datasets.readers.splits import fill_splits
-from weakspot.datasets.readers.tables import Sheet, read_sheet
+from weakspot.datasets.readers.tables import TableFile, read_table_file
 from weakspot.images import Pixels
 from weakspot.tasks import Regression, Task
 
@@ -66,38 +66,42 @@ def open_table(
         raise ValueError("dataset=csv needs a table: add dataset.file=my.csv (or .tsv, or .parquet)")
     given = Path(file).expanduser()
     places = [given] if root is None else [given, Path(root).expanduser() / given]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         raise FileNotFoundError(
             f"no table at {' or '.join(map(str, places))}; set dataset.file to where it is"
         )
     named = [name for name in (image, label, id, "split") if name is not None]
-    sheet = read_sheet(found, named, verbatim=text)
-    if not sheet.has(label):
+    table_file = read_table_file(path, named, verbatim=text)
+    if not table_file.has(label):
         raise ValueError(
-            f"{found} has no column {label!r}; say which holds the labels: dataset.label=… {_of(sheet)}"
+            f"{path} has no column {label!r}; say which holds the labels: dataset.label=… {_columns_of(table_file)}"
         )
-    labels = read_labels(sheet, label, classes, separator, task)
+    labels = read_labels(table_file, label, classes, separator, task)
     if split == "train" and task is None and isinstance(labels[0], Regression):
         log.info(
             "%r holds fractions: a regression (dataset.task=classification makes each number a class)", label
         )
-    if image is not None and sheet.has(image):
-        where = found.parent if root is None else root
-        return ImageTable(split, sheet, Columns(image, label, id), where, labels, size, mean, std, pixels)
-    if text is not None and sheet.has(text):
+    if image is not None and table_file.has(image):
+        where = path.parent if root is None else root
+        return ImageTable(
+            split, table_file, Columns(image, label, id), where, labels, size, mean, std, pixels
+        )
+    if text is not None and table_file.has(text):
         if tokenizer is None:
             raise ValueError(
-                f"{found} holds texts, which need a model that reads them: add model=text_encoder (or "
+                f"{path} holds texts, which need a model that reads them: add model=text_encoder (or "
                 "text_classifier) and model.name=<its folder>"
             )
         try:
-            return TextTable(split, sheet, Columns(text, label, id), labels, tokenizer, max_length, download)
+            return TextTable(
+                split, table_file, Columns(text, label, id), labels, tokenizer, max_length, download
+            )
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{found} holds texts: {error}") from error
+            raise FileNotFoundError(f"{path} holds texts: {error}") from error
     raise ValueError(
-        f"{found} has neither a column {image!r}, of paths of images, nor {text!r}, of texts; say which holds "
-        f"them: dataset.image=… or dataset.text=… {_of(sheet)}"
+        f"{path} has neither a column {image!r}, of paths of images, nor {text!r}, of texts; say which holds "
+        f"them: dataset.image=… or dataset.text=… {_columns_of(table_file)}"
     )
 
 
@@ -122,7 +126,7 @@ class ImageTable(ImageFiles):
     def __init__(
         self,
         split: str,
-        sheet: Sheet,
+        table_file: TableFile,
         columns: Columns,
         root: str | Path,
         labels: tuple[Task, Num[np.ndarray, "n ..."]],
@@ -133,11 +137,11 @@ class ImageTable(ImageFiles):
     ) -> None:
         super().__init__(split, root, size, mean, std, pixels)
         assert self.root is not None
-        paths = sheet.images(columns.input, self.root)
-        ids = sheet.unique(columns.id) if sheet.has(columns.id) else paths
+        paths = table_file.images(columns.input, self.root)
+        ids = table_file.unique(columns.id) if table_file.has(columns.id) else paths
         self.task, targets = labels
-        rows = _rows(sheet, ids, split, self.splits)
-        self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
+        rows = _rows(table_file, ids, split, self.splits)
+        self.targets, self.examples = targets[rows], _examples(table_file, columns, ids, rows)
         self.files = [paths[row] for row in rows]
 
 
@@ -149,7 +153,7 @@ class TextTable(Texts):
     def __init__(
         self,
         split: str,
-        sheet: Sheet,
+        table_file: TableFile,
         columns: Columns,
         labels: tuple[Task, Num[np.ndarray, "n ..."]],
         tokenizer: str | Path = "distilbert-base-uncased",
@@ -157,11 +161,11 @@ class TextTable(Texts):
         download: bool = False,
     ) -> None:
         super().__init__(split, None, tokenizer, max_length, download)
-        texts = sheet.words(columns.input)
-        ids = sheet.unique(columns.id) if sheet.has(columns.id) else text_ids(texts)
+        texts = table_file.words(columns.input)
+        ids = table_file.unique(columns.id) if table_file.has(columns.id) else text_ids(texts)
         self.task, targets = labels
-        rows = _rows(sheet, texts, split, self.splits)  # the same text, the same split
-        self.targets, self.examples = targets[rows], _examples(sheet, columns, ids, rows)
+        rows = _rows(table_file, texts, split, self.splits)  # the same text, the same split
+        self.targets, self.examples = targets[rows], _examples(table_file, columns, ids, rows)
         self.texts = [texts[row] for row in rows]
 
 
@@ -176,21 +180,27 @@ def text_ids(texts: Sequence[str]) -> list[str]:
     return ids
 
 
-def _rows(sheet: Sheet, keys: Sequence[str], split: str, splits: Sequence[str]) -> Int[np.ndarray, " m"]:
+def _rows(
+    table_file: TableFile, keys: Sequence[str], split: str, splits: Sequence[str]
+) -> Int[np.ndarray, " m"]:
     """The rows of a split: as the table says, or by a hash of keys."""
-    assigned = fill_splits(keys, sheet.words("split", splits) if sheet.has("split") else None)
+    assigned = fill_splits(keys, table_file.words("split", splits) if table_file.has("split") else None)
     rows = np.flatnonzero(assigned == split)
     if len(rows) == 0:
         have = ", ".join(sorted(set(assigned.tolist())))
-        raise ValueError(f"no row of {sheet.file} is in split {split!r}; there are some in: {have}")
+        raise ValueError(f"no row of {table_file.file} is in split {split!r}; there are some in: {have}")
     return rows
 
 
-def _examples(sheet: Sheet, columns: Columns, ids: Sequence[str], rows: Int[np.ndarray, " m"]) -> pa.Table:
+def _examples(
+    table_file: TableFile, columns: Columns, ids: Sequence[str], rows: Int[np.ndarray, " m"]
+) -> pa.Table:
     taken = (columns.input, columns.label, columns.id, "split")
-    attributes = sheet.table.select([name for name in sheet.table.column_names if name not in taken])
+    attributes = table_file.table.select(
+        [name for name in table_file.table.column_names if name not in taken]
+    )
     return attributes.add_column(0, "id", pa.array(ids)).take(pa.array(rows)).combine_chunks()
 
 
-def _of(sheet: Sheet) -> str:
-    return f"(it has: {', '.join(sheet.table.column_names)})"
+def _columns_of(table_file: TableFile) -> str:
+    return f"(it has: {', '.join(table_file.table.column_names)})"

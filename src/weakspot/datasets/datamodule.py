@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from weakspot.datasets.base import Dataset, plain_examples
 from weakspot.datasets.inputs.batches import check_batches
-from weakspot.datasets.inputs.measured_previews import Measure, Measured
+from weakspot.datasets.inputs.measured_previews import Measure, MeasuredPreviews
 from weakspot.machine import cores
 
 _MOST_LOADERS = 16  # for one process: with them a current GPU has its 5000 images a second for resnet50
@@ -84,7 +84,7 @@ class DataModule(LightningDataModule):
         With `measure`, batches hold what it says of each row's preview, under "measured".
         """
         plain = self.dataset(split)
-        dataset = plain if measure is None else Measured(plain, measure)
+        dataset = plain if measure is None else MeasuredPreviews(plain, measure)
         if rows is None:
             return self._serve(dataset, dataset, sharing)
         chosen = np.asarray(rows, dtype=np.int64)
@@ -101,8 +101,8 @@ class DataModule(LightningDataModule):
 
     def _serve(
         self,
-        rows: Dataset | Measured | Subset[dict[str, Any]],
-        dataset: Dataset | Measured,
+        rows: Dataset | MeasuredPreviews | Subset[dict[str, Any]],
+        dataset: Dataset | MeasuredPreviews,
         sharing: int = 1,
         **options: Any,
     ) -> DataLoader[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.readers.folders import check_exist
-from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, encode_column, read_label_file
 from weakspot.datasets.readers.splits import pick_val
 from weakspot.tasks import Classification
 
@@ -56,10 +56,10 @@ class FairFace(ImageFiles):
         if target not in CLASSES:
             raise ValueError(f"dataset.target={target} is unknown; choose {', '.join(CLASSES)}")
         file = self.root / f"fairface_label_{'val' if split == 'test' else 'train'}.csv"
-        table = read_table(file, ("file", *CLASSES, "service_test"), _ADVICE)
+        table = read_label_file(file, ("file", *CLASSES, "service_test"), _ADVICE)
         check_unique(table, "file", file)
-        coded = {name: codes(table, name, values, file) for name, values in CLASSES.items()}
-        codes(table, "service_test", ("True", "False"), file)
+        coded = {name: encode_column(table, name, values, file) for name, values in CLASSES.items()}
+        encode_column(table, "service_test", ("True", "False"), file)
 
         files = table["file"].to_pylist()
         rows = (

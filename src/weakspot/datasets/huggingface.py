@@ -17,7 +17,7 @@ from torch import Tensor
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.inputs.texts import Texts
-from weakspot.datasets.readers.labels import number_classes
+from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import pick_val, split_by_id
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.offline import hub_network
@@ -81,18 +81,18 @@ def open_hub(
                 f"{name} has no column {column or 'of images or texts'!r}; say which to read: dataset.image=… or "
                 f"dataset.text=…, dataset.label=… (it has: {', '.join(features)})"
             )
-    part = Part.of(str(name), published, split, label, read)
+    source = PublishedRows.of(str(name), published, split, label, read)
     if type(features[read]).__name__ == "Image":
-        return HubImages(split, part, size, mean, std, pixels)
+        return HubImages(split, source, size, mean, std, pixels)
     if tokenizer is None:
         raise ValueError(
             f"{name} holds texts, which need a text model: add model=text_classifier model.name=…"
         )
-    return HubTexts(split, part, tokenizer, max_length, download)
+    return HubTexts(split, source, tokenizer, max_length, download)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class PublishedRows:
     """Rows of a published split that make up one of ours."""
 
     published: datasets.Dataset
@@ -105,7 +105,7 @@ class Part:
     @classmethod
     def of(
         cls, name: str, published: Mapping[str, datasets.Dataset], split: str, label: str, column: str
-    ) -> Part:
+    ) -> PublishedRows:
         sources = _sources(list(published))
         source = sources.get(split)
         if source is None:
@@ -143,7 +143,7 @@ class HubImages(Dataset):
     def __init__(
         self,
         split: str,
-        part: Part,
+        source: PublishedRows,
         size: int | None = 224,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -152,10 +152,18 @@ class HubImages(Dataset):
         super().__init__(split)
         check_pixels(pixels)
         self.pixels = pixels
-        self.task, self.targets, self.examples = part.task, part.targets, part.examples
+        self.task, self.targets, self.examples = (
+            source.task,
+            source.targets,
+            source.examples,
+        )
         self.scaling = Scaling(size, mean, std)
-        self._images = part.published.select_columns([part.column])
-        self._column, self._rows, self._digest = part.column, part.rows, part.published._fingerprint
+        self._images = source.published.select_columns([source.column])
+        self._column, self._rows, self._digest = (
+            source.column,
+            source.rows,
+            source.published._fingerprint,
+        )
 
     def input(self, row: int) -> Float[Tensor, "3 H W"]:
         return self.scaling(self.preview(row))
@@ -184,12 +192,21 @@ class HubTexts(Texts):
     no_difference = Texts.no_difference | _PLACE | {"image", "size", "mean", "std"}
 
     def __init__(
-        self, split: str, part: Part, tokenizer: str | Path, max_length: int = 512, download: bool = False
+        self,
+        split: str,
+        source: PublishedRows,
+        tokenizer: str | Path,
+        max_length: int = 512,
+        download: bool = False,
     ) -> None:
         super().__init__(split, None, tokenizer, max_length, download)
-        self.task, self.targets, self.examples = part.task, part.targets, part.examples
-        texts = part.published.select_columns([part.column]).with_format("arrow")[:][part.column]
-        self.texts = [text or "" for text in texts.take(pa.array(part.rows)).to_pylist()]
+        self.task, self.targets, self.examples = (
+            source.task,
+            source.targets,
+            source.examples,
+        )
+        texts = source.published.select_columns([source.column]).with_format("arrow")[:][source.column]
+        self.texts = [text or "" for text in texts.take(pa.array(source.rows)).to_pylist()]
 
 
 def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, datasets.Dataset]:
@@ -293,7 +310,7 @@ def _classes(
         raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
     used = dict.fromkeys(theirs for theirs in sources.values() if theirs is not None)
     names = class_names(str(value) for theirs in used for value in published[theirs].unique(label))
-    return Classification(names), number_classes([str(value) for value in values], names, place)
+    return Classification(names), encode_labels([str(value) for value in values], names, place)
 
 
 def _named(column: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:

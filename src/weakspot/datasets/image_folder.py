@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.datasets.inputs.image_files import ImageFiles
-from weakspot.datasets.readers.labels import number_classes
+from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import fill_splits
-from weakspot.datasets.readers.tables import read_sheet
+from weakspot.datasets.readers.tables import read_table_file
 from weakspot.datasets.readers.walk import files_below
 from weakspot.images import EXTENSIONS, Pixels
 from weakspot.legible import as_utf8
@@ -72,7 +72,7 @@ class ImageFolder(ImageFiles):
         has_split_folders = {path.parts[0] for path in paths} <= set(self.splits)
         labels = _labels(table, self.root, paths, depth=1 if has_split_folders else 0)
         names = class_names(labels) if classes is None else tuple(map(str, classes))
-        targets = number_classes(labels, names, lambda row: f"{root}/{paths[row]}")
+        targets = encode_labels(labels, names, lambda row: f"{root}/{paths[row]}")
         given = table["split"].to_pylist() if "split" in table.column_names else None
         if given is None and has_split_folders:
             given = [path.parts[0] for path in paths]
@@ -107,15 +107,15 @@ def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
     file = next((path for path in (attributes, root / attributes) if path.is_file()), None)
     if file is None:
         raise FileNotFoundError(f"no attributes at {attributes} or {root / attributes}")
-    sheet = read_sheet(file, texts=("path", "label", "split"))
-    names = sheet.table.column_names
+    table_file = read_table_file(file, texts=("path", "label", "split"))
+    names = table_file.table.column_names
     if "path" not in names:
         raise ValueError(f"{file} has no column 'path' (relative to {root}); it has: {', '.join(names)}")
-    paths = sheet.images("path", root)
+    paths = table_file.images("path", root)
     for column, allowed in (("label", None), ("split", splits)):
         if column in names:
-            sheet.words(column, allowed)
-    return sheet.table.set_column(names.index("path"), "path", pa.array(paths))
+            table_file.words(column, allowed)
+    return table_file.table.set_column(names.index("path"), "path", pa.array(paths))
 
 
 def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: int) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from weakspot.datasets.inputs.image_shards import ImageShards, ShardSheet, stem
+from weakspot.datasets.inputs.image_shards import ImageShards, ShardTables, stem
 from weakspot.datasets.readers.parquet_shards import LARGEST_GROUP, group_sizes, read_columns
 from weakspot.images import LARGEST_IMAGE, Pixels
 from weakspot.legible import as_utf8
@@ -63,17 +63,17 @@ class ImageParquet(ImageShards):
             shard = int(np.searchsorted(starts, row, side="right")) - 1
             return f"{self.root}/{as_utf8(self.shards[shard])}, row {row - starts[shard] + 1}"
 
-        sheet = ShardSheet(self.root, table, where=place)
-        if sheet.has(id):
-            ids = sheet.unique(id)
-            sheet = ShardSheet(self.root, table.drop_columns([id]), where=place)
+        table_file = ShardTables(self.root, table, where=place)
+        if table_file.has(id):
+            ids = table_file.unique(id)
+            table_file = ShardTables(self.root, table.drop_columns([id]), where=place)
         else:
             ids = [
                 f"{stem(shard)}/{row:06d}"
                 for shard, count in zip(self.shards, counts, strict=True)
                 for row in range(count)
             ]
-        self._rows: Int[np.ndarray, " m"] = self.choose(sheet, label, ids, counts, classes, task)
+        self._rows: Int[np.ndarray, " m"] = self.choose(table_file, label, ids, counts, classes, task)
         self._groups = [(shard, group) for shard, rows in enumerate(groups) for group in range(len(rows))]
         self._starts = np.concatenate([[0], np.cumsum([count for rows in groups for count in rows])])
         self._kept: tuple[int, pa.ChunkedArray] | None = None

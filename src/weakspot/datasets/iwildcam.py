@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.folders import check_exist, find_folder
-from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, encode_column, read_label_file
 from weakspot.tasks import Classification
 
 _UNUSED = "99999"  # the y of categories that no image has
@@ -48,11 +48,11 @@ class IWildCam(ImageFiles):
         self.transform = Scaling(size, mean, std, stretch=True)
         self.root = find_folder(self.root, ("iwildcam_v2.0",), "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"
-        table = read_table(file, _COLUMNS, _ADVICE)
+        table = read_label_file(file, _COLUMNS, _ADVICE)
         check_unique(table, "filename", file)
         names = _species(self.root / "categories.csv")
-        targets = codes(table, "y", [str(y) for y in range(len(names))], file)
-        rows = np.flatnonzero(codes(table, "split", self.splits, file) == self.splits.index(split))
+        targets = encode_column(table, "y", [str(y) for y in range(len(names))], file)
+        rows = np.flatnonzero(encode_column(table, "split", self.splits, file) == self.splits.index(split))
 
         chosen = table.take(pa.array(rows))
         lines = (rows + FIRST_LINE).tolist()
@@ -72,9 +72,9 @@ class IWildCam(ImageFiles):
 
 def _species(file: Path) -> tuple[str, ...]:
     """Names by y. Where two categories of other origin share one, the later is told apart by its y."""
-    table = read_table(file, ("y", "name"), _ADVICE)
+    table = read_label_file(file, ("y", "name"), _ADVICE)
     n = pc.sum(pc.not_equal(table["y"], _UNUSED)).as_py()
-    ys = codes(table, "y", [*map(str, range(n)), _UNUSED], file)
+    ys = encode_column(table, "y", [*map(str, range(n)), _UNUSED], file)
     rows = np.flatnonzero(ys < n)
     order = rows[np.argsort(ys[rows], kind="stable")]
     twice = order[1:][ys[order[1:]] == ys[order[:-1]]]

@@ -139,8 +139,8 @@ def _folder(root: Path | None) -> Path:
 
 def _read_users(folder: Path) -> pa.Table:
     file = folder / "u.user"
-    table = _read(file, _USER_COLUMNS, "|", whole=("id", "age"))
-    _refuse_twice(file, table["id"].to_pylist())
+    table = _read(file, _USER_COLUMNS, "|", integers=("id", "age"))
+    _check_unique(file, table["id"].to_pylist())
     limits, names = np.array(list(_AGES)), np.array([*_AGES.values(), _OLDEST])
     groups = names[np.searchsorted(limits, table["age"].to_numpy(), side="right")]
     return table.append_column("age_group", pa.array(groups))
@@ -153,11 +153,11 @@ def _read_movies(folder: Path) -> tuple[pa.Table, tuple[str, ...]]:
     """
     genres = _read_genres(folder / "u.genre")
     file = folder / "u.item"
-    table = _read(file, (*_MOVIE_COLUMNS, *genres), "|", whole=("id", *genres))
-    _refuse_twice(file, table["id"].to_pylist())
+    table = _read(file, (*_MOVIE_COLUMNS, *genres), "|", integers=("id", *genres))
+    _check_unique(file, table["id"].to_pylist())
     for genre in genres:
         flags = table[genre].to_numpy()
-        _refuse(file, (flags != 0) & (flags != 1), f"{genre!r} is {{}}, not 0 or 1", flags)
+        _check_rows(file, (flags != 0) & (flags != 1), f"{genre!r} is {{}}, not 0 or 1", flags)
         table = table.set_column(table.column_names.index(genre), genre, pa.array(flags == 1))
     named = zip(table["title"].to_pylist(), table["release"].to_pylist(), strict=True)
     years = [_year(title, release) for title, release in named]
@@ -173,7 +173,7 @@ def _year(title: str, release: str) -> int | None:
 
 def _read_genres(file: Path) -> tuple[str, ...]:
     """The names in `u.genre` ("Action|1"), in the order of `u.item`'s flags; "unknown" is told what of."""
-    _refuse_missing(file)
+    _check_exists(file)
     names: list[str] = []
     data = file.read_bytes().removeprefix(BOM_UTF8)  # which some editors put before what they save
     for line, text in enumerate(data.decode("latin-1").splitlines(), start=1):
@@ -196,7 +196,7 @@ def _read_splits(
     base_file, test_file = (folder / f"{FOLDS[str(fold)]}.{half}" for half in ("base", "test"))
     base, base_ids = _read_ratings(base_file, users, movies)
     test, test_ids = _read_ratings(test_file, users, movies)
-    _refuse(
+    _check_rows(
         test_file, np.isin(test_ids, base_ids), f"{{}} (user-movie) is in {base_file.name}, too", test_ids
     )
     splits = np.where(pick_val(base_ids), "val", "train")
@@ -205,28 +205,28 @@ def _read_splits(
 
 
 def _read_ratings(file: Path, users: pa.Table, movies: pa.Table) -> tuple[Ratings, list[str]]:
-    table = _read(file, _RATING_COLUMNS, "\t", whole=_RATING_COLUMNS)
+    table = _read(file, _RATING_COLUMNS, "\t", integers=_RATING_COLUMNS)
     user, movie, rating = (table[name].to_numpy() for name in ("user", "movie", "rating"))
     allowed = np.array(RATINGS.classes, dtype=np.int64)
     choices = ", ".join(RATINGS.classes)
-    _refuse(file, ~np.isin(rating, allowed), f"the rating is {{}}, not one of {choices}", rating)
-    places = {
-        "user": _places(file, user, users, "user {} has no entry in u.user"),
-        "movie": _places(file, movie, movies, "movie {} has no entry in u.item"),
+    _check_rows(file, ~np.isin(rating, allowed), f"the rating is {{}}, not one of {choices}", rating)
+    positions = {
+        "user": _positions(file, user, users, "user {} has no entry in u.user"),
+        "movie": _positions(file, movie, movies, "movie {} has no entry in u.item"),
     }
     ids = _ids(user, movie)
-    _refuse_twice(file, ids)
-    return {**places, "rating": rating - allowed[0]}, ids
+    _check_unique(file, ids)
+    return {**positions, "rating": rating - allowed[0]}, ids
 
 
-def _places(
+def _positions(
     file: Path, numbers: Int[np.ndarray, " n"], listed: pa.Table, problem: str
 ) -> Int[np.ndarray, " n"]:
     """Where each number stands in the list; `problem` is said of the first that does not."""
     found = pc.index_in(pa.array(numbers), listed["id"].combine_chunks())
-    _refuse(file, found.is_null().to_numpy(zero_copy_only=False), problem, numbers)
-    places: np.ndarray = found.to_numpy().astype(np.int64)
-    return places
+    _check_rows(file, found.is_null().to_numpy(zero_copy_only=False), problem, numbers)
+    positions: np.ndarray = found.to_numpy().astype(np.int64)
+    return positions
 
 
 def _parts(ids: Sequence[str]) -> Int[np.ndarray, " n"]:
@@ -239,13 +239,13 @@ def _ids(users: Int[np.ndarray, " n"], movies: Int[np.ndarray, " n"]) -> list[st
     return [f"{user}-{movie}" for user, movie in zip(users.tolist(), movies.tolist(), strict=True)]
 
 
-def _read(file: Path, columns: Sequence[str], delimiter: str, whole: Sequence[str]) -> pa.Table:
+def _read(file: Path, columns: Sequence[str], delimiter: str, integers: Sequence[str]) -> pa.Table:
     """A file without a header, of Latin-1 text and (`whole`) of whole numbers."""
-    _refuse_missing(file)
+    _check_exists(file)
     expected = delimiter.join(columns[:5]) + (f"{delimiter}…" if len(columns) > 5 else "")
     return read_delimited(
         file,
-        {name: pa.int64() if name in whole else pa.string() for name in columns},
+        {name: pa.int64() if name in integers else pa.string() for name in columns},
         delimiter,
         quotes=False,
         blank_lines=False,  # one line, one row
@@ -254,19 +254,19 @@ def _read(file: Path, columns: Sequence[str], delimiter: str, whole: Sequence[st
     )
 
 
-def _refuse_missing(file: Path) -> None:
+def _check_exists(file: Path) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}; the archive ml-100k.zip has it: unpack it again")
 
 
-def _refuse_twice(file: Path, ids: Sequence[object]) -> None:
+def _check_unique(file: Path, ids: Sequence[object]) -> None:
     first: dict[object, int] = {}
     for line, name in enumerate(ids, start=1):
         if first.setdefault(name, line) != line:
             raise ValueError(f"{file}, line {line}: {name} stands in line {first[name]} already")
 
 
-def _refuse(
+def _check_rows(
     file: Path, wrong: Bool[np.ndarray, " n"], problem: str, values: Sequence[object] | np.ndarray
 ) -> None:
     """Raise ValueError at the first line that is wrong; its value fills in `problem`."""

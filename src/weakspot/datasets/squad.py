@@ -24,8 +24,8 @@ from weakspot.tasks import QuestionAnswering
 
 log = logging.getLogger(__name__)
 
-_ASKED = re.compile(r"\b(who|whom|whose|what|when|where|which|why|how)\b", re.IGNORECASE)
-_RIGHT = {"exact_match": exact_match, "f1": f1}
+_QUESTION_WORDS = re.compile(r"\b(who|whom|whose|what|when|where|which|why|how)\b", re.IGNORECASE)
+_METRICS = {"exact_match": exact_match, "f1": f1}
 
 
 class SQuAD(Texts):
@@ -61,34 +61,36 @@ class SQuAD(Texts):
         super().__init__(split, root, tokenizer, max_length, download)
         if str(version) not in ("1.1", "2.0"):
             raise ValueError(f"dataset.version={version} is unknown; choose 1.1 or 2.0")
-        if correctness not in _RIGHT:
-            raise ValueError(f"dataset.correctness={correctness!r} is unknown; choose {' or '.join(_RIGHT)}")
+        if correctness not in _METRICS:
+            raise ValueError(
+                f"dataset.correctness={correctness!r} is unknown; choose {' or '.join(_METRICS)}"
+            )
         self.version, self.correctness = str(version), correctness
         self.tokenizer.padding_side = "right"  # targets count tokens from the left
         half = "dev" if split == "test" else "train"
-        asked = read_questions(self.root or Path("data/squad"), half, self.version)
+        questions = read_questions(self.root or Path("data/squad"), half, self.version)
         if split != "test":
-            asked = asked.take(np.flatnonzero(pick_val(asked.titles) == (split == "val")))
-        windows = Windows(self.tokenizer, asked.questions, asked.contexts, asked.context_of)
-        kept = np.flatnonzero(windows.lengths < max_length)
+            questions = questions.take(np.flatnonzero(pick_val(questions.titles) == (split == "val")))
+        windows = Windows(self.tokenizer, questions.texts, questions.contexts, questions.context_of)
+        short = np.flatnonzero(windows.lengths < max_length)
         log.info(
             "SQuAD %s, %s: %d of %d questions are left out, as they and their paragraphs have %d tokens or more",
             self.version,
             split,
-            len(asked) - len(kept),
-            len(asked),
+            len(questions) - len(short),
+            len(questions),
             max_length,
         )
-        self.asked = asked.take(kept)
-        self.windows = windows.take(kept)
-        self.texts = self.asked.questions
+        self.questions = questions.take(short)
+        self.windows = windows.take(short)
+        self.texts = self.questions.texts
         self.task = QuestionAnswering(length=max_length)
-        self.targets = self.windows.tokens(np.arange(len(kept)), self.asked.spans)
-        self.examples = _describe(self.asked)
+        self.targets = self.windows.tokens(np.arange(len(short)), self.questions.spans)
+        self.examples = _describe(self.questions)
 
     def input(self, row: int) -> dict[str, Tensor]:
         """Question and paragraph as one row of tokens, and which of them an answer may begin or end at."""
-        pair = self.tokenizer(self.asked.questions[row], self._context(row))
+        pair = self.tokenizer(self.questions.texts[row], self._context(row))
         answerable = self.windows.answerable(row)
         answerable[0] = self.version == "2.0"  # in 1.1 every question has an answer
         return {**{name: torch.tensor(values) for name, values in pair.items()}, "answerable": answerable}
@@ -105,17 +107,17 @@ class SQuAD(Texts):
 
     def preview(self, row: int) -> dict[str, str]:  # type: ignore[override]
         """Question, paragraph, and what people answered; spans in the record count characters of `context`."""
-        answers = "; ".join(dict.fromkeys(self.asked.answers[row])) or "no answer"
-        return {"question": self.asked.questions[row], "context": self._context(row), "answers": answers}
+        answers = "; ".join(dict.fromkeys(self.questions.answers[row])) or "no answer"
+        return {"question": self.questions.texts[row], "context": self._context(row), "answers": answers}
 
     def judge(self, rows: Int[np.ndarray, " b"], predictions: Int[np.ndarray, "b 2"]) -> Mapping[str, Any]:
         """Spans of characters in the paragraph, the first and the one after the last ((0, 0): no answer), and
         whether the words they hold are right."""
         spans = self.windows.characters(rows, predictions)
         return {
-            "labels": self.asked.spans[rows],
+            "labels": self.questions.spans[rows],
             "predictions": spans,
-            "correct": self._right(rows, spans),
+            "correct": self._are_correct(rows, spans),
         }
 
     def scores(self, predictions: Int[np.ndarray, "n 2"]) -> dict[str, float]:
@@ -124,48 +126,57 @@ class SQuAD(Texts):
         They are the official numbers but for the questions that were left out.
         """
         said = [
-            (self._text(row, span), self.asked.answers[row]) for row, span in enumerate(predictions.tolist())
+            (self._text(row, span), self.questions.answers[row])
+            for row, span in enumerate(predictions.tolist())
         ]
         return {
             name: float(np.mean([score(text, answers) for text, answers in said]))
-            for name, score in _RIGHT.items()
+            for name, score in _METRICS.items()
         }
 
     def fingerprint(self) -> str:
-        texts = "\0".join([*self.asked.questions, *self.asked.contexts]).encode("utf-8", "surrogatepass")
-        answers = "\0".join("\1".join(given) for given in self.asked.answers).encode("utf-8", "surrogatepass")
+        texts = "\0".join([*self.questions.texts, *self.questions.contexts]).encode("utf-8", "surrogatepass")
+        answers = "\0".join("\1".join(given) for given in self.questions.answers).encode(
+            "utf-8", "surrogatepass"
+        )
         how = f"{tokenizer_digest(self.tokenizer)} {self.max_length} {self.version} {self.correctness}"
         return digest(
-            self.examples, self.targets, self.asked.context_of, self.asked.spans, texts, answers, how.encode()
+            self.examples,
+            self.targets,
+            self.questions.context_of,
+            self.questions.spans,
+            texts,
+            answers,
+            how.encode(),
         )
 
     def _context(self, row: int) -> str:
-        text: str = self.asked.contexts[self.asked.context_of[row]]
+        text: str = self.questions.contexts[self.questions.context_of[row]]
         return text
 
     def _text(self, row: int, span: tuple[int, int]) -> str:
         return self._context(row)[span[0] : span[1]]
 
-    def _right(self, rows: np.ndarray, spans: np.ndarray) -> Bool[np.ndarray, " b"]:
-        score = _RIGHT[self.correctness]
+    def _are_correct(self, rows: np.ndarray, spans: np.ndarray) -> Bool[np.ndarray, " b"]:
+        score = _METRICS[self.correctness]
         at_least = 1.0 if self.correctness == "exact_match" else 0.5
         pairs = zip(rows.tolist(), spans.tolist(), strict=True)
         return np.array(
-            [score(self._text(row, span), self.asked.answers[row]) >= at_least for row, span in pairs]
+            [score(self._text(row, span), self.questions.answers[row]) >= at_least for row, span in pairs]
         )
 
 
-def _describe(asked: Questions) -> pa.Table:
-    words = [len(text.split()) for text in asked.contexts]
-    found = [_ASKED.search(question) for question in asked.questions]
+def _describe(questions: Questions) -> pa.Table:
+    words = [len(text.split()) for text in questions.contexts]
+    found = [_QUESTION_WORDS.search(question) for question in questions.texts]
     return pa.table(
         {
-            "id": asked.ids,
-            "title": asked.titles,
+            "id": questions.ids,
+            "title": questions.titles,
             "question_word": [word.group().lower() if word else "other" for word in found],
-            "answer_words": [len(given[0].split()) if given else 0 for given in asked.answers],
-            "context_words": [words[context] for context in asked.context_of],
-            "question_words": [len(question.split()) for question in asked.questions],
-            "answers": [len(given) for given in asked.answers],
+            "answer_words": [len(given[0].split()) if given else 0 for given in questions.answers],
+            "context_words": [words[context] for context in questions.context_of],
+            "question_words": [len(question.split()) for question in questions.texts],
+            "answers": [len(given) for given in questions.answers],
         }
     )

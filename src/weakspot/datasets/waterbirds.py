@@ -11,7 +11,7 @@ import pyarrow as pa
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.folders import check_exist, find_folder
-from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, codes, read_table
+from weakspot.datasets.readers.label_files import FIRST_LINE, check_unique, encode_column, read_label_file
 from weakspot.tasks import Classification
 
 CLASSES = ("landbird", "waterbird")
@@ -42,11 +42,13 @@ class Waterbirds(ImageFiles):
         self.transform = Scaling(size, mean, std, stretch)
         self.root = find_folder(self.root, _FOLDERS, "metadata.csv", _ADVICE)
         file = self.root / "metadata.csv"
-        table = read_table(file, ("img_filename", "y", "split", "place", "place_filename"), _ADVICE)
+        table = read_label_file(file, ("img_filename", "y", "split", "place", "place_filename"), _ADVICE)
         check_unique(table, "img_filename", file)
-        birds = codes(table, "y", ("0", "1"), file)
-        places = codes(table, "place", ("0", "1"), file)
-        rows = np.flatnonzero(codes(table, "split", ("0", "1", "2"), file) == self.splits.index(split))
+        birds = encode_column(table, "y", ("0", "1"), file)
+        places = encode_column(table, "place", ("0", "1"), file)
+        rows = np.flatnonzero(
+            encode_column(table, "split", ("0", "1", "2"), file) == self.splits.index(split)
+        )
 
         chosen = table.take(pa.array(rows))
         self.files = chosen["img_filename"].to_pylist()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from weakspot.datasets.inputs.image_shards import ImageShards, ShardSheet, stem
+from weakspot.datasets.inputs.image_shards import ImageShards, ShardTables, stem
 from weakspot.datasets.readers.tars import TarSample, read_samples
 from weakspot.images import Pixels
 from weakspot.predictions.plain import plain_table
@@ -56,8 +56,8 @@ class WebDataset(ImageShards):
         ids = [f"{stem(shard)}/{key}" for shard, tar in zip(self.shards, tars, strict=True) for key in tar]
         samples = [sample for tar in tars for sample in tar.values()]
         table = _table(self.root, samples, label)
-        sheet = ShardSheet(self.root, table, where=lambda row: f"{self.root}/{ids[row]}")
-        rows = self.choose(sheet, label, ids, counts, classes, task)
+        table_file = ShardTables(self.root, table, where=lambda row: f"{self.root}/{ids[row]}")
+        rows = self.choose(table_file, label, ids, counts, classes, task)
         self._tars: Int[np.ndarray, " m"] = np.repeat(np.arange(len(tars)), counts)[rows]
         self._places = np.array([samples[row].place for row in rows], dtype=np.int64)
 

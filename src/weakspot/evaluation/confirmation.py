@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
-from weakspot.evaluation.ranks import Ranked
+from weakspot.evaluation.ranks import RankedLosses
 from weakspot.slices import Weights, as_weights
 
 Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
@@ -115,13 +115,13 @@ def confirm(
 
     shared = np.bincount(codes)[codes] > 1  # a row alone of its label has no other to be compared with
     enough = np.array([effective_size((c * row)[shared]) >= FEWEST for row in w], dtype=bool)
-    sought = y if direction == "worse" else -y
+    severity = y if direction == "worse" else -y
     test = partial(_test, memberships=w, counts=c, testable=enough, level=level, seed=seed)
-    p = test(Ranked.within(sought, codes))
-    p_unstratified = p if codes.max() == 0 else test(Ranked.within(sought, np.zeros_like(codes)))
+    p = test(RankedLosses.within(severity, codes))
+    p_unstratified = p if codes.max() == 0 else test(RankedLosses.within(severity, np.zeros_like(codes)))
     corrected, corrected_unstratified = _corrected(p), _corrected(p_unstratified)
 
-    found = []
+    result = []
     for j, row in enumerate(w):
         inside, outside = c * row, c * (1 - row)
         labelled = None if labels is None else codes
@@ -129,19 +129,19 @@ def confirm(
         if inside.sum() > 0:
             loss = loss_contrast(y, inside, outside, labelled)
             accuracy = None if right is None else accuracy_contrast(right, inside, outside, labelled)
-        found.append(
+        result.append(
             Evidence(
                 verdict=_verdict(
                     bool(enough[j]),
-                    _is_so(accuracy, loss, direction),
+                    _differs(accuracy, loss, direction),
                     corrected[j],
                     corrected_unstratified[j],
                     level,
                 ),
-                p=_number(p[j]),
-                p_corrected=_number(corrected[j]),
-                p_unstratified=_number(p_unstratified[j]),
-                p_unstratified_corrected=_number(corrected_unstratified[j]),
+                p=_nan_to_none(p[j]),
+                p_corrected=_nan_to_none(corrected[j]),
+                p_unstratified=_nan_to_none(p_unstratified[j]),
+                p_unstratified_corrected=_nan_to_none(corrected_unstratified[j]),
                 members=int((row > 0).sum()),
                 n_effective=effective_size(inside),
                 accuracy=accuracy,
@@ -149,11 +149,11 @@ def confirm(
                 lift=_lift(loss, accuracy),
             )
         )
-    return found
+    return result
 
 
 def _test(
-    ranked: Ranked,
+    ranked: RankedLosses,
     memberships: Weights,
     counts: Float[np.ndarray, " n"],
     testable: Bool[np.ndarray, " k"],
@@ -192,7 +192,7 @@ def _verdict(
     return "too_few" if np.isnan(corrected) and np.isnan(corrected_unstratified) else "not_confirmed"
 
 
-def _is_so(accuracy: Contrast | None, loss: Contrast | None, direction: str) -> bool:
+def _differs(accuracy: Contrast | None, loss: Contrast | None, direction: str) -> bool:
     """Whether the inside is worse than the outside (or better, if that was looked for), beyond rounding: less often
     right, or where it is as often right, or nobody knows, of a higher loss.
     """
@@ -214,7 +214,7 @@ def _lift(loss: Contrast | None, accuracy: Contrast | None) -> float | None:
     return inside / outside if outside > 0 else None
 
 
-def _number(value: float) -> float | None:
+def _nan_to_none(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 

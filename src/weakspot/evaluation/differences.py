@@ -64,7 +64,7 @@ def correlation(
     return float(np.clip((share * a) @ b / scale, -1.0, 1.0)) if scale > 1e-12 else 0.0
 
 
-def at_the_mix_of(
+def match_label_mix(
     inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"] | None
 ) -> Float[np.ndarray, " n"]:
     """The weights outside, so that every label has the weight that it has inside.

@@ -39,12 +39,12 @@ def permutation_p(
     strata = np.repeat(np.arange(len(sizes)), sizes)
     # a stratum's scores have a fixed sum, so a constant may be taken off: most weights are the lowest, then zero
     raised = weights - np.repeat(np.minimum.reduceat(weights, starts), sizes)
-    heaviest = np.lexsort((-raised, strata))
-    raised, inside = raised[heaviest], raised[heaviest] > 0
-    observed = float(raised @ scores[heaviest])
+    by_weight = np.lexsort((-raised, strata))
+    raised, inside = raised[by_weight], raised[by_weight] > 0
+    observed = float(raised @ scores[by_weight])
     members = np.add.reduceat(inside.astype(np.int64), starts)
     varied = members > 0
-    rounding = 1e-9 * float(np.abs(raised) @ np.abs(scores[heaviest]))
+    rounding = 1e-9 * float(np.abs(raised) @ np.abs(scores[by_weight]))
     hits, drawn = _draw(
         raised[inside],
         scores.copy(),

@@ -28,7 +28,7 @@ _NOTHING = 1e-12  # memberships this close to their stratum's mean are rounding 
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedLosses:
     """Losses as scores within strata, sorted by stratum and then by score.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ranked:
     scores: Float[np.ndarray, " n"]
 
     @classmethod
-    def within(cls, losses: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> Ranked:
+    def within(cls, losses: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> RankedLosses:
         """Rank `losses` within the strata `codes` = 0 … s - 1, each of which occurs; ties share their mean rank."""
         order = np.lexsort((losses, codes))
         sizes = np.bincount(codes)

@@ -52,15 +52,15 @@ def stability(
             f"stability needs 1 refit or more, and rows on both sides: {refits} refits on {share} of {n} rows"
         )
     random = np.random.default_rng(seed)
-    whole = fit(predictions)
+    reference = fit(predictions)
     indices: list[np.ndarray] = []
     for _ in range(refits):
         rows = random.permutation(n)
-        again = fit(predictions.take(np.sort(rows[:searched])))
+        refitted = fit(predictions.take(np.sort(rows[:searched])))
         rest = predictions.take(rows[searched:])  # in random order, which breaks ties
-        indices.append(_matched(apply(whole, rest).T, apply(again, rest).T))
-    found = np.stack(indices)
-    return [float(np.nanmean(column)) if np.isfinite(column).any() else None for column in found.T]
+        indices.append(_matched(apply(reference, rest).T, apply(refitted, rest).T))
+    result = np.stack(indices)
+    return [float(np.nanmean(column)) if np.isfinite(column).any() else None for column in result.T]
 
 
 def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) -> Float[np.ndarray, " k"]:

@@ -16,7 +16,7 @@ from weakspot.predictions.attributes import Categorical, categorise
 OTHERS = "(others)"
 """The value that stands for all those there is no room for."""
 
-_TELLING = 1.2  # a lift below this names nothing
+_LEAST_LIFT = 1.2  # a lift below this names nothing
 _LOOKED_THROUGH = 4  # times as many lines as are kept
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
@@ -48,7 +48,7 @@ class Enrichment:
     @property
     def telling(self) -> bool:
         """Whether it is common enough inside, against outside, to name a slice by."""
-        return self.lift >= _TELLING
+        return self.lift >= _LEAST_LIFT
 
 
 @dataclass(frozen=True)
@@ -110,24 +110,24 @@ def rank(
 
     Empty where the weights have no inside or no outside.
     """
-    inside, outside = _masses(weights, counts)
+    inside, outside = _weighted_counts(weights, counts)
     total_inside, total_outside = float(inside.sum()), float(outside.sum())
     if total_inside <= 0 or total_outside <= 0:
         return []
 
     scored: list[tuple[float, Enrichment, _Rows]] = []
     for attribute in attributes:
-        mass_inside, mass_outside = _by_value(attribute, inside), _by_value(attribute, outside)
+        mass_inside, mass_outside = _sums_by_value(attribute, inside), _sums_by_value(attribute, outside)
         likely = (mass_inside + _PRIOR) / (total_inside + 2 * _PRIOR)
         elsewhere = (mass_outside + _PRIOR) / (total_outside + 2 * _PRIOR)
         scores = np.round(mass_inside / total_inside * np.log(likely / elsewhere), 12)
-        right = None if correct is None else _by_value(attribute, inside * correct)
+        right = None if correct is None else _sums_by_value(attribute, inside * correct)
         for code in np.flatnonzero(
             (scores > 0) & (mass_inside * total_outside > mass_outside * total_inside)
         ):
             share_inside = float(mass_inside[code]) / total_inside
             share_outside = float(mass_outside[code]) / total_outside
-            found = Enrichment(
+            result = Enrichment(
                 attribute=attribute.name,
                 value=attribute.values[code],
                 share_inside=share_inside,
@@ -135,9 +135,9 @@ def rank(
                 weight=float(mass_inside[code]),
                 accuracy=None if right is None else float(right[code] / mass_inside[code]),
             )
-            scored.append((float(scores[code]), found, (attribute, int(code))))
+            scored.append((float(scores[code]), result, (attribute, int(code))))
     scored.sort(key=lambda line: -line[0])
-    return _merged([(found, rows) for _, found, rows in scored], top)
+    return _merge_same([(result, rows) for _, result, rows in scored], top)
 
 
 def distributions(
@@ -151,22 +151,22 @@ def distributions(
     Of an attribute with more than `top` values those with the largest share on either side are kept, and the
     others added up.
     """
-    inside, outside = _masses(weights, counts)
+    inside, outside = _weighted_counts(weights, counts)
     if inside.sum() <= 0 or outside.sum() <= 0:
         return []
-    found = []
+    result = []
     for attribute in attributes:
         values = attribute.values
-        shares = np.array([_by_value(attribute, mass) / mass.sum() for mass in (inside, outside)])
+        shares = np.array([_sums_by_value(attribute, mass) / mass.sum() for mass in (inside, outside)])
         if len(values) > top:
             kept = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[: top - 1])
             rest = 1 - shares[:, kept].sum(axis=1, keepdims=True)
             values = (*(values[code] for code in kept), OTHERS)
             shares = np.concatenate([shares[:, kept], np.maximum(rest, 0)], axis=1)
-        found.append(
+        result.append(
             Distribution(attribute.name, values, tuple(shares[0].tolist()), tuple(shares[1].tolist()))
         )
-    return found
+    return result
 
 
 def accuracies(
@@ -185,20 +185,20 @@ def accuracies(
         top: At most so many lines, among which values that the very same examples have are one.
         least: Only values with so many examples.
     """
-    c, _ = _masses(np.ones(len(correct)), counts)
-    found: list[tuple[Accuracy, _Rows]] = []
+    c, _ = _weighted_counts(np.ones(len(correct)), counts)
+    result: list[tuple[Accuracy, _Rows]] = []
     for attribute in attributes:
-        sizes, right = _by_value(attribute, c), _by_value(attribute, c * correct)
-        found += [
+        sizes, right = _sums_by_value(attribute, c), _sums_by_value(attribute, c * correct)
+        result += [
             (Accuracy(attribute.name, value, float(size), float(hits / size)), (attribute, code))
             for code, (value, size, hits) in enumerate(zip(attribute.values, sizes, right, strict=True))
             if size > 0 and size >= least
         ]
-    found.sort(key=lambda line: line[0].accuracy)
-    return [line for line, _ in found] if top is None else _merged(found, top)
+    result.sort(key=lambda line: line[0].accuracy)
+    return [line for line, _ in result] if top is None else _merge_same(result, top)
 
 
-def _merged(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
+def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
     """The first `top` lines, without those that say the same of the very same examples: these go to `same`.
 
     Only the lines of the next places are looked through for these: a table may have 10^5 values.
@@ -207,30 +207,30 @@ def _merged(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
     alike: dict[_Line, list[int]] = {}  # by what is said, whatever it is said of
     for line, rows in lines[: _LOOKED_THROUGH * top]:
         places = alike.setdefault(replace(line, attribute="", value=""), [])
-        twin = next((place for place in places if _are_the_same(rows, kept[place][1])), None)
-        if twin is not None:
-            first: _Line = kept[twin][0]
+        same_as = next((place for place in places if _same_rows(rows, kept[place][1])), None)
+        if same_as is not None:
+            first: _Line = kept[same_as][0]
             same = (*first.same, (line.attribute, line.value))
-            kept[twin] = replace(first, same=same), kept[twin][1]
+            kept[same_as] = replace(first, same=same), kept[same_as][1]
         elif len(kept) < top:
             places.append(len(kept))
             kept.append((line, rows))
     return [line for line, _ in kept]
 
 
-def _are_the_same(one: _Rows, other: _Rows) -> bool:
+def _same_rows(one: _Rows, other: _Rows) -> bool:
     """Whether two values are those of the same examples; two of one attribute never are."""
     return one[0] is not other[0] and np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
 
 
-def _masses(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _weighted_counts(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """c·w and c·(1 - w): what every row counts inside and outside."""
     w = np.asarray(weights, dtype=np.float64)
     c = np.ones_like(w) if counts is None else np.asarray(counts, dtype=np.float64)
     return c * w, c * (1 - w)
 
 
-def _by_value(attribute: Categorical, mass: np.ndarray) -> np.ndarray:
+def _sums_by_value(attribute: Categorical, mass: np.ndarray) -> np.ndarray:
     if len(attribute.codes) != len(mass):
         raise ValueError(
             f"attribute {attribute.name!r} has {len(attribute.codes)} rows but there are {len(mass)} weights"

@@ -60,12 +60,14 @@ def grad_cam(
         )
     if targets is not None and np.shape(targets) != (len(inputs),):
         raise ValueError(f"targets have shape {np.shape(targets)} but there are {len(inputs)} inputs")
-    wanted = None if targets is None else torch.as_tensor(np.asarray(targets, dtype=np.int64))
+    target_classes = None if targets is None else torch.as_tensor(np.asarray(targets, dtype=np.int64))
     maps = np.empty((len(inputs), *inputs.shape[-2:]), dtype=np.float32)
-    with _undisturbed(model):
+    with _evaluation_without_gradients(model):
         for start in range(0, len(inputs), batch_size):
             rows = slice(start, start + batch_size)
-            maps[rows] = _of_batch(model, layer, inputs[rows], None if wanted is None else wanted[rows])
+            maps[rows] = _cams_of_batch(
+                model, layer, inputs[rows], None if target_classes is None else target_classes[rows]
+            )
     return maps
 
 
@@ -80,7 +82,7 @@ def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
     return Image.fromarray(np.round((1 - cover) * faded + cover * colour).astype(np.uint8))
 
 
-class Maps:
+class ActivationMaps:
     """A layer's output as maps (n, c, h, w), for images of one size."""
 
     def __init__(self, height: int, width: int) -> None:
@@ -116,28 +118,28 @@ class Maps:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def _evaluation_without_gradients(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and parameters that want no gradient: nothing below the layer is kept for one."""
     modes = {module: module.training for module in model.modules()}
-    wanting = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         model.eval()
-        for parameter in wanting:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for parameter in wanting:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
 @torch.inference_mode(False)
-def _of_batch(
+def _cams_of_batch(
     model: nn.Module, layer: nn.Module, inputs: Float[Tensor, "n c H W"], targets: Int[Tensor, " n"] | None
 ) -> Float[np.ndarray, "n H W"]:
     height, width = inputs.shape[-2:]
-    as_maps = Maps(height, width)
+    as_maps = ActivationMaps(height, width)
     maps: Tensor | None = None
 
     def through_maps(_module: nn.Module, _inputs: Any, activations: Any) -> Tensor:
@@ -181,8 +183,8 @@ def _of_batch(
         raise
     cams = (gradients.mean(dim=(2, 3), keepdim=True) * maps.detach()).sum(dim=1, keepdim=True)
     cams = interpolate(cams.float().relu(), (height, width), mode="bilinear", align_corners=False)[:, 0]
-    most = cams.amax(dim=(1, 2), keepdim=True)
-    return (cams / most.where(most > 0, 1)).cpu().numpy()
+    highest = cams.amax(dim=(1, 2), keepdim=True)
+    return (cams / highest.where(highest > 0, 1)).cpu().numpy()
 
 
 def _without_gradients(model: nn.Module) -> ValueError:

@@ -35,7 +35,7 @@ def image_properties(image: Image.Image) -> dict[str, float]:
         from 0 for grey to about 110 for the most vivid photographs (`colourfulness`); `width` and `height` in
         pixels, and the former over the latter (`aspect`).
     """
-    small = _brought_down(image)
+    small = _shrink(image)
     luma = np.asarray(small.convert("L"), dtype=np.float32)
     return {
         "brightness": float(luma.mean()) / 255,
@@ -48,7 +48,7 @@ def image_properties(image: Image.Image) -> dict[str, float]:
     }
 
 
-def _brought_down(image: Image.Image) -> Image.Image:
+def _shrink(image: Image.Image) -> Image.Image:
     """As L or RGB, on white, of at most so many pixels a side."""
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         image = viewable(image)

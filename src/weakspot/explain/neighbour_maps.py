@@ -54,20 +54,20 @@ def neighbour_map(embeddings: Num[np.ndarray, "n d"], kind: str, seed: int = 0) 
     chosen = np.zeros(n, dtype=bool)
     chosen[np.random.default_rng(seed).choice(n, min(n, _FITTED), replace=False)] = True
     sample = np.asarray(embeddings[chosen], dtype=np.float32)
-    found = np.empty((n, 2), dtype=np.float32)
-    found[chosen] = places = _fitted(sample, kind, seed)
+    coordinates = np.empty((n, 2), dtype=np.float32)
+    coordinates[chosen] = fitted = _fit_coordinates(sample, kind, seed)
     others = np.flatnonzero(~chosen)
     if len(others):
         from sklearn.neighbors import KNeighborsRegressor
 
-        placing = KNeighborsRegressor(_NEAREST, weights="distance").fit(sample, places)
+        regressor = KNeighborsRegressor(_NEAREST, weights="distance").fit(sample, fitted)
         for start in range(0, len(others), _BLOCK):
-            some = others[start : start + _BLOCK]
-            found[some] = placing.predict(np.asarray(embeddings[some], dtype=np.float32))
-    return found
+            block = others[start : start + _BLOCK]
+            coordinates[block] = regressor.predict(np.asarray(embeddings[block], dtype=np.float32))
+    return coordinates
 
 
-def _fitted(sample: Float[np.ndarray, "n d"], kind: str, seed: int) -> Float[np.ndarray, "n 2"]:
+def _fit_coordinates(sample: Float[np.ndarray, "n d"], kind: str, seed: int) -> Float[np.ndarray, "n 2"]:
     if kind == "umap":
         from umap import UMAP
 

@@ -46,12 +46,12 @@ def participants(
     encoded = predictions.attributes[column].combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
     total = np.bincount(codes, weights=mass, minlength=len(encoded.dictionary) + 1)[: len(encoded.dictionary)]
-    heaviest = [int(code) for code in np.argsort(-total, kind="stable")[:top] if total[code] > 0]
+    top_codes = [int(code) for code in np.argsort(-total, kind="stable")[:top] if total[code] > 0]
     own = _columns_of(predictions.attributes, column)
     given = None if predictions.labels is None else _ratings(predictions)[predictions.labels]
     expected = _expected(predictions)
-    found = []
-    for code in heaviest:
+    result = []
+    for code in top_codes:
         rows = np.flatnonzero((codes == code) & (mass > 0))
 
         def mean(values: np.ndarray | None, rows: np.ndarray = rows) -> float | None:
@@ -59,7 +59,7 @@ def participants(
 
         first = predictions.attributes.select(own).slice(int(rows[0]), 1).to_pylist()[0] if own else {}
         flags = {column for column in own if _is_flag(predictions.attributes[column])}
-        found.append(
+        result.append(
             Participant(
                 name=str(encoded.dictionary[code]),
                 about={column: value for column, value in first.items() if column not in flags},
@@ -71,7 +71,7 @@ def participants(
                 loss=mean(predictions.losses),
             )
         )
-    return found
+    return result
 
 
 def _columns_of(attributes: pa.Table, column: str) -> list[str]:

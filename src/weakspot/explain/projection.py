@@ -26,15 +26,15 @@ def projection(embeddings: Num[np.ndarray, "n d"], seed: int = 0) -> Float[np.nd
         second coordinate, or both, are 0.
     """
     n, d = embeddings.shape
-    found = np.zeros((n, 2), dtype=np.float32)
+    coordinates = np.zeros((n, 2), dtype=np.float32)
     if n < 2:
-        return found
+        return coordinates
     centre, axes = _axes(embeddings, seed)
     step = max(1, _BLOCK // max(d, 1))
     for start in range(0, n, step):
         block = np.asarray(embeddings[start : start + step], dtype=np.float64) - centre
-        found[start : start + step, : len(axes)] = block @ axes.T
-    return found
+        coordinates[start : start + step, : len(axes)] = block @ axes.T
+    return coordinates
 
 
 def _axes(

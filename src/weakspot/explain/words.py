@@ -76,7 +76,7 @@ def distinctive_words(
     present.data[:] = 1
     vocabulary = _Vocabulary(vectorizer.get_feature_names_out().tolist(), weighed, present)
     c = np.ones(len(texts)) if counts is None else np.asarray(counts, dtype=np.float64)
-    return [_words(c * w, c * (1 - w), vocabulary, top) for w in as_weights(weights)]
+    return [_rank_words(c * w, c * (1 - w), vocabulary, top) for w in as_weights(weights)]
 
 
 def _features(text: str) -> Iterator[str]:
@@ -115,7 +115,7 @@ class _Vocabulary:
         """Σ mass over the texts that have it."""
         return float(mass[self._texts(column)].sum())
 
-    def whole(self, column: int, inside: Float[np.ndarray, " n"]) -> int:
+    def longest_run(self, column: int, inside: Float[np.ndarray, " n"]) -> int:
         """The longest run of characters that is nearly always around this one; itself where there is none."""
         name, least = self.names[column], _WHOLE * self.share(column, inside)
         around = [
@@ -148,31 +148,31 @@ def _pieces(run: str) -> set[str]:
     }
 
 
-def _words(
+def _rank_words(
     inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], vocabulary: _Vocabulary, top: int
 ) -> list[Word]:
     if inside.sum() <= 0 or outside.sum() <= 0:
         return []
     inside, outside = inside / inside.sum(), outside / outside.sum()
     contrast = vocabulary.weighed.T @ inside - vocabulary.weighed.T @ outside
-    found: list[Word] = []
-    said: set[str] = set()
+    result: list[Word] = []
+    listed: set[str] = set()
     runs: list[int] = []
     for best in np.argsort(-contrast, kind="stable"):
-        if len(found) == top or contrast[best] <= 0:
+        if len(result) == top or contrast[best] <= 0:
             break
         column = int(best)
         parts = vocabulary.names[column].split()
-        if len(parts) == 2 and said & set(parts):
+        if len(parts) == 2 and listed & set(parts):
             continue
         if any(regex.match(script, parts[0]) for script in _UNBROKEN):
-            whole = vocabulary.whole(column, inside)
-            if any(vocabulary.overlaps(run, runs, inside) for run in (column, whole)):
+            longest_run = vocabulary.longest_run(column, inside)
+            if any(vocabulary.overlaps(run, runs, inside) for run in (column, longest_run)):
                 continue
-            column = whole
+            column = longest_run
             runs.append(column)
-        said |= set(parts)
-        found.append(
+        listed |= set(parts)
+        result.append(
             Word(
                 vocabulary.names[column],
                 vocabulary.share(column, inside),
@@ -180,4 +180,4 @@ def _words(
                 float(contrast[column]),
             )
         )
-    return found
+    return result

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
-from weakspot.evaluation.differences import Difference, at_the_mix_of, correlation, difference
+from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
@@ -139,7 +139,7 @@ class _Measured:
         if inside.sum() <= 0:
             return None
         found = self.contrast(inside, outside, codes)
-        alike, gap = at_the_mix_of(inside, outside, codes), None
+        alike, gap = match_label_mix(inside, outside, codes), None
         if alike.sum() > 0:
             others = self.contrast(alike, np.zeros_like(alike))
             pair = (found, others) if self.measure == "accuracy" else (others, found)

@@ -65,7 +65,7 @@ class Model(Identified, nn.Module, ABC):
         return []
 
 
-def named_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
+def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
     """The module of `net` at `path`, which a setting `role` names.
 
     Raises ValueError, with near names, where `owner` has no such module.
@@ -78,7 +78,7 @@ def named_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
     return modules[path]
 
 
-def watch_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) -> tuple[Tensor, Tensor, Any]:
+def record_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) -> tuple[Tensor, Tensor, Any]:
     """Run `net` once, on `x`; return what its part `head` received, what it gave, and what the whole returned.
 
     The hook lives for this call only, so that the network stays as it was: copied, saved and compiled alike.

@@ -26,8 +26,8 @@ class HubModel(Model):
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """By the configuration and weights in the folder, not by what else lies there."""
         folder = Path(settings["name"]).expanduser()
-        held = folder_digest(folder) if (folder / "config.json").is_file() else str(settings["name"])
-        return super().identity({**settings, "name": held})
+        weights = folder_digest(folder) if (folder / "config.json").is_file() else str(settings["name"])
+        return super().identity({**settings, "name": weights})
 
 
 def load_config(name: str | Path, download: bool = False) -> Any:
@@ -38,9 +38,9 @@ def load_config(name: str | Path, download: bool = False) -> Any:
     """
     from transformers import AutoConfig
 
-    fetch = _fetches(name, download)
-    with _explained(name), _silent(), hub_network(fetch):
-        return AutoConfig.from_pretrained(_place(name), **_manners(fetch))
+    fetch = _may_fetch(name, download)
+    with _readable_errors(name), _quiet_transformers(), hub_network(fetch):
+        return AutoConfig.from_pretrained(_source(name), **_loading_options(fetch))
 
 
 def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any) -> tuple[Any, list[str]]:
@@ -52,17 +52,17 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
 
     Raises as `load_config` does, and ValueError for weights that are damaged or another architecture's.
     """
-    fetch = _fetches(name, download)
-    with _explained(name), _silent(), hub_network(fetch):
-        net, told = kind.from_pretrained(
-            _place(name),
+    fetch = _may_fetch(name, download)
+    with _readable_errors(name), _quiet_transformers(), hub_network(fetch):
+        net, info = kind.from_pretrained(
+            _source(name),
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **_manners(fetch),
+            **_loading_options(fetch),
             **changes,
         )
-    new = sorted({*told["missing_keys"], *(entry[0] for entry in told["mismatched_keys"])})
+    new = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
     prefix = f"{net.base_model_prefix}." if hasattr(net, net.base_model_prefix) else ""
     body = [key for key in new if key.startswith(prefix) and ".pooler." not in f".{key}"]
     if body:
@@ -81,10 +81,12 @@ def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[f
     """
     from transformers.image_processing_base import ImageProcessingMixin
 
-    fetch, folder = _fetches(name, download), Path(name).expanduser()
+    fetch, folder = _may_fetch(name, download), Path(name).expanduser()
     try:
-        with _silent(), hub_network(fetch):
-            found, _ = ImageProcessingMixin.get_image_processor_dict(_place(name), local_files_only=not fetch)
+        with _quiet_transformers(), hub_network(fetch):
+            found, _ = ImageProcessingMixin.get_image_processor_dict(
+                _source(name), local_files_only=not fetch
+            )
         if not found.get("do_normalize", True):
             return None
         mean, std = ([float(value) for value in found[key]] for key in ("image_mean", "image_std"))
@@ -101,7 +103,7 @@ def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[f
     return mean, std
 
 
-def accepted(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def accepted_tensors(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those tensors of a batch that the network takes: some tokenizers tell more than some networks ask.
 
     Raises ValueError for texts of more tokens than the network has positions for.
@@ -125,21 +127,21 @@ def folder_digest(folder: str | Path) -> str:
     return sha.hexdigest()[:12]
 
 
-def _place(name: str | Path) -> str | Path:
+def _source(name: str | Path) -> str | Path:
     folder = Path(name).expanduser()
     return folder if folder.is_dir() else str(name)
 
 
-def _fetches(name: str | Path, download: bool) -> bool:
+def _may_fetch(name: str | Path, download: bool) -> bool:
     return download and not Path(name).expanduser().is_dir()
 
 
-def _manners(fetch: bool) -> dict[str, Any]:
+def _loading_options(fetch: bool) -> dict[str, Any]:
     return {"local_files_only": not fetch, "trust_remote_code": False}
 
 
 @contextmanager
-def _explained(name: str | Path) -> Iterator[None]:
+def _readable_errors(name: str | Path) -> Iterator[None]:
     """Whatever goes wrong within, as one sentence that names the folder or says how to fetch the model."""
     try:
         yield
@@ -162,11 +164,11 @@ def _explained(name: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def _quiet_transformers() -> Iterator[None]:
     """Without transformers' own reports and bars: what matters of them is said here."""
-    from transformers.utils import logging as told
+    from transformers.utils import logging as info
 
-    logging: Any = told  # partly without annotations
+    logging: Any = info  # partly without annotations
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

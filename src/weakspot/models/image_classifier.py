@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, named_layer, watch_head
+from weakspot.models.base import Model, find_layer, record_head
 from weakspot.models.hub import load_normalisation
 from weakspot.models.hub_classifier import HubClassifier
 from weakspot.tasks import Task
@@ -57,7 +57,7 @@ class ImageClassifier(HubClassifier):
         super().__init__(AutoModelForImageClassification, task, name, labels, download)
         self._cam_path = _cam_path(self.net) if cam_layer is None else cam_layer
         if cam_layer is not None:
-            named_layer(self.net, cam_layer, "cam_layer", str(name))
+            find_layer(self.net, cam_layer, "cam_layer", str(name))
         given = ([0.0] * 3 if mean is None else mean, [1.0] * 3 if std is None else std)
         taken = load_normalisation(name, download) or given
         (m, s), (wanted_m, wanted_s) = (
@@ -74,7 +74,7 @@ class ImageClassifier(HubClassifier):
     def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
         last = self.net.get_submodule(self._head_path)
         try:
-            received, given, returned = watch_head(self.net, last, pixel_values=x * self.scale + self.shift)
+            received, given, returned = record_head(self.net, last, pixel_values=x * self.scale + self.shift)
         except ValueError as error:
             raise self._explained(error, x) from error
         self._check(given, returned.logits)

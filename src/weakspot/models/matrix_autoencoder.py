@@ -112,7 +112,9 @@ class ExchangeableLayer(nn.Module):
         self.own = nn.Linear(before, after)
         self.user, self.movie, self.all = (nn.Linear(before, after, bias=False) for _ in range(3))
 
-    def forward(self, features: Float[Tensor, "m before"], entries: Entries) -> Float[Tensor, "m after"]:
+    def forward(
+        self, features: Float[Tensor, "m before"], entries: MatrixEntries
+    ) -> Float[Tensor, "m after"]:
         of_users = self.user(entries.user_means(features)).index_select(0, entries.user)
         of_movies = self.movie(entries.movie_means(features)).index_select(0, entries.movie)
         of_all = self.all(features.sum(dim=0) / max(len(features), 1))
@@ -121,7 +123,7 @@ class ExchangeableLayer(nn.Module):
 
 
 @dataclass(frozen=True)
-class Entries:
+class MatrixEntries:
     """Where the known entries (m,) of a matrix stand, and how many are in each row and column, 1 if none."""
 
     user: Int[Tensor, " m"]
@@ -130,7 +132,7 @@ class Entries:
     per_movie: Float[Tensor, " movies"]
 
     @classmethod
-    def of(cls, user: Tensor, movie: Tensor, n_users: int, n_movies: int) -> Entries:
+    def of(cls, user: Tensor, movie: Tensor, n_users: int, n_movies: int) -> MatrixEntries:
         counts = (user.bincount(minlength=n_users), movie.bincount(minlength=n_movies))
         return cls(user, movie, *(count.clamp(min=1).float() for count in counts))
 
@@ -157,7 +159,7 @@ def _part(x: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
     return {name: column[shown if name.startswith("known_") else asked] for name, column in x.items()}
 
 
-def _known(x: Mapping[str, Tensor]) -> tuple[Entries, Int[Tensor, " m"]]:
+def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
     """The known entries without those that are asked for, and their ratings."""
     n_users, n_movies = (
         int(torch.cat([x[name], x[f"known_{name}"]]).max()) + 1 for name in ("user", "movie")
@@ -170,4 +172,4 @@ def _known(x: Mapping[str, Tensor]) -> tuple[Entries, Int[Tensor, " m"]]:
             f"all {len(shown)} known ratings are asked for at once, so none is left to guess them from; "
             "ask in smaller batches (training.batch_size, inference.batch_size)"
         )
-    return Entries.of(user, movie, n_users, n_movies), rating
+    return MatrixEntries.of(user, movie, n_users, n_movies), rating

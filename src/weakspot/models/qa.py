@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import watch_head
-from weakspot.models.hub import HubModel, accepted, load_net
+from weakspot.models.base import record_head
+from weakspot.models.hub import HubModel, accepted_tensors, load_net
 from weakspot.tasks import QuestionAnswering, Task
 
 
@@ -65,7 +65,7 @@ class QAModel(HubModel):
     def read(self, x: Mapping[str, Tensor]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         """[CLS] (n, d), and logits of the first and the last token of the answer, (n, 2 · length)."""
         last = self.net.get_submodule(self._head_path)
-        received, _, returned = watch_head(self.net, last, **accepted(self.net, x))
+        received, _, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         outside = ~x["answerable"]
         missing = self.length - outside.shape[1]
         ends = [

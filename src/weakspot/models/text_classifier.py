@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weakspot.models.base import watch_head
-from weakspot.models.hub import accepted
+from weakspot.models.base import record_head
+from weakspot.models.hub import accepted_tensors
 from weakspot.models.hub_classifier import HubClassifier
 from weakspot.tasks import Task
 
@@ -40,7 +40,7 @@ class TextClassifier(HubClassifier):
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
         """Of `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
         last = self.net.get_submodule(self._head_path)
-        received, given, returned = watch_head(self.net, last, **accepted(self.net, x))
+        received, given, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         if received.ndim == 3:
             places = torch.arange(received.shape[1], device=received.device)
             ends = (x["attention_mask"] * places).argmax(dim=1)

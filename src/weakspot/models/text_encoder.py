@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.hub import HubModel, accepted, load_net
+from weakspot.models.hub import HubModel, accepted_tensors, load_net
 from weakspot.tasks import Task
 
 
@@ -49,7 +49,7 @@ class TextEncoder(HubModel):
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
         """Of `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.net(**accepted(self.net, x)).last_hidden_state
+            states = self.net(**accepted_tensors(self.net, x)).last_hidden_state
             counted = x["attention_mask"][:, :, None].to(states.dtype)
             mean: Tensor = (states * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
         return mean

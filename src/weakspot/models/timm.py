@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import Model, named_layer, watch_head
+from weakspot.models.base import Model, find_layer, record_head
 from weakspot.models.checkpoint import own_names, read_weights
 from weakspot.offline import hub_network
 from weakspot.tasks import Task
@@ -61,7 +61,7 @@ class TimmModel(Model):
         self._exact_size = _exact_size(self.net, settings)
         self._cam_path = _cam_path(self.net, settings) if cam_layer is None else cam_layer
         if self._cam_path is not None:
-            named_layer(self.net, self._cam_path, "cam_layer", f"timm's {name}")
+            find_layer(self.net, self._cam_path, "cam_layer", f"timm's {name}")
         self._checked: set[bool] = set()
 
         if weights is None:
@@ -87,7 +87,7 @@ class TimmModel(Model):
                 f"timm's {self.name} takes images of exactly {wanted} pixels, not {given}; have the dataset resize "
                 f"them (dataset.size={self._exact_size[0]})"
             )
-        received, given_by_head, outputs = watch_head(self.net, self._classifier(), x)
+        received, given_by_head, outputs = record_head(self.net, self._classifier(), x)
         if self.training not in self._checked:
             if not torch.equal(given_by_head.flatten(1), outputs):
                 raise ValueError(f"timm's {self.name} changes what its last layer gives before it returns it")

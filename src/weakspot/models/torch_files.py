@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch.serialization import safe_globals
 
-_MOST_KINDS = 200
+_MOST_PLACEHOLDERS = 200
 _ENTRIES = 100_000  # of an archive: more than any network has tensors
-_NEVER = {"eval", "exec", "compile", "open", "__import__"}
+_EXECUTING = {"eval", "exec", "compile", "open", "__import__"}
 """A husk of these would do no harm either, but a file of weights has no use for them: somebody meant harm."""
 
 _UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
 _BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
-_FILLED = re.compile(r"Can only (append|extend|SETITEM).*<class 'husk\.(\S+)'>")
+_FILLING = re.compile(r"Can only (append|extend|SETITEM).*<class 'husk\.(\S+)'>")
 
 
-class _Husk:
+class _Placeholder:
     """Stands for an object of any class: takes whatever it is given, and keeps nothing."""
 
     def __init__(self, *arguments: object, **named: object) -> None: ...
@@ -29,14 +29,14 @@ class _Husk:
     def __setstate__(self, state: object) -> None: ...
 
 
-class _ListHusk:
+class _ListPlaceholder:
     """Of a class that is a list: what is appended to it is kept, for torch appends to nothing but lists."""
 
     def __new__(cls, *arguments: object) -> list[Any]:  # type: ignore[misc]
         return []
 
 
-class _MappingHusk:
+class _MappingPlaceholder:
     """Of a class that is a mapping, as `_ListHusk`."""
 
     def __new__(cls, *arguments: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
@@ -59,16 +59,18 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
         raise ValueError(f"{path} is a damaged archive: {error}") from error
     if mapped:
         _check_archive(path)
-    husks: dict[str, type] = {}
+    placeholders: dict[str, type] = {}
     while True:
         try:
-            with safe_globals([(husk, name) for name, husk in husks.items()]):
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), list(husks)
+            with safe_globals([(placeholder, name) for name, placeholder in placeholders.items()]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), list(
+                    placeholders
+                )
         except Exception as error:  # whatever a damaged or crafted file leads to
-            name, kind = _lacking(error, path)
-            if issubclass(husks.get(name, object), kind) or len(husks) == _MOST_KINDS:
+            name, kind = _missing_class(error, path)
+            if issubclass(placeholders.get(name, object), kind) or len(placeholders) == _MOST_PLACEHOLDERS:
                 raise _unreadable(error, path) from None
-            husks[name] = type(name, (kind,), {"__module__": "husk"})
+            placeholders[name] = type(name, (kind,), {"__module__": "husk"})
 
 
 def _check_archive(path: Path) -> None:
@@ -85,20 +87,20 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _lacking(error: Exception, path: Path) -> tuple[str, type]:
+def _missing_class(error: Exception, path: Path) -> tuple[str, type]:
     """The husk that torch lacks, by name and kind, as it says; raises ValueError if that is not why it stopped."""
-    if filled := _FILLED.search(str(error)):
-        return filled[2], _MappingHusk if filled[1] == "SETITEM" else _ListHusk
+    if filled := _FILLING.search(str(error)):
+        return filled[2], _MappingPlaceholder if filled[1] == "SETITEM" else _ListPlaceholder
     stopped = _BLOCKED.search(str(error)) or _UNKNOWN.search(str(error))
     if stopped is None:
         raise _unreadable(error, path)
-    if stopped.re is _BLOCKED or stopped[1] in _NEVER:
+    if stopped.re is _BLOCKED or stopped[1] in _EXECUTING:
         raise ValueError(
             f"{path} is refused: besides tensors it holds {stopped[1]}, and reading such objects can run code hidden "
             "in the file; save the state dict alone, or as safetensors"
         )
     name = stopped[1] if "." in stopped[1] else f"builtins.{stopped[1]}"  # torch leaves that module out
-    return name, _Husk
+    return name, _Placeholder
 
 
 def _unreadable(error: Exception, path: Path) -> ValueError:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from weakspot.models.base import Model, named_layer, watch_head
+from weakspot.models.base import Model, find_layer, record_head
 from weakspot.models.checkpoint import load_state, own_names, read_weights
 from weakspot.models.names import NAMES
 from weakspot.tasks import Task
@@ -89,7 +89,7 @@ class TorchvisionModel(Model):
             # keeps its output for the backward pass, which the in-place one would then have changed
             self.net.get_submodule("features").add_module("relu5", nn.Threshold(0, 0))
         if cam_layer is not None:
-            named_layer(self.net, cam_layer, "cam_layer", name)
+            find_layer(self.net, cam_layer, "cam_layer", name)
             self._cam_path = cam_layer
         last = self.net.get_submodule(self._head_path)
         assert isinstance(last, nn.Linear | nn.Conv2d)
@@ -103,7 +103,7 @@ class TorchvisionModel(Model):
 
     def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
         self._check_size(*x.shape[-2:])
-        received, _, outputs = watch_head(self.net, self.net.get_submodule(self._head_path), x)
+        received, _, outputs = record_head(self.net, self.net.get_submodule(self._head_path), x)
         if self._family == "squeezenet":
             return torch.cat([received.mean(dim=(2, 3)), outputs], dim=1)
         return received

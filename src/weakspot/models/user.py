@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from weakspot.identity import source_digest
-from weakspot.models.base import Model, named_layer, watch_head
+from weakspot.models.base import Model, find_layer, record_head
 from weakspot.tasks import Task
 
 _WIDTH_NAMES = ("num_classes", "n_outputs")
-_LONE_AUXILIARY = 0.4  # Szegedy et al. 2016: Inception-v3
+_ONE_AUXILIARY = 0.4  # Szegedy et al. 2016: Inception-v3
 _AUXILIARY = 0.3  # Szegedy et al. 2015: GoogLeNet
 
 
@@ -55,9 +55,9 @@ class UserModel(Model):
         self._n_outputs = task.n_outputs
         self._checked: set[bool] = set()
         self._further: list[Tensor] = []
-        self.embedding_size = _width_received(named_layer(self.net, head, "head", path), head, path)
+        self.embedding_size = _width_received(find_layer(self.net, head, "head", path), head, path)
         if cam_layer is not None:
-            named_layer(self.net, cam_layer, "cam_layer", path)
+            find_layer(self.net, cam_layer, "cam_layer", path)
 
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class UserModel(Model):
         return None if self._cam_path is None else self.net.get_submodule(self._cam_path)
 
     def embed(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
-        received, given, returned = watch_head(self.net, self.net.get_submodule(self._head_path), x)
+        received, given, returned = record_head(self.net, self.net.get_submodule(self._head_path), x)
         first, *further = returned if isinstance(returned, tuple | list) and len(returned) else [returned]
         if self.training not in self._checked:
             self._check(received, given, first)
@@ -78,17 +78,17 @@ class UserModel(Model):
         return received
 
     def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
-        return self._read_off(self.net.get_submodule(self._head_path)(z))
+        return self._two_logits(self.net.get_submodule(self._head_path)(z))
 
     def auxiliary(self) -> list[tuple[float, Float[Tensor, "n C"]]]:
         further, self._further = self._further, []
-        weight = _LONE_AUXILIARY if len(further) == 1 else _AUXILIARY
-        return [(weight, self._read_off(y)) for y in further]
+        weight = _ONE_AUXILIARY if len(further) == 1 else _AUXILIARY
+        return [(weight, self._two_logits(y)) for y in further]
 
-    def _read_off(self, y: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(y), y], dim=1) if self._lone(y) else y
+    def _two_logits(self, y: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(y), y], dim=1) if self._gives_one_logit(y) else y
 
-    def _lone(self, given: Tensor) -> bool:
+    def _gives_one_logit(self, given: Tensor) -> bool:
         """Whether the head gives one logit for two classes: that of the second, z, which is read as (0, z)."""
         return self._n_outputs == 2 and given.ndim == 2 and given.shape[1] == 1
 
@@ -99,7 +99,7 @@ class UserModel(Model):
                 f"{where} receives {tuple(received.shape)}, not a vector of {self.embedding_size} per image; "
                 "name the last linear layer"
             )
-        if given.shape != (len(received), self._n_outputs) and not self._lone(given):
+        if given.shape != (len(received), self._n_outputs) and not self._gives_one_logit(given):
             raise ValueError(
                 f"{where} gives {tuple(given.shape)}, but the task has {self._n_outputs} classes: "
                 f"expected {(len(received), self._n_outputs)}"
@@ -108,7 +108,7 @@ class UserModel(Model):
             raise ValueError(
                 f"{self.path} returns a {type(returned).__name__}, not the tensor of its outputs"
             )
-        if self._lone(given) and returned.shape == (len(given),):
+        if self._gives_one_logit(given) and returned.shape == (len(given),):
             returned = returned[:, None]
         same = returned.shape == given.shape and torch.allclose(
             returned, given, rtol=0, atol=0, equal_nan=True
@@ -165,8 +165,8 @@ def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[
     except TypeError as error:
         raise ValueError(f"{path}{signature} cannot be called with kwargs={kwargs}: {error}") from None
     passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    untold = passes_on and not any(name in kwargs for name in _WIDTH_NAMES)
-    net: object = _call(factory, path, kwargs, n_outputs) if untold else factory(**kwargs)
+    passes_blindly = passes_on and not any(name in kwargs for name in _WIDTH_NAMES)
+    net: object = _call(factory, path, kwargs, n_outputs) if passes_blindly else factory(**kwargs)
     if not isinstance(net, nn.Module):
         raise ValueError(f"{path} makes a {type(net).__name__}, not a torch.nn.Module")
     return net
@@ -174,19 +174,19 @@ def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[
 
 def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outputs: int) -> object:
     """What a factory makes that passes named arguments on: to whom is not to be seen, so their names are tried."""
-    said = ""
+    reason = ""
     for name in _WIDTH_NAMES:
         try:
             return factory(**kwargs, **{name: n_outputs})
         except TypeError as error:
-            said = str(error)
-            if "unexpected keyword argument" not in said:
+            reason = str(error)
+            if "unexpected keyword argument" not in reason:
                 raise
-            if f"'{name}'" not in said:
+            if f"'{name}'" not in reason:
                 break
     else:
         return factory(**kwargs)
-    raise ValueError(f"{path} cannot be called with model.kwargs={kwargs}: {said}")
+    raise ValueError(f"{path} cannot be called with model.kwargs={kwargs}: {reason}")
 
 
 def _width_received(head: nn.Module, name: str, path: str) -> int:

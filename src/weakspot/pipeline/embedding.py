@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from weakspot.explain.gradcam import Maps
-from weakspot.models.base import Model, named_layer
+from weakspot.explain.gradcam import ActivationMaps
+from weakspot.models.base import Model, find_layer
 
 _WIDEST = 4096  # numbers that the maps of a layer are pooled to, at most
 
@@ -60,7 +60,7 @@ class InLayer(EmbeddedElsewhere):
         net = getattr(model, "net", None)
         self.name = layer
         self.layer = [
-            named_layer(
+            find_layer(
                 net if isinstance(net, nn.Module) else model, layer, "embed_layer", type(model).__name__
             )
         ]  # in a list: registered already, as a part of the model
@@ -93,7 +93,7 @@ class InLayer(EmbeddedElsewhere):
             counted = x["attention_mask"][:, :, None].to(given.dtype)
             mean: Tensor = (given * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
             return mean
-        maps = Maps(*x.shape[-2:])(given)
+        maps = ActivationMaps(*x.shape[-2:])(given)
         _, c, h, w = maps.shape
         side = max(1, isqrt(_WIDEST // c))
         return adaptive_avg_pool2d(maps, (min(h, side), min(w, side))).flatten(1)

@@ -21,24 +21,24 @@ def normalise(text: str) -> str:
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1.0 if the prediction is one of the answers, once both are normalised; "" is "there is no answer"."""
-    return _best(lambda said, right: float(said == right), prediction, answers)
+    return _best_score(lambda predicted, answer: float(predicted == answer), prediction, answers)
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
     """The largest F1 of the words of the prediction and those of an answer, repeated words counted."""
-    return _best(_overlap, prediction, answers)
+    return _best_score(_overlap, prediction, answers)
 
 
-def _best(score: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:
+def _best_score(score: Callable[[str, str], float], prediction: str, answers: Sequence[str]) -> float:
     # an answer that normalises to nothing counts only where there is no other
-    right = [text for text in map(normalise, answers) if text] or [""]
-    said = normalise(prediction)
-    return max(score(said, text) for text in right)
+    accepted = [text for text in map(normalise, answers) if text] or [""]
+    predicted = normalise(prediction)
+    return max(score(predicted, text) for text in accepted)
 
 
-def _overlap(said: str, right: str) -> float:
-    ours, theirs = said.split(), right.split()
-    if not ours or not theirs:
-        return float(ours == theirs)
-    shared = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * shared / (len(ours) + len(theirs))
+def _overlap(predicted: str, answer: str) -> float:
+    predicted_words, answer_words = predicted.split(), answer.split()
+    if not predicted_words or not answer_words:
+        return float(predicted_words == answer_words)
+    shared = sum((Counter(predicted_words) & Counter(answer_words)).values())
+    return 2 * shared / (len(predicted_words) + len(answer_words))

@@ -19,7 +19,7 @@ from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.labels import read_labels
 from weakspot.datasets.readers.splits import fill_splits
-from weakspot.datasets.readers.tables import Sheet
+from weakspot.datasets.readers.tables import TableFile
 from weakspot.datasets.readers.walk import files_below
 from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
@@ -45,7 +45,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class ShardSheet(Sheet):
+class ShardTables(TableFile):
     """The rows of all shards; `where` says in which shard one of them stands."""
 
     where: Callable[[int], str] = str
@@ -60,7 +60,7 @@ class ImageShards(Dataset):
     A split is named by its shards (`imagenet-train-0007.tar`, `val/03.parquet`), or else in their rows, or else by a
     hash of ids, about 7 : 1 : 2; where only val is missing, it is a tenth of train.
 
-    Subclasses read `shards` with their `given` splits, call `choose`, and write `content`.
+    Subclasses read `shards` with their `shard_splits`, call `choose`, and write `content`.
     """
 
     decodes = True
@@ -90,47 +90,54 @@ class ImageShards(Dataset):
             raise FileNotFoundError(
                 f"no {ending} files below {self.root}; set dataset.root to where they are"
             )
-        self.given = _named_splits(self.root, self.shards)
-        self.names_val = self.given is not None and "val" in self.given
-        if self.given is not None and classes is not None:
+        self.shard_splits = _named_splits(self.root, self.shards)
+        self.names_val = self.shard_splits is not None and "val" in self.shard_splits
+        if self.shard_splits is not None and classes is not None:
             # what the other splits' labels are needs no look
-            own = self.given if split in self.given else ["val" if s == "train" else s for s in self.given]
+            own = (
+                self.shard_splits
+                if split in self.shard_splits
+                else ["val" if s == "train" else s for s in self.shard_splits]
+            )
             if split in own:
                 kept = [at for at, named in enumerate(own) if named == split]
-                self.shards, self.given = [self.shards[at] for at in kept], [self.given[at] for at in kept]
+                self.shards, self.shard_splits = (
+                    [self.shards[at] for at in kept],
+                    [self.shard_splits[at] for at in kept],
+                )
 
     def choose(
         self,
-        sheet: Sheet,
+        table_file: TableFile,
         label: str,
         ids: Sequence[str],
         counts: Sequence[int],
         classes: Sequence[str] | None,
         task: str | None,
     ) -> Int[np.ndarray, " m"]:
-        """Set task, targets and examples, and return which rows of the sheet they are.
+        """Set task, targets and examples, and return which rows of the table they are.
 
         Args:
-            sheet: The rows of all shards, `label` and attributes.
+            table_file: The rows of all shards, `label` and attributes.
             label: Its column of labels.
             ids: Each row's.
             counts: How many rows each shard has.
             classes: The classes in order; by default the labels that there are.
             task: "classification" or "regression"; by default numbers with fractions are a regression.
         """
-        if not sheet.has(label):
-            there = ", ".join(sheet.table.column_names) or "nothing"
+        if not table_file.has(label):
+            there = ", ".join(table_file.table.column_names) or "nothing"
             raise ValueError(
-                f"{sheet.file}: no row has a {label!r}; say which is: dataset.label=… (there is: {there})"
+                f"{table_file.file}: no row has a {label!r}; say which is: dataset.label=… (there is: {there})"
             )
-        self.task, targets = read_labels(sheet, label, classes, None, task)
-        given: Sequence[str] | None = None
-        if self.given is not None:
-            given = np.repeat(self.given, counts).tolist()
-        elif sheet.has("split"):
-            given = sheet.words("split", self.splits)
+        self.task, targets = read_labels(table_file, label, classes, None, task)
+        shard_splits: Sequence[str] | None = None
+        if self.shard_splits is not None:
+            shard_splits = np.repeat(self.shard_splits, counts).tolist()
+        elif table_file.has("split"):
+            shard_splits = table_file.words("split", self.splits)
         # where only the shards of one split are read, those of val are not among them
-        assigned = np.array(given) if self.names_val else fill_splits(ids, given)
+        assigned = np.array(shard_splits) if self.names_val else fill_splits(ids, shard_splits)
         rows = np.flatnonzero(assigned == self.split)
         if len(rows) == 0:
             have = ", ".join(sorted(set(assigned.tolist())))
@@ -138,9 +145,9 @@ class ImageShards(Dataset):
                 f"no image below {self.root} is in split {self.split!r}; there are some in: {have}"
             )
         self.targets = targets[rows]
-        about = [name for name in sheet.table.column_names if name not in (label, "split")]
+        about = [name for name in table_file.table.column_names if name not in (label, "split")]
         own_ids = pa.array([ids[row] for row in rows.tolist()], pa.string())
-        attributes = sheet.table.select(about).take(pa.array(rows))
+        attributes = table_file.table.select(about).take(pa.array(rows))
         self.examples = pa.table([own_ids, *attributes.columns], names=["id", *about]).combine_chunks()
         return rows
 

@@ -15,7 +15,7 @@ from weakspot.datasets.base import Dataset
 Measure = Callable[[Any], Float[np.ndarray, " m"]]
 
 
-class Measured(torch.utils.data.Dataset[dict[str, Any]]):
+class MeasuredPreviews(torch.utils.data.Dataset[dict[str, Any]]):
     """The items of `dataset`, each with what `measure` says of its preview, under "measured".
 
     Most datasets make a model's input from the preview, so the preview is measured as it passes by: an image is
@@ -24,33 +24,33 @@ class Measured(torch.utils.data.Dataset[dict[str, Any]]):
     """
 
     def __init__(self, dataset: Dataset, measure: Measure) -> None:
-        self._watch = _Watch(dataset, measure)
-        self._watched = copy.copy(dataset)
-        setattr(self._watched, "preview", self._watch)  # noqa: B010 (a method is replaced, on this copy alone)
+        self._preview = _MeasuringPreview(dataset, measure)
+        self._dataset = copy.copy(dataset)
+        setattr(self._dataset, "preview", self._preview)  # noqa: B010 (a method is replaced, on this copy alone)
 
     @property
     def decodes(self) -> bool:
-        return self._watched.decodes
+        return self._dataset.decodes
 
     def __len__(self) -> int:
-        return len(self._watched)
+        return len(self._dataset)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        self._watch.row = None
-        item = self._watched[row]
-        if self._watch.row != item["index"]:
-            self._watch(item["index"])
-        return {**item, "measured": self._watch.values}
+        self._preview.row = None
+        item = self._dataset[row]
+        if self._preview.row != item["index"]:
+            self._preview(item["index"])
+        return {**item, "measured": self._preview.values}
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         plain = [{name: value for name, value in item.items() if name != "measured"} for item in items]
         return {
-            **self._watched.collate(plain),
+            **self._dataset.collate(plain),
             "measured": np.stack([item["measured"] for item in items]),
         }
 
 
-class _Watch:
+class _MeasuringPreview:
     """A dataset's preview that keeps the measures of the last row it was asked for."""
 
     def __init__(self, dataset: Dataset, measure: Measure) -> None:

@@ -39,13 +39,15 @@ class Windows:
         self._special = _layout(tokenizer)
         self._offsets = [
             _with_marks(np.array(offsets, dtype=np.int32).reshape(-1, 2), context)
-            for some in _chunks(contexts)
+            for batch in _batches(contexts)
             for context, offsets in zip(
-                some, _alone(tokenizer, some, return_offsets_mapping=True)["offset_mapping"], strict=True
+                batch, _tokenize(tokenizer, batch, return_offsets_mapping=True)["offset_mapping"], strict=True
             )
         ]
         self._context_of = context_of
-        asked = [len(ids) for some in _chunks(questions) for ids in _alone(tokenizer, some)["input_ids"]]
+        asked = [
+            len(ids) for batch in _batches(questions) for ids in _tokenize(tokenizer, batch)["input_ids"]
+        ]
         before, between, after = self._special
         self._starts = np.array(asked, dtype=np.int64) + before + between
         widths = np.array([len(offsets) for offsets in self._offsets], dtype=np.int64)
@@ -127,10 +129,10 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
     return first, between, after
 
 
-def _alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: Any) -> Any:
+def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **options: Any) -> Any:
     quiet = {"verbose": False, "return_attention_mask": False, "return_token_type_ids": False}
     return tokenizer(list(texts), add_special_tokens=False, **quiet, **options)
 
 
-def _chunks(texts: Sequence[str]) -> list[Sequence[str]]:
+def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
     return [texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE)]

@@ -16,7 +16,7 @@ FIRST_LINE = 2
 """The line of a table's row 0: the header is line 1."""
 
 
-def read_table(file: Path, columns: Sequence[str], advice: str) -> pa.Table:
+def read_label_file(file: Path, columns: Sequence[str], advice: str) -> pa.Table:
     """These columns of a CSV file, as strings, without the others.
 
     Raises FileNotFoundError, with `advice`, where it is missing; ValueError, naming file and line, where it is no
@@ -33,7 +33,7 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> pa.Table:
     return table.select(list(columns)).combine_chunks()
 
 
-def codes(table: pa.Table, column: str, values: Sequence[str], file: Path) -> Int[np.ndarray, " n"]:
+def encode_column(table: pa.Table, column: str, values: Sequence[str], file: Path) -> Int[np.ndarray, " n"]:
     """Where each row's value stands among `values`. ValueError, naming file and line, where it is none of them."""
     found = pc.index_in(table[column], pa.array(list(values)))
     unknown = pc.is_null(found).to_numpy()

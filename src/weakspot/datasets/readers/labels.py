@@ -8,13 +8,13 @@ from decimal import Decimal
 import numpy as np
 from jaxtyping import Int, Num
 
-from weakspot.datasets.readers.tables import Sheet
+from weakspot.datasets.readers.tables import TableFile
 from weakspot.predictions.plain import MISSING_WORDS
 from weakspot.tasks import Classification, Multilabel, Regression, Task, class_names, is_number
 
 
 def read_labels(
-    sheet: Sheet,
+    table_file: TableFile,
     column: str,
     classes: Sequence[str] | None = None,
     separator: str | None = None,
@@ -23,7 +23,7 @@ def read_labels(
     """The task of a column of labels, and the target of every row, whatever its split.
 
     Args:
-        sheet: The table.
+        table_file: The table and its file.
         column: Which column.
         classes: The classes in order; labels may then be their indices from 0. By default those that occur, in the
             order of an ordered categorical, or else sorted, numbers by value.
@@ -38,19 +38,19 @@ def read_labels(
     if separator is not None:
         if kind is not None:
             raise ValueError("dataset.separator says that a row has several classes: leave out dataset.task")
-        return _several(sheet, column, classes, separator)
+        return _several(table_file, column, classes, separator)
     if classes is not None and kind == "regression":
         raise ValueError("a regression has no classes: leave out dataset.classes")
-    labels = sheet.words(column)
+    labels = table_file.words(column)
     if kind is None and classes is None and _are_fractions(labels):
         kind = "regression"
     if kind == "regression":
-        return Regression(), _numbers(sheet, column, labels)
-    names = _names(sheet, column, labels, classes)
-    return Classification(names), number_classes(_as_names(labels, names), names, sheet.place)
+        return Regression(), _numbers(table_file, column, labels)
+    names = _names(table_file, column, labels, classes)
+    return Classification(names), encode_labels(_as_names(labels, names), names, table_file.place)
 
 
-def number_classes(
+def encode_labels(
     labels: Sequence[str], names: Sequence[str], place: Callable[[int], str]
 ) -> Int[np.ndarray, " n"]:
     """The index of each label among the classes; ValueError says by `place` which row has another label."""
@@ -62,26 +62,28 @@ def number_classes(
 
 
 def _several(
-    sheet: Sheet, column: str, classes: Sequence[str] | None, separator: str
+    table_file: TableFile, column: str, classes: Sequence[str] | None, separator: str
 ) -> tuple[Task, Int[np.ndarray, "n C"]]:
-    cells = [cell or "" for cell in sheet.table[column].to_pylist()]
+    cells = [cell or "" for cell in table_file.table[column].to_pylist()]
     rows = [[name for part in cell.split(separator) if (name := part.strip())] for cell in cells]
     flat = [label for labels in rows for label in labels]
     if not flat:
-        raise ValueError(f"{sheet.file}: no row has a label in {column!r}")
+        raise ValueError(f"{table_file.file}: no row has a label in {column!r}")
     owners = [row for row, labels in enumerate(rows) for _ in labels]
-    names = _names(sheet, column, flat, classes)
-    numbers = number_classes(_as_names(flat, names), names, lambda at: sheet.place(owners[at]))
+    names = _names(table_file, column, flat, classes)
+    numbers = encode_labels(_as_names(flat, names), names, lambda at: table_file.place(owners[at]))
     targets = np.zeros((len(rows), len(names)), dtype=np.int64)
     targets[owners, numbers] = 1
     return Multilabel(names), targets
 
 
 def _names(
-    sheet: Sheet, column: str, labels: Sequence[str], classes: Sequence[str] | None
+    table_file: TableFile, column: str, labels: Sequence[str], classes: Sequence[str] | None
 ) -> tuple[str, ...]:
     return (
-        tuple(map(str, classes)) if classes is not None else sheet.orders.get(column) or class_names(labels)
+        tuple(map(str, classes))
+        if classes is not None
+        else table_file.orders.get(column) or class_names(labels)
     )
 
 
@@ -105,13 +107,13 @@ def _are_fractions(labels: Sequence[str]) -> bool:
     )
 
 
-def _numbers(sheet: Sheet, column: str, labels: Sequence[str]) -> Num[np.ndarray, " n"]:
+def _numbers(table_file: TableFile, column: str, labels: Sequence[str]) -> Num[np.ndarray, " n"]:
     odd = next(
         (row for row, label in enumerate(labels) if not (is_number(label) and np.isfinite(float(label)))),
         None,
     )
     if odd is not None:
         raise ValueError(
-            f"{sheet.place(odd)}: {column} is {labels[odd]!r}, no number; give one, or remove the row"
+            f"{table_file.place(odd)}: {column} is {labels[odd]!r}, no number; give one, or remove the row"
         )
     return np.array(labels, dtype=np.float64)

@@ -21,6 +21,7 @@ _HUB_FOLDERS = {"1.1": ("plain_text", "squad"), "2.0": ("squad_v2",)}
 class Questions:
     """n questions on m paragraphs.
 
+    texts        the questions themselves
     answers      what people answered, each in its own words; none where there is no answer
     context_of   (n,) the paragraph of each question
     spans        (n, 2) the first answer's first character in its paragraph and the one after its last; (0, 0): none
@@ -28,7 +29,7 @@ class Questions:
 
     ids: Sequence[str]
     titles: Sequence[str]
-    questions: Sequence[str]
+    texts: Sequence[str]
     answers: Sequence[Sequence[str]]
     contexts: Sequence[str]
     context_of: Int[np.ndarray, " n"]
@@ -43,7 +44,7 @@ class Questions:
         return Questions(
             ids=[self.ids[row] for row in rows],
             titles=[self.titles[row] for row in rows],
-            questions=[self.questions[row] for row in rows],
+            texts=[self.texts[row] for row in rows],
             answers=[self.answers[row] for row in rows],
             contexts=[self.contexts[context] for context in used],
             context_of=context_of,
@@ -69,7 +70,7 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
             "for where to get SQuAD, and set dataset.root to its folder"
         )
     where = file if file.is_file() else root
-    ids, titles, questions, answers, context_of, spans = [], [], [], [], [], []
+    ids, titles, texts, answers, context_of, spans = [], [], [], [], [], []
     contexts: dict[str, int] = {}
     for row in rows:
         name = f"{where}, question {row['id']!r}"
@@ -88,12 +89,12 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
             )
         ids.append(row["id"])
         titles.append(row["title"])
-        questions.append(row["question"])
+        texts.append(row["question"])
         answers.append(given)
         context_of.append(contexts.setdefault(row["context"], len(contexts)))
         spans.append(span)
     return Questions(
-        ids, titles, questions, answers, list(contexts), np.array(context_of), np.array(spans).reshape(-1, 2)
+        ids, titles, texts, answers, list(contexts), np.array(context_of), np.array(spans).reshape(-1, 2)
     )
 
 

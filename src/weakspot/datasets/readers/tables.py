@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class TableFile:
     """A file's rows, and words for where one of them stands.
 
     orders   by column, the values of an ordered categorical in its order
@@ -99,7 +99,7 @@ def _below(given: str, root: Path) -> PurePosixPath | None:
     return None if path.is_absolute() or ".." in path.parts else path
 
 
-def read_sheet(file: Path, texts: Sequence[str], verbatim: str | None = None) -> Sheet:
+def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = None) -> TableFile:
     """All columns in plain form; those named in `texts`, where they are there, as texts, whatever they look like.
 
     `verbatim` names a column of texts whose blanks stay, because a model reads them. Columns of bytes are left out,
@@ -111,14 +111,14 @@ def read_sheet(file: Path, texts: Sequence[str], verbatim: str | None = None) ->
     if kind not in (*DELIMITERS, ".parquet"):
         raise ValueError(f"{file} is no table: its name must end in .csv, .tsv or .parquet")
     if kind != ".parquet":
-        return Sheet(file, read_csv(file, texts, verbatim))
-    sheet = _read_parquet(file, texts, verbatim)
-    if len(sheet.table) == 0:
+        return TableFile(file, read_csv(file, texts, verbatim))
+    table_file = _read_parquet(file, texts, verbatim)
+    if len(table_file.table) == 0:
         raise ValueError(f"{file} has no rows")
-    return sheet
+    return table_file
 
 
-def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> Sheet:
+def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> TableFile:
     raw = read_parquet(file)
     with reading(file):
         taken = [name for name in raw.column_names if name in texts or name == verbatim]
@@ -133,4 +133,4 @@ def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> She
         if pa.types.is_dictionary(raw[name].type) and raw[name].type.ordered and len(raw)
     }
     names = [*taken, *attributes.column_names]
-    return Sheet(file, pa.table([*trimmed.values(), *attributes.columns], names=names), orders)
+    return TableFile(file, pa.table([*trimmed.values(), *attributes.columns], names=names), orders)
