@@ -87,7 +87,7 @@ def test_an_image_listed_twice_is_named(root: Path) -> None:
     file = root / "list_eval_partition.txt"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines, "000001.jpg 2"]) + "\n")
-    where = rf"list_eval_partition\.txt, line {len(lines) + 1}: 000001\.jpg stands in line 1 already"
+    where = rf"list_eval_partition\.txt, line {len(lines) + 1}: 000001\.jpg is in line 1 already"
     with pytest.raises(ValueError, match=where):
         CelebA("test", root)
 
@@ -109,7 +109,7 @@ def test_a_header_in_another_encoding_is_named(root: Path, layout: str) -> None:
         kaggle(root)
     file = root / layout
     file.write_bytes(file.read_bytes().replace(b"Smiling", b"Smiling\xe9"))
-    with pytest.raises(ValueError, match=r"list_attr_celeba\....,\sline [12] is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"list_attr_celeba\....,\sline [12] is not UTF-8 text"):
         CelebA("test", root)
 
 

@@ -103,8 +103,8 @@ def change(root: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c["annotations"][2].pop("category_id"), ["annotation 139002", "no category_id"]),
         (lambda c: c["annotations"][2].update(iscrowd="x"), ["annotation 139002", "iscrowd 'x'"]),
         (lambda c: c["annotations"][2].update(area="x"), ["annotation 139002", "area 'x'"]),
-        (lambda c: c.pop("images"), ["no instances file", "'images'"]),
-        (lambda c: c["images"][0].pop("file_name"), ["no instances file", "'file_name'"]),
+        (lambda c: c.pop("images"), ["not an instances file", "'images'"]),
+        (lambda c: c["images"][0].pop("file_name"), ["not an instances file", "'file_name'"]),
     ],
 )
 def test_bad_annotations_are_named(

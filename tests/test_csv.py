@@ -206,7 +206,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         open_table("test", tmp_path / "n.parquet")
     pa.parquet.write_table(pa.table({"path": ["a"], "label": ["x"]}), tmp_path / "n.parquet")
     (tmp_path / "a").touch()
-    with pytest.raises(ValueError, match=r"n\.parquet, row 1: a is none of"):
+    with pytest.raises(ValueError, match=r"n\.parquet, row 1: a does not end in one of"):
         open_table("test", tmp_path / "n.parquet")
     with pytest.raises(FileNotFoundError, match=r"t\.csv holds texts: .* model=text_encoder"):
         open_table("test", write(tmp_path / "t.csv", "text,label", "a,x"), tokenizer="resnet18")
@@ -217,9 +217,9 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     [
         (
             b"path,label,city\na.png,x,Bern\na.png,x,Z\xfcrich\n",
-            ["line 3", "'Zürich' is no UTF-8 text", "as UTF-8"],
+            ["line 3", "'Zürich' is not UTF-8 text", "as UTF-8"],
         ),
-        (b'path,label,note\na.png,x,"a\n\nb"\na.png,x,\x80 5\n', ["line 5", "'€ 5' is no UTF-8 text"]),
+        (b'path,label,note\na.png,x,"a\n\nb"\na.png,x,\x80 5\n', ["line 5", "'€ 5' is not UTF-8 text"]),
         ("path,label\na.png,x\n".encode("utf-16"), ["is UTF-16 text; save it as UTF-8"]),
         ("path,label\na.png,x\n".encode("utf-16-le"), ["is UTF-16 text; save it as UTF-8"]),
         (
@@ -380,9 +380,9 @@ def test_fractions_are_a_regression(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["1.5", "n/a"], {}, r"my\.csv, line 3: label is 'n/a', no number"),
-        (["1.5", "1e999"], {}, r"line 3: label is '1e999', no number"),
-        (["cat"], {"task": "regression"}, r"line 2: label is 'cat', no number"),
+        (["1.5", "n/a"], {}, r"my\.csv, line 3: label is 'n/a', not a number"),
+        (["1.5", "1e999"], {}, r"line 3: label is '1e999', not a number"),
+        (["cat"], {"task": "regression"}, r"line 2: label is 'cat', not a number"),
         (["1.5"], {"task": "regression", "classes": ["a"]}, r"leave out dataset\.classes"),
         (["1.5"], {"task": "regresion"}, r"choose classification or regression"),
         ([""], {"separator": "|"}, r"no row has a label in 'label'"),

@@ -208,7 +208,7 @@ def test_too_few_rows_for_the_processes() -> None:
         ({"n": 0}, "is empty"),
         ({"examples": pa.table({"id": list("abc")})}, "3 examples but 21 targets"),
         ({"examples": pa.table({"name": ["a"] * 21})}, "first column of examples must be 'id'"),
-        ({"examples": pa.table({"id": ["a"] * 21})}, "the id 'a' stands in rows 0 and 1"),
+        ({"examples": pa.table({"id": ["a"] * 21})}, "the id 'a' is in rows 0 and 1"),
         ({"examples": pa.table({"id": [str(k) for k in range(21)], "label": range(21)})}, "called 'label'"),
     ],
 )

@@ -62,6 +62,6 @@ def test_content_takes_the_place_of_the_file_and_encodings_are_read(tmp_path: Pa
     assert read_delimited(file, {"a": INT, "b": TEXT}, "|", encoding="latin-1")["b"].to_pylist() == ["café"]
     assert read_delimited(file, {"a": INT}, content=b"\xef\xbb\xbf7\n")["a"].to_pylist() == [7]
     with pytest.raises(
-        ValueError, match=r"a\.txt, line 1: '1\|café' is no UTF-8 text .* save the file as UTF-8"
+        ValueError, match=r"a\.txt, line 1: '1\|café' is not UTF-8 text .* save the file as UTF-8"
     ):
         read_delimited(file, {"a": TEXT})

@@ -81,7 +81,7 @@ def test_pixels_are_the_published_transform(root: Path) -> None:
             "\n",
             r"fairface_label_val\.csv, line \d+ cannot be read as CSV: Expected 5 columns, got 4",
         ),
-        ("val/3.jpg,", "val/2.jpg,", r"label_val\.csv, line 4: val/2\.jpg stands in line 3 already"),
+        ("val/3.jpg,", "val/2.jpg,", r"label_val\.csv, line 4: val/2\.jpg is in line 3 already"),
     ],
 )
 def test_a_bad_row_is_named(copied: Path, old: str, new: str, message: str) -> None:

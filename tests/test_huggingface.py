@@ -149,7 +149,9 @@ def test_repeated_texts_share_a_split(library: Any, tmp_path: Path, tokenizer: P
 
 @pytest.mark.optional
 def test_what_is_wrong_is_named(library: Any, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nobody/nothing is no folder.* add dataset\.download=true"):
+    with pytest.raises(
+        FileNotFoundError, match=r"nobody/nothing is not a folder.* add dataset\.download=true"
+    ):
         open_hub("test", "nobody/nothing")
     folder = tmp_path / "saved"
     library.DatasetDict(test=images(library, 4)).save_to_disk(folder)

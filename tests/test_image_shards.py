@@ -160,7 +160,7 @@ def test_what_is_no_image_is_named(kind, tmp_path):
         pq.write_table(table, tmp_path / "test-0.parquet")
         data, name = ImageParquet("test", root=tmp_path), "test-0/000000"
     with pytest.raises(
-        ValueError, match=rf"row 0 of test: .*{name} cannot be read as an image \(it is no image\)"
+        ValueError, match=rf"row 0 of test: .*{name} cannot be read as an image \(it is not an image\)"
     ):
         data.preview(0)
     assert data.preview(1).size == (12, 10)
@@ -280,7 +280,7 @@ def test_damaged_and_compressed_tars_are_named(tmp_path):
     for content in (gzip.compress(whole), b"no tar", b""):
         file.write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"test\.tar cannot be read: it is no tar, or a compressed one|no member"
+            ValueError, match=r"test\.tar cannot be read: it is not a tar, or it is compressed|no member"
         ):
             WebDataset("test", root=tmp_path)
     file.write_bytes(whole)

@@ -78,13 +78,13 @@ def test_a_file_of_classes(root: Path, tmp_path: Path) -> None:
     assert dataset.task.classes == ("toilet tissue, toilet paper", *list(NAMED)[:4])
     assert dataset.targets[-1] == 0
     own.write_text("n15075141\ntench\n")
-    with pytest.raises(ValueError, match=r"own\.txt, line 2: 'tench' is no wnid"):
+    with pytest.raises(ValueError, match=r"own\.txt, line 2: 'tench' is not a wnid"):
         ImageNet("test", root, classes=own)
     own.write_text("n15075141\nn01440764\nn15075141\n")
-    with pytest.raises(ValueError, match=r"own\.txt, line 3: n15075141 stands in line 1 already"):
+    with pytest.raises(ValueError, match=r"own\.txt, line 3: n15075141 is in line 1 already"):
         ImageNet("test", root, classes=own)
     own.write_text("n15075141\n")
-    with pytest.raises(ValueError, match=r"val/n01440764 is none of the 1 classes of .*own\.txt"):
+    with pytest.raises(ValueError, match=r"val/n01440764 is not one of the 1 classes of .*own\.txt"):
         ImageNet("test", root, classes=own)
 
 
@@ -97,7 +97,7 @@ def test_a_file_of_classes_may_begin_with_a_byte_order_mark(root: Path, tmp_path
 def test_a_file_of_classes_in_another_encoding_is_named(root: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_bytes("n01440764 tench\nn02012849 Gr\xfcn\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"own\.txt, line 2 is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"own\.txt, line 2 is not UTF-8 text"):
         ImageNet("test", root, classes=own)
 
 
@@ -106,7 +106,7 @@ def test_errors(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "val", copied / "val")
     (copied / "val" / "n99999999").mkdir()
     with pytest.raises(
-        ValueError, match=r"val/n99999999 is none of the 1000 classes of ILSVRC2012.*dataset\.classes"
+        ValueError, match=r"val/n99999999 is not one of the 1000 classes of ILSVRC2012.*dataset\.classes"
     ):
         ImageNet("test", copied)
     shutil.rmtree(copied / "val" / "n99999999")

@@ -162,7 +162,7 @@ def test_fingerprint_follows_every_rating_that_is_known(root: Path) -> None:
         ("u.data", 1, "1\t99\t5\t4", "u.data, line 1: movie 99 has no entry in u.item"),
         ("u.data", 9, "77\t1\t5\t4", "u.data, line 9: user 77 has no entry in u.user"),
         ("u.user", 2, "2|old|F|other|94043", "u.user, line 2 cannot be read as CSV: .*invalid value 'old'"),
-        ("u.user", 2, "1|53|F|other|94043", "u.user, line 2: 1 stands in line 1 already"),
+        ("u.user", 2, "1|53|F|other|94043", "u.user, line 2: 1 is in line 1 already"),
         ("u.item", 6, "6|unknown||", "u.item, line 6 cannot be read as CSV: Expected 24 columns, got 4"),
         (
             "u.item",
@@ -185,7 +185,7 @@ def test_a_bad_line_is_named(root: Path, name: str, line: int, text: str, messag
 def test_a_pair_is_rated_once(root: Path) -> None:
     changed = lines(root, "u.data")
     layout.put(root / "ml-100k" / "u.data", [*changed, changed[4]])
-    with pytest.raises(ValueError, match=f"line {len(changed) + 1}: .* stands in line 5 already"):
+    with pytest.raises(ValueError, match=f"line {len(changed) + 1}: .* is in line 5 already"):
         MovieLens("test", root)
 
 

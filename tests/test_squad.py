@@ -324,7 +324,7 @@ def tables(root: Path, version: str) -> dict[str, pa.Table]:
         rows = zip(
             asked.ids,
             asked.titles,
-            asked.questions,
+            asked.texts,
             asked.answers,
             asked.context_of,
             asked.spans,

@@ -101,5 +101,5 @@ def test_names_that_are_no_utf_8(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*test/caf\\xe9/na\\xefve"):
         found.preview(0)
     Path(os.fsdecode(folder + b"/\xff.png")).touch()
-    with pytest.raises(ValueError, match=r"caf\\xe9/\\xff\.png: the file's name is no UTF-8"):
+    with pytest.raises(ValueError, match=r"caf\\xe9/\\xff\.png: the file's name is not UTF-8"):
         image_names(Path(os.fsdecode(folder)))

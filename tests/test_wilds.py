@@ -123,13 +123,11 @@ def test_a_image_in_two_splits_or_in_another_encoding_is_named(
         twin = ",".join([*cells[:column], str((int(cells[column]) + 1) % 3), *cells[column + 1 :]])
     (tmp_path / "metadata.csv").write_text("\n".join([first, *lines, twin]) + "\n")
     (tmp_path / "categories.csv").write_text("y,name\n0,empty\n")
-    with pytest.raises(
-        ValueError, match=rf"metadata\.csv, line {len(lines) + 2}: .* stands in line 2 already"
-    ):
+    with pytest.raises(ValueError, match=rf"metadata\.csv, line {len(lines) + 2}: .* is in line 2 already"):
         make("test", tmp_path)
     bad = lines[1].replace(".jpg", "\xe9.jpg").encode("latin-1")
     (tmp_path / "metadata.csv").write_bytes(b"\n".join([first.encode(), lines[0].encode(), bad, b""]))
-    with pytest.raises(ValueError, match=r"metadata\.csv, line 3: '.*é\.jpg' is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"metadata\.csv, line 3: '.*é\.jpg' is not UTF-8 text"):
         make("test", tmp_path)
     (tmp_path / "metadata.csv").write_bytes((first + ",gr\xf6\xdfe\n").encode("latin-1"))
     with pytest.raises(ValueError, match=r"metadata\.csv, line 1: names of columns are no UTF-8 text"):

@@ -122,7 +122,7 @@ def _sentence(file: Path, delimiter: str, message: str, by_record: bool) -> str:
         broken = next((value for value in values if not is_utf8(value)), "")
         meant = broken.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
         return (
-            f"{file}, {line}: {meant!r} is no UTF-8 text (it is read here as Windows-1252, a guess); save the file "
+            f"{file}, {line}: {meant!r} is not UTF-8 text (it is read here as Windows-1252, a guess); save the file "
             "as UTF-8"
         )
     return f"{file}, {line} cannot be read as CSV: {_shortened(message[numbered.end() :])}"

@@ -1,4 +1,4 @@
-"""An image in full colour, whatever form it comes in: what a dataset reads and what a page shows."""
+"""Converts images of any mode to full colour, for datasets to read and pages to show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.Image import Transpose
 
 Pixels = Literal["as_shown", "as_stored"]
-"""How the pixels of a file become an image."""
+"""How a file is decoded: as a viewer shows it, or as its pixels are stored."""
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """The endings, in small letters, of the names of image files that can be read."""
@@ -32,13 +32,13 @@ _NEARLY_WHITE = 0.9  # of full luma; drawn in this, an image cannot be seen on w
 
 
 def check_pixels(pixels: str) -> None:
-    """Raise ValueError for a way of reading pixels that there is not."""
+    """Raise ValueError if `pixels` is unknown."""
     if pixels not in get_args(Pixels):
         raise ValueError(f"dataset.pixels={pixels!r} is unknown; choose {' or '.join(get_args(Pixels))}")
 
 
 def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
-    """Any PIL image in full colour with 8 bits a channel.
+    """Convert any PIL image to full colour with 8 bits a channel.
 
     Args:
         image: An image, or a file that `Image.open` opened and that is still open.
@@ -63,17 +63,17 @@ def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
 
 
 def over(image: Image.Image, ground: str) -> Image.Image:
-    """A transparent image (RGBA) on a ground of one colour."""
+    """Draw a transparent image (RGBA) on a background of one colour."""
     return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether the image has an alpha channel, or a palette or colour that is see-through."""
+    """Return whether the image has an alpha channel, or a transparent palette entry or colour."""
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def viewable(image: Image.Image) -> Image.Image:
-    """The image as RGB, or as RGBA where parts of it are transparent.
+    """Convert the image to RGB, or to RGBA if parts of it are transparent.
 
     Grey levels beyond eight bits (X-rays, depth) are stretched over their own range.
     """
@@ -90,7 +90,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()  # by which PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of EXIF data that are damaged: they say nothing of the image
+            warnings.simplefilter("ignore")  # damaged EXIF data do not make an image unreadable
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # PIL's reader raises half a dozen kinds of them
         turn = None
@@ -98,7 +98,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, pixels: Pixels) -> Image.Image:
-    """Grey levels of 16 bits, brought to 8; PIL itself would clip them."""
+    """Convert grey levels of 16 bits to 8; PIL itself would clip them."""
     levels = np.asarray(image)
     most = int(levels.max(initial=0))
     bits = (

@@ -19,7 +19,7 @@ _COLUMNS = ("label", "title", "content")
 
 
 class AmazonPolarity(Texts):
-    """The first reviews of each half; one or two stars are negative, four or five positive, three left out.
+    """Holds the first reviews of each half; one or two stars are negative, four or five positive, three left out.
 
     `root` holds `train.csv` and `test.csv` (or the folder `amazon_review_polarity_csv` does), or the Parquet files
     of the hub's `amazon_polarity`, or what `save_to_disk` wrote of it.
@@ -77,7 +77,7 @@ class AmazonPolarity(Texts):
 
 
 def _read(root: Path, half: str, first: int) -> pa.Table:
-    """The first rows of a half: label 0 or 1, title and content, their line breaks restored."""
+    """Read the first rows of a half: label 0 or 1, title and content, with their line breaks restored."""
     table = read_hub_table(root, half, _COLUMNS, first)
     if table is None:
         files = [folder / f"{half}.csv" for folder in (root, root / "amazon_review_polarity_csv")]
@@ -105,7 +105,7 @@ def _read(root: Path, half: str, first: int) -> pa.Table:
 
 
 def _read_csv(file: Path, first: int) -> pa.Table:
-    """Rows of `"1" or "2", title, content`, without a header; only as much of the file as is asked for is read."""
+    """Read rows of `"1" or "2", title, content`, without a header, and no more of the file than needed."""
     table = read_delimited(
         file,
         dict.fromkeys(_COLUMNS, pa.string()),

@@ -1,4 +1,4 @@
-"""What a dataset is: numbered examples with a stable id, attributes, a target and something to look at."""
+"""The contract of a dataset: examples that each have a stable id, attributes, a target, an input and a preview."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ log = logging.getLogger(__name__)
 
 
 class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
-    """One split of a dataset. Subclass it, set the three attributes in `__init__`, write the three methods.
+    """Represents one split of a dataset.
 
-    task      what the model is asked; it alone knows the classes
-    targets   (n,) class indices, or floats for a regression; (n, C) in {0, 1} for a multilabel task; (n, 2) for
-              question answering
-    examples  table of n rows: `id` first (strings, unique, the same in every run), then attributes, by which
-              slices are described and which no model or method ever sees
+    A subclass sets `task`, `targets` and `examples` in `__init__`, and implements `input`, `preview` and
+    `fingerprint`. Checkpoints, predictions and findings are cached under the class, its settings and its
+    fingerprint; settings that change no result beyond what the fingerprint says are named in `no_difference`.
 
-    texts     for datasets of texts: what is written in each row, by whose words slices are described
-    group     an attribute whose values belong together (patients, cameras, users): examples of one value are never
-              on both sides of a split that tests slices
-    restating attributes that say what the target says, and so explain no failure; they are not shown
-
-    `root` is where the files lie; a dataset that needs none ignores it.
-
-    What is made from a dataset is kept under its class, its settings and its `fingerprint`. Settings that change
-    no result beyond what the fingerprint says are named in `no_difference`.
+    Attributes:
+        task: What the model has to predict; it also knows the classes.
+        targets: (n,) class indices, or floats for a regression; (n, C) in {0, 1} for a multilabel task; (n, 2)
+            for question answering.
+        examples: A table of n rows: `id` first (unique strings, the same in every run), then the attributes that
+            describe slices, which no model or method ever sees.
+        texts: The text of each row, in datasets of texts; slices are described by its words.
+        group: The attribute whose equal values belong together (patients, cameras, users), so that examples of one
+            value are never on both sides of a split that tests slices.
+        restating: Attributes that only repeat the target, and so explain no failure; they are not shown.
     """
 
     no_difference = frozenset({"root", "download"})
     decodes: ClassVar[bool] = False
-    """Whether to read an item takes so long, as it does for images in files, that processes of their own pay."""
+    """Whether reading an item takes so long, as it does for image files, that separate loading processes pay off."""
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     task: Task
@@ -57,6 +56,15 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
     restating: Sequence[str] = ()
 
     def __init__(self, split: str, root: str | Path | None = None) -> None:
+        """Check the split's name and keep the folder.
+
+        Args:
+            split: One of `splits`.
+            root: The folder of the files; a dataset that needs none ignores it.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
         if split not in self.splits:
             known = ", ".join(self.splits)
             raise ValueError(f"{type(self).__name__} has no split {split!r}; it has: {known}")
@@ -67,7 +75,7 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
         return len(self.targets)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """The example as a model takes it, and its row, by which results are put back in place."""
+        """Return the row's model input, its target, and its index, by which results are put back in order."""
         index = range(len(self))[row]
         target = self.targets[index]
         return {
@@ -78,38 +86,42 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def input(self, row: int) -> Any:
-        """What the model reads of this row: for images a float tensor (3, H, W), for texts a mapping."""
+        """Return the model's input for this row: a float tensor (3, H, W) of an image, a mapping of a text."""
 
     @abstractmethod
     def preview(self, row: int) -> Any:
-        """What a person would look at: a PIL image in full colour, a text, or a mapping of values."""
+        """Return what a person looks at: a PIL image in full colour, a text, or a mapping of values."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A digest of all that the data are, so that nothing computed from other data is reused."""
+        """Return a digest of all data of the split, so that nothing computed from other data is reused."""
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Items as one batch: what a model and its task receive. Texts of unequal lengths are padded here."""
+        """Collate items into the batch that a model and its task receive; texts are padded to one length."""
         batch: dict[str, Any] = default_collate(items)
         return batch
 
     def augmented(self) -> Dataset:
-        """This split as training sees it: the same rows, with random changes where a dataset has any."""
+        """Return the split for training: the same rows, randomly augmented where the dataset defines that."""
         return self
 
     def judge(self, rows: np.ndarray, predictions: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Columns of the record (labels, predictions, correct) that the data can tell better than the task.
+        """Return columns of the record (labels, predictions, correct) that replace those of the task.
 
-        A task compares numbers; where what was meant is a text, say, only the dataset can compare that.
+        A task compares numbers; where the answer is a text, for example, only the dataset can compare it.
+
+        Args:
+            rows: (b,) indices of rows.
+            predictions: (b, ...) of these rows, in the task's terms.
         """
         return {}
 
     def scores(self, predictions: np.ndarray) -> Mapping[str, float]:
-        """Measures of a record's predictions, all rows of them, that only the data can tell."""
+        """Return scores of the predictions of all rows that only the dataset can compute."""
         return {}
 
     def check(self) -> None:
-        """Raise ValueError where targets and examples do not fit together, or are empty."""
+        """Raise ValueError if targets and examples do not fit together or are empty."""
         name = f"{type(self).__name__} ({self.split})"
         columns = self.examples.column_names
         if not columns or columns[0] != "id":
@@ -128,14 +140,14 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
             first = {text: row for row, text in reversed(list(enumerate(ids)))}
             row, text = next((row, text) for row, text in enumerate(ids) if first[text] != row)
             raise ValueError(
-                f"{name}: the id {text!r} stands in rows {first[text]} and {row}; ids must be unique"
+                f"{name}: the id {text!r} is in rows {first[text]} and {row}; ids must be unique"
             )
 
 
 def plain_examples(dataset: Dataset) -> pa.Table:
-    """The examples with every attribute in the form that all that reads attributes knows, whatever type it came in.
+    """Return the examples with every attribute in one of the plain types that descriptions can handle.
 
-    What cannot be described is left out, with a warning that says why.
+    An attribute that no plain type can hold is left out, with a warning that says why.
     """
     attributes, left_out = plain_table(dataset.examples.drop_columns(["id"]))
     for name, reason in left_out.items():
@@ -147,12 +159,12 @@ def plain_examples(dataset: Dataset) -> pa.Table:
 
 
 def _target_value(target: np.generic) -> int | torch.Tensor:
-    """A class index, or a real number in the precision that models have (some devices know no other)."""
+    """A class index as an int, a real number as float32, which every device supports."""
     return int(target) if isinstance(target, np.integer) else torch.tensor(target, dtype=torch.float32)
 
 
 def digest(examples: pa.Table, targets: np.ndarray, *parts: bytes | np.ndarray) -> str:
-    """Sixteen hex digits of examples, targets, and whatever else the data are made of (bytes, arrays)."""
+    """Return sixteen hex digits that identify examples, targets and further parts of the data (bytes, arrays)."""
     sha = hashlib.sha256(json.dumps(examples.to_pydict(), default=str).encode())
     for part in (targets, *parts):
         if isinstance(part, np.ndarray):

@@ -24,7 +24,7 @@ _LAST_OF_TRAIN, _LAST_OF_VAL = 162_770, 182_637  # numbers of images, of 202 599
 
 
 class CelebA(ImageFiles):
-    """202 599 aligned faces, 178×218; train, val and test are the published ones.
+    """Holds 202 599 aligned faces, 178×218; train, val and test are the published ones.
 
     target      the attribute to predict: "Smiling", or any other of the forty; all forty describe examples
     bias        an attribute that training is to confuse with the target: a share `bias_share` of the training
@@ -94,21 +94,21 @@ class CelebA(ImageFiles):
         self.files = [f"{folder}/{name}" for name in ids.to_pylist()]
 
     def _split_codes(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
-        """0, 1 or 2 for each image: train, val or test."""
+        """The split of each image: 0 train, 1 val, 2 test."""
         assert self.root is not None
         file = _find(self.root, "list_eval_partition", "Eval")
         if file is None:
             return _published_split(images)
         listed = read_partition(file)
-        place = pc.index_in(images, listed["image"])
-        if place.null_count:
-            missing = images[int(np.argmax(place.is_null().to_numpy()))]
+        positions = pc.index_in(images, listed["image"])
+        if positions.null_count:
+            missing = images[int(np.argmax(positions.is_null().to_numpy()))]
             raise ValueError(f"{file} does not say which split {missing} is in; fetch it again, or remove it")
-        codes: np.ndarray = listed["split"].take(place).to_numpy()
+        codes: np.ndarray = listed["split"].take(positions).to_numpy()
         return codes
 
     def _image_folder(self) -> str:
-        """Where the images lie, relative to `root`."""
+        """The folder of the images, relative to `root`."""
         assert self.root is not None
         name = "img_align_celeba"
         for folder in (f"{name}/{name}", f"Img/{name}", name):
@@ -120,7 +120,7 @@ class CelebA(ImageFiles):
 
 
 def read_marks(file: Path) -> pa.Table:
-    """A column `image`, then one of 1 and -1 for each attribute, in the file's order."""
+    """Read the attributes: a column `image`, then one of 1 and -1 for each attribute, in the file's order."""
     data = file.read_bytes().removeprefix(BOM_UTF8)
     if file.suffix == ".csv":
         header, _, _ = data.partition(b"\n")
@@ -141,17 +141,17 @@ def _names(file: Path, line: int, header: bytes) -> str:
         return header.decode().strip()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{file}, line {line} is no UTF-8 text ({header[:40]!r}); fetch the file again"
+            f"{file}, line {line} is not UTF-8 text ({header[:40]!r}); fetch the file again"
         ) from error
 
 
 def read_partition(file: Path) -> pa.Table:
-    """Columns `image` and `split` (0 train, 1 val, 2 test)."""
+    """Read the published split: columns `image` and `split` (0 train, 1 val, 2 test)."""
     return _parse(file, ["split"], 1 if file.suffix == ".csv" else 0, allowed=(0, 1, 2))
 
 
 def _parse(file: Path, names: Sequence[str], skipped: int, allowed: Sequence[int]) -> pa.Table:
-    """Rows of a name and whole numbers, below so many lines of header; each row and number checked."""
+    """Read rows of an image's name and integers below the header; each row and number is checked."""
     csv = file.suffix == ".csv"
     table = read_delimited(
         file,
@@ -176,7 +176,7 @@ def _parse(file: Path, names: Sequence[str], skipped: int, allowed: Sequence[int
 
 
 def _squeezed(body: bytes) -> bytes:
-    """With one space where there are runs of them, and none at the ends of lines: what a CSV reader takes."""
+    """Replace runs of spaces by one, and strip those at the ends of lines, as a CSV reader needs."""
     body = body.replace(b"\r", b"")
     while b"  " in body:
         body = body.replace(b"  ", b" ")
@@ -198,7 +198,7 @@ def _published_split(images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
 def _random_share(
     images: pa.ChunkedArray, share: float, purpose: str, among: Bool[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """About that share of some of the images; the same ones whatever the order of rows."""
+    """Choose about that share of some of the images; the order of rows makes no difference."""
     selected = np.zeros(len(images), dtype=bool)
     selected[among] = id_hashes(images.filter(pa.array(among)).to_pylist(), purpose) < share
     return selected
@@ -209,10 +209,12 @@ def _check_attribute(setting: str, name: str, known: Sequence[str]) -> None:
         lower = {attribute.lower(): attribute for attribute in known}
         near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
         raise ValueError(
-            f"dataset.{setting}={name} is none of CelebA's attributes; nearest: {', '.join(near or known)}"
+            f"dataset.{setting}={name} is not one of CelebA's attributes; nearest: {', '.join(near or known)}"
         )
 
 
 def _find(root: Path, name: str, folder: str) -> Path | None:
-    candidates = (place / f"{name}{suffix}" for place in (root, root / folder) for suffix in (".txt", ".csv"))
+    candidates = (
+        positions / f"{name}{suffix}" for positions in (root, root / folder) for suffix in (".txt", ".csv")
+    )
     return next((path for path in candidates if path.is_file()), None)

@@ -17,7 +17,7 @@ from weakspot.tasks import Classification
 
 
 class CIFAR10(ImageArray):
-    """60 000 colour images, 32×32, in ten classes; val is a tenth of the published training set.
+    """Holds 60 000 colour images, 32×32, in ten classes; val is a tenth of the published training set.
 
     `root` is the folder `cifar-10-batches-py` or the one it is in. Its files are pickles, which can run code
     when they are opened: torchvision opens them only after their MD5 sums have shown them to be the published

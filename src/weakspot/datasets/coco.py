@@ -23,7 +23,7 @@ from weakspot.tasks import Multilabel
 
 
 class COCO(ImageFiles):
-    """118 287 images to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
+    """Holds 118 287 images to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
 
     test is the published val2017, and val a tenth of train2017, by a hash of names. Images without any
     object are kept: their target is all zeros. Crowds count as objects. Both as in Krishnakumar et al.
@@ -75,11 +75,16 @@ class COCO(ImageFiles):
 
 @dataclass(frozen=True, eq=False)
 class ObjectAnnotations:
-    """What an instances file says of n images, as arrays over its m annotations.
+    """Holds the m annotations of n images in an instances file, as arrays.
 
-    image, category   rows of the file's images, and columns in the order of category ids
-    area                in pixels
-    crowd               1 for a region of many objects
+    Attributes:
+        file_names: (n,) of the images.
+        categories: (C,) names in the order of their ids.
+        supercategories: (C,) of the categories.
+        image: (m,) the index of each annotation's image.
+        category: (m,) the index of its category.
+        area: (m,) in pixels.
+        crowd: (m,) 1 for a region of many objects.
     """
 
     file_names: list[str]
@@ -91,12 +96,13 @@ class ObjectAnnotations:
     crowd: Int[np.ndarray, " m"]
 
     def present(self) -> Int[np.ndarray, "n C"]:
-        """1 where an image holds an object of a category."""
+        """Return (n, C), 1 where an image holds an object of a category."""
         found = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
         found[self.image, self.category] = 1
         return found
 
     def describe(self) -> dict[str, np.ndarray]:
+        """Return the attributes of the images by name, each (n,)."""
         n = len(self.file_names)
         largest = np.full(n, "none", dtype=object)
         by_area = np.argsort(self.area, kind="stable")  # the last to be written is the largest
@@ -117,7 +123,7 @@ class ObjectAnnotations:
 
 
 def read_annotations(file: Path) -> ObjectAnnotations:
-    """Read an instances file, once for train and val together, for as long as it does not change."""
+    """Read an instances file; train and val share one reading while it does not change."""
     try:
         changed = file.stat().st_mtime_ns
     except FileNotFoundError as error:
@@ -130,7 +136,7 @@ def read_annotations(file: Path) -> ObjectAnnotations:
 
 @lru_cache(maxsize=2)  # train2017's and val2017's
 def _parsed(file: Path, changed: int) -> ObjectAnnotations:
-    """Outlines, which are nearly all of half a gigabyte, are dropped on the way."""
+    """Parse the file; outlines, nearly all of its half gigabyte, are dropped while it is read."""
     try:
         with file.open("rb") as stream:
             content = json.load(stream, object_hook=_annotation_tuple)
@@ -139,13 +145,13 @@ def _parsed(file: Path, changed: int) -> ObjectAnnotations:
     try:
         images = {entry["id"]: entry["file_name"] for entry in content["images"]}
         categories = sorted(content["categories"], key=lambda entry: entry["id"])
-        column = {entry["id"]: place for place, entry in enumerate(categories)}
+        column = {entry["id"]: positions for positions, entry in enumerate(categories)}
         names = tuple(entry["name"] for entry in categories)
         groups = tuple(str(entry.get("supercategory") or "other") for entry in categories)
         annotations = list(content["annotations"])
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{file} is no instances file of COCO ({error!r} is missing in it); fetch it again"
+            f"{file} is not an instances file of COCO ({error!r} is missing in it); fetch it again"
         ) from error
     plain = next((entry for entry in annotations if not isinstance(entry, tuple)), None)
     if plain is not None:
@@ -165,7 +171,7 @@ def _parsed(file: Path, changed: int) -> ObjectAnnotations:
 
 
 def _annotation_tuple(entry: dict[str, Any]) -> Any:
-    """An annotation as a short tuple, anything else as it is; called for each object as soon as it is read."""
+    """Shorten an annotation to a tuple as soon as it is read; other objects stay as they are."""
     if "category_id" not in entry:
         return entry
     return (
@@ -185,9 +191,9 @@ def _box_area(entry: dict[str, Any]) -> Any:
 
 
 def _positions(
-    keys: list[Any], place: dict[Any, int], what: str, ids: list[Any], file: Path
+    keys: list[Any], positions: dict[Any, int], what: str, ids: list[Any], file: Path
 ) -> Int[np.ndarray, " m"]:
-    rows = (place.get(key, -1) if isinstance(key, int | str) else -1 for key in keys)
+    rows = (positions.get(key, -1) if isinstance(key, int | str) else -1 for key in keys)
     found = np.fromiter(rows, dtype=np.int64, count=len(keys))
     if (found < 0).any():
         lone = int(np.argmax(found < 0))
@@ -202,13 +208,13 @@ def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[f
     for name, value in zip(ids, values, strict=True):
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(
-                f"{file}: annotation {name} has {what} {value!r}, no number; correct or remove it"
+                f"{file}: annotation {name} has {what} {value!r}, not a number; correct or remove it"
             )
     return values
 
 
 def _check_same(one: ObjectAnnotations, other: ObjectAnnotations, file: Path, other_file: Path) -> None:
-    """What a model learns to name must be what it is audited for."""
+    """Raise ValueError if two files list different categories: a model must be audited for what it learnt."""
     if (one.categories, one.supercategories) != (other.categories, other.supercategories):
         lone = sorted(set(one.categories) ^ set(other.categories))
         which = f"only one has {lone[0]!r}" if lone else "their order or supercategories differ"

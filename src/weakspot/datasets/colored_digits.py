@@ -1,7 +1,7 @@
-"""Handwritten digits on a background whose colour gives the answer away in training, and in test does not.
+"""Handwritten digits on a background whose colour predicts the label in training but not in test.
 
-A model trained on them fails systematically where colour and digit disagree, and everyone knows where: a
-known answer for every discovery method, made of real handwriting, with no download.
+A model trained on them fails systematically where colour and digit disagree: a known answer for every discovery
+method, made of real handwriting, with no download.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BRIGHTNESS = 0.5  # of the background: dimmer than the digit, so that both can b
 
 
 class ColoredDigits(ImageArray):
-    """Is the digit ≥ 5? White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
+    """Asks whether a digit is ≥ 5. White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
 
     In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test
     each digit is half and half. Which split and which colour a digit gets follows from its id alone, so a
@@ -58,7 +58,7 @@ class ColoredDigits(ImageArray):
 
 
 def _splits(ids: np.ndarray) -> np.ndarray:
-    """train, val or test for each id, in exact shares."""
+    """Assign train, val or test to each id, in exact shares."""
     order = np.argsort(id_hashes(ids, "colored_digits/split" + SALT))
     n_test = round(TEST_SHARE * len(ids))
     n_val = round(VAL_SHARE * (len(ids) - n_test))

@@ -1,4 +1,4 @@
-"""Anyone's own table: a row for each example, with an image's path or a text, its label and what else is known."""
+"""A table of one's own: each row is an example, with the path of an image or a text, a label and attributes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def open_table(
     separator: str | None = None,
     task: str | None = None,
 ) -> Dataset:
-    """One split of a .csv, .tsv or .parquet file: images where it has the column `image`, else texts.
+    """Open one split of a .csv, .tsv or .parquet file: of images if it has the column `image`, else of texts.
 
     file        as it is, or in `root`
     root        what paths of images are relative to; by default the file's folder
@@ -65,15 +65,15 @@ def open_table(
     if file is None:
         raise ValueError("dataset=csv needs a table: add dataset.file=my.csv (or .tsv, or .parquet)")
     given = Path(file).expanduser()
-    places = [given] if root is None else [given, Path(root).expanduser() / given]
-    path = next((place for place in places if place.is_file()), None)
+    candidates = [given] if root is None else [given, Path(root).expanduser() / given]
+    path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"no table at {' or '.join(map(str, places))}; set dataset.file to where it is"
+            f"no table at {' or '.join(map(str, candidates))}; set dataset.file to where it is"
         )
     named = [name for name in (image, label, id, "split") if name is not None]
     table_file = read_table_file(path, named, verbatim=text)
-    if not table_file.has(label):
+    if not table_file.has_column(label):
         raise ValueError(
             f"{path} has no column {label!r}; say which holds the labels: dataset.label=… {_columns_of(table_file)}"
         )
@@ -82,12 +82,12 @@ def open_table(
         log.info(
             "%r holds fractions: a regression (dataset.task=classification makes each number a class)", label
         )
-    if image is not None and table_file.has(image):
+    if image is not None and table_file.has_column(image):
         where = path.parent if root is None else root
         return ImageTable(
             split, table_file, Columns(image, label, id), where, labels, size, mean, std, pixels
         )
-    if text is not None and table_file.has(text):
+    if text is not None and table_file.has_column(text):
         if tokenizer is None:
             raise ValueError(
                 f"{path} holds texts, which need a model that reads them: add model=text_encoder (or "
@@ -107,7 +107,7 @@ def open_table(
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that are not attributes."""
+    """The names of the columns that are not attributes."""
 
     input: str
     label: str
@@ -115,11 +115,11 @@ class Columns:
 
 
 _TABLE = frozenset({"file", "image", "text", "label", "id", "classes"})
-"""Settings that say where a table's data stand; what stands there is in the fingerprint and the task."""
+"""Settings that say where a table's data are; the data themselves are in the fingerprint and the task."""
 
 
 class ImageTable(ImageFiles):
-    """Images whose paths stand in a table."""
+    """Images whose paths are in a table."""
 
     no_difference = ImageFiles.no_difference | _TABLE | {"tokenizer", "max_length"}
 
@@ -137,8 +137,8 @@ class ImageTable(ImageFiles):
     ) -> None:
         super().__init__(split, root, size, mean, std, pixels)
         assert self.root is not None
-        paths = table_file.images(columns.input, self.root)
-        ids = table_file.unique(columns.id) if table_file.has(columns.id) else paths
+        paths = table_file.image_paths(columns.input, self.root)
+        ids = table_file.unique_texts(columns.id) if table_file.has_column(columns.id) else paths
         self.task, targets = labels
         rows = _rows(table_file, ids, split, self.splits)
         self.targets, self.examples = targets[rows], _examples(table_file, columns, ids, rows)
@@ -146,7 +146,7 @@ class ImageTable(ImageFiles):
 
 
 class TextTable(Texts):
-    """Texts that stand in a table."""
+    """Texts that are in a table."""
 
     no_difference = Texts.no_difference | _TABLE | {"size", "mean", "std"}
 
@@ -161,8 +161,8 @@ class TextTable(Texts):
         download: bool = False,
     ) -> None:
         super().__init__(split, None, tokenizer, max_length, download)
-        texts = table_file.words(columns.input)
-        ids = table_file.unique(columns.id) if table_file.has(columns.id) else text_ids(texts)
+        texts = table_file.required_texts(columns.input)
+        ids = table_file.unique_texts(columns.id) if table_file.has_column(columns.id) else text_ids(texts)
         self.task, targets = labels
         rows = _rows(table_file, texts, split, self.splits)  # the same text, the same split
         self.targets, self.examples = targets[rows], _examples(table_file, columns, ids, rows)
@@ -170,7 +170,7 @@ class TextTable(Texts):
 
 
 def text_ids(texts: Sequence[str]) -> list[str]:
-    """A name for each text that stays its own when others come and go; repeated texts are counted."""
+    """Return an id for each text that does not depend on the others, except that repeated texts are numbered."""
     seen: Counter[str] = Counter()
     ids = []
     for text in texts:
@@ -183,8 +183,10 @@ def text_ids(texts: Sequence[str]) -> list[str]:
 def _rows(
     table_file: TableFile, keys: Sequence[str], split: str, splits: Sequence[str]
 ) -> Int[np.ndarray, " m"]:
-    """The rows of a split: as the table says, or by a hash of keys."""
-    assigned = fill_splits(keys, table_file.words("split", splits) if table_file.has("split") else None)
+    """The rows of a split, as the table assigns them or by a hash of keys."""
+    assigned = fill_splits(
+        keys, table_file.required_texts("split", splits) if table_file.has_column("split") else None
+    )
     rows = np.flatnonzero(assigned == split)
     if len(rows) == 0:
         have = ", ".join(sorted(set(assigned.tolist())))

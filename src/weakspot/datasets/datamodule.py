@@ -1,4 +1,4 @@
-"""Any dataset, served in batches: for training shuffled, for everything else in order."""
+"""Serves any dataset in batches: shuffled for training, in order for everything else."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ _MOST_LOADERS = 16  # for one process: with them a current GPU has its 5000 imag
 
 
 class DataModule(LightningDataModule):
-    """Serves the splits that `make(split=...)` builds; each is built when first asked for, then kept.
+    """Serves the splits of a dataset to Lightning.
 
-    `num_workers` processes load data; by default, for datasets that decode files, as many as this process has cores
-    for itself, at most 16, and none for others.
+    A split is built when it is first needed, and kept. The order of training batches depends on `seed` alone; its
+    state is saved in Lightning's checkpoints, so that a resumed run sees the batches that it would have seen.
 
-    The order of training batches follows from `seed` alone. Its state travels in Lightning's checkpoints, so
-    a run that was resumed sees the batches it would have seen.
+    Args:
+        make: Builds a split, called as `make(split=...)`.
+        batch_size: Examples in a batch.
+        num_workers: Processes that load data. By default as many as this process has cores for itself, at most 16,
+            for datasets that decode files, and none for others.
+        seed: Of the order of training batches.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class DataModule(LightningDataModule):
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, split: str) -> Dataset:
-        """The split, checked. ValueError: it is unknown or empty, or its parts do not fit together."""
+        """Return a split; raise ValueError if it is unknown or empty, or its parts do not fit together."""
         if split not in self._datasets:
             dataset = self.make(split=split)
             dataset.check()
@@ -77,11 +81,13 @@ class DataModule(LightningDataModule):
         measure: Measure | None = None,
         sharing: int = 1,
     ) -> DataLoader[dict[str, Any]]:
-        """The split in order, or some of its rows in the order given; items keep the split's own `index`.
+        """Load a split in order, or some of its rows in the given order; items keep the split's own `index`.
 
-        `sharing` processes use this machine's cores, where no trainer of this module's own says how many.
-
-        With `measure`, batches hold what it says of each row's preview, under "measured".
+        Args:
+            split: The split's name.
+            rows: Indices of rows; by default all of them.
+            measure: Measures each row's preview; batches then hold its values (b, m) under "measured".
+            sharing: How many processes share this machine's cores, where no trainer knows it.
         """
         plain = self.dataset(split)
         dataset = plain if measure is None else MeasuredPreviews(plain, measure)
@@ -125,7 +131,7 @@ class DataModule(LightningDataModule):
         )
 
     def _loaders(self, decodes: bool, sharing: int) -> int:
-        """More loading processes than cores only slow each other down; torch would warn of them."""
+        """How many processes load data: more of them than cores would only slow each other down."""
         if self.num_workers is not None:
             return min(self.num_workers, cores())
         if not decodes:
@@ -144,7 +150,7 @@ class DataModule(LightningDataModule):
 def _collate(
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]], items: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A batch whose target, where it is a real number, is an array: a trainer of half precision rounds all tensors."""
+    """Collate a batch, with real targets as an array: a trainer of half precision would round a tensor."""
     batch = collate(items)
     target = batch["target"]
     return {**batch, "target": target.numpy()} if target.is_floating_point() else batch

@@ -21,7 +21,7 @@ from weakspot.tasks import Classification
 
 
 class Digits(ImageArray):
-    """Grey images, 8×8 brought to 32×32, of white digits on black."""
+    """Holds grey images of white digits on black, 8×8 resized to 32×32."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Digits(ImageArray):
 
 
 def handwriting() -> tuple[Shaped[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n 32 32"]]:
-    """All digits: their ids, what they are, and their ink in [0, 1], bilinear between the points of 8×8."""
+    """Return all digits: their ids, labels and ink in [0, 1], interpolated bilinearly from 8×8 to 32×32."""
     images, digits = load_digits(return_X_y=True)
     ids = np.array([f"digit-{row:04d}" for row in range(len(digits))])
     grid = torch.from_numpy(images / 16).view(-1, 1, 8, 8)

@@ -34,7 +34,7 @@ _ADVICE = (
 
 
 class FairFace(ImageFiles):
-    """97 698 faces, 224×224. The published val is `test`; `val` is a tenth of the published train.
+    """Holds 97 698 faces, 224×224. The published val is `test`; `val` is a tenth of the published train.
 
     `target` is "gender", "age" or "race". Attributes are all three, and `service_test`, the publishers' mark
     for the part that is balanced for testing commercial services.

@@ -8,7 +8,7 @@ from weakspot.datasets.mnist import MNIST
 
 
 class FashionMNIST(MNIST):
-    """70 000 grey 28×28 images of clothes in ten classes; everything else as in `MNIST`."""
+    """Holds 70 000 grey 28×28 images of clothes in ten classes; everything else is as in `MNIST`."""
 
     published = torchvision.datasets.FashionMNIST
     classes = tuple(torchvision.datasets.FashionMNIST.classes)

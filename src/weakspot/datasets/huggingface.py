@@ -50,7 +50,7 @@ def open_hub(
     max_length: int = 512,
     download: bool = False,
 ) -> Dataset:
-    """One split of a dataset of images, if it has a column of them, or else of texts.
+    """Open one split of a dataset of images, if it has a column of images, or else of texts.
 
     name         a folder (here or in `root`), as `save_to_disk` writes it or of Parquet or CSV files, or a name on
                  the hub, which is looked for in Hugging Face's cache, and fetched into it if `download`
@@ -70,8 +70,8 @@ def open_hub(
         raise ValueError(
             "dataset=huggingface needs a name: add dataset.name=… (a folder, or a name on the hub)"
         )
-    places = [Path(name).expanduser(), Path(root or ".").expanduser() / name]
-    folder = next((place for place in places if place.is_dir()), None)
+    candidates = [Path(name).expanduser(), Path(root or ".").expanduser() / name]
+    folder = next((path for path in candidates if path.is_dir()), None)
     published = _load(folder or str(name), subset, download)
     features = next(iter(published.values())).features
     read = image or text or _readable(features)
@@ -93,7 +93,7 @@ def open_hub(
 
 @dataclass(frozen=True, eq=False)
 class PublishedRows:
-    """Rows of a published split that make up one of ours."""
+    """The rows of a published split that make up one split here, with their task, targets and examples."""
 
     published: datasets.Dataset
     column: str
@@ -135,7 +135,7 @@ _PLACE = frozenset({"name", "subset", "text", "label"})
 
 
 class HubImages(Dataset):
-    """Images in a column, decoded when they are asked for."""
+    """Images in a column, which are decoded when an example is read."""
 
     decodes = True
     no_difference = Dataset.no_difference | _PLACE | {"tokenizer", "max_length"}
@@ -169,7 +169,7 @@ class HubImages(Dataset):
         return self.scaling(self.preview(row))
 
     def preview(self, row: int) -> Image.Image:
-        """Raises ValueError, naming the row, where the image is missing or cannot be read."""
+        """Decode the image; raise ValueError, naming the row, if it is missing or cannot be read."""
         name = self.examples["id"][row]
         try:
             image = self._images[int(self._rows[row])][self._column]
@@ -182,7 +182,7 @@ class HubImages(Dataset):
             ) from error
 
     def fingerprint(self) -> str:
-        """Of the library's own digest of what it loaded: reading every image would take as long as an epoch."""
+        """Digest the library's own fingerprint: reading every image would take as long as an epoch."""
         return digest(self.examples, self.targets, self._digest.encode())
 
 
@@ -210,7 +210,7 @@ class HubTexts(Texts):
 
 
 def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, datasets.Dataset]:
-    """The published splits by name, of a folder or of a name on the hub."""
+    """Load the published splits by name, from a folder or the hub."""
     try:
         import datasets
     except ImportError as error:
@@ -231,7 +231,7 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
         if isinstance(error, ValueError):  # several subsets, say: its sentence lists them
             raise ValueError(f"{source}: {reason}; choose one by dataset.subset=…") from error
         raise FileNotFoundError(
-            f"{source} is no folder, and no dataset of this name is in Hugging Face's cache: add "
+            f"{source} is not a folder, and no dataset of this name is in Hugging Face's cache: add "
             f"dataset.download=true to fetch it, or give the folder it is in [{reason}]"
         ) from error
     return dict(found) if isinstance(found, dict) else {"train": found}
@@ -239,7 +239,7 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
 
 @contextmanager
 def _network(allowed: bool) -> Iterator[None]:
-    """Without it, the library reads its cache alone; it keeps a switch of its own."""
+    """Allow the network or not; the library has a switch of its own beside that of the hub."""
     from datasets import config
 
     before = config.HF_HUB_OFFLINE
@@ -252,7 +252,7 @@ def _network(allowed: bool) -> Iterator[None]:
 
 
 def _readable(features: Mapping[str, Any]) -> str:
-    """The first column of images; or else that of texts, by a usual name or the first."""
+    """The first column of images, or else of texts: one of a usual name, or the first."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     texts = [
@@ -265,7 +265,7 @@ def _readable(features: Mapping[str, Any]) -> str:
 
 
 def _sources(published: Sequence[str]) -> dict[str, str | None]:
-    """The published split that each of ours is made of, in whole or in part."""
+    """The published split that each split here is made of, in whole or in part."""
     train, val, test = (
         next((name for name in names if name in published), None) for names in _PUBLISHED.values()
     )
@@ -277,7 +277,7 @@ def _sources(published: Sequence[str]) -> dict[str, str | None]:
 
 
 def _share(keys: Sequence[str], split: str, sharing: Sequence[str]) -> Int[np.ndarray, " m"]:
-    """The rows that are this split's, of a published split that these of ours are made of."""
+    """The rows of a published split that belong to this split, given all splits that share it."""
     if len(sharing) == 1:
         return np.arange(len(keys))
     assigned = split_by_id(keys) if "test" in sharing else np.where(pick_val(keys), "val", "train")
@@ -291,9 +291,9 @@ def _classes(
     source: str,
     label: str,
 ) -> tuple[Classification, Int[np.ndarray, " n"]]:
-    """The task, the same for every split, and the targets of one published split."""
+    """Return the task, the same for every split, and the targets of one published split."""
 
-    def place(row: int) -> str:
+    def locate(row: int) -> str:
         return f"{name}: row {row} of {source}"
 
     feature, values = published[source].features[label], published[source][label][:]
@@ -302,7 +302,7 @@ def _classes(
     missing = next((row for row, value in enumerate(values) if value in none), None)
     if missing is not None:
         raise ValueError(
-            f"{place(missing)} has no label ({values[missing]!r}); choose another split or label"
+            f"{locate(missing)} has no label ({values[missing]!r}); choose another split or label"
         )
     if coded:
         return Classification(tuple(feature.names)), np.array(values, dtype=np.int64)
@@ -310,11 +310,11 @@ def _classes(
         raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
     used = dict.fromkeys(theirs for theirs in sources.values() if theirs is not None)
     names = class_names(str(value) for theirs in used for value in published[theirs].unique(label))
-    return Classification(names), encode_labels([str(value) for value in values], names, place)
+    return Classification(names), encode_labels([str(value) for value in values], names, locate)
 
 
 def _named(column: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:
-    """An attribute; of classes, their names."""
+    """An attribute's values; of a class label, the names of the classes."""
     if type(feature).__name__ != "ClassLabel":
         return column
     names = [feature.names[code] if code is not None and code >= 0 else None for code in column.to_pylist()]

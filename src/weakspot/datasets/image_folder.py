@@ -1,4 +1,4 @@
-"""Any folder of images, and what a CSV file says of them."""
+"""Any folder of images, with attributes from a CSV file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weakspot.tasks import Classification, class_names
 
 
 class ImageFolder(ImageFiles):
-    """Images in `root/class/…`, or in `root/train/class/…`, `root/val/class/…` and `root/test/class/…`.
+    """Reads images in `root/class/…`, or in `root/train/class/…`, `root/val/class/…` and `root/test/class/…`.
 
     Where nothing says which split an image belongs to, its path does, by a hash (about 7 : 1 : 2); where
     only val is missing, it is a tenth of train.
@@ -92,7 +92,7 @@ class ImageFolder(ImageFiles):
 
 
 def _scan(root: Path, follow_links: bool) -> list[str]:
-    """The paths of all images below `root`, sorted."""
+    """List the paths of all images below `root`, sorted."""
     paths = files_below(root, EXTENSIONS, follow_links)
     if not paths:
         raise FileNotFoundError(
@@ -103,7 +103,7 @@ def _scan(root: Path, follow_links: bool) -> list[str]:
 
 
 def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
-    """The CSV file, its paths made regular, each of them checked."""
+    """Read the CSV file; its paths become relative to `root`, and each is checked."""
     file = next((path for path in (attributes, root / attributes) if path.is_file()), None)
     if file is None:
         raise FileNotFoundError(f"no attributes at {attributes} or {root / attributes}")
@@ -111,15 +111,15 @@ def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
     names = table_file.table.column_names
     if "path" not in names:
         raise ValueError(f"{file} has no column 'path' (relative to {root}); it has: {', '.join(names)}")
-    paths = table_file.images("path", root)
+    paths = table_file.image_paths("path", root)
     for column, allowed in (("label", None), ("split", splits)):
         if column in names:
-            table_file.words(column, allowed)
+            table_file.required_texts(column, allowed)
     return table_file.table.set_column(names.index("path"), "path", pa.array(paths))
 
 
 def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: int) -> list[str]:
-    """What the CSV file says, else the folder at this depth."""
+    """The labels of the CSV file, or else the folder at this depth."""
     if "label" in table.column_names:
         return [str(label) for label in table["label"].to_pylist()]
     lone = next((path for path in paths if len(path.parts) < depth + 2), None)

@@ -1,4 +1,4 @@
-"""Images in Parquet shards: a column of encoded images, a label, and attributes."""
+"""Images in Parquet shards, with a label and attributes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 64  # rows
 
 
 class ImageParquet(ImageShards):
-    """Images in the Parquet files of `root`: a column of bytes (or, as Hugging Face writes it, of `{bytes, path}`).
+    """Reads images from the Parquet files of `root`: a column of bytes (or of `{bytes, path}`, Hugging Face's format).
 
     `image`, `label` and `id` name columns; without a column `id`, an example is called by its file and its row there. A
     column `split` counts where the files' names say nothing of splits. All other columns are attributes.
@@ -59,14 +59,14 @@ class ImageParquet(ImageShards):
         starts = np.concatenate([[0], np.cumsum(counts)])
         table = read_columns([self.root / shard for shard in self.shards], (label, id, "split"))
 
-        def place(row: int) -> str:
+        def locate(row: int) -> str:
             shard = int(np.searchsorted(starts, row, side="right")) - 1
             return f"{self.root}/{as_utf8(self.shards[shard])}, row {row - starts[shard] + 1}"
 
-        table_file = ShardTables(self.root, table, where=place)
-        if table_file.has(id):
-            ids = table_file.unique(id)
-            table_file = ShardTables(self.root, table.drop_columns([id]), where=place)
+        table_file = ShardTables(self.root, table, where=locate)
+        if table_file.has_column(id):
+            ids = table_file.unique_texts(id)
+            table_file = ShardTables(self.root, table.drop_columns([id]), where=locate)
         else:
             ids = [
                 f"{stem(shard)}/{row:06d}"

@@ -25,7 +25,7 @@ _ADVICE = (
 
 
 class ImageNet(ImageFiles):
-    """Images in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
+    """Reads images in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
 
     The published val is `test`; `val` is a tenth of the published train. Only the half that is asked for must
     be there, and any part of its classes: the task has all 1000 of ILSVRC2012 in their usual order, by
@@ -58,7 +58,7 @@ class ImageNet(ImageFiles):
             if wnid not in position:
                 source = "ILSVRC2012" if classes is None else classes
                 raise ValueError(
-                    f"{self.root / half / wnid} is none of the {len(names)} classes of {source}; move it away, or "
+                    f"{self.root / half / wnid} is not one of the {len(names)} classes of {source}; move it away, or "
                     "give all classes and their order in a text file (dataset.classes=…, a wnid in each line)"
                 )
         files = [f"{half}/{wnid}/{name}" for wnid in folders for name in image_names(self.root / half / wnid)]
@@ -74,7 +74,7 @@ class ImageNet(ImageFiles):
 
 
 def _published_classes() -> dict[str, str]:
-    """Names by wnid, in the order of the published models' outputs, which is that of the wnids."""
+    """The names by wnid, in the order of the published models' outputs, which is that of the wnids."""
     wnids = Path(__file__).with_name("readers").joinpath("imagenet_wnids.txt").read_text().split()
     return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
@@ -89,15 +89,15 @@ def _read_classes(root: Path, classes: Path) -> dict[str, str]:
             text = data.decode()
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"{file}, line {line} is no UTF-8 text ({data[:40]!r}); save it as UTF-8"
+                f"{file}, line {line} is not UTF-8 text ({data[:40]!r}); save it as UTF-8"
             ) from error
         wnid, _, name = text.strip().partition(" ")
         if not _WNID.fullmatch(wnid):
-            raise ValueError(f"{file}, line {line}: {wnid!r} is no wnid; write one as n01440764 in each line")
-        if wnid in names:
             raise ValueError(
-                f"{file}, line {line}: {wnid} stands in line {list(names).index(wnid) + 1} already"
+                f"{file}, line {line}: {wnid!r} is not a wnid; write one as n01440764 in each line"
             )
+        if wnid in names:
+            raise ValueError(f"{file}, line {line}: {wnid} is in line {list(names).index(wnid) + 1} already")
         names[wnid] = name.strip() or wnid
     return names
 

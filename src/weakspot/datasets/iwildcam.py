@@ -25,7 +25,7 @@ _ADVICE = (
 
 
 class IWildCam(ImageFiles):
-    """203 029 images of 182 species (one of them is "empty"), each stretched to 448×448.
+    """Holds 203 029 images of 182 species (one of them is "empty"), each stretched to 448×448.
 
     `val` and `test` come from cameras that no training image comes from; `id_val` and `id_test` from the same
     cameras on other days. All images lie in `root/train`, whatever their split. Attributes: `location` (the
@@ -71,7 +71,7 @@ class IWildCam(ImageFiles):
 
 
 def _species(file: Path) -> tuple[str, ...]:
-    """Names by y. Where two categories of other origin share one, the later is told apart by its y."""
+    """The names by y; of two categories of one name, the later gets its y appended."""
     table = read_label_file(file, ("y", "name"), _ADVICE)
     n = pc.sum(pc.not_equal(table["y"], _UNUSED)).as_py()
     ys = encode_column(table, "y", [*map(str, range(n)), _UNUSED], file)

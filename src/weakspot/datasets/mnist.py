@@ -18,7 +18,7 @@ from weakspot.tasks import Classification
 
 
 class MNIST(ImageArray):
-    """70 000 grey 28×28 images of digits; val is a tenth of the published training set.
+    """Holds 70 000 grey 28×28 images of digits; val is a tenth of the published training set.
 
     `root` is the folder of the four idx files, or torchvision's (with `MNIST/raw` in it); plain or gzipped,
     and never written to unless `download` asks for it.

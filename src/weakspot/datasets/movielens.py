@@ -1,4 +1,4 @@
-"""MovieLens-100k: a hundred thousand ratings of movies, by people of whom a little is known."""
+"""MovieLens-100k: a hundred thousand ratings of movies, with attributes of users and movies."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _MOVIE_COLUMNS = ("id", "title", "release", "video_release", "url")
 _AGES = {18: "under 18", 25: "18 to 24", 35: "25 to 34", 45: "35 to 44", 50: "45 to 49", 56: "50 to 55"}
 _OLDEST = "56 and over"
 
-Ratings = dict[str, Int[np.ndarray, " n"]]  # user, movie: places; rating: class index
+Ratings = dict[str, Int[np.ndarray, " n"]]  # user, movie: positions; rating: class index
 
 
 class MovieLens(Dataset):
     """One example per rating, in the files that GroupLens publishes: `u.data`, `u.user`, `u.item`, `u.genre`.
 
     They lie in `root`, or in `root/ml-100k` as the archive unpacks. The input is a user and a movie, as their
-    places in `u.user` and `u.item`; a batch also carries all ratings of the training split (`known_user`,
+    positions in `u.user` and `u.item`; a batch also carries all ratings of the training split (`known_user`,
     `known_movie`, `known_rating`, a class index), which is what the others are guessed from, in every split.
     Where a known rating is asked for, those of the same tenth are to be hidden (`part`, `known_part`; -1: not
     known), so that what is said of it does not depend on what else is in its batch.
@@ -78,7 +78,7 @@ class MovieLens(Dataset):
         self.examples = self._describe(users, movies)
 
     def input(self, row: int) -> dict[str, int]:
-        """The places of the user and the movie; `collate` adds the known ratings, the same for all rows."""
+        """Return the positions of user and movie; `collate` adds the known ratings, the same for all rows."""
         return {
             "user": int(self.users[row]),
             "movie": int(self.movies[row]),
@@ -147,7 +147,7 @@ def _read_users(folder: Path) -> pa.Table:
 
 
 def _read_movies(folder: Path) -> tuple[pa.Table, tuple[str, ...]]:
-    """What `u.item` says, with year and decade of release, and genres as booleans; and the genres' names.
+    """Read `u.item`, with year and decade of release and genres as booleans, and the genres' names.
 
     The year is that of the title, "Toy Story (1995)", else the release date's, else null: one movie has neither.
     """
@@ -172,7 +172,7 @@ def _year(title: str, release: str) -> int | None:
 
 
 def _read_genres(file: Path) -> tuple[str, ...]:
-    """The names in `u.genre` ("Action|1"), in the order of `u.item`'s flags; "unknown" is told what of."""
+    """Read the names in `u.genre` ("Action|1"), in the order of the flags in `u.item`."""
     _check_exists(file)
     names: list[str] = []
     data = file.read_bytes().removeprefix(BOM_UTF8)  # which some editors put before what they save
@@ -189,7 +189,7 @@ def _read_genres(file: Path) -> tuple[str, ...]:
 def _read_splits(
     folder: Path, fold: int | str | None, users: pa.Table, movies: pa.Table
 ) -> tuple[Ratings, Shaped[np.ndarray, " n"]]:
-    """All ratings, and the split of each."""
+    """Read all ratings, and the split of each."""
     if fold is None:
         ratings, ids = _read_ratings(folder / "u.data", users, movies)
         return ratings, split_by_id(ids)
@@ -222,7 +222,7 @@ def _read_ratings(file: Path, users: pa.Table, movies: pa.Table) -> tuple[Rating
 def _positions(
     file: Path, numbers: Int[np.ndarray, " n"], listed: pa.Table, problem: str
 ) -> Int[np.ndarray, " n"]:
-    """Where each number stands in the list; `problem` is said of the first that does not."""
+    """The position of each number in the list; `problem` is the error of the first that is missing."""
     found = pc.index_in(pa.array(numbers), listed["id"].combine_chunks())
     _check_rows(file, found.is_null().to_numpy(zero_copy_only=False), problem, numbers)
     positions: np.ndarray = found.to_numpy().astype(np.int64)
@@ -240,7 +240,7 @@ def _ids(users: Int[np.ndarray, " n"], movies: Int[np.ndarray, " n"]) -> list[st
 
 
 def _read(file: Path, columns: Sequence[str], delimiter: str, integers: Sequence[str]) -> pa.Table:
-    """A file without a header, of Latin-1 text and (`whole`) of whole numbers."""
+    """Read a file without a header, of Latin-1 text and of integers."""
     _check_exists(file)
     expected = delimiter.join(columns[:5]) + (f"{delimiter}…" if len(columns) > 5 else "")
     return read_delimited(
@@ -263,13 +263,13 @@ def _check_unique(file: Path, ids: Sequence[object]) -> None:
     first: dict[object, int] = {}
     for line, name in enumerate(ids, start=1):
         if first.setdefault(name, line) != line:
-            raise ValueError(f"{file}, line {line}: {name} stands in line {first[name]} already")
+            raise ValueError(f"{file}, line {line}: {name} is in line {first[name]} already")
 
 
 def _check_rows(
     file: Path, wrong: Bool[np.ndarray, " n"], problem: str, values: Sequence[object] | np.ndarray
 ) -> None:
-    """Raise ValueError at the first line that is wrong; its value fills in `problem`."""
+    """Raise ValueError for the first line that is wrong; its value fills in `problem`."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"{file}, line {row + 1}: {problem.format(values[row])}")

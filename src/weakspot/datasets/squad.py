@@ -29,7 +29,7 @@ _METRICS = {"exact_match": exact_match, "f1": f1}
 
 
 class SQuAD(Texts):
-    """Each question with its paragraph; `test` is the published dev set, whose answers are public.
+    """Holds each question with its paragraph; `test` is the published dev set, whose answers are public.
 
     Validation is a tenth of the training set's *articles*, so that no paragraph is in two splits. A question is
     kept where it and its paragraph are shorter than `max_length` tokens together, as in the published audit
@@ -89,14 +89,14 @@ class SQuAD(Texts):
         self.examples = _describe(self.questions)
 
     def input(self, row: int) -> dict[str, Tensor]:
-        """Question and paragraph as one row of tokens, and which of them an answer may begin or end at."""
+        """Return question and paragraph as one row of tokens, and which of them an answer may begin or end at."""
         pair = self.tokenizer(self.questions.texts[row], self._context(row))
         answerable = self.windows.answerable(row)
         answerable[0] = self.version == "2.0"  # in 1.1 every question has an answer
         return {**{name: torch.tensor(values) for name, values in pair.items()}, "answerable": answerable}
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """As for any text; padding cannot be an answer."""
+        """Collate as for any text; padding cannot be part of an answer."""
         masks = [item["input"]["answerable"] for item in items]
         rest = [
             {**item, "input": {k: v for k, v in item["input"].items() if k != "answerable"}} for item in items
@@ -106,13 +106,15 @@ class SQuAD(Texts):
         return batch
 
     def preview(self, row: int) -> dict[str, str]:  # type: ignore[override]
-        """Question, paragraph, and what people answered; spans in the record count characters of `context`."""
+        """Return question, paragraph and people's answers; spans in the record count characters of `context`."""
         answers = "; ".join(dict.fromkeys(self.questions.answers[row])) or "no answer"
         return {"question": self.questions.texts[row], "context": self._context(row), "answers": answers}
 
     def judge(self, rows: Int[np.ndarray, " b"], predictions: Int[np.ndarray, "b 2"]) -> Mapping[str, Any]:
-        """Spans of characters in the paragraph, the first and the one after the last ((0, 0): no answer), and
-        whether the words they hold are right."""
+        """Return the spans of characters in the paragraph, (first, one after the last), and whether they are right.
+
+        The span (0, 0) means that there is no answer.
+        """
         spans = self.windows.characters(rows, predictions)
         return {
             "labels": self.questions.spans[rows],
@@ -121,9 +123,9 @@ class SQuAD(Texts):
         }
 
     def scores(self, predictions: Int[np.ndarray, "n 2"]) -> dict[str, float]:
-        """Mean exact match and F1 of a record of this split, from its spans of characters (`Predictions.predictions`).
+        """Return mean exact match and F1 of a record of this split, from its spans of characters.
 
-        They are the official numbers but for the questions that were left out.
+        They are the official numbers, except that long questions were left out.
         """
         said = [
             (self._text(row, span), self.questions.answers[row])

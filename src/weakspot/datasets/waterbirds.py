@@ -1,4 +1,4 @@
-"""Waterbirds (Sagawa et al., 2020): birds of CUB-200 pasted onto places, which give the answer away in training."""
+"""Waterbirds (Sagawa et al., 2020): birds of CUB-200 on backgrounds that predict the label in training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = "set dataset.root to the folder that holds metadata.csv and the birds'
 
 
 class Waterbirds(ImageFiles):
-    """11 788 images in WILDS' layout, which is Group DRO's: `metadata.csv` and a folder for each species.
+    """Holds 11 788 images in WILDS' layout, which is Group DRO's: `metadata.csv` and a folder for each species.
 
     In train 95 % of each class are on its own place; in val and test each class is half and half. Attributes:
     `place` (land, water), `group` (bird and place), `species` (the folder's name), `scene` (the Places category).
@@ -68,5 +68,5 @@ class Waterbirds(ImageFiles):
 
 
 def _scene(place_filename: str) -> str:
-    """`bamboo_forest` of /b/bamboo_forest/00000131.jpg; Places files its categories under their first letter."""
+    """`bamboo_forest` of /b/bamboo_forest/00000131.jpg: the path without its first-letter folder and file."""
     return "/".join(PurePosixPath(place_filename.lstrip("/")).parts[1:-1])

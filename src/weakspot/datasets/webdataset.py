@@ -1,4 +1,4 @@
-"""Images in tars, as webdataset writes them: read where they lie, without extracting anything."""
+"""Images in tars, as webdataset writes them, read without extracting anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class WebDataset(ImageShards):
-    """Images in the tars of `root`: `key.jpg` (or another ending of an image) beside `key.cls` or `key.json`.
+    """Reads images from the tars of `root`: `key.jpg` (or another ending of an image) beside `key.cls` or `key.json`.
 
     The label is what `key.cls` holds, a class's number or name, or else the value `label` in `key.json`; all other
     values there are attributes. Members of other kinds are passed over, pickles (.pyd, .pickle) like all of them. The
@@ -59,11 +59,11 @@ class WebDataset(ImageShards):
         table_file = ShardTables(self.root, table, where=lambda row: f"{self.root}/{ids[row]}")
         rows = self.choose(table_file, label, ids, counts, classes, task)
         self._tars: Int[np.ndarray, " m"] = np.repeat(np.arange(len(tars)), counts)[rows]
-        self._places = np.array([samples[row].place for row in rows], dtype=np.int64)
+        self._locations = np.array([samples[row].location for row in rows], dtype=np.int64)
 
     def content(self, row: int) -> bytes:
         assert self.root is not None
-        offset, size = map(int, self._places[row])
+        offset, size = map(int, self._locations[row])
         with (self.root / self.shards[self._tars[row]]).open("rb") as file:
             file.seek(offset)
             found: bytes = file.read(size)
@@ -73,7 +73,7 @@ class WebDataset(ImageShards):
 
 
 def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:
-    """Labels as texts, and every other name in a JSON member as a column."""
+    """Make a table of the labels, as texts, and of every other name in the JSON members."""
     names = list(
         dict.fromkeys(name for sample in samples for name in sample.about if name not in ("id", label))
     )

@@ -28,7 +28,7 @@ _ADVICE = (
 
 
 class XRay(ImageFiles):
-    """5856 grey X-rays, each stretched to 150×150.
+    """Holds 5856 grey X-rays, each stretched to 150×150.
 
     `test` is the published one. `val` is a tenth of the published train, picked by patient, and whatever a
     published val holds (16 images on Kaggle, none at Mendeley), with all else that the published train has of
@@ -123,7 +123,7 @@ class XRay(ImageFiles):
 
 
 def _patient(path: Path) -> str:
-    """What the publishers number: `person78` of person78_bacteria_378, `IM-0381` of NORMAL2-IM-0381-0001."""
+    """The publishers' number of a patient: `person78` of person78_bacteria_378, `IM-0381` of NORMAL2-IM-0381-0001."""
     found = _PATIENT.search(path.name)
     return found.group() if found else path.stem
 

@@ -1,4 +1,4 @@
-"""Which slices are real: tests on rows that a slice was not found in. Pure functions that receive fit and apply."""
+"""Tests which slices are real, on rows in which they were not searched, by pure functions on arrays."""
 
 from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
 from weakspot.evaluation.contrasts import Contrast

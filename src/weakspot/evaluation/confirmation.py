@@ -1,4 +1,4 @@
-"""Is a slice really worse? Tested on rows that it was not found in, within labels."""
+"""Tests within labels, on rows in which a slice was not searched, whether it is really worse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERDICTS: dict[Verdict, str] = {
     "not_confirmed": "not confirmed",
     "too_few": "too few to say",
 }
-"""As people read them."""
+"""The verdicts in words."""
 
 FEWEST = 5.0  # effective rows below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
@@ -32,7 +32,7 @@ _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected
 
 @dataclass(frozen=True)
 class Evidence:
-    """What held-out rows say of one slice.
+    """Holds the evidence of held-out rows about one slice.
 
     Attributes:
         verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the
@@ -180,7 +180,7 @@ def _corrected(p: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
 def _verdict(
     enough: bool, different: bool, corrected: float, corrected_unstratified: float, level: float
 ) -> Verdict:
-    """In words; a p-value that is NaN is at most nothing."""
+    """The verdict; a p-value that is NaN is below no level."""
     if not enough:
         return "too_few"
     if not different:
@@ -193,8 +193,9 @@ def _verdict(
 
 
 def _differs(accuracy: Contrast | None, loss: Contrast | None, direction: str) -> bool:
-    """Whether the inside is worse than the outside (or better, if that was looked for), beyond rounding: less often
-    right, or where it is as often right, or nobody knows, of a higher loss.
+    """Whether the inside is worse than the outside (or better, by `direction`), beyond rounding errors.
+
+    Worse means less often right or, where that is equal or unknown, of a higher loss.
     """
     for contrast, sign in ((accuracy, -1), (loss, 1)):
         if contrast is None or contrast.outside is None:

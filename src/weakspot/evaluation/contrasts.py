@@ -1,4 +1,4 @@
-"""Weighted means inside and outside a slice, and how far chance may have moved the one inside."""
+"""Weighted means inside and outside a slice, with a confidence interval of the one inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Contrast:
-    """A mean inside a slice and outside it.
+    """Holds a mean inside a slice and outside it.
 
     Attributes:
         inside: the mean inside, each row weighted by its count times its membership.
@@ -34,7 +34,7 @@ def accuracy_contrast(
     outside: Float[np.ndarray, " n"],
     codes: Int[np.ndarray, " n"] | None,
 ) -> Contrast:
-    """The share of correct rows, with Wilson's interval at the effective number of rows.
+    """Contrast the shares of correct rows, with Wilson's interval at the effective number of rows.
 
     Wilson (1927). It stays within [0, 1] and has a width even where all rows are right, or all wrong.
     """
@@ -54,7 +54,7 @@ def loss_contrast(
     outside: Float[np.ndarray, " n"],
     codes: Int[np.ndarray, " n"] | None,
 ) -> Contrast:
-    """The mean loss, with a weighted t interval that ends where the losses do."""
+    """Contrast the mean losses, with a weighted t interval that is clipped to the range of the losses."""
     mean, n = _mean(losses, inside), effective_size(inside)
     interval = None
     if n >= 2:
@@ -66,7 +66,7 @@ def loss_contrast(
 
 
 def effective_size(weights: Float[np.ndarray, " n"]) -> float:
-    """How many equally weighted rows would say as much: (Σ w)² / Σ w² (Kish 1965); 0 where all weights are."""
+    """Return how many equally weighted rows are as informative: (Σ w)² / Σ w² (Kish 1965), or 0 without weights."""
     squares = float(weights @ weights)
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 

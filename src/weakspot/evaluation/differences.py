@@ -1,4 +1,4 @@
-"""Differences of two means, and how far chance may have moved them."""
+"""Differences of two means, with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weakspot.evaluation.contrasts import Contrast
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean less another one.
+    """Holds the difference of two means.
 
     Attributes:
         value: The difference.
@@ -25,14 +25,14 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval leaves zero on one side; 0 where chance may have made the difference."""
+        """1 or -1 if the interval excludes zero, by its side; 0 if chance alone may have made the difference."""
         if self.interval is None:
             return 0
         return int(self.interval[0] > 0) - int(self.interval[1] < 0)
 
 
 def difference(one: Contrast, other: Contrast, correlation: float = 0.0) -> Difference:
-    """The mean inside `other` less the mean inside `one`, its interval recovered from the two intervals.
+    """Subtract the mean inside `one` from that inside `other`; the interval is recovered from their intervals.
 
     Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27 (2008). For
     accuracies this is Newcombe's hybrid score interval (Statistics in Medicine 17, 1998): method 10 of independent
@@ -57,7 +57,7 @@ def difference(one: Contrast, other: Contrast, correlation: float = 0.0) -> Diff
 def correlation(
     one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
 ) -> float:
-    """Pearson's correlation of two outcomes of weighted examples; 0 where one of them does not vary."""
+    """Return Pearson's correlation of two outcomes of weighted examples; 0 if one of them does not vary."""
     share = weights / weights.sum()
     a, b = (values - share @ values for values in (one, other))
     scale = float(np.sqrt((share @ a**2) * (share @ b**2)))
@@ -67,7 +67,7 @@ def correlation(
 def match_label_mix(
     inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"] | None
 ) -> Float[np.ndarray, " n"]:
-    """The weights outside, so that every label has the weight that it has inside.
+    """Reweight the outside so that every label has the weight there that it has inside.
 
     A label that does not occur outside is left out. Where labels are unknown, the weights stay as they are.
     """

@@ -1,4 +1,4 @@
-"""Permutations within strata, drawn one by one until the p-value is known well enough."""
+"""Permutation tests within strata, which draw until the p-value is precise enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def permutation_p(
     draws: int,
     seed: int,
 ) -> float:
-    """Probability that Σ weights · scores is at least the observed one when scores are permuted within strata.
+    """Estimate the probability that Σ weights · scores reaches the observed one if scores are permuted in strata.
 
     Drawing stops after 400 permutations that reach the observed sum, at the latest after `draws`, or after 999
     where so many rows have weights of their own that more would take long. The p-value is valid at any number

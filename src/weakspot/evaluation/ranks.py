@@ -29,11 +29,11 @@ _NOTHING = 1e-12  # memberships this close to their stratum's mean are rounding 
 
 @dataclass(frozen=True, eq=False)
 class RankedLosses:
-    """Losses as scores within strata, sorted by stratum and then by score.
+    """Holds losses as rank scores within strata, sorted by stratum and then by score.
 
     Attributes:
-        order: (n,) the row that stands at each place.
-        starts: (s,) the place of each stratum's first row.
+        order: (n,) the row at each position.
+        starts: (s,) the position of each stratum's first row.
         sizes: (s,) rows in each stratum, at least one.
         scores: (n,) in sorted order; every stratum's sum is zero.
     """
@@ -55,24 +55,24 @@ class RankedLosses:
         return cls(order, starts, sizes, ranks / np.repeat(sizes + 1.0, sizes) - 0.5)
 
     def sums(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " s"]:
-        """Sums within strata of values in sorted order."""
+        """Return the sums within strata of values in sorted order."""
         return np.asarray(np.add.reduceat(values, self.starts))
 
     def spread(self, values: Num[np.ndarray, " s"]) -> Num[np.ndarray, " n"]:
-        """One value per stratum as one per row, in sorted order."""
+        """Repeat one value per stratum for each of its rows, in sorted order."""
         return np.repeat(values, self.sizes)
 
     def excess(
         self, memberships: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
     ) -> Float[np.ndarray, " n"]:
-        """By how much each row's membership exceeds its stratum's mean, times its count; in sorted order."""
+        """Return how far each row's membership exceeds its stratum's mean, times its count; in sorted order."""
         w, c = memberships[self.order], counts[self.order]
         above = w - self.spread(self.sums(c * w) / self.sums(c))
         above[np.abs(above) < _NOTHING] = 0
         return np.asarray(c * above)
 
     def p_value(self, excess: Float[np.ndarray, " n"], draws: int, seed: int) -> float:
-        """Probability of a statistic as large as this one, if losses depend on the stratum alone.
+        """Return the probability of a statistic at least as large, if losses depend on the stratum alone.
 
         The exact variance and skewness of T with Pearson's type III curve where at least 100 effective rows have
         a part in it and it is hardly skewed (without ties that is the normal curve); permutations within strata
@@ -86,7 +86,7 @@ class RankedLosses:
         return permutation_p(excess, self.scores, self.starts, self.sizes, draws, seed)
 
     def smallest_p(self, excess: Float[np.ndarray, " n"]) -> float:
-        """Probability of the largest statistic that these memberships and losses allow: no p can be smaller.
+        """Return the smallest p-value possible: that of the largest statistic these memberships and losses allow.
 
         T is largest where a stratum's scores, sorted, meet its memberships, sorted. Of all assignments that is
         the share Π_s Π_j a_j! Π_l b_l! / (n_s! Π_jl m_jl!), with a_j rows of one membership, b_l of one score
@@ -119,7 +119,7 @@ class RankedLosses:
 
 
 def _changes(*keys: np.ndarray) -> np.ndarray:
-    """Whether a run of equal rows starts at each place."""
+    """Whether a run of equal rows starts at each position."""
     first = np.ones(len(keys[0]), dtype=bool)
     first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
     return first

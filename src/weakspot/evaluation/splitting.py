@@ -1,4 +1,4 @@
-"""Which rows a method may search, and which are kept to test what it finds."""
+"""Splits rows into those that a method may search and those that test its slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a method find the same slices again in other rows? A description, never a criterion."""
+"""Measures whether a method finds the same slices again in other rows: a description, not a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stability(
     share: float = 0.8,
     seed: int = 0,
 ) -> list[float | None]:
-    """How much of each slice comes back when the method is fitted again on fewer rows.
+    """Measure how much of each slice is found again when the method is fitted on fewer rows.
 
     The method is fitted on all rows, then `refits` times on a random `share` of them. On the rows that a refit
     did not see, the top rows of every slice (as many as its memberships add up to there) are compared with the
@@ -80,7 +80,7 @@ def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) 
 
 
 def _top(memberships: Float[np.ndarray, " n"], size: int) -> Bool[np.ndarray, " n"]:
-    """The `size` rows of highest membership, those of none left out; of equal rows the first."""
+    """The `size` rows of highest membership above 0; the first of equal ones."""
     top = np.zeros(len(memberships), dtype=bool)
     top[np.argsort(-memberships, kind="stable")[:size]] = True
     return top & (memberships > 0)

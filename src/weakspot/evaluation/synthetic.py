@@ -1,4 +1,4 @@
-"""Made-up predictions of which it is known whether a slice is real: the ground truth of the tests' own tests."""
+"""Synthetic predictions whose true slices are known, to measure false confirmations and power of the tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR_RATE = 0.2
 
 
 def null_predictions(kind: Kind, n: int, seed: int) -> Predictions:
-    """Predictions without any slice: given the label, no loss depends on where its embedding lies.
+    """Make predictions without any slice: given the label, losses do not depend on embeddings.
 
     Embeddings are four Gaussian groups for each of 5 labels, in 32 dimensions.
 
@@ -35,7 +35,7 @@ def null_predictions(kind: Kind, n: int, seed: int) -> Predictions:
 
 
 def planted_predictions(times: float, n: int, seed: int) -> tuple[Predictions, Bool[np.ndarray, " n"]]:
-    """Predictions with one slice: a group of one label, a twentieth of the rows, is mistaken more often.
+    """Make predictions with one slice: a group of one label, a twentieth of the rows, is misclassified more often.
 
     Args:
         times: how many times as often as all other rows, of which a fifth are mistaken; at most 5.
@@ -55,7 +55,7 @@ def planted_predictions(times: float, n: int, seed: int) -> tuple[Predictions, B
 def _embedded(
     n: int, random: np.random.Generator
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
-    """Labels, the group of each row within its label, and embeddings."""
+    """Draw labels, the group of each row within its label, and embeddings."""
     labels, parts = random.integers(0, _CLASSES, n), random.integers(0, _PARTS, n)
     labelled = random.normal(size=(_CLASSES, _DIMENSIONS))
     parted = random.normal(size=(_CLASSES, _PARTS, _DIMENSIONS))
@@ -69,7 +69,7 @@ def _answered(
     mistaken: Bool[np.ndarray, " n"],
     random: np.random.Generator,
 ) -> Predictions:
-    """Logits that favour the label, or any other class where a row is mistaken, more or less clearly."""
+    """Draw logits that favour the label, or another class where a row is mistaken, with varying margins."""
     n = len(labels)
     favoured = np.where(mistaken, (labels + random.integers(1, _CLASSES, n)) % _CLASSES, labels)
     outputs = random.normal(size=(n, _CLASSES))

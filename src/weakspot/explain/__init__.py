@@ -1,1 +1,1 @@
-"""Why a slice is one: what its examples share, and where the model looked."""
+"""Explains a slice: which attributes and words its examples share, and where in images the model looked."""

@@ -1,4 +1,4 @@
-"""Which attributes a slice has more of than the rest of the data: the words a person would name it by."""
+"""Which attribute values are more frequent in a slice than in the rest of the data, by which people name it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from jaxtyping import Bool, Float, Num
 from weakspot.predictions.attributes import Categorical, categorise
 
 OTHERS = "(others)"
-"""The value that stands for all those there is no room for."""
+"""The value that sums up all values that are not listed."""
 
 _LEAST_LIFT = 1.2  # a lift below this names nothing
-_LOOKED_THROUGH = 4  # times as many lines as are kept
+_LOOKED_THROUGH = 4  # times as many lines as are returned
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
 
 @dataclass(frozen=True)
 class Enrichment:
-    """One value of one attribute that is commoner inside a slice than outside.
+    """Describes one value of one attribute that is more frequent inside a slice than outside.
 
-    share_inside, share_outside   weighted shares of the value, in [0, 1]
-    weight                        Σ c·w over the examples with this value, in examples
-    accuracy                      of the examples with this value inside the slice, where it is known: of two
-                                  values in one slice it tells which of them fails
-    same                          (attribute, value) pairs that the very same examples have: one group in other words
+    Attributes:
+        attribute: The attribute's name.
+        value: The value.
+        share_inside: The weighted share of the value inside, in [0, 1].
+        share_outside: The weighted share of the value outside, in [0, 1].
+        weight: Σ c·w over the examples with this value, in examples.
+        accuracy: Of the examples with this value inside the slice, where it is known; of two values in one slice it
+            shows which one fails.
+        same: (attribute, value) pairs that exactly the same examples have: other names of this group.
     """
 
     attribute: str
@@ -42,18 +46,18 @@ class Enrichment:
 
     @property
     def lift(self) -> float:
-        """How many times commoner inside; infinite where the value occurs only there."""
+        """How many times more frequent the value is inside; infinite if it occurs only there."""
         return self.share_inside / self.share_outside if self.share_outside > 0 else math.inf
 
     @property
     def telling(self) -> bool:
-        """Whether it is common enough inside, against outside, to name a slice by."""
+        """Whether the lift is large enough to name the slice by the value."""
         return self.lift >= _LEAST_LIFT
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """All values of one attribute: weighted shares inside a slice and outside, each summing to one."""
+    """Holds the weighted shares of all values of one attribute inside a slice and outside; each side sums to one."""
 
     attribute: str
     values: tuple[str, ...]
@@ -63,9 +67,14 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a model is right on the examples with one value of an attribute; the size is in examples.
+    """Describes how often a model is right on the examples with one value of an attribute.
 
-    `same` are (attribute, value) pairs that the very same examples have.
+    Attributes:
+        attribute: The attribute's name.
+        value: The value.
+        size: How many examples have it.
+        accuracy: The share of them that is right.
+        same: (attribute, value) pairs that exactly the same examples have.
     """
 
     attribute: str
@@ -86,9 +95,9 @@ def over_represented(
     top: int = 10,
     correct: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Enrichment]:
-    """The attribute values that a slice has most too many of, the best name first; see `rank`.
+    """Rank the attribute values of a table that are over-represented in a slice; see `rank`.
 
-    Several slices of one table are cheaper with `categorise` once and `rank` for each.
+    For several slices of one table it is cheaper to call `categorise` once, and `rank` for each slice.
     """
     return rank(weights, categorise(attributes), counts, top, correct)
 
@@ -100,15 +109,23 @@ def rank(
     top: int = 10,
     correct: Bool[np.ndarray, " n"] | None = None,
 ) -> list[Enrichment]:
-    """At most `top` values with a lift above one, ordered by share_inside · log(lift).
+    """Rank the values with a lift above one by share_inside · log(lift).
 
     This is the value's term of the Kullback-Leibler divergence of the attribute inside from outside, in
     nats: large only for a strong lift on a real share, so neither a value that is everywhere nor a rare
     accident comes first. The ranking alone smooths both shares by half an example (Jeffreys' prior), which
     keeps values unseen outside finite; the shares and lifts reported are the plain ones. Ties keep the order
-    of the columns and, within a column, of the values. Values that the very same examples have are one line.
+    of the columns and, within a column, of the values. Values that exactly the same examples have are one line.
 
-    Empty where the weights have no inside or no outside.
+    Args:
+        weights: (n,) memberships in [0, 1].
+        attributes: The attributes, encoded.
+        counts: (n,) how many examples each row stands for; None for ones.
+        top: How many values to return at most.
+        correct: (n,) whether the model is right.
+
+    Returns:
+        The values, the best name first; empty if nothing is inside or nothing is outside.
     """
     inside, outside = _weighted_counts(weights, counts)
     total_inside, total_outside = float(inside.sum()), float(outside.sum())
@@ -146,10 +163,16 @@ def distributions(
     counts: Num[np.ndarray, " n"] | None = None,
     top: int = 12,
 ) -> list[Distribution]:
-    """Every attribute's values in their own order; empty where the weights have no inside or no outside.
+    """Compute the distribution of every attribute inside and outside, its values in their own order.
 
-    Of an attribute with more than `top` values those with the largest share on either side are kept, and the
-    others added up.
+    Of an attribute with more than `top` values, those with the largest share on either side are listed and the others
+    are summed. The result is empty if nothing is inside or nothing is outside.
+
+    Args:
+        weights: (n,) memberships in [0, 1].
+        attributes: The attributes, encoded.
+        counts: (n,) how many examples each row stands for; None for ones.
+        top: How many values of an attribute to list at most.
     """
     inside, outside = _weighted_counts(weights, counts)
     if inside.sum() <= 0 or outside.sum() <= 0:
@@ -176,14 +199,14 @@ def accuracies(
     top: int | None = None,
     least: float | int = 0,
 ) -> list[Accuracy]:
-    """The accuracy on the values of all attributes, the lowest first; ties keep the columns' order.
+    """Compute the accuracy on each value of all attributes, the lowest first; ties keep the columns' order.
 
     Args:
-        attributes: In their order.
+        attributes: The attributes, encoded.
         correct: (n,) whether the model is right.
         counts: (n,) how many examples each row stands for.
-        top: At most so many lines, among which values that the very same examples have are one.
-        least: Only values with so many examples.
+        top: How many lines to return at most; values that exactly the same examples have are then one line.
+        least: The fewest examples of a listed value.
     """
     c, _ = _weighted_counts(np.ones(len(correct)), counts)
     result: list[tuple[Accuracy, _Rows]] = []
@@ -199,12 +222,12 @@ def accuracies(
 
 
 def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
-    """The first `top` lines, without those that say the same of the very same examples: these go to `same`.
+    """The first `top` lines, where lines about exactly the same examples are merged by `same`.
 
-    Only the lines of the next places are looked through for these: a table may have 10^5 values.
+    Only the next few lines are searched for these, as a table may have 10^5 values.
     """
     kept: list[tuple[_Line, _Rows]] = []
-    alike: dict[_Line, list[int]] = {}  # by what is said, whatever it is said of
+    alike: dict[_Line, list[int]] = {}  # by the numbers of a line
     for line, rows in lines[: _LOOKED_THROUGH * top]:
         places = alike.setdefault(replace(line, attribute="", value=""), [])
         same_as = next((place for place in places if _same_rows(rows, kept[place][1])), None)
@@ -219,12 +242,12 @@ def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
 
 
 def _same_rows(one: _Rows, other: _Rows) -> bool:
-    """Whether two values are those of the same examples; two of one attribute never are."""
+    """Whether two values have the same examples; two values of one attribute never do."""
     return one[0] is not other[0] and np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
 
 
 def _weighted_counts(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """c·w and c·(1 - w): what every row counts inside and outside."""
+    """c·w and c·(1 - w), the weight of every row inside and outside."""
     w = np.asarray(weights, dtype=np.float64)
     c = np.ones_like(w) if counts is None else np.asarray(counts, dtype=np.float64)
     return c * w, c * (1 - w)

@@ -1,4 +1,4 @@
-"""Where in an image the model found its evidence for a class: Grad-CAM, and the image of it."""
+"""Grad-CAM: where in an image a model finds evidence for a class, and the overlay that shows it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,26 @@ def grad_cam(
     targets: Int[np.ndarray, " n"] | None = None,
     batch_size: int = 32,
 ) -> Float[np.ndarray, "n H W"]:
-    """Evidence for one class in each image, in [0, 1] at the inputs' resolution; all 0 where there is none.
+    """Compute the evidence for one class in each image.
 
-    Selvaraju et al. 2017, equations 1 and 2: the maps of `model.cam_layer` weighed by the mean gradient of
-    the class's output, summed, cut at zero; then scaled up bilinearly and divided by each image's maximum, so
-    that values compare places within an image, not images with each other.
-    The layer gives maps (n, c, h, w), or maps with the channels last (n, h, w, c), as Swin's, or tokens
-    (n, t, c) of which the last are the patches, row by row. Maps and patches are in the image's proportions, and
-    by these the two kinds of maps are told apart. `targets` are class indices (the labels, a category); None
-    means the class the model predicts. One batch at a time is on the model's device, without what training would
-    keep of it. The model is left as it was, in mode and gradients.
+    Selvaraju et al. 2017, equations 1 and 2: the maps of `model.cam_layer` are weighted by the mean gradient of the
+    class's output, summed and clipped at zero; then they are scaled up bilinearly and divided by each image's maximum,
+    so that values compare positions within an image, not images with each other.
+    The layer's output is maps (n, c, h, w), maps with the channels last (n, h, w, c) as in Swin, or tokens (n, t, c)
+    of which the last are the patches, row by row. Maps and patches have the image's proportions, which distinguish
+    the two kinds of maps. The model's mode and gradients are unchanged afterwards.
 
-    Raises ValueError for a model without such a layer, for one without gradients (an int8 model), or targets that
-    do not fit inputs or outputs.
+    Args:
+        model: A model with `cam_layer`.
+        inputs: (n, c, H, W) images.
+        targets: (n,) class indices, such as the labels; None for the classes that the model predicts.
+        batch_size: How many images are on the model's device at once.
+
+    Returns:
+        (n, H, W) in [0, 1]; all 0 where an image has no evidence.
+
+    Raises:
+        ValueError: If the model has no such layer or no gradients (an int8 model), or targets do not fit.
     """
     layer = getattr(model, "cam_layer", None)
     if not isinstance(layer, nn.Module):
@@ -72,7 +79,7 @@ def grad_cam(
 
 
 def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
-    """The image, its colours faded, under its evidence in [0, 1]: violet where weak, yellow where strong."""
+    """Draw evidence in [0, 1] over the image with faded colours: violet where it is weak, yellow where strong."""
     heat = Image.fromarray(np.asarray(cam, dtype=np.float32)).resize(image.size, Image.Resampling.BILINEAR)
     strength = np.clip(np.asarray(heat), 0, 1)
     stops = np.linspace(0, 1, len(_COLOURS))
@@ -83,7 +90,7 @@ def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
 
 
 class ActivationMaps:
-    """A layer's output as maps (n, c, h, w), for images of one size."""
+    """Converts a layer's output to maps (n, c, h, w) and back, for images of one size."""
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
@@ -96,30 +103,30 @@ class ActivationMaps:
         return patches.transpose(1, 2).reshape(len(activations), -1, h, w)
 
     def back(self, maps: Tensor, activations: Tensor) -> Tensor:
-        """The activations again, their patches taken from the maps."""
+        """Return the activations with their patches replaced by the maps."""
         if activations.ndim == 4:
             return maps.permute(0, 2, 3, 1) if self.channels_last(activations) else maps
         patches = maps.flatten(2).transpose(1, 2)
         return torch.cat([activations[:, : -patches.shape[1]], patches], dim=1)
 
     def channels_last(self, activations: Tensor) -> bool:
-        """Whether maps are in the image's proportions only if they are read as (n, h, w, c)."""
+        """Return whether maps have the image's proportions only if they are read as (n, h, w, c)."""
         _, a, b, c = activations.shape
         return self.in_proportion(a, b) and not self.in_proportion(b, c)
 
     def in_proportion(self, h: int, w: int) -> bool:
-        """As the image is, give or take a row and a column, which a stride may add or leave out."""
+        """Return whether (h, w) has the image's proportions, up to one row and column that a stride may add or drop."""
         return abs(h * self.width - w * self.height) <= self.height + self.width
 
     def grid(self, tokens: int) -> tuple[int, int]:
-        """Rows and columns of the patches: the largest grid in the image's proportions (the rest are few)."""
+        """Return the rows and columns of the patches: the largest grid of the image's proportions that fits."""
         h = isqrt(tokens * self.height // self.width)
         return h, h * self.width // self.height
 
 
 @contextmanager
 def _evaluation_without_gradients(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and parameters that want no gradient: nothing below the layer is kept for one."""
+    """Evaluation mode with frozen parameters, so that nothing below the layer is kept for gradients."""
     modes = {module: module.training for module in model.modules()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -143,7 +150,7 @@ def _cams_of_batch(
     maps: Tensor | None = None
 
     def through_maps(_module: nn.Module, _inputs: Any, activations: Any) -> Tensor:
-        """The same activations, but taken from maps whose gradient is wanted."""
+        """Replace the activations by equal ones computed from maps that require gradients."""
         nonlocal maps
         if not isinstance(activations, Tensor) or activations.ndim not in (3, 4):
             shape = (

@@ -1,4 +1,4 @@
-"""Maps that keep neighbours together, by UMAP or PaCMAP (`pip install "weakspot[maps]"`)."""
+"""Two-dimensional maps that preserve neighbourhoods, by UMAP or PaCMAP (`pip install "weakspot[maps]"`)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _NEAREST = 10  # of the fitted rows, by which another is placed
 _BLOCK = 1 << 14  # rows that are placed at a time
 
 FEWEST = 32
-"""Examples: of fewer these libraries draw nothing of use."""
+"""The fewest examples of which these libraries make a useful map."""
 
 
 def check_installed(kind: str) -> None:
-    """Refuse a map whose library is missing.
+    """Raise ImportError if the library of a map is missing.
 
     Args:
         kind: "umap" or "pacmap"; any other needs none.
@@ -33,10 +33,10 @@ def check_installed(kind: str) -> None:
 
 
 def neighbour_map(embeddings: Num[np.ndarray, "n d"], kind: str, seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """A map on which near examples are neighbours; distances between groups, and their sizes, say little.
+    """Map examples so that near ones are neighbours; distances between groups, and their sizes, mean little.
 
-    It is fitted on a sample of at most 10 000 examples. Any other is placed at the mean of the ten of these that are
-    nearest to it, the nearer the heavier.
+    The map is fitted on a sample of at most 10 000 examples. Any other example is placed at the mean of its ten
+    nearest ones in the sample, weighted by inverse distance.
 
     Args:
         embeddings: (n, d), of at least `FEWEST` examples.

@@ -1,4 +1,4 @@
-"""Who takes part in a slice of ratings: the users who gave them and the things they are of."""
+"""The participants in a slice of ratings: the users who gave them, and the rated things."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from weakspot.predictions import Predictions
 
 @dataclass(frozen=True)
 class Participant:
-    """A user or a thing in a slice.
+    """Describes a user or a thing in a slice.
 
-    about    what its examples all share: the attributes that are the same in each
-    traits   of these, the names of those that are just yes
-    weight   Σ c·w over its examples;  members: of how many with any weight
-    given, expected   mean rating by weight, and what the model expects, in ratings
+    Attributes:
+        name: The user or thing.
+        about: The attributes that are the same in all of its examples.
+        traits: Of these, the names of the yes-or-no attributes that are yes.
+        weight: Σ c·w over its examples.
+        members: How many of its examples have any weight.
+        given: The weighted mean rating.
+        expected: The weighted mean of the model's expected rating.
+        loss: The weighted mean loss.
     """
 
     name: str
@@ -36,9 +41,15 @@ class Participant:
 def participants(
     weights: Float[np.ndarray, " n"], predictions: Predictions, column: str, top: int = 10
 ) -> list[Participant]:
-    """The values of an attribute (`user`, `movie`) with most weight in a slice, heaviest first.
+    """Return the values of an attribute (`user`, `movie`) with the most weight in a slice, in descending order.
 
-    What they are described by are the attributes that depend on them alone: a user's age, but not a movie's year.
+    They are described by the attributes that depend on them alone: a user's age, but not a movie's year.
+
+    Args:
+        weights: (n,) memberships.
+        predictions: The n examples.
+        column: The attribute.
+        top: How many values to return at most.
     """
     mass = np.asarray(weights, dtype=np.float64) * (
         1.0 if predictions.counts is None else np.asarray(predictions.counts, dtype=np.float64)
@@ -75,7 +86,7 @@ def participants(
 
 
 def _columns_of(attributes: pa.Table, column: str) -> list[str]:
-    """Other attributes that are a function of this one: each of its values goes with one of theirs."""
+    """The other attributes that are a function of this one: each of its values has one value of theirs."""
     others = [name for name in attributes.column_names if name != column]
     groups = pa.TableGroupBy(attributes, column).aggregate([(name, "count_distinct") for name in others])
     return [

@@ -1,4 +1,4 @@
-"""Where every example lies on a map of two dimensions."""
+"""Projects embeddings onto their first two principal components."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BLOCK = 1 << 24  # values that are placed at a time
 
 
 def projection(embeddings: Num[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """The first two principal components of every example: the plane in which embeddings vary most.
+    """Compute the first two principal components of every example: the plane in which embeddings vary most.
 
     The axes are taken from a sample of at most 100 000 examples, in which all are then placed, block by block:
     embeddings may be mapped from a file larger than memory. The largest coefficient of an axis is positive, so that a

@@ -1,4 +1,4 @@
-"""Which words a slice of texts has more of than the rest: what it is about, at a glance."""
+"""Which words are more frequent in a slice of texts than in the rest, to show what it is about."""
 
 from __future__ import annotations
 
@@ -36,10 +36,13 @@ _SAME = 0.8  # of the texts inside with a run of characters have another, which 
 
 @dataclass(frozen=True)
 class Word:
-    """A word, or two in a row, that is commoner in a slice of texts than outside.
+    """Describes a word, or two in a row, that is more frequent in a slice of texts than outside.
 
-    share_inside, share_outside   weighted shares of the texts that contain it
-    contrast                      mean tf-idf inside less outside, by which words are ranked
+    Attributes:
+        text: The word.
+        share_inside: The weighted share of the texts inside that contain it.
+        share_outside: The weighted share of the texts outside that contain it.
+        contrast: The mean tf-idf inside minus that outside, by which words are ranked.
     """
 
     text: str
@@ -54,7 +57,7 @@ def distinctive_words(
     counts: Float[np.ndarray, " n"] | None = None,
     top: int = 12,
 ) -> list[list[Word]]:
-    """For each slice its most distinctive words, by the contrast of weighted mean tf-idf inside and outside.
+    """Return the most distinctive words of each slice, by the contrast of weighted mean tf-idf inside and outside.
 
     Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
     listed only where it says more than a word of it that is listed already. Where no blanks part words (Chinese,
@@ -105,14 +108,14 @@ def _runs(characters: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """What is counted, its tf-idf in every text (sparse), and 1 where a text has it."""
+    """The counted words, their tf-idf in every text (sparse), and 1 where a text contains them."""
 
     names: list[str]
     weighed: Any
     present: Any
 
     def share(self, column: int, mass: Float[np.ndarray, " n"]) -> float:
-        """Σ mass over the texts that have it."""
+        """Σ mass over the texts that contain a word."""
         return float(mass[self._texts(column)].sum())
 
     def longest_run(self, column: int, inside: Float[np.ndarray, " n"]) -> int:

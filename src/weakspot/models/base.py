@@ -1,4 +1,4 @@
-"""What a model is: an embedding and the head that reads it."""
+"""The contract of a model: an embedding, and a head that computes the outputs from it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from weakspot.identity import Identified
 
 
 class Model(Identified, nn.Module, ABC):
-    """A network split where discovery looks at it: `model(x) == head(embed(x))`.
+    """Represents a network that is split before its last layer: `model(x) == head(embed(x))`.
 
-    The embedding is what the last layer receives, so that examples close to each other in it are alike in
-    the eyes of the model, and every error the model makes is a function of it. A model that says something of
-    every token, and so has no single embedding that its outputs follow from, overrides `read` instead.
+    The embedding is the input of the last layer, so that examples close to each other in it are alike to the model,
+    and every error of the model is a function of it. A model with outputs for every token, which do not follow from a
+    single embedding, overrides `read` instead.
 
-    What a model makes is kept under its class, its settings (files by what is in them) and its weights. Settings
-    that change no result are named in `no_difference`.
+    Predictions are cached under the class, its settings (files by their content) and its weights. Settings that
+    change no result are named in `no_difference`.
     """
 
     no_difference = frozenset({"download"})
@@ -29,30 +29,32 @@ class Model(Identified, nn.Module, ABC):
     """Width d of the embedding."""
 
     head_is_trained: bool | None = None
-    """False where the head is random: such a model has nothing to say before it is trained. None where the model
-    does not know: if it is asked to serve as it is, it is built twice, as random weights then differ."""
+    """Whether the head has trained weights; a model with a random one must be trained first. None where the model
+    does not know: it is then built twice, as random weights differ."""
 
     channels_last: bool = False
-    """Whether inference lays its images with the channels last in memory, where convolutions are fastest; their shape
-    stays (n, 3, H, W). Networks that call `view` on maps refuse such, so each class says for itself."""
+    """Whether inference stores images with the channels last in memory, where convolutions are fastest; their shape
+    stays (n, 3, H, W). Networks that call `view` on feature maps cannot take such images, so it is off by default."""
 
     @property
     @abstractmethod
     def cam_layer(self) -> nn.Module | None:
-        """The module whose output Grad-CAM weighs: maps (n, c, h, w) or (n, h, w, c), or tokens (n, t, c) whose
-        last ones are the patches, row by row. None where the model has no such layer."""
+        """The module whose output Grad-CAM weights; None where the model has no such layer.
+
+        Its output is feature maps (n, c, h, w) or (n, h, w, c), or tokens (n, t, c) of which the last are the
+        patches, row by row.
+        """
 
     @abstractmethod
     def embed(self, x: Any) -> Float[Tensor, "n d"]:
-        """What the head receives; `x` is a batch of what the dataset's `input` gives: images (n, 3, H, W), or
-        a mapping of tensors."""
+        """Return the head's input for a batch of the dataset's inputs: images (n, 3, H, W) or a mapping of tensors."""
 
     @abstractmethod
     def head(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n C"]:
-        """Outputs as the task reads them (logits)."""
+        """Return the outputs (logits) for embeddings."""
 
     def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
-        """Embeddings and outputs, from one pass."""
+        """Return embeddings and outputs, computed in one pass."""
         z = self.embed(x)
         return z, self.head(z)
 
@@ -60,15 +62,24 @@ class Model(Identified, nn.Module, ABC):
         return self.read(x)[1]
 
     def auxiliary(self) -> list[tuple[float, Float[Tensor, "n C"]]]:
-        """What further heads said in the last pass of training, each with the weight of its loss beside the
-        model's own; handed over once. Few models have any."""
+        """Return the outputs of auxiliary heads in the last training pass, each with the weight of its loss.
+
+        They are returned once; few models have any.
+        """
         return []
 
 
 def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
-    """The module of `net` at `path`, which a setting `role` names.
+    """Return the module of `net` at a path.
 
-    Raises ValueError, with near names, where `owner` has no such module.
+    Args:
+        net: The network.
+        path: The module's name in it, such as "layer4".
+        role: The setting that gives the path, for the error.
+        owner: What the network is called in the error.
+
+    Raises:
+        ValueError: If there is no such module; the message lists similar names.
     """
     modules: dict[str, nn.Module] = dict(net.named_modules())
     if not path or path not in modules:
@@ -79,10 +90,15 @@ def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
 
 
 def record_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) -> tuple[Tensor, Tensor, Any]:
-    """Run `net` once, on `x`; return what its part `head` received, what it gave, and what the whole returned.
+    """Run `net` once, and record the input and the output of its module `head`.
 
-    The hook lives for this call only, so that the network stays as it was: copied, saved and compiled alike.
-    Raises ValueError where the head is not called exactly once, on a single tensor.
+    The hook exists during this call only, so that the network can be copied, saved and compiled as before.
+
+    Returns:
+        The head's input, its output, and the output of the whole network.
+
+    Raises:
+        ValueError: If the head is not called exactly once, on a single tensor.
     """
     calls: list[tuple[Any, Any]] = []
     hook = head.register_forward_hook(lambda _module, received, given: calls.append((received, given)))

@@ -1,4 +1,4 @@
-"""Weights from files: read without running code, matched to the model by name, refused in one sentence."""
+"""Reads weights from files without running code, and matches them to a model by name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     "model_state_dict", "model", "net", "model_state", "module" or "algorithm" (WILDS). What stands before the model's
     own names ("model.", DataParallel's "module.", …) is left off. Of objects besides the tensors nothing is read.
 
-    Raises FileNotFoundError, or ValueError: a file that is damaged, that is made to run code, or whose names or shapes
-    are not the model's. The model is then unchanged.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or made to run code, or its names or shapes are not the model's; the model
+            is then unchanged.
     """
     load_state(model, read_weights(path), str(path))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, in CPU memory or mapped from disk; errors as in `load_weights`."""
+    """Read the tensors of a file by name, into memory or mapped from disk; errors are those of `load_weights`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path.absolute()}: there is no such file")
@@ -57,7 +59,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def _weights_in(content: object, depth: int) -> dict[str, Tensor]:
-    """The tensors under the first wrapper that has any, or else those that stand there by themselves."""
+    """The tensors under the first wrapper that has any, or else those of this level."""
     if not isinstance(content, Mapping):
         return {}
     inside = (_weights_in(content[name], depth - 1) for name in _WRAPPERS if depth and name in content)
@@ -66,7 +68,7 @@ def _weights_in(content: object, depth: int) -> dict[str, Tensor]:
 
 
 def load_state(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Copy tensors into `model` after every name and shape is checked; `source` names them in errors."""
+    """Copy tensors into `model` once every name and shape is checked; errors name `source`."""
     own = model.state_dict()
     shared = _shared_prefix(list(own))
     named = own_names(weights, [name.removeprefix(shared) for name in own], source)
@@ -78,7 +80,7 @@ def load_state(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
 
 
 def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> dict[str, Tensor]:
-    """Those of `weights` that belong to a network with these `names`, under its names.
+    """Select the tensors of `weights` that belong to a network with these `names`, under its names.
 
     The wrapper's prefix is the one under which most names are found; what lies outside it (the weight of
     a loss, a metric's state) is not the network's.

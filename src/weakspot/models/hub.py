@@ -1,4 +1,4 @@
-"""Networks of the transformers library: from a folder, or by name from Hugging Face's cache."""
+"""Loads networks of the transformers library from a folder, or by name from Hugging Face's cache."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class HubModel(Model):
 
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """By the configuration and weights in the folder, not by what else lies there."""
+        """Identify the model by the configuration and weights in its folder, whatever other files are there."""
         folder = Path(settings["name"]).expanduser()
         weights = folder_digest(folder) if (folder / "config.json").is_file() else str(settings["name"])
         return super().identity({**settings, "name": weights})
 
 
 def load_config(name: str | Path, download: bool = False) -> Any:
-    """The configuration of the network in a folder, or of that name on the hub.
+    """Load the configuration of the network in a folder, or of that name on the hub.
 
-    Raises ValueError for a folder whose config.json cannot be read, FileNotFoundError for a folder or name that
-    is not there; no network is touched unless `download` asks for it.
+    Raises:
+        ValueError: If the folder's config.json cannot be read.
+        FileNotFoundError: If there is no such folder or name; it is only fetched with `download`.
     """
     from transformers import AutoConfig
 
@@ -44,7 +45,7 @@ def load_config(name: str | Path, download: bool = False) -> Any:
 
 
 def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any) -> tuple[Any, list[str]]:
-    """The network in a folder, or of that name on the hub, and the names of its parameters that are new.
+    """Load the network in a folder, or of that name on the hub, with the names of its new parameters.
 
     `kind` is one of transformers' Auto classes, `changes` are put into its configuration. New is what the
     weights lack, or have in another shape: a head for another task. A body that is not wholly there is refused.
@@ -74,7 +75,7 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
 
 
 def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[float], list[float]] | None:
-    """The mean and standard deviation, by channel, of the images that a network was trained on, in [0, 1].
+    """Load the mean and standard deviation, by channel in [0, 1], that a network's images are normalised by.
 
     None where its preprocessor_config.json is missing, or says that images are not normalised. Raises ValueError
     where it cannot be read.
@@ -104,9 +105,10 @@ def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[f
 
 
 def accepted_tensors(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those tensors of a batch that the network takes: some tokenizers tell more than some networks ask.
+    """Return the tensors of a batch that the network accepts; some tokenizers return more than some networks take.
 
-    Raises ValueError for texts of more tokens than the network has positions for.
+    Raises:
+        ValueError: If texts have more tokens than the network has positions for.
     """
     length, most = x["input_ids"].shape[1], getattr(net.config, "max_position_embeddings", None)
     if most is not None and length > most:
@@ -118,7 +120,7 @@ def accepted_tensors(net: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def folder_digest(folder: str | Path) -> str:
-    """Twelve hex digits of the configuration and weights in a folder, as `save_pretrained` writes them."""
+    """Return twelve hex digits of the configuration and weights in a folder, as `save_pretrained` writes them."""
     folder = Path(folder).expanduser()
     sha = hashlib.sha256()
     for file in sorted({folder / "config.json", *(path for form in _WEIGHTS for path in folder.glob(form))}):
@@ -142,7 +144,7 @@ def _loading_options(fetch: bool) -> dict[str, Any]:
 
 @contextmanager
 def _readable_errors(name: str | Path) -> Iterator[None]:
-    """Whatever goes wrong within, as one sentence that names the folder or says how to fetch the model."""
+    """Turn any error into one sentence that names the folder or says how to fetch the model."""
     try:
         yield
     except Exception as error:  # OSError, ValueError, KeyError, JSON's, safetensors' and pickle's own
@@ -152,7 +154,7 @@ def _readable_errors(name: str | Path) -> Iterator[None]:
             reason = "its weights hold objects besides tensors, and reading such objects can run code"
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"the model {str(name)!r} is no folder and not in Hugging Face's cache: add model.download=true to "
+                f"the model {str(name)!r} is neither a folder nor in Hugging Face's cache: add model.download=true to "
                 f"fetch it, or give its folder (model.name=…) [{reason}]"
             ) from error
         if not (folder / "config.json").is_file():
@@ -165,7 +167,7 @@ def _readable_errors(name: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Without transformers' own reports and bars: what matters of them is said here."""
+    """Silence transformers' own reports and progress bars; the important ones are raised here as errors."""
     from transformers.utils import logging as info
 
     logging: Any = info  # partly without annotations

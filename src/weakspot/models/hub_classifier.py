@@ -1,4 +1,4 @@
-"""Hugging Face's classifiers, of whatever they read, split at their last linear layer."""
+"""Hugging Face's classifiers of images and texts, split at their last linear layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class HubClassifier(HubModel):
-    """`net` is transformers' own module: what it writes loads here, and the other way round.
+    """Wraps a classifier of transformers; `net` is its own module, so that weights load either way.
 
     name       a folder, as `save_pretrained` writes it, or a name on the hub
     labels     what its outputs mean, in order; by default what its configuration says
@@ -71,7 +71,7 @@ class HubClassifier(HubModel):
         return y[:, self.order]
 
     def _check(self, given: Tensor, logits: Tensor) -> None:
-        """Once: that what the last layer gives is what the network says."""
+        """Check once that the last layer's output is the network's output."""
         if not self._checked and not (given.shape == logits.shape and torch.equal(given, logits)):
             raise ValueError(
                 f"{type(self.net).__name__} changes what its layer {self._head_path!r} gives, or reads other "
@@ -91,7 +91,7 @@ def _labels(config: object, given: Sequence[str] | None) -> list[str]:
 
 
 def _match(named: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """For each class, the output that stands for it; None where the names do not tell."""
+    """The index of the output of each class; None where the names do not determine it."""
     if len(named) != len(classes):
         return None
     if all(re.fullmatch(r"LABEL_\d+", label) for label in named):
@@ -106,7 +106,7 @@ def _match(named: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
 
 def _last_linear(net: nn.Module, name: str, width: int) -> str:
-    """The path of the last linear layer that has as many outputs as there are classes."""
+    """The path of the last linear layer with as many outputs as there are classes."""
     fitting: list[str] = [
         path
         for path, layer in net.named_modules()

@@ -24,13 +24,13 @@ _LAST_MAPS = (
 
 
 class ImageClassifier(HubClassifier):
-    """Reads images; see `HubClassifier` for its settings and the order of its outputs.
+    """Classifies images; see `HubClassifier` for its settings and the order of its outputs.
 
     A network expects images to be normalised as its own preprocessor_config.json says. They arrive as the dataset
     normalises them, which is undone: whatever `dataset.mean` and `dataset.std` are, the network sees its own.
     Without that file they stay as they are.
 
-    cam_layer   the module of `net` that Grad-CAM weighs; by default the last stage of a network of maps, or the
+    cam_layer   the module of `net` that Grad-CAM uses; by default the last stage of a network of maps, or the
                 norm before the last attention of a vision transformer, where these are known
     mean, std   what the dataset's images are normalised by; None: not at all, values are in [0, 1]
 
@@ -81,7 +81,7 @@ class ImageClassifier(HubClassifier):
         return received
 
     def _explained(self, error: ValueError, x: Tensor) -> ValueError:
-        """With the size that would do, where transformers refuses another."""
+        """The error with the size that the network takes, where transformers refuses another."""
         side = getattr(self.net.config, "image_size", None)
         sides = tuple(side) if isinstance(side, list | tuple) else (side, side)
         if side is None or tuple(x.shape[-2:]) == sides:

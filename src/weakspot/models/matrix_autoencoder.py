@@ -1,4 +1,4 @@
-"""A matrix of ratings read as what it is: entries of users and movies that have no order.
+"""An autoencoder of a matrix of ratings that does not depend on the order of users and movies.
 
 Hartford, Graham, Leyton-Brown, Ravanbakhsh, "Deep Models of Interactions Across Sets", ICML 2018.
 """
@@ -21,7 +21,9 @@ _SLOPE = 0.01
 
 
 class MatrixAutoencoder(Model):
-    """The factorised exchangeable autoencoder: ratings to factors of users and movies, and back.
+    """Encodes known ratings into factors of users and movies, and decodes pairs of factors into ratings.
+
+    It is the factorised exchangeable autoencoder of the paper.
 
     The encoder turns each known rating, one-hot, through exchangeable layers into features, whose means over
     a user's and over a movie's ratings are their factors. The decoder makes logits of the two factors of a
@@ -32,7 +34,7 @@ class MatrixAutoencoder(Model):
     (ValueError where this leaves none of them). Outside training, all known pairs of its own part are hidden from
     a pair where `part` (n,) and `known_part` (m,) say of which part each is: what is said of a known pair then does
     not depend on the batch that it is in, as in training it does.
-    Numbers are places, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
+    Numbers are positions, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
     factors of 0.
 
     encoder, decoder   widths of their hidden layers
@@ -100,7 +102,7 @@ class MatrixAutoencoder(Model):
 
 
 class ExchangeableLayer(nn.Module):
-    """Each entry of a sparse matrix from itself, its row's mean, its column's mean and the mean of all.
+    """Computes each entry of a sparse matrix from itself, its row's mean, its column's mean and the mean of all.
 
     y_um = W₁ x_um + W₂ mean_m' x_um' + W₃ mean_u' x_u'm + W₄ mean x + b, means being over known entries:
     the most general linear layer that commutes with every reordering of rows and of columns (section 2 of the
@@ -124,7 +126,7 @@ class ExchangeableLayer(nn.Module):
 
 @dataclass(frozen=True)
 class MatrixEntries:
-    """Where the known entries (m,) of a matrix stand, and how many are in each row and column, 1 if none."""
+    """Holds the positions (m,) of the known entries of a matrix, and their number (at least 1) by row and column."""
 
     user: Int[Tensor, " m"]
     movie: Int[Tensor, " m"]
@@ -148,19 +150,19 @@ def _after_hidden(dropout: float) -> tuple[nn.Module, nn.Module]:
 
 
 def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
-    """The mean of the features (m, d) in each group; 0 where a group has none."""
+    """The mean of the features (m, d) in each group; 0 in an empty group."""
     sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, group, features)
     return sums / counts[:, None].to(sums.dtype)
 
 
 def _part(x: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
-    """The pairs of this part that are asked for, and the known ones of all other parts."""
+    """The pairs to predict in this part, and the known pairs of all other parts."""
     asked, shown = x["part"] == part, x["known_part"] != part
     return {name: column[shown if name.startswith("known_") else asked] for name, column in x.items()}
 
 
 def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
-    """The known entries without those that are asked for, and their ratings."""
+    """The known entries without those to predict, and their ratings."""
     n_users, n_movies = (
         int(torch.cat([x[name], x[f"known_{name}"]]).max()) + 1 for name in ("user", "movie")
     )

@@ -16,10 +16,10 @@ from weakspot.tasks import QuestionAnswering, Task
 
 
 class QAModel(HubModel):
-    """Which token of a text begins the answer, and which ends it.
+    """Predicts which token of a text begins the answer, and which ends it.
 
-    The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. What is said of every
-    token does not follow from that one: embeddings and outputs come from one pass (`read`), and there is no head.
+    The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. The outputs of all
+    tokens do not follow from that one: embeddings and outputs come from one pass (`read`), and there is no head.
 
     A batch says in `answerable` (n, t), bool, which tokens an answer may begin or end at; the others, and those
     up to the task's length, carry `QuestionAnswering.NOWHERE`.
@@ -63,7 +63,7 @@ class QAModel(HubModel):
         return None
 
     def read(self, x: Mapping[str, Tensor]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
-        """[CLS] (n, d), and logits of the first and the last token of the answer, (n, 2 · length)."""
+        """Return [CLS] (n, d), and logits of the first and the last token of the answer (n, 2 · length)."""
         last = self.net.get_submodule(self._head_path)
         received, _, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         outside = ~x["answerable"]

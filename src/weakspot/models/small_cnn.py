@@ -14,7 +14,7 @@ _SMALLEST = 8
 
 
 class SmallCNN(Model):
-    """3×3 convolutions with ReLU, halved in size after each but the last; an embedding; a linear head.
+    """Classifies small images by 3×3 convolutions, max pooling between them, an embedding and a linear head.
 
     The maps are pooled to 4×4, not to a single value per channel: after a global average the network sees
     which colours an image has but not where, and learns the background alone.

@@ -16,7 +16,7 @@ from weakspot.tasks import Task
 
 
 class TextClassifier(HubClassifier):
-    """Reads texts; see `HubClassifier` for its settings and the order of its outputs.
+    """Classifies texts; see `HubClassifier` for its settings and the order of its outputs.
 
     The embedding is what the last linear layer receives: for DistilBERT, the [CLS] token after the
     pre-classifier and its ReLU. Networks that read left to right are read at the last token of each text.
@@ -38,7 +38,7 @@ class TextClassifier(HubClassifier):
         return None
 
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
-        """Of `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
+        """Embed `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
         last = self.net.get_submodule(self._head_path)
         received, given, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         if received.ndim == 3:

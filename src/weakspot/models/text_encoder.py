@@ -1,4 +1,4 @@
-"""Any encoder of Hugging Face's, averaged over the tokens of a text, under a linear head."""
+"""Any of Hugging Face's encoders, averaged over the tokens of a text, with a linear head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weakspot.tasks import Task
 
 
 class TextEncoder(HubModel):
-    """The mean of the last hidden states of a text's tokens, padding left out: how sentence encoders are read.
+    """Embeds a text as the mean of the last hidden states of its tokens, without padding, as sentence encoders do.
 
     name      a folder, as `save_pretrained` writes it, or a name on the hub
     frozen    the encoder stays as it is, and only the head is trained: no gradient passes through the encoder
@@ -40,14 +40,14 @@ class TextEncoder(HubModel):
         return None
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """A frozen encoder never drops anything out."""
+        """Set the mode; a frozen encoder stays in evaluation mode, without dropout."""
         super().train(mode)
         if self.frozen:
             self.net.eval()
         return self
 
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
-        """Of `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
+        """Embed `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.net(**accepted_tensors(self.net, x)).last_hidden_state
             counted = x["attention_mask"][:, :, None].to(states.dtype)

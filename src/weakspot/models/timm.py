@@ -19,7 +19,7 @@ from weakspot.tasks import Task
 
 
 class TimmModel(Model):
-    """`net` is timm's own module under its own names: its state dicts load here, and ours there.
+    """Wraps a model of timm; `net` is timm's own module under its own names, so that state dicts load either way.
 
     The embedding is what `net.get_classifier()` receives: `net.forward_head(…, pre_logits=True)`, flattened.
 
@@ -27,7 +27,7 @@ class TimmModel(Model):
     weights     None (random), "DEFAULT" (what timm publishes under this name: looked for in Hugging Face's
                 cache, and fetched into it if `download`), or a file. A head made for another number of classes
                 is replaced by a new one
-    cam_layer   the module that Grad-CAM weighs; without it the last stage of a network of maps (Swin's, too) or
+    cam_layer   the module that Grad-CAM uses; without it the last stage of a network of maps (Swin's, too) or
                 the last norm1 of a vision transformer, and none where it is not known to give maps or patch tokens
     kwargs      further arguments of `timm.create_model`, such as `img_size`
 
@@ -179,7 +179,7 @@ def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
 
 
 def _classes_of(given: Mapping[str, Tensor], settings: Mapping[str, Any]) -> int | None:
-    """How many classes the head in a file of weights is for; None without one."""
+    """The number of classes of the head in a file of weights; None without a head."""
     last = settings.get("classifier")
     weight = given.get(f"{last}.weight") if isinstance(last, str) else None
     return None if weight is None else len(weight)

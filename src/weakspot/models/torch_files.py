@@ -1,4 +1,4 @@
-"""What `torch.save` wrote, read without running anything: of objects besides tensors an empty husk is left."""
+"""Reads what `torch.save` wrote without running any code; other objects than tensors become empty placeholders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.serialization import safe_globals
 _MOST_PLACEHOLDERS = 200
 _ENTRIES = 100_000  # of an archive: more than any network has tensors
 _EXECUTING = {"eval", "exec", "compile", "open", "__import__"}
-"""A husk of these would do no harm either, but a file of weights has no use for them: somebody meant harm."""
+"""Placeholders of these would be harmless, too, but no file of weights needs them, so such a file is malicious."""
 
 _UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
 _BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
@@ -22,7 +22,7 @@ _FILLING = re.compile(r"Can only (append|extend|SETITEM).*<class 'husk\.(\S+)'>"
 
 
 class _Placeholder:
-    """Stands for an object of any class: takes whatever it is given, and keeps nothing."""
+    """Stands for an object of any class: accepts any arguments and keeps nothing."""
 
     def __init__(self, *arguments: object, **named: object) -> None: ...
 
@@ -30,27 +30,31 @@ class _Placeholder:
 
 
 class _ListPlaceholder:
-    """Of a class that is a list: what is appended to it is kept, for torch appends to nothing but lists."""
+    """Stands for an object of a list class; it is a real list, as torch appends to nothing else."""
 
     def __new__(cls, *arguments: object) -> list[Any]:  # type: ignore[misc]
         return []
 
 
 class _MappingPlaceholder:
-    """Of a class that is a mapping, as `_ListHusk`."""
+    """Stands for an object of a mapping class; it is a real mapping, as torch sets items of nothing else."""
 
     def __new__(cls, *arguments: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
 
 
 def read_torch(path: Path) -> tuple[Any, list[str]]:
-    """The content of a file that `torch.save` wrote, and the names of what is left of it as husks.
+    """Read a file that `torch.save` wrote.
 
-    Checkpoints often hold a configuration, a path or one of NumPy's numbers beside good weights. torch's restricted
-    unpickler imports nothing, calls nothing but what makes tensors, and stops at the first name that it does not know:
-    it is given a class of ours for that name, and reads again.
+    Checkpoints often hold a configuration, a path or a NumPy number beside good weights. torch's restricted unpickler
+    imports nothing, calls only what makes tensors, and stops at the first name that it does not know; it is then given
+    a placeholder class for that name, and reads again.
 
-    Raises ValueError for a file that is damaged, made to run code, or made to fill the memory.
+    Returns:
+        The content, and the names of the classes that were replaced by placeholders.
+
+    Raises:
+        ValueError: If the file is damaged, or made to run code or to fill the memory.
     """
     # the format before torch 1.6 is not a zip archive and cannot be mapped
     try:
@@ -74,7 +78,7 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError for an archive that unpacks to more than it is: torch leaves its files as they are."""
+    """Raise ValueError if an archive unpacks to more than its size: torch stores its files uncompressed."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -88,7 +92,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _missing_class(error: Exception, path: Path) -> tuple[str, type]:
-    """The husk that torch lacks, by name and kind, as it says; raises ValueError if that is not why it stopped."""
+    """The name that torch does not know, and the placeholder for it; ValueError if it stopped for another reason."""
     if filled := _FILLING.search(str(error)):
         return filled[2], _MappingPlaceholder if filled[1] == "SETITEM" else _ListPlaceholder
     stopped = _BLOCKED.search(str(error)) or _UNKNOWN.search(str(error))
@@ -104,7 +108,7 @@ def _missing_class(error: Exception, path: Path) -> tuple[str, type]:
 
 
 def _unreadable(error: Exception, path: Path) -> ValueError:
-    """In the first sentence of what went wrong, without torch's advice to load the file unsafely."""
+    """An error of torch's first sentence, without its advice to load the file unsafely."""
     text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
     reason = re.split(r"\.\s|\n", text)[0]
     return ValueError(f"{path} is not a file of weights that torch can read: {reason}")

@@ -19,7 +19,7 @@ from weakspot.tasks import Task
 
 log = logging.getLogger(__name__)
 
-_LAYERS = {  # family: (the head, the layer that Grad-CAM weighs)
+_LAYERS = {  # family: (the head, the layer that Grad-CAM uses)
     "alexnet": ("classifier.6", "features"),
     "convnext": ("classifier.2", "features"),
     "densenet": ("classifier", "features"),
@@ -36,7 +36,7 @@ _LAYERS = {  # family: (the head, the layer that Grad-CAM weighs)
 
 
 class TorchvisionModel(Model):
-    """`net` is torchvision's own module under its own names: its state dicts load here, and ours there.
+    """Wraps a torchvision model; `net` is its own module under its own names, so that state dicts load either way.
 
     The embedding is the input of the last linear layer. SqueezeNet has none: its outputs are the mean over
     positions of ReLU(w·f + b), which no average of the maps f determines. There the embedding is the mean of
@@ -47,7 +47,7 @@ class TorchvisionModel(Model):
     cache, and fetched into it if `download`), or a file. A head made for another number of classes is replaced
     by a new one.
 
-    cam_layer: the module of `net` that Grad-CAM weighs, "layer3" say; by default the last one that gives maps, or
+    cam_layer: the module of `net` that Grad-CAM uses, "layer3" say; by default the last one that gives maps, or
     the last ln_1 of a vision transformer.
 
     Raises ValueError for an unknown name or layer, for weights that do not fit and, when run, for images that the
@@ -125,14 +125,14 @@ class TorchvisionModel(Model):
             )
 
     def _start_from(self, given: dict[str, Tensor], source: str) -> bool:
-        """Load weights, all but a head of other width; says whether the head was kept."""
+        """Load weights, except a head of another width; return whether the head was loaded."""
         own = self.net.state_dict()
         given = own_names(given, list(own), source)
         weight = f"{self._head_path}.weight"
         kept = weight not in given or len(given[weight]) == len(own[weight])
         if not kept:
             log.info(
-                "%s: its head of %d classes gives way to a new one of %d",
+                "%s: its head of %d classes is replaced by a new one of %d",
                 source,
                 len(given[weight]),
                 len(own[weight]),
@@ -143,7 +143,7 @@ class TorchvisionModel(Model):
 
 
 def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
-    """The tensors of a published set of weights, or of a file."""
+    """Read the tensors of a published set of weights, or of a file."""
     published = get_model_weights(name)
     usable = [key for key, entry in published.__members__.items() if entry.meta["categories"]]
     if str(weights) not in usable:

@@ -1,4 +1,4 @@
-"""Anyone's own network, by import path, split at the head they name."""
+"""A network of one's own, by import path, split at the head that is named."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _AUXILIARY = 0.3  # Szegedy et al. 2015: GoogLeNet
 
 
 class UserModel(Model):
-    """`net` is what `path` ("package.module:Name", a class or a factory) returns when called with `kwargs`.
+    """Wraps what `path` ("package.module:Name", a class or a factory) returns when called with `kwargs`.
 
     The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name, or passes
     named arguments on to one that has. The
     embedding is what the module at `head` ("fc", "classifier.6") receives, so nothing may follow it that
     changes its output: that is checked on the first batch, once in training and once in evaluation. Of two classes
     the head may give one logit, that of the second.
-    `cam_layer` names the module that Grad-CAM weighs. Modules of the current folder can be imported.
+    `cam_layer` names the module that Grad-CAM uses. Modules of the current folder can be imported.
 
     Raises ValueError where a name leads nowhere, `path` makes no module, the head has not C columns, or
     something follows it (a softmax, say).
@@ -61,7 +61,7 @@ class UserModel(Model):
 
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """With what the network is written in: an edited network is another network."""
+        """Add the digest of the network's source: an edited network is another network."""
         return {**super().identity(settings), "network": source_digest(_import(settings["path"]))}
 
     @property
@@ -173,7 +173,7 @@ def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[
 
 
 def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outputs: int) -> object:
-    """What a factory makes that passes named arguments on: to whom is not to be seen, so their names are tried."""
+    """Call a factory that passes named arguments on to an unknown signature: each name of the width is tried."""
     reason = ""
     for name in _WIDTH_NAMES:
         try:
@@ -190,7 +190,7 @@ def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outp
 
 
 def _width_received(head: nn.Module, name: str, path: str) -> int:
-    """Columns of what the head receives: the inputs of its first linear layer (or any layer that says so)."""
+    """The width of the head's input: that of its first layer with `in_features`."""
     for layer in head.modules():
         width = getattr(layer, "in_features", None)
         if isinstance(width, int):

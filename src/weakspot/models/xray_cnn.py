@@ -12,7 +12,7 @@ _SIDE = 150
 
 
 class XRayCNN(Model):
-    """One 3×3 convolution and two linear layers for grey images of 150×150; the embedding has 100 numbers.
+    """Classifies grey images of 150×150 by one 3×3 convolution and two linear layers, with an embedding of 100.
 
     `net` is laid out as published (`train_xray.py`), so that the published state dict loads. It has one input
     channel and reads the first of three: in a grey image they are equal.

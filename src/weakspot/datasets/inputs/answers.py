@@ -1,6 +1,8 @@
-"""How SQuAD scores an answer: exact match and F1, as its evaluate-v2.0.py does.
+"""SQuAD's scores of an answer, exact match and F1, as its evaluate-v2.0.py computes them.
 
-evaluate-v1.1.py differs from it only where an answer is of articles and punctuation alone.
+evaluate-v1.1.py differs only where an answer consists of articles and punctuation alone. torchmetrics' `SQuAD` is not
+used: it follows evaluate-v1.1.py, fails on questions without an answer, and returns float32 percentages of a whole set
+where each question's own score is needed.
 """
 
 from __future__ import annotations
@@ -15,17 +17,17 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalise(text: str) -> str:
-    """Lower case, without punctuation, articles and surplus white space."""
+    """Return the text in lower case, without punctuation, articles and surplus white space."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
-    """1.0 if the prediction is one of the answers, once both are normalised; "" is "there is no answer"."""
+    """Return 1.0 if the normalised prediction is one of the answers, else 0.0; "" means that there is no answer."""
     return _best_score(lambda predicted, answer: float(predicted == answer), prediction, answers)
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
-    """The largest F1 of the words of the prediction and those of an answer, repeated words counted."""
+    """Return the largest F1 between the words of the prediction and those of an answer, counting repeated words."""
     return _best_score(_overlap, prediction, answers)
 
 

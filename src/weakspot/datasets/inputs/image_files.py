@@ -1,4 +1,4 @@
-"""Images that lie in files, opened when they are asked for."""
+"""Datasets of image files, which are opened when an example is read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from weakspot.legible import as_utf8
 
 
 class ImageFiles(Dataset):
-    """A dataset of image files: set `files` too, one path per row, relative to `root`.
+    """A dataset of image files; a subclass also sets `files`, one path per row, relative to `root`.
 
-    `transform` makes of an image (RGB) what the model reads; torchvision's transforms are such functions. `pixels`
-    says how files become images: "as_shown" by a viewer, or "as_stored" (see `weakspot.images.to_rgb`).
+    `transform` turns an RGB image into the model's input, as torchvision's transforms do; by default it is `Scaling`
+    with `size`, `mean` and `std`. `pixels` says how a file is decoded: "as_shown" by a viewer or "as_stored" (see
+    `weakspot.images.to_rgb`).
     """
 
     decodes = True
@@ -46,9 +47,11 @@ class ImageFiles(Dataset):
         return x
 
     def preview(self, row: int) -> Image.Image:
-        """The image in its file.
+        """Read the image from its file.
 
-        Raises FileNotFoundError or ValueError, naming row and file, where it is gone or cannot be read.
+        Raises:
+            FileNotFoundError: If there is no such file; the message names the row.
+            ValueError: If the file cannot be read as an image.
         """
         path = self.path(row)
         name = as_utf8(str(path))
@@ -63,7 +66,7 @@ class ImageFiles(Dataset):
             ) from error
 
     def fingerprint(self) -> str:
-        """Of names, sizes and times of change: reading every pixel would take as long as an epoch."""
+        """Digest names, sizes and times of change: reading every pixel would take as long as an epoch."""
         stats = (self._stat(row) for row in range(len(self)))
         times = np.array([(s.st_size, s.st_mtime_ns) for s in stats])
         return digest(
@@ -79,5 +82,6 @@ class ImageFiles(Dataset):
             ) from error
 
     def path(self, row: int) -> Path:
+        """Return the full path of a row's file."""
         assert self.root is not None
         return self.root / self.files[row]

@@ -1,4 +1,4 @@
-"""What images in a few large files have in common, be these tars or Parquet: the files, the splits, the reading."""
+"""Datasets whose images lie in a few large files (tars or Parquet): finding the files, splits and decoding."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class ShardTables(TableFile):
-    """The rows of all shards; `where` says in which shard one of them stands."""
+    """The rows of all shards, as one table; `where` names the shard of a row."""
 
     where: Callable[[int], str] = str
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         return self.where(row)
 
 
 class ImageShards(Dataset):
-    """A dataset whose images lie in the files of `root`, and the folders below it, whose names end in `ending`.
+    """A dataset whose images lie in files below `root` whose names end in `ending`.
 
-    A split is named by its shards (`imagenet-train-0007.tar`, `val/03.parquet`), or else in their rows, or else by a
-    hash of ids, about 7 : 1 : 2; where only val is missing, it is a tenth of train.
+    The names of shards say which split they are (`imagenet-train-0007.tar`, `val/03.parquet`), or else their rows do,
+    or else a hash of ids does, about 7 : 1 : 2; where only val is missing, it is a tenth of train.
 
     Subclasses read `shards` with their `shard_splits`, call `choose`, and write `content`.
     """
@@ -93,7 +93,7 @@ class ImageShards(Dataset):
         self.shard_splits = _named_splits(self.root, self.shards)
         self.names_val = self.shard_splits is not None and "val" in self.shard_splits
         if self.shard_splits is not None and classes is not None:
-            # what the other splits' labels are needs no look
+            # the classes are known, so the shards of other splits are not read
             own = (
                 self.shard_splits
                 if split in self.shard_splits
@@ -115,17 +115,17 @@ class ImageShards(Dataset):
         classes: Sequence[str] | None,
         task: str | None,
     ) -> Int[np.ndarray, " m"]:
-        """Set task, targets and examples, and return which rows of the table they are.
+        """Set task, targets and examples from the table, and return the indices of the rows in this split.
 
         Args:
             table_file: The rows of all shards, `label` and attributes.
             label: Its column of labels.
-            ids: Each row's.
+            ids: The id of each row.
             counts: How many rows each shard has.
-            classes: The classes in order; by default the labels that there are.
+            classes: The classes in order; by default those that occur.
             task: "classification" or "regression"; by default numbers with fractions are a regression.
         """
-        if not table_file.has(label):
+        if not table_file.has_column(label):
             there = ", ".join(table_file.table.column_names) or "nothing"
             raise ValueError(
                 f"{table_file.file}: no row has a {label!r}; say which is: dataset.label=… (there is: {there})"
@@ -134,8 +134,8 @@ class ImageShards(Dataset):
         shard_splits: Sequence[str] | None = None
         if self.shard_splits is not None:
             shard_splits = np.repeat(self.shard_splits, counts).tolist()
-        elif table_file.has("split"):
-            shard_splits = table_file.words("split", self.splits)
+        elif table_file.has_column("split"):
+            shard_splits = table_file.required_texts("split", self.splits)
         # where only the shards of one split are read, those of val are not among them
         assigned = np.array(shard_splits) if self.names_val else fill_splits(ids, shard_splits)
         rows = np.flatnonzero(assigned == self.split)
@@ -153,25 +153,25 @@ class ImageShards(Dataset):
 
     @abstractmethod
     def content(self, row: int) -> bytes:
-        """The encoded image of a row."""
+        """Return the encoded image of a row."""
 
     def input(self, row: int) -> Tensor:
         return self.scaling(self.preview(row))
 
     def preview(self, row: int) -> Image.Image:
-        """Raises ValueError, naming the row, where the image is missing or cannot be read."""
+        """Decode the image; raise ValueError, naming the row, if it is missing or cannot be read."""
         try:
             with Image.open(io.BytesIO(self.content(row)), formats=_FORMATS) as file:
                 return to_rgb(file, self.pixels)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+            reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else error
             raise ValueError(
                 f"row {row} of {self.split}: {self.root}/{self.examples['id'][row]} cannot be read as an image "
                 f"({reason}); repair or remove it"
             ) from error
 
     def fingerprint(self) -> str:
-        """Of the rows, and of the shards' names, sizes and times of change: to read every pixel would take too long."""
+        """Digest the rows and the shards' names, sizes and times of change: reading every pixel would take too long."""
         assert self.root is not None
         stats = [(self.root / shard).stat() for shard in self.shards]
         times = np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats])
@@ -180,7 +180,7 @@ class ImageShards(Dataset):
 
 
 def stem(shard: str) -> str:
-    """What rows of a shard are called by: its path below root, without its ending."""
+    """Return the prefix of a shard's ids: its path below root, without its ending."""
     return as_utf8(str(PurePosixPath(shard).with_suffix("")))
 
 

@@ -1,4 +1,4 @@
-"""Images as a model takes them: three channels, one size, scaled."""
+"""Images as model input: three channels, one size, scaled values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,23 @@ from weakspot.images import to_rgb
 
 
 class Scaling:
-    """From an RGB image to a tensor (3, H, W): the shorter side to `size` and a central square of it, or the
-    image's own size without one; values in [0, 1]; then (value - mean) / std per channel, where given.
+    """Turns an RGB image into a float tensor (3, H, W).
 
-    stretch   the whole image instead of its central square, each side brought to `size`
+    The central square is resized to `size`, or the image keeps its own size without one. Values are scaled to
+    [0, 1], then to (value - mean) / std per channel.
+
+    torchvision's v2 transforms are not used here: `CenterCrop` cuts whole pixels after resizing, where this cuts the
+    exact square while resizing, so that results differ; and importing torchvision would slow the start-up of runs
+    that only read a record.
+
+    Args:
+        size: The side of the square in pixels.
+        mean: Three numbers, one per colour channel; None for zeros.
+        std: Three positive numbers; None for ones.
+        stretch: Whether to resize the whole image to the square instead of its central part.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -58,7 +71,7 @@ class Scaling:
 
 
 class ImageArray(Dataset):
-    """A dataset small enough to lie in memory: set `images` too, (n, H, W) grey or (n, H, W, 3) colour."""
+    """A dataset whose images are held in memory; a subclass also sets `images`, (n, H, W) or (n, H, W, 3)."""
 
     images: UInt8[np.ndarray, "n H W ..."]
 

@@ -1,4 +1,4 @@
-"""A dataset whose previews are measured while its items are read."""
+"""Measures the previews of a dataset while its items are loaded."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Measure = Callable[[Any], Float[np.ndarray, " m"]]
 
 
 class MeasuredPreviews(torch.utils.data.Dataset[dict[str, Any]]):
-    """The items of `dataset`, each with what `measure` says of its preview, under "measured".
+    """The items of `dataset`, each with the measures (m,) of its preview under "measured".
 
-    Most datasets make a model's input from the preview, so the preview is measured as it passes by: an image is
-    opened once, in whichever process loads it. In a batch "measured" is an array (n, m), not a tensor: no
-    precision that a trainer computes in may round it.
+    Most datasets make the model's input from the preview, so the preview is measured at that moment: an image is
+    opened once, in the process that loads it. In a batch "measured" is an array (n, m) rather than a tensor, so that
+    a trainer of lower precision does not round it.
     """
 
     def __init__(self, dataset: Dataset, measure: Measure) -> None:
@@ -51,7 +51,7 @@ class MeasuredPreviews(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class _MeasuringPreview:
-    """A dataset's preview that keeps the measures of the last row it was asked for."""
+    """Replaces a dataset's `preview`, and keeps the measures of the last row."""
 
     def __init__(self, dataset: Dataset, measure: Measure) -> None:
         self._dataset, self._measure = dataset, measure

@@ -1,4 +1,4 @@
-"""Texts as a model takes them: the numbers of their tokens, padded only as far as a batch needs."""
+"""Texts as model input: token ids, padded to the longest text of a batch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, or of a model on the Hugging Face hub, by name, that is in its cache.
+    """Load the tokenizer in a folder, or that of a model on the Hugging Face hub.
 
-    Raises FileNotFoundError where there is none, ValueError where a folder holds none that can be read; no
-    network is touched unless `download` asks for it.
+    Args:
+        name: A folder, or a name on the hub that is in Hugging Face's cache.
+        download: Whether it may be fetched; otherwise the network is not used.
+
+    Raises:
+        FileNotFoundError: If there is no such tokenizer.
+        ValueError: If the folder holds no tokenizer that can be read.
     """
     from transformers import AutoTokenizer
 
@@ -44,15 +49,15 @@ def load_tokenizer(name: str | Path, download: bool = False) -> PreTrainedTokeni
                 "as save_pretrained writes them"
             ) from error
         raise FileNotFoundError(
-            f"the tokenizer {str(name)!r} is no folder and not in Hugging Face's cache. Texts need a model that reads "
-            "them: model=text_encoder or text_classifier, and model.name=<its folder>; model.download=true fetches "
-            f"one by its name on the hub" + (f" [{reason}]" if fetch else "")
+            f"the tokenizer {str(name)!r} is neither a folder nor in Hugging Face's cache. Texts need a model that "
+            "reads them: model=text_encoder or text_classifier, and model.name=<its folder>; model.download=true "
+            f"fetches one by its name on the hub" + (f" [{reason}]" if fetch else "")
         ) from error
     return tokenizer
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Of how it cuts and pads texts and what it tells of them: two folders with the same tokenizer have the same."""
+    """Return a digest of how a tokenizer cuts and pads texts, the same for equal tokenizers in two folders."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     how = json.loads(backend.to_str()) if backend is not None else sorted(tokenizer.get_vocab().items())
     if isinstance(how, dict):  # these two change with every call
@@ -62,10 +67,14 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 class Texts(Dataset):
-    """A dataset of texts: set `texts` too, one per row.
+    """A dataset of texts; a subclass also sets `texts`, one per row.
 
-    tokenizer    a folder or a name on the hub; a text model's own
-    max_length   tokens read of each text, at most; the rest is cut off
+    Args:
+        split: The split's name.
+        root: The folder of the files.
+        tokenizer: A folder or a name on the hub; that of the text model.
+        max_length: How many tokens of a text are read at most; the rest is cut off.
+        download: Whether the tokenizer may be fetched.
     """
 
     no_difference = Dataset.no_difference | {"tokenizer"}  # it is in the fingerprint
@@ -86,7 +95,7 @@ class Texts(Dataset):
         self.tokenizer = load_tokenizer(tokenizer, download)
 
     def input(self, row: int) -> dict[str, Tensor]:
-        """The tokens of a text and which of them count, each (t,) with t ≤ max_length."""
+        """Return token ids and the attention mask of a text, each (t,) with t ≤ max_length."""
         cut = self.tokenizer(self.texts[row], truncation=True, max_length=self.max_length)
         return {name: torch.tensor(values) for name, values in cut.items()}
 
@@ -94,7 +103,7 @@ class Texts(Dataset):
         return self.texts[row]
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch whose inputs are padded to the longest text in it: `input_ids` and its like are (n, t)."""
+        """Collate a batch whose inputs are padded to its longest text: `input_ids` and the others are (n, t)."""
         inputs = [item["input"] for item in items]
         names = list(inputs[0])
         padded = self.tokenizer.pad({name: [i[name] for i in inputs] for name in names}, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Where a question and its paragraph lie in one row of tokens, and which characters each token is of."""
+"""Where a question and its paragraph lie in one row of tokens, and which characters a token covers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ _MARKS = regex.compile(r"\p{M}+")
 
 
 class Windows:
-    """Rows `[CLS] question [SEP] paragraph [SEP]`, told from the tokens of each text by itself.
+    """Maps characters to tokens in rows `[CLS] question [SEP] paragraph [SEP]`, from each text's own tokens.
 
-    Each paragraph is read once, however many questions are on it, and no row of tokens is kept: n questions on m
+    Each paragraph is tokenized once, however many questions it has, and no row of tokens is kept: n questions on m
     paragraphs take the time of n short texts and m long ones, and eight bytes for each token of a paragraph.
 
-    lengths   (n,) tokens of each row
+    Attributes:
+        lengths: (n,) the number of tokens of each row.
 
-    Raises ValueError for a tokenizer that tells no characters (a slow one), or does not begin with one [CLS].
+    Raises:
+        ValueError: If the tokenizer is a slow one, which has no offsets, or does not begin with one [CLS].
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Windows:
         self.lengths: Int[np.ndarray, " n"] = self._starts + widths[context_of] + after
 
     def take(self, rows: Int[np.ndarray, " k"]) -> Windows:
-        """Some of the rows, with the paragraphs that they are on alone."""
+        """Return some of the rows, with their paragraphs only."""
         taken = Windows.__new__(Windows)
         used, taken._context_of = np.unique(self._context_of[rows], return_inverse=True)
         taken._special = self._special
@@ -63,19 +65,19 @@ class Windows:
         return taken
 
     def answerable(self, row: int) -> Tensor:
-        """(t,) bool: the tokens of the paragraph."""
+        """Return the mask (t,) of the tokens of the paragraph."""
         mask = torch.zeros(int(self.lengths[row]), dtype=torch.bool)
         mask[self._starts[row] : self.lengths[row] - self._special[2]] = True
         return mask
 
     def tokens(self, rows: Int[np.ndarray, " b"], spans: Int[np.ndarray, "b 2"]) -> Int[np.ndarray, "b 2"]:
-        """The first and last token of spans of characters; (0, 0), no characters, is [CLS] to [CLS].
+        """Return the first and last token of spans of characters; the empty span (0, 0) is [CLS] to [CLS].
 
         The first is the last that begins no later than the span, the last the first that ends no earlier, as in
         the published code; a span that begins or ends with blanks is that of the tokens between them.
         """
         found = np.zeros((len(rows), 2), dtype=np.int64)
-        for place, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
+        for index, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
             offsets = self._offsets[self._context_of[row]]
             if stop > start and len(offsets):
                 begins, ends = offsets.T
@@ -84,25 +86,24 @@ class Windows:
                     first += 1
                 last = min(np.searchsorted(ends, stop), np.searchsorted(begins, stop) - 1)
                 inside = np.clip([first, max(first, last)], 0, len(offsets) - 1)
-                found[place] = self._starts[row] + inside
+                found[index] = self._starts[row] + inside
         return found
 
     def characters(
         self, rows: Int[np.ndarray, " b"], tokens: Int[np.ndarray, "b 2"]
     ) -> Int[np.ndarray, "b 2"]:
-        """The spans of characters, first and one after the last, that tokens are of; (0, 0) for any outside the
-        paragraph."""
+        """Return the spans of characters that tokens cover, (first, one after the last); (0, 0) outside the text."""
         found = np.zeros((len(rows), 2), dtype=np.int64)
-        for place, (row, pair) in enumerate(zip(rows, tokens, strict=True)):
+        for index, (row, pair) in enumerate(zip(rows, tokens, strict=True)):
             offsets = self._offsets[self._context_of[row]]
             first, last = pair - self._starts[row]
             if 0 <= first <= last < len(offsets):
-                found[place] = offsets[first, 0], offsets[last, 1]
+                found[index] = offsets[first, 0], offsets[last, 1]
         return found
 
 
 def _with_marks(offsets: Int[np.ndarray, "t 2"], text: str) -> Int[np.ndarray, "t 2"]:
-    """Where the tokens lie, with the accents and vowel signs behind letters that the tokenizer leaves off."""
+    """Extend tokens by the accents and vowel signs behind their letters, which the tokenizer leaves off."""
     for mark in _MARKS.finditer(text):
         begins, ends = offsets.T
         if not ((begins >= mark.start()) & (begins < mark.end())).any():
@@ -124,7 +125,7 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
             "questions need a tokenizer that writes [CLS], the question, then its paragraph, as BERT's does; "
             f"this one writes {tokenizer.decode(pair['input_ids'])!r}"
         )
-    after = next(place for place, side in enumerate(reversed(of)) if side == 1)
+    after = next(index for index, side in enumerate(reversed(of)) if side == 1)
     between = sum(side is None for side in of) - first - after
     return first, between, after
 

@@ -1,4 +1,4 @@
-"""Published files as people unpack them: a folder deeper than expected, or with one image missing."""
+"""Folders of published files as people unpack them: one level deeper than expected, or with an image missing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advice: str) -> Path:
-    """The first of `root` and the folders `below` it that holds `marker`, a file or a folder.
+    """Find the first of `root` and the folders `below` it that holds `marker`, a file or a folder.
 
-    Raises FileNotFoundError, with `advice`, where none does.
+    Raises:
+        FileNotFoundError: If none does; the message ends with `advice`.
     """
     top = Path(root if root is not None else ".").expanduser()
     for folder in (top, *(top / name for name in below)):
@@ -24,10 +25,10 @@ def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advi
 
 
 def image_names(folder: Path) -> list[str]:
-    """Names of the images in a folder, sorted; what macOS leaves beside them (`._a.jpg`) is passed over, and what
-    is no file.
+    """List the names of the image files in a folder, sorted, without the hidden files of macOS (`._a.jpg`).
 
-    Raises ValueError for a name that is no UTF-8: none of a published data set is.
+    Raises:
+        ValueError: If a name is not UTF-8, which no name in a published data set is.
     """
     names = []
     with os.scandir(folder) as entries:
@@ -38,13 +39,13 @@ def image_names(folder: Path) -> list[str]:
     odd = next((name for name in names if as_utf8(name) != name), None)
     if odd is not None:
         raise ValueError(
-            f"{as_utf8(str(folder / odd))}: the file's name is no UTF-8; rename it, or unpack it again"
+            f"{as_utf8(str(folder / odd))}: the file's name is not UTF-8; rename it, or unpack it again"
         )
     return sorted(names)
 
 
 def check_exist(root: Path, files: Sequence[str], table: Path, lines: Sequence[int]) -> None:
-    """Raise FileNotFoundError, naming table and line, for the first file that is not below `root`."""
+    """Raise FileNotFoundError, naming table and line, if one of the files is missing below `root`."""
     for file, line in zip(files, lines, strict=True):
         if not (root / file).is_file():
             raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""Tables as Hugging Face's hub publishes them, or its `datasets` library saves them: read by pyarrow alone."""
+"""Reads tables that Hugging Face's hub publishes, or its `datasets` library saves, with pyarrow alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ _Reader = Callable[[Path, Sequence[str]], Iterator[pa.RecordBatch]]
 def read_hub_table(
     root: Path, split: str, columns: Sequence[str], first: int | None = None
 ) -> pa.Table | None:
-    """The first rows of a split (all, if `first` is None); None where `root` holds neither of the two layouts.
+    """Read the first rows of a split.
 
-    Layouts: Parquet shards, `train-00000-of-00004.parquet` in `root` or a folder of it, or `train/0000.parquet`;
-    and what `save_to_disk` writes, `train/state.json` beside the Arrow files that it lists.
+    There are two layouts: Parquet shards, `train-00000-of-00004.parquet` in `root` or a folder of it, or
+    `train/0000.parquet`; and that of `save_to_disk`, `train/state.json` beside the Arrow files that it lists.
 
-    Raises ValueError naming the file that is damaged or lacks a column, FileNotFoundError one that is listed but
-    missing.
+    Args:
+        root: The folder.
+        split: The split's published name.
+        columns: The columns to read.
+        first: How many rows to read; None for all.
+
+    Returns:
+        The rows; None if `root` has neither layout.
+
+    Raises:
+        ValueError: If a file is damaged or lacks a column.
+        FileNotFoundError: If a listed file is missing.
     """
     saved = root / split / "state.json"
     if saved.is_file():
@@ -46,7 +56,7 @@ def _saved_files(state: Path) -> list[Path]:
 
 
 def _read(files: Sequence[Path], columns: Sequence[str], first: int | None, batches: _Reader) -> pa.Table:
-    """Whole batches of one file after another, until there are rows enough."""
+    """Read whole batches of one file after another, until there are enough rows."""
     found: list[pa.RecordBatch] = []
     count = 0
     for file in files:
@@ -87,7 +97,7 @@ def _check(file: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
 
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
-    """Arrow's and JSON's errors as sentences that name the file."""
+    """Turn errors of Arrow and JSON into a sentence that names the file."""
     try:
         yield
     except (

@@ -12,10 +12,17 @@ from jaxtyping import UInt8
 
 
 def read_idx(path: Path, dims: int) -> UInt8[np.ndarray, "n ..."]:
-    """An array of bytes from an idx file, gzipped if its name says so.
+    """Read an array of bytes from an idx file, gzipped if its name ends in .gz.
 
-    Format: two zero bytes, 8 for bytes, the number of dimensions; each dimension as a big-endian 32-bit
-    integer; the values. Raises ValueError, naming the file, where it is anything else or is cut short.
+    The format is two zero bytes, 8 for bytes, and the number of dimensions; then each dimension as a big-endian
+    32-bit integer; then the values.
+
+    Args:
+        path: The file.
+        dims: How many dimensions it must have.
+
+    Raises:
+        ValueError: If the file has another format or is cut short.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

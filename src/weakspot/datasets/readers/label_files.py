@@ -1,4 +1,4 @@
-"""CSV files that come with images: read as text, column by column, errors named by file and line."""
+"""CSV files of labels that come with images, read as text; errors name file and line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ FIRST_LINE = 2
 
 
 def read_label_file(file: Path, columns: Sequence[str], advice: str) -> pa.Table:
-    """These columns of a CSV file, as strings, without the others.
+    """Read some columns of a CSV file as strings.
 
-    Raises FileNotFoundError, with `advice`, where it is missing; ValueError, naming file and line, where it is no
-    CSV file of UTF-8 text, has no rows or lacks a column.
+    Args:
+        file: The file.
+        columns: The names of the columns.
+        advice: What to do about a missing file or column.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not CSV of UTF-8 text, has no rows or lacks a column.
     """
     try:
         table = read_csv(file, texts=columns)
@@ -34,7 +40,7 @@ def read_label_file(file: Path, columns: Sequence[str], advice: str) -> pa.Table
 
 
 def encode_column(table: pa.Table, column: str, values: Sequence[str], file: Path) -> Int[np.ndarray, " n"]:
-    """Where each row's value stands among `values`. ValueError, naming file and line, where it is none of them."""
+    """Return the index of each row's value among `values`; raise ValueError, naming the line, for any other value."""
     found = pc.index_in(table[column], pa.array(list(values)))
     unknown = pc.is_null(found).to_numpy()
     if unknown.any():
@@ -48,10 +54,10 @@ def encode_column(table: pa.Table, column: str, values: Sequence[str], file: Pat
 
 
 def check_unique(table: pa.Table, column: str, file: Path, first_line: int = FIRST_LINE) -> None:
-    """Raise ValueError, naming file and both lines, where a value stands in two rows, whatever their splits."""
+    """Raise ValueError, naming file and both lines, if a value occurs in two rows, whatever their splits."""
     first: dict[str, int] = {}
     for line, value in enumerate(table[column].to_pylist(), start=first_line):
         if first.setdefault(value, line) != line:
             raise ValueError(
-                f"{file}, line {line}: {value} stands in line {first[value]} already; remove one of the two"
+                f"{file}, line {line}: {value} is in line {first[value]} already; remove one of the two"
             )

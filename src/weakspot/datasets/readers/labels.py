@@ -1,4 +1,4 @@
-"""The labels of a table: what they ask of a model, and each row's target."""
+"""Turns a column of labels into a task and targets."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def read_labels(
     separator: str | None = None,
     kind: str | None = None,
 ) -> tuple[Task, Num[np.ndarray, "n ..."]]:
-    """The task of a column of labels, and the target of every row, whatever its split.
+    """Return the task that a column of labels defines, and the target of every row, whatever its split.
 
     Args:
         table_file: The table and its file.
-        column: Which column.
+        column: The name of the column.
         classes: The classes in order; labels may then be their indices from 0. By default those that occur, in the
             order of an ordered categorical, or else sorted, numbers by value.
-        separator: What stands between the labels of a row that may have several, or none.
+        separator: What separates the labels of a row, where a row may have several of them or none.
         kind: "classification" or "regression"; by default labels that are numbers with fractions make a regression.
 
     Raises:
-        ValueError: Naming the line, where a label is missing, is no class or no number.
+        ValueError: If a label is missing, is not a class or not a number; the message names the line.
     """
     if kind not in (None, "classification", "regression"):
         raise ValueError(f"dataset.task={kind!r} is unknown; choose classification or regression")
@@ -41,23 +41,23 @@ def read_labels(
         return _several(table_file, column, classes, separator)
     if classes is not None and kind == "regression":
         raise ValueError("a regression has no classes: leave out dataset.classes")
-    labels = table_file.words(column)
+    labels = table_file.required_texts(column)
     if kind is None and classes is None and _are_fractions(labels):
         kind = "regression"
     if kind == "regression":
         return Regression(), _numbers(table_file, column, labels)
     names = _names(table_file, column, labels, classes)
-    return Classification(names), encode_labels(_as_names(labels, names), names, table_file.place)
+    return Classification(names), encode_labels(_as_names(labels, names), names, table_file.location)
 
 
 def encode_labels(
-    labels: Sequence[str], names: Sequence[str], place: Callable[[int], str]
+    labels: Sequence[str], names: Sequence[str], locate: Callable[[int], str]
 ) -> Int[np.ndarray, " n"]:
-    """The index of each label among the classes; ValueError says by `place` which row has another label."""
+    """Return the index of each label among the classes; raise ValueError, located by `locate`, for any other label."""
     position = {name: index for index, name in enumerate(names)}
     unknown = next((row for row, label in enumerate(labels) if label not in position), None)
     if unknown is not None:
-        raise ValueError(f"{place(unknown)} is of class {labels[unknown]!r}, not one of: {', '.join(names)}")
+        raise ValueError(f"{locate(unknown)} is of class {labels[unknown]!r}, not one of: {', '.join(names)}")
     return np.array([position[label] for label in labels], dtype=np.int64)
 
 
@@ -71,7 +71,7 @@ def _several(
         raise ValueError(f"{table_file.file}: no row has a label in {column!r}")
     owners = [row for row, labels in enumerate(rows) for _ in labels]
     names = _names(table_file, column, flat, classes)
-    numbers = encode_labels(_as_names(flat, names), names, lambda at: table_file.place(owners[at]))
+    numbers = encode_labels(_as_names(flat, names), names, lambda at: table_file.location(owners[at]))
     targets = np.zeros((len(rows), len(names)), dtype=np.int64)
     targets[owners, numbers] = 1
     return Multilabel(names), targets
@@ -88,7 +88,7 @@ def _names(
 
 
 def _as_names(labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The labels, or where none of them is a class, the classes whose indices from 0 they are."""
+    """Return the labels as names: where none of them is a class, they are taken for indices of classes from 0."""
     if set(labels) & set(names):
         return list(labels)
     index = {str(number): name for number, name in enumerate(names)}
@@ -114,6 +114,6 @@ def _numbers(table_file: TableFile, column: str, labels: Sequence[str]) -> Num[n
     )
     if odd is not None:
         raise ValueError(
-            f"{table_file.place(odd)}: {column} is {labels[odd]!r}, no number; give one, or remove the row"
+            f"{table_file.location(odd)}: {column} is {labels[odd]!r}, not a number; give one, or remove the row"
         )
     return np.array(labels, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Parquet shards with a column of encoded images: their row groups, and all columns beside the images."""
+"""Reads Parquet shards with a column of encoded images: the sizes of row groups, and all other columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def group_sizes(path: Path, image: str) -> list[int]:
-    """How many rows each row group has; ValueError where there is no such column of images, or a group is too large."""
+    """Return the number of rows of each row group; raise ValueError if no such column holds images of bounded size."""
     with reading(path), pq.ParquetFile(path) as file:
         schema, about = file.schema_arrow, file.metadata
         if image not in schema.names:
@@ -29,7 +29,7 @@ def group_sizes(path: Path, image: str) -> list[int]:
             )
         kind = schema.field(image).type
         if not _is_of_images(kind):
-            raise ValueError(f"column {image!r} holds {kind}, no bytes of images")
+            raise ValueError(f"column {image!r} holds {kind}, not the bytes of images")
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         for number, group in enumerate(groups):
             if group.total_byte_size > LARGEST_GROUP:
@@ -38,14 +38,14 @@ def group_sizes(path: Path, image: str) -> list[int]:
 
 
 def _is_of_images(kind: pa.DataType) -> bool:
-    """Whether values are bytes, or `{bytes, path}`."""
+    """Whether values of this type are bytes or `{bytes, path}`."""
     if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
         kind = kind.field("bytes").type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def read_columns(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
-    """All columns of all files but those of images; labels and ids as texts."""
+    """Read all columns of all files but those of images; those named in `texts` as strings."""
     parts = []
     for file in files:
         with reading(file):

@@ -1,4 +1,4 @@
-"""Splits and assignments that depend on ids alone: never on a seed, the order of rows, or the machine."""
+"""Assigns rows to splits by their ids alone, so that no seed, order of rows or machine changes the result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ TEST_SHARE = 0.2
 
 
 def pick_val(ids: Iterable[str]) -> Bool[np.ndarray, " n"]:
-    """About a tenth of the ids, for validation; the same ones again when others are added."""
+    """Choose about a tenth of the ids for validation; the choice stays the same when others are added."""
     return id_hashes(ids, "val") < VAL_SHARE
 
 
 def split_by_id(ids: Iterable[str]) -> Shaped[np.ndarray, " n"]:
-    """`train`, `val` or `test` for each id, about 7 : 1 : 2; the same again when others are added."""
+    """Assign `train`, `val` or `test` to each id, about 7 : 1 : 2; it stays the same when others are added."""
     ids = list(ids)
     rest = np.where(pick_val(ids), "val", "train")
     return np.where(id_hashes(ids, "test") < TEST_SHARE, "test", rest)
 
 
 def fill_splits(ids: Sequence[str], given: Sequence[str] | None) -> Shaped[np.ndarray, " n"]:
-    """Each example's split as given, where val is missing a tenth of train; by a hash of its id if none is."""
+    """Complete the given splits: without any, by a hash of ids; without val, by a tenth of train."""
     if given is None:
         return split_by_id(ids)
     assigned = np.array(given)
@@ -34,9 +34,11 @@ def fill_splits(ids: Sequence[str], given: Sequence[str] | None) -> Shaped[np.nd
 
 
 def published_rows(split: str, n: int) -> tuple[Shaped[np.ndarray, " m"], Int[np.ndarray, " m"]]:
-    """Ids and row numbers of a split, within the published half it is of: val is picked from train.
+    """Return ids and row numbers of a split within its published half; val is a part of the published train.
 
-    `n` is the length of that half: test's for test, else train's.
+    Args:
+        split: train, val or test.
+        n: The length of the half: that of test for test, else that of train.
     """
     half = "test" if split == "test" else "train"
     ids = np.array([f"{half}-{row:05d}" for row in range(n)])

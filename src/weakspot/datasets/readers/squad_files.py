@@ -1,4 +1,4 @@
-"""SQuAD's questions from its files: JSON as its authors publish it, or the tables of the hub."""
+"""Reads SQuAD's questions: from the JSON that its authors publish, or from the tables of the hub."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ _HUB_FOLDERS = {"1.1": ("plain_text", "squad"), "2.0": ("squad_v2",)}
 
 @dataclass(frozen=True)
 class Questions:
-    """n questions on m paragraphs.
+    """Holds n questions on m paragraphs.
 
-    texts        the questions themselves
-    answers      what people answered, each in its own words; none where there is no answer
-    context_of   (n,) the paragraph of each question
-    spans        (n, 2) the first answer's first character in its paragraph and the one after its last; (0, 0): none
+    Attributes:
+        ids: (n,) as published.
+        titles: (n,) of the articles.
+        texts: (n,) the questions.
+        answers: (n,) the answers of people to each question; empty where there is none.
+        contexts: (m,) the paragraphs.
+        context_of: (n,) the index of each question's paragraph.
+        spans: (n, 2) the first character of the first answer in its paragraph and the one after its last; (0, 0)
+            where there is no answer.
     """
 
     ids: Sequence[str]
@@ -39,7 +44,7 @@ class Questions:
         return len(self.ids)
 
     def take(self, rows: Int[np.ndarray, " k"]) -> Questions:
-        """Some of the questions, with the paragraphs that they are on alone."""
+        """Return some of the questions, with their paragraphs only."""
         used, context_of = np.unique(self.context_of[rows], return_inverse=True)
         return Questions(
             ids=[self.ids[row] for row in rows],
@@ -53,10 +58,17 @@ class Questions:
 
 
 def read_questions(root: Path, half: str, version: str) -> Questions:
-    """All of a half, "train" or "dev".
+    """Read all questions of a half.
 
-    Raises FileNotFoundError where `root` holds it in none of the layouts; ValueError naming file and question for
-    what is not as published, and for data of version 2.0 where 1.1 is asked for.
+    Args:
+        root: The folder of the files.
+        half: "train" or "dev".
+        version: "1.1" or "2.0".
+
+    Raises:
+        FileNotFoundError: If `root` holds the half in none of the layouts.
+        ValueError: If something is not as published, or the data are of version 2.0 where 1.1 is wanted; the message
+            names file and question.
     """
     file = root / f"{half}-v{version}.json"
     rows = (
@@ -99,7 +111,7 @@ def read_questions(root: Path, half: str, version: str) -> Questions:
 
 
 def _answers(answers: Any, name: str) -> tuple[list[str], list[int]]:
-    """The texts of one question's answers, and where each begins in the paragraph."""
+    """Return the texts of one question's answers, and where each begins in the paragraph."""
     given, starts = (
         answers.get(key) if isinstance(answers, dict) else None for key in ("text", "answer_start")
     )
@@ -140,12 +152,12 @@ def _from_json(file: Path) -> Iterator[dict[str, Any]]:
         raise ValueError(
             f"{file} cannot be read as SQuAD's JSON ({type(error).__name__}: {error}); fetch it again"
         ) from error
-    place = "its beginning"
+    last = "its beginning"
     try:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
-                    place = f"question {question['id']!r}"
+                    last = f"question {question['id']!r}"
                     given = question["answers"]
                     yield {
                         "id": question["id"],
@@ -159,12 +171,12 @@ def _from_json(file: Path) -> Iterator[dict[str, Any]]:
                     }
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{file} is not as SQuAD publishes it: at or after {place}, {error} is missing or no list"
+            f"{file} is not as SQuAD publishes it: at or after {last}, {error} is missing or no list"
         ) from error
 
 
 def _from_hub(root: Path, split: str, version: str) -> Iterator[dict[str, Any]] | None:
-    """Rows of the hub's tables: in the folder of this version where both lie in `root`, or in `root`."""
+    """Rows of the hub's tables, in the folder of this version if `root` holds both versions."""
     folders = [root / name for name in _HUB_FOLDERS[version] if (root / name).is_dir()]
     table = read_hub_table(folders[0] if folders else root, split, _COLUMNS)
     return None if table is None else iter(table.to_pylist())

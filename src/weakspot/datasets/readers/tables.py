@@ -1,4 +1,4 @@
-"""Tables of examples as people write them: CSV, TSV or Parquet, and where in the file each row stands."""
+"""Tables of examples as people write them (CSV, TSV or Parquet), with the line of each row for errors."""
 
 from __future__ import annotations
 
@@ -22,38 +22,41 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TableFile:
-    """A file's rows, and words for where one of them stands.
+    """A file of examples: its rows, and where in the file each of them is.
 
-    orders   by column, the values of an ordered categorical in its order
+    Attributes:
+        file: The file.
+        table: Its rows.
+        orders: For each ordered categorical, its values in their order.
     """
 
     file: Path
     table: pa.Table
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def place(self, row: int) -> str:
-        """`my.csv, line 7` for errors; in Parquet, which has no lines, a row's number from 1 on."""
+    def location(self, row: int) -> str:
+        """Return where a row is, for errors: `my.csv, line 7`; in Parquet, without lines, its number from 1 on."""
         if self.file.suffix.lower() not in DELIMITERS:
             return f"{self.file}, row {row + 1}"
         return place(self.file, row)
 
-    def has(self, column: str | None) -> bool:
+    def has_column(self, column: str | None) -> bool:
         return column in self.table.column_names
 
-    def words(self, column: str, allowed: Sequence[str] | None = None) -> list[str]:
-        """A column of texts, none of them empty; ValueError names the line of one that is, or is not allowed."""
+    def required_texts(self, column: str, allowed: Sequence[str] | None = None) -> list[str]:
+        """Return a column of texts; raise ValueError, naming the line, if one is empty or not among `allowed`."""
         values: list[str] = self.table[column].to_pylist()
         for row, value in enumerate(values):
             if not value or (allowed and value not in allowed):
                 raise ValueError(
-                    f"{self.place(row)}: {column} is {value!r}"
+                    f"{self.location(row)}: {column} is {value!r}"
                     + (f", not one of: {', '.join(allowed)}" if allowed else "; give one, or remove the row")
                 )
         return values
 
-    def unique(self, column: str) -> list[str]:
-        """As `words`, and no two of them the same."""
-        values = self.words(column)
+    def unique_texts(self, column: str) -> list[str]:
+        """Return a column of texts as `required_texts` does; raise ValueError if two of them are equal."""
+        values = self.required_texts(column)
         self.check_unique(column, values)
         return values
 
@@ -62,29 +65,37 @@ class TableFile:
         for row, value in enumerate(values):
             if first.setdefault(value, row) != row:
                 given = self.table[column][row]
-                raise ValueError(f"{self.place(row)}: {given} stands in {self.place(first[value])} already")
+                raise ValueError(f"{self.location(row)}: {given} is in {self.location(first[value])} already")
 
-    def images(self, column: str, root: Path) -> list[str]:
-        """Paths of images relative to `root`, made regular; each must be there, and stand in one row only.
+    def image_paths(self, column: str, root: Path) -> list[str]:
+        """Return a column of image paths as paths relative to `root`.
 
-        They may be given relative to `root` or whole, as `file://` addresses, or with the separators of Windows.
+        They may be given relative to `root` or absolute, as `file://` addresses, or with the separators of Windows.
+
+        Raises:
+            ValueError: If a path lies outside `root`, is in two rows, or does not end as image files do.
+            FileNotFoundError: If there is no such file.
         """
         paths = []
-        for row, given in enumerate(self.words(column)):
+        for row, given in enumerate(self.required_texts(column)):
             path = _below(given, root)
             if path is None:
-                raise ValueError(f"{self.place(row)}: {given} is not below {root}; set dataset.root higher")
+                raise ValueError(
+                    f"{self.location(row)}: {given} is not below {root}; set dataset.root higher"
+                )
             if not (root / path).is_file():
-                raise FileNotFoundError(f"{self.place(row)}: there is no file {root / path}")
+                raise FileNotFoundError(f"{self.location(row)}: there is no file {root / path}")
             if path.suffix.lower() not in EXTENSIONS:
-                raise ValueError(f"{self.place(row)}: {given} is none of {', '.join(EXTENSIONS)}")
+                raise ValueError(
+                    f"{self.location(row)}: {given} does not end in one of {', '.join(EXTENSIONS)}"
+                )
             paths.append(str(path))
         self.check_unique(column, paths)
         return paths
 
 
 def _below(given: str, root: Path) -> PurePosixPath | None:
-    """The path relative to `root`; None where it leads elsewhere."""
+    """The path relative to `root`, or None if it leads elsewhere."""
     text = unquote(urlsplit(given).path) if given.startswith("file://") else given
     if "\\" in text and not (root / text).is_file():
         text = text.replace("\\", "/")
@@ -100,16 +111,19 @@ def _below(given: str, root: Path) -> PurePosixPath | None:
 
 
 def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = None) -> TableFile:
-    """All columns in plain form; those named in `texts`, where they are there, as texts, whatever they look like.
+    """Read a table whose columns get plain types; columns of bytes are left out, with a warning.
 
-    `verbatim` names a column of texts whose blanks stay, because a model reads them. Columns of bytes are left out,
-    with a warning.
+    Args:
+        file: A file that ends in .csv, .tsv or .parquet.
+        texts: Columns that are read as texts, whatever their values look like.
+        verbatim: A column of texts whose surrounding blanks are kept, because a model reads them.
 
-    Raises ValueError, naming the file and, where there is one, the line, for what cannot be read.
+    Raises:
+        ValueError: If the file cannot be read; the message names the line where there is one.
     """
     kind = file.suffix.lower()
     if kind not in (*DELIMITERS, ".parquet"):
-        raise ValueError(f"{file} is no table: its name must end in .csv, .tsv or .parquet")
+        raise ValueError(f"{file} is not a table: its name must end in .csv, .tsv or .parquet")
     if kind != ".parquet":
         return TableFile(file, read_csv(file, texts, verbatim))
     table_file = _read_parquet(file, texts, verbatim)

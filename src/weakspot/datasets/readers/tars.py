@@ -1,4 +1,4 @@
-"""The members of tars as webdataset writes them: where each image lies, and what stands beside it."""
+"""Reads the index of a tar in webdataset's layout: where each image lies, its label and its JSON member."""
 
 from __future__ import annotations
 
@@ -18,15 +18,27 @@ _LARGEST_TEXT = 1 << 20  # bytes of a member .cls or .json
 
 @dataclass
 class TarSample:
-    """The members of one key."""
+    """The members of one key in a tar.
 
-    place: tuple[int, int] | None = None  # of the image: offset and size
+    Attributes:
+        location: The offset and the size of the image, in bytes.
+        label: What the member `.cls` holds.
+        about: What the member `.json` holds.
+    """
+
+    location: tuple[int, int] | None = None  # of the image: offset and size
     label: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
 def read_samples(tar: Path) -> dict[str, TarSample]:
-    """By key, in the tar's order."""
+    """Return the samples of a tar by key, in its order, without extracting anything.
+
+    The headers of a tar are read once in each process, until the file changes.
+
+    Raises:
+        ValueError: If the tar is damaged or compressed, or a key has no image; the message names tar and member.
+    """
     with reading(tar):
         stat = tar.stat()
     return _scanned(tar, stat.st_size, stat.st_mtime_ns)
@@ -45,9 +57,9 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
             sample = found.setdefault(f"{folder}{slash}{start}".removeprefix("./"), TarSample())
             if kind in EXTENSIONS:
                 _check_size(member, LARGEST_IMAGE)
-                if sample.place is not None:
+                if sample.location is not None:
                     raise ValueError(f"{member.name} is a second image of one key")
-                sample.place = (member.offset_data, member.size)
+                sample.location = (member.offset_data, member.size)
                 continue
             _check_size(member, _LARGEST_TEXT)
             file.seek(member.offset_data)
@@ -61,7 +73,7 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
                     raise ValueError("it holds no JSON object")
                 sample.about = about
     with naming(tar):
-        alone = next((key for key, sample in found.items() if sample.place is None), None)
+        alone = next((key for key, sample in found.items() if sample.location is None), None)
         if alone is not None:
             raise ValueError(f"{alone} has no image beside it (looked for {', '.join(EXTENSIONS)})")
         if not found:
@@ -70,7 +82,7 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
 
 
 def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:
-    """The regular files in a tar, each of them within the file; a compressed one has no places to read from."""
+    """Iterate over the regular files in a tar, each of which lies within the file; a compressed tar is refused."""
     with _opened(tar) as archive:
         last = -1
         while (member := archive.next()) is not None:
@@ -95,7 +107,7 @@ def _opened(tar: Path) -> tarfile.TarFile:
     try:
         return tarfile.open(tar, "r:")
     except tarfile.ReadError as error:
-        raise ValueError("it is no tar, or a compressed one: decompress it") from error
+        raise ValueError("it is not a tar, or it is compressed: decompress it") from error
 
 
 def _check_size(member: tarfile.TarInfo, most: int) -> None:

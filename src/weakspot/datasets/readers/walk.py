@@ -1,4 +1,4 @@
-"""The image files below a folder: each once, whatever links, loops and pipes lie there."""
+"""Finds the files below a folder, each once, whatever links, loops and pipes there are."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _LISTED = 3
 
 
 def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) -> list[str]:
-    """Paths, relative to `root` and with slashes, of the files below it whose names end so, sorted.
+    """List the files below `root` whose names have one of the endings, sorted, as relative paths with slashes.
 
-    Every folder is entered once, by its own path where it has one below `root` and else by the first link to it, so
-    that a link to a folder above it is no loop. Hidden files and folders are passed over without a word; links that
-    lead out of `root` and what is no regular file (a pipe, a link to nothing), with one.
+    Every folder is entered once, by its own path if it has one below `root`, else by the first link to it, so that
+    links cannot form a loop. Hidden files and folders are skipped silently; links that lead out of `root`, and files
+    that are not regular (a pipe, a broken link), are skipped with a warning.
 
     Args:
-        root: The folder to look through.
-        endings: In small letters, as ".jpg".
-        follow_links: Whether links out of `root` count as well.
+        root: The folder to search.
+        endings: In small letters, such as ".jpg".
+        follow_links: Whether to follow links that lead out of `root`.
 
     Raises:
-        OSError: For a folder that may not be read.
+        OSError: If a folder may not be read.
     """
     top = os.path.realpath(root)
     entered = {_identity(top)}
