@@ -191,9 +191,9 @@ def test_what_is_left_of_objects_holds_nothing(tmp_path: Path) -> None:
     content, names = read_torch(tmp_path / "a.pt")
     assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace", "functools.partial"} <= set(names)
     assert content["weight"].tolist() == [1, 1]
-    husks = [value for value in content["beside"] if type(value).__module__ == "husk"]
-    assert len(husks) >= 8
-    assert not any(vars(husk) for husk in husks)
+    placeholders = [value for value in content["beside"] if type(value).__module__ == "placeholder"]
+    assert len(placeholders) >= 8
+    assert not any(vars(placeholder) for placeholder in placeholders)
 
 
 def test_a_network_beside_weights_is_passed_over_but_not_in_the_old_format(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Datasets, one file each, with `base.py`, which says what a dataset is, and `datamodule.py`, which serves any of them.
+"""Datasets, one file each, with `base.py`, their contract, and `datamodule.py`, which serves any of them.
 
 What datasets share lies in `readers/` (the files they are in) and `inputs/` (what a model receives). Every class can
 be imported from here; a name's module is imported when the name is first used, as some need seconds.

@@ -35,7 +35,7 @@ class CelebA(ImageFiles):
                 there images are not normalised unless `mean` and `std` are given
 
     Files in `root`: `list_attr_celeba.txt` and the folder `img_align_celeba`. Without
-    `list_eval_partition.txt`, an image's number says its split, as published: up to 162770 train, up to
+    `list_eval_partition.txt`, an image's number determines its split, as published: up to 162770 train, up to
     182637 val. Files may also lie in the publisher's folders (Anno, Eval, Img), or be Kaggle's CSV files.
 
     Raises FileNotFoundError for what is missing; ValueError, naming file and line, for a row that has not as

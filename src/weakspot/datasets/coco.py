@@ -33,7 +33,7 @@ class COCO(ImageFiles):
 
     Attributes: `objects` (how many), `largest` (the category that covers most of the image with one
     object), `crowd` (any), and each supercategory present or not, under its name ("supercategory crowd" where that
-    is taken). An annotation without an area has its box's, or 0; one that does not say is no crowd.
+    is taken). An annotation without an area has its box's, or 0; one without `iscrowd` is not a crowd.
 
     Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
     of an unknown image or category or with other values than numbers, and where train and val are opened and
@@ -97,9 +97,9 @@ class ObjectAnnotations:
 
     def present(self) -> Int[np.ndarray, "n C"]:
         """Return (n, C), 1 where an image holds an object of a category."""
-        found = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
-        found[self.image, self.category] = 1
-        return found
+        present = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
+        present[self.image, self.category] = 1
+        return present
 
     def describe(self) -> dict[str, np.ndarray]:
         """Return the attributes of the images by name, each (n,)."""
@@ -145,7 +145,7 @@ def _parsed(file: Path, changed: int) -> ObjectAnnotations:
     try:
         images = {entry["id"]: entry["file_name"] for entry in content["images"]}
         categories = sorted(content["categories"], key=lambda entry: entry["id"])
-        column = {entry["id"]: positions for positions, entry in enumerate(categories)}
+        column = {entry["id"]: position for position, entry in enumerate(categories)}
         names = tuple(entry["name"] for entry in categories)
         groups = tuple(str(entry.get("supercategory") or "other") for entry in categories)
         annotations = list(content["annotations"])
@@ -194,14 +194,14 @@ def _positions(
     keys: list[Any], positions: dict[Any, int], what: str, ids: list[Any], file: Path
 ) -> Int[np.ndarray, " m"]:
     rows = (positions.get(key, -1) if isinstance(key, int | str) else -1 for key in keys)
-    found = np.fromiter(rows, dtype=np.int64, count=len(keys))
-    if (found < 0).any():
-        lone = int(np.argmax(found < 0))
+    indices = np.fromiter(rows, dtype=np.int64, count=len(keys))
+    if (indices < 0).any():
+        unknown = int(np.argmax(indices < 0))
         raise ValueError(
-            f"{file}: annotation {ids[lone]} is of {what} {keys[lone]}, which the file does not list; "
+            f"{file}: annotation {ids[unknown]} is of {what} {keys[unknown]}, which the file does not list; "
             "correct or remove it"
         )
-    return found
+    return indices
 
 
 def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[float]:
@@ -216,6 +216,6 @@ def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[f
 def _check_same(one: ObjectAnnotations, other: ObjectAnnotations, file: Path, other_file: Path) -> None:
     """Raise ValueError if two files list different categories: a model must be audited for what it learnt."""
     if (one.categories, one.supercategories) != (other.categories, other.supercategories):
-        lone = sorted(set(one.categories) ^ set(other.categories))
-        which = f"only one has {lone[0]!r}" if lone else "their order or supercategories differ"
+        differing = sorted(set(one.categories) ^ set(other.categories))
+        which = f"only one has {differing[0]!r}" if differing else "their order or supercategories differ"
         raise ValueError(f"{file} and {other_file} list other categories ({which}); fetch both again")

@@ -64,9 +64,9 @@ class DataModule(LightningDataModule):
         # A last batch of one example would break batch normalisation on a 1×1 feature map. Each process gets as
         # many rows: those that do not come out even are served twice.
         each = -(-len(dataset) // self._processes)
-        lone = each > self.batch_size and each % self.batch_size == 1
+        leaves_one = each > self.batch_size and each % self.batch_size == 1
         shuffled = RandomSampler(dataset, generator=self._order)
-        return self._serve(dataset, dataset, sampler=shuffled, drop_last=lone)
+        return self._serve(dataset, dataset, sampler=shuffled, drop_last=leaves_one)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         return self.loader("val")

@@ -120,18 +120,22 @@ class PublishedRows:
         ids = [f"{source}-{number}" for number in numbers]
         image = type(own.features[column]).__name__ == "Image"
         keys = ids if image else [text or "" for text in own.with_format("arrow")[:][column].to_pylist()]
-        rows = _share(keys, split, [ours for ours, theirs in sources.items() if theirs == source])
+        rows = _share(
+            keys,
+            split,
+            [split_here for split_here, source_split in sources.items() if source_split == source],
+        )
         if len(rows) == 0:
             raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
         task, targets = _classes(name, published, sources, source, label)
-        kept = [c for c in table.column_names if c not in (label, "id")]
-        attributes = {c: _named(table[c], own.features[c]) for c in kept}
+        columns = [c for c in table.column_names if c not in (label, "id")]
+        attributes = {c: _named(table[c], own.features[c]) for c in columns}
         examples = pa.table({"id": ids, **attributes}).take(pa.array(rows)).combine_chunks()
         return cls(own, column, rows, task, targets[rows], examples)
 
 
 _PLACE = frozenset({"name", "subset", "text", "label"})
-"""Settings that say where the data stand; what stands there is in the fingerprint."""
+"""Settings that say where the data are; the data themselves are in the fingerprint."""
 
 
 class HubImages(Dataset):
@@ -221,9 +225,9 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
     try:
         with _network(download):
             if local and any((Path(source) / file).is_file() for file in ("dataset_dict.json", "state.json")):
-                found = datasets.load_from_disk(source)
+                loaded = datasets.load_from_disk(source)
             else:
-                found = datasets.load_dataset(str(source), subset)
+                loaded = datasets.load_dataset(str(source), subset)
     except Exception as error:  # the library's own, Arrow's, JSON's, the network's
         reason = " ".join(str(error).split())[:300]
         if local:
@@ -234,7 +238,7 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
             f"{source} is not a folder, and no dataset of this name is in Hugging Face's cache: add "
             f"dataset.download=true to fetch it, or give the folder it is in [{reason}]"
         ) from error
-    return dict(found) if isinstance(found, dict) else {"train": found}
+    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
 
 
 @contextmanager
@@ -308,8 +312,10 @@ def _classes(
         return Classification(tuple(feature.names)), np.array(values, dtype=np.int64)
     if not isinstance(values[0], str | int):
         raise ValueError(f"{name}: labels in {label!r} are {feature}, not one class each")
-    used = dict.fromkeys(theirs for theirs in sources.values() if theirs is not None)
-    names = class_names(str(value) for theirs in used for value in published[theirs].unique(label))
+    used = dict.fromkeys(source_split for source_split in sources.values() if source_split is not None)
+    names = class_names(
+        str(value) for source_split in used for value in published[source_split].unique(label)
+    )
     return Classification(names), encode_labels([str(value) for value in values], names, locate)
 
 

@@ -42,7 +42,7 @@ class ImageFolder(ImageFiles):
         "attributes",
         "classes",
         "follow_links",
-    }  # the fingerprint and the task say them
+    }  # they are in the fingerprint and the task
 
     def __init__(
         self,
@@ -122,10 +122,10 @@ def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: 
     """The labels of the CSV file, or else the folder at this depth."""
     if "label" in table.column_names:
         return [str(label) for label in table["label"].to_pylist()]
-    lone = next((path for path in paths if len(path.parts) < depth + 2), None)
-    if lone is not None:
+    outside = next((path for path in paths if len(path.parts) < depth + 2), None)
+    if outside is not None:
         raise ValueError(
-            f"{root / lone} lies in no class folder; put each image in a folder named after its class, "
+            f"{root / outside} lies in no class folder; put each image in a folder named after its class, "
             "or give the classes in a column 'label' of dataset.attributes"
         )
     return [path.parts[depth] for path in paths]

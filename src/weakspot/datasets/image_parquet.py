@@ -85,12 +85,12 @@ class ImageParquet(ImageShards):
             self._kept = None  # one group at a time
             self._kept = (group, self._read(group))
         value = self._kept[1][at - int(self._starts[group])].as_py()
-        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
-        if found is None:
+        encoded: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        if encoded is None:
             raise ValueError("there is none")
-        if len(found) > LARGEST_IMAGE:
-            raise ValueError(f"it has {len(found)} bytes, more than {LARGEST_IMAGE}")
-        return found
+        if len(encoded) > LARGEST_IMAGE:
+            raise ValueError(f"it has {len(encoded)} bytes, more than {LARGEST_IMAGE}")
+        return encoded
 
     def _read(self, group: int) -> pa.ChunkedArray:
         assert self.root is not None

@@ -39,7 +39,7 @@ class MovieLens(Dataset):
     positions in `u.user` and `u.item`; a batch also carries all ratings of the training split (`known_user`,
     `known_movie`, `known_rating`, a class index), which is what the others are guessed from, in every split.
     Where a known rating is asked for, those of the same tenth are to be hidden (`part`, `known_part`; -1: not
-    known), so that what is said of it does not depend on what else is in its batch.
+    known), so that its prediction does not depend on the rest of its batch.
 
     fold   None: a rating's split follows from its id, "user-movie", by a hash, 7 : 1 : 2.
            1 to 5, "ua", "ub": as published. `u1.base` is train and val (a tenth of it, by the same hash),
@@ -167,8 +167,8 @@ def _read_movies(folder: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def _year(title: str, release: str) -> int | None:
-    found = re.findall(r"\((\d{4})\)", title)[-1:] or re.findall(r"\d{4}$", release)
-    return int(found[0]) if found else None
+    matched = re.findall(r"\((\d{4})\)", title)[-1:] or re.findall(r"\d{4}$", release)
+    return int(matched[0]) if matched else None
 
 
 def _read_genres(file: Path) -> tuple[str, ...]:
@@ -223,9 +223,9 @@ def _positions(
     file: Path, numbers: Int[np.ndarray, " n"], listed: pa.Table, problem: str
 ) -> Int[np.ndarray, " n"]:
     """The position of each number in the list; `problem` is the error of the first that is missing."""
-    found = pc.index_in(pa.array(numbers), listed["id"].combine_chunks())
-    _check_rows(file, found.is_null().to_numpy(zero_copy_only=False), problem, numbers)
-    positions: np.ndarray = found.to_numpy().astype(np.int64)
+    matched = pc.index_in(pa.array(numbers), listed["id"].combine_chunks())
+    _check_rows(file, matched.is_null().to_numpy(zero_copy_only=False), problem, numbers)
+    positions: np.ndarray = matched.to_numpy().astype(np.int64)
     return positions
 
 

@@ -127,12 +127,12 @@ class SQuAD(Texts):
 
         They are the official numbers, except that long questions were left out.
         """
-        said = [
+        pairs = [
             (self._text(row, span), self.questions.answers[row])
             for row, span in enumerate(predictions.tolist())
         ]
         return {
-            name: float(np.mean([score(text, answers) for text, answers in said]))
+            name: float(np.mean([score(text, answers) for text, answers in pairs]))
             for name, score in _METRICS.items()
         }
 
@@ -170,12 +170,12 @@ class SQuAD(Texts):
 
 def _describe(questions: Questions) -> pa.Table:
     words = [len(text.split()) for text in questions.contexts]
-    found = [_QUESTION_WORDS.search(question) for question in questions.texts]
+    matches = [_QUESTION_WORDS.search(question) for question in questions.texts]
     return pa.table(
         {
             "id": questions.ids,
             "title": questions.titles,
-            "question_word": [word.group().lower() if word else "other" for word in found],
+            "question_word": [word.group().lower() if word else "other" for word in matches],
             "answer_words": [len(given[0].split()) if given else 0 for given in questions.answers],
             "context_words": [words[context] for context in questions.context_of],
             "question_words": [len(question.split()) for question in questions.texts],

@@ -66,10 +66,10 @@ class WebDataset(ImageShards):
         offset, size = map(int, self._locations[row])
         with (self.root / self.shards[self._tars[row]]).open("rb") as file:
             file.seek(offset)
-            found: bytes = file.read(size)
-        if len(found) < size:
+            encoded: bytes = file.read(size)
+        if len(encoded) < size:
             raise ValueError("its tar has been cut short")
-        return found
+        return encoded
 
 
 def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:

@@ -124,12 +124,12 @@ class XRay(ImageFiles):
 
 def _patient(path: Path) -> str:
     """The publishers' number of a patient: `person78` of person78_bacteria_378, `IM-0381` of NORMAL2-IM-0381-0001."""
-    found = _PATIENT.search(path.name)
-    return found.group() if found else path.stem
+    match = _PATIENT.search(path.name)
+    return match.group() if match else path.stem
 
 
 def _kind(path: Path) -> str:
     if path.parts[1] == "NORMAL":
         return "none"
-    found = _KIND.search(path.name)
-    return found.group().lower() if found else "unknown"
+    match = _KIND.search(path.name)
+    return match.group().lower() if match else "unknown"

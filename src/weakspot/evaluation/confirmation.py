@@ -43,7 +43,7 @@ class Evidence:
         p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.
         p_unstratified_corrected: the same, corrected.
         members: rows with any membership.
-        n_effective: how many rows of full membership would say as much, (Σ c·w)² / Σ (c·w)².
+        n_effective: how many rows of full membership are as informative, (Σ c·w)² / Σ (c·w)².
         accuracy: inside and outside; None without correctness, or where nothing is inside.
         loss: inside and outside; None without losses, or where nothing is inside.
         lift: how many times the outside's error rate (without correctness: loss) the inside's is, labels
@@ -113,7 +113,7 @@ def confirm(
     codes = np.zeros(n, dtype=np.int64) if labels is None else _codes(labels, n)
     _check(c, direction, level)
 
-    shared = np.bincount(codes)[codes] > 1  # a row alone of its label has no other to be compared with
+    shared = np.bincount(codes)[codes] > 1  # the only row of a label has no other to be compared with
     enough = np.array([effective_size((c * row)[shared]) >= FEWEST for row in w], dtype=bool)
     severity = y if direction == "worse" else -y
     test = partial(_test, memberships=w, counts=c, testable=enough, level=level, seed=seed)

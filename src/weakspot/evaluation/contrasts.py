@@ -18,7 +18,7 @@ class Contrast:
     Attributes:
         inside: the mean inside, each row weighted by its count times its membership.
         outside: the mean outside, weighted by count times (1 - membership); None where nothing is outside.
-        interval: 95 % confidence interval of the mean inside; None where fewer than two rows say anything.
+        interval: 95 % confidence interval of the mean inside; None with fewer than two effective rows.
         expected: the mean outside if every label had the weight there that it has inside; None without labels.
     """
 

@@ -31,7 +31,7 @@ def permutation_p(
         weights: (n,) sorted by stratum.
         scores: (n,) likewise; their order within a stratum must not depend on that of the caller's rows, if
             the result should not.
-        starts: (s,) place of the first row of each stratum.
+        starts: (s,) position of the first row of each stratum.
         sizes: (s,) rows of each stratum.
         draws: permutations at most.
         seed: of the permutations.

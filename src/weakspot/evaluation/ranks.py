@@ -1,7 +1,7 @@
 """The stratified weighted rank test: are losses higher inside a slice than outside, within each stratum?
 
 A row's score is the rank of its loss among the rows of its stratum, r / (n_s + 1) less one half: van Elteren's
-(1960) scores, so that a stratum counts by what it can say. The statistic adds up the scores, weighted by how
+(1960) scores, so that a stratum counts by its information. The statistic adds up the scores, weighted by how
 far a row's membership exceeds its stratum's mean,
 
     T = Σ_i c_i (w_i - w̄_s(i)) a_i.
@@ -50,8 +50,8 @@ class RankedLosses:
         sizes = np.bincount(codes)
         starts = np.cumsum(sizes) - sizes
         ties = np.cumsum(_changes(codes[order], losses[order])) - 1
-        places = np.arange(len(order)) - np.repeat(starts, sizes) + 1.0
-        ranks = (np.bincount(ties, places) / np.bincount(ties))[ties]
+        positions = np.arange(len(order)) - np.repeat(starts, sizes) + 1.0
+        ranks = (np.bincount(ties, positions) / np.bincount(ties))[ties]
         return cls(order, starts, sizes, ranks / np.repeat(sizes + 1.0, sizes) - 0.5)
 
     def sums(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " s"]:

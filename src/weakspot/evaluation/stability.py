@@ -73,8 +73,8 @@ def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) 
             against = _top(other, size)
             overlap[j, m] = (top & against).sum() / max(1, (top | against).sum())
     index = np.zeros(len(first))
-    ours, theirs = linear_sum_assignment(overlap, maximize=True)
-    index[ours] = overlap[ours, theirs]
+    rows, matches = linear_sum_assignment(overlap, maximize=True)
+    index[rows] = overlap[rows, matches]
     index[[size == 0 for size in sizes]] = np.nan
     return index
 

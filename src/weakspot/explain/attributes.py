@@ -182,10 +182,10 @@ def distributions(
         values = attribute.values
         shares = np.array([_sums_by_value(attribute, mass) / mass.sum() for mass in (inside, outside)])
         if len(values) > top:
-            kept = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[: top - 1])
-            rest = 1 - shares[:, kept].sum(axis=1, keepdims=True)
-            values = (*(values[code] for code in kept), OTHERS)
-            shares = np.concatenate([shares[:, kept], np.maximum(rest, 0)], axis=1)
+            largest = np.sort(np.argsort(-shares.max(axis=0), kind="stable")[: top - 1])
+            rest = 1 - shares[:, largest].sum(axis=1, keepdims=True)
+            values = (*(values[code] for code in largest), OTHERS)
+            shares = np.concatenate([shares[:, largest], np.maximum(rest, 0)], axis=1)
         result.append(
             Distribution(attribute.name, values, tuple(shares[0].tolist()), tuple(shares[1].tolist()))
         )
@@ -226,19 +226,19 @@ def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
 
     Only the next few lines are searched for these, as a table may have 10^5 values.
     """
-    kept: list[tuple[_Line, _Rows]] = []
+    merged: list[tuple[_Line, _Rows]] = []
     alike: dict[_Line, list[int]] = {}  # by the numbers of a line
     for line, rows in lines[: _LOOKED_THROUGH * top]:
-        places = alike.setdefault(replace(line, attribute="", value=""), [])
-        same_as = next((place for place in places if _same_rows(rows, kept[place][1])), None)
+        candidates = alike.setdefault(replace(line, attribute="", value=""), [])
+        same_as = next((index for index in candidates if _same_rows(rows, merged[index][1])), None)
         if same_as is not None:
-            first: _Line = kept[same_as][0]
+            first: _Line = merged[same_as][0]
             same = (*first.same, (line.attribute, line.value))
-            kept[same_as] = replace(first, same=same), kept[same_as][1]
-        elif len(kept) < top:
-            places.append(len(kept))
-            kept.append((line, rows))
-    return [line for line, _ in kept]
+            merged[same_as] = replace(first, same=same), merged[same_as][1]
+        elif len(merged) < top:
+            candidates.append(len(merged))
+            merged.append((line, rows))
+    return [line for line, _ in merged]
 
 
 def _same_rows(one: _Rows, other: _Rows) -> bool:

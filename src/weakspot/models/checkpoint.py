@@ -88,13 +88,13 @@ def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> d
     wanted = set(names)
     renamings = [(old, new) for old, new in _RENAMED if not any(old.search(name) for name in names)]
     renamed = {_current_name(name, renamings): tensor for name, tensor in weights.items()}
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for name in renamed:
         parts = name.split(".")
         for start in range(len(parts)):
             if ".".join(parts[start:]) in wanted:
-                found["".join(f"{part}." for part in parts[:start])] += 1
-    best = [prefix for prefix, count in found.items() if count == max(found.values())]
+                counts["".join(f"{part}." for part in parts[:start])] += 1
+    best = [prefix for prefix, count in counts.items() if count == max(counts.values())]
     if len(best) > 1 and "" not in best:
         raise ValueError(
             f"{source} holds more than one network of this shape, under "

@@ -85,12 +85,12 @@ def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[f
     fetch, folder = _may_fetch(name, download), Path(name).expanduser()
     try:
         with _quiet_transformers(), hub_network(fetch):
-            found, _ = ImageProcessingMixin.get_image_processor_dict(
+            processor, _ = ImageProcessingMixin.get_image_processor_dict(
                 _source(name), local_files_only=not fetch
             )
-        if not found.get("do_normalize", True):
+        if not processor.get("do_normalize", True):
             return None
-        mean, std = ([float(value) for value in found[key]] for key in ("image_mean", "image_std"))
+        mean, std = ([float(value) for value in processor[key]] for key in ("image_mean", "image_std"))
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f"image_mean {mean} and image_std {std} do not fit")
     except Exception as error:  # OSError where there is none, and where it is no JSON

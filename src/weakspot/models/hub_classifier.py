@@ -96,12 +96,15 @@ def _match(named: Sequence[str], classes: Sequence[str]) -> list[int] | None:
         return None
     if all(re.fullmatch(r"LABEL_\d+", label) for label in named):
         return list(range(len(classes)))
-    ours, theirs = ([name.strip().casefold() for name in names] for names in (classes, named))
-    position = {label: index for index, label in enumerate(theirs)}
-    found = [position[name] for name in ours if name in position]
-    if len(set(found)) == len(classes):
-        return found
-    alike = sum(label.split(",")[0] == name.split(",")[0] for label, name in zip(theirs, ours, strict=True))
+    class_names, output_names = ([name.strip().casefold() for name in names] for names in (classes, named))
+    position = {label: index for index, label in enumerate(output_names)}
+    indices = [position[name] for name in class_names if name in position]
+    if len(set(indices)) == len(classes):
+        return indices
+    alike = sum(
+        label.split(",")[0] == name.split(",")[0]
+        for label, name in zip(output_names, class_names, strict=True)
+    )
     return list(range(len(classes))) if alike > len(classes) / 2 else None
 
 

@@ -32,8 +32,8 @@ class MatrixAutoencoder(Model):
     `x` holds `user`, `movie` (n,), the pairs that are asked for, and `known_user`, `known_movie`,
     `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones
     (ValueError where this leaves none of them). Outside training, all known pairs of its own part are hidden from
-    a pair where `part` (n,) and `known_part` (m,) say of which part each is: what is said of a known pair then does
-    not depend on the batch that it is in, as in training it does.
+    a pair where `part` (n,) and `known_part` (m,) give each pair's part: the prediction of a known pair
+    then does not depend on its batch, as it does in training.
     Numbers are positions, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
     factors of 0.
 
@@ -87,8 +87,8 @@ class MatrixAutoencoder(Model):
     def _embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
         entries, rating = _known(x)
         features = one_hot(rating, self.n_ratings).to(self.output.weight.dtype)
-        for place, layer in enumerate(self.encoder):
-            features = layer(features if place == 0 else self.activation(features), entries)
+        for index, layer in enumerate(self.encoder):
+            features = layer(features if index == 0 else self.activation(features), entries)
         factors = [
             entries.user_means(features).index_select(0, x["user"]),
             entries.movie_means(features).index_select(0, x["movie"]),
@@ -157,8 +157,8 @@ def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
 
 def _part(x: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
     """The pairs to predict in this part, and the known pairs of all other parts."""
-    asked, shown = x["part"] == part, x["known_part"] != part
-    return {name: column[shown if name.startswith("known_") else asked] for name, column in x.items()}
+    queried, visible = x["part"] == part, x["known_part"] != part
+    return {name: column[visible if name.startswith("known_") else queried] for name, column in x.items()}
 
 
 def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
@@ -166,12 +166,12 @@ def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
     n_users, n_movies = (
         int(torch.cat([x[name], x[f"known_{name}"]]).max()) + 1 for name in ("user", "movie")
     )
-    asked = x["user"] * n_movies + x["movie"]
-    shown = ~torch.isin(x["known_user"] * n_movies + x["known_movie"], asked)
-    user, movie, rating = (x[f"known_{name}"][shown] for name in ("user", "movie", "rating"))
-    if len(shown) and not len(user):
+    queried = x["user"] * n_movies + x["movie"]
+    visible = ~torch.isin(x["known_user"] * n_movies + x["known_movie"], queried)
+    user, movie, rating = (x[f"known_{name}"][visible] for name in ("user", "movie", "rating"))
+    if len(visible) and not len(user):
         raise ValueError(
-            f"all {len(shown)} known ratings are asked for at once, so none is left to guess them from; "
+            f"all {len(visible)} known ratings are asked for at once, so none is left to guess them from; "
             "ask in smaller batches (training.batch_size, inference.batch_size)"
         )
     return MatrixEntries.of(user, movie, n_users, n_movies), rating

@@ -21,7 +21,7 @@ class QAModel(HubModel):
     The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. The outputs of all
     tokens do not follow from that one: embeddings and outputs come from one pass (`read`), and there is no head.
 
-    A batch says in `answerable` (n, t), bool, which tokens an answer may begin or end at; the others, and those
+    The mask `answerable` (n, t) of a batch marks which tokens an answer may begin or end at; the others, and those
     up to the task's length, carry `QuestionAnswering.NOWHERE`.
 
     name   a folder, as `save_pretrained` writes it, or a name on the hub

@@ -17,7 +17,7 @@ class SmallCNN(Model):
     """Classifies small images by 3×3 convolutions, max pooling between them, an embedding and a linear head.
 
     The maps are pooled to 4×4, not to a single value per channel: after a global average the network sees
-    which colours an image has but not where, and learns the background alone.
+    which colours an image has but not where, and learns only the background.
     """
 
     channels_last = True

@@ -42,8 +42,8 @@ class TextClassifier(HubClassifier):
         last = self.net.get_submodule(self._head_path)
         received, given, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         if received.ndim == 3:
-            places = torch.arange(received.shape[1], device=received.device)
-            ends = (x["attention_mask"] * places).argmax(dim=1)
+            positions = torch.arange(received.shape[1], device=received.device)
+            ends = (x["attention_mask"] * positions).argmax(dim=1)
             rows = torch.arange(len(ends), device=received.device)
             received, given = received[rows, ends], given[rows, ends]
         self._check(given, returned.logits)

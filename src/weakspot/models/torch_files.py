@@ -18,7 +18,7 @@ _EXECUTING = {"eval", "exec", "compile", "open", "__import__"}
 
 _UNKNOWN = re.compile(r"GLOBAL (\S+) was not an allowed global")
 _BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
-_FILLING = re.compile(r"Can only (append|extend|SETITEM).*<class 'husk\.(\S+)'>")
+_FILLING = re.compile(r"Can only (append|extend|SETITEM).*<class 'placeholder\.(\S+)'>")
 
 
 class _Placeholder:
@@ -74,7 +74,7 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
             name, kind = _missing_class(error, path)
             if issubclass(placeholders.get(name, object), kind) or len(placeholders) == _MOST_PLACEHOLDERS:
                 raise _unreadable(error, path) from None
-            placeholders[name] = type(name, (kind,), {"__module__": "husk"})
+            placeholders[name] = type(name, (kind,), {"__module__": "placeholder"})
 
 
 def _check_archive(path: Path) -> None:

@@ -129,8 +129,8 @@ class TorchvisionModel(Model):
         own = self.net.state_dict()
         given = own_names(given, list(own), source)
         weight = f"{self._head_path}.weight"
-        kept = weight not in given or len(given[weight]) == len(own[weight])
-        if not kept:
+        head_fits = weight not in given or len(given[weight]) == len(own[weight])
+        if not head_fits:
             log.info(
                 "%s: its head of %d classes is replaced by a new one of %d",
                 source,
@@ -139,7 +139,7 @@ class TorchvisionModel(Model):
             )
             given |= {name: own[name] for name in own if name.startswith(f"{self._head_path}.")}
         load_state(self.net, given, source)
-        return kept
+        return head_fits
 
 
 def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:

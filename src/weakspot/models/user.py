@@ -139,17 +139,17 @@ def _import(path: str) -> Callable[..., Any]:
                 f"no module {error.name!r} for the model {path!r} in {here} or installed"
             ) from None
         raise
-    found: object = module
+    target: object = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            near = get_close_matches(part, [entry for entry in dir(found) if not entry.startswith("_")])
+        if not hasattr(target, part):
+            near = get_close_matches(part, [entry for entry in dir(target) if not entry.startswith("_")])
             raise ValueError(
                 f"{module.__file__} has no {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
             )
-        found = getattr(found, part)
-    if isinstance(found, nn.Module) or not callable(found):
-        raise ValueError(f"{path} is a {type(found).__name__}, not a class or function that makes a module")
-    return found
+        target = getattr(target, part)
+    if isinstance(target, nn.Module) or not callable(target):
+        raise ValueError(f"{path} is a {type(target).__name__}, not a class or function that makes a module")
+    return target
 
 
 def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[str, Any]) -> nn.Module:

@@ -64,7 +64,7 @@ class ImageShards(Dataset):
     """
 
     decodes = True
-    no_difference = Dataset.no_difference | {"label", "classes"}  # the fingerprint and the task say them
+    no_difference = Dataset.no_difference | {"label", "classes"}  # they are in the fingerprint and the task
 
     def __init__(
         self,
@@ -100,10 +100,10 @@ class ImageShards(Dataset):
                 else ["val" if s == "train" else s for s in self.shard_splits]
             )
             if split in own:
-                kept = [at for at, named in enumerate(own) if named == split]
+                selected = [at for at, name in enumerate(own) if name == split]
                 self.shards, self.shard_splits = (
-                    [self.shards[at] for at in kept],
-                    [self.shard_splits[at] for at in kept],
+                    [self.shards[at] for at in selected],
+                    [self.shard_splits[at] for at in selected],
                 )
 
     def choose(
@@ -186,12 +186,12 @@ def stem(shard: str) -> str:
 
 def _named_splits(root: Path, shards: Sequence[str]) -> list[str] | None:
     """The split that each shard's path names; None where none names one."""
-    found = []
+    named = []
     for shard in shards:
         words = re.split(r"[/._-]", shard.lower())
-        found.append({_WORDS[word] for word in words if word in _WORDS})
-    for shard, splits in zip(shards, found, strict=True):
-        if len(splits) != 1 and any(found):
+        named.append({_WORDS[word] for word in words if word in _WORDS})
+    for shard, splits in zip(shards, named, strict=True):
+        if len(splits) != 1 and any(named):
             what = f"both {' and '.join(sorted(splits))}" if splits else "no split, and others do"
             raise ValueError(f"{root / as_utf8(shard)} names {what}; rename it, or move it away")
-    return [splits.pop() for splits in found] if any(found) else None
+    return [splits.pop() for splits in named] if any(named) else None

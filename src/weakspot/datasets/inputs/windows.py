@@ -76,7 +76,7 @@ class Windows:
         The first is the last that begins no later than the span, the last the first that ends no earlier, as in
         the published code; a span that begins or ends with blanks is that of the tokens between them.
         """
-        found = np.zeros((len(rows), 2), dtype=np.int64)
+        result = np.zeros((len(rows), 2), dtype=np.int64)
         for index, (row, (start, stop)) in enumerate(zip(rows, spans, strict=True)):
             offsets = self._offsets[self._context_of[row]]
             if stop > start and len(offsets):
@@ -86,20 +86,20 @@ class Windows:
                     first += 1
                 last = min(np.searchsorted(ends, stop), np.searchsorted(begins, stop) - 1)
                 inside = np.clip([first, max(first, last)], 0, len(offsets) - 1)
-                found[index] = self._starts[row] + inside
-        return found
+                result[index] = self._starts[row] + inside
+        return result
 
     def characters(
         self, rows: Int[np.ndarray, " b"], tokens: Int[np.ndarray, "b 2"]
     ) -> Int[np.ndarray, "b 2"]:
         """Return the spans of characters that tokens cover, (first, one after the last); (0, 0) outside the text."""
-        found = np.zeros((len(rows), 2), dtype=np.int64)
+        result = np.zeros((len(rows), 2), dtype=np.int64)
         for index, (row, pair) in enumerate(zip(rows, tokens, strict=True)):
             offsets = self._offsets[self._context_of[row]]
             first, last = pair - self._starts[row]
             if 0 <= first <= last < len(offsets):
-                found[index] = offsets[first, 0], offsets[last, 1]
-        return found
+                result[index] = offsets[first, 0], offsets[last, 1]
+        return result
 
 
 def _with_marks(offsets: Int[np.ndarray, "t 2"], text: str) -> Int[np.ndarray, "t 2"]:

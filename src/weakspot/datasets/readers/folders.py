@@ -33,8 +33,8 @@ def image_names(folder: Path) -> list[str]:
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            shown = not entry.name.startswith(".") and entry.name.lower().endswith(_EXTENSIONS)
-            if shown and entry.is_file():
+            is_image = not entry.name.startswith(".") and entry.name.lower().endswith(_EXTENSIONS)
+            if is_image and entry.is_file():
                 names.append(entry.name)
     odd = next((name for name in names if as_utf8(name) != name), None)
     if odd is not None:

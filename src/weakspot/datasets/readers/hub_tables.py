@@ -57,22 +57,22 @@ def _saved_files(state: Path) -> list[Path]:
 
 def _read(files: Sequence[Path], columns: Sequence[str], first: int | None, batches: _Reader) -> pa.Table:
     """Read whole batches of one file after another, until there are enough rows."""
-    found: list[pa.RecordBatch] = []
+    batches_read: list[pa.RecordBatch] = []
     count = 0
     for file in files:
         with _named(file):
             for batch in batches(file, columns):
-                if found and not batch.schema.equals(found[0].schema):
+                if batches_read and not batch.schema.equals(batches_read[0].schema):
                     raise ValueError(
                         f"the columns of {file} are of other types than those of {files[0].name}; fetch them again"
                     )
-                found.append(batch)
+                batches_read.append(batch)
                 count += len(batch)
                 if first is not None and count >= first:
-                    return pa.Table.from_batches(found).slice(0, first)
-    if not found:
+                    return pa.Table.from_batches(batches_read).slice(0, first)
+    if not batches_read:
         raise ValueError(f"{files[0]} has no rows")
-    return pa.Table.from_batches(found)
+    return pa.Table.from_batches(batches_read)
 
 
 def _parquet(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

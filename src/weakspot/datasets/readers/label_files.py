@@ -41,15 +41,15 @@ def read_label_file(file: Path, columns: Sequence[str], advice: str) -> pa.Table
 
 def encode_column(table: pa.Table, column: str, values: Sequence[str], file: Path) -> Int[np.ndarray, " n"]:
     """Return the index of each row's value among `values`; raise ValueError, naming the line, for any other value."""
-    found = pc.index_in(table[column], pa.array(list(values)))
-    unknown = pc.is_null(found).to_numpy()
+    matched = pc.index_in(table[column], pa.array(list(values)))
+    unknown = pc.is_null(matched).to_numpy()
     if unknown.any():
         row = int(np.flatnonzero(unknown)[0])
         known = ", ".join(values if len(values) <= 10 else [*values[:9], "…", values[-1]])
         raise ValueError(
             f"{file}, line {row + FIRST_LINE}: {column} is {table[column][row].as_py()!r}, not one of: {known}"
         )
-    indices: np.ndarray = found.to_numpy().astype(np.int64)
+    indices: np.ndarray = matched.to_numpy().astype(np.int64)
     return indices
 
 

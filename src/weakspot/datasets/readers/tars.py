@@ -46,7 +46,7 @@ def read_samples(tar: Path) -> dict[str, TarSample]:
 
 @cache
 def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
-    found: dict[str, TarSample] = {}
+    samples: dict[str, TarSample] = {}
     with reading(tar), tar.open("rb") as file:
         for member in _members(tar, size):
             folder, slash, name = member.name.rpartition("/")
@@ -54,7 +54,7 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
             kind = f".{kind.lower()}"
             if not start or kind not in (*EXTENSIONS, ".cls", ".json"):
                 continue
-            sample = found.setdefault(f"{folder}{slash}{start}".removeprefix("./"), TarSample())
+            sample = samples.setdefault(f"{folder}{slash}{start}".removeprefix("./"), TarSample())
             if kind in EXTENSIONS:
                 _check_size(member, LARGEST_IMAGE)
                 if sample.location is not None:
@@ -73,12 +73,12 @@ def _scanned(tar: Path, size: int, changed: int) -> dict[str, TarSample]:
                     raise ValueError("it holds no JSON object")
                 sample.about = about
     with naming(tar):
-        alone = next((key for key, sample in found.items() if sample.location is None), None)
-        if alone is not None:
-            raise ValueError(f"{alone} has no image beside it (looked for {', '.join(EXTENSIONS)})")
-        if not found:
+        imageless = next((key for key, sample in samples.items() if sample.location is None), None)
+        if imageless is not None:
+            raise ValueError(f"{imageless} has no image beside it (looked for {', '.join(EXTENSIONS)})")
+        if not samples:
             raise ValueError("no member is an image; expected key.jpg beside key.cls or key.json")
-    return found
+    return samples
 
 
 def _members(tar: Path, size: int) -> Iterator[tarfile.TarInfo]:

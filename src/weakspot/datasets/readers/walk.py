@@ -31,7 +31,7 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
     """
     top = os.path.realpath(root)
     entered = {_identity(top)}
-    found: list[str] = []
+    files: list[str] = []
     outside: list[str] = []
     irregular: list[str] = []
     links: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
             elif is_folder:
                 (links if is_link else waiting).append((entry.path, f"{path}/"))
             elif is_named:
-                (found if os.path.isfile(entry.path) else irregular).append(path)
+                (files if os.path.isfile(entry.path) else irregular).append(path)
     if outside:
         log.warning(
             "%s: passed over %d links that lead out of it (%s); dataset.follow_links=true takes them in",
@@ -62,7 +62,7 @@ def files_below(root: Path, endings: Sequence[str], follow_links: bool = False) 
         )
     if irregular:
         log.warning("%s: passed over %d that are no files (%s)", root, len(irregular), _some(irregular))
-    return sorted(found)
+    return sorted(files)
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
