@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
+from weakspot import methods
 
 PACKAGES = {"datasets": "Dataset", "models": "Model"}
 
@@ -43,7 +44,14 @@ def test_every_class_is_a_name_of_its_package(package: str, base: str) -> None:
         _ = home.Nothing
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def test_every_method_is_a_name_of_its_package() -> None:
+    for word in methods.words():
+        found = methods.find(word)
+        assert getattr(methods, found.__name__) is found
+        assert found.__name__ in {*methods.__all__} & {*dir(methods)}
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "methods"])
 def test_what_configurations_build_is_a_name_of_its_package(package: str) -> None:
     targets = {
         target
@@ -58,6 +66,7 @@ def test_what_configurations_build_is_a_name_of_its_package(package: str) -> Non
 
 
 def test_a_package_imports_no_library_before_a_name_is_used() -> None:
-    code = "import sys, weakspot.datasets, weakspot.models; print(*{'torch', 'numpy', 'pyarrow'} & {*sys.modules})"
+    code = "import sys, weakspot.datasets, weakspot.models; print(*{'torch', 'numpy', 'pyarrow'} & {*sys.modules}); "
+    code += "import weakspot.methods; print(*{'torch', 'numba', 'torchvision'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
