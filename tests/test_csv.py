@@ -173,7 +173,7 @@ def test_classes_may_be_given_and_labels_be_indices(tmp_path: Path) -> None:
         (["path,label", "a.png,x", "./a.png,x"], ["line 3", "line 2 already"]),
         (["path,label,split", "a.png,x,dev"], ["line 2", "split is 'dev'", "train, val, test"]),
         (["path,label,split", "a.png,x,train"], ["split 'test'", "some in: train"]),
-        (["path,label,id", "a.png,x,1", "b.png,x,1"], ["line 3", "1 stands in", "line 2 already"]),
+        (["path,label,id", "a.png,x,1", "b.png,x,1"], ["line 3", "1 is in", "line 2 already"]),
         (["path,class", "a.png,x"], ["no column 'label'", "dataset.label=", "path, class"]),
         (["file,label", "a.png,x"], ["'path'", "'text'", "dataset.image=", "file, label"]),
         (["path,label,label", "a.png,x,y"], ["two columns 'label'"]),
@@ -398,8 +398,8 @@ def test_labels_that_are_refused(
 def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
     lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
     table_file = read_table_file(write(tmp_path / "my.csv", *lines), ["b"])
-    assert table_file.words("b") == ["2", "x\n\ny", "6"]
-    assert [table_file.place(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
+    assert table_file.required_texts("b") == ["2", "x\n\ny", "6"]
+    assert [table_file.location(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
 
 
 @pytest.mark.slow

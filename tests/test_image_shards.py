@@ -370,7 +370,7 @@ def test_rows_in_order_read_each_group_once(tmp_path, monkeypatch):
         ),
         (
             lambda t: t.set_column(0, "image", pa.array([1.5] * len(t))),
-            "column 'image' holds double, no bytes",
+            "column 'image' holds double, not the bytes",
         ),
         (lambda t: t.drop_columns(["label"]), "no row has a 'label'"),
         (

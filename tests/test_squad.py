@@ -163,7 +163,7 @@ def test_a_byte_order_mark_is_no_part_of_the_file(root: Path, tmp_path: Path) ->
     plain = read_questions(root, "dev", "1.1")
     name = "dev-v1.1.json"
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (root / name).read_bytes())
-    assert read_questions(tmp_path, "dev", "1.1").questions == plain.questions
+    assert read_questions(tmp_path, "dev", "1.1").texts == plain.texts
 
 
 def _one(folder: Path) -> Path:
