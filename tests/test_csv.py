@@ -399,7 +399,11 @@ def test_lines_are_those_an_editor_shows(tmp_path: Path) -> None:
     lines = ["a,b", "1,2", "", '3,"x', "", 'y"', "5,6"]
     table_file = read_table_file(write(tmp_path / "my.csv", *lines), ["b"])
     assert table_file.required_texts("b") == ["2", "x\n\ny", "6"]
-    assert [table_file.location(row).rpartition(", ")[2] for row in range(3)] == ["line 2", "line 4", "line 7"]
+    assert [table_file.location(row).rpartition(", ")[2] for row in range(3)] == [
+        "line 2",
+        "line 4",
+        "line 7",
+    ]
 
 
 @pytest.mark.slow
