@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from weakspot import UDIS, Findings, Predictions
-from weakspot.findings.classes import class_rows, pairs, tally
+from weakspot.findings.classes import MOST_PAIRS, class_rows, pairs, tally
 from weakspot.tasks import Classification, Multilabel, Rating
 
 NAMES = ("bed", "person", "dog", "cup", "never", "unsaid")
@@ -66,7 +69,7 @@ def test_the_precision_is_the_accuracy_that_udis_audits():
 
 def test_pairs_are_what_a_loop_counts():
     p = several_labels()
-    found = {(one.first, one.second): (one.labels, one.predictions) for one in pairs(p)}
+    found = {(one.first, one.second): (one.labels, one.predictions) for one in pairs(p)[0]}
     expected = {}
     for i in range(len(NAMES)):
         for j in range(i + 1, len(NAMES)):
@@ -94,8 +97,9 @@ def test_there_are_none_where_there_is_no_class_or_no_answer():
     x = np.random.default_rng(0).normal(size=(9, 5))
     rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
     for p in (rated, Predictions.from_arrays(x, losses=np.ones(9))):
-        assert class_rows(p) == pairs(p) == ()
-    assert pairs(one_label()) == ()
+        assert class_rows(p) == ()
+        assert pairs(p) == ((), 0)
+    assert pairs(one_label()) == ((), 0)
 
 
 def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
@@ -103,6 +107,42 @@ def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
     findings = Findings.build(p, UDIS(category="bed").fit(p).slices_)
     assert findings.whole.n < findings.whole.record == len(p)
     assert findings.whole.classes == class_rows(p)
-    assert findings.whole.pairs == pairs(p)
+    assert (findings.whole.pairs, findings.whole.pairs_left_out) == pairs(p)
     findings.save(tmp_path)
     assert Findings.load(tmp_path).equals(findings)
+
+
+def test_of_thousands_of_classes_the_pairs_that_differ_most_are_kept():
+    n, k = 2000, 3000
+    rng = np.random.default_rng(0)
+    labels = np.zeros((n, k), dtype=bool)
+    labels[np.arange(n)[:, None], (k * rng.random((n, 30)) ** 2).astype(int)] = True
+    said = labels ^ (rng.random((n, k)) < 0.002)
+    said[:60, 2990] = said[:60, 2991] = True  # two rare classes, taken for signs of each other
+    p = Predictions.from_arrays(
+        np.zeros((n, 1)), labels=labels, predictions=said, task=Multilabel(tuple(map(str, range(k))))
+    )
+    kept, left_out = pairs(p)
+    by_labels, by_predictions = (np.triu(of.T @ of, 1) for of in (labels.astype("f4"), said.astype("f4")))
+    there = by_labels + by_predictions > 0
+    assert len(kept) + left_out == there.sum() > 800_000
+    assert len(kept) < 21_000
+    places = [(one.first, one.second) for one in kept]
+    assert places == sorted(set(places))
+    for one in kept:
+        assert (one.labels, one.predictions) == (
+            by_labels[one.first, one.second],
+            by_predictions[one.first, one.second],
+        )
+    held = np.zeros((k, k), dtype=bool)
+    held[tuple(np.array(places).T)] = True
+    frequent = np.argsort(-(labels.sum(0) + said.sum(0)), kind="stable")[:40]
+    assert (held | ~there)[np.ix_(frequent, frequent)].all()
+    apart = abs(by_predictions - by_labels)
+    for measure in (apart, apart / np.sqrt(np.maximum(by_labels + by_predictions, 1))):
+        assert measure[there & ~held].max() <= np.sort(measure[there])[-MOST_PAIRS // 2]
+    assert held[2990, 2991]
+    size = len(json.dumps([asdict(one) for one in kept]))
+    all_of_them = size / len(kept) * there.sum()
+    print(f"{size / 1e6:.1f} MB of {len(kept)} pairs in place of {all_of_them / 1e6:.0f} MB of {there.sum()}")
+    assert size < 2e6

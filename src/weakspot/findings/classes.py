@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float
-from scipy.sparse import csr_array, diags_array, triu
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array, csr_array, diags_array, triu
 
 from weakspot.findings.record import ClassRow, Pair
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
+
+MOST_PAIRS = 20_000
+"""How many pairs findings keep, beside those of frequent classes: of 80 classes, as in COCO, all 3160."""
+
+_Counts = TypeVar("_Counts", float, np.ndarray)
+_FREQUENT = 40  # classes among which every pair is kept; maps draw no more than these
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,25 +98,49 @@ def class_rows(p: Predictions) -> tuple[ClassRow, ...]:
     )
 
 
-def pairs(p: Predictions) -> tuple[Pair, ...]:
-    """Every two classes that some example has, or is predicted to have, both; for tasks of several labels."""
+def pairs(p: Predictions) -> tuple[tuple[Pair, ...], int]:
+    """Two classes that some example has, or is predicted to have, both; for tasks of several labels.
+
+    Thousands of classes come together in millions of ways. Of more than `MOST_PAIRS` those are kept whose numbers by
+    labels and by predictions are furthest apart, half of them as they are and half for how large they are, and those
+    of the most frequent classes.
+
+    Returns:
+        The pairs in the order of their classes, and how many were left out.
+    """
     if p.labels is None or p.predictions is None or not isinstance(p.task, Multilabel):
-        return ()
+        return (), 0
     c = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
     labels, predictions = (_pairwise(csr_array(values), c) for values in (p.labels, p.predictions))
     both = csr_array(labels + 1j * predictions)  # either may lack a pair that the other has
     both.sort_indices()
     found = both.tocoo()
-    return tuple(
-        Pair(*row)
-        for row in zip(
-            found.row.tolist(),
-            found.col.tolist(),
-            found.data.real.tolist(),
-            found.data.imag.tolist(),
-            strict=True,
-        )
+    kept = (
+        np.arange(found.nnz) if found.nnz <= MOST_PAIRS else _telling(found, c @ p.labels, c @ p.predictions)
     )
+    columns = (found.row, found.col, found.data.real, found.data.imag)
+    rows = zip(*(column[kept].tolist() for column in columns), strict=True)
+    return tuple(Pair(*row) for row in rows), found.nnz - len(kept)
+
+
+def surprise(labels: _Counts, predictions: _Counts) -> _Counts:
+    """How far the numbers of a pair are apart for how large they are: a difference of ten says little of thousands."""
+    apart: _Counts = abs(predictions - labels) / (predictions + labels) ** 0.5
+    return apart
+
+
+def _telling(
+    found: coo_array, actual: Float[np.ndarray, " k"], predicted: Float[np.ndarray, " k"]
+) -> Int[np.ndarray, " m"]:
+    """Positions of the pairs to keep where there are too many."""
+    labels, predictions = found.data.real, found.data.imag
+    frequent: np.ndarray = np.zeros(len(actual), dtype=bool)
+    for numbers in (actual, actual + predicted):
+        frequent[np.argsort(-numbers, kind="stable")[:_FREQUENT]] = True
+    kept = frequent[found.row] & frequent[found.col]
+    for apart in (abs(predictions - labels), surprise(labels, predictions)):
+        kept[np.argsort(-apart, kind="stable")[: MOST_PAIRS // 2]] = True
+    return np.flatnonzero(kept)
 
 
 def _pairwise(has: csr_array, counts: Float[np.ndarray, " n"]) -> csr_array:

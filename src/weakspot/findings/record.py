@@ -231,7 +231,9 @@ class Whole:
         error: The task's own measure, of ratings and numbers; `measure` is its word (rmse, mae).
         category: The audited category, and its F1 over all examples of the record.
         classes: Per class, for tasks that predict classes; over the whole record.
-        pairs: Every two classes that come together, among labels or predictions, for tasks of several labels.
+        pairs: Two classes that come together, among labels or predictions, for tasks of several labels; of very many
+            those that differ most between the two, and those of the most frequent classes.
+        pairs_left_out: How many more there are.
         weak_values: Attribute values with the lowest accuracy.
         left_out: Attributes that describe nothing, each with the reason.
         embedding_size: Width of the embeddings.
@@ -251,6 +253,7 @@ class Whole:
     category_f1: float | None = None
     classes: tuple[ClassRow, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    pairs_left_out: int = 0
     weak_values: tuple[Accuracy, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     counted: str = "errors"

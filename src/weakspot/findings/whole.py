@@ -32,6 +32,7 @@ def describe_whole(
     p, c = judged.p, judged.counts
     stated = judged.unit_errors is None
     classes = class_rows(predictions)
+    together, pairs_left_out = pairs(predictions)
     name = None if category is None else _class_name(predictions, category)
     hidden = [(column, RESTATES) for column in painter.hidden]
     return Whole(
@@ -49,7 +50,8 @@ def describe_whole(
         category=name,
         category_f1=next((row.f1 for row in classes if row.name == name), None),
         classes=classes,
-        pairs=pairs(predictions),
+        pairs=together,
+        pairs_left_out=pairs_left_out,
         weak_values=tuple(painter.weak_values()),
         left_out=(*hidden, *left_out(painter.attributes)),
         counted=judged.counted,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.findings import Findings
+from weakspot.findings.classes import surprise
 from weakspot.findings.record import ClassRow, Pair, Whole
 
 _SHOWN = 40  # classes, in the table and in a map
@@ -56,6 +56,7 @@ class Together:
     Attributes:
         names: Of the classes that are drawn, in their own order.
         total: How many classes there are.
+        pairs_left_out: How many pairs the findings do not hold.
         maps: By labels, by predictions, and their difference.
         pairs: The pairs whose numbers differ most, by name.
         margin: Pixels for the names, at the left and above.
@@ -65,6 +66,7 @@ class Together:
 
     names: Sequence[str]
     total: int
+    pairs_left_out: int
     maps: Sequence[HeatMap]
     pairs: Sequence[tuple[str, str, Pair]]
     margin: float
@@ -111,10 +113,13 @@ def together(findings: Findings) -> Together | None:
         HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])
         for place, (title, scale, kinds) in enumerate(layers)
     ]
-    most = sorted(whole.pairs, key=_surprise, reverse=True)[:_PAIRS]
+    most = sorted(whole.pairs, key=lambda pair: surprise(pair.labels, pair.predictions), reverse=True)[
+        :_PAIRS
+    ]
     return Together(
         names,
         len(whole.classes),
+        whole.pairs_left_out,
         maps,
         [(whole.classes[pair.first].name, whole.classes[pair.second].name, pair) for pair in most],
         margin,
@@ -154,11 +159,6 @@ def _drawn(classes: Sequence[ClassRow]) -> list[int]:
 
 def _largest(*shares: Float[np.ndarray, "s s"]) -> float:
     return max((float(np.nanmax(np.abs(one))) for one in shares if np.isfinite(one).any()), default=0.0)
-
-
-def _surprise(pair: Pair) -> float:
-    """How far the numbers of a pair are apart for how large they are: a difference of ten says little of thousands."""
-    return abs(pair.predictions - pair.labels) / math.sqrt(pair.predictions + pair.labels)
 
 
 def _levels(kinds: Mapping[str, Float[np.ndarray, "s s"]], largest: float, cell: int) -> Iterable[Level]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from weakspot.findings import Findings
 
-_PAIRS = 10_000  # of the table, those that differ most; the run's folder has all
+_PAIRS = 10_000  # of the table, those that differ most; the run's folder has more
 
 
 def class_tables(findings: Findings) -> dict[str, tuple[list[str], list[list[Any]]]]:
