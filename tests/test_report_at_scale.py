@@ -13,7 +13,7 @@ from report_pages import chromium, images_of, needs_chromium, opened, picture, p
 from weakspot.findings import Findings, Media
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
-from weakspot.report import render
+from weakspot.report import html, render
 from weakspot.report.folds import Folds
 from weakspot.report.ids import groups
 from weakspot.report.options import ReportOptions
@@ -77,6 +77,21 @@ def test_what_has_no_room_says_so():
     page = '<details data-part="0"><summary>open</summary></details>'
     page += f'<script type="application/json" id="folded">{folds.table()}</script>'
     assert "Left out to keep this page small" in unfolded(page)
+    assert folds.full
+    assert not folds.has(0)
+
+
+def test_where_a_part_has_no_room_those_inside_it_take_none():
+    folds = Folds(elements=0, most=700)
+    inner = folds.apart('<p id="inner"></p>')
+    middle = folds.apart(f'<details id="middle" data-part="{inner}"></details>')
+    spent = len(folds.table())
+    noise = np.random.default_rng(0).bytes(4000).hex()
+    folds.apart(f'<details data-part="{middle}"></details><p id="outer">{noise}</p>')
+    assert json.loads(folds.table()) == {"parts": [None] * 3, "holds": {}, "within": {}}
+    assert [folds.apart(f'<p id="other-{i}"></p>') for i in range(5)] == [3, 4, 5, 6, 7]
+    assert folds.has(7)  # there is room again
+    assert spent > 700 / 5
 
 
 def test_every_slice_can_be_unfolded(many):
@@ -172,6 +187,137 @@ def test_a_link_leads_into_what_is_folded_away(browser, tmp_path, many):
     assert {url.partition("#")[0] for url in requests} == {(tmp_path / "report.html").as_uri()}
     assert complaints == []
     tab.close()
+
+
+FOLLOW = """async () => {  // every link that is in the page once everything is opened, and every node of the icicle
+  const pause = () => new Promise((done) => setTimeout(done));
+  for (let left = 1; left; await pause()) {
+    left = 0;
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      details.open = true;
+      left++;
+    }
+    left += document.querySelectorAll("details[open][data-part]").length;
+  }
+  const names = new Set([...document.querySelectorAll('a[href^="#"]')].map((a) => a.getAttribute("href").slice(1)));
+  for (const cell of document.querySelectorAll("rect[data-node]")) names.add(`node-${cell.dataset.node}`);
+  const found = { there: [], told: [], nowhere: [] };
+  for (const name of names) {
+    const said = document.querySelector("output.missing");
+    document.body.click();
+    location.hash = "";
+    await pause();
+    location.hash = name;
+    for (let tries = 0; tries < 100 && !document.getElementById(name) && !said?.textContent; tries++) await pause();
+    const there = document.getElementById(name)?.checkVisibility();
+    const words = said?.textContent ?? "";
+    const kind = there ? "there" : words.includes("report.examples=all") && said.checkVisibility() ? "told" : "nowhere";
+    found[kind].push(there ? name : `${name}: ${words}`);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def branching():
+    """Findings of UDIS with a tree of many nodes, in which every other cluster fails."""
+    rng = np.random.default_rng(0)
+    n, k = 600, 60
+    cluster = rng.integers(0, k, n)
+    label = cluster % 2
+    right = rng.random(n) < np.where(cluster % 3 == 0, 0.1, 0.9)
+    predictions = Predictions.from_arrays(
+        (rng.normal(size=(k, 16)) * 4)[cluster] + rng.normal(size=(n, 16)) * 0.3,
+        outputs=np.eye(2)[np.where(right, label, 1 - label)] * rng.uniform(2, 5, (n, 1)),
+        labels=label,
+        attributes=pa.table({"light": rng.choice(["day", "night"], n)}),
+        task=Classification(("cat", "dog")),
+    )
+    return Findings.build(predictions, UDIS(cut=k).fit(predictions).slices_, confirm=np.arange(n) % 2 == 0)
+
+
+@needs_chromium
+def test_every_link_of_a_page_at_its_budget_leads_somewhere(browser, tmp_path, monkeypatch, branching):
+    monkeypatch.setattr(html, "_ELEMENTS", 200)
+    for room in (60_000, 4_000_000):
+        monkeypatch.setattr(html, "_ROOM", room)
+        page = render(branching)
+        tab, _, complaints = opened(browser, tmp_path, page)
+        followed = tab.evaluate(FOLLOW)
+        assert followed["nowhere"] == []
+        assert len(followed["there"]) > 20
+        assert bool(followed["told"]) == (room < 1e6) == ('<output class="missing"' in page)
+        assert complaints == []
+        tab.close()
+
+
+@needs_chromium
+def test_a_node_that_is_left_out_is_said_to_be_until_something_else_is_pressed(
+    browser, tmp_path, monkeypatch, branching
+):
+    monkeypatch.setattr(html, "_ELEMENTS", 0)
+    monkeypatch.setattr(html, "_ROOM", 4000)
+    tab, _, complaints = opened(browser, tmp_path, render(branching))
+    tab.locator(".icicle rect[data-leaf]").first.click()
+    notice = tab.locator("output.missing")
+    notice.wait_for()
+    assert re.match(r"Node \d+: left out to keep this page small\. A page with", notice.inner_text())
+    tab.locator("h1").click()
+    assert not notice.is_visible()
+    assert complaints == []
+    tab.close()
+
+
+def test_what_makes_room_depends_on_the_options():
+    assert "report.examples=all" in ReportOptions().roomier
+    assert "report.members=24" in ReportOptions(members="all", examples="all").roomier
+    assert "report." not in ReportOptions(examples="all").roomier
+
+
+@needs_chromium
+def test_rows_that_are_shown_later_are_sorted_in(browser, tmp_path, many):
+    tab, _, complaints = opened(browser, tmp_path, render(many))
+    rows = tab.locator("#slices tbody tr")
+    column = "rows => rows.map((row) => Number(row.cells[{}].dataset.value))"
+    assert rows.count() == 200
+    tab.locator("#slices thead button", has_text="Slice").click()
+    rows.nth(229).wait_for(state="attached")
+    assert rows.evaluate_all(column.format(0)) == list(range(230, 0, -1))  # the last ones stand first
+    tab.locator("#slices thead button", has_text="Loss inside").click()
+    losses = rows.evaluate_all(column.format(7))
+    assert losses == sorted((one.statistics.loss_inside for one in many.slices), reverse=True)
+    assert not tab.locator("button.rows").is_visible()
+    tab.reload()
+    tab.locator("button.rows").click()
+    rows.nth(229).wait_for(state="attached")
+    assert rows.evaluate_all(column.format(0)) == list(range(1, 231))  # nothing was sorted, and nothing is
+    assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_rows_that_are_still_being_unpacked_are_filtered(browser, tmp_path, many):
+    tab, _, complaints = opened(browser, tmp_path, render(many))
+    tab.evaluate(
+        """member => {
+      document.querySelector("button.rows").click();
+      const words = document.querySelector("form.search").elements.words;
+      words.value = member;
+      words.dispatchEvent(new Event("input", { bubbles: true }));
+    }""",
+        many.example(many.slices[220].portrait.top[0]).id,
+    )
+    tab.locator(".search output", has_text=re.compile(r"1 of 230")).wait_for()
+    assert tab.locator("#slices tbody tr:visible th").inner_text() == many.slices[220].name
+    assert complaints == []
+    tab.close()
+
+
+def test_rows_without_room_are_said_to_be_left_out(monkeypatch, many):
+    monkeypatch.setattr(html, "_ROOM", 4000)
+    words = read(render(many))
+    assert "The other 30 were left out to keep this page small. A page with report.examples=all" in words
+    assert "Show the other" not in words
 
 
 @needs_chromium
@@ -270,7 +416,13 @@ def test_ten_thousand_photographs_in_89_failing_clusters_and_their_tree(browser,
     slices = UDIS(cut=k).fit(predictions).slices_
     assert len(slices) == 89
     findings = Findings.build(predictions, slices, confirm=np.arange(n) % 2 == 0)
-    assert_within_budget(browser, tmp_path, render(findings, Media(photograph, warm)))
+    page = render(findings, Media(photograph, warm))
+    assert_within_budget(browser, tmp_path, page)
+    tab, _, _ = opened(browser, tmp_path, page)
+    followed = tab.evaluate(FOLLOW)
+    print({kind: len(names) for kind, names in followed.items()})
+    assert followed["nowhere"] == []
+    tab.close()
 
 
 @needs_chromium

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from typing import Literal, get_args
 
@@ -84,6 +85,21 @@ def viewable(image: Image.Image) -> Image.Image:
         scaled = np.nan_to_num((levels - low) / ((high - low) or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
         return Image.fromarray((255 * scaled).astype(np.uint8)).convert("RGB")
     return image.convert("RGBA" if is_transparent(image) else "RGB")
+
+
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """Return a copy that can be shown, with neither side longer than this; a small image keeps its size."""
+    small = viewable(image)
+    if max(small.size) > side:
+        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return small
+
+
+def webp(image: Image.Image, quality: int, lossless: bool) -> bytes:
+    """Return the image as a WebP file, which every browser shows."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, lossless=lossless, method=3)
+    return buffer.getvalue()
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from weakspot import images
 from weakspot.app.records import Record
 from weakspot.app.runs import Runs
 from weakspot.datasets.base import Dataset
 from weakspot.explain.gradcam import grad_cam, overlay
-from weakspot.images import viewable
+from weakspot.images import shrunk
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
 from weakspot.tasks import Task
@@ -230,10 +230,5 @@ class _InLayer(nn.Module):
 
 def webp(picture: Image.Image, side: int = _SIDE) -> bytes:
     """An image as a browser takes it, no larger than it is shown; a tiny one as it is."""
-    image = viewable(picture)
-    if max(image.size) > side:
-        image = image.copy()
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85, lossless=max(image.size) <= 64, method=3)
-    return buffer.getvalue()
+    image = shrunk(picture, side)
+    return images.webp(image, quality=85, lossless=max(image.size) <= 64)

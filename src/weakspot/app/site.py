@@ -34,6 +34,7 @@ _MOST = {
     audit_pages.UPLOAD: audit_pages.MOST_BYTES,
 }  # that a request may bring, where it is more than a form's
 _STATIC = {  # what is served beside pages: a file, and its type
+    "base.css": (files("weakspot.report") / "base.css", "text/css"),
     "app.css": (files("weakspot.app") / "static" / "app.css", "text/css"),
     "app.js": (files("weakspot.app") / "static" / "app.js", "text/javascript"),
     "sort.js": (files("weakspot.report") / "sort.js", "text/javascript"),

@@ -40,7 +40,9 @@ def render_comparison(comparison: Comparison) -> str:
         The HTML document.
     """
     package = files("weakspot.report")
-    style, script = (package.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "sort.js"))
+    names = ("base.css", "style.css", "sort.js")
+    *styles, script = (package.joinpath(name).read_text(encoding="utf-8") for name in names)
+    style = "".join(styles)
     standings = [one for slice_ in comparison.slices for one in (slice_.before, slice_.after) if one]
     values = [one.inside.inside for one in standings]
     short = comparison.measure in ("rmse", "mae")

@@ -1,9 +1,7 @@
 // Puts in what is folded away, when it is opened or a link leads into it.
 const folded = JSON.parse(document.getElementById("folded").textContent);
 const opening = new WeakMap();
-const LEFT_OUT =
-  '<p class="note">Left out to keep this page small. findings.json, beside it, holds it; a page with ' +
-  "report.examples=all has room for more.</p>";
+const missing = document.querySelector("output.missing"); // where anything is left out: it says so, and what shows it
 
 function inflated(base64) {
   const text = atob(base64);
@@ -21,7 +19,8 @@ function fill(details) {
     opening.set(details, (async () => {
       const part = document.createElement("template");
       const packed = folded.parts[details.dataset.part];
-      part.innerHTML = packed ? await unpack(packed) : LEFT_OUT;
+      if (packed) part.innerHTML = await unpack(packed);
+      else part.content.append(leftOut());
       fillImages(part.content);
       sortTables(part.content);
       offerIds(part.content);
@@ -33,6 +32,20 @@ function fill(details) {
     })());
   }
   return opening.get(details);
+}
+
+function leftOut() {
+  const note = document.createElement("p");
+  note.className = "note";
+  note.textContent = missing.dataset.words;
+  return note;
+}
+
+// Says that what a link leads to is not in the page.
+function tellMissing(name) {
+  if (!missing) return;
+  const [kind, number] = [name.replace(/-.*/, ""), name.replace(/^[^-]*-?/, "")];
+  missing.textContent = `${kind[0].toUpperCase()}${kind.slice(1)} ${number}: ${missing.dataset.words}`;
 }
 
 async function reveal(name) {
@@ -48,6 +61,7 @@ async function reveal(name) {
     }
   }
   const target = document.getElementById(name) ?? last;
+  if (!target) tellMissing(name);
   const own = target?.querySelector(":scope > details"); // of a node of the tree
   if (own) {
     await fill(own);
@@ -60,6 +74,7 @@ async function reveal(name) {
 const revealed = () => location.hash && reveal(decodeURIComponent(location.hash.slice(1)));
 document.addEventListener("toggle", (event) => event.target.open && fill(event.target), true);
 document.addEventListener("click", (event) => {
+  if (missing) missing.textContent = "";
   const link = event.target.closest('a[href^="#"]');
   if (link && link.hash === location.hash) revealed(); // pressed again: no change of the address tells of it
 });

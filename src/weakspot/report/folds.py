@@ -6,8 +6,20 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 _ENTRY = 12  # characters that the table needs for an anchor or a part, beside its name
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A compressed part: anchors and parts inside it, and characters that it takes with its entries in the table."""
+
+    packed: str
+    names: Sequence[str]
+    inner: Sequence[int]
+    size: int
 
 
 class Folds:
@@ -15,7 +27,8 @@ class Folds:
 
     A part is folded by `opening()`, its markup, and `closing(markup)`; parts may lie in one another. The first ones
     stand in the page as they are, and can be read without script. Once these have as many elements as they may, a part
-    is compressed, and the script puts it in when its <details> is opened or a link leads into it.
+    is compressed, and the script puts it in when its <details> is opened or a link leads into it. Where a part has no
+    room, neither have the parts inside it, which nobody could reach.
 
     Args:
         elements: How many the parts in the markup may have together.
@@ -28,9 +41,7 @@ class Folds:
         self._elements = 0
         self._before: list[int] = []
         self._spent = 0
-        self._parts: list[str | None] = []  # None: there was no room
-        self._holds: dict[str, int] = {}
-        self._within: dict[int, int] = {}
+        self._parts: list[_Part | None] = []  # None: there was no room
 
     def opening(self) -> str:
         """Begins a part; gives nothing to show."""
@@ -70,23 +81,44 @@ class Folds:
         size = len(packed) + sum(len(name) + _ENTRY for name in names) + _ENTRY * len(inner)
         if self._spent + size > self._most:
             self._parts.append(None)
-            return number
-        self._spent += size
-        self._within |= dict.fromkeys(inner, number)
-        self._holds |= dict.fromkeys(names, number)
-        self._parts.append(packed)
+            self._leave_out(inner)
+        else:
+            self._parts.append(_Part(packed, names, inner, size))
+            self._spent += size
         return number
+
+    def _leave_out(self, numbers: Sequence[int]) -> None:
+        waiting = list(numbers)
+        while waiting:  # a tree may be deeper than calls may go
+            number = waiting.pop()
+            part, self._parts[number] = self._parts[number], None
+            if part is not None:
+                self._spent -= part.size
+                waiting.extend(part.inner)
+
+    def has(self, number: int) -> bool:
+        """Whether there was room for a part."""
+        return self._parts[number] is not None
 
     @property
     def used(self) -> bool:
         """Whether anything is compressed."""
         return bool(self._parts)
 
+    @property
+    def full(self) -> bool:
+        """Whether anything is left out."""
+        return None in self._parts
+
     def table(self) -> str:
         """JSON: the compressed parts; the part that an anchor lies in; the part that a part lies in."""
-        return json.dumps(
-            {"parts": self._parts, "holds": self._holds, "within": self._within}, separators=(",", ":")
-        )
+        kept = [(number, part) for number, part in enumerate(self._parts) if part is not None]
+        table = {
+            "parts": [None if part is None else part.packed for part in self._parts],
+            "holds": {name: number for number, part in kept for name in part.names},
+            "within": {inside: number for number, part in kept for inside in part.inner},
+        }
+        return json.dumps(table, separators=(",", ":"))
 
 
 def pack(content: str | bytes) -> str:

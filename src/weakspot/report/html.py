@@ -26,7 +26,7 @@ from weakspot.report.sprites import sprites_of
 from weakspot.report.tree import outline, tree_view
 from weakspot.report.view import finding_views, near_miss_views, slice_views, weak_values
 
-STYLES = ("style.css", "classes.css", "map.css")
+STYLES = ("base.css", "style.css", "classes.css", "map.css")
 SCRIPTS = ("sort.js", "images.js", "ids.js", "search.js", "points.js", "map.js", "folds.js", "tree.js")
 """Of the page, in their order."""
 
@@ -92,6 +92,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "top_loss": max((view.finding.loss.inside for view in views if view.finding.loss), default=0.0),
         "verdicts": VERDICTS,
         "folds": folds,
+        "roomier": options.roomier,
         "ids": ids,
         "left_out": exhibits.left_out,
         "points": points,

@@ -29,7 +29,8 @@ function enlarge(button) {
   close.addEventListener("click", () => enlarged.close());
   const pictures = document.createElement("div");
   pictures.append(...large);
-  enlarged.replaceChildren(pictures, words, ...(figure ? [figure.querySelector("figcaption").cloneNode(true)] : []), close);
+  const caption = figure ? [figure.querySelector("figcaption").cloneNode(true)] : [];
+  enlarged.replaceChildren(pictures, words, ...caption, close);
   if (!enlarged.open) enlarged.showModal();
 }
 
@@ -41,8 +42,11 @@ document.addEventListener("click", (event) => {
 enlarged.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!step) return;
-  const group = [...shown.closest(".gallery, .strip").querySelectorAll("button.picture:first-child, .strip > button.picture")];
-  const next = group[group.indexOf(shown.parentElement.classList.contains("pictures") ? shown.parentElement.firstElementChild : shown) + step];
+  const firsts = "button.picture:first-child, .strip > button.picture";
+  const group = [...shown.closest(".gallery, .strip").querySelectorAll(firsts)];
+  const pair = shown.parentElement;
+  const here = pair.classList.contains("pictures") ? pair.firstElementChild : shown;
+  const next = group[group.indexOf(here) + step];
   if (next) enlarge(next);
 });
 enlarged.addEventListener("close", () => shown?.focus());

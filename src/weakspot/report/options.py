@@ -25,6 +25,15 @@ class ReportOptions:
     examples: Literal["top", "all"] = "top"
     map: MapKind = "pca"
 
+    @property
+    def roomier(self) -> str:
+        """Where to find what such a page has no room for, in a sentence."""
+        if self.examples == "top":
+            return "A page with report.examples=all has room for more; the run’s folder holds all numbers."
+        if self.members == "all":
+            return "A page with report.members=24 has room for more; the run’s folder holds all numbers."
+        return "The run’s folder holds all numbers."
+
     def __post_init__(self) -> None:
         if self.members != "all" and not (type(self.members) is int and self.members >= 1):
             raise ValueError(f"report.members={self.members} must be a number from 1 on, or all")

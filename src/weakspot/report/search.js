@@ -1,13 +1,19 @@
 // Shows the rows of a table that hold all of the words typed, and have the verdict chosen; hides columns.
 const more = document.querySelector("button.rows");
 
-async function showAllRows() {
-  if (!more || more.hidden) return;
-  more.hidden = true;
-  const packed = folded.parts[more.dataset.rows];
-  const rows = document.createElement("template");
-  rows.innerHTML = packed ? await unpack(packed) : "";
-  document.getElementById("slices").tBodies[0].append(rows.content);
+let allRows = null; // the promise of them, since they may be asked for again while they are unpacked
+
+function showAllRows() {
+  allRows ??= (async () => {
+    if (!more) return;
+    more.hidden = true;
+    const rows = document.createElement("template");
+    rows.innerHTML = await unpack(folded.parts[more.dataset.rows]);
+    const table = document.getElementById("slices");
+    table.tBodies[0].append(rows.content);
+    sortRows(table);
+  })();
+  return allRows;
 }
 
 async function filterRows(form) {
@@ -50,5 +56,7 @@ function offerSearch(root) {
 if (more) {
   more.hidden = false;
   more.addEventListener("click", showAllRows);
+  // the highest of all, not of those that happen to stand in the page
+  document.getElementById("slices").tHead.addEventListener("click", showAllRows);
 }
 offerSearch(document);

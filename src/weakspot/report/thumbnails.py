@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 from dataclasses import dataclass
 
 from PIL import Image
 
-from weakspot.images import viewable
+from weakspot.images import shrunk, webp
 
 _SMALLEST, _LARGEST = 96, 192  # px, of the longer side
 _BYTES = 0.33  # of a pixel of a photograph, as base64 of a WebP
@@ -58,9 +57,9 @@ class Thumbnails:
         return self._known[id(picture)][1]
 
     def _encoded(self, picture: Image.Image) -> Thumbnail | None:
-        small = _shrink(picture, self._side)
+        small = shrunk(picture, self._side)
         coarse = max(small.size) <= _PIXEL_ART
-        data = base64.b64encode(_webp(small, lossless=coarse)).decode()
+        data = base64.b64encode(webp(small, quality=75, lossless=coarse)).decode()
         if data not in self._found:
             if self.spent + len(data) > self.most:
                 self.full = True
@@ -103,16 +102,3 @@ class Thumbnails:
             {number: data for number, data in enumerate(self._data) if number not in placed},
             separators=(",", ":"),
         )
-
-
-def _shrink(picture: Image.Image, side: int) -> Image.Image:
-    image = viewable(picture)
-    if max(image.size) > side:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return image
-
-
-def _webp(picture: Image.Image, lossless: bool) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=75, lossless=lossless, method=3)
-    return buffer.getvalue()

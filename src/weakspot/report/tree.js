@@ -10,8 +10,9 @@ function markBelow() {
     if (accuracy < share * Number(all)) below.add(node);
   }
   icicle.classList.add("marking");
-  for (const cell of icicle.querySelectorAll("rect[data-leaf]")) cell.classList.toggle("below", below.has(cell.dataset.node));
-  for (const node of document.querySelectorAll(".tree li")) node.classList.toggle("below", below.has(node.id.slice("node-".length)));
+  const mark = (element, node) => element.classList.toggle("below", below.has(node));
+  for (const cell of icicle.querySelectorAll("rect[data-leaf]")) mark(cell, cell.dataset.node);
+  for (const node of document.querySelectorAll(".tree li")) mark(node, node.id.slice("node-".length));
   const percent = (value) => `${Math.round(100 * value)}\u202f%`;
   threshold.querySelector("output").textContent =
     `${percent(share)} of the accuracy of all, ${percent(share * Number(all))}: ${below.size} of ${count} clusters`;
