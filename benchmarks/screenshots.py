@@ -1,0 +1,222 @@
+"""The images of pages that the documentation shows: `python benchmarks/screenshots.py`.
+
+    python benchmarks/screenshots.py                      # all of them, into docs/images
+    python benchmarks/screenshots.py report_light map     # some, by the names of their files
+    python benchmarks/screenshots.py --runs /tmp/shots    # keeps the runs there, and uses those that are there already
+
+What is shown is real: `discover.py` scans colored_digits, made of the digits that come with scikit-learn, UDIS clusters
+them for the tree, `discover.py compare=[…]` compares both runs, and `browse.py` lists all three. Chromium draws the
+pages: light and dark, as wide as a desk and as a phone, and as they are printed. Each image is a PNG of at most 256
+colours. Look at them before you keep them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+HERE = Path(__file__).parents[1]
+MOST_BYTES = 200_000
+_ON_PAPER = """element => {  // wherever the page is scrolled to
+  const { x, y, width, height } = element.getBoundingClientRect();
+  return { x: x + scrollX, y: y + scrollY, width, height };
+}"""
+_DESK, _PHONE = (1200, 1160), (390, 844)
+
+
+class Pages:
+    """The pages that are drawn, each made when it is first asked for, and their addresses.
+
+    Args:
+        folder: Of the runs.
+        until: Ends the explorer.
+    """
+
+    def __init__(self, folder: Path, until: ExitStack) -> None:
+        self._folder, self._until = folder, until
+
+    @cached_property
+    def report(self) -> str:
+        return self._discover("scan", "report.html")
+
+    @cached_property
+    def tree(self) -> str:
+        return self._discover("udis", "report.html", "method=udis")
+
+    @cached_property
+    def comparison(self) -> str:
+        assert self.report
+        assert self.tree
+        both = f"{self._folder / 'scan'},{self._folder / 'udis'}"
+        return self._discover("compare", "compare.html", f"compare=[{both}]")
+
+    @cached_property
+    def explorer(self) -> str:
+        assert self.comparison  # so that all three are listed
+        return self._until.enter_context(browsing(self._folder))
+
+    def _discover(self, name: str, page: str, *words: str) -> str:
+        """Runs `discover.py`, unless its page is there already."""
+        run = self._folder / name
+        if not (run / page).exists():
+            # logged offline rather than not at all, so that the page shows the shortest line that makes it
+            environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "WANDB_MODE": "offline"}
+            line = [sys.executable, str(HERE / "discover.py"), *words, f"hydra.run.dir={run}"]
+            subprocess.run(line, cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return (run / page).as_uri()
+
+
+def top(page: Page) -> bytes:
+    """What a reader sees first."""
+    return page.screenshot()
+
+
+def part(
+    selector: str, most: int = 1160, opening: Callable[[Page], None] | None = None
+) -> Callable[[Page], bytes]:
+    """One section of a page, at most so many pixels of it from its top."""
+
+    def draw(page: Page) -> bytes:
+        if opening is not None:
+            opening(page)
+        box = page.locator(selector).first.evaluate(_ON_PAPER)
+        margin = 24
+        left, width = max(box["x"] - margin, 0), box["width"] + 2 * margin
+        clip = {
+            "x": left,
+            "y": box["y"] - margin,
+            "width": width,
+            "height": min(box["height"] + 2 * margin, most),
+        }
+        return page.screenshot(full_page=True, clip=clip)
+
+    return draw
+
+
+def light_a_finding(page: Page) -> None:
+    """Presses the first finding's button beside the map."""
+    page.locator("button.light").first.click()
+    page.wait_for_timeout(1500)
+
+
+def printed(page: Page) -> bytes:
+    """The first page of paper: A4 with margins of 15 mm, at 96 dots per inch."""
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 1009})
+    paper = Image.new("RGB", (794, 1123), "white")
+    paper.paste(Image.open(io.BytesIO(page.screenshot())), (57, 57))
+    buffer = io.BytesIO()
+    paper.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image: which page, how large and in which colours it is looked at, and what of it is drawn."""
+
+    address: Callable[[Pages], str]
+    draw: Callable[[Page], bytes] = top
+    size: tuple[int, int] = _DESK
+    dark: bool = False
+
+
+SHOTS: Mapping[str, Shot] = {
+    "report": Shot(lambda at: at.report),  # of the README
+    "report_light": Shot(lambda at: at.report, part("section.slice", 1500)),
+    "report_dark": Shot(lambda at: at.report, dark=True),
+    "report_phone": Shot(lambda at: at.report, size=_PHONE),
+    "report_print": Shot(lambda at: at.report, printed),
+    "map": Shot(lambda at: at.report, part("#map", 1000, light_a_finding)),
+    "tree": Shot(lambda at: at.tree, part("section.forest", 1000)),
+    "compare": Shot(lambda at: at.comparison),
+    "explorer": Shot(lambda at: at.explorer, size=(1200, 700)),
+}
+"""By the name of the file in docs/images."""
+
+
+@contextmanager
+def browsing(folder: Path) -> Iterator[str]:
+    """The address at which `browse.py` shows the runs of a folder."""
+    environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "PYTHONUNBUFFERED": "1"}
+    line = [sys.executable, str(HERE / "browse.py"), f"folders=[{folder.name}]", "port=0", "open=false"]
+    with subprocess.Popen(
+        line, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            said = next((found for text in server.stdout if (found := re.search(r"http://\S+", text))), None)
+            if said is None:
+                raise SystemExit("browse.py ended before it said where it listens")
+            yield said[0]
+        finally:
+            server.terminate()
+
+
+def draw(browser: Browser, shot: Shot, pages: Pages) -> bytes:
+    """The PNG of a shot, in as many colours as stay below the most bytes."""
+    width, height = shot.size
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if shot.dark else "light",
+        reduced_motion="reduce",
+    )
+    page.goto(shot.address(pages))
+    page.wait_for_load_state("networkidle")
+    image = Image.open(io.BytesIO(shot.draw(page))).convert("RGB")
+    page.close()
+    for colours in (256, 128, 64, 32):
+        buffer = io.BytesIO()
+        image.quantize(colours).save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    return buffer.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(SHOTS)}; all of them by default"
+    )
+    parser.add_argument(
+        "--to", type=Path, default=HERE / "docs" / "images", help="a folder, docs/images by default"
+    )
+    parser.add_argument("--runs", type=Path, help="a folder that keeps the runs; none are kept by default")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.names if name not in SHOTS]
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}; choose of {', '.join(SHOTS)}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = (asked.runs or Path(name) / "runs").resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        asked.to.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as until:
+            pages = Pages(folder, until)
+            playwright = until.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            for called in asked.names or SHOTS:
+                image = draw(browser, SHOTS[called], pages)
+                (asked.to / f"{called}.png").write_bytes(image)
+                print(f"{called}.png: {len(image) / 1000:.0f} kB", flush=True)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
