@@ -10,7 +10,6 @@ check:  ## what CI runs, in the environment at hand
 format:
 	ruff check --fix .
 	ruff format .
-	python -m weakspot schema > docs/findings.schema.json
 
 test:
 	pytest

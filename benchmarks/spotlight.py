@@ -22,13 +22,13 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from weakspot import Predictions, Spotlight
-from weakspot.methods.distributed import Alone
+from weakspot.methods.distributed import SingleProcess
 from weakspot.methods.spotlight.fixed_size import scale_of_size
-from weakspot.methods.spotlight.kernel import quadratic, weights
+from weakspot.methods.spotlight.kernel import quadratic_form
 from weakspot.methods.spotlight.objective import Problem
-from weakspot.methods.spotlight.optim.lazy import Lazy
-from weakspot.methods.spotlight.optim.run import Plan, Run
-from weakspot.methods.spotlight.preprocessing import Prepared, prepare
+from weakspot.methods.spotlight.optim.lazy import LazyOptimizer
+from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OptimizationRun
+from weakspot.methods.spotlight.preprocessing import WorkingEmbeddings, to_working_units
 
 SHAPES = [(10_954, 512), (20_000, 768), (50_000, 512)]
 LARGE = (1_000_000, 256)
@@ -78,14 +78,16 @@ def textbook(x: np.ndarray, y: np.ndarray, steps: int) -> float:
     return (time.process_time() - begin) / steps
 
 
-def lazy(engine: Lazy, prepared: Prepared, y: np.ndarray) -> tuple[float, Run]:
+def lazy(
+    optimizer: LazyOptimizer, working: WorkingEmbeddings, y: np.ndarray
+) -> tuple[float, OptimizationRun]:
     """CPU seconds per step of the same run here, its first look at every row included."""
     n, size = len(y), SHARE * len(y)
     problem = Problem(y.astype(np.float64), np.ones(n), size, height=1.0)
-    plan = Plan(np.geomspace(n - size, 0.05 * size, STEPS), 1e-2, 10, 0.5, 1 / prepared.unit)
-    origin, start = -prepared.mean[None] / prepared.unit, np.log([[1e-4 * prepared.unit**2]])
+    schedule = AdamSchedule(np.geomspace(n - size, 0.05 * size, STEPS), 1e-2, 10, 0.5, 1 / working.unit)
+    origin, start = -working.mean[None] / working.unit, np.log([[1e-4 * working.unit**2]])
     begin = time.process_time()
-    (run,) = engine.adam(problem, plan, origin, start)
+    (run,) = optimizer.adam(problem, schedule, origin, start)
     return (time.process_time() - begin) / STEPS, run
 
 
@@ -115,16 +117,16 @@ def _memory(name: str) -> int:
 
 def compare(n: int, d: int) -> None:
     x, y = embeddings(n, d)
-    prepared = prepare(x, None, 0, Alone())
-    engine = Lazy(prepared.working)
+    working = to_working_units(x, None, 0, SingleProcess())
+    optimizer = LazyOptimizer(working.x)
     textbook(x, y, 1)
     theirs, ours = [], []
     for _ in range(ROUNDS):
         theirs.append(textbook(x, y, TEXTBOOK_STEPS))
-        seconds, run = lazy(engine, prepared, y)
+        seconds, run = lazy(optimizer, working, y)
         ours.append(seconds)
     slow, fast = statistics.median(theirs), statistics.median(ours)
-    del prepared, engine
+    del working, optimizer
     five, extra, _ = fitted(x, y, search="published", steps=STEPS)
     print(
         f"| {n:,} × {d} | {1e3 * slow:.0f} | {1e3 * fast:.4f} | {slow / fast:,.0f}× | "
@@ -201,11 +203,11 @@ def _digits(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _loss_at(p: Predictions, centre: np.ndarray, size: float) -> float:
     """Of the spotlight of that size at a centre."""
-    q = quadratic(p.embeddings, centre, np.ones(()))
+    q = quadratic_form(p.embeddings, centre, np.ones(()))
     scale = scale_of_size(
-        torch.from_numpy(q)[:, None], torch.ones(len(p), dtype=torch.float64), size, Alone()
+        torch.from_numpy(q)[:, None], torch.ones(len(p), dtype=torch.float64), size, SingleProcess()
     )
-    w = weights(float(scale[0]) * q)
+    w = kernel_weights(float(scale[0]) * q)
     return float(w @ p.losses / w.sum())
 
 
@@ -224,7 +226,11 @@ def main() -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     x, y = embeddings(500, 16)
-    lazy(Lazy(prepare(x, None, 0, Alone()).working), prepare(x, None, 0, Alone()), y)  # compiles, or loads
+    lazy(
+        LazyOptimizer(to_working_units(x, None, 0, SingleProcess()).x),
+        to_working_units(x, None, 0, SingleProcess()),
+        y,
+    )  # compiles, or loads
     if options.default:
         fitted(x, y)
         print("| n × d | published, s | multistart, s | ratio |\n|---|---|---|---|")

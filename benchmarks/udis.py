@@ -105,7 +105,7 @@ def theirs(n: int, d: int) -> dict[str, Any]:
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import silhouette_score
 
-    from weakspot.methods.udis.cut import bounds, cut_at
+    from weakspot.methods.udis.cut import cut_at, cut_range
 
     x, _ = data(n, d, "float64")
     watch = Watch()
@@ -115,7 +115,7 @@ def theirs(n: int, d: int) -> dict[str, Any]:
     for t, (a, b) in enumerate(children):
         sizes[n + t] = sizes[a] + sizes[b]
     linkage = np.column_stack([children, np.zeros(n - 1), sizes[n:]])
-    for k in np.linspace(*bounds(linkage, sizes[:n], 5, 100), 7).round().astype(int):
+    for k in np.linspace(*cut_range(linkage, sizes[:n], 5, 100), 7).round().astype(int):
         labels = cut_at(linkage, int(k)).labels
         with watch:
             silhouette_score(x, labels)
@@ -155,15 +155,15 @@ def same_tree(n: int, d: int) -> dict[str, Any]:
     """Whether the tree of the first rows is, without a matrix, what it is with one in float64."""
     import torch
 
-    from weakspot.methods.udis.exact import Examples
-    from weakspot.methods.udis.matrix_free import Rows
+    from weakspot.methods.udis.matrix_free_leaves import MatrixFreeLeaves
+    from weakspot.methods.udis.matrix_leaves import MatrixLeaves
 
     x, some = data(n, d, "float32")[0], np.arange(min(n, SUBSET))
 
     def quiet(stage: str, done: int, total: int) -> None: ...
 
-    matrix = Examples.of(x, some, np.ones(len(some)), "float64", quiet).linkage(quiet)
-    lean = Rows(x, some, np.ones(len(some)), "float64", torch.device("cpu")).linkage(quiet)
+    matrix = MatrixLeaves.of(x, some, np.ones(len(some)), "float64", quiet).linkage(quiet)
+    lean = MatrixFreeLeaves(x, some, np.ones(len(some)), "float64", torch.device("cpu")).linkage(quiet)
     return {
         "same": bool((matrix[:, [0, 1, 3]] == lean[:, [0, 1, 3]]).all() and np.allclose(matrix, lean, 1e-9))
     }

@@ -13,8 +13,8 @@ from test_udis import single_label
 from weakspot import UDIS, Predictions, Spotlight
 from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.methods import apply
+from weakspot.methods.principal_components import fit_principal_components
 from weakspot.methods.residuals import residuals
-from weakspot.methods.space import reduced
 from weakspot.slices import Slices
 
 QUICK = {"n_slices": 2, "search": "published", "steps": 300, "min_size": 20}
@@ -56,7 +56,9 @@ def test_residuals_stand_for_losses(planted):
 def test_members_are_told_from_the_rest_as_scikit_learn_does(planted, labels):
     kernel = Spotlight(**QUICK, labels=labels).fit(planted)
     graded = Spotlight(**QUICK, labels=labels, members="discriminant").fit(planted)
-    x = reduced(planted.embeddings, np.ones(len(planted)), 32, 0).of(planted.embeddings)
+    x = fit_principal_components(planted.embeddings, np.ones(len(planted)), 32, 0).transform(
+        planted.embeddings
+    )
     for j, w in enumerate(kernel.slices_.weights):
         rows = np.arange(len(planted))
         if labels == "within":

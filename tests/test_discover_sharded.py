@@ -125,7 +125,7 @@ def test_shares_hold_every_row_once_and_equally_many_that_are_searched() -> None
             with pytest.raises(ValueError, match=f"{size} processes cannot share out"):
                 share(held, worlds[0])
             continue
-        parts = [share(held, world) for world in worlds]
+        parts = [share(held, processes) for processes in worlds]
         assert [row for start, stop in parts for row in range(start, stop)] == list(range(n))
         searched = [(~held[start:stop]).sum() for start, stop in parts]
         assert max(searched) - min(searched) <= 1

@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.methods.domino import Domino
-from weakspot.methods.domino.mixture import fit
+from weakspot.methods.domino.mixture import fit_mixture
 
 
 def test_without_labels_and_predictions_it_is_a_gaussian_mixture():
@@ -16,7 +16,7 @@ def test_without_labels_and_predictions_it_is_a_gaussian_mixture():
     x = np.concatenate([rng.normal(centre, 0.7, (80, 3)) for centre in (0, 2, 4)])
     start = rng.dirichlet(np.ones(3) / 3, len(x))
     y = np.eye(2)[rng.integers(0, 2, len(x))]
-    ours = fit(x, y, y, start, np.ones(len(x)), 0.0, 0.0, 200)
+    ours = fit_mixture(x, y, y, start, np.ones(len(x)), 0.0, 0.0, 200)
     share = start.sum(axis=0)
     means = start.T @ x / share[:, None]
     variances = start.T @ x**2 / share[:, None] - means**2 + 1e-6

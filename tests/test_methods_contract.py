@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from weakspot import Predictions, Slices
-from weakspot.methods import Audited, Method, apply, audit_of, find, restored, words
+from weakspot.methods import AuditedRows, Method, apply, audit_of, find, method_of, words
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification
 
@@ -192,7 +192,7 @@ def test_saved_slices_are_applied_as_fitted_ones_are(word, fitted, tmp_path):
     assert expected.max() > 0 or word == "top_loss"  # to which no other example belongs
     assert_array_equal(apply(loaded, new), expected)
     assert_array_equal(type(method).apply(loaded, new), expected)
-    back = restored(loaded)
+    back = method_of(loaded)
     assert type(back) is type(method)
     assert back.seeks == method.seeks
     assert {name: back.get_params()[name] for name in METHODS[word]} == METHODS[word]
@@ -330,7 +330,7 @@ def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
 def test_everything_is_judged_as_it_is_recorded(word, fitted):
     p = data(seed=2)
     for audit in (fitted[word].audited(p), audit_of(fitted[word].slices_, p)):
-        assert isinstance(audit, Audited)
+        assert isinstance(audit, AuditedRows)
         assert audit.rows.all()
         assert_array_equal(audit.correct, p.correct)
         assert_array_equal(audit.losses, p.losses)
@@ -352,8 +352,8 @@ def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitte
 
 def test_a_spotlight_with_flip_seeks_what_does_better(tmp_path):
     slices = made("spotlight", flip=True, n_slices=1).fit(data()).slices_
-    assert restored(slices).seeks == "better"
-    assert restored(Slices.load(slices.save(tmp_path / "slices"))).seeks == "better"
+    assert method_of(slices).seeks == "better"
+    assert method_of(Slices.load(slices.save(tmp_path / "slices"))).seeks == "better"
 
 
 def test_a_method_of_ones_own_is_found_once_it_is_imported():
@@ -384,7 +384,7 @@ def test_an_unknown_method_is_described_but_not_applied(word):
     p = data()
     weights = np.zeros((1, len(p)))
     slices = Slices(word, p.ids, weights, describe(weights, p))
-    method = restored(slices)
+    method = method_of(slices)
     assert (method.noun, method.seeks) == ("Slice", "worse")
     assert audit_of(slices, p).rows.all()
     with pytest.raises(ValueError, match=f"slices of {word!r}, a method that is not known here"):

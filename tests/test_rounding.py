@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from weakspot import UDIS, Predictions, Spotlight
-from weakspot.methods.distributed import Alone
+from weakspot.methods.distributed import SingleProcess
 from weakspot.methods.spotlight import precision as precisions
 from weakspot.methods.spotlight.fixed_size import scale_of_size
 from weakspot.methods.spotlight.objective import DeviceProblem, Problem
-from weakspot.methods.spotlight.optim.dense import Dense
-from weakspot.methods.spotlight.optim.run import Run
-from weakspot.methods.spotlight.search.starts import Starts
-from weakspot.methods.udis.cut import best, climb
+from weakspot.methods.spotlight.optim.dense import DenseOptimizer
+from weakspot.methods.spotlight.optim.optimizer import OptimizationRun
+from weakspot.methods.spotlight.search.starting_points import StartingPoints
+from weakspot.methods.udis.cut import best_cut, hill_climb
 from weakspot.methods.udis.membership import nearest_center
 
 RNG = np.random.default_rng(0)
@@ -42,22 +42,24 @@ def last_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Every q is off by up to four roundings of the terms it is made of, anew at each look."""
     noise = torch.Generator().manual_seed(request.param)
 
-    def off(form: type[precisions.Form]) -> None:
-        exact = form.quadratic
+    def off(precision: type[precisions.Precision]) -> None:
+        exact = precision.quadratic_form
 
-        def rounded(self: precisions.Form, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
-            q = exact(self, x, squares, m, shape)
+        def rounded(
+            self: precisions.Precision, x: Tensor, squares: Tensor, m: Tensor, parameters: Tensor
+        ) -> Tensor:
+            q = exact(self, x, squares, m, parameters)
             terms = q  # of a full precision, whose rows are subtracted before they are squared
-            if form is not precisions.Full:
-                p = shape.exp().expand(len(m), x.shape[1])
+            if precision is not precisions.FullPrecision:
+                p = parameters.exp().expand(len(m), x.shape[1])
                 terms = x.double().square() @ p.T + (p * m * m).sum(dim=1)
             bits = 2 * torch.rand(q.shape, generator=noise, dtype=q.dtype) - 1
             return (q + 4 * torch.finfo(x.dtype).eps * terms * bits).clamp(min=0)
 
-        monkeypatch.setattr(form, "quadratic", rounded)
+        monkeypatch.setattr(precision, "quadratic_form", rounded)
 
-    for form in (precisions.Spherical, precisions.Diagonal, precisions.Full):
-        off(form)
+    for precision in (precisions.SphericalPrecision, precisions.DiagonalPrecision, precisions.FullPrecision):
+        off(precision)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_there_is_a_spotlight_of_the_size_asked_for(name: str, precision: str, l
 def test_an_ascent_keeps_rows_that_are_all_equally_far(precision: str, last_bits: None) -> None:
     """Centred in one of two places, within whose copies q is no more than rounding."""
     x = torch.from_numpy(CASES["two places"])
-    dense = Dense(x, precisions.form_of(precision, 0), Alone())
+    dense = DenseOptimizer(x, precisions.make_precision(precision, 0), SingleProcess())
     problem = Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0)
-    start = Run.at(x[0].double().numpy(), dense.form.start(np.array([1e9]), 4)[0])
+    start = OptimizationRun.at(x[0].double().numpy(), dense.precision.isotropic(np.array([1e9]), 4)[0])
     (run,) = dense.ascend(problem, [start], [10.0], 1e-9)
     assert np.isfinite(run.value)
     assert run.centre is not None
     for _ in range(20):  # whatever the last bits are, the copies stay inside
-        q = dense.quadratic(dense.tensor(run.centre)[None], dense.tensor(run.shape)[None])[:30, 0]
+        q = dense.quadratic_form(dense.tensor(run.centre)[None], dense.tensor(run.parameters)[None])[:30, 0]
         assert (q < 1).all()
 
 
@@ -94,11 +96,13 @@ def test_an_ascent_keeps_rows_that_are_all_equally_far(precision: str, last_bits
 def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> None:
     """As many rows as asked for at one place make the smallest spotlight; its radius does not follow rounding."""
     x = torch.from_numpy(CASES["two places"])
-    dense = Dense(x, precisions.form_of(precision, 0), Alone())
-    given = DeviceProblem.of(Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu"))
-    shape = dense.tensor(dense.form.start(np.ones(1), 4))
-    value, by_m, by_shape, factor = dense.at_size(given, x[:1].double(), shape)
-    q = dense.quadratic(x[:1].double(), dense.form.scaled(shape, factor[:, None]))[:, 0]
+    dense = DenseOptimizer(x, precisions.make_precision(precision, 0), SingleProcess())
+    device_problem = DeviceProblem.of(
+        Problem(Y.astype(np.float64), np.ones(60), 10.0, 1.0), torch.device("cpu")
+    )
+    parameters = dense.tensor(dense.precision.isotropic(np.ones(1), 4))
+    value, by_m, by_shape, factor = dense.at_size(device_problem, x[:1].double(), parameters)
+    q = dense.quadratic_form(x[:1].double(), dense.precision.scale(parameters, factor[:, None]))[:, 0]
     assert (q[:30] <= 0.5).all()
     assert (q[30:] > 1).all()
     assert float(value) == pytest.approx(Y[:30].mean(), rel=0.2)
@@ -109,7 +113,7 @@ def test_copies_at_the_centre_are_inside_with_full_weight(precision: str) -> Non
 def test_a_process_without_rows_agrees_on_the_scale() -> None:
     """Where rows are sharded, none of this process's may be near; the sums then come from the others."""
 
-    class Others(Alone):
+    class Others(SingleProcess):
         def sum(self, values: Tensor) -> Tensor:
             return values + torch.tensor([[4.0], [2.0]], dtype=values.dtype)  # Σc and Σc·q of their rows
 
@@ -121,10 +125,10 @@ def test_a_process_without_rows_agrees_on_the_scale() -> None:
 def test_starts_take_copies_and_mirrored_rows() -> None:
     for name in ("two places", "mirrored", "corners"):
         x = CASES[name]
-        dense = Dense(torch.from_numpy(x), precisions.Spherical(), Alone())
+        dense = DenseOptimizer(torch.from_numpy(x), precisions.SphericalPrecision(), SingleProcess())
         size = {60: 10.0, 16: 4.0}[len(x)]
         problem = Problem(Y[: len(x)].astype(np.float64), np.ones(len(x)), size, 1.0)
-        starts = Starts(dense, size, float(len(x))).at_high_losses(problem, 10)
+        starts = StartingPoints(dense, size, float(len(x))).at_high_losses(problem, 10)
         assert 1 <= len(starts) <= 10
         assert all((np.abs(x - run.centre).sum(axis=1) == 0).any() for run in starts)
 
@@ -144,8 +148,8 @@ def test_cuts_of_equal_score_are_told_apart_by_their_number() -> None:
     plain = dict(zip(range(2, 8), [0.2, 0.5, 0.5, 0.1, 0.5, 0.3], strict=True))
     for noise in bits:
         scores = {k: score + bit for (k, score), bit in zip(plain.items(), noise, strict=True)}
-        assert best(scores) == 3
-        assert climb(scores) == climb(plain)
+        assert best_cut(scores) == 3
+        assert hill_climb(scores) == hill_climb(plain)
 
 
 def test_clusters_do_not_follow_the_last_bits_of_equal_rows() -> None:

@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from weakspot import Predictions
 from weakspot.evaluation.synthetic import null_predictions, planted_predictions
-from weakspot.methods.discriminant import discriminant
+from weakspot.methods.discriminant import fit_discriminant
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan import Scan
 from weakspot.methods.scan.balls import Balls, largest_by_chance
@@ -61,7 +61,7 @@ def test_the_discriminant_is_scikit_learn_s():
     rng = np.random.default_rng(1)
     x, members = rng.normal(size=(90, 4)), np.arange(90) < 20
     x[members] += [1, 0.5, 0, 0]
-    direction, offset = discriminant(x, members, np.ones(90))
+    direction, offset = fit_discriminant(x, members, np.ones(90))
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(x, members)
     assert_allclose(direction, theirs.coef_[0], rtol=1e-6)
     assert_allclose(offset, theirs.intercept_[0], rtol=1e-6)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from conftest import ended_with, quiet_environment
 from weakspot import Predictions, Scan
-from weakspot.methods import space
+from weakspot.methods import principal_components
 from weakspot.methods.scan import estimator
 from weakspot.tasks import Regression
 
@@ -89,7 +89,7 @@ def fitted(name: str, arrays: dict[str, np.ndarray], sharded: bool) -> Scan:
     with pytest.MonkeyPatch.context() as patch:
         if name.endswith("sampled"):
             patch.setattr(estimator, "_CENTRES", SAMPLED[0])
-            patch.setattr(space, "_MOST_ROWS", SAMPLED[1])
+            patch.setattr(principal_components, "_MOST_ROWS", SAMPLED[1])
         return Scan(n_slices=3, draws=draws, sharded=sharded).fit(p)
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from weakspot import Predictions, Spotlight
 from weakspot.datasets.colored_digits import ColoredDigits
-from weakspot.methods.spotlight.kernel import quadratic, weights
+from weakspot.methods.spotlight.kernel import quadratic_form
 from weakspot.models.small_cnn import SmallCNN
 
 SIZES = [
@@ -65,12 +65,12 @@ def predictions_of_a_trained_model(seed: int) -> Predictions:
 def loss_at(p: Predictions, centre: np.ndarray, size: float) -> float:
     """The loss of the spotlight of that size at a centre; the precision by bisection."""
     assert p.losses is not None
-    q = quadratic(p.embeddings, centre, np.ones(()))
+    q = quadratic_form(p.embeddings, centre, np.ones(()))
     low, high = 0.0, 1e9
     for _ in range(200):
         middle = (low + high) / 2 if low == 0 else float(np.sqrt(low * high))
-        low, high = (middle, high) if weights(middle * q).sum() >= size else (low, middle)
-    w = weights(low * q)
+        low, high = (middle, high) if kernel_weights(middle * q).sum() >= size else (low, middle)
+    w = kernel_weights(low * q)
     return float(w @ p.losses / w.sum())
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakspot.methods.distributed import Alone
-from weakspot.methods.spotlight.objective import DeviceProblem, Penalty, Problem
-from weakspot.methods.spotlight.optim.dense import Dense
-from weakspot.methods.spotlight.optim.lazy import Lazy
-from weakspot.methods.spotlight.optim.run import Plan, Run
-from weakspot.methods.spotlight.precision import Form, form_of
+from weakspot.methods.distributed import SingleProcess
+from weakspot.methods.spotlight.objective import DeviceProblem, EntropyPenalty, Problem
+from weakspot.methods.spotlight.optim.dense import DenseOptimizer
+from weakspot.methods.spotlight.optim.lazy import LazyOptimizer
+from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OptimizationRun
+from weakspot.methods.spotlight.precision import Precision, make_precision
 
 N, D = 300, 5
 FORMS = ["spherical", "diagonal", "full"]
@@ -27,7 +27,7 @@ def embeddings(seed: int = 0) -> np.ndarray:
 
 def problem(penalised: bool, sign: float = 1.0, seed: int = 1) -> Problem:
     rng = np.random.default_rng(seed)
-    penalties = tuple(Penalty(rng.integers(0, k, N), k, weight) for k, weight in ((4, 0.3), (3, 0.2)))
+    penalties = tuple(EntropyPenalty(rng.integers(0, k, N), k, weight) for k, weight in ((4, 0.3), (3, 0.2)))
     return Problem(
         losses=rng.exponential(1.0, N),
         counts=rng.integers(1, 4, N).astype(np.float64),
@@ -38,33 +38,38 @@ def problem(penalised: bool, sign: float = 1.0, seed: int = 1) -> Problem:
     )
 
 
-def parameters(form: Form, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def centres_and_parameters(precision: Precision, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Two spotlights, neither round where the form allows it."""
-    shape = form.start(np.array([0.6, 0.9]), D)
-    shape[:, form.free(D)] += 0.3 * rng.normal(size=shape[:, form.free(D)].shape)
-    if form.name == "full":
-        for row in shape:
+    parameters = precision.isotropic(np.array([0.6, 0.9]), D)
+    parameters[:, precision.movable(D)] += 0.3 * rng.normal(size=parameters[:, precision.movable(D)].shape)
+    if precision.name == "full":
+        for row in parameters:
             row[: D * D] = np.linalg.qr(rng.normal(size=(D, D)))[0].ravel()
-    return torch.from_numpy(0.2 * rng.normal(size=(2, D))), torch.from_numpy(shape)
+    return torch.from_numpy(0.2 * rng.normal(size=(2, D))), torch.from_numpy(parameters)
 
 
 def textbook(
-    x: Tensor, given: Problem, m: Tensor, form: Form, shape: Tensor, barrier: float | None
+    x: Tensor,
+    spotlight_problem: Problem,
+    m: Tensor,
+    precision: Precision,
+    parameters: Tensor,
+    barrier: float | None,
 ) -> Tensor:
     """The published objective, written with a precision matrix and left to autograd."""
-    if form.name == "full":
-        vectors, values = shape[: D * D].reshape(D, D), shape[D * D :]
+    if precision.name == "full":
+        vectors, values = parameters[: D * D].reshape(D, D), parameters[D * D :]
         matrix = vectors @ torch.diag(values.exp()) @ torch.linalg.inv(vectors)
     else:
-        matrix = torch.diag(shape.exp().expand(D))
+        matrix = torch.diag(parameters.exp().expand(D))
     away = x - m
     w = (1 - ((away @ matrix) * away).sum(dim=1)).clamp(min=0)
-    mass = w * torch.from_numpy(given.counts)
+    mass = w * torch.from_numpy(spotlight_problem.counts)
     size = mass.sum()
-    value = given.sign * (mass @ torch.from_numpy(given.losses)) / size
-    if barrier is not None and size < given.size + barrier:
-        value = value - given.height * (size - given.size - barrier) ** 2 / barrier**2
-    for penalty in given.penalties:
+    value = spotlight_problem.sign * (mass @ torch.from_numpy(spotlight_problem.losses)) / size
+    if barrier is not None and size < spotlight_problem.size + barrier:
+        value = value - spotlight_problem.height * (size - spotlight_problem.size - barrier) ** 2 / barrier**2
+    for penalty in spotlight_problem.penalties:
         shares = torch.stack(
             [mass[torch.from_numpy(penalty.codes == k)].sum() for k in range(penalty.categories)]
         )
@@ -78,18 +83,18 @@ def textbook(
 @pytest.mark.parametrize("barrier", [300.0, 5.0])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_gradients_equal_autograd(name: str, penalised: bool, barrier: float, sign: float) -> None:
-    form = form_of(name, seed=0)
-    given = problem(penalised, sign)
+    precision = make_precision(name, seed=0)
+    spotlight_problem = problem(penalised, sign)
     x = torch.from_numpy(embeddings())
-    dense = Dense(x, form, Alone())
-    m, shape = parameters(form, np.random.default_rng(2))
+    dense = DenseOptimizer(x, precision, SingleProcess())
+    m, parameters = centres_and_parameters(precision, np.random.default_rng(2))
     value, size, by_m, by_shape = dense.value_and_gradient(
-        DeviceProblem.of(given, x.device), m, shape, barrier
+        DeviceProblem.of(spotlight_problem, x.device), m, parameters, barrier
     )
     assert (size > 0).all()
     for j in range(2):
-        one_m, one_shape = m[j].clone().requires_grad_(), shape[j].clone().requires_grad_()
-        expected = textbook(x, given, one_m, form, one_shape, barrier)
+        one_m, one_shape = m[j].clone().requires_grad_(), parameters[j].clone().requires_grad_()
+        expected = textbook(x, spotlight_problem, one_m, precision, one_shape, barrier)
         expected.backward()
         assert value[j].item() == pytest.approx(expected.item(), rel=1e-12)
         assert one_m.grad is not None
@@ -102,22 +107,27 @@ def test_gradients_equal_autograd(name: str, penalised: bool, barrier: float, si
 @pytest.mark.parametrize("penalised", [False, True])
 def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -> None:
     """Every move changes the scale that keeps the size, which no autograd through a fixed scale would see."""
-    form = form_of(name, seed=0)
+    precision = make_precision(name, seed=0)
     x = torch.from_numpy(embeddings())
-    dense, given_ = Dense(x, form, Alone()), DeviceProblem.of(problem(penalised), x.device)
-    m, shape = (part[:1] for part in parameters(form, np.random.default_rng(3)))
-    _, by_m, by_shape, factor = dense.at_size(given_, m, shape)
-    w = (1 - dense.quadratic(m, form.scaled(shape, factor[:, None]))).clamp(min=0)
+    dense, given_ = (
+        DenseOptimizer(x, precision, SingleProcess()),
+        DeviceProblem.of(problem(penalised), x.device),
+    )
+    m, parameters = (part[:1] for part in centres_and_parameters(precision, np.random.default_rng(3)))
+    _, by_m, by_shape, factor = dense.at_size(given_, m, parameters)
+    w = (1 - dense.quadratic_form(m, precision.scale(parameters, factor[:, None]))).clamp(min=0)
     assert (given_.counts @ w).item() == pytest.approx(given_.problem.size, rel=1e-12)
     step = 1e-6
-    free = range(by_shape.shape[1])[form.free(D)]
-    for gradient, moved, entries in ((by_m, m, range(D)), (by_shape, shape, free)):
+    movable = range(by_shape.shape[1])[precision.movable(D)]
+    for gradient, moved, entries in ((by_m, m, range(D)), (by_shape, parameters, movable)):
         for k in entries:
             ends = []
             for way in (step, -step):
                 there = moved.clone()
                 there[0, k] += way
-                ends.append(dense.at_size(given_, *((there, shape) if moved is m else (m, there)))[0].item())
+                ends.append(
+                    dense.at_size(given_, *((there, parameters) if moved is m else (m, there)))[0].item()
+                )
             assert gradient[0, k].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=2e-6)
 
 
@@ -126,32 +136,41 @@ def test_gradient_at_exact_size_equals_differences(name: str, penalised: bool) -
 def test_lazy_and_plain_ascents_are_the_same(penalised: bool, sign: float) -> None:
     """Both in float64, from the same starts at falling sizes."""
     x = embeddings()
-    given = problem(penalised, sign)
-    starts = [Run.at(m, np.zeros(1)) for m in (np.zeros(D), x[0], x[1], 3 * x[2])]
-    lazy = Lazy(x).ascend(given, starts, [200.0, 80.0, given.size], 1e-9)
-    dense = Dense(torch.from_numpy(x), form_of("spherical", 0), Alone())
-    plain = dense.ascend(given, starts, [200.0, 80.0, given.size], 1e-9)
+    spotlight_problem = problem(penalised, sign)
+    starts = [OptimizationRun.at(m, np.zeros(1)) for m in (np.zeros(D), x[0], x[1], 3 * x[2])]
+    lazy = LazyOptimizer(x).ascend(spotlight_problem, starts, [200.0, 80.0, spotlight_problem.size], 1e-9)
+    dense = DenseOptimizer(torch.from_numpy(x), make_precision("spherical", 0), SingleProcess())
+    plain = dense.ascend(spotlight_problem, starts, [200.0, 80.0, spotlight_problem.size], 1e-9)
     for ours, theirs in zip(lazy, plain, strict=True):
         assert ours.centre is not None
         first = int((ours.size == 200.0).sum())
         assert ours.objective[0] == pytest.approx(theirs.objective[0], rel=1e-9)
         assert ours.objective[first - 1] == pytest.approx(theirs.objective[first - 1], rel=1e-4)
-        w = np.maximum(0, 1 - np.exp(ours.shape[0]) * ((x - ours.centre) ** 2).sum(axis=1))
-        assert given.counts @ w == pytest.approx(given.size, rel=1e-9)
+        w = np.maximum(0, 1 - np.exp(ours.parameters[0]) * ((x - ours.centre) ** 2).sum(axis=1))
+        assert spotlight_problem.counts @ w == pytest.approx(spotlight_problem.size, rel=1e-9)
         if not penalised:
-            inside = (given.counts * w) @ given.losses / (given.counts @ w)
+            inside = (
+                (spotlight_problem.counts * w) @ spotlight_problem.losses / (spotlight_problem.counts @ w)
+            )
             assert ours.value == pytest.approx(sign * inside, rel=1e-9)
 
 
 def test_copies_that_suffice_make_the_smallest_sphere() -> None:
     """As many examples as are wanted lie at one place: no radius is too small, and there is an end."""
     x = np.concatenate([embeddings(), np.repeat(embeddings()[:1], 50, axis=0)]).astype(np.float32)
-    given = replace(problem(False), losses=np.resize(problem(False).losses, len(x)), counts=np.ones(len(x)))
-    (run,) = Lazy(x).ascend(given, [Run.at(x[0].astype(np.float64), np.zeros(1))], [given.size], 1e-9)
+    spotlight_problem = replace(
+        problem(False), losses=np.resize(problem(False).losses, len(x)), counts=np.ones(len(x))
+    )
+    (run,) = LazyOptimizer(x).ascend(
+        spotlight_problem,
+        [OptimizationRun.at(x[0].astype(np.float64), np.zeros(1))],
+        [spotlight_problem.size],
+        1e-9,
+    )
     assert run.centre is not None
     assert np.isfinite(run.value)
-    w = np.maximum(0, 1 - np.exp(run.shape[0]) * ((x.astype(np.float64) - run.centre) ** 2).sum(axis=1))
-    assert given.counts @ w >= given.size * (1 - 1e-6)
+    w = np.maximum(0, 1 - np.exp(run.parameters[0]) * ((x.astype(np.float64) - run.centre) ** 2).sum(axis=1))
+    assert spotlight_problem.counts @ w >= spotlight_problem.size * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("penalised", [False, True])
@@ -159,14 +178,16 @@ def test_copies_that_suffice_make_the_smallest_sphere() -> None:
 def test_lazy_and_plain_runs_are_the_same(penalised: bool, sign: float) -> None:
     """Both in float64, so that only the order of sums tells them apart, until chaos makes much of it."""
     x = embeddings()
-    given = problem(penalised, sign)
-    plan = Plan(np.geomspace(given.counts.sum() - 40, 2, 400), 1e-2, 10, 0.5)
-    start, shape = np.full((1, D), 0.05), np.log([[0.2]])
-    (lazy,) = Lazy(x).adam(given, plan, start, shape)
-    (plain,) = Dense(torch.from_numpy(x), form_of("spherical", 0), Alone()).adam(given, plan, start, shape)
+    spotlight_problem = problem(penalised, sign)
+    schedule = AdamSchedule(np.geomspace(spotlight_problem.counts.sum() - 40, 2, 400), 1e-2, 10, 0.5)
+    start, parameters = np.full((1, D), 0.05), np.log([[0.2]])
+    (lazy,) = LazyOptimizer(x).adam(spotlight_problem, schedule, start, parameters)
+    (plain,) = DenseOptimizer(torch.from_numpy(x), make_precision("spherical", 0), SingleProcess()).adam(
+        spotlight_problem, schedule, start, parameters
+    )
     assert lazy.complete
     assert plain.complete
-    assert lazy.rows_read < 0.5 * N * len(plan.barrier)
+    assert lazy.rows_read < 0.5 * N * len(schedule.barrier)
     np.testing.assert_allclose(lazy.objective[:150], plain.objective[:150], rtol=1e-9)
     np.testing.assert_allclose(lazy.size[:150], plain.size[:150], rtol=1e-8)
     np.testing.assert_array_equal(lazy.learning_rate[:150], plain.learning_rate[:150])
@@ -175,28 +196,34 @@ def test_lazy_and_plain_runs_are_the_same(penalised: bool, sign: float) -> None:
 
 def test_batched_runs_are_the_runs_alone() -> None:
     x = torch.from_numpy(embeddings())
-    dense = Dense(x, form_of("spherical", 0), Alone())
-    given = problem(penalised=False)
-    plan = Plan(np.geomspace(300, 2, 100), 1e-2, 10, 0.5)
+    dense = DenseOptimizer(x, make_precision("spherical", 0), SingleProcess())
+    spotlight_problem = problem(penalised=False)
+    schedule = AdamSchedule(np.geomspace(300, 2, 100), 1e-2, 10, 0.5)
     starts = np.random.default_rng(5).normal(size=(3, D)) * 0.1
-    shapes = np.log(np.full((3, 1), 0.3))
-    together = dense.adam(given, plan, starts, shapes)
+    parameters = np.log(np.full((3, 1), 0.3))
+    together = dense.adam(spotlight_problem, schedule, starts, parameters)
     for j in range(3):
-        (alone,) = dense.adam(given, plan, starts[j : j + 1], shapes[j : j + 1])
+        (alone,) = dense.adam(spotlight_problem, schedule, starts[j : j + 1], parameters[j : j + 1])
         np.testing.assert_allclose(together[j].objective, alone.objective, rtol=1e-9)
 
 
-@pytest.mark.parametrize("engine", ["lazy", "plain"])
-def test_a_run_that_loses_every_example_keeps_the_last_that_was_large_enough(engine: str) -> None:
+@pytest.mark.parametrize("optimizer", ["lazy", "plain"])
+def test_a_run_that_loses_every_example_keeps_the_last_that_was_large_enough(optimizer: str) -> None:
     """The published barrier is bounded: with losses far above it, the support shrinks to nothing."""
     x = embeddings()
-    given = replace(problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, height=1e-3)
-    plan = Plan(np.geomspace(300, 2, 3000), 5e-2, 10, 0.5)
-    optimiser = Lazy(x) if engine == "lazy" else Dense(torch.from_numpy(x), form_of("spherical", 0), Alone())
-    (run,) = optimiser.adam(given, plan, np.zeros((1, D)), np.log([[0.2]]))
+    spotlight_problem = replace(
+        problem(penalised=False), losses=1000 * np.arange(N, dtype=np.float64) / N, height=1e-3
+    )
+    schedule = AdamSchedule(np.geomspace(300, 2, 3000), 5e-2, 10, 0.5)
+    optimiser = (
+        LazyOptimizer(x)
+        if optimizer == "lazy"
+        else DenseOptimizer(torch.from_numpy(x), make_precision("spherical", 0), SingleProcess())
+    )
+    (run,) = optimiser.adam(spotlight_problem, schedule, np.zeros((1, D)), np.log([[0.2]]))
     assert not run.complete
     assert run.centre is not None
     assert len(run.objective) < 3000
     assert np.isfinite(run.objective).all()
-    w = np.maximum(0, 1 - np.exp(run.shape[0]) * ((x - run.centre) ** 2).sum(axis=1))
-    assert given.counts @ w >= given.size
+    w = np.maximum(0, 1 - np.exp(run.parameters[0]) * ((x - run.centre) ** 2).sum(axis=1))
+    assert spotlight_problem.counts @ w >= spotlight_problem.size

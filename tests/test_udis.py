@@ -411,7 +411,7 @@ def test_cost_decides_the_route_and_says_so(fitted, monkeypatch):
     assert (near.slices_.weights[0] * u.slices_.weights[0]).sum() > 0.8 * u.slices_.weights[0].sum()
     assert sorted(rows_of(near.tree_)) == list(range(len(p)))
     big = Predictions.from_arrays(np.repeat(p.embeddings, 6, axis=0), correct=np.repeat(p.correct, 6))
-    monkeypatch.setitem(estimator._DEAR, "cpu", 1e6)
+    monkeypatch.setitem(estimator._MAX_EXACT_STEPS, "cpu", 1e6)
     with pytest.warns(UserWarning, match=r"5400 examples .* 2.9e\+08 steps .* 4000 micro-clusters are"):
         assert UDIS(memory_limit=0.1).fit(big).approximate_ == 4000
     assert UDIS(memory_limit=0.1, approximate=None).fit(big).approximate_ is None

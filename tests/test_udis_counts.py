@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from weakspot import UDIS, Predictions
-from weakspot.methods.udis.approximate import MicroClusters
-from weakspot.methods.udis.cut import bounds, cut_at
-from weakspot.methods.udis.distances import Points, squared_distances
-from weakspot.methods.udis.silhouette import Ladder
-from weakspot.methods.udis.ward import to_ward, ward
+from weakspot.methods.udis.cut import cut_at, cut_range
+from weakspot.methods.udis.distances import CentredRows, squared_distances
+from weakspot.methods.udis.micro_clusters import MicroClusters
+from weakspot.methods.udis.silhouette import CutSequence
+from weakspot.methods.udis.ward import to_ward_distances, ward
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -48,14 +48,14 @@ def test_every_place_is_a_cluster_on_both_routes(places: int, approximate: int |
 def test_a_leaf_above_the_largest_size_is_found_at_the_finest_cut() -> None:
     """The largest number of clusters at which some cluster exceeds `largest` is then the number of leaves."""
     sizes = np.array([10.0, 10.0, 10.0, 10.0])
-    points = Points.about(np.zeros(1), np.array([[0.0], [1.0], [5.0], [7.0]]), "float64")
+    points = CentredRows.about(np.zeros(1), np.array([[0.0], [1.0], [5.0], [7.0]]), "float64")
     squares = squared_distances(points, points)
-    to_ward(squares, sizes)
+    to_ward_distances(squares, sizes)
     linkage = ward(squares, sizes, quiet)
-    assert bounds(linkage, sizes, 5, 8) == (4, 4)
-    assert bounds(linkage, sizes, 5, 15) == (3, 4)
-    assert bounds(linkage, sizes, 15, 100) == (2, 2)
-    assert bounds(linkage, np.ones(4), 1, 100)[1] == 3  # four clusters of one have no silhouette
+    assert cut_range(linkage, sizes, 5, 8) == (4, 4)
+    assert cut_range(linkage, sizes, 5, 15) == (3, 4)
+    assert cut_range(linkage, sizes, 15, 100) == (2, 2)
+    assert cut_range(linkage, np.ones(4), 1, 100)[1] == 3  # four clusters of one have no silhouette
 
 
 @pytest.mark.parametrize("approximate", ["auto", 3, 10])
@@ -147,8 +147,8 @@ def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
     x, counts = random.normal(size=(60, 2)), np.where(np.arange(60) == 7, 1000.0, 1.0)
     micro = MicroClusters.of(x, np.arange(60), counts, 20, 0, quiet)
     cut = cut_at(micro.linkage(quiet), 6)
-    ladder = Ladder.of(cut, np.bincount(cut.labels, weights=micro.sizes), 2)
-    means, errors = micro.silhouettes(ladder.number[cut.labels[micro.labels]], ladder, quiet)
+    sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=micro.sizes), 2)
+    means, errors = micro.silhouettes(sequence.number[cut.labels[micro.labels]], sequence, quiet)
     repeated = np.repeat(np.arange(60), counts.astype(int))
     copies = MicroClusters(
         x[repeated],
@@ -160,6 +160,6 @@ def test_a_sample_that_holds_every_row_weighs_them_by_their_counts() -> None:
         micro.centers,
         micro.sizes,
     )
-    sampled, standard_errors = copies.silhouettes(ladder.number[cut.labels[copies.labels]], ladder, quiet)
+    sampled, standard_errors = copies.silhouettes(sequence.number[cut.labels[copies.labels]], sequence, quiet)
     assert (errors == 0).all()
     assert (np.abs(sampled - means) < 4 * standard_errors + 1e-6).all()

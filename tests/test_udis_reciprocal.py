@@ -16,14 +16,14 @@ from scipy.cluster.hierarchy import ward as scipy_ward
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import silhouette_score
 
-from weakspot.methods.udis import candidates, matrix_free, sums
-from weakspot.methods.udis.candidates import Candidates
+from weakspot.methods.udis import candidates, distance_sums, matrix_free_leaves
+from weakspot.methods.udis.candidates import NeighbourCandidates
 from weakspot.methods.udis.cut import cut_at
-from weakspot.methods.udis.exact import Examples
-from weakspot.methods.udis.matrix_free import Rows
-from weakspot.methods.udis.neighbours import means_of
-from weakspot.methods.udis.reciprocal import join_copies, reciprocal_ward
-from weakspot.methods.udis.silhouette import Ladder
+from weakspot.methods.udis.matrix_free_leaves import MatrixFreeLeaves
+from weakspot.methods.udis.matrix_leaves import MatrixLeaves
+from weakspot.methods.udis.neighbours import singleton_means
+from weakspot.methods.udis.reciprocal import merge_duplicates, reciprocal_ward
+from weakspot.methods.udis.silhouette import CutSequence
 
 CPU = torch.device("cpu")
 
@@ -35,15 +35,15 @@ def quiet(stage: str, done: int, total: int) -> None:
 @pytest.fixture(params=[(8192, 1024), (64, 17), (7, 1000)], ids=["whole", "small", "narrow"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tile, rows = request.param
-    for module in (candidates, sums):
+    for module in (candidates, distance_sums):
         monkeypatch.setattr(module, "_TILE", tile)
     monkeypatch.setitem(candidates._QUERIES, "cpu", rows)
-    monkeypatch.setitem(matrix_free._ROWS, "cpu", rows)
+    monkeypatch.setitem(matrix_free_leaves._ROWS, "cpu", rows)
     return None
 
 
-def rows(x: np.ndarray, counts: np.ndarray | None = None, dtype: str = "float64") -> Rows:
-    return Rows(x, np.arange(len(x)), np.ones(len(x)) if counts is None else counts, dtype, CPU)
+def rows(x: np.ndarray, counts: np.ndarray | None = None, dtype: str = "float64") -> MatrixFreeLeaves:
+    return MatrixFreeLeaves(x, np.arange(len(x)), np.ones(len(x)) if counts is None else counts, dtype, CPU)
 
 
 def groups(n: int, d: int, seed: int = 0, noise: float = 1.0) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_merges_are_scikit_learns(n: int, d: int, offset: float, noise: float, d
 def test_merges_are_those_of_the_matrix(n: int, d: int) -> None:
     x, counts = groups(n, d, seed=1), np.random.default_rng(2).integers(1, 40, n).astype(float)
     for sizes in (np.ones(n), counts):
-        with_matrix = Examples.of(x, np.arange(n), sizes, "float64", quiet).linkage(quiet)
+        with_matrix = MatrixLeaves.of(x, np.arange(n), sizes, "float64", quiet).linkage(quiet)
         without = rows(x, sizes).linkage(quiet)
         assert_array_equal(without[:, [0, 1, 3]], with_matrix[:, [0, 1, 3]])
         assert_allclose(without[:, 2], with_matrix[:, 2], rtol=1e-9)
@@ -96,7 +96,7 @@ def test_half_precision_is_computed_in_float32(tmp_path) -> None:
 
 def test_only_the_audited_rows_are_clustered() -> None:
     x, some = groups(500, 5), np.flatnonzero(np.random.default_rng(1).random(500) < 0.3)
-    merges = Rows(x, some, np.ones(len(some)), "float64", CPU).linkage(quiet)
+    merges = MatrixFreeLeaves(x, some, np.ones(len(some)), "float64", CPU).linkage(quiet)
     assert_array_equal(merges[:, :2], scipy_ward(x[some])[:, :2])
 
 
@@ -160,7 +160,7 @@ def test_copies_are_found_whatever_their_order() -> None:
     for dtype in (np.float64, np.float32):
         places = random.integers(0, 2, (40, 9)).astype(dtype)
         x = places[random.integers(40, size=500)]
-        first, merges, total = join_copies(x, np.arange(500), np.ones(500))
+        first, merges, total = merge_duplicates(x, np.arange(500), np.ones(500))
         assert_array_equal(np.sort(first), np.sort(np.unique(x, axis=0, return_index=True)[1]))
         assert total.sum() == 500
         assert len(first) + len(merges) == 500
@@ -174,8 +174,8 @@ def test_bounds_hold_and_none_that_is_left_out_is_nearer(dtype: torch.dtype, spr
     x[7] *= 1e6
     x[8] *= 1e-12
     sizes = np.random.default_rng(1).integers(1, 10**6, 400).astype(float)
-    means, every = means_of(x, np.arange(400), sizes), np.arange(400)
-    found, bounds = Candidates(means, CPU).of(every[5:200], every, dtype)
+    means, every = singleton_means(x, np.arange(400), sizes), np.arange(400)
+    found, bounds = NeighbourCandidates(means, CPU).of(every[5:200], every, dtype)
     y = ((x - means.centre) * means.scale).astype(np.longdouble)
     for i, slots, least in zip(every[5:200], found, bounds, strict=True):
         exact = 2 * sizes[i] * sizes / (sizes[i] + sizes) * ((y - y[i]) ** 2).sum(axis=1)
@@ -200,8 +200,8 @@ def test_every_score_is_scikit_learns(dtype: str, digits: float) -> None:
     leaves = rows(x, dtype=dtype)
     merges = leaves.linkage(quiet)
     cut = cut_at(merges, 60)
-    ladder = Ladder.of(cut, np.bincount(cut.labels).astype(float), 2)
-    means, _ = leaves.silhouettes(ladder.number[cut.labels], ladder, quiet)
+    sequence = CutSequence.of(cut, np.bincount(cut.labels).astype(float), 2)
+    means, _ = leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
     exact = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
     for k, mean in zip(range(60, 1, -1), means, strict=True):
         theirs = silhouette_score(exact, cut_at(merges, k).labels, metric="precomputed")
@@ -212,15 +212,15 @@ def test_every_score_is_scikit_learns(dtype: str, digits: float) -> None:
 def test_scores_are_those_of_the_matrix(dtype: str) -> None:
     x, counts = groups(600, 5, seed=6), np.random.default_rng(2).integers(1, 9, 600).astype(float)
     found = []
-    for leaves in (rows(x, counts, dtype), Examples.of(x, np.arange(600), counts, "float64", quiet)):
+    for leaves in (rows(x, counts, dtype), MatrixLeaves.of(x, np.arange(600), counts, "float64", quiet)):
         cut = cut_at(leaves.linkage(quiet), 90)
-        ladder = Ladder.of(cut, np.bincount(cut.labels, weights=counts), 2)
-        found.append(leaves.silhouettes(ladder.number[cut.labels], ladder, quiet)[0])
+        sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=counts), 2)
+        found.append(leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)[0])
     assert_allclose(*found, atol=1e-12 if dtype == "float64" else 1e-6)
 
 
 def test_means_need_no_more_than_the_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (candidates, sums):
+    for module in (candidates, distance_sums):
         monkeypatch.setattr(module, "_TILE", 64)
     monkeypatch.setitem(candidates._QUERIES, "cpu", 64)
     x = groups(3000, 512).astype(np.float32)
@@ -248,8 +248,8 @@ def fit(n: int) -> None:
     x = groups(n, 16).astype(np.float32)
     leaves = rows(x)
     cut = cut_at(leaves.linkage(quiet), n // 20)
-    ladder = Ladder.of(cut, np.bincount(cut.labels).astype(float), n // 25)
-    leaves.silhouettes(ladder.number[cut.labels], ladder, quiet)
+    sequence = CutSequence.of(cut, np.bincount(cut.labels).astype(float), n // 25)
+    leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def fit(n: int) -> None:
 )
 def test_what_cannot_be_computed_is_said_before_the_tree(change, said):
     x, counts = change(np.random.default_rng(0).normal(size=(300, 4)), np.ones(300))
-    leaves = Rows(x, np.arange(300), counts, "float32", torch.device("cpu"))
+    leaves = MatrixFreeLeaves(x, np.arange(300), counts, "float32", torch.device("cpu"))
     steps: list[tuple] = []
     with pytest.raises(ValueError, match=said):
         leaves.linkage(lambda *step: steps.append(step))

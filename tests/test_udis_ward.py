@@ -12,11 +12,11 @@ from scipy.cluster.hierarchy import ward as scipy_ward
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import silhouette_samples, silhouette_score
 
-from weakspot.methods.udis.approximate import MicroClusters
-from weakspot.methods.udis.cut import best, bounds, climb, cut_at
-from weakspot.methods.udis.distances import Points, squared_distances
-from weakspot.methods.udis.exact import Examples
-from weakspot.methods.udis.silhouette import Ladder
+from weakspot.methods.udis.cut import best_cut, cut_at, cut_range, hill_climb
+from weakspot.methods.udis.distances import CentredRows, squared_distances
+from weakspot.methods.udis.matrix_leaves import MatrixLeaves
+from weakspot.methods.udis.micro_clusters import MicroClusters
+from weakspot.methods.udis.silhouette import CutSequence
 
 FIXTURES = Path(__file__).parent / "fixtures"
 GOLDEN = [FIXTURES / "udis_0.npz", FIXTURES / "udis_1.npz"]
@@ -26,19 +26,19 @@ def quiet(stage: str, done: int, total: int) -> None:
     assert 0 < done <= total
 
 
-def examples(x: np.ndarray, counts: np.ndarray | None = None, dtype: str = "float64") -> Examples:
+def examples(x: np.ndarray, counts: np.ndarray | None = None, dtype: str = "float64") -> MatrixLeaves:
     counts = np.ones(len(x)) if counts is None else np.asarray(counts, dtype=float)
-    return Examples.of(x, np.arange(len(x)), counts, dtype, quiet)
+    return MatrixLeaves.of(x, np.arange(len(x)), counts, dtype, quiet)
 
 
-def linkage(leaves: Examples) -> np.ndarray:
+def linkage(leaves: MatrixLeaves) -> np.ndarray:
     return leaves.linkage(quiet)
 
 
-def scores(leaves: Examples, merges: np.ndarray, low: int, high: int) -> dict[int, float]:
+def scores(leaves: MatrixLeaves, merges: np.ndarray, low: int, high: int) -> dict[int, float]:
     cut = cut_at(merges, high)
-    ladder = Ladder.of(cut, np.bincount(cut.labels, weights=leaves.sizes), low)
-    means, _ = leaves.silhouettes(ladder.number[cut.labels], ladder, quiet)
+    sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=leaves.sizes), low)
+    means, _ = leaves.silhouettes(sequence.number[cut.labels], sequence, quiet)
     return dict(zip(range(high, low - 1, -1), means.tolist(), strict=True))
 
 
@@ -70,7 +70,7 @@ def test_near_pairs_far_from_the_origin_keep_their_digits() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(60, 30))
     x[30:] = x[:30] + 1e-7 * random.normal(size=(30, 30))
-    points = Points.about(x.mean(axis=0), x, "float64")
+    points = CentredRows.about(x.mean(axis=0), x, "float64")
     exact = ((x[:, None] - x) ** 2).sum(axis=2)
     assert_allclose(squared_distances(points, points), exact, rtol=1e-7)
     assert (np.diagonal(squared_distances(points, points)) == 0).all()
@@ -126,14 +126,14 @@ def test_published_runs(path: Path) -> None:
     leaves = examples(golden["features"])
     merges = linkage(leaves)
     assert_array_equal(merges[:, :2], golden["children"])
-    low, high = bounds(merges, leaves.sizes, 5, 100)
+    low, high = cut_range(merges, leaves.sizes, 5, 100)
     assert (low, high) == (golden["min_leaf_bound"], golden["max_leaf_bound"])
     found = scores(leaves, merges, low, high)
     assert_array_equal(sorted(found), golden["cut_sizes"])  # both ends included
     assert_allclose([found[k] for k in golden["cut_sizes"].tolist()], golden["cut_silhouettes"], atol=1e-7)
-    assert best(found) == golden["best_cut"]
-    assert climb(found) == golden["published_cut"]
-    assert_array_equal(cut_at(merges, climb(found)).labels, golden["published_labels"])
+    assert best_cut(found) == golden["best_cut"]
+    assert hill_climb(found) == golden["published_cut"]
+    assert_array_equal(cut_at(merges, hill_climb(found)).labels, golden["published_labels"])
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -141,7 +141,7 @@ def test_every_score_is_a_live_silhouette(path: Path) -> None:
     x = np.load(path)["features"].astype(np.float64)
     leaves = examples(x)
     merges = linkage(leaves)
-    found = scores(leaves, merges, *bounds(merges, leaves.sizes, 5, 100))
+    found = scores(leaves, merges, *cut_range(merges, leaves.sizes, 5, 100))
     live = {k: silhouette_score(x, cut_at(merges, k).labels) for k in found}
     assert max(abs(found[k] - live[k]) for k in found) < 1e-9
 
@@ -164,7 +164,7 @@ def test_bounds_that_cross_are_swapped() -> None:
     x = np.concatenate([random.normal(size=(150, 3)), 300 * random.normal(size=(12, 3))])
     leaves = examples(x)
     merges = linkage(leaves)
-    low, high = bounds(merges, leaves.sizes, 5, 100)
+    low, high = cut_range(merges, leaves.sizes, 5, 100)
     smallest, largest = (
         {k: size(np.bincount(cut_at(merges, k).labels)) for k in range(2, 162)} for size in (np.min, np.max)
     )
@@ -183,18 +183,18 @@ def test_bounds_by_their_definition() -> None:
         fewest = max([k for k in sizes if k > 2 and sizes[k].max() > 40], default=2)
         if most < 2:
             with pytest.raises(ValueError, match="lower min_cluster_size"):
-                bounds(merges, leaves.sizes, 4, 40)
+                cut_range(merges, leaves.sizes, 4, 40)
         else:
-            assert bounds(merges, leaves.sizes, 4, 40) == (min(fewest, most), max(fewest, most))
+            assert cut_range(merges, leaves.sizes, 4, 40) == (min(fewest, most), max(fewest, most))
 
 
 def test_climb_stops_at_a_peak_that_is_not_the_best() -> None:
     low_peak = {2: 0.1, 3: 0.2, 4: 0.9, 5: 0.3, 6: 0.2, 7: 0.3, 8: 0.4, 9: 0.1, 10: 0.0}
-    assert best(low_peak) == 4
-    assert climb(low_peak) == 8
-    assert climb({5: 0.3}) == 5
-    assert climb({5: 0.3, 6: 0.3}) == 5
-    assert climb({5: 0.3, 6: 0.4}) == 6
+    assert best_cut(low_peak) == 4
+    assert hill_climb(low_peak) == 8
+    assert hill_climb({5: 0.3}) == 5
+    assert hill_climb({5: 0.3, 6: 0.3}) == 5
+    assert hill_climb({5: 0.3, 6: 0.4}) == 6
 
 
 def test_sampled_silhouettes_lie_within_their_error() -> None:
@@ -202,8 +202,8 @@ def test_sampled_silhouettes_lie_within_their_error() -> None:
     micro = MicroClusters.of(x, np.arange(len(x)), np.ones(len(x)), 150, 0, quiet)
     merges = micro.linkage(quiet)
     cut = cut_at(merges, 20)
-    ladder = Ladder.of(cut, np.bincount(cut.labels, weights=micro.sizes), 5)
-    means, errors = micro.silhouettes(ladder.number[cut.labels[micro.labels]], ladder, quiet)
+    sequence = CutSequence.of(cut, np.bincount(cut.labels, weights=micro.sizes), 5)
+    means, errors = micro.silhouettes(sequence.number[cut.labels[micro.labels]], sequence, quiet)
     for k, mean, error in zip(range(20, 4, -1), means, errors, strict=True):
         each = silhouette_samples(x.astype(np.float64), cut_at(merges, k).labels[micro.labels])
         assert abs(mean - each.mean()) < 4 * error

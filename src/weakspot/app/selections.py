@@ -14,8 +14,8 @@ from weakspot.app.runs import Runs
 from weakspot.findings import Media
 from weakspot.findings.build import LEVEL
 from weakspot.findings.whole import RESTATES
-from weakspot.methods.discriminant import ANY, discriminant, graded
-from weakspot.methods.space import reduced
+from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, fit_discriminant
+from weakspot.methods.principal_components import fit_principal_components
 from weakspot.pipeline.discover import report
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
@@ -74,16 +74,16 @@ def alike(record: Record, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
     if p.embeddings.shape[1] == 0:
         raise ValueError("These predictions hold no embeddings, by which others could be like them.")
     codes = None if p.labels is None or p.labels.ndim != 1 or not p.classes() else np.asarray(p.labels)
-    label = ANY if codes is None or len(set(codes[rows].tolist())) > 1 else int(codes[rows[0]])
-    among = record.searched if codes is None or label == ANY else record.searched & (codes == label)
+    label = ANY_LABEL if codes is None or len(set(codes[rows].tolist())) > 1 else int(codes[rows[0]])
+    among = record.searched if codes is None or label == ANY_LABEL else record.searched & (codes == label)
     here = np.flatnonzero(among)
     if len(here) == len(rows):
         raise ValueError("These are all of the examples searched that have their label: leave some out.")
     counts = np.ones(len(p)) if p.counts is None else np.asarray(p.counts, dtype=np.float64)
-    space = reduced(p.embeddings[here], counts[here], _COMPONENTS, seed=0)
-    x = space.of_rows(p.embeddings, here)
-    direction, offset = space.back(*discriminant(x, np.isin(here, rows), counts[here]))
-    ticked_share = graded(p, direction[None], np.array([offset]), np.array([label]))[:, 0]
+    space = fit_principal_components(p.embeddings[here], counts[here], _COMPONENTS, seed=0)
+    x = space.transform_rows(p.embeddings, here)
+    direction, offset = space.score_of_embeddings(*fit_discriminant(x, np.isin(here, rows), counts[here]))
+    ticked_share = discriminant_membership(p, direction[None], np.array([offset]), np.array([label]))[:, 0]
     # nobody ticks all that belong: what is said of the ticked themselves is what belonging comes to
     belonging: np.ndarray = np.minimum(ticked_share / ticked_share[rows].mean(), 1)
     return belonging

@@ -16,7 +16,7 @@ from weakspot.explain.projection import projection
 from weakspot.figures.lettering import line
 from weakspot.figures.style import EITHER, FAINT, MORE, PALETTE, QUIET, SMALL, WIDTH, sheet, style
 from weakspot.findings import numbers
-from weakspot.methods.registry import restored
+from weakspot.methods.registry import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Classification, Rating, Regression
@@ -84,7 +84,7 @@ def space(
     axes.set(xlabel=f"{named} 1", ylabel=f"{named} 2")
     _points(axes, at, shade, np.argsort(_last(predictions, shade), kind="stable"), 4)
     _scale(figure, axes, shade)
-    noun = "" if slices is None else restored(slices).noun
+    noun = "" if slices is None else method_of(slices).noun
     size = np.ones(len(predictions)) if predictions.counts is None else predictions.counts
     for j, weights in enumerate(lit):
         small = figure.add_subplot(grid[1 + j // _ACROSS, j % _ACROSS])

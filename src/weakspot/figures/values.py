@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.figures.lettering import line
 from weakspot.figures.style import BLUE, FAINT, INK, MORE, PERCENT, QUIET, SMALL, sheet, style
-from weakspot.methods.registry import audit_of, restored
+from weakspot.methods.registry import audit_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.slices import Slices
@@ -71,7 +71,7 @@ def values(predictions: Predictions, slices: Slices, attribute: str, most: int =
     if label == "Accuracy":
         left.xaxis.set_major_formatter(PERCENT)
     weights = [np.asarray(slices.weights[j])[rows] for j in range(min(5, len(slices)))]
-    _shares(right, column, chosen, counts, weights, restored(slices).noun)
+    _shares(right, column, chosen, counts, weights, method_of(slices).noun)
     if len(chosen) < len(contrasts):
         said = f"{len(chosen)} of {len(column.values)} values"
         left.set_title(said, fontsize=SMALL, color=QUIET)

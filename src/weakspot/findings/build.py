@@ -34,7 +34,7 @@ from weakspot.findings.sentences import explanation, name_of, sentence, title
 from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
 from weakspot.findings.units import Examined, Unit, is_worse, units_of
 from weakspot.findings.whole import describe_whole
-from weakspot.methods import Method, memberships_of, restored
+from weakspot.methods import Method, memberships_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, as_weights
 
@@ -123,7 +123,7 @@ def build(
         ValueError: If the slices were found in other predictions, or nothing tells good from bad.
     """
     _check(predictions, slices)
-    method = restored(slices)
+    method = method_of(slices)
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
     sides = _sides(predictions, slices, confirm, better, category is not None)
@@ -206,7 +206,7 @@ def _sides(
     better: bool,
     category: bool,
 ) -> Sides:
-    method = restored(slices)
+    method = method_of(slices)
     described = judge(method.audited(predictions), better, category)
     here = described.examined(as_weights(slices.weights)[:, described.rows])
     everywhere = np.ones(len(described.rows), dtype=bool)

@@ -29,7 +29,7 @@ from weakspot.findings.examined import Judged, judge
 from weakspot.findings.numbers import count, decimal, percent, signed
 from weakspot.findings.record import Finding
 from weakspot.findings.units import Examined, fails_more, leading_labels
-from weakspot.methods import apply, memberships_of, restored
+from weakspot.methods import apply, memberships_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, Weights, as_weights
 
@@ -85,7 +85,7 @@ class _Measured:
         weights: Weights | None = None,
     ) -> _Measured:
         """Examples of a run, with the memberships of parts of slices that have these weights there."""
-        judged = judge(restored(reading.slices).audited(reading.predictions.take(rows)), False, False)
+        judged = judge(method_of(reading.slices).audited(reading.predictions.take(rows)), False, False)
         there = judged.examined(np.empty((0, len(rows))))
         if weights is None or not parts:
             return cls(judged, there)
@@ -218,7 +218,7 @@ def check_comparable(before: Reading, after: Reading) -> tuple[bool, list[str]]:
     Raises ValueError, with the reason and what to do, where they cannot be compared.
     """
     for one in (before, after):
-        method = restored(one.slices)
+        method = method_of(one.slices)
         if method.seeks != "worse":
             raise ValueError(f"{one.run} sought what is served best, and only failures are compared")
         if not method.audited(one.predictions).rows.all():
@@ -360,7 +360,7 @@ def _compared(
 
 def _name(own: Reading, number: int, label: str | None) -> str:
     """The slice's own name, with that of the finding that it is part of."""
-    name = f"{restored(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
+    name = f"{method_of(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
     homes = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
     home = next(homes, None)
     return name if home is None or home.name.startswith(name) else f"{name} ({home.name})"

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from weakspot.findings.units import Examined
-from weakspot.methods.base import Audited
+from weakspot.methods.base import AuditedRows
 from weakspot.predictions import Predictions
 from weakspot.slices import Weights
 from weakspot.tasks import Classification, Multilabel, Regression
@@ -89,7 +89,7 @@ class Judged:
         )
 
 
-def judge(audited: Audited, better: bool, category: bool) -> Judged:
+def judge(audited: AuditedRows, better: bool, category: bool) -> Judged:
     """Say of every audited example how bad it is.
 
     Args:

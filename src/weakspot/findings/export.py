@@ -18,8 +18,8 @@ from weakspot.explain.projection import projection
 from weakspot.findings.media import Media
 from weakspot.findings.record import Findings
 from weakspot.images import viewable
-from weakspot.methods import restored
-from weakspot.methods.base import Audited
+from weakspot.methods import method_of
+from weakspot.methods.base import AuditedRows
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
 from weakspot.tasks import QuestionAnswering
@@ -80,7 +80,7 @@ class ExampleTable:
             *_places(predictions),
             *_shown(media, texts),
             *_said(predictions, media),
-            *_judged(restored(slices).audited(predictions)),
+            *_judged(method_of(slices).audited(predictions)),
             _finding(findings, self._n),
             _weights(slices),
         ]
@@ -182,7 +182,7 @@ def _answer(spans: Num[np.ndarray, "n 2"], row: int, p: Predictions, media: Medi
     return p.name_of(spans, row)
 
 
-def _judged(audited: Audited) -> Iterator[Columns]:
+def _judged(audited: AuditedRows) -> Iterator[Columns]:
     """Who is right and at what loss, as the method judges it; of examples that it leaves out, nothing."""
     p, rows = audited.record, audited.rows
     for name, kind, values in (("correct", pa.bool_(), p.correct), ("loss", pa.float64(), p.losses)):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.parts import Examples, check_at_least, counts_of
-from weakspot.methods.residuals import groups
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.residuals import label_codes
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
@@ -18,19 +19,20 @@ _ROUNDING = 1e-9
 
 
 class Barlow(Method):
-    """Leaves that errors gather in, of one decision tree per label on the features of the embedding.
+    """Finds leaves in which errors gather, of one decision tree per label on the features of the embedding.
 
     Singla, Nushi, Shah, Kamar, Horvitz: Understanding failures of deep networks via robust feature extraction, CVPR
     2021. A leaf counts if errors are more common in it than among all of its label; that of the highest importance
     comes first: its error rate × its share of all errors. The paper first takes the features of most mutual
     information, and has them from a robust model; here they are the embedding's.
 
-    n_slices    at most
-    max_depth   of a tree: how many features a leaf depends on, at most
-    min_size    examples in a leaf, at least
-    seed        of the order in which equal splits are tried
-
     An example belongs to a leaf if it is of its label and within its thresholds.
+
+    Args:
+        n_slices: The largest number of leaves.
+        max_depth: The depth of a tree: a leaf depends on at most so many features.
+        min_size: The fewest examples in a leaf.
+        seed: Of the order in which equal splits are tried.
     """
 
     word = "barlow"
@@ -55,64 +57,69 @@ class Barlow(Method):
             )
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Barlow:
-        """Grow the trees on `p`, of which it must be known which examples are right."""
+        """Grow the trees on `p`, which must tell which examples are right."""
         from sklearn.tree import DecisionTreeClassifier
 
         self.check(counts_of(p).sum(), p.task)
         if p.correct is None:
             raise ValueError("Barlow needs to know which examples are right; these predictions do not say")
-        tell = callback or (lambda stage, done, total: None)
-        some = Examples.of(p)
-        wrong = ~np.asarray(some.record.correct, dtype=bool)
-        found: list[tuple[float, int, np.ndarray, np.ndarray]] = []
-        parts = some.parts()
-        for done, rows in enumerate(parts):
-            tell("trees", done, len(parts))
-            counts, missed = some.counts[rows], wrong[rows]
-            if counts.sum() < 2 * self.min_size or missed.all() or not missed.any():
+        report_progress = callback or no_progress
+        examples = OrderedExamples.of(p)
+        wrong = ~np.asarray(examples.record.correct, dtype=bool)
+        candidates: list[tuple[float, int, np.ndarray, np.ndarray]] = []
+        rows_by_label = examples.rows_by_label()
+        for done, rows in enumerate(rows_by_label):
+            report_progress("trees", done, len(rows_by_label))
+            counts, wrong_here = examples.counts[rows], wrong[rows]
+            if counts.sum() < 2 * self.min_size or wrong_here.all() or not wrong_here.any():
                 continue
             tree = DecisionTreeClassifier(
                 criterion="entropy",
                 max_depth=self.max_depth,
                 min_weight_fraction_leaf=(1 - _ROUNDING) * self.min_size / counts.sum(),
                 random_state=self.seed,
-            ).fit(some.x[rows], missed, sample_weight=counts)
-            leaves = tree.apply(some.x[rows].astype(np.float32))
-            for leaf, lower, upper in _boxes(tree.tree_, some.x.shape[1]):
+            ).fit(examples.x[rows], wrong_here, sample_weight=counts)
+            leaves = tree.apply(examples.x[rows].astype(np.float32))
+            for leaf, lower, upper in _leaf_bounds(tree.tree_, examples.x.shape[1]):
                 here = leaves == leaf
-                errors, rate = counts[here] @ missed[here], np.average(missed[here], weights=counts[here])
-                if rate > np.average(missed, weights=counts) + _ROUNDING:
-                    found.append((errors * rate, int(some.codes[rows[0]]), lower, upper))
-        tell("trees", len(parts), len(parts))
-        found = sorted(found, key=lambda one: -one[0])[: self.n_slices]
-        shape = (len(found), some.x.shape[1])
+                errors, rate = (
+                    counts[here] @ wrong_here[here],
+                    np.average(wrong_here[here], weights=counts[here]),
+                )
+                if rate > np.average(wrong_here, weights=counts) + _ROUNDING:
+                    candidates.append((errors * rate, int(examples.labels[rows[0]]), lower, upper))
+        report_progress("trees", len(rows_by_label), len(rows_by_label))
+        chosen = sorted(candidates, key=lambda leaf: -leaf[0])[: self.n_slices]
+        shape = (len(chosen), examples.x.shape[1])
         parameters = {
-            "labels": np.array([one[1] for one in found], dtype=np.int64),
-            "lower": np.array([one[2] for one in found]).reshape(shape),
-            "upper": np.array([one[3] for one in found]).reshape(shape),
+            "labels": np.array([label for _, label, _, _ in chosen], dtype=np.int64),
+            "lower": np.array([lower for _, _, lower, _ in chosen]).reshape(shape),
+            "upper": np.array([upper for _, _, _, upper in chosen]).reshape(shape),
         }
-        self.slices_ = some.slices(self, p, _within(some.record, **parameters), parameters)
+        self.slices_ = examples.slices(self, p, _within(examples.record, **parameters), parameters)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """1 within the thresholds, for the leaf's label; by the thresholds alone where labels are unknown."""
+        """Return 1 within the thresholds for examples of the leaf's label; where labels are unknown, for all."""
         labels, lower, upper = parameters_of(self._fitted(), "labels", "lower", "upper")
         embeddings_for(p.embeddings, lower.shape[1], "the leaves")
         return _within(p, labels, lower, upper).astype(np.float64)
 
 
-def _boxes(tree: Any, width: int) -> Iterator[tuple[int, Float[np.ndarray, " d"], Float[np.ndarray, " d"]]]:
-    """Every leaf of a tree with the bounds of its features: above the lower one, and no more than the upper one."""
-    open_ = [(0, np.full(width, -np.inf), np.full(width, np.inf))]
-    while open_:
-        node, lower, upper = open_.pop()
+def _leaf_bounds(
+    tree: Any, width: int
+) -> Iterator[tuple[int, Float[np.ndarray, " d"], Float[np.ndarray, " d"]]]:
+    """Yield every leaf of a tree with the bounds of its features: lower < x ≤ upper."""
+    waiting = [(0, np.full(width, -np.inf), np.full(width, np.inf))]
+    while waiting:
+        node, lower, upper = waiting.pop()
         if tree.children_left[node] < 0:
             yield node, lower, upper
             continue
         feature, threshold = tree.feature[node], tree.threshold[node]
         below, above = upper.copy(), lower.copy()
         below[feature] = above[feature] = threshold
-        open_ += [(tree.children_left[node], lower, below), (tree.children_right[node], above, upper)]
+        waiting += [(tree.children_left[node], lower, below), (tree.children_right[node], above, upper)]
 
 
 def _within(
@@ -121,9 +128,10 @@ def _within(
     lower: Float[np.ndarray, "k d"],
     upper: Float[np.ndarray, "k d"],
 ) -> Bool[np.ndarray, "n k"]:
+    """Return which examples lie within the bounds (k, d) of each leaf, and are of its label."""
     inside = np.empty((len(p), len(labels)), dtype=bool)
     for j, (low, high) in enumerate(zip(lower, upper, strict=True)):
         bounded = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
         x = np.asarray(p.embeddings[:, bounded], dtype=np.float32)  # as the tree compares them
         inside[:, j] = ((x > low[bounded]) & (x <= high[bounded])).all(axis=1)
-    return inside if p.labels is None else inside & (groups(p)[:, None] == labels)
+    return inside if p.labels is None else inside & (label_codes(p)[:, None] == labels)

@@ -16,19 +16,24 @@ from weakspot.slices import Slices, Weights
 from weakspot.tasks import Task
 
 FEW = 5
-"""Examples, below which a slice says little."""
+"""A slice of fewer examples says little."""
 
 Callback = Callable[[str, int, int], None]
-"""Called now and then with (what is going on, steps done, steps in all)."""
+"""Called now and then with (stage, steps done, steps in all), to report progress."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report nothing: the callback where none is given."""
 
 
 @dataclass(frozen=True, eq=False)
-class Audited:
-    """What a method judges: which examples, and by what.
+class AuditedRows:
+    """Says which examples a method judges, and by what.
 
-    rows     (n,) which examples of the record are judged
-    record   all n examples as the method judges them: where it looks at one category, the labels and
-             predictions say whether an example has it
+    Attributes:
+        rows: (n,) which examples of the record the method judges.
+        record: All n examples as the method judges them: where it looks at one category, the labels and predictions
+            say whether an example has it.
     """
 
     rows: Bool[np.ndarray, " n"]
@@ -36,26 +41,26 @@ class Audited:
 
     @property
     def correct(self) -> Bool[np.ndarray, " n"] | None:
-        """Which examples are right; None where the record cannot tell."""
+        """Return which examples are right (n,); None where the record cannot tell."""
         return None if self.record.correct is None else np.asarray(self.record.correct)
 
     @property
     def losses(self) -> Float[np.ndarray, " n"] | None:
-        """The loss of every example; None where the record cannot tell."""
+        """Return the loss of every example (n,); None where the record cannot tell."""
         return None if self.record.losses is None else np.asarray(self.record.losses)
 
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A group that a method looked at and that is no slice, but came nearest to being one.
+    """Describes a group that is no slice, but came nearest to being one.
 
     Attributes:
-        node: Its id in the cluster tree.
-        size: In examples.
-        measure: What it was judged by.
-        score: That measure of it, from 0 to 1.
-        threshold: Below which it would have been a slice.
-        above: By how much it missed that.
+        node: The group's id in the cluster tree.
+        size: The number of its examples.
+        measure: The measure by which groups are slices.
+        score: The group's value of the measure, from 0 to 1.
+        threshold: The value below which it would have been a slice.
+        above: How far the score lies above the threshold.
     """
 
     node: int
@@ -67,20 +72,21 @@ class NearMiss:
 
 
 class Method(BaseEstimator, ABC):
-    """A discovery method: scikit-learn's habits, predictions in, slices out.
+    """Finds slices in predictions, and follows scikit-learn's conventions for estimators.
 
-    A constructor only assigns, `fit` validates and says in one sentence (ValueError) what it cannot use,
+    A constructor only assigns, `fit` validates and raises a ValueError of one sentence for what it cannot use,
     fitted names end in an underscore, `clone` and `repr` work. A method reads embeddings, losses,
     correctness, counts, labels and outputs, never attributes; only the slices of `rules` are conditions on these.
 
     A new method is a module of its word in this package with a subclass in it, `configs/method/<word>.yaml`
     with its schema, and a row of tests/test_methods_contract.py.
 
-    word             its name on the command line and in `Slices.method`
-    noun             what a report calls one of its slices
-    size_parameter   the constructor's parameter for the least size of a slice, if it has one
-    in_embeddings    whether slices are sought among embeddings
-    slices_          after `fit`
+    Attributes:
+        word: The method's name on the command line and in `Slices.method`.
+        noun: What a report calls one of its slices.
+        size_parameter: The constructor's parameter for the smallest size of a slice, if it has one.
+        in_embeddings: Whether slices are looked for among embeddings.
+        slices_: The slices, after `fit`.
     """
 
     word: ClassVar[str]
@@ -94,40 +100,45 @@ class Method(BaseEstimator, ABC):
         """Find the slices of `p`."""
 
     def check(self, n: float, task: Task | None) -> None:
-        """Raise ValueError for parameters with which `fit` would refuse any `n` examples of a task, if it is known.
+        """Check the settings before a model is trained and read, so that a slip costs nothing.
 
-        It is asked before a model is trained and read, so that a slip costs nothing.
+        Args:
+            n: The number of examples.
+            task: Their task, if it is known.
+
+        Raises:
+            ValueError: For settings with which `fit` would refuse any such examples.
         """
 
     def check_attributes(self, names: Sequence[str]) -> None:
-        """Raise ValueError where `fit` would refuse examples of such attributes; asked when `check` is."""
+        """Raise ValueError where `fit` would refuse examples with these attributes; called when `check` is."""
 
     @abstractmethod
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """How much other predictions' examples belong to each slice, in [0, 1].
+        """Return how much other predictions' examples belong to each slice, (n, k) in [0, 1].
 
         It follows from `slices_` and the constructor's parameters alone, and never from whether an example
         is right.
         """
 
     def weights(self, p: Predictions) -> Weights:
-        """`membership` by slice (k, n), as `Slices.weights`; a method of hundreds of slices makes it sparse."""
+        """Return `membership` by slice (k, n), as `Slices.weights`; a method of hundreds of slices makes it sparse."""
         return self.membership(p).T
 
     @property
     def seeks(self) -> Literal["worse", "better"]:
-        """Whether slices are sought that do worse than the rest, or better."""
+        """Return whether the method looks for slices that do worse than the rest, or better."""
         return "worse"
 
-    def audited(self, p: Predictions) -> Audited:
-        """The examples of `p` that are judged, and by what: all of them, as they are recorded."""
-        return Audited(np.ones(len(p), dtype=bool), p)
+    def audited(self, p: Predictions) -> AuditedRows:
+        """Return the examples of `p` that the method judges, and by what: by default all of them, as recorded."""
+        return AuditedRows(np.ones(len(p), dtype=bool), p)
 
     @classmethod
     def of(cls, slices: Slices) -> Self:
-        """The fitted method, as far as saved slices hold it: with its parameters and `slices_`."""
-        told = slices.provenance.get("settings")
-        settings = told if isinstance(told, Mapping) else {}
+        """Return the fitted method, as far as saved slices hold it: with its parameters and `slices_`."""
+        saved = slices.provenance.get("settings")
+        settings = saved if isinstance(saved, Mapping) else {}
         known = {name: settings[name] for name in cls._get_param_names() if name in settings}
         method = cls(**known)
         method.slices_ = slices
@@ -135,12 +146,12 @@ class Method(BaseEstimator, ABC):
 
     @classmethod
     def apply(cls, slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """`membership` for slices of this method, fitted or loaded."""
+        """Return `membership` (n, k) for slices of this method, fitted or loaded."""
         return cls.of(slices).membership(p)
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """What a reader of these slices should know before relying on them, in full sentences."""
+        """Return what a reader of these slices should know before relying on them, in full sentences."""
         if all(statistics.size >= FEW for statistics in slices.statistics):
             return []
         larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
@@ -148,14 +159,15 @@ class Method(BaseEstimator, ABC):
 
     @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:
-        """Where the method found no slice, what came nearest to being one, the nearest first."""
+        """Return what came nearest to being a slice where the method found none, the nearest first."""
         return []
 
     @classmethod
     def p_searched(cls, slices: Slices) -> list[float | None]:
-        """Of every slice, in how many of all searches chance alone would find one as extreme in the same examples.
+        """Return, for each slice, the share of searches in which chance alone would find one as extreme.
 
-        None where the method does not say. It describes the search and confirms nothing: that is for held-out examples.
+        It is None where the method does not say. It is about the examples that were searched, and confirms nothing:
+        that takes held-out examples.
         """
         return [None] * len(slices)
 
@@ -166,21 +178,31 @@ class Method(BaseEstimator, ABC):
 
 
 def parameters_of(slices: Slices, *names: str) -> list[np.ndarray]:
-    """The parameters of slices by which they are applied to other examples.
+    """Return the named parameters of slices, by which they are applied to other examples.
 
-    Raises ValueError where they have none: published results may lack a centre.
+    Raises:
+        ValueError: Where one is missing: published results may lack a centre.
     """
-    lacking = [name for name in names if name not in slices.parameters]
-    if lacking:
+    missing = [name for name in names if name not in slices.parameters]
+    if missing:
         raise ValueError(
-            f"these {slices.method} slices hold no {lacking[0]}, so they cannot be applied to other examples; "
+            f"these {slices.method} slices hold no {missing[0]}, so they cannot be applied to other examples; "
             "fit the method again to get some that do"
         )
     return [slices.parameters[name] for name in names]
 
 
 def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n d"]:
-    """The embeddings as an array; ValueError unless they are of the width that `what` was found in."""
+    """Return embeddings as an array (n, d).
+
+    Args:
+        embeddings: Of the examples to apply slices to.
+        width: The number of dimensions in which the slices were found.
+        what: What was found, as the error message calls it.
+
+    Raises:
+        ValueError: If they have another width.
+    """
     x = np.asarray(embeddings)
     if x.ndim != 2 or x.shape[1] != width:
         raise ValueError(
@@ -190,8 +212,8 @@ def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n
     return x
 
 
-class Unknown(Method):
-    """Stands for a method that this installation lacks: its slices can be described, but not applied."""
+class UnknownMethod(Method):
+    """Stands for a method that is not installed: its slices can be described, but not applied."""
 
     in_embeddings = False
 

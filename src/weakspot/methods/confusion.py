@@ -5,23 +5,25 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from weakspot.methods.base import Callback, Method, parameters_of
-from weakspot.methods.parts import Examples, check_at_least
+from weakspot.methods.base import Callback, Method, no_progress, parameters_of
+from weakspot.methods.ordered_examples import OrderedExamples
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Classification, Task
 
 
 class Confusion(Method):
-    """The most common mistakes: all examples of one label that are taken for one other class.
+    """Finds the most common mistakes: all examples of one label that are taken for one other class.
 
     It is what everybody looks at, and one of the baselines of Eyuboglu et al.: Domino, ICLR 2022.
 
-    n_slices   at most
-    min_size   examples in a slice, at least
+    An example is in a cell because it is wrong. Other examples are asked for their label only: they belong to a cell
+    by the share of their label's examples that was in it.
 
-    That an example is in a cell is its being wrong. Of other examples only the label is asked: they belong to a cell by
-    the share of their label's examples that was in it.
+    Args:
+        n_slices: The largest number of cells.
+        min_size: The fewest examples in a cell.
     """
 
     word = "confusion"
@@ -45,25 +47,27 @@ class Confusion(Method):
             raise ValueError(
                 "a confusion matrix needs labels and outputs or predictions; these do not hold both"
             )
-        tell = callback or (lambda stage, done, total: None)
-        tell("cells", 0, 1)
-        some = Examples.of(p)
-        predicted = np.asarray(some.record.predictions, dtype=np.int64)
-        cells, position = np.unique(np.stack([some.codes, predicted], axis=1), axis=0, return_inverse=True)
-        sizes = np.bincount(position, weights=some.counts)
+        report_progress = callback or no_progress
+        report_progress("cells", 0, 1)
+        examples = OrderedExamples.of(p)
+        predicted = np.asarray(examples.record.predictions, dtype=np.int64)
+        cells, position = np.unique(
+            np.stack([examples.labels, predicted], axis=1), axis=0, return_inverse=True
+        )
+        sizes = np.bincount(position, weights=examples.counts)
         mistakes = (cells[:, 0] != cells[:, 1]) & (sizes >= self.min_size)
         chosen = np.argsort(-np.where(mistakes, sizes, 0.0), kind="stable")[
             : min(self.n_slices, mistakes.sum())
         ]
         labels = cells[chosen, 0]
-        total = np.array([some.counts[some.codes == label].sum() for label in labels])
+        total = np.array([examples.counts[examples.labels == label].sum() for label in labels])
         parameters = {"labels": labels, "predictions": cells[chosen, 1], "shares": sizes[chosen] / total}
-        self.slices_ = some.slices(self, p, position[:, None] == chosen, parameters)
-        tell("cells", 1, 1)
+        self.slices_ = examples.slices(self, p, position[:, None] == chosen, parameters)
+        report_progress("cells", 1, 1)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """The share of the label's examples that was in the cell."""
+        """Return the share of the label's examples that was in the cell."""
         labels, shares = parameters_of(self._fitted(), "labels", "shares")
         if p.labels is None:
             raise ValueError("cells of a confusion matrix are applied by label; these predictions hold none")
@@ -71,7 +75,7 @@ class Confusion(Method):
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """That these slices cannot be confirmed, and what else there is to know."""
+        """Say that these slices cannot be confirmed, and what else there is to know."""
         return [
             "A cell of the confusion matrix holds examples because they are wrong: it cannot be carried to other "
             "examples without asking whether those are wrong, and so it cannot be confirmed.",

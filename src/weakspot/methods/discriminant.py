@@ -1,4 +1,4 @@
-"""Who belongs to a slice, beyond its edge: a linear discriminant of its members against the others of their label."""
+"""How much examples belong to a slice, beyond its edge: a linear discriminant of its members against the others."""
 
 from __future__ import annotations
 
@@ -6,74 +6,88 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
-from weakspot.methods.distributed import ALONE, World
-from weakspot.methods.residuals import groups
+from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup
+from weakspot.methods.residuals import label_codes
 from weakspot.predictions import Predictions
 
-ANY = -1
+ANY_LABEL = -1
 """Stands for the label of a slice that is not confined to one."""
 
 _BLOCK = 65_536  # examples at a time
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
-def discriminant(
+def fit_discriminant(
     x: Float[np.ndarray, "m q"],
     members: Bool[np.ndarray, " m"],
     counts: Float[np.ndarray, " m"],
-    world: World = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Float[np.ndarray, " q"], float]:
-    """Direction and offset of the log odds of belonging (Fisher's discriminant, one covariance for both sides).
+    """Fit Fisher's linear discriminant of a slice's members against the other examples.
+
+    With one covariance Σ for both sides, means μ₁ and μ₀ and sizes n₁ and n₀, the log odds of belonging are
+    linear: direction = Σ⁻¹(μ₁ - μ₀), offset = log(n₁/n₀) - direction · (μ₁ + μ₀)/2. Scikit-learn's
+    LinearDiscriminantAnalysis is the same, but knows neither counts nor rows in other processes.
 
     Args:
-        x: Of the examples of one label that this process holds, reduced.
-        members: Which of them are in the slice; of all processes' examples some are, and some are not.
-        counts: Of the examples.
-        world: The processes.
+        x: (m, q) the reduced examples of one label that this process holds.
+        members: (m,) which of them are in the slice; of all processes' examples some are, and some are not.
+        counts: (m,) how often each example counts.
+        processes: The processes.
+
+    Returns:
+        (q,) the direction and the offset of the log odds.
     """
     sides = [(x[side], counts[side]) for side in (members, ~members)]
-    sizes = world.sum(np.array([c.sum() for _, c in sides]))
-    sums = world.sum(np.array([(some * c[:, None]).sum(axis=0) for some, c in sides]))
+    sizes = processes.sum(np.array([c.sum() for _, c in sides]))
+    sums = processes.sum(np.array([(rows * c[:, None]).sum(axis=0) for rows, c in sides]))
     inside, outside = sums / sizes[:, None]
     scatter = sum(
-        ((some - mean) * c[:, None]).T @ (some - mean)
-        for (some, c), mean in zip(sides, (inside, outside), strict=True)
+        ((rows - mean) * c[:, None]).T @ (rows - mean)
+        for (rows, c), mean in zip(sides, (inside, outside), strict=True)
     )
-    covariance = world.sum(scatter) / sizes.sum()
+    covariance = processes.sum(scatter) / sizes.sum()
     q = len(covariance)
-    even = np.trace(covariance) / q
-    covariance = (1 - _SHRINKAGE) * covariance + (_SHRINKAGE * even + 1e-12) * np.eye(q)
+    mean_variance = np.trace(covariance) / q
+    covariance = (1 - _SHRINKAGE) * covariance + (_SHRINKAGE * mean_variance + 1e-12) * np.eye(q)
     direction = np.linalg.solve(covariance, inside - outside)
-    odds = np.log(sizes[0] / sizes[1])
-    return direction, float(odds - direction @ (inside + outside) / 2)
+    prior_log_odds = np.log(sizes[0] / sizes[1])
+    return direction, float(prior_log_odds - direction @ (inside + outside) / 2)
 
 
-def graded(
+def discriminant_membership(
     p: Predictions,
     directions: Float[np.ndarray, "k d"],
     offsets: Float[np.ndarray, " k"],
     labels: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, "n k"]:
-    """The probability of belonging to each slice: by where an example lies, and 0 for other labels than the slice's.
+    """Return the probability of belonging to each slice, by the embedding; 0 for other labels than the slice's.
 
     Args:
-        p: Any predictions; where they hold no labels, none is asked for.
-        directions, offsets: Of the log odds, in the embedding's own units.
-        labels: Of the slices; `ANY` where a slice is not confined to one.
+        p: Any n predictions; where they hold no labels, the embedding alone decides.
+        directions: (k, d) of the log odds, in the embedding's own units.
+        offsets: (k,) of the log odds.
+        labels: (k,) of the slices; `ANY_LABEL` where a slice is not confined to one.
+
+    Returns:
+        (n, k) probabilities.
     """
-    found = np.empty((len(p), len(labels)))
-    there = has_label(p, labels)
+    probabilities = np.empty((len(p), len(labels)))
+    eligible = has_label(p, labels)
     for start in range(0, len(p), _BLOCK):
         block = slice(start, start + _BLOCK)
         x = np.asarray(p.embeddings[block], dtype=np.float64)
-        # row by row: no row's last bit hangs on its neighbours
+        # Row by row: no row's last bit depends on its neighbours.
         scores = np.einsum("nd,kd->nk", x, directions)
-        found[block] = expit(scores + offsets) * there[block]
-    return found
+        probabilities[block] = expit(scores + offsets) * eligible[block]
+    return probabilities
 
 
 def has_label(p: Predictions, labels: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "n k"]:
-    """Whether an example's label is the slice's; all are where it has none, and where labels are unknown."""
+    """Return whether each example has the label of each slice.
+
+    All have where the slice is not confined to a label, and where the labels of the examples are unknown.
+    """
     if p.labels is None:
         return np.ones((len(p), len(labels)), dtype=bool)
-    return np.asarray((groups(p)[:, None] == labels) | (labels == ANY))
+    return np.asarray((label_codes(p)[:, None] == labels) | (labels == ANY_LABEL))

@@ -1,7 +1,7 @@
-"""Where the rows are: all here, or spread over the processes of a torch.distributed group.
+"""Where the rows are: all in this process, or spread over the processes of a torch.distributed group.
 
-Everything a search needs from rows it does not hold is a sum, a largest value, a column of numbers or a handful of
-rows, so a sharded search is the plain one with these taken over the group. All processes then take the same steps.
+All that a search needs of rows it does not hold is a sum, a largest value, a column of numbers or a handful of rows.
+A sharded search is therefore the plain one with these taken over the group, and all processes take the same steps.
 """
 
 from __future__ import annotations
@@ -17,76 +17,85 @@ from weakspot.predictions import Predictions
 if TYPE_CHECKING:
     from torch import Tensor
 
-# torch takes a second to import, and rows that are all here need none of it.
+# torch takes a second to import, and a search in one process does not need it.
 
 Values = TypeVar("Values", np.ndarray, "Tensor")
-Anything = TypeVar("Anything")
+Result = TypeVar("Result")
 
 
-class World(Protocol):
+class ProcessGroup(Protocol):
+    """Combines values over the processes that hold the rows.
+
+    Attributes:
+        size: The number of processes.
+        rank: The number of this one, from 0.
+    """
+
     size: int
     rank: int
 
-    def sum(self, values: Values) -> Values: ...
+    def sum(self, values: Values) -> Values:
+        """Return the elementwise sum over all processes, in every process."""
 
-    def largest(self, values: Values) -> Values: ...
+    def max(self, values: Values) -> Values:
+        """Return the elementwise maximum over all processes, in every process."""
 
     def gather(self, rows: Values) -> Values:
-        """The rows (a, …) of every process, one after the other."""
+        """Return the rows (a, …) of every process, one process after the other."""
 
-    def before(self, n: int) -> int:
-        """How many rows the processes before this one hold, where it holds n itself."""
+    def rows_before(self, n: int) -> int:
+        """Return how many rows the processes before this one hold, where this one holds n."""
 
-    def first(self, compute: Callable[[], Anything]) -> Anything:
-        """What the first process computes, in every process: another processor may round in another way."""
+    def broadcast(self, compute: Callable[[], Result]) -> Result:
+        """Return what the first process computes, in every process: another processor may round differently."""
 
 
-class Alone:
-    """All rows are here."""
+class SingleProcess:
+    """Holds all rows in this process."""
 
     size, rank = 1, 0
 
     def sum(self, values: Values) -> Values:
         return values
 
-    def largest(self, values: Values) -> Values:
+    def max(self, values: Values) -> Values:
         return values
 
     def gather(self, rows: Values) -> Values:
         return rows
 
-    def before(self, n: int) -> int:
+    def rows_before(self, n: int) -> int:
         return 0
 
-    def first(self, compute: Callable[[], Anything]) -> Anything:
+    def broadcast(self, compute: Callable[[], Result]) -> Result:
         return compute()
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-def world_of(sharded: bool) -> World:
-    """The processes of torch.distributed's default group, or this one alone.
+def process_group(sharded: bool) -> ProcessGroup:
+    """Return the processes of torch.distributed's default group, or this one alone.
 
     Raises:
         ValueError: If rows are sharded and there is no such group.
     """
     if not sharded:
-        return ALONE
-    from weakspot.methods.sharded import Sharded
+        return SINGLE_PROCESS
+    from weakspot.methods.torch_processes import TorchProcesses
 
-    return Sharded()
+    return TorchProcesses()
 
 
-def check_alike(p: Predictions, world: World) -> None:
-    """Processes whose records are of different kinds would wait for each other's numbers for ever.
+def check_same_fields(p: Predictions, processes: ProcessGroup) -> None:
+    """Check that the records of all processes are of one kind; otherwise they would wait for each other for ever.
 
     Raises:
         ValueError: In all processes, where the width of the embeddings or what is known of the examples differs.
     """
     known = (p.labels, p.outputs, p.losses, p.correct)
-    kinds = world.gather(
-        np.array([[p.embeddings.shape[1], *(one is not None for one in known)]], dtype=np.int64)
+    kinds = processes.gather(
+        np.array([[p.embeddings.shape[1], *(values is not None for values in known)]], dtype=np.int64)
     )
     if (kinds != kinds[0]).any():
         raise ValueError(
@@ -95,35 +104,38 @@ def check_alike(p: Predictions, world: World) -> None:
         )
 
 
-def held_here(
-    rows: Int[np.ndarray, " m"], n: int, world: World
+def local_rows(
+    rows: Int[np.ndarray, " m"], n: int, processes: ProcessGroup
 ) -> tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"]]:
-    """Which of some rows this process holds.
+    """Find which of some rows this process holds.
 
     Args:
-        rows: By their numbers among those of all processes.
+        rows: (m,) their numbers among those of all processes.
         n: How many rows this process holds.
-        world: The processes.
+        processes: The processes.
 
     Returns:
-        Positions in `rows`, and the numbers that these rows have in this process.
+        (h,) the positions in `rows` of those held here, and (h,) their numbers in this process.
     """
-    own = rows - world.before(n)
+    own = rows - processes.rows_before(n)
     positions = np.flatnonzero((own >= 0) & (own < n))
     return positions, own[positions]
 
 
-def joined(
-    x: Num[np.ndarray, "h d"], places: Int[np.ndarray, " h"], m: int, world: World
+def gather_rows(
+    x: Num[np.ndarray, "h d"], positions: Int[np.ndarray, " h"], m: int, processes: ProcessGroup
 ) -> Float[np.ndarray, "m d"]:
-    """Rows of all processes, in every one of them.
+    """Collect some rows of all processes in every one of them.
 
     Args:
-        x: Those that this process holds.
-        places: Where each of these is to stand.
+        x: (h, d) the rows that this process holds.
+        positions: (h,) where each of them goes.
         m: How many rows there are in all.
-        world: The processes.
+        processes: The processes.
+
+    Returns:
+        (m, d) the rows.
     """
     out = np.zeros((m, x.shape[1]))
-    out[places] = x
-    return world.sum(out)
+    out[positions] = x
+    return processes.sum(out)

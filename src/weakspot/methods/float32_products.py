@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def float32_products() -> Iterator[None]:
-    """Neither TF32 nor bfloat16, by setting or by autocast: bounds and tolerances expect float32's rounding."""
+    """Allow neither TF32 nor bfloat16, by setting or by autocast: bounds and tolerances expect float32's rounding."""
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

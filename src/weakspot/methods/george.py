@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
 from weakspot.methods.domino.mixture import Mixture
-from weakspot.methods.gmm import gaussians, mixture_of, posteriors
-from weakspot.methods.parts import Examples, check_at_least, counts_of, worst
-from weakspot.methods.residuals import groups
-from weakspot.methods.space import Space, reduced
+from weakspot.methods.gmm import fit_gaussians, mixture_of, posteriors
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of, worst_groups
+from weakspot.methods.principal_components import PrincipalComponents, fit_principal_components
+from weakspot.methods.residuals import label_codes
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
-_SILHOUETTE_ROWS = 2000  # that a silhouette is taken from
+_SILHOUETTE_ROWS = 2000  # that a silhouette is computed from
+
+
+class _Cluster(NamedTuple):
+    reduction: PrincipalComponents  # of its class
+    mixture: Mixture  # of its class
+    component: int
+    label: int
 
 
 class George(Method):
-    """Clusters of each class by a Gaussian mixture in few dimensions, those of the highest mean loss.
+    """Clusters each class by a Gaussian mixture in few dimensions, and finds the clusters of the highest mean loss.
 
     Sohoni, Dunnmon, Angus, Gu, Ré: No subclass left behind, Fine-grained robustness in coarse-grained classification
     problems, NeurIPS 2020. The number of clusters of a class is that of the highest mean silhouette. The paper reduces
     by UMAP and splits clusters further; here the reduction is to principal components, and the covariances are
     diagonal in them.
 
-    n_slices       at most; all of them do worse than the whole
-    n_components   principal components, of each class on its own
-    max_clusters   of a class
-    min_size       examples in a slice, at least
-    seed           of the k-means starts
-
     An example belongs to a cluster of its label by its posterior probability.
+
+    Args:
+        n_slices: The largest number of slices; all of them do worse than all examples together.
+        n_components: The number of principal components, of each class on its own.
+        max_clusters: The largest number of clusters of a class.
+        min_size: The fewest examples in a slice.
+        seed: Of the k-means starts.
     """
 
     word = "george"
@@ -59,55 +70,68 @@ class George(Method):
     def fit(self, p: Predictions, callback: Callback | None = None) -> George:
         """Cluster each class of `p`, and keep the clusters that fail most."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        some = Examples.of(p)
-        parts = some.parts()
-        found: list[tuple[Space, Mixture, int, int]] = []
+        report_progress = callback or no_progress
+        examples = OrderedExamples.of(p)
+        rows_by_label = examples.rows_by_label()
+        clusters: list[_Cluster] = []
         sizes, losses = [], []
-        for done, rows in enumerate(parts):
-            tell("classes", done, len(parts))
-            counts = some.counts[rows]
-            space = reduced(some.x[rows], counts, self.n_components, self.seed)
-            x = space.of(some.x[rows])
+        for done, rows in enumerate(rows_by_label):
+            report_progress("classes", done, len(rows_by_label))
+            counts = examples.counts[rows]
+            reduction = fit_principal_components(examples.x[rows], counts, self.n_components, self.seed)
+            x = reduction.transform(examples.x[rows])
             mixture = self._mixture(x, counts)
             posterior = posteriors(mixture, x)
             sizes.append(counts @ posterior)
-            losses.append((counts * some.bad[rows]) @ posterior)
-            code = int(some.codes[rows[0]])
-            found += [(space, mixture, component, code) for component in range(posterior.shape[1])]
-        tell("classes", len(parts), len(parts))
-        chosen = worst(some, np.concatenate(sizes), np.concatenate(losses), self.n_slices, self.min_size)
-        parameters = _stored([found[j] for j in chosen], some.x.shape[1])
-        self.slices_ = some.slices(self, p, _belonging(some.record, **parameters), parameters)
+            losses.append((counts * examples.losses[rows]) @ posterior)
+            label = int(examples.labels[rows[0]])
+            clusters += [
+                _Cluster(reduction, mixture, component, label) for component in range(posterior.shape[1])
+            ]
+        report_progress("classes", len(rows_by_label), len(rows_by_label))
+        chosen = worst_groups(
+            examples, np.concatenate(sizes), np.concatenate(losses), self.n_slices, self.min_size
+        )
+        parameters = _parameters_of([clusters[j] for j in chosen], examples.x.shape[1])
+        self.slices_ = examples.slices(self, p, _memberships(examples.record, **parameters), parameters)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """The posterior probability within the label's mixture; by place alone where labels are unknown."""
+        """Return the posterior probability in the label's mixture; where labels are unknown, in each slice's own."""
         names = ("centres", "directions", "log_shares", "means", "variances", "components", "labels")
         parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
         embeddings_for(p.embeddings, parameters["centres"].shape[1], "the subclasses")
-        return _belonging(p, **parameters)
+        return _memberships(p, **parameters)
 
     def _mixture(self, x: Float[np.ndarray, "m q"], counts: Float[np.ndarray, " m"]) -> Mixture:
-        """Of as many Gaussians as have the highest silhouette; one where no two clusters can be told apart."""
-        best, kept = 0.0, gaussians(x, counts, 1, 1, self.seed)
+        """Fit as many Gaussians as have the highest silhouette; one where no two clusters can be told apart."""
+        best_score, best = 0.0, fit_gaussians(x, counts, 1, 1, self.seed)
         rows = np.random.default_rng(self.seed).permutation(len(x))[:_SILHOUETTE_ROWS]
         distances = cdist(x[rows], x[rows])
         for k in range(2, min(self.max_clusters, len(x) - 1) + 1):
-            mixture = gaussians(x, counts, k, 100, self.seed)
+            mixture = fit_gaussians(x, counts, k, 100, self.seed)
             labels = posteriors(mixture, x[rows]).argmax(axis=1)
             score = silhouette(distances, labels, counts[rows])
-            if score > best * (1 + 1e-9):
-                best, kept = score, mixture
-        return kept
+            if score > best_score * (1 + 1e-9):
+                best_score, best = score, mixture
+        return best
 
 
 def silhouette(
     distances: Float[np.ndarray, "m m"], labels: Int[np.ndarray, " m"], counts: Float[np.ndarray, " m"]
 ) -> float:
-    """The mean silhouette of examples that count several times; 0 where all are in one cluster.
+    """Return the mean silhouette of examples that count several times; 0 where all are in one cluster.
+
+    The silhouette of an example is s = (b - a) / max(a, b), with a the mean distance to the others of its cluster and
+    b the least mean distance to another cluster; it is 0 in a cluster of one. Scikit-learn's silhouette_score knows no
+    counts.
 
     Rousseeuw: Silhouettes, Journal of Computational and Applied Mathematics 20 (1987).
+
+    Args:
+        distances: (m, m) between the examples.
+        labels: (m,) their clusters.
+        counts: (m,) how often each counts.
     """
     present, labels = np.unique(labels, return_inverse=True)
     if len(present) < 2:
@@ -122,28 +146,29 @@ def silhouette(
     return float(np.average(np.where(others > 0, (between - within) / larger, 0.0), weights=counts))
 
 
-def _stored(found: list[tuple[Space, Mixture, int, int]], width: int) -> dict[str, np.ndarray]:
-    """Arrays of one row per slice; mixtures of fewer Gaussians than others are filled up with ones of no share."""
-    k, most = len(found), max((len(mixture.log_shares) for _, mixture, _, _ in found), default=0)
-    q = found[0][0].components.shape[1] if found else 0
-    stored = {
+def _parameters_of(clusters: list[_Cluster], width: int) -> dict[str, np.ndarray]:
+    """Return arrays of one row per slice; the smaller mixtures are filled up with Gaussians of no share."""
+    k, most = len(clusters), max((len(cluster.mixture.log_shares) for cluster in clusters), default=0)
+    q = clusters[0].reduction.components.shape[1] if clusters else 0
+    parameters = {
         "centres": np.zeros((k, width)),
         "directions": np.zeros((k, width, q)),
         "log_shares": np.full((k, most), -np.inf),
         "means": np.zeros((k, most, q)),
         "variances": np.ones((k, most, q)),
-        "components": np.array([component for _, _, component, _ in found], dtype=np.int64),
-        "labels": np.array([code for _, _, _, code in found], dtype=np.int64),
+        "components": np.array([cluster.component for cluster in clusters], dtype=np.int64),
+        "labels": np.array([cluster.label for cluster in clusters], dtype=np.int64),
     }
-    for j, (space, mixture, _, _) in enumerate(found):
+    for j, cluster in enumerate(clusters):
+        reduction, mixture = cluster.reduction, cluster.mixture
         s = len(mixture.log_shares)
-        stored["centres"][j], stored["directions"][j] = space.centre, space.components
-        stored["log_shares"][j, :s] = mixture.log_shares
-        stored["means"][j, :s], stored["variances"][j, :s] = mixture.means, mixture.variances
-    return stored
+        parameters["centres"][j], parameters["directions"][j] = reduction.centre, reduction.components
+        parameters["log_shares"][j, :s] = mixture.log_shares
+        parameters["means"][j, :s], parameters["variances"][j, :s] = mixture.means, mixture.variances
+    return parameters
 
 
-def _belonging(
+def _memberships(
     p: Predictions,
     centres: np.ndarray,
     directions: np.ndarray,
@@ -153,9 +178,12 @@ def _belonging(
     components: np.ndarray,
     labels: np.ndarray,
 ) -> Float[np.ndarray, "n k"]:
-    belongs = np.zeros((len(p), len(labels)))
+    """Return the posterior probability of each slice's component, for examples of its label."""
+    memberships = np.zeros((len(p), len(labels)))
     for j, label in enumerate(labels):
-        rows = np.arange(len(p)) if p.labels is None else np.flatnonzero(groups(p) == label)
-        x = Space(centres[j], directions[j]).of(p.embeddings[rows])
-        belongs[rows, j] = posteriors(mixture_of(log_shares[j], means[j], variances[j]), x)[:, components[j]]
-    return belongs
+        rows = np.arange(len(p)) if p.labels is None else np.flatnonzero(label_codes(p) == label)
+        x = PrincipalComponents(centres[j], directions[j]).transform(p.embeddings[rows])
+        memberships[rows, j] = posteriors(mixture_of(log_shares[j], means[j], variances[j]), x)[
+            :, components[j]
+        ]
+    return memberships

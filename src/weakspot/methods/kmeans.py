@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.parts import Examples, check_at_least, check_parts, counts_of, k_means, worst
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of, worst_groups
+from weakspot.methods.setting_checks import check_at_least, check_at_most_examples
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
 
 class Kmeans(Method):
-    """The clusters of k-means in which the mean loss is highest: what everybody tries first.
+    """Finds the clusters of k-means in which the mean loss is highest: what everybody tries first.
 
     Lloyd: Least squares quantization in PCM, IEEE Transactions on Information Theory 28 (1982); started as by Arthur
     and Vassilvitskii (2007).
 
-    n_slices     at most; all of them do worse than the whole
-    n_clusters   that the examples are split into
-    min_size     examples in a slice, at least
-    n_init       starts, of which the best counts
-    seed         of the starts
-
     An example belongs to the cluster whose centre is nearest, wholly or not at all.
+
+    Args:
+        n_slices: The largest number of slices; all of them do worse than all examples together.
+        n_clusters: The number of clusters that the examples are split into.
+        min_size: The fewest examples in a slice.
+        n_init: The number of starts, of which the best counts.
+        seed: Of the starts.
     """
 
     word = "kmeans"
@@ -41,33 +46,50 @@ class Kmeans(Method):
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_clusters=2, min_size=1, n_init=1)
-        check_parts(self, "n_clusters", n)
+        check_at_most_examples(self, "n_clusters", n)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Kmeans:
         """Cluster the embeddings of `p`, and keep the clusters that fail most."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        tell("clusters", 0, 1)
-        some = Examples.of(p)
-        fitted = k_means(some.x, some.counts, self.n_clusters, self.n_init, self.seed)
+        report_progress = callback or no_progress
+        report_progress("clusters", 0, 1)
+        examples = OrderedExamples.of(p)
+        fitted = fit_k_means(examples.x, examples.counts, self.n_clusters, self.n_init, self.seed)
         centers = np.unique(fitted.cluster_centers_, axis=0)  # empty clusters lie on others
-        clusters = _nearest(some.x, centers, np.arange(len(centers)))
-        sizes, losses = some.counts @ clusters, (some.counts * some.bad) @ clusters
-        chosen = worst(some, sizes, losses, self.n_slices, self.min_size)
-        self.slices_ = some.slices(self, p, clusters[:, chosen], {"centers": centers, "chosen": chosen})
-        tell("clusters", 1, 1)
+        clusters = _nearest(examples.x, centers, np.arange(len(centers)))
+        sizes, losses = examples.counts @ clusters, (examples.counts * examples.losses) @ clusters
+        chosen = worst_groups(examples, sizes, losses, self.n_slices, self.min_size)
+        self.slices_ = examples.slices(self, p, clusters[:, chosen], {"centers": centers, "chosen": chosen})
+        report_progress("clusters", 1, 1)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """1 where the nearest centre is that of the slice."""
+        """Return 1 where the nearest centre is that of the slice."""
         centers, chosen = parameters_of(self._fitted(), "centers", "chosen")
         x = embeddings_for(p.embeddings, centers.shape[1], "the clusters")
         return _nearest(x, centers, chosen).astype(np.float64)
 
 
+def fit_k_means(
+    x: Float[np.ndarray, "n d"], counts: Float[np.ndarray, " n"], n_clusters: int, n_init: int, seed: int
+) -> Any:
+    """Return scikit-learn's KMeans, fitted to examples (n, d) that count several times.
+
+    Where examples coincide in fewer points than there are clusters, some clusters stay empty, without a warning.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = KMeans(min(n_clusters, len(x)), n_init=n_init, random_state=seed)
+        return model.fit(x, sample_weight=counts)
+
+
 def _nearest(x: np.ndarray, centers: Float[np.ndarray, "g d"], chosen: np.ndarray) -> Bool[np.ndarray, "n k"]:
+    """Return whether the nearest of g centres is each of the chosen ones."""
     from sklearn.metrics import pairwise_distances_argmin
 
-    middle = centers.mean(axis=0)  # far from it, differences would be all rounding
+    middle = centers.mean(axis=0)  # Far from the origin, differences would be all rounding.
     nearest = pairwise_distances_argmin(np.asarray(x, dtype=np.float64) - middle, centers - middle)
     return np.asarray(nearest[:, None] == chosen)

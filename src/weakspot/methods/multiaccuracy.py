@@ -5,26 +5,28 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.parts import Examples, check_at_least, check_share, counts_of
-from weakspot.methods.residuals import groups, residuals
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.residuals import label_codes, residuals
+from weakspot.methods.setting_checks import check_at_least, check_share
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
 
 class Multiaccuracy(Method):
-    """Within each label the examples for which ridge regression on the embedding predicts the largest residuals.
+    """Finds, within each label, the examples for which ridge regression predicts the largest residuals.
 
     Kim, Ghorbani, Zou: Multiaccuracy, Black-box post-processing for fairness in classification, AIES 2019. This is
     its auditor, in one round: the model is not mended in between. It audits the sides of a classifier's decision; here
     these are the labels, as no membership may follow from a prediction. Residuals are 1 - p of the label, or what
     stands for it. The slices whose examples exceed the mean residual of their label by most come first.
 
-    n_slices   at most
-    share      of a label's examples that a slice holds
-    alpha      penalty of the ridge regression, on embeddings of mean square norm 1
-
     An example belongs to a slice if it is of its label and its predicted residual is among the largest.
+
+    Args:
+        n_slices: The largest number of slices.
+        share: The share of a label's examples that a slice holds.
+        alpha: The penalty of the ridge regression, on embeddings of mean square norm 1.
     """
 
     word = "multiaccuracy"
@@ -43,17 +45,17 @@ class Multiaccuracy(Method):
         from sklearn.linear_model import Ridge
 
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        some = Examples.of(p)
-        residual = residuals(some.record)
-        centre = np.average(some.x, axis=0, weights=some.counts)
-        x = some.x - centre
-        scale = np.sqrt(np.average((x**2).sum(axis=1), weights=some.counts)) or 1.0
-        found: list[tuple[float, int, np.ndarray, float]] = []
-        parts = some.parts()
-        for done, rows in enumerate(parts):
-            tell("regressions", done, len(parts))
-            counts, r = some.counts[rows], residual[rows]
+        report_progress = callback or no_progress
+        examples = OrderedExamples.of(p)
+        residual = residuals(examples.record)
+        centre = np.average(examples.x, axis=0, weights=examples.counts)
+        x = examples.x - centre
+        scale = np.sqrt(np.average((x**2).sum(axis=1), weights=examples.counts)) or 1.0
+        candidates: list[tuple[float, int, np.ndarray, float]] = []
+        rows_by_label = examples.rows_by_label()
+        for done, rows in enumerate(rows_by_label):
+            report_progress("regressions", done, len(rows_by_label))
+            counts, r = examples.counts[rows], residual[rows]
             fitted = Ridge(self.alpha).fit(x[rows] / scale, r, sample_weight=counts)
             direction = fitted.coef_ / scale
             scores = _scores(x[rows], direction[None])[:, 0]
@@ -62,50 +64,56 @@ class Multiaccuracy(Method):
             if not inside.any() or not direction.any():
                 continue
             excess = np.average(r[inside], weights=counts[inside]) - np.average(r, weights=counts)
-            found.append((excess, int(some.codes[rows[0]]), direction, threshold))
-        tell("regressions", len(parts), len(parts))
-        found = sorted((one for one in found if one[0] > 0), key=lambda one: -one[0])[: self.n_slices]
+            candidates.append((excess, int(examples.labels[rows[0]]), direction, threshold))
+        report_progress("regressions", len(rows_by_label), len(rows_by_label))
+        worse = [candidate for candidate in candidates if candidate[0] > 0]
+        chosen = sorted(worse, key=lambda candidate: -candidate[0])[: self.n_slices]
         parameters = {
             "centre": centre,
-            "labels": np.array([one[1] for one in found], dtype=np.int64),
-            "directions": np.array([one[2] for one in found]).reshape(len(found), len(centre)),
-            "thresholds": np.array([one[3] for one in found], dtype=np.float64),
+            "labels": np.array([label for _, label, _, _ in chosen], dtype=np.int64),
+            "directions": np.array([direction for _, _, direction, _ in chosen]).reshape(
+                len(chosen), len(centre)
+            ),
+            "thresholds": np.array([threshold for _, _, _, threshold in chosen], dtype=np.float64),
         }
-        self.slices_ = some.slices(self, p, _excesses(some.record, **parameters) > 0, parameters)
+        self.slices_ = examples.slices(
+            self, p, _scores_above_threshold(examples.record, **parameters) > 0, parameters
+        )
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """1 above the threshold, for the slice's label; by the threshold alone where labels are unknown."""
+        """Return 1 above the threshold for examples of the slice's label; where labels are unknown, for all."""
         return (self.published_scores(p) > 0).astype(np.float64)
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """The predicted residual less the threshold, by which examples can be ranked; least for other labels."""
+        """Return the predicted residual less the threshold, which ranks examples; the lowest for other labels."""
         names = ("centre", "labels", "directions", "thresholds")
         parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
         embeddings_for(p.embeddings, len(parameters["centre"]), "the slices")
-        return _excesses(p, **parameters)
+        return _scores_above_threshold(p, **parameters)
 
 
 def _scores(x: Float[np.ndarray, "n d"], directions: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "n k"]:
-    # row by row, so that equal examples score the same to the last bit
+    # Row by row, so that equal examples score the same to the last bit.
     return np.asarray(np.einsum("nd,kd->nk", x, directions))
 
 
-def _excesses(
+def _scores_above_threshold(
     p: Predictions,
     centre: Float[np.ndarray, " d"],
     labels: Int[np.ndarray, " k"],
     directions: Float[np.ndarray, "k d"],
     thresholds: Float[np.ndarray, " k"],
 ) -> Float[np.ndarray, "n k"]:
+    """Return predicted residuals less the thresholds (k,); the lowest number for other labels."""
     excess: np.ndarray = _scores(np.asarray(p.embeddings, dtype=np.float64) - centre, directions) - thresholds
     if p.labels is not None:
-        excess[groups(p)[:, None] != labels] = np.finfo(np.float64).min
+        excess[label_codes(p)[:, None] != labels] = np.finfo(np.float64).min
     return excess
 
 
 def _threshold(scores: Float[np.ndarray, " m"], counts: Float[np.ndarray, " m"], share: float) -> float:
-    """Halfway between the last score of the largest share and the next: the next itself where both are equal."""
+    """Return the mean of the last score within the largest share and the next one."""
     order = np.argsort(-scores, kind="stable")
     above = int((np.cumsum(counts[order]) <= share * counts.sum() * (1 + 1e-9)).sum())
     return float(scores[order[[max(above, 1) - 1, min(max(above, 1), len(scores) - 1)]]].mean())

@@ -6,36 +6,39 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.parts import Examples, check_at_least, counts_of, k_means
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.expectation_maximization import expectation_maximization
+from weakspot.methods.kmeans import fit_k_means
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.principal_components import PrincipalComponents, fit_principal_components
 from weakspot.methods.residuals import residuals
-from weakspot.methods.space import Space, reduced
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
 _PARAMETERS = ("centre", "directions", "lowest", "width", "log_shares", "means", "covariances", "chosen")
 _LEAST_VARIANCE = 1e-6
-_TOLERANCE = 1e-3  # of the mean log likelihood, below which a step ends the run
 _ROUNDING = 1e-9
 
 
 class PlaneSpot(Method):
-    """Components of a Gaussian mixture over a plane and the confidence, by their errors × their error rate.
+    """Finds components of a Gaussian mixture over a plane and the confidence, by their errors × their error rate.
 
     Plumb, Johnson, Cabrera, Talwalkar: Towards a more rigorous science of blindspot discovery in image classification
     models, TMLR 2023. Embeddings are reduced to two dimensions, each scaled to [0, 1]; the confidence, which is the
     probability of the label, is the third, times a weight. The number of components is that of the lowest BIC.
 
-    n_slices         at most; all of them do worse than the whole
-    max_components   of the mixture; there are at least as many as slices
-    weight           of the confidence beside the two dimensions
-    max_iter         steps of EM at most
-    seed             of the k-means starts
-
     The paper reduces by scvis, a variational autoencoder; here the dimensions are the first two principal components,
-    which need no training and place other examples alike. Errors are 1 - confidence, as in the published code.
+    which need no training and treat other examples alike. Errors are 1 - confidence, as in the published code.
     Membership of other examples is by the plane alone: their confidence tells who is wrong, and a test of such a slice
     would confirm itself. `published_scores` reads the confidence too, as the published tool does.
+
+    Args:
+        n_slices: The largest number of slices; all of them do worse than all examples together.
+        max_components: The largest number of components of the mixture; there are at least as many as slices.
+        weight: The weight of the confidence beside the two dimensions.
+        max_iter: The largest number of EM steps.
+        seed: Of the k-means starts.
     """
 
     word = "planespot"
@@ -65,75 +68,76 @@ class PlaneSpot(Method):
     def fit(self, p: Predictions, callback: Callback | None = None) -> PlaneSpot:
         """Fit mixtures to `p`, take the one of the lowest BIC, and keep its components with the most errors."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        some = Examples.of(p)
-        errors = residuals(some.record)
-        space = reduced(some.x, some.counts, 2, self.seed)
-        plane = space.of(some.x)
+        report_progress = callback or no_progress
+        examples = OrderedExamples.of(p)
+        errors = residuals(examples.record)
+        reduction = fit_principal_components(examples.x, examples.counts, 2, self.seed)
+        plane = reduction.transform(examples.x)
         lowest, width = plane.min(axis=0), np.ptp(plane, axis=0)
         width = np.where(width > 0, width, 1.0)
         x = np.c_[(plane - lowest) / width, self.weight * (1 - errors)]
         numbers = range(self.n_slices, self.max_components + 1)
-        best, least = _fitted(x, some.counts, numbers[0], self.max_iter, self.seed)
+        best, lowest_bic = _fit_gaussians(x, examples.counts, numbers[0], self.max_iter, self.seed)
         for done, number in enumerate(numbers[1:], 1):
-            tell("mixtures", done, len(numbers))
-            mixture, bic = _fitted(x, some.counts, number, self.max_iter, self.seed)
-            if bic < least:
-                best, least = mixture, bic
-        tell("mixtures", len(numbers), len(numbers))
+            report_progress("mixtures", done, len(numbers))
+            mixture, bic = _fit_gaussians(x, examples.counts, number, self.max_iter, self.seed)
+            if bic < lowest_bic:
+                best, lowest_bic = mixture, bic
+        report_progress("mixtures", len(numbers), len(numbers))
         joint = _log_joint(x, *best)
         nearest = np.eye(joint.shape[1])[joint.argmax(axis=1)]
-        sizes, wrong = some.counts @ nearest, (some.counts * errors) @ nearest
+        sizes, wrong = examples.counts @ nearest, (examples.counts * errors) @ nearest
         rate = wrong / np.maximum(sizes, 1e-300)
-        worse = rate > np.average(errors, weights=some.counts) + _ROUNDING
+        worse = rate > np.average(errors, weights=examples.counts) + _ROUNDING
         ranked = np.argsort(-wrong * rate, kind="stable")
         chosen = ranked[worse[ranked]][: self.n_slices]
-        found = (space.centre, space.components, lowest, width, *best, chosen)
-        parameters = dict(zip(_PARAMETERS, found, strict=True))
-        self.slices_ = some.slices(self, p, softmax(joint, axis=1)[:, chosen].clip(0, 1), parameters)
+        values = (reduction.centre, reduction.components, lowest, width, *best, chosen)
+        parameters = dict(zip(_PARAMETERS, values, strict=True))
+        self.slices_ = examples.slices(self, p, softmax(joint, axis=1)[:, chosen].clip(0, 1), parameters)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """By the place in the plane."""
+        """Return the posterior probability of each component by the position in the plane."""
         return self._posteriors(p, np.empty((len(p), 0)))
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """By place and confidence, as published."""
+        """Return the posterior probability by position and confidence, as published."""
         return self._posteriors(p, self.weight * (1 - residuals(p))[:, None])
 
-    def _posteriors(self, p: Predictions, beside: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "n k"]:
-        """How likely each example is of each component, by the dimensions that are given."""
+    def _posteriors(self, p: Predictions, confidence: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "n k"]:
+        """Return the posterior probabilities by the plane, and the confidence (n, 1) unless it is left out (n, 0)."""
         centre, directions, lowest, width, log_shares, means, covariances, chosen = parameters_of(
             self._fitted(), *_PARAMETERS
         )
         x = embeddings_for(p.embeddings, len(centre), "the components")
-        x = np.c_[(Space(centre, directions).of(x) - lowest) / width, beside]
+        x = np.c_[(PrincipalComponents(centre, directions).transform(x) - lowest) / width, confidence]
         q = x.shape[1]
         joint = _log_joint(x, log_shares, means[:, :q], covariances[:, :q, :q])
         return np.asarray(softmax(joint, axis=1)[:, chosen].clip(0, 1))
 
 
-Mixture = tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s q"], Float[np.ndarray, "s q q"]]
-"""Log of the shares, means and covariances."""
+FullMixture = tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s q"], Float[np.ndarray, "s q q"]]
+"""Logarithms of the shares (s,), means (s, q) and covariances (s, q, q) of Gaussians."""
 
 
-def _fitted(
+def _fit_gaussians(
     x: Float[np.ndarray, "n q"], counts: Float[np.ndarray, " n"], components: int, max_iter: int, seed: int
-) -> tuple[Mixture, float]:
-    """Gaussians of full covariance by EM from a k-means start, and their Bayesian information criterion.
+) -> tuple[FullMixture, float]:
+    """Fit Gaussians of full covariance by EM from a k-means start.
 
-    scikit-learn's GaussianMixture (tests/test_planespot.py), except that examples may have counts.
+    The result is scikit-learn's GaussianMixture (tests/test_planespot.py), except that examples may have counts.
+
+    Returns:
+        The mixture and its Bayesian information criterion.
     """
-    start = k_means(x, counts, components, 1, seed).labels_
-    mixture, before, likelihood = _maximised(x, np.eye(components)[start], counts), -np.inf, 0.0
-    for _ in range(max_iter):
-        joint = _log_joint(x, *mixture)
-        norm = logsumexp(joint, axis=1)
-        likelihood = float(np.average(norm, weights=counts))
-        mixture = _maximised(x, np.exp(joint - norm[:, None]), counts)
-        if abs(likelihood - before) < _TOLERANCE:
-            break
-        before = likelihood
+    start = fit_k_means(x, counts, components, 1, seed).labels_
+    mixture = expectation_maximization(
+        lambda shares: _maximize(x, shares, counts),
+        lambda mixture: _log_joint(x, *mixture),
+        np.eye(components)[start],
+        counts,
+        max_iter,
+    )
     likelihood = float(counts @ logsumexp(_log_joint(x, *mixture), axis=1))
     q = x.shape[1]
     free = components * (1 + q + q * (q + 1) / 2) - 1
@@ -146,7 +150,10 @@ def _log_joint(
     means: Float[np.ndarray, "s q"],
     covariances: Float[np.ndarray, "s q q"],
 ) -> Float[np.ndarray, "n s"]:
-    """Log of share × density of each component: a quadratic form, and so linear in the second-order monomials."""
+    """Return the log of share × density of each component (n, s).
+
+    It is a quadratic form in x, and so linear in the monomials of second order: one matrix product.
+    """
     s, q = means.shape
     precisions = np.linalg.inv(covariances)
     pulled = (precisions @ means[:, :, None])[:, :, 0]
@@ -155,9 +162,10 @@ def _log_joint(
     return np.asarray(_monomials(x) @ forms.T)
 
 
-def _maximised(
+def _maximize(
     x: Float[np.ndarray, "n q"], responsibilities: Float[np.ndarray, "n s"], counts: Float[np.ndarray, " n"]
-) -> Mixture:
+) -> FullMixture:
+    """Return the mixture that fits responsibilities (n, s) best."""
     q = x.shape[1]
     sums = (responsibilities * counts[:, None]).T @ _monomials(x)
     total = sums[:, 0] + 10 * np.finfo(np.float64).eps
@@ -168,5 +176,5 @@ def _maximised(
 
 
 def _monomials(x: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "n m"]:
-    """1, all coordinates, and all products of two."""
+    """Return 1, all coordinates, and all products of two (n, 1 + q + q²)."""
     return np.asarray(np.c_[np.ones(len(x)), x, (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)])

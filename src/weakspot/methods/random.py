@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.order import hashes_of
-from weakspot.methods.parts import Examples, check_at_least, check_share, counts_of
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.canonical_order import row_hashes
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.setting_checks import check_at_least, check_share
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
@@ -17,14 +18,16 @@ _STEP, _FIRST, _SECOND = (
 
 
 class Random(Method):
-    """Slices that are drawn: the baseline to beat, which a test may confirm no more often than chance does.
+    """Draws slices at random: the baseline to beat, which a test may confirm no more often than chance does.
 
-    Who is drawn follows from a hash of the embedding (the finaliser of Steele, Lea, Flood: Fast splittable pseudorandom
-    number generators, OOPSLA 2014), so that equal rows are drawn together, and other examples can be drawn alike.
+    Which examples are drawn follows from a hash of the embedding (the finaliser of Steele, Lea, Flood: Fast splittable
+    pseudorandom number generators, OOPSLA 2014), so that equal rows are drawn together, and slices can be applied to
+    other examples.
 
-    n_slices   that are drawn
-    share      of all examples that is drawn, on average
-    seed       of the draws
+    Args:
+        n_slices: The number of slices.
+        share: The share of all examples that is drawn for a slice, on average.
+        seed: Of the draws.
     """
 
     word = "random"
@@ -40,25 +43,25 @@ class Random(Method):
         check_share(self.share)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Random:
-        """Draw from `p`."""
+        """Draw the slices from `p`."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        tell("draws", 0, 1)
-        some = Examples.of(p)
+        report_progress = callback or no_progress
+        report_progress("draws", 0, 1)
+        examples = OrderedExamples.of(p)
         salts = np.random.default_rng(self.seed).integers(1 << 32, size=self.n_slices)
-        parameters = {"salts": salts, "width": np.array([some.x.shape[1]])}
-        self.slices_ = some.slices(self, p, self._drawn(some.x, salts), parameters)
-        tell("draws", 1, 1)
+        parameters = {"salts": salts, "width": np.array([examples.x.shape[1]])}
+        self.slices_ = examples.slices(self, p, self._drawn(examples.x, salts), parameters)
+        report_progress("draws", 1, 1)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """1 for whom is drawn."""
+        """Return 1 for the examples that are drawn."""
         salts, width = parameters_of(self._fitted(), "salts", "width")
         x = embeddings_for(p.embeddings, int(width[0]), "the slices")
         return self._drawn(x, salts).astype(np.float64)
 
     def _drawn(self, x: Float[np.ndarray, "n d"], salts: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "n k"]:
-        bits = hashes_of(np.asarray(x, dtype=np.float64))[:, None] + salts.astype(np.uint64) * _STEP
+        bits = row_hashes(np.asarray(x, dtype=np.float64))[:, None] + salts.astype(np.uint64) * _STEP
         bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
         bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
         bits = bits ^ (bits >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Methods by their word: which there are, and the one that saved slices are of."""
+"""Methods by their word, and the method that saved slices are of."""
 
 from __future__ import annotations
 
@@ -10,82 +10,87 @@ from pkgutil import iter_modules
 import numpy as np
 from jaxtyping import Float
 
-from weakspot.methods.base import Audited, Method, Unknown
+from weakspot.methods.base import AuditedRows, Method, UnknownMethod
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices, Weights
 
 _PACKAGE = "weakspot.methods"
-_NO_METHODS = (  # what they share
+_SHARED_MODULES = (  # every other module of the package is a method
     "base",
+    "canonical_order",
     "discriminant",
     "distributed",
+    "expectation_maximization",
     "float32_products",
-    "order",
-    "parts",
+    "ordered_examples",
+    "principal_components",
     "registry",
     "residuals",
-    "sharded",
-    "space",
+    "setting_checks",
+    "torch_processes",
 )
 
 
 @cache
 def words() -> tuple[str, ...]:
-    """The words of the methods in this package, in alphabetical order; none of them is imported for it."""
+    """Return the words of the methods in this package, in alphabetical order, without importing them."""
     modules = iter_modules(import_module(_PACKAGE).__path__)
-    return tuple(sorted(module.name for module in modules if module.name not in _NO_METHODS))
+    return tuple(sorted(module.name for module in modules if module.name not in _SHARED_MODULES))
 
 
 def find(word: str) -> type[Method]:
-    """The method of a word: one of this package, or any other subclass of `Method` that has been imported.
+    """Return the method of a word: one of this package, or any other subclass of `Method` that has been imported.
 
-    Raises ValueError for an unknown word, naming the known ones.
+    Raises:
+        ValueError: For an unknown word; the message names the known ones.
     """
     if word in words():
         import_module(f"{_PACKAGE}.{word}")
-    found = [method for method in _below(Method) if vars(method).get("word") == word]
-    if not found:
+    methods = [method for method in _subclasses(Method) if vars(method).get("word") == word]
+    if not methods:
         raise ValueError(
             f"no method is known by the word {word!r}; known: {', '.join(words())}; a method of your own is known "
             "once its module is imported"
         )
-    return min(found, key=lambda method: not method.__module__.startswith(_PACKAGE + "."))
+    return min(methods, key=lambda method: not method.__module__.startswith(_PACKAGE + "."))
 
 
-def restored(slices: Slices) -> Method:
-    """The fitted method that slices are of, with the settings they were saved with.
+def method_of(slices: Slices) -> Method:
+    """Return the fitted method that slices are of, with the settings they were saved with.
 
-    Slices of a method that is not known here are given an `Unknown` one, which judges every example as it is
-    recorded, and whose `membership` says that it cannot be had.
+    Slices of a method that is not known here get an `UnknownMethod`, which judges every example as it is recorded,
+    and whose `membership` raises a ValueError.
     """
     try:
         method = find(slices.method)
     except ValueError:
-        method = Unknown
+        method = UnknownMethod
     return method.of(slices)
 
 
 def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
-    """How much the examples of `p` belong to each of these slices, fitted or loaded, of whatever method.
+    """Return how much the examples of `p` belong to each of these slices (n, k), fitted or loaded, of any method.
 
-    Raises ValueError where the method is unknown, where the slices hold nothing that could be applied, and
-    where the embeddings are not of the model they were found in.
+    Raises:
+        ValueError: Where the method is unknown, where the slices hold nothing that could be applied, or where the
+            embeddings have another width than those the slices were found in.
     """
-    return restored(slices).membership(p)
+    return method_of(slices).membership(p)
 
 
 def memberships_of(slices: Slices, p: Predictions) -> Weights:
-    """`apply` by slice (k, n), sparse where the method makes it so."""
-    return restored(slices).weights(p)
+    """Return `apply` by slice (k, n), sparse where the method makes it so."""
+    return method_of(slices).weights(p)
 
 
-def audit_of(slices: Slices, p: Predictions) -> Audited:
-    """The examples of `p` that the method of these slices judges, and by what."""
-    return restored(slices).audited(p)
+def audit_of(slices: Slices, p: Predictions) -> AuditedRows:
+    """Return the examples of `p` that the method of these slices judges, and by what."""
+    return method_of(slices).audited(p)
 
 
-def _below(method: type) -> Iterator[type[Method]]:
-    below: list[type[Method]] = method.__subclasses__()
-    for one in below:
-        yield one
-        yield from _below(one)
+def _subclasses(method: type) -> Iterator[type[Method]]:
+    """Yield all subclasses, at any depth."""
+    direct: list[type[Method]] = method.__subclasses__()
+    for subclass in direct:
+        yield subclass
+        yield from _subclasses(subclass)

@@ -10,9 +10,10 @@ from heapq import heappop, heappush
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Callback, Method, parameters_of
-from weakspot.methods.parts import Examples, check_at_least, counts_of
+from weakspot.methods.base import Callback, Method, no_progress, parameters_of
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
 from weakspot.methods.residuals import residuals
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, Value, categorise
 from weakspot.slices import Slices
@@ -24,23 +25,24 @@ _NEEDED = "rules are made of attributes: give some, or take a method that reads 
 
 
 class Rules(Method):
-    """The conjunctions of attribute values of the highest score: `age over 70 and camera = night`.
+    """Finds the conjunctions of attribute values of the highest score: `age over 70 and camera = night`.
 
     Sagadeeva, Boehm: SliceLine, Fast, linear-algebra-based slice finding for ML model debugging, SIGMOD 2021. The score
     of a rule that holds for a share s of the examples, where the mean error is r times that of all, is
-    alpha·(r - 1) - (1 - alpha)·(1/s - 1). The rules are exactly the best of all that there are: what cannot hold a
-    better one, by the paper's bound, is not looked at. Of rules that hold for the same examples the shortest counts.
-
-    n_slices         at most; all of them do worse than the whole
-    attributes       that rules are made of; all of the predictions by default
-    max_conditions   of a rule
-    alpha            between 0 and 1: how much the error counts, against the size
-    min_size         examples in a slice, at least
+    alpha·(r - 1) - (1 - alpha)·(1/s - 1). The rules are exactly the best of all: what cannot hold a better one, by the
+    paper's bound, is not looked at. Of rules that hold for the same examples the shortest counts.
 
     This is the one method that reads attributes, and it reads nothing else of an example but its error, which is
     1 - the probability of the label, or the error of a number, in [0, 1]. Numbers and times are grouped as reports
     group them, with the edges of the examples that were searched. An example belongs to a rule if all of its
     conditions hold.
+
+    Args:
+        n_slices: The largest number of rules; all of them do worse than all examples together.
+        attributes: The attributes that rules are made of; all of the predictions by default.
+        max_conditions: The largest number of conditions in a rule.
+        alpha: Between 0 and 1: how much the error counts, against the size.
+        min_size: The fewest examples in a slice.
     """
 
     word = "rules"
@@ -79,54 +81,55 @@ class Rules(Method):
     def fit(self, p: Predictions, callback: Callback | None = None) -> Rules:
         """Find the best rules of `p`, which must hold attributes."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
+        report_progress = callback or no_progress
         names = p.attributes.column_names
         self.check_attributes(names)
         columns = categorise(p.attributes.select(list(self.attributes or names)), _MOST_VALUES)
         if not columns:
             raise ValueError(f"{_NEEDED}; of those that there are ({', '.join(names)}) none groups examples")
-        some = Examples.of(p)
-        codes = np.stack([column.codes[some.order] for column in columns])
-        search = _Search(codes, some.counts, residuals(some.record), self.alpha, self.min_size)
-        tell("rules", 0, 1)
-        found = search.best(self.n_slices, self.max_conditions)
-        tell("rules", 1, 1)
-        weights = np.array([search.holds(rule) for rule in found], dtype=bool).reshape(len(found), len(p)).T
-        parameters = {"conditions": _stored(columns, found)}
-        self.slices_ = some.slices(self, p, weights, parameters)
+        examples = OrderedExamples.of(p)
+        codes = np.stack([column.codes[examples.order] for column in columns])
+        search = _RuleSearch(codes, examples.counts, residuals(examples.record), self.alpha, self.min_size)
+        report_progress("rules", 0, 1)
+        rules = search.best(self.n_slices, self.max_conditions)
+        report_progress("rules", 1, 1)
+        weights = np.array([search.holds(rule) for rule in rules], dtype=bool).reshape(len(rules), len(p)).T
+        parameters = {"conditions": _to_json_bytes(columns, rules)}
+        self.slices_ = examples.slices(self, p, weights, parameters)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """1 where all conditions of a rule hold."""
+        """Return 1 where all conditions of a rule hold."""
         rules = conditions(self._fitted())
-        held = [np.all([one.holds(p.attributes) for one in rule], axis=0) for rule in rules]
-        return np.array(held, dtype=np.float64).reshape(len(rules), len(p)).T
+        memberships = [np.all([one.holds(p.attributes) for one in rule], axis=0) for rule in rules]
+        return np.array(memberships, dtype=np.float64).reshape(len(rules), len(p)).T
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """What the rules are, before what every method says."""
+        """Say what the rules are, before what every method says."""
         rules = conditions(slices) if slices.parameters else []
-        told = [f"{cls.noun} {i} is: {' and '.join(map(str, rule))}." for i, rule in enumerate(rules, 1)]
-        return [*told, *super().advice(slices)]
+        sentences = [f"{cls.noun} {i} is: {' and '.join(map(str, rule))}." for i, rule in enumerate(rules, 1)]
+        return [*sentences, *super().advice(slices)]
 
 
 def conditions(slices: Slices) -> list[list[Value]]:
-    """The conditions of every rule, all of which must hold."""
+    """Return the conditions of every rule, all of which must hold."""
     (stored,) = parameters_of(slices, "conditions")
     return [[Value(**one) for one in rule] for rule in json.loads(stored.astype(np.uint8).tobytes())]
 
 
-def _stored(columns: list[Categorical], rules: list[_Rule]) -> Int[np.ndarray, " b"]:
-    """Conditions as the bytes of their JSON: a slice's parameters are numbers."""
-    told = [[asdict(columns[a].value(v)) for a, v in rule.conditions] for rule in rules]
-    return np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
+def _to_json_bytes(columns: list[Categorical], rules: list[_Rule]) -> Int[np.ndarray, " b"]:
+    """Return the conditions as the bytes of their JSON: a slice's parameters are numbers."""
+    conditions = [[asdict(columns[a].value(v)) for a, v in rule.conditions] for rule in rules]
+    return np.frombuffer(json.dumps(conditions).encode(), dtype=np.uint8)
 
 
 @dataclass(frozen=True, order=True)
 class _Rule:
-    """A conjunction, in the order in which rules are better: by score, then shorter, then as attributes stand.
+    """Is a conjunction that sorts before worse ones: by score, then shorter, then by the order of attributes.
 
-    conditions   pairs of attribute and code
+    Attributes:
+        conditions: Pairs of attribute and code.
     """
 
     minus_score: float
@@ -135,14 +138,18 @@ class _Rule:
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
-    """Best first, branch and bound: the most promising rule is extended until none promises more than what is found.
+class _RuleSearch:
+    """Searches best first, with branch and bound: the most promising rule is extended until no bound exceeds the best.
 
     Every conjunction is reached once, by its attributes in order. The paper goes level by level and bounds a rule by
     all rules it is part of; here it is bounded by the one it extends, which is exact as well.
 
-    codes          (a, n) of every attribute
-    counts, errors (n,)
+    Attributes:
+        codes: (a, n) the value of every attribute for every example.
+        counts: (n,) how often each example counts.
+        errors: (n,) in [0, 1].
+        alpha: How much the error counts, against the size.
+        min_size: The fewest examples in a rule.
     """
 
     codes: Int[np.ndarray, "a n"]
@@ -152,43 +159,44 @@ class _Search:
     min_size: float
 
     def best(self, k: int, max_conditions: int) -> list[_Rule]:
-        """The k best rules that hold for different examples and score above 0."""
-        found: dict[bytes, _Rule] = {}
+        """Return the k best rules that hold for different examples and score above 0."""
+        best: dict[bytes, _Rule] = {}
         least = _ROUNDING
         promising: list[tuple[float, tuple[tuple[int, int], ...]]] = [(-np.inf, ())]
         if not (self.counts @ self.errors) > 0:
             return []
         while promising:
-            minus_bound, extended = heappop(promising)
+            minus_bound, parent = heappop(promising)
             if -minus_bound < least * (1 - _ROUNDING):
                 break
-            for score, bound, rule in self._extensions(extended):
+            for score, bound, rule in self._extensions(parent):
                 if score >= least * (1 - _ROUNDING):
                     new = _Rule(-score, len(rule), rule)
                     key = np.packbits(self.holds(new)).tobytes()
-                    if key not in found or (new.length, rule) < (found[key].length, found[key].conditions):
-                        found[key] = new
-                    if len(found) > k:
-                        del found[max(found, key=found.__getitem__)]
-                    if len(found) == k:
-                        least = max(least, -max(found.values()).minus_score)
+                    if key not in best or (new.length, rule) < (best[key].length, best[key].conditions):
+                        best[key] = new
+                    if len(best) > k:
+                        del best[max(best, key=best.__getitem__)]
+                    if len(best) == k:
+                        least = max(least, -max(best.values()).minus_score)
                 if len(rule) < max_conditions and bound >= least * (1 - _ROUNDING):
                     heappush(promising, (-bound, rule))
-        return sorted(found.values())
+        return sorted(best.values())
 
     def holds(self, rule: _Rule) -> Bool[np.ndarray, " n"]:
+        """Return for which examples a rule holds."""
         return self._holds(rule.conditions)
 
     def _holds(self, pairs: tuple[tuple[int, int], ...]) -> Bool[np.ndarray, " n"]:
-        held = np.ones(self.codes.shape[1], dtype=bool)
+        holds = np.ones(self.codes.shape[1], dtype=bool)
         for attribute, code in pairs:
-            held &= self.codes[attribute] == code
-        return held
+            holds &= self.codes[attribute] == code
+        return holds
 
     def _extensions(
         self, pairs: tuple[tuple[int, int], ...]
     ) -> Iterator[tuple[float, float, tuple[tuple[int, int], ...]]]:
-        """The rules of one more condition, on a later attribute: score, bound of all that extend it, and conditions."""
+        """Yield the rules of one more condition, on a later attribute: score, bound of all extensions, conditions."""
         rows = np.flatnonzero(self._holds(pairs))
         counts, errors = self.counts[rows], self.errors[rows]
         for attribute in range(pairs[-1][0] + 1 if pairs else 0, len(self.codes)):
@@ -196,21 +204,22 @@ class _Search:
             members, sizes = np.bincount(codes), np.bincount(codes, counts)
             wrong, largest = np.bincount(codes, counts * errors), np.zeros(len(sizes))
             np.maximum.at(largest, codes, errors)
-            tells = (sizes >= self.min_size * (1 - _ROUNDING)) & (wrong > 0) & (members < len(rows))
-            kept = np.flatnonzero(tells)
-            sizes, wrong, largest = sizes[kept], wrong[kept], largest[kept]
+            eligible = (sizes >= self.min_size * (1 - _ROUNDING)) & (wrong > 0) & (members < len(rows))
+            values = np.flatnonzero(eligible)
+            sizes, wrong, largest = sizes[values], wrong[values], largest[values]
             scores = self._score(wrong, sizes)
             within = np.clip(wrong / largest, self.min_size, np.maximum(sizes, self.min_size))
             bounds = np.max(
                 [self._score(np.minimum(wrong, s * largest), s) for s in (self.min_size, within, sizes)],
                 axis=0,
             )
-            for code, score, bound in zip(kept, scores, bounds, strict=True):
+            for code, score, bound in zip(values, scores, bounds, strict=True):
                 yield float(score), float(bound), (*pairs, (attribute, int(code)))
 
     def _score(
         self, wrong: Float[np.ndarray, " v"], sizes: Float[np.ndarray, " v"] | float
     ) -> Float[np.ndarray, " v"]:
+        """Return alpha·(r - 1) - (1 - alpha)·(1/s - 1) for sums of errors and sizes."""
         n = self.counts.sum()
         worse = wrong / sizes * n / (self.counts @ self.errors) - 1
         return np.asarray(self.alpha * worse - (1 - self.alpha) * (n / sizes - 1))

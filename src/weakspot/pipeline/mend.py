@@ -19,7 +19,7 @@ from weakspot.findings.mended import Mended
 from weakspot.findings.numbers import count, decimal
 from weakspot.identity import digest
 from weakspot.legible import printable
-from weakspot.methods import audit_of, restored
+from weakspot.methods import audit_of, method_of
 from weakspot.pipeline.plan import pull_predictions, weights_of
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
 from weakspot.pipeline.search import plan
@@ -183,7 +183,7 @@ class Mend(Reweight):
         if self.findings.confirmation.mode != "held_out":
             return np.zeros(len(p), dtype=bool)
         group = self.group or p.manifest.get("group")
-        held = plan(restored(self.slices), p, float(self.confirm), group=group).held
+        held = plan(method_of(self.slices), p, float(self.confirm), group=group).held
         tested = int((held & audit_of(self.slices, p).rows).sum())
         if tested != self.findings.confirmation.tested:
             raise ValueError(

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from weakspot.evaluation.splitting import held_out
 from weakspot.evaluation.stability import stability
 from weakspot.methods import Method, apply, audit_of, memberships_of
-from weakspot.methods.distributed import world_of
+from weakspot.methods.distributed import process_group
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.shares import is_sharded, share
 from weakspot.predictions import Predictions
@@ -117,9 +117,9 @@ def search(
         The slices: weights are as found where they were sought, and applied elsewhere.
     """
     planned = plan(method, predictions, confirm, source, group)
-    world = world_of(is_sharded(method))
-    start, stop = share(planned.held, world)
-    part = predictions if world.size == 1 else predictions.between(start, stop)
+    processes = process_group(is_sharded(method))
+    start, stop = share(planned.held, processes)
+    part = predictions if processes.size == 1 else predictions.between(start, stop)
     rows = np.flatnonzero(~planned.held[start:stop])
     some = part.take(rows) if planned.held.any() else part
     with progress("starting: the first run compiles") as tell:
@@ -128,10 +128,10 @@ def search(
     weights = slices.weights
     if planned.held.any():
         weights = placed(slices.weights, rows, memberships_of(slices, part))
-    if world.size > 1:
-        weights, rows = world.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
+    if processes.size > 1:
+        weights, rows = processes.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
         slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])
-    if planned.held.any() or world.size > 1:
+    if planned.held.any() or processes.size > 1:
         audit = audit_of(slices, predictions)
         slices = slices.carried(weights, audit.record, rows, audit.rows)
     stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None

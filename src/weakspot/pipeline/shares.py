@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from weakspot.methods import Method
-from weakspot.methods.distributed import World
+from weakspot.methods.distributed import ProcessGroup
 from weakspot.pipeline.part import Part
 from weakspot.pipeline.ranks import grouped
 
@@ -37,16 +37,16 @@ def check_shares(method: Method, refits: int, line: str) -> None:
         )
 
 
-def share(held: Bool[np.ndarray, " n"], world: World) -> tuple[int, int]:
+def share(held: Bool[np.ndarray, " n"], processes: ProcessGroup) -> tuple[int, int]:
     """The first row of a process's share and the row after its last: every share has equally many searched rows.
 
     Raises ValueError where there are more processes than rows to search.
     """
     searched = np.flatnonzero(~held)
-    if len(searched) < world.size:
+    if len(searched) < processes.size:
         raise ValueError(
-            f"{world.size} processes cannot share out the {len(searched)} examples that are searched; start fewer"
+            f"{processes.size} processes cannot share out the {len(searched)} examples that are searched; start fewer"
         )
-    parts = [Part(number, world.size).rows(len(searched)) for number in range(1, world.size + 1)]
+    parts = [Part(number, processes.size).rows(len(searched)) for number in range(1, processes.size + 1)]
     cuts = [0, *(int(searched[part.start]) for part in parts[1:]), len(held)]
-    return cuts[world.rank], cuts[world.rank + 1]
+    return cuts[processes.rank], cuts[processes.rank + 1]

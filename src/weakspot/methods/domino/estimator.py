@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp, softmax
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.domino.mixture import Mixture, fit
-from weakspot.methods.parts import Examples, check_at_least, check_parts, counts_of, k_means
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.domino.mixture import Mixture, fit_mixture
+from weakspot.methods.kmeans import fit_k_means
+from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.setting_checks import check_at_least, check_at_most_examples
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Task
 
@@ -16,22 +18,24 @@ _PARAMETERS = ("log_shares", "means", "variances", "label_probabilities", "predi
 
 
 class Domino(Method):
-    """Components of a mixture over embedding, label and prediction whose labels and predictions part most.
+    """Finds components of a mixture over embedding, label and prediction whose labels and predictions differ most.
 
     Eyuboglu, Varma, Saab, Delbrouck, Lee-Messer, Dunnmon, Zou, Ré: Domino, Discovering systematic errors with
     cross-modal embeddings, ICLR 2022. Started by k-means, as in its newest code; labels and predictions weigh 10, as in
     the paper (the newest code's default of 1 finds fewer slices).
 
-    n_slices           how many components are slices: those with the largest gap between a class's predicted and its
-                       true share
-    n_components       principal components of the embeddings
-    n_mixture          components of the mixture
-    label_weight, prediction_weight   exponents of their likelihood
-    max_iter           steps of EM at most
-    seed               of the k-means start
-
     Membership of other examples is by embedding and label: a prediction tells who is wrong, and a test of such a slice
     would confirm itself. `published_scores` reads predictions too, as the published tool does.
+
+    Args:
+        n_slices: How many components are slices: those with the largest gap between a class's predicted and its true
+            share.
+        n_components: The number of principal components of the embeddings.
+        n_mixture: The number of components of the mixture.
+        label_weight: The exponent of the labels' likelihood.
+        prediction_weight: The exponent of the predictions' likelihood.
+        max_iter: The largest number of EM steps.
+        seed: Of the k-means start.
     """
 
     word = "domino"
@@ -57,28 +61,28 @@ class Domino(Method):
 
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, n_mixture=1, max_iter=1)
-        check_parts(self, "n_mixture", n)
+        check_at_most_examples(self, "n_mixture", n)
         if task is not None and type(task) is not Classification:
             raise ValueError(f"Domino reads labels and predicted classes; it cannot judge {task.kind}")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Domino:
         """Fit the mixture to `p`, which must hold labels and outputs or predictions."""
         self.check(counts_of(p).sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
-        tell("mixture", 0, 1)
-        some = Examples.of(p)
-        y, z = _labels(some.record), _predicted(some.record)
-        centre = np.average(some.x, axis=0, weights=some.counts)
-        scaled = (some.x - centre) * np.sqrt(some.counts)[:, None]
+        report_progress = callback or no_progress
+        report_progress("mixture", 0, 1)
+        examples = OrderedExamples.of(p)
+        y, z = _labels(examples.record), _predicted(examples.record)
+        centre = np.average(examples.x, axis=0, weights=examples.counts)
+        scaled = (examples.x - centre) * np.sqrt(examples.counts)[:, None]
         components = np.linalg.svd(scaled, full_matrices=False)[2][: self.n_components].T
-        x = (some.x - centre) @ components
-        start = k_means(x, some.counts, self.n_mixture, 1, self.seed).labels_
-        mixture = fit(
+        x = (examples.x - centre) @ components
+        start = fit_k_means(x, examples.counts, self.n_mixture, 1, self.seed).labels_
+        mixture = fit_mixture(
             x,
             y,
             z,
             np.eye(self.n_mixture)[start],
-            some.counts,
+            examples.counts,
             self.label_weight,
             self.prediction_weight,
             self.max_iter,
@@ -103,17 +107,17 @@ class Domino(Method):
                 )
             ),
         }
-        memberships = self._responsibilities(some.record, parameters, with_predictions=True)
-        self.slices_ = some.slices(self, p, memberships, parameters)
-        tell("mixture", 1, 1)
+        memberships = self._responsibilities(examples.record, parameters, with_predictions=True)
+        self.slices_ = examples.slices(self, p, memberships, parameters)
+        report_progress("mixture", 1, 1)
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """By embedding and label."""
+        """Return the posterior probability of each component by embedding and label."""
         return self._responsibilities(p, self._parameters(p), with_predictions=False)
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """By embedding, label and prediction, as published."""
+        """Return the posterior probability by embedding, label and prediction, as published."""
         return self._responsibilities(p, self._parameters(p), with_predictions=True)
 
     def _parameters(self, p: Predictions) -> dict[str, np.ndarray]:
@@ -125,6 +129,7 @@ class Domino(Method):
     def _responsibilities(
         self, p: Predictions, parameters: dict[str, np.ndarray], with_predictions: bool
     ) -> Float[np.ndarray, "n k"]:
+        """Return the posterior probabilities of the components that are slices."""
         mixture = Mixture(*(parameters[name] for name in _PARAMETERS))
         x = (np.asarray(p.embeddings, dtype=np.float64) - parameters["centre"]) @ parameters["components"]
         z = _predicted(p) if with_predictions else None
@@ -134,12 +139,14 @@ class Domino(Method):
 
 
 def _labels(p: Predictions) -> Float[np.ndarray, "n c"]:
+    """Return the labels, one column per class."""
     if p.labels is None or p.task is None:
         raise ValueError("Domino needs labels; these predictions hold none")
     return np.asarray(np.eye(len(p.task.classes))[p.labels])
 
 
 def _predicted(p: Predictions) -> Float[np.ndarray, "n c"]:
+    """Return the predicted probabilities; of predictions alone, one column per class."""
     if p.task is None or (p.outputs is None and p.predictions is None):
         raise ValueError("Domino needs outputs or predictions; these hold neither")
     if p.outputs is not None and p.outputs.shape[1] == len(p.task.classes):

@@ -6,20 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logsumexp
+
+from weakspot.methods.expectation_maximization import expectation_maximization
 
 _LEAST_VARIANCE = 1e-6
-_TOLERANCE = 1e-3  # of the mean log likelihood, below which a step ends the run
 _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Parameters of the components.
+    """Holds the parameters of s components.
 
     Attributes:
-        log_shares: (s,)
-        means, variances: (s, q), the covariances being diagonal.
+        log_shares: (s,) logarithms of the components' shares.
+        means: (s, q) of the embeddings.
+        variances: (s, q) of the embeddings, the covariances being diagonal.
         labels: (s, c) probabilities of the labels.
         predictions: (s, c) probabilities of the predicted classes.
     """
@@ -31,9 +32,22 @@ class Mixture:
     predictions: Float[np.ndarray, "s c"]
 
     def log_joint(
-        self, x: np.ndarray, y: np.ndarray | None, z: np.ndarray | None, y_weight: float, z_weight: float
+        self,
+        x: Float[np.ndarray, "n q"],
+        y: Float[np.ndarray, "n c"] | None,
+        z: Float[np.ndarray, "n c"] | None,
+        y_weight: float,
+        z_weight: float,
     ) -> Float[np.ndarray, "n s"]:
-        """Log of share × density of each component, with the weighted terms of labels and predictions."""
+        """Return log π_s + log N(x; μ_s, σ²_s) + y_weight · log P(y | s) + z_weight · log P(z | s) (n, s).
+
+        Args:
+            x: (n, q) reduced embeddings.
+            y: (n, c) labels, one column per class; None leaves their term out.
+            z: (n, c) predicted probabilities; None leaves their term out.
+            y_weight: The exponent of the labels' likelihood.
+            z_weight: The exponent of the predictions' likelihood.
+        """
         precision = 1 / self.variances
         log = -0.5 * (
             x**2 @ precision.T
@@ -48,7 +62,7 @@ class Mixture:
         return np.asarray(log)
 
 
-def fit(
+def fit_mixture(
     x: Float[np.ndarray, "n q"],
     y: Float[np.ndarray, "n c"],
     z: Float[np.ndarray, "n c"],
@@ -58,31 +72,32 @@ def fit(
     z_weight: float,
     max_iter: int,
 ) -> Mixture:
-    """Expectation and maximisation in turn, from given responsibilities, until the likelihood hardly rises.
+    """Fit the mixture by expectation–maximisation, from given responsibilities.
 
     Args:
-        x: Embeddings, reduced.
-        y, z: Labels, and predicted probabilities, one column per class.
-        responsibilities: To begin with; rows sum to 1.
-        counts: Of the examples.
-        y_weight, z_weight: Exponents of the labels' and the predictions' likelihood; 0 leaves them out.
-        max_iter: Steps at most.
+        x: (n, q) reduced embeddings.
+        y: (n, c) labels, one column per class.
+        z: (n, c) predicted probabilities, one column per class.
+        responsibilities: (n, s) to begin with; rows sum to 1.
+        counts: (n,) how often each example counts.
+        y_weight: The exponent of the labels' likelihood; 0 leaves them out.
+        z_weight: The exponent of the predictions' likelihood; 0 leaves them out.
+        max_iter: The largest number of steps.
     """
-    before = -np.inf
-    mixture = _maximised(x, y, z, responsibilities, counts)
-    for _ in range(max_iter):
-        log = mixture.log_joint(x, y, z, y_weight, z_weight)
-        norm = logsumexp(log, axis=1)
-        likelihood = float(np.average(norm, weights=counts))
-        mixture = _maximised(x, y, z, np.exp(log - norm[:, None]), counts)
-        if abs(likelihood - before) < _TOLERANCE:
-            break
-        before = likelihood
-    return mixture
+    return expectation_maximization(
+        lambda shares: _maximize(x, y, z, shares, counts),
+        lambda mixture: mixture.log_joint(x, y, z, y_weight, z_weight),
+        responsibilities,
+        counts,
+        max_iter,
+    )
 
 
-def _maximised(x: np.ndarray, y: np.ndarray, z: np.ndarray, q: np.ndarray, counts: np.ndarray) -> Mixture:
-    mass = q * counts[:, None]
+def _maximize(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, responsibilities: np.ndarray, counts: np.ndarray
+) -> Mixture:
+    """Return the parameters that fit responsibilities (n, s) best."""
+    mass = responsibilities * counts[:, None]
     total = mass.sum(axis=0) + 10 * np.finfo(np.float64).eps
     means = mass.T @ x / total[:, None]
     variances = mass.T @ x**2 / total[:, None] - means**2 + _LEAST_VARIANCE

@@ -1,4 +1,4 @@
-"""Balls of nearest neighbours, the scan statistic over them, and the p-value of its largest value."""
+"""Balls of nearest neighbours, the scan statistic over them, and its largest values by chance."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix, vstack
 
-from weakspot.methods.distributed import ALONE, World, joined
+from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup, gather_rows
 
 _BLOCK = 2**24  # distances held at a time
-_ROUNDING = 1e-9  # relative: examples as far as that are in the ball, too
+_ROUNDING = 1e-9  # relative: an example that is no farther than the last but for this is in the ball, too
 _QUARTER = 4
-SMALLEST = 8
-"""Examples of a group in which anything can be scanned."""
+MIN_EXAMPLES = 8
+"""Fewer examples of a label cannot be scanned."""
 
-_FEW = 4  # times as many examples as lie in balls, and only these are drawn from a permutation
-_LEFT = 0.5  # of a ball that must not have been taken by an earlier one
+_SPARSE = 4  # where a label has so many times the examples in balls, only theirs are drawn of a permutation
+_MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
 @dataclass(frozen=True, eq=False)
 class Balls:
-    """The balls of one group of examples.
+    """Holds the balls among the examples of one label.
 
     Attributes:
-        rows: (m,) the group's examples in the whole set.
-        deviations: (m,) residuals less the group's mean, over their standard deviation.
-        held: (h,) positions in `rows` of the examples that lie in any ball.
+        rows: (m,) the label's examples in the whole set.
+        deviations: (m,) residuals less the label's mean, over their standard deviation.
+        covered: (h,) positions in `rows` of the examples that lie in any ball.
         members: (b, h) sparse, the count of each of these in every ball.
     """
 
     rows: Int[np.ndarray, " m"]
     deviations: Float[np.ndarray, " m"]
-    held: Int[np.ndarray, " h"]
+    covered: Int[np.ndarray, " h"]
     members: csr_matrix
 
     @classmethod
@@ -46,85 +46,106 @@ class Balls:
         sizes: tuple[int, ...],
         centres: Int[np.ndarray, " c"],
         here: Int[np.ndarray, " h"] | None = None,
-        world: World = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> Balls:
-        """Around each centre the nearest examples, in every size that leaves half of the group outside.
+        """Make balls of the nearest examples around each centre, in every size that leaves half of the label outside.
 
-        In a group that is too small for all of them, a quarter of it.
+        In a label that is too small for all sizes, balls hold a quarter of it.
 
         Args:
-            x: Of the group's examples that this process holds, reduced.
-            rows: The examples of the group, by their numbers among those of all processes.
-            residuals, counts: Of the examples of all processes.
+            x: (h, q) the reduced examples of the label that this process holds.
+            rows: (m,) the examples of the label, by their numbers among those of all processes.
+            residuals: (N,) of the examples of all processes.
+            counts: (N,) of the examples of all processes.
             sizes: How many examples a ball holds, with their counts; equally far ones are all in it.
-            centres: Positions in `rows` around which balls lie.
-            here: Positions in `rows` of what this process holds; all, by default.
-            world: The processes, each of which gets all balls.
+            centres: (c,) positions in `rows` around which balls lie.
+            here: (h,) positions in `rows` of what this process holds; all, by default.
+            processes: The processes, each of which gets all balls.
         """
         c, r = counts[rows], residuals[rows]
         mean = np.average(r, weights=c)
         spread = np.sqrt(np.average((r - mean) ** 2, weights=c))
         deviations = (r - mean) / spread if spread > 0 else np.zeros(len(r))
         fitting = [size for size in sizes if 2 * size <= c.sum()]
-        if not fitting and c.sum() >= SMALLEST:
+        if not fitting and c.sum() >= MIN_EXAMPLES:
             fitting = [int(c.sum() // _QUARTER)]
         here = np.arange(len(rows)) if here is None else here
-        ours = np.isin(centres, here)
-        known = x[np.searchsorted(here, centres[ours])]
-        around = joined(known, np.flatnonzero(ours), len(centres), world)
-        balls = _neighbours(x, here, around, c, fitting, world)
-        whole = np.asarray(balls.sum(axis=1)).ravel()
-        # where many examples are equally far, a ball may hold the group: it is compared with nothing
-        balls = balls[whole < c.sum() * (1 - _ROUNDING)]
-        held = np.unique(balls.indices).astype(np.int64)
-        return cls(rows, deviations, held, balls[:, held])
+        local = np.isin(centres, here)
+        local_centres = x[np.searchsorted(here, centres[local])]
+        all_centres = gather_rows(local_centres, np.flatnonzero(local), len(centres), processes)
+        balls = _neighbours(x, here, all_centres, c, fitting, processes)
+        ball_sizes = np.asarray(balls.sum(axis=1)).ravel()
+        # Where many examples are equally far, a ball may hold the whole label, and nothing is left to compare it with.
+        balls = balls[ball_sizes < c.sum() * (1 - _ROUNDING)]
+        covered = np.unique(balls.indices).astype(np.int64)
+        return cls(rows, deviations, covered, balls[:, covered])
 
     def statistic(
         self, deviations: Float[np.ndarray, "h s"], left: Bool[np.ndarray, " h"]
     ) -> Float[np.ndarray, "b s"]:
-        """Σ v / √k over the examples of each ball that are left; minus infinity where less than half of them are."""
+        """Return the scan statistic z = Σ c·v / √(Σ c) of each ball, over its examples that are left.
+
+        Args:
+            deviations: (h, s) the deviations v of the covered examples, in s permutations.
+            left: (h,) which of them no earlier slice has taken.
+
+        Returns:
+            (b, s); minus infinity where less than half of the ball is left.
+        """
         weight = self.members @ left.astype(np.float64)
-        whole = np.asarray(self.members.sum(axis=1)).ravel()
-        enough = weight >= np.maximum(_LEFT * whole, 1e-300)
+        ball_sizes = np.asarray(self.members.sum(axis=1)).ravel()
+        enough = weight >= np.maximum(_MIN_LEFT * ball_sizes, 1e-300)
         z = self.members @ (deviations * left[:, None])
         z = z / np.sqrt(np.where(enough, weight, 1.0))[:, None]
         z[~enough] = -np.inf
         return np.asarray(z)
 
-    def hottest(self, left: Bool[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], float]:
-        """The examples that are left in the ball of the largest statistic, and that."""
-        z = self.statistic(self.deviations[self.held, None], left[self.held])[:, 0]
+    def largest(self, left: Bool[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], float]:
+        """Return which examples are left in the ball of the largest statistic (m,), and the statistic."""
+        z = self.statistic(self.deviations[self.covered, None], left[self.covered])[:, 0]
         j = int(np.argmax(z))
         inside = np.zeros(len(self.rows), dtype=bool)
-        inside[self.held[self.members[j].indices]] = True
+        inside[self.covered[self.members[j].indices]] = True
         return inside & left, float(z[j])
 
 
 def largest_by_chance(
-    groups: list[Balls], left: list[Bool[np.ndarray, " m"]], draws: int, random: np.random.Generator
+    labels: list[Balls], left: list[Bool[np.ndarray, " m"]], draws: int, random: np.random.Generator
 ) -> Float[np.ndarray, " s"]:
-    """The largest statistic over all balls of all groups, of residuals permuted within the groups.
+    """Return the largest statistic over all balls, for each of several permutations of the residuals within labels.
 
-    Only what is left is permuted: what was taken earlier is no longer part of the question. Of a permutation no more is
-    drawn than lies in balls.
+    Only the examples that are left are permuted: those of earlier slices are no longer part of the question.
+
+    Args:
+        labels: The balls of each label.
+        left: (m,) for each label, which of its examples no earlier slice has taken.
+        draws: The number of permutations, s.
+        random: Draws them.
+
+    Returns:
+        (s,) the largest statistics.
     """
-    best = np.full(draws, -np.inf)
-    for balls, here in zip(groups, left, strict=True):
-        some = balls.deviations[here]
-        held = np.flatnonzero(here[balls.held])
-        if not balls.members.shape[0] or not len(held):
+    largest = np.full(draws, -np.inf)
+    for balls, available in zip(labels, left, strict=True):
+        deviations = balls.deviations[available]
+        covered = np.flatnonzero(available[balls.covered])
+        if not balls.members.shape[0] or not len(covered):
             continue
-        few = _FEW * len(held) < len(some)
+        sparse = _SPARSE * len(covered) < len(deviations)
         step = max(1, _BLOCK // max(balls.members.shape))
         for start in range(0, draws, step):
             size = min(step, draws - start)
-            permuted = np.zeros((len(balls.held), size))
+            permuted = np.zeros((len(balls.covered), size))
             for j in range(size):
-                drawn = random.choice(some, len(held), replace=False) if few else random.permutation(some)
-                permuted[held, j] = drawn[: len(held)]
-            found = balls.statistic(permuted, here[balls.held]).max(axis=0)
-            best[start : start + size] = np.maximum(best[start : start + size], found)
-    return best
+                drawn = (
+                    random.choice(deviations, len(covered), replace=False)
+                    if sparse
+                    else random.permutation(deviations)
+                )
+                permuted[covered, j] = drawn[: len(covered)]
+            here = balls.statistic(permuted, available[balls.covered]).max(axis=0)
+            largest[start : start + size] = np.maximum(largest[start : start + size], here)
+    return largest
 
 
 def _neighbours(
@@ -133,32 +154,44 @@ def _neighbours(
     centres: Float[np.ndarray, "c q"],
     counts: Float[np.ndarray, " m"],
     sizes: list[int],
-    world: World,
+    processes: ProcessGroup,
 ) -> csr_matrix:
-    """(c · sizes, m): the counts of the nearest examples that make up each size, around each centre; by size first.
+    """Return the counts of the nearest examples that make up each size, around each centre; by size first.
 
-    Each process names its nearest examples, the nearest of these make a ball, and each says which of its own are in.
+    Each process gives the distances of its nearest examples; those of all tell the radius of a ball, and each process
+    says which of its own examples lie within it.
+
+    Args:
+        x: (h, q) the reduced examples that this process holds.
+        here: (h,) their positions among the label's examples.
+        centres: (c, q) the reduced centres.
+        counts: (m,) of the label's examples.
+        sizes: Of the balls, in examples.
+        processes: The processes.
+
+    Returns:
+        (sizes · c, m) sparse.
     """
     square = (x**2).sum(axis=1)
-    longest, rows_held = world.largest(np.array([square.max(initial=0.0), len(x)]))
-    each = max(1, _BLOCK // int(rows_held))
+    longest, most_rows = processes.max(np.array([square.max(initial=0.0), len(x)]))
+    each = max(1, _BLOCK // int(most_rows))
     blocks: list[list[csr_matrix]] = [[] for _ in sizes]
     near = min(max(sizes, default=0), len(counts))
     for start in range(0, len(centres) if sizes else 0, each):
-        some = centres[start : start + each]
-        distances = square - 2 * some @ x.T + (some**2).sum(axis=1)[:, None]
-        few = min(near, len(x))
-        nearest = np.argpartition(distances, few - 1, axis=1)[:, :few]
-        told = np.stack([np.take_along_axis(distances, nearest, 1).T, counts[here][nearest].T], axis=1)
-        away, weights = world.gather(told).transpose(1, 2, 0)
-        order = np.argsort(away, axis=1)[:, :near]
+        block = centres[start : start + each]
+        distances = square - 2 * block @ x.T + (block**2).sum(axis=1)[:, None]
+        n_local = min(near, len(x))
+        nearest = np.argpartition(distances, n_local - 1, axis=1)[:, :n_local]
+        candidates = np.stack([np.take_along_axis(distances, nearest, 1).T, counts[here][nearest].T], axis=1)
+        distance, weights = processes.gather(candidates).transpose(1, 2, 0)
+        order = np.argsort(distance, axis=1)[:, :near]
         reached = np.cumsum(np.take_along_axis(weights, order, 1), axis=1)
-        for size, found in zip(sizes, blocks, strict=True):
+        for size, of_size in zip(sizes, blocks, strict=True):
             last = (reached < size).sum(axis=1).clip(max=near - 1)
-            radius = np.take_along_axis(away, np.take_along_axis(order, last[:, None], 1), 1)
+            radius = np.take_along_axis(distance, np.take_along_axis(order, last[:, None], 1), 1)
             rows, columns = np.nonzero(distances <= radius + _ROUNDING * longest)
-            rows, columns = world.gather(np.stack([rows, here[columns]], axis=1)).T
-            found.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(some), len(counts))))
+            rows, columns = processes.gather(np.stack([rows, here[columns]], axis=1)).T
+            of_size.append(csr_matrix((counts[columns], (rows, columns)), shape=(len(block), len(counts))))
     return vstack(
-        [block for found in blocks for block in found] or [csr_matrix((0, len(counts)))], format="csr"
+        [block for of_size in blocks for block in of_size] or [csr_matrix((0, len(counts)))], format="csr"
     )

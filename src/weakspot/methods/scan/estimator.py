@@ -8,55 +8,56 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.discriminant import discriminant, graded
-from weakspot.methods.distributed import check_alike, held_here, world_of
-from weakspot.methods.order import order_of
-from weakspot.methods.parts import check_at_least, counts_of, losses_of, slices_of
-from weakspot.methods.residuals import groups, residuals
-from weakspot.methods.scan.balls import SMALLEST, Balls, largest_by_chance
-from weakspot.methods.space import reduced
+from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.canonical_order import canonical_order
+from weakspot.methods.discriminant import discriminant_membership, fit_discriminant
+from weakspot.methods.distributed import check_same_fields, local_rows, process_group
+from weakspot.methods.ordered_examples import build_slices, counts_of, losses_of
+from weakspot.methods.principal_components import fit_principal_components
+from weakspot.methods.residuals import label_codes, residuals
+from weakspot.methods.scan.balls import MIN_EXAMPLES, Balls, largest_by_chance
+from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.tasks import Task
 
-_APPLIED = ("directions", "offsets", "labels")  # parameters by which other examples are judged
-_CENTRES = 4000  # around which balls lie, in all labels together
+_APPLIED = ("directions", "offsets", "labels")  # the parameters that decide the membership of other examples
+_CENTRES = 4000  # the number of examples around which balls lie, in all labels together
 
 
 class _Hotspot(NamedTuple):
-    group: int  # of examples, in which it lies
-    members: Int[np.ndarray, " k"]  # positions among the group's rows
+    label: int  # the number of its label among those scanned
+    members: Int[np.ndarray, " k"]  # positions among the label's rows
     statistic: float
     p_value: float
 
 
 class Scan(Method):
-    """Places in embedding space where the model does worse than on other examples of the same label.
+    """Finds regions of embedding space where the model does worse than on other examples of the same label.
 
     Within each label, the balls of the nearest neighbours of every example are scanned for the one whose residuals
     (1 - p of the label) exceed the label's mean by most standard errors; its examples are set aside, and the next is
-    sought. A discriminant of a ball's members against the others of the label says how much any example belongs.
+    looked for. A discriminant of a ball's members against the others of the label says how much any example belongs.
     Nothing is optimised, and the p-value is exact for the whole search: residuals are permuted within labels, and all
     balls are scanned again.
 
     Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
 
-    n_slices       at most
-    sizes          of the balls, in examples; those that hold more than half of a label are left out there, and where
-                   all do, they hold a quarter of it
-    n_components   principal components that neighbours are sought in
-    draws          permutations for the p-values; 0 for none
-    seed           of the permutations, and of the centres where there are more than 4000 examples
-    sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
-                   rest, and `slices_` covers and describes this process's rows
+    Args:
+        n_slices: The largest number of slices.
+        sizes: Of the balls, in examples; those that hold more than half of a label are left out there, and where all
+            do, they hold a quarter of it.
+        n_components: The number of principal components in which neighbours are looked for.
+        draws: The number of permutations for the p-values; 0 for none.
+        seed: Of the permutations, and of the centres where there are more than 4000 examples.
+        sharded: `fit` gets this process's rows only, the others of the torch.distributed group hold the rest, and
+            `slices_` covers and describes this process's rows.
 
-    Fitted:
-
-    p_values_      (k,) how often chance alone makes a slice as hot; None without draws
-    statistics_    (k,) of the balls: standard errors above the label's mean
-    slices_        one slice per ball, hottest first
+    Attributes:
+        p_values_: (k,) how often chance alone makes a ball of as large a statistic; None without draws.
+        statistics_: (k,) of the balls: how many standard errors they lie above the label's mean.
+        slices_: One slice per ball, the largest statistic first.
     """
 
     word = "scan"
@@ -84,77 +85,89 @@ class Scan(Method):
             raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40]")
         if not self.sizes:
             raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
-        if n < SMALLEST:
-            raise ValueError(f"a scan needs {SMALLEST} examples or more, and there are {n:.10g}")
+        if n < MIN_EXAMPLES:
+            raise ValueError(f"a scan needs {MIN_EXAMPLES} examples or more, and there are {n:.10g}")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
-        """Find the hottest balls of `p`; `callback(stage, done, total)` is told of progress."""
-        world = world_of(self.sharded)
-        check_alike(p, world)
-        counts = world.gather(counts_of(p))
+        """Find the balls of the largest statistics in `p`; `callback(stage, done, total)` reports the progress."""
+        processes = process_group(self.sharded)
+        check_same_fields(p, processes)
+        counts = processes.gather(counts_of(p))
         self.check(counts.sum(), p.task)
-        tell = callback or (lambda stage, done, total: None)
+        report_progress = callback or no_progress
         random = np.random.default_rng(self.seed)
         check_finite("embeddings", p.embeddings, p.ids)
-        bad, codes = world.gather(residuals(p, world)), world.gather(groups(p))
-        # in which rows are summed and drawn
-        order = order_of(p.embeddings, losses_of(p, world), counts_of(p), world)
-        space = reduced(p.embeddings, counts, self.n_components, self.seed, order, world)
-        tell("neighbours", 0, self.n_slices + 1)
-        scanned = []
+        errors, codes = processes.gather(residuals(p, processes)), processes.gather(label_codes(p))
+        # The order in which rows are summed and drawn.
+        order = canonical_order(p.embeddings, losses_of(p, processes), counts_of(p), processes)
+        reduction = fit_principal_components(
+            p.embeddings, counts, self.n_components, self.seed, order, processes
+        )
+        report_progress("neighbours", 0, self.n_slices + 1)
+        balls_by_label: list[Balls] = []
         by_label = order[np.argsort(codes[order], kind="stable")]
-        # one label at a time: the reduced examples of all of them may not fit in memory
+        # One label at a time: the reduced examples of all of them may not fit in memory.
         for rows in np.split(by_label, np.flatnonzero(np.diff(codes[by_label])) + 1):
-            here, own = held_here(rows, len(p), world)
-            x = space.of_rows(p.embeddings, own)
+            here, own = local_rows(rows, len(p), processes)
+            x = reduction.transform_rows(p.embeddings, own)
             centres = _centres(len(rows), len(counts), random)
-            scanned.append(Balls.of(x, rows, bad, counts, tuple(self.sizes), centres, here, world))
-        found = world.first(lambda: self._hotspots(scanned, random, tell))
+            balls_by_label.append(
+                Balls.of(x, rows, errors, counts, tuple(self.sizes), centres, here, processes)
+            )
+        hotspots = processes.broadcast(lambda: self._hotspots(balls_by_label, random, report_progress))
         scores = []
-        for one in found:
-            rows = scanned[one.group].rows
-            here, own = held_here(rows, len(p), world)
-            x, members = space.of_rows(p.embeddings, own), np.isin(here, one.members)
-            scores.append(space.back(*discriminant(x, members, counts[rows[here]], world)))
+        for hotspot in hotspots:
+            rows = balls_by_label[hotspot.label].rows
+            here, own = local_rows(rows, len(p), processes)
+            x, members = reduction.transform_rows(p.embeddings, own), np.isin(here, hotspot.members)
+            scores.append(
+                reduction.score_of_embeddings(*fit_discriminant(x, members, counts[rows[here]], processes))
+            )
         parameters = {
-            "directions": np.array([one[0] for one in scores]).reshape(len(found), p.embeddings.shape[1]),
-            "offsets": np.array([one[1] for one in scores], dtype=np.float64),
-            "labels": np.array([codes[scanned[one.group].rows[0]] for one in found], dtype=np.int64),
-            "statistics": np.array([one.statistic for one in found], dtype=np.float64),
-            "p_values": np.array([one.p_value for one in found], dtype=np.float64),
+            "directions": np.array([direction for direction, _ in scores]).reshape(
+                len(hotspots), p.embeddings.shape[1]
+            ),
+            "offsets": np.array([offset for _, offset in scores], dtype=np.float64),
+            "labels": np.array(
+                [codes[balls_by_label[one.label].rows[0]] for one in hotspots], dtype=np.int64
+            ),
+            "statistics": np.array([one.statistic for one in hotspots], dtype=np.float64),
+            "p_values": np.array([one.p_value for one in hotspots], dtype=np.float64),
         }
-        parameters = world.first(lambda: parameters)
-        weights = graded(p, *(parameters[name] for name in _APPLIED)).T
-        self.slices_ = slices_of(self, p, weights, parameters)
+        parameters = processes.broadcast(lambda: parameters)
+        weights = discriminant_membership(p, *(parameters[name] for name in _APPLIED)).T
+        self.slices_ = build_slices(self, p, weights, parameters)
         self.statistics_ = parameters["statistics"]
         self.p_values_ = parameters["p_values"] if self.draws else None
         return self
 
-    def _hotspots(self, scanned: list[Balls], random: np.random.Generator, tell: Callback) -> list[_Hotspot]:
-        """The hottest ball, then the hottest of what it leaves, and so on."""
-        left = [np.ones(len(balls.rows), dtype=bool) for balls in scanned]
-        found: list[_Hotspot] = []
+    def _hotspots(
+        self, balls_by_label: list[Balls], random: np.random.Generator, report_progress: Callback
+    ) -> list[_Hotspot]:
+        """Choose the ball of the largest statistic, then that of what it leaves, and so on."""
+        left = [np.ones(len(balls.rows), dtype=bool) for balls in balls_by_label]
+        hotspots: list[_Hotspot] = []
         for j in range(self.n_slices):
-            tell("scanning", j + 1, self.n_slices + 1)
-            best = _hottest(scanned, left)
+            report_progress("scanning", j + 1, self.n_slices + 1)
+            best = _largest(balls_by_label, left)
             if best is None:
                 break
-            group, members, z = best
+            label, members, z = best
             p_value = np.nan
             if self.draws:
-                chance = largest_by_chance(scanned, left, self.draws, random)
+                chance = largest_by_chance(balls_by_label, left, self.draws, random)
                 p_value = float((1 + (chance >= z).sum()) / (1 + self.draws))
-                p_value = max([p_value, *(earlier.p_value for earlier in found)])
-            found.append(_Hotspot(group, np.flatnonzero(members), z, p_value))
-            left[group] = left[group] & ~members
-        tell("scanning", self.n_slices + 1, self.n_slices + 1)
-        return found
+                p_value = max([p_value, *(earlier.p_value for earlier in hotspots)])
+            hotspots.append(_Hotspot(label, np.flatnonzero(members), z, p_value))
+            left[label] = left[label] & ~members
+        report_progress("scanning", self.n_slices + 1, self.n_slices + 1)
+        return hotspots
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """By where an example lies, and its label; by the first alone where labels are unknown."""
+        """Return the discriminant's probability for examples of the label; where labels are unknown, for all."""
         directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
-        return graded(p, directions, offsets, labels)
+        return discriminant_membership(p, directions, offsets, labels)
 
     @classmethod
     def p_searched(cls, slices: Slices) -> list[float | None]:
@@ -167,19 +180,19 @@ def _is_size(value: object) -> bool:
 
 
 def _centres(m: int, n: int, random: np.random.Generator) -> Int[np.ndarray, " c"]:
-    """All examples of a group, or a sample of them in proportion to its size."""
+    """Choose all m examples of a label as centres, or a sample in proportion to its share of n."""
     share = max(1, round(_CENTRES * m / n))
     return np.arange(m) if n <= _CENTRES or m <= share else np.sort(random.choice(m, share, replace=False))
 
 
-def _hottest(
-    scanned: list[Balls], left: list[Bool[np.ndarray, " m"]]
+def _largest(
+    balls_by_label: list[Balls], left: list[Bool[np.ndarray, " m"]]
 ) -> tuple[int, Bool[np.ndarray, " m"], float] | None:
-    """The group, members and statistic of the hottest ball; None where none is worse than its label."""
+    """Return label, members and statistic of the ball with the largest one; None where none is worse than its label."""
     best = None
-    for group, (balls, here) in enumerate(zip(scanned, left, strict=True)):
+    for label, (balls, available) in enumerate(zip(balls_by_label, left, strict=True)):
         if balls.members.shape[0]:
-            members, z = balls.hottest(here)
+            members, z = balls.largest(available)
             if z > (best[2] if best else 0.0):
-                best = group, members, z
+                best = label, members, z
     return best

@@ -15,70 +15,76 @@ from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
-from weakspot.methods.discriminant import ANY, graded, has_label
-from weakspot.methods.distributed import World, check_alike, world_of
-from weakspot.methods.order import order_of
+from weakspot.methods.canonical_order import canonical_order
+from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, has_label
+from weakspot.methods.distributed import ProcessGroup, check_same_fields, process_group
 from weakspot.methods.residuals import residuals
+from weakspot.methods.spotlight.beyond_published import SearchResult, fit_discriminants, search_within_labels
 from weakspot.methods.spotlight.kernel import membership
-from weakspot.methods.spotlight.objective import Penalty
-from weakspot.methods.spotlight.optim.run import Watch
-from weakspot.methods.spotlight.preprocessing import prepare
-from weakspot.methods.spotlight.search.spotlight import Search
-from weakspot.methods.spotlight.settings import Settings
-from weakspot.methods.spotlight.within import Spotlights, separated, within_labels
+from weakspot.methods.spotlight.objective import EntropyPenalty
+from weakspot.methods.spotlight.optim.optimizer import OnStep
+from weakspot.methods.spotlight.preprocessing import to_working_units
+from weakspot.methods.spotlight.search.spotlight_search import SpotlightSearch
+from weakspot.methods.spotlight.settings import SpotlightSettings
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Task
 
-_WORTH_THREADS = 1 << 22
+_MIN_VALUES_FOR_THREADS = 1 << 22
 """Matrix products over fewer values are quicker in one thread."""
 
 _MOST_LOSS = 1e20
-"""Losses beyond it, or all within its inverse, are refused: far before float64 overflows in products of them."""
+"""Larger losses, or all below the inverse, are refused: long before products of them overflow float64."""
 
 
 class Spotlight(Method):
-    """Regions of embedding space, of at least a given size, where the loss is highest (or lowest).
+    """Finds regions of embedding space, of at least a given size, where the loss is highest (or lowest).
 
     Each spotlight is a kernel of compact support, w = max(0, 1 - (x - m)ᵀ P (x - m)), that maximises the mean
     loss Σ c·w·y / Σ c·w among kernels of size Σ c·w ≥ T, c being the counts. After each one the losses are
-    scaled by 1 - w / max w and the next is sought.
+    scaled by 1 - w / max w and the next is searched for.
 
     d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight, FAccT 2022 (arXiv:2107.00758).
 
-    n_slices       how many spotlights, one after the other
-    min_size       T: an int counts examples, a float is a share of Σ c (of one example, at the least)
-    search         "multistart": many starts, exact sizes, never worse than the published run at equal size;
-                   "published": that run alone, from the embedding's raw origin and in its raw units
-    steps          of the published run; ascents of multistart end by themselves
-    learning_rate  Adam's, cut to `factor` of itself after `patience` steps without gain
-    barrier_scale  what falling short of T costs; multistart multiplies it by the range of the losses
-    precision      "spherical" (P = p·I), "diagonal" or "full"
-    flip           look for the lowest losses: where the model serves best
-    device         "cpu", "cuda" or any torch device
-    seed           of the principal components, and of the noise in "full"
-    n_components   search among so many principal components
-    barrier_end    width of the barrier at the end, as a share of T
-    label_entropy, prediction_entropy
-                   cost of each bit of entropy of the labels, or predictions, inside
-    past           Slices, or weights (k, n), that these spotlights come after. Of Slices the examples are found by
-                   their ids, so that they may be of more than those that are searched
-    starts         how many examples of high loss multistart starts from, at most
-    n_jobs         threads; -1 for one per core
-    sharded        `fit` gets this process's rows only, the others of the torch.distributed group hold the
-                   rest, and `slices_` covers and describes this process's rows
-    labels         "within": search each label by itself, and keep the spotlights whose residuals exceed their label's
-                   mean by most standard errors; others are no members. "ignore": as published
-    loss           "residual": what is bounded (1 - p of the label) instead of the loss, so that no single example
-                   outweighs a region. "log": as published
-    members        "discriminant": examples belong by a linear discriminant of those inside the kernel against the
-                   rest, graded beyond its edge. "kernel": as published
+    Args:
+        n_slices: The number of spotlights, found one after the other.
+        min_size: T: an int counts examples, a float is a share of Σ c (of one example, at the least).
+        search: "multistart": many starts, exact sizes, never worse than the published run at equal size;
+            "published": that run alone, from the embedding's raw origin and in its raw units.
+        steps: The steps of the published run; ascents of multistart end by themselves.
+        learning_rate: Adam's, cut to `factor` of itself after `patience` steps without gain.
+        patience: See `learning_rate`.
+        barrier_scale: What falling short of T costs; multistart multiplies it by the range of the losses.
+        precision: "spherical" (P = p·I), "diagonal" or "full".
+        flip: Whether to look for the lowest losses: where the model serves best.
+        device: "cpu", "cuda" or any torch device.
+        seed: Of the principal components, and of the noise in "full".
+        n_components: The number of principal components to search in; None for the embedding itself.
+        barrier_end: The width of the barrier at the end, as a share of T.
+        factor: See `learning_rate`.
+        label_entropy: The cost of each bit of entropy of the labels inside.
+        prediction_entropy: The cost of each bit of entropy of the predictions inside.
+        past: Slices, or weights (k, n), that these spotlights come after. The examples of Slices are found by their
+            ids, so they may be more than those that are searched.
+        starts: The largest number of examples of high loss that multistart starts from.
+        n_jobs: The number of threads; -1 for one per core.
+        sharded: Whether `fit` gets this process's rows only and the others of the torch.distributed group hold the
+            rest; `slices_` then covers and describes this process's rows.
+        labels: "within": search each label by itself, and keep the spotlights whose residuals exceed their label's
+            mean by most standard errors; others are no members. "ignore": as published.
+        loss: "residual": the bounded 1 - p of the label instead of the loss, so that no single example outweighs a
+            region. "log": as published.
+        members: "discriminant": examples belong by a linear discriminant of those inside the kernel against the
+            rest, graded beyond its edge. "kernel": as published.
 
-    Fitted: `slices_`; `centers_` (k, d) and `precisions_` (k,), (k, d) or (k, d, d), in the embedding's own
-    units; `history_`, per spotlight the arrays objective, size and learning_rate of the run that won (of an ascent
-    of multistart the size that it was made at, and step_length in RMS distances instead of a learning rate).
+    Attributes:
+        slices_: The spotlights.
+        centers_: (k, d) in the embedding's own units.
+        precisions_: (k,), (k, d) or (k, d, d) in the embedding's own units.
+        history_: For each spotlight the arrays objective, size and learning_rate of the run that won; of an ascent of
+            multistart the size that it was made at, and step_length in RMS distances instead of a learning rate.
     """
 
     word = "spotlight"
@@ -137,10 +143,10 @@ class Spotlight(Method):
         self.members = members
 
     def check(self, n: float, task: Task | None) -> None:
-        """Raise ValueError for parameters that cannot be, and a size that `n` examples do not have."""
-        settings = Settings(**self.get_params())
+        """Raise ValueError for settings that are not valid, and for a size that `n` examples do not have."""
+        settings = SpotlightSettings(**self.get_params())
         settings.size(n)
-        settings.earlier()
+        settings.past_weights()
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""
@@ -149,99 +155,99 @@ class Spotlight(Method):
                 f"fit takes Predictions, not {type(p).__name__}; "
                 "make them with Predictions.from_arrays(embeddings, losses)"
             )
-        settings = Settings(**self.get_params())
+        settings = SpotlightSettings(**self.get_params())
         if p.losses is None:
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")
         check_finite("losses", p.losses, p.ids)
         check_finite("embeddings", p.embeddings, p.ids)
         searched = p if settings.loss == "log" else replace(p, losses=residuals(p))
-        found = (
-            within_labels(self, settings, searched, callback)
+        result = (
+            search_within_labels(self, settings, searched, callback)
             if settings.labels == "within"
-            else _search(settings, searched, callback)
+            else _search_all(settings, searched, callback)
         )
-        self.centers_, self.precisions_, self.history_ = found.centers, found.precisions, found.histories
-        parameters = {"centers": found.centers, "precisions": found.precisions}
-        if found.components is not None:
-            parameters["components"] = found.components
+        self.centers_, self.precisions_, self.history_ = result.centers, result.precisions, result.histories
+        parameters = {"centers": result.centers, "precisions": result.precisions}
+        if result.components is not None:
+            parameters["components"] = result.components
         if settings.labels == "within":
-            parameters["labels"] = found.labels
-        weights = found.weights
+            parameters["labels"] = result.labels
+        weights = result.weights
         if settings.members == "discriminant":
-            more = separated(p, found, settings.seed)
-            parameters, weights = parameters | more, graded(p, *more.values()).T
+            more = fit_discriminants(p, result, settings.seed)
+            parameters, weights = parameters | more, discriminant_membership(p, *more.values()).T
         self.slices_ = Slices(
             method="spotlight",
             ids=p.ids,
             weights=weights,
             statistics=describe(weights, p),
-            histories=found.histories,
+            histories=result.histories,
             parameters=parameters,
-            provenance={"settings": settings.plain(), "predictions": p.manifest},
+            provenance={"settings": settings.as_json(), "predictions": p.manifest},
         )
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Weights in [0, 1] of other predictions' examples in every spotlight."""
+        """Return the weights (n, k), in [0, 1], of other predictions' examples in every spotlight."""
         slices = self._fitted()
         if "directions" in slices.parameters:
             directions, offsets, labels = parameters_of(slices, "directions", "offsets", "labels")
             embeddings_for(p.embeddings, directions.shape[1], "the spotlights")
-            return graded(p, directions, offsets, labels)
-        found = membership(slices, p.embeddings)
-        return (
-            found if "labels" not in slices.parameters else found * has_label(p, slices.parameters["labels"])
-        )
+            return discriminant_membership(p, directions, offsets, labels)
+        w = membership(slices, p.embeddings)
+        return w if "labels" not in slices.parameters else w * has_label(p, slices.parameters["labels"])
 
     @property
     def seeks(self) -> Literal["worse", "better"]:
-        """Better with `flip`."""
+        """Return better with `flip`, else worse."""
         return "better" if self.flip else "worse"
 
 
-def _search(settings: Settings, p: Predictions, callback: Callback | None) -> Spotlights:
-    """One spotlight after the other in all examples."""
+def _search_all(settings: SpotlightSettings, p: Predictions, callback: Callback | None) -> SearchResult:
+    """Find one spotlight after the other in all examples."""
     assert p.losses is not None
-    world = world_of(settings.sharded)
-    check_alike(p, world)
-    _check_losses(p.losses, world)
+    processes = process_group(settings.sharded)
+    check_same_fields(p, processes)
+    _check_losses(p.losses, processes)
     settings.check_dimensions(p.embeddings.shape[1])
     counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-    total = float(world.sum(torch.tensor(counts.sum())))
-    lightest = -float(world.largest(torch.tensor(-counts.min())))
-    size, past = settings.size(total, lightest), settings.earlier(p.ids)
+    total = float(processes.sum(torch.tensor(counts.sum())))
+    lightest = -float(processes.max(torch.tensor(-counts.min())))
+    size, past = settings.size(total, lightest), settings.past_weights(p.ids)
     penalties = _penalties(settings, p)
-    losses = _what_is_sought(p.losses.astype(np.float64), settings, world)
+    losses = _losses_to_maximize(p.losses.astype(np.float64), settings, processes)
     for w in past:
-        losses = _dimmed(losses, w, world)
-    order = order_of(p.embeddings, p.losses, counts)  # whatever came before
+        losses = _scale_down(losses, w, processes)
+    order = canonical_order(p.embeddings, p.losses, counts)  # whatever came before
     losses, counts = losses[order], counts[order]
     penalties = tuple(replace(penalty, codes=penalty.codes[order]) for penalty in penalties)
 
-    found = []
+    spotlights = []
     threads = effective_n_jobs(settings.n_jobs)
-    with _at_most(threads if p.embeddings.size >= _WORTH_THREADS else 1):
-        prepared = prepare(p.embeddings, settings.n_components, settings.seed, world, order)
-        search = Search(settings, prepared, counts, penalties, size, total, threads, world)
+    with _limit_threads(threads if p.embeddings.size >= _MIN_VALUES_FOR_THREADS else 1):
+        working = to_working_units(p.embeddings, settings.n_components, settings.seed, processes, order)
+        search = SpotlightSearch(settings, working, counts, penalties, size, total, threads, processes)
         for j in range(settings.n_slices):
-            watch = None if callback is None else _told(callback, j, search.steps, settings.n_slices)
-            found.append(search.find(losses, watch))
-            losses = _dimmed(losses, found[-1].weights, world)
-    weights = np.empty((len(found), len(p)))
-    weights[:, order] = [one.weights for one in found]
-    return Spotlights(
+            on_step = (
+                None if callback is None else _progress_callback(callback, j, search.steps, settings.n_slices)
+            )
+            spotlights.append(search.find(losses, on_step))
+            losses = _scale_down(losses, spotlights[-1].weights, processes)
+    weights = np.empty((len(spotlights), len(p)))
+    weights[:, order] = [one.weights for one in spotlights]
+    return SearchResult(
         weights=weights,
-        centers=np.stack([one.centre for one in found]),
-        precisions=np.stack([one.precision for one in found]),
-        histories=[one.history for one in found],
-        labels=np.full(len(found), ANY),
-        components=prepared.components,
+        centers=np.stack([one.centre for one in spotlights]),
+        precisions=np.stack([one.precision for one in spotlights]),
+        histories=[one.history for one in spotlights],
+        labels=np.full(len(spotlights), ANY_LABEL),
+        components=working.components,
     )
 
 
-def _check_losses(losses: Float[np.ndarray, " n"], world: World) -> None:
-    """Raise ValueError for losses that cannot be computed with; zeros can."""
-    largest = float(world.largest(torch.tensor(np.abs(losses).max(), dtype=torch.float64)))
+def _check_losses(losses: Float[np.ndarray, " n"], processes: ProcessGroup) -> None:
+    """Raise ValueError for losses too large or too small to compute with; all zeros are allowed."""
+    largest = float(processes.max(torch.tensor(np.abs(losses).max(), dtype=torch.float64)))
     if largest > _MOST_LOSS or 0 < largest < 1 / _MOST_LOSS:
         raise ValueError(
             f"losses reach {largest:.3g}, and a search computes with no more than {_MOST_LOSS:.0e} and no less than "
@@ -249,30 +255,31 @@ def _check_losses(losses: Float[np.ndarray, " n"], world: World) -> None:
         )
 
 
-def _what_is_sought(
-    losses: Float[np.ndarray, " n"], settings: Settings, world: World
+def _losses_to_maximize(
+    losses: Float[np.ndarray, " n"], settings: SpotlightSettings, processes: ProcessGroup
 ) -> Float[np.ndarray, " n"]:
-    """Losses as multistart sees them: never negative, and turned round where the lowest are sought.
+    """Return the losses that multistart maximises: never negative, and subtracted from the largest with `flip`.
 
-    Only then does scaling them down after a spotlight make its place less attractive.
+    Only then does scaling them down after a spotlight make its region less attractive.
     """
     if settings.search == "published":
         return losses
-    largest, negated = world.largest(torch.tensor([losses.max(), -losses.min()])).tolist()
-    sought: np.ndarray = largest - losses if settings.flip else losses + max(negated, 0.0)
-    return sought
+    largest, negated = processes.max(torch.tensor([losses.max(), -losses.min()])).tolist()
+    maximized: np.ndarray = largest - losses if settings.flip else losses + max(negated, 0.0)
+    return maximized
 
 
-def _dimmed(
-    losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], world: World
+def _scale_down(
+    losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], processes: ProcessGroup
 ) -> Float[np.ndarray, " n"]:
-    """The losses that a spotlight leaves: none at its brightest point; all, where it reaches none of the examples."""
-    brightest = float(world.largest(torch.tensor(w.max())))
-    out: np.ndarray = losses * (1 - w / brightest) if brightest > 0 else losses
+    """Return the losses that a spotlight leaves: none where its weight is highest; all where it reaches no example."""
+    highest = float(processes.max(torch.tensor(w.max())))
+    out: np.ndarray = losses * (1 - w / highest) if highest > 0 else losses
     return out
 
 
-def _penalties(settings: Settings, p: Predictions) -> tuple[Penalty, ...]:
+def _penalties(settings: SpotlightSettings, p: Predictions) -> tuple[EntropyPenalty, ...]:
+    """Return the costs of entropy that the settings ask for."""
     penalties = []
     for name, codes in (("label", p.labels), ("prediction", p.predictions)):
         price = getattr(settings, f"{name}_entropy")
@@ -280,13 +287,15 @@ def _penalties(settings: Settings, p: Predictions) -> tuple[Penalty, ...]:
             continue
         if codes is None or not isinstance(p.task, Classification):
             raise ValueError(f"{name}_entropy needs one class per example as its {name}; there are none here")
-        penalties.append(Penalty(codes.astype(np.int64), max(len(p.classes()), int(codes.max()) + 1), price))
+        penalties.append(
+            EntropyPenalty(codes.astype(np.int64), max(len(p.classes()), int(codes.max()) + 1), price)
+        )
     return tuple(penalties)
 
 
 @contextmanager
-def _at_most(threads: int) -> Iterator[None]:
-    """Keep BLAS, OpenMP and torch to so many threads."""
+def _limit_threads(threads: int) -> Iterator[None]:
+    """Limit BLAS, OpenMP and torch to so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(threads, before))
     try:
@@ -296,16 +305,16 @@ def _at_most(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _told(callback: Callback, j: int, steps: int, n_slices: int) -> Watch:
-    """A watch over all runs for slice j, whichever thread they ascend in; each slice takes at most `steps`."""
+def _progress_callback(callback: Callback, j: int, steps: int, n_slices: int) -> OnStep:
+    """Return a callback for all runs of slice j, in whichever thread; each slice takes at most `steps`."""
     done, lock = 0, threading.Lock()
 
-    def watch(more: int, objective: float, size: float, learning_rate: float | None) -> None:
+    def on_step(more: int, objective: float, size: float, learning_rate: float | None) -> None:
         nonlocal done
         with lock:
             done = min(done + more, steps)
             rate = "" if learning_rate is None else f", learning rate {learning_rate:.1e}"
-            news = f"objective {objective:.4g}, size {size:.1f}{rate}"
-            callback(f"spotlight {j + 1} of {n_slices}: {news}", j * steps + done, n_slices * steps)
+            state = f"objective {objective:.4g}, size {size:.1f}{rate}"
+            callback(f"spotlight {j + 1} of {n_slices}: {state}", j * steps + done, n_slices * steps)
 
-    return watch
+    return on_step

@@ -11,49 +11,72 @@ from weakspot.methods.base import embeddings_for, parameters_of
 from weakspot.slices import Slices
 
 ROWS = 1024
+"""Rows that are read at a time."""
 
 _ROUNDING = 1e-14
-"""What subtracting and projecting make of a distance of nothing, as a share of the lengths involved."""
+"""A distance of 0, computed by subtracting and projecting, may be this share of the lengths involved."""
 
 
-def quadratic(
+def quadratic_form(
     x: Float[np.ndarray, "n d"],
     centre: Float[np.ndarray, " d"],
     precision: Float[np.ndarray, " *shape"],
     components: Float[np.ndarray, "r d"] | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """(x - m)ᵀ P (x - m), a block of rows at a time.
+    """Return q = (x - m)ᵀ P (x - m) of every row, in float64.
 
-    `precision` is a scalar p, a diagonal (d,) or a matrix (d, d); it acts on the principal components of
-    x - m if there are any.
+    Args:
+        x: (n, d) embeddings.
+        centre: (d,) m.
+        precision: P as a scalar p, a diagonal (d,) or a matrix (d, d).
+        components: (r, d) principal components; where given, P acts on those of x - m.
+
+    Returns:
+        (n,)
     """
     out = np.empty(len(x))
     for start in range(0, len(x), ROWS):
-        away = x[start : start + ROWS] - centre
+        difference = x[start : start + ROWS] - centre
         if components is not None:
-            away = away @ components.T
-        bent = away @ precision if precision.ndim == 2 else away * precision
-        out[start : start + ROWS] = np.einsum("nd,nd->n", bent, away)
+            difference = difference @ components.T
+        scaled = difference @ precision if precision.ndim == 2 else difference * precision
+        out[start : start + ROWS] = np.einsum("nd,nd->n", scaled, difference)
     return out
 
 
-def finest(centre: Float[np.ndarray, " d"], precision: Float[np.ndarray, " *shape"], unit: float) -> float:
-    """The largest factor on P at which examples at the centre surely lie inside, whatever rounding makes of it.
+def max_factor(
+    centre: Float[np.ndarray, " d"], precision: Float[np.ndarray, " *shape"], unit: float
+) -> float:
+    """Return the largest factor on P at which examples at the centre surely lie inside, in spite of rounding.
 
-    `unit` is the embeddings' RMS distance from their mean.
+    Args:
+        centre: (d,) m.
+        precision: P as a scalar, a diagonal (d,) or a matrix (d, d).
+        unit: The embeddings' RMS distance from their mean.
     """
     largest = np.trace(precision) if precision.ndim == 2 else np.max(precision)
     return float(0.5 / largest / (_ROUNDING**2 * (centre @ centre + unit**2)))
 
 
-def weights(q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def kernel_weights(q: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return the kernel weights w = max(0, 1 - q)."""
     return np.clip(1.0 - q, 0.0, 1.0)
 
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
-    """Weights in [0, 1] of new embeddings (n, d) in every spotlight of `slices`, fitted or loaded."""
+    """Return the kernel weights (n, k), in [0, 1], of new embeddings (n, d) in every spotlight of `slices`.
+
+    Args:
+        slices: Of the Spotlight, fitted or loaded.
+        embeddings: (n, d) in the embedding that the spotlights were found in.
+
+    Raises:
+        ValueError: Where the slices hold no centres, or the embeddings have another width.
+    """
     centers, precisions = parameters_of(slices, "centers", "precisions")
     x = embeddings_for(embeddings, centers.shape[1], "the spotlights")
     components = slices.parameters.get("components")
-    columns = [weights(quadratic(x, m, p, components)) for m, p in zip(centers, precisions, strict=True)]
+    columns = [
+        kernel_weights(quadratic_form(x, m, p, components)) for m, p in zip(centers, precisions, strict=True)
+    ]
     return np.stack(columns, axis=1)

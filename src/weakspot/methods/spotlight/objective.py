@@ -1,4 +1,4 @@
-"""What is maximised: the problem, and its objective and slopes from the weighted sums that it depends on."""
+"""The objective of a spotlight, and its slopes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weakspot.methods.distributed import World
+from weakspot.methods.distributed import ProcessGroup
 
 LEAST_SHARE = float(np.finfo(np.float32).eps)
-"""Shares below this count as this much in the logarithm of an entropy."""
+"""Smaller shares count as this much in the logarithm of an entropy."""
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """Costs `weight` per bit of entropy of a category (label or prediction) inside the spotlight."""
+class EntropyPenalty:
+    """Says what the entropy of the labels, or predictions, inside the spotlight costs.
+
+    Attributes:
+        codes: (n,) the category of every example.
+        categories: The number of categories.
+        weight: The cost of a bit.
+    """
 
     codes: Int[np.ndarray, " n"]
     categories: int
@@ -27,13 +33,14 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Problem:
-    """Maximise sign·L - barrier - penalties over centres and precisions (paper, §3).
+    """States what is maximised over centres and precisions: sign·L - barrier - penalties (paper, §3).
 
-    losses   (n,)   what the spotlight looks for
-    counts   (n,)   multiplicities c
-    size     T, the least Σ c·w
-    height   what the barrier costs at S = T, in units of the loss
-    sign     +1 for high losses, -1 for low ones
+    Attributes:
+        losses: (n,) what the spotlight looks for.
+        counts: (n,) multiplicities c.
+        size: T, the least Σ c·w.
+        height: What the barrier costs at S = T, in units of the loss.
+        sign: +1 for high losses, -1 for low ones.
     """
 
     losses: Float[np.ndarray, " n"]
@@ -41,12 +48,19 @@ class Problem:
     size: float
     height: float
     sign: float = 1.0
-    penalties: tuple[Penalty, ...] = ()
+    penalties: tuple[EntropyPenalty, ...] = ()
 
 
 @dataclass(frozen=True)
 class DeviceProblem:
-    """A problem, its arrays on a device."""
+    """Holds a problem with its arrays on a device.
+
+    Attributes:
+        losses: (n,)
+        counts: (n,)
+        codes: (n,) of each penalty.
+        problem: The problem.
+    """
 
     losses: Float[Tensor, " n"]
     counts: Float[Tensor, " n"]
@@ -55,30 +69,41 @@ class DeviceProblem:
 
     @classmethod
     def of(cls, problem: Problem, device: torch.device) -> DeviceProblem:
+        """Copy the arrays of a problem to a device."""
         codes = tuple(torch.from_numpy(penalty.codes).to(device) for penalty in problem.penalties)
         losses, counts = (torch.from_numpy(array).to(device) for array in (problem.losses, problem.counts))
         return cls(losses, counts, codes, problem)
 
     def take(self, rows: Int[Tensor, " a"]) -> DeviceProblem:
+        """Return the problem over some of the rows."""
         return DeviceProblem(
             self.losses[rows], self.counts[rows], tuple(codes[rows] for codes in self.codes), self.problem
         )
 
 
 def value_and_slopes(
-    w: Float[Tensor, "n k"], given: DeviceProblem, barrier: float | None, world: World
+    w: Float[Tensor, "n k"], device_problem: DeviceProblem, barrier: float | None, processes: ProcessGroup
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], Float[Tensor, "n k"]]:
-    """Objective, size and ∂objective/∂w, for the weights of k spotlights; no barrier if it is None.
+    """Return objective, size and ∂objective/∂w of k spotlights.
 
     L = Σ c·w·y / S has the slopes c·(y - L) / S; an entropy H of shares π (in bits) has the slopes
     -c·(log₂ π + H) / S; sizes short of T + b cost height·((S - T - b) / b)².
+
+    Args:
+        w: (n, k) the kernel weights of the rows that this process holds.
+        device_problem: The problem.
+        barrier: The barrier's width b, in examples; None for no barrier.
+        processes: The processes.
+
+    Returns:
+        (k,), (k,) and (n, k).
     """
-    problem = given.problem
-    mass = given.counts[:, None] * w
-    parts = [mass.sum(dim=0)[None], (given.losses @ mass)[None]]
-    for codes, penalty in zip(given.codes, problem.penalties, strict=True):
+    problem = device_problem.problem
+    mass = device_problem.counts[:, None] * w
+    parts = [mass.sum(dim=0)[None], (device_problem.losses @ mass)[None]]
+    for codes, penalty in zip(device_problem.codes, problem.penalties, strict=True):
         parts.append(mass.new_zeros((penalty.categories, w.shape[1])).index_add_(0, codes, mass))
-    sums = world.sum(torch.cat(parts))
+    sums = processes.sum(torch.cat(parts))
     size = sums[0]
     safe = size.clamp(min=torch.finfo(size.dtype).tiny)
     loss = sums[1] / safe
@@ -88,9 +113,9 @@ def value_and_slopes(
         short = (problem.size + barrier - size).clamp(min=0) / barrier
         objective = objective - problem.height * short * short
         flat = flat + 2 * problem.height * short / barrier
-    slopes = given.losses[:, None] * (problem.sign / safe) + flat
+    slopes = device_problem.losses[:, None] * (problem.sign / safe) + flat
     begin = 2
-    for codes, penalty in zip(given.codes, problem.penalties, strict=True):
+    for codes, penalty in zip(device_problem.codes, problem.penalties, strict=True):
         shares = sums[begin : begin + penalty.categories] / safe
         begin += penalty.categories
         logs = shares.clamp(min=LEAST_SHARE).log()
@@ -98,4 +123,4 @@ def value_and_slopes(
         entropy = -(shares * logs).sum(dim=0)
         objective = objective - price * entropy
         slopes = slopes + (price / safe * (logs + entropy))[codes]
-    return objective, size, given.counts[:, None] * slopes
+    return objective, size, device_problem.counts[:, None] * slopes

@@ -1,7 +1,7 @@
-"""The forms a precision can take, and what each does to distances and gradients.
+"""The kinds of precision P (spherical, diagonal, full), with their distances and gradients.
 
-With q_i = (x_i - m)ᵀ P (x_i - m) a kernel weight is max(0, 1 - q_i). A form parametrises P by θ of shape
-(s,); runs are batched, so m is (k, d), θ is (k, s) and q is (n, k).
+With q_i = (x_i - m)ᵀ P (x_i - m) a kernel weight is max(0, 1 - q_i). Each kind parametrises P by θ of shape (s,),
+`parameters` in the code; runs are batched, so m is (k, d), θ is (k, s) and q is (n, k).
 """
 
 from __future__ import annotations
@@ -15,30 +15,37 @@ from jaxtyping import Float
 from torch import Tensor
 
 MOST_LOG_PRECISION = float(np.log(1e12))
-"""No radius below a millionth of the RMS distance: float32 embeddings hold nothing finer."""
+"""No radius is below a millionth of the RMS distance: float32 embeddings hold nothing finer."""
 
-PUBLISHED_SPHERICAL, PUBLISHED_OTHER = 1e-4, 1e-3
+PUBLISHED_SPHERICAL, PUBLISHED_NONSPHERICAL = 1e-4, 1e-3
 """The precisions that published runs start from, in the embedding's raw units."""
 
-FINEST = 0.5 / 16
-"""A value of q holds no more error than 16 roundings of its largest term, and that is at most a half where known."""
+MAX_KNOWN_ROUNDING = 0.5 / 16
+"""A value of q is off by at most 16 roundings of its largest term; q counts as known where that is at most a half."""
 
 
-class Form(Protocol):
+class Precision(Protocol):
+    """Parametrises P.
+
+    Attributes:
+        name: Of the kind, as the setting `precision` has it.
+        published_start: The precision that published runs start from, in the embedding's raw units.
+    """
+
     name: str
-    published: float
+    published_start: float
 
-    def start(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k s"]:
-        """θ of P = precision·I."""
+    def isotropic(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k s"]:
+        """Return θ (k, s) of P = precision·I."""
 
-    def quadratic(
+    def quadratic_form(
         self,
         x: Float[Tensor, "n d"],
         squares: Float[Tensor, " n"],
         m: Float[Tensor, "k d"],
-        shape: Float[Tensor, "k s"],
+        parameters: Float[Tensor, "k s"],
     ) -> Float[Tensor, "n k"]:
-        """q, in float64; `squares` are ‖x_i‖²."""
+        """Return q (n, k) in float64; `squares` (n,) are ‖x_i‖²."""
 
     def gradient(
         self,
@@ -46,125 +53,131 @@ class Form(Protocol):
         g: Float[Tensor, "n k"],
         q: Float[Tensor, "n k"],
         m: Float[Tensor, "k d"],
-        shape: Float[Tensor, "k s"],
+        parameters: Float[Tensor, "k s"],
     ) -> tuple[Float[Tensor, "k d"], Float[Tensor, "k s"]]:
-        """-Σ g_i ∂q_i/∂m and -Σ g_i ∂q_i/∂θ: how f changes, g being ∂f/∂w."""
+        """Return ∂f/∂m = -Σ g_i ∂q_i/∂m (k, d) and ∂f/∂θ = -Σ g_i ∂q_i/∂θ (k, s), g being ∂f/∂w."""
 
-    def finest(
-        self, m: Float[Tensor, "k d"], shape: Float[Tensor, "k s"], dtype: torch.dtype
+    def max_factor(
+        self, m: Float[Tensor, "k d"], parameters: Float[Tensor, "k s"], dtype: torch.dtype
     ) -> Float[Tensor, " k"]:
-        """The largest factor on P at which q is still known of rows near m, whatever library multiplies.
+        """Return the largest factor (k,) on P at which q is still known of rows near m, whatever library multiplies.
 
-        Rows are in `dtype`, and q of those at m is then no more than a half, although rounding makes something
-        of its 0. No precision exceeds the one that `settle` allows either.
+        Rows are in `dtype`, and the q of rows at m, which is 0 but for rounding, is then no more than a half. No
+        precision exceeds the one that `project` allows either.
         """
 
-    def settle(self, shape: Float[Tensor, "k s"]) -> Float[Tensor, "k s"]:
-        """θ brought back to where it stands for a precision."""
+    def project(self, parameters: Float[Tensor, "k s"]) -> Float[Tensor, "k s"]:
+        """Return the θ nearest to this one that stands for an allowed precision."""
 
-    def scaled(self, shape: Float[Tensor, "k s"], factor: Float[Tensor, "k 1"]) -> Float[Tensor, "k s"]:
-        """θ of factor·P."""
+    def scale(self, parameters: Float[Tensor, "k s"], factor: Float[Tensor, "k 1"]) -> Float[Tensor, "k s"]:
+        """Return θ of factor·P."""
 
-    def free(self, dimensions: int) -> slice:
-        """The entries of θ that an ascent at fixed size may move."""
+    def movable(self, dimensions: int) -> slice:
+        """Return the entries of θ that an ascent at a fixed size may move."""
 
-    def matrix(self, shape: Float[np.ndarray, " s"]) -> Float[np.ndarray, " *shape"]:
-        """P as a scalar, a diagonal (d,) or a matrix (d, d)."""
-
-
-class _Logarithms:
-    """θ holds logarithms of P's entries and nothing else."""
-
-    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
-        return _finest(shape, torch.finfo(dtype).eps * (shape.exp() * m * m).sum(dim=1))
-
-    def settle(self, shape: Tensor) -> Tensor:
-        return shape.clamp(max=MOST_LOG_PRECISION)
-
-    def scaled(self, shape: Tensor, factor: Tensor) -> Tensor:
-        return shape + factor.log()
+    def matrix(self, parameters: Float[np.ndarray, " s"]) -> Float[np.ndarray, " *shape"]:
+        """Return P as a scalar, a diagonal (d,) or a matrix (d, d)."""
 
 
-class Spherical(_Logarithms):
-    """P = p·I, θ = (log p)."""
+class _LogPrecision:
+    """Is a precision whose θ holds logarithms of P's entries and nothing else."""
 
-    name, published = "spherical", PUBLISHED_SPHERICAL
+    def max_factor(self, m: Tensor, parameters: Tensor, dtype: torch.dtype) -> Tensor:
+        return _max_factor(parameters, torch.finfo(dtype).eps * (parameters.exp() * m * m).sum(dim=1))
 
-    def start(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k 1"]:
-        start: np.ndarray = np.log(precision)[:, None]
-        return start
+    def project(self, parameters: Tensor) -> Tensor:
+        return parameters.clamp(max=MOST_LOG_PRECISION)
 
-    def quadratic(self, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
+    def scale(self, parameters: Tensor, factor: Tensor) -> Tensor:
+        return parameters + factor.log()
+
+
+class SphericalPrecision(_LogPrecision):
+    """Is P = p·I, with θ = (log p)."""
+
+    name, published_start = "spherical", PUBLISHED_SPHERICAL
+
+    def isotropic(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k 1"]:
+        theta: np.ndarray = np.log(precision)[:, None]
+        return theta
+
+    def quadratic_form(self, x: Tensor, squares: Tensor, m: Tensor, parameters: Tensor) -> Tensor:
         cross = (x @ m.T.to(x.dtype)).double()
         distances = cross.mul_(-2).add_(squares[:, None]).add_((m * m).sum(dim=1)).clamp_(min=0)
-        return distances.mul_(shape[:, 0].exp())
+        return distances.mul_(parameters[:, 0].exp())
 
-    def gradient(self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
         pull = (g.T.to(x.dtype) @ x).double() - g.sum(dim=0)[:, None] * m
-        return 2 * shape.exp() * pull, -(g * q).sum(dim=0)[:, None]
+        return 2 * parameters.exp() * pull, -(g * q).sum(dim=0)[:, None]
 
-    def free(self, dimensions: int) -> slice:
+    def movable(self, dimensions: int) -> slice:
         return slice(0, 0)
 
-    def matrix(self, shape: Float[np.ndarray, " 1"]) -> Float[np.ndarray, ""]:
-        precision: np.ndarray = np.exp(shape[0])
+    def matrix(self, parameters: Float[np.ndarray, " 1"]) -> Float[np.ndarray, ""]:
+        precision: np.ndarray = np.exp(parameters[0])
         return precision
 
 
-class Diagonal(_Logarithms):
-    """P = diag(p), θ = log p."""
+class DiagonalPrecision(_LogPrecision):
+    """Is P = diag(p), with θ = log p."""
 
-    name, published = "diagonal", PUBLISHED_OTHER
+    name, published_start = "diagonal", PUBLISHED_NONSPHERICAL
 
-    def start(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k d"]:
+    def isotropic(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k d"]:
         return np.repeat(np.log(precision)[:, None], dimensions, axis=1)
 
-    def quadratic(self, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
-        p = shape.exp()
+    def quadratic_form(self, x: Tensor, squares: Tensor, m: Tensor, parameters: Tensor) -> Tensor:
+        p = parameters.exp()
         cross = (x * x) @ p.T.to(x.dtype) - 2 * (x @ (p * m).T.to(x.dtype))
         return cross.double().add_((p * m * m).sum(dim=1)).clamp_(min=0)
 
-    def gradient(self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-        p, narrow, mass = shape.exp(), g.T.to(x.dtype), g.sum(dim=0)[:, None]
+    def gradient(
+        self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        p, narrow, mass = parameters.exp(), g.T.to(x.dtype), g.sum(dim=0)[:, None]
         first, second = (narrow @ x).double(), (narrow @ (x * x)).double()
         return 2 * p * (first - mass * m), -p * (second - 2 * m * first + mass * m * m)
 
-    def free(self, dimensions: int) -> slice:
+    def movable(self, dimensions: int) -> slice:
         return slice(0, dimensions)
 
-    def matrix(self, shape: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
-        precision: np.ndarray = np.exp(shape)
+    def matrix(self, parameters: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        precision: np.ndarray = np.exp(parameters)
         return precision
 
 
-class Full:
-    """P = V·diag(λ)·V⁻¹ with V orthogonal, θ = (V row by row, log λ).
+class FullPrecision:
+    """Is P = V·diag(λ)·V⁻¹ with V orthogonal, and θ = (V row by row, log λ).
 
     After each step V is brought back to the nearest orthogonal matrix. As published, a little noise goes
     first, because singular values that are equal have no single answer; here it is seeded.
     """
 
-    name, published = "full", PUBLISHED_OTHER
+    name, published_start = "full", PUBLISHED_NONSPHERICAL
     noise = 1e-4
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
 
-    def start(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k s"]:
+    def isotropic(self, precision: Float[np.ndarray, " k"], dimensions: int) -> Float[np.ndarray, "k s"]:
         vectors = np.tile(np.eye(dimensions).ravel(), (len(precision), 1))
         return np.concatenate([vectors, np.repeat(np.log(precision)[:, None], dimensions, axis=1)], axis=1)
 
-    def quadratic(self, x: Tensor, squares: Tensor, m: Tensor, shape: Tensor) -> Tensor:
+    def quadratic_form(self, x: Tensor, squares: Tensor, m: Tensor, parameters: Tensor) -> Tensor:
         columns = []
-        for centre, (vectors, values) in zip(m, map(_split, shape), strict=True):
+        for centre, (vectors, values) in zip(m, map(_split, parameters), strict=True):
             turned = (x - centre.to(x.dtype)) @ (vectors * values.exp().sqrt()).to(x.dtype)
             columns.append((turned * turned).sum(dim=1, dtype=torch.float64))
         return torch.stack(columns, dim=1)
 
-    def gradient(self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-        """With G = ∂f/∂P = -Σ g·(x-m)(x-m)ᵀ: ∂f/∂V = G·V·Λ - P·G·V, ∂f/∂log λ = λ·diag(Vᵀ·G·V)."""
+    def gradient(
+        self, x: Tensor, g: Tensor, q: Tensor, m: Tensor, parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return ∂f/∂m, ∂f/∂V = G·V·Λ - P·G·V and ∂f/∂log λ = λ·diag(Vᵀ·G·V), with G = ∂f/∂P = -Σ g·(x-m)(x-m)ᵀ."""
         by_centre, by_shape = [], []
-        for j, (vectors, values) in enumerate(map(_split, shape)):
+        for j, (vectors, values) in enumerate(map(_split, parameters)):
             rows = g[:, j].nonzero()[:, 0]
             away = x[rows] - m[j].to(x.dtype)
             pulled = away * g[rows, j, None].to(x.dtype)
@@ -177,52 +190,69 @@ class Full:
             by_shape.append(torch.cat([by_vectors.ravel(), scale * (vectors * inner).sum(dim=0)]))
         return torch.stack(by_centre), torch.stack(by_shape)
 
-    def finest(self, m: Tensor, shape: Tensor, dtype: torch.dtype) -> Tensor:
-        """Rows are subtracted before they are squared, so that it is the square of a rounding that is left."""
-        values = shape[:, m.shape[1] ** 2 :]
+    def max_factor(self, m: Tensor, parameters: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the factor; rows are subtracted before they are squared, so the error is the square of a rounding."""
+        values = parameters[:, m.shape[1] ** 2 :]
         lengths = (m * m).sum(dim=1)
-        return _finest(values, torch.finfo(dtype).eps ** 2 * values.exp().max(dim=1).values * lengths)
+        return _max_factor(values, torch.finfo(dtype).eps ** 2 * values.exp().max(dim=1).values * lengths)
 
-    def settle(self, shape: Tensor) -> Tensor:
-        settled = []
-        for vectors, values in map(_split, shape):
+    def project(self, parameters: Tensor) -> Tensor:
+        projected = []
+        for vectors, values in map(_split, parameters):
             noise = torch.rand(vectors.shape, generator=self._generator, dtype=vectors.dtype).to(
                 vectors.device
             )
             left, _, right = torch.linalg.svd(vectors + self.noise * vectors.abs().mean() * noise)
-            settled.append(torch.cat([(left @ right).ravel(), values.clamp(max=MOST_LOG_PRECISION)]))
-        return torch.stack(settled)
+            projected.append(torch.cat([(left @ right).ravel(), values.clamp(max=MOST_LOG_PRECISION)]))
+        return torch.stack(projected)
 
-    def scaled(self, shape: Tensor, factor: Tensor) -> Tensor:
-        vectors = _dimensions(shape.shape[1]) ** 2
-        return torch.cat([shape[:, :vectors], shape[:, vectors:] + factor.log()], dim=1)
+    def scale(self, parameters: Tensor, factor: Tensor) -> Tensor:
+        vectors = _dimensions(parameters.shape[1]) ** 2
+        return torch.cat([parameters[:, :vectors], parameters[:, vectors:] + factor.log()], dim=1)
 
-    def free(self, dimensions: int) -> slice:
+    def movable(self, dimensions: int) -> slice:
         return slice(dimensions * dimensions, None)
 
-    def matrix(self, shape: Float[np.ndarray, " s"]) -> Float[np.ndarray, "d d"]:
-        d = _dimensions(len(shape))
-        vectors = shape[: d * d].reshape(d, d)
-        root = vectors * np.exp(0.5 * shape[d * d :])
+    def matrix(self, parameters: Float[np.ndarray, " s"]) -> Float[np.ndarray, "d d"]:
+        d = _dimensions(len(parameters))
+        vectors = parameters[: d * d].reshape(d, d)
+        root = vectors * np.exp(0.5 * parameters[d * d :])
         matrix: np.ndarray = root @ root.T
         return matrix
 
 
-def form_of(name: str, seed: int) -> Form:
-    forms: dict[str, Form] = {"spherical": Spherical(), "diagonal": Diagonal(), "full": Full(seed)}
-    return forms[name]
+def make_precision(name: str, seed: int) -> Precision:
+    """Return the kind of precision of a name; the seed is of the noise in a full one."""
+    kinds: dict[str, Precision] = {
+        "spherical": SphericalPrecision(),
+        "diagonal": DiagonalPrecision(),
+        "full": FullPrecision(seed),
+    }
+    return kinds[name]
 
 
-def apart(
-    form: Form,
+def select_distinct(
+    precision: Precision,
     m: Float[Tensor, "k d"],
-    shape: Float[Tensor, "k s"],
+    parameters: Float[Tensor, "k s"],
     value: Float[Tensor, " k"],
     count: int,
     radii: float,
 ) -> list[int]:
-    """The best `count` of k spotlights, leaving out those within so many radii of a better one."""
-    q = form.quadratic(m, (m * m).sum(dim=1), m, shape)
+    """Choose the best `count` of k spotlights, leaving out those within so many radii of a better one.
+
+    Args:
+        precision: Their kind of precision.
+        m: (k, d) their centres.
+        parameters: (k, s) θ of their precisions.
+        value: (k,) their objectives.
+        count: The largest number to choose.
+        radii: The least distance between two of them, in radii.
+
+    Returns:
+        The chosen spotlights' numbers, best first.
+    """
+    q = precision.quadratic_form(m, (m * m).sum(dim=1), m, parameters)
     chosen: list[int] = []
     for j in torch.argsort(value, descending=True, stable=True).tolist():
         if len(chosen) < count and bool((q[chosen, j] > radii**2).all()):
@@ -230,17 +260,18 @@ def apart(
     return chosen
 
 
-def _finest(logs: Float[Tensor, "k l"], rounding: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
-    """By the logarithms of P's eigenvalues, and what one rounding makes of q at the centre."""
+def _max_factor(logs: Float[Tensor, "k l"], rounding: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """Return the factor, by the logarithms of P's eigenvalues and the error that one rounding makes of q at m."""
     allowed = (MOST_LOG_PRECISION - logs.max(dim=1).values).exp()
-    return torch.minimum(allowed, FINEST / rounding)
+    return torch.minimum(allowed, MAX_KNOWN_ROUNDING / rounding)
 
 
 def _dimensions(width: int) -> int:
-    """d, where θ has d² + d entries."""
+    """Return d, where θ has d² + d entries."""
     return (isqrt(1 + 4 * width) - 1) // 2
 
 
-def _split(shape: Float[Tensor, " s"]) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
-    d = _dimensions(len(shape))
-    return shape[: d * d].reshape(d, d), shape[d * d :]
+def _split(parameters: Float[Tensor, " s"]) -> tuple[Float[Tensor, "d d"], Float[Tensor, " d"]]:
+    """Split θ of a full precision into V (d, d) and log λ (d,)."""
+    d = _dimensions(len(parameters))
+    return parameters[: d * d].reshape(d, d), parameters[d * d :]

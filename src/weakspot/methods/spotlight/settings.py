@@ -23,13 +23,17 @@ _WHOLE = ("n_slices", "steps", "starts")
 _POSITIVE = ("learning_rate", "barrier_scale", "barrier_end")
 _NOT_NEGATIVE = ("patience", "label_entropy", "prediction_entropy")
 
-MOST_IN_FULL = 512
-"""Dimensions in which a precision may be full: it has the square of them in numbers, and a step costs their cube."""
+MAX_FULL_DIMENSIONS = 512
+"""The most dimensions d of a full precision: it has d² numbers, and a step costs d³."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The constructor arguments of `Spotlight`, which documents them; ValueError names the first bad one."""
+class SpotlightSettings:
+    """Holds the constructor arguments of `Spotlight`, which documents them, checked.
+
+    Raises:
+        ValueError: For the first argument that is not valid.
+    """
 
     n_slices: int
     min_size: int | float
@@ -74,8 +78,8 @@ class Settings:
             raise ValueError(
                 "n_components needs all rows in one place; project the embeddings before sharding them"
             )
-        for name, plain in (("labels", "ignore"), ("loss", "log"), ("members", "kernel")):
-            if self.sharded and getattr(self, name) != plain:
+        for name, default in (("labels", "ignore"), ("loss", "log"), ("members", "kernel")):
+            if self.sharded and getattr(self, name) != default:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} needs all rows in one place, and sharded=True spreads them"
                 )
@@ -87,19 +91,26 @@ class Settings:
             raise ValueError(f"device={str(self.device)!r}, but torch sees no GPU here; use device='cpu'")
 
     def check_dimensions(self, dimensions: int) -> None:
-        """Raise ValueError where the precision's form is hopeless in so many dimensions."""
+        """Raise ValueError where a full precision would be hopeless in so many dimensions."""
         searched = dimensions if self.n_components is None else self.n_components
-        if self.precision == "full" and searched > MOST_IN_FULL:
+        if self.precision == "full" and searched > MAX_FULL_DIMENSIONS:
             raise ValueError(
                 f"precision='full' in {searched} dimensions has {searched**2} numbers to find in every spotlight; "
-                f"search among at most {MOST_IN_FULL} principal components (n_components=64), or use "
+                f"search among at most {MAX_FULL_DIMENSIONS} principal components (n_components=64), or use "
                 "precision='diagonal'"
             )
 
     def size(self, total: float, lightest: float = 1.0) -> float:
-        """The least size in examples, where `total` is Σ counts and `lightest` the least count.
+        """Return the least size T in examples.
 
-        A share that comes to less than one example, or than the lightest, is that one.
+        A share of less than one example, or less than the smallest count, is raised to that.
+
+        Args:
+            total: Σ counts.
+            lightest: The smallest count.
+
+        Raises:
+            ValueError: If it is no number, or not between 0 and the total.
         """
         if isinstance(self.min_size, bool) or not isinstance(self.min_size, (int, float, np.number)):
             raise ValueError(
@@ -115,15 +126,23 @@ class Settings:
             )
         return size if whole else max(size, min(1.0, lightest, total / 2))
 
-    def earlier(self, ids: Shaped[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "k n"]:
-        """The weights of `past`, checked: of all its examples, or of those with these ids.
+    def past_weights(self, ids: Shaped[np.ndarray, " n"] | None = None) -> Float[np.ndarray, "k n"]:
+        """Return the weights of `past`, checked.
 
-        Slices say whose weights they hold; an array must have a column for each of the ids, in their order.
+        Args:
+            ids: (n,) of the examples that are searched; an array must have a column for each, in their order, and in
+                Slices they are found by these ids. None for all examples of `past`.
+
+        Returns:
+            (k, n)
+
+        Raises:
+            ValueError: If the weights are no such array, or an example is missing.
         """
         if self.past is None:
             return np.empty((0, 0 if ids is None else len(ids)))
-        given = self.past.weights if isinstance(self.past, Slices) else self.past
-        weights = np.atleast_2d(np.asarray(given, dtype=np.float64))
+        device_problem = self.past.weights if isinstance(self.past, Slices) else self.past
+        weights = np.atleast_2d(np.asarray(device_problem, dtype=np.float64))
         if weights.ndim != 2 or not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError("past must hold weights (k, n) that are finite and not negative")
         if not self.sharded and (weights.max(axis=1, initial=0) <= 0).any():
@@ -131,7 +150,7 @@ class Settings:
         if ids is None:
             return weights
         if isinstance(self.past, Slices):
-            return weights[:, _places(self.past.ids, ids)]
+            return weights[:, _positions(self.past.ids, ids)]
         if weights.shape[1] != len(ids):
             raise ValueError(
                 f"past has weights of shape {weights.shape}, but there are {len(ids)} examples; give Slices to have "
@@ -139,14 +158,14 @@ class Settings:
             )
         return weights
 
-    def plain(self) -> Mapping[str, Any]:
-        """As values that JSON holds; of earlier slices, how many there were."""
+    def as_json(self) -> Mapping[str, Any]:
+        """Return the settings as values that JSON holds; of `past`, how many slices it has."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"device": str(self.device), "past": len(self.earlier())}
+        return values | {"device": str(self.device), "past": len(self.past_weights())}
 
 
-def _places(known: Shaped[np.ndarray, " m"], ids: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Where each of the ids stands among those that are known."""
+def _positions(known: Shaped[np.ndarray, " m"], ids: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the position of each of the ids among those that are known."""
     rows = {name: row for row, name in enumerate(known.tolist())}
     missing = next((name for name in ids.tolist() if name not in rows), None)
     if missing is not None:

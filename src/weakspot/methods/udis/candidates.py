@@ -1,8 +1,7 @@
-"""Which clusters may be the nearest of others: lower bounds of Ward distances by matrix products, on any device.
+"""Candidates for nearest clusters: lower bounds of Ward distances by matrix products, on any device.
 
-Rounding is part of the bound: whatever order a product is summed in, it is off by no more than its terms, its
-factors' rounding, and their sizes allow. So float32 does for the search, and only what it cannot tell apart is looked
-at again.
+The bound allows for rounding, in whatever order a product is summed. So float32 suffices for the search, and only
+clusters that it cannot distinguish are compared again.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 
 from weakspot.methods.float32_products import float32_products
-from weakspot.methods.udis.neighbours import LIST, Means, factors
-from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.neighbours import LIST_LENGTH, ClusterMeans, bound_factors
+from weakspot.methods.udis.row_blocks import each_block
 
 _ROUNDINGS = 24  # besides those of a sum of d products
 _TILE = 8192
@@ -24,14 +23,19 @@ _KERNEL_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Finds the likeliest nearest of some clusters among others."""
+class NeighbourCandidates:
+    """Finds the clusters that may be the nearest of others.
 
-    means: Means
+    Attributes:
+        means: The clusters' means and sizes.
+        device: Where the products are computed.
+    """
+
+    means: ClusterMeans
     device: torch.device
 
     def blocks(self, queries: Int[np.ndarray, " q"]) -> list[Int[np.ndarray, " b"]]:
-        """As many at a time as one product is made for."""
+        """Split the queries into blocks, one product each."""
         size = _QUERIES.get(self.device.type, _QUERIES["cuda"])
         return [queries[start : start + size] for start in range(0, len(queries), size)]
 
@@ -39,40 +43,49 @@ class Candidates:
     def of(
         self, queries: Int[np.ndarray, " q"], alive: Int[np.ndarray, " m"], dtype: torch.dtype
     ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
-        """For every query the slots whose lower bounds are least, and these; slot -1 where there are fewer."""
+        """Find, for every query, the clusters of the least lower bounds.
+
+        Args:
+            queries: (q,) slots of clusters.
+            alive: (m,) the slots of all clusters.
+            dtype: Of the products.
+
+        Returns:
+            (q, k) slots, -1 where there are fewer, and (q, k) their lower bounds.
+        """
         near, inverse = self._factors(queries, dtype, True)
-        place = torch.from_numpy(np.searchsorted(alive, queries)).to(self.device)
+        position = torch.from_numpy(np.searchsorted(alive, queries)).to(self.device)
         least = torch.empty(len(queries), 0, dtype=dtype, device=self.device)
         slots = torch.empty(len(queries), 0, dtype=torch.int64, device=self.device)
         for start in range(0, len(alive), _TILE):
             tile = alive[start : start + _TILE]
-            factors, inverses = self._factors(tile, dtype, False)
-            bounds = near @ factors.T
+            bound_factors, inverses = self._factors(tile, dtype, False)
+            bounds = near @ bound_factors.T
             bounds /= inverse[:, None] + inverses
-            own = torch.nonzero((place >= start) & (place < start + len(tile))).ravel()
-            bounds[own, place[own] - start] = torch.inf
-            nearest, columns = bounds.topk(min(LIST, len(tile)), largest=False, sorted=False)
+            own = torch.nonzero((position >= start) & (position < start + len(tile))).ravel()
+            bounds[own, position[own] - start] = torch.inf
+            nearest, columns = bounds.topk(min(LIST_LENGTH, len(tile)), largest=False, sorted=False)
             least = torch.cat([least, nearest], dim=1)
             slots = torch.cat([slots, columns + start], dim=1)
-            if least.shape[1] > LIST:
-                least, columns = least.topk(LIST, largest=False, sorted=False)
+            if least.shape[1] > LIST_LENGTH:
+                least, columns = least.topk(LIST_LENGTH, largest=False, sorted=False)
                 slots = slots.gather(1, columns)
         values = least.double().cpu().numpy()
-        found = np.full((len(queries), LIST), -1)
+        found = np.full((len(queries), LIST_LENGTH), -1)
         found[:, : slots.shape[1]] = np.where(values < np.inf, alive[slots.cpu().numpy()], -1)
         return found, values
 
     def _factors(
-        self, slots: Int[np.ndarray, " q"], dtype: torch.dtype, asks: bool
+        self, slots: Int[np.ndarray, " q"], dtype: torch.dtype, is_query: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows whose products are lower bounds of squared distances, and half the inverse sizes."""
+        """Return rows whose products are lower bounds of squared distances, and half the inverse sizes."""
         d = len(self.means.centre)
         limits = torch.finfo(dtype)
         rows = np.empty((len(slots), d + 2), dtype=np.float32 if dtype == torch.float32 else np.float64)
         rounding, least = (d + _ROUNDINGS) * limits.eps, (d + _ROUNDINGS) * limits.tiny
 
         def work(start: int, stop: int) -> None:
-            factors(self.means, slots[start:stop], rows[start:stop], 1 - rounding, least, asks)
+            bound_factors(self.means, slots[start:stop], rows[start:stop], 1 - rounding, least, is_query)
 
         each_block(len(slots), _KERNEL_ROWS, work)
         halves = torch.from_numpy(0.5 / self.means.sizes[slots])

@@ -1,4 +1,4 @@
-"""Cluster, score every cut in the range, choose one."""
+"""Clusters the leaves, scores every cut in the range, and chooses one."""
 
 from __future__ import annotations
 
@@ -10,33 +10,45 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.cut import Cut, best, bounds, climb, cut_at
-from weakspot.methods.udis.silhouette import Ladder
+from weakspot.methods.udis.cut import TreeCut, best_cut, cut_at, cut_range, hill_climb
+from weakspot.methods.udis.silhouette import CutSequence
 
 
 @runtime_checkable
 class Leaves(Protocol):
-    """What is clustered: examples, or micro-clusters of them."""
+    """Are what is clustered: examples, or micro-clusters of them."""
 
     @property
-    def labels(self) -> Int[np.ndarray, " r"]: ...
+    def labels(self) -> Int[np.ndarray, " r"]:
+        """Return the leaf of every audited row."""
 
     @property
-    def sizes(self) -> Float[np.ndarray, " m"]: ...
+    def sizes(self) -> Float[np.ndarray, " m"]:
+        """Return the examples in every leaf."""
 
     @property
-    def finest(self) -> int: ...
+    def max_clusters(self) -> int:
+        """Return the largest number of clusters that a cut may have."""
 
-    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]: ...
+    def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
+        """Return Ward's tree in SciPy's convention."""
 
     def silhouettes(
-        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
-    ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"] | None]: ...
+        self, labels: Int[np.ndarray, " r"], sequence: CutSequence, callback: Callback
+    ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"] | None]:
+        """Return the mean silhouette of every cut, and its standard error where it was sampled."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which cut: into `clusters`, or (None) the one that `search` picks between the bounds of two sizes."""
+class CutRequest:
+    """Says which cut is wanted.
+
+    Attributes:
+        clusters: The number of clusters; None for the cut that `search` chooses.
+        smallest: The least size of a cluster, in examples, for the range of cuts.
+        largest: The largest size of a cluster, in examples, for the range of cuts.
+        search: "exact" or "published".
+    """
 
     clusters: int | None
     smallest: float
@@ -46,40 +58,49 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """A tree over the leaves, the cut chosen, and the cluster of every audited row.
+    """Holds a tree over the leaves, the chosen cut, and the cluster of every audited row.
 
-    scores, errors   mean silhouette by number of clusters, and its standard error where it was sampled
+    Attributes:
+        linkage: (t, 4) the tree in SciPy's convention.
+        cut: The chosen cut.
+        labels: (r,) the cluster of every audited row.
+        scores: The mean silhouette by number of clusters.
+        errors: Its standard error, where it was sampled.
     """
 
     linkage: Float[np.ndarray, "t 4"]
-    cut: Cut
+    cut: TreeCut
     labels: Int[np.ndarray, " r"]
     scores: Mapping[int, float]
     errors: Mapping[int, float]
 
 
-def cluster(leaves: Leaves, wanted: Wanted, callback: Callback) -> Clustering:
-    """Raises ValueError where the wanted cut does not exist."""
+def cluster(leaves: Leaves, request: CutRequest, callback: Callback) -> Clustering:
+    """Cluster the leaves and choose a cut.
+
+    Raises:
+        ValueError: Where the requested cut does not exist.
+    """
     sizes = leaves.sizes
     linkage = leaves.linkage(callback)
-    if wanted.clusters is None:
-        low, high = bounds(linkage, sizes, wanted.smallest, wanted.largest)
-        high = min(high, leaves.finest)
+    if request.clusters is None:
+        low, high = cut_range(linkage, sizes, request.smallest, request.largest)
+        high = min(high, leaves.max_clusters)
         low = low if low <= high else 2
     else:
-        low = high = min(wanted.clusters, len(sizes))  # micro-clusters may be fewer than asked for
+        low = high = min(request.clusters, len(sizes))  # micro-clusters may be fewer than asked for
     finest = cut_at(linkage, high)
     scores: dict[int, float] = {}
     errors: dict[int, float] = {}
     counts = np.bincount(finest.labels, weights=sizes)
     if low > 1 and counts.max() > 1:  # clusters of one example have no silhouette
-        ladder = Ladder.of(finest, counts, low)
-        means, spread = leaves.silhouettes(ladder.number[finest.labels[leaves.labels]], ladder, callback)
+        sequence = CutSequence.of(finest, counts, low)
+        means, spread = leaves.silhouettes(sequence.number[finest.labels[leaves.labels]], sequence, callback)
         by_size = range(high, low - 1, -1)
         scores = dict(sorted(zip(by_size, means.tolist(), strict=True)))
         if spread is not None:
             errors = dict(sorted(zip(by_size, spread.tolist(), strict=True)))
-    if wanted.clusters is None:
-        high = climb(scores) if wanted.search == "published" else best(scores)
+    if request.clusters is None:
+        high = hill_climb(scores) if request.search == "published" else best_cut(scores)
     cut = cut_at(linkage, high)
     return Clustering(linkage, cut, cut.labels[leaves.labels], scores, errors)

@@ -1,4 +1,4 @@
-"""Where to cut the tree: the range of cuts worth scoring, their clusters, and the choice among them."""
+"""Cuts of the tree: the range that is scored, their clusters, and the choice among them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ import numpy as np
 from jaxtyping import Float, Int
 
 TIE = 1e-6
-"""Mean silhouettes that differ by no more are equal: it is what rounding makes of distances in float32."""
+"""Mean silhouettes that differ by no more count as equal: float32 distances are no more precise."""
 
 
-def bounds(
+def cut_range(
     linkage: Float[np.ndarray, "t 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
 ) -> tuple[int, int]:
-    """The numbers of clusters between which a cut is sought, both included, as the published search has them.
+    """Return the smallest and the largest number of clusters that a cut may have, as the published search has them.
 
     One end is the largest number at which every cluster has `smallest` members, the other the largest
     number above 2 at which some cluster still has more than `largest` (or else 2): so that end itself
     breaks `largest`, and it is often the best cut. Either end may be the lower one.
 
-    Raises ValueError where no two clusters can have `smallest` members.
+    Args:
+        linkage: (t, 4) in SciPy's convention.
+        sizes: (m,) of the leaves, in examples.
+        smallest: In examples.
+        largest: In examples.
+
+    Raises:
+        ValueError: Where no two clusters can have `smallest` members.
     """
     m = len(sizes)
     nodes = np.concatenate([sizes, linkage[:, 3]])
@@ -41,12 +48,13 @@ def bounds(
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """k clusters, and how they come of each other.
+class TreeCut:
+    """Holds the k clusters of a cut, and the merges above it.
 
-    roots   (k,)    their nodes, ascending: cluster c is the one under roots[c], the published numbering
-    labels  (m,)    the cluster of every leaf
-    tree    (t, 2)  the k - 1 merges above the cut: clusters by number, and k + i for the i-th of these merges
+    Attributes:
+        roots: (k,) their nodes, ascending: cluster c is the one under roots[c], the published numbering.
+        labels: (m,) the cluster of every leaf.
+        tree: (t, 2) the k - 1 merges above the cut: clusters by number, and k + i for the i-th of these merges.
     """
 
     roots: Int[np.ndarray, " k"]
@@ -56,14 +64,14 @@ class Cut:
     def __len__(self) -> int:
         return len(self.roots)
 
-    def node(self, place: int) -> int:
-        """The linkage's number of a cluster (below k) or of a merge above the cut (k and on)."""
+    def node(self, position: int) -> int:
+        """Return the linkage's number of a cluster (position below k) or of a merge above the cut (k and on)."""
         k, m = len(self.roots), len(self.labels)
-        return int(self.roots[place]) if place < k else 2 * m - 1 - k + place - k + 1
+        return int(self.roots[position]) if position < k else 2 * m - 1 - k + position - k + 1
 
 
-def cut_at(linkage: Float[np.ndarray, "t 4"], k: int) -> Cut:
-    """The k clusters that are left when the last k - 1 merges are undone."""
+def cut_at(linkage: Float[np.ndarray, "t 4"], k: int) -> TreeCut:
+    """Return the k clusters that are left when the last k - 1 merges are undone."""
     m = len(linkage) + 1
     children = linkage[:, :2].astype(np.int64)
     below = 2 * m - k  # nodes made before the cut
@@ -74,20 +82,20 @@ def cut_at(linkage: Float[np.ndarray, "t 4"], k: int) -> Cut:
     label[roots] = np.arange(k)
     for t in range(m - k - 1, -1, -1):
         label[children[t]] = label[m + t]
-    place = np.empty(2 * m - 1, dtype=np.int64)
-    place[roots] = np.arange(k)
-    place[below:] = np.arange(k, 2 * k - 1)
-    return Cut(roots, label[:m], place[children[m - k :]])
+    position = np.empty(2 * m - 1, dtype=np.int64)
+    position[roots] = np.arange(k)
+    position[below:] = np.arange(k, 2 * k - 1)
+    return TreeCut(roots, label[:m], position[children[m - k :]])
 
 
-def best(scores: Mapping[int, float]) -> int:
-    """The number of clusters with the highest score; of equals (see `TIE`) the lowest."""
+def best_cut(scores: Mapping[int, float]) -> int:
+    """Return the number of clusters with the highest score; of equal scores (see `TIE`) the lowest."""
     highest = max(scores.values())
     return min(k for k, score in scores.items() if score >= highest - TIE)
 
 
-def climb(scores: Mapping[int, float]) -> int:
-    """The published hill climb: it halves the range towards the higher neighbour and may stop at any peak."""
+def hill_climb(scores: Mapping[int, float]) -> int:
+    """Return the cut of the published hill climb, which halves the range and may stop at any peak."""
     low, high = min(scores), max(scores)
     while high > low + 1:
         middle = (low + high) // 2

@@ -9,44 +9,59 @@ from jaxtyping import Float, Int
 from numba import njit
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.row_blocks import each_block
 
 _ROWS = 512
 _KERNEL_ROWS = 32
-ROOM = 1e-12  # what squared norms must leave of the dtype's range for sums over clusters
-_ROUNDINGS = 32  # a squared distance holds no more error than so many roundings of the norms it comes from
+NORM_HEADROOM = 1e-12
+"""Squared norms must stay below this share of the dtype's range, for sums over clusters."""
+
+_ROUNDINGS = 32  # the error of a squared distance, at most, in roundings of the norms it comes from
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Rows about a common centre and their squared norms: ‖a - b‖² = ‖a‖² + ‖b‖² - 2a·b needs no more."""
+class CentredRows:
+    """Holds rows about a common centre, and their squared norms: ‖a - b‖² = ‖a‖² + ‖b‖² - 2a·b.
+
+    Attributes:
+        x: (n, d) the centred rows.
+        norms: (n,) their squared norms.
+    """
 
     x: Float[np.ndarray, "n d"]
     norms: Float[np.ndarray, " n"]
 
     @classmethod
-    def about(cls, centre: Float[np.ndarray, " d"], rows: Float[np.ndarray, "n d"], dtype: str) -> Points:
-        """Centred first: far from the origin the products would be large and their difference all rounding.
+    def about(
+        cls, centre: Float[np.ndarray, " d"], rows: Float[np.ndarray, "n d"], dtype: str
+    ) -> CentredRows:
+        """Centre rows: far from the origin the products would be large, and their difference all rounding.
 
-        Raises ValueError where a squared norm overflows `dtype`.
+        Args:
+            centre: (d,) subtracted from every row.
+            rows: (n, d)
+            dtype: Of the result.
+
+        Raises:
+            ValueError: Where a squared norm overflows `dtype`.
         """
         wide = np.result_type(rows.dtype, dtype)
         x = np.subtract(rows, centre.astype(wide), dtype=wide).astype(dtype, copy=False)
         with np.errstate(over="ignore"):
             norms = np.einsum("ij,ij->i", x, x)
-        if not (norms < ROOM * np.finfo(norms.dtype).max).all():
+        if not (norms < NORM_HEADROOM * np.finfo(norms.dtype).max).all():
             longest = int(np.abs(x).max(axis=1).argmax())
             raise ValueError(
                 f"the embedding of row {longest} is too long to be squared in {dtype}; rescale the embeddings"
             )
         return cls(x, norms)
 
-    def __getitem__(self, rows: slice) -> Points:
-        return Points(self.x[rows], self.norms[rows])
+    def __getitem__(self, rows: slice) -> CentredRows:
+        return CentredRows(self.x[rows], self.norms[rows])
 
 
 def mean_row(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
-    """The mean in float64, block by block: `rows` may be memory-mapped and large."""
+    """Return the mean (d,) in float64, block by block: `rows` may be memory-mapped and large."""
     total: np.ndarray = np.zeros(rows.shape[1])
     for start in range(0, len(rows), 16 * _ROWS):
         total += rows[start : start + 16 * _ROWS].sum(axis=0, dtype=np.float64)
@@ -55,9 +70,9 @@ def mean_row(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
 
 
 def squared_distances(
-    a: Points, b: Points, out: Float[np.ndarray, "n m"] | None = None
+    a: CentredRows, b: CentredRows, out: Float[np.ndarray, "n m"] | None = None
 ) -> Float[np.ndarray, "n m"]:
-    """‖a_i - b_j‖² for every pair, in the points' dtype, into `out` if given."""
+    """Return ‖a_i - b_j‖² for every pair (n, m), in the rows' dtype, in `out` if given."""
     squares: np.ndarray = np.matmul(a.x, b.x.T, out=out)
     near = float(np.sqrt(np.finfo(squares.dtype).eps))
 
@@ -68,11 +83,11 @@ def squared_distances(
     return squares
 
 
-def nearest(a: Points, b: Points) -> Int[np.ndarray, " n"]:
-    """For every row of `a` the nearest one of `b`; of those that are as near but for rounding, the first.
+def nearest(a: CentredRows, b: CentredRows) -> Int[np.ndarray, " n"]:
+    """Return for every row of `a` the nearest one of `b`; of those that are as near but for rounding, the first.
 
-    Which of two equally far rows is a last bit nearer depends on the library that multiplies, and on where in
-    a block the row stands.
+    Which of two equally far rows is nearer in the last bit depends on the library that multiplies, and on the row's
+    position in a block.
     """
     squares = squared_distances(a, b)
     least = squares.min(axis=1)
@@ -82,8 +97,8 @@ def nearest(a: Points, b: Points) -> Int[np.ndarray, " n"]:
     return first
 
 
-def all_squared_distances(points: Points, callback: Callback) -> Float[np.ndarray, "n n"]:
-    """The symmetric matrix of them all; only its lower half is multiplied out."""
+def all_squared_distances(points: CentredRows, callback: Callback) -> Float[np.ndarray, "n n"]:
+    """Return the symmetric matrix of all squared distances (n, n); only its lower half is multiplied out."""
     n = len(points.x)
     squares = np.empty((n, n), dtype=points.x.dtype)
     for start in range(0, n, _ROWS):

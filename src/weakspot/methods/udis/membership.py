@@ -1,4 +1,4 @@
-"""Clusters carried over to new embeddings."""
+"""The membership of new embeddings in the failing clusters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import embeddings_for, parameters_of
-from weakspot.methods.udis.audit import Audit
-from weakspot.methods.udis.distances import Points, mean_row, nearest
+from weakspot.methods.udis.audited_arrays import AuditedArrays
+from weakspot.methods.udis.distances import CentredRows, mean_row, nearest
 from weakspot.slices import Slices
 
 _ROWS = 8192
@@ -17,77 +17,87 @@ _WHAT = "the clusters"
 
 
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
-    """How much new embeddings (n, d) belong to each failing cluster of `slices`, fitted or loaded.
+    """Return how much new embeddings (n, d) belong to each failing cluster of `slices`, fitted or loaded (n, k).
 
-    Graded by distance (`graded`) where the slices hold radii, else 0 or 1:
+    It is graded by distance (`graded_membership`) where the slices hold radii, else 0 or 1:
 
     An example joins the cluster of the cut whose centre is nearest, among all clusters, failing or not: that
-    adds least to the sum of squares which Ward keeps low, as long as the centres stay where they are. (Were
+    adds least to the sum of squares that Ward keeps low, as long as the centres stay where they are. (Were
     they to move, the cost would be s / (s + 1) · ‖x - centre‖² for a cluster of s members: nearly the same.)
     Fitted examples need not return to the cluster they were fitted in: Ward merges greedily, and a member may
     lie nearer to another centre.
 
-    Where a category was audited, only examples predicted to have it should be asked about
-    (`weakspot.methods.apply` sees to that).
+    Where a category was audited, only examples predicted to have it should be given: `weakspot.methods.apply` takes
+    care of that.
     """
     if "radii" in slices.parameters:
         centers, failing = parameters_of(slices, "centers", "failing")
         x = embeddings_for(embeddings, centers.shape[1], _WHAT)
-        return graded(x, centers[failing], slices.parameters["radii"])
+        return graded_membership(x, centers[failing], slices.parameters["radii"])
     failing, nearest = nearest_clusters(slices, embeddings)
     belongs: np.ndarray = nearest[:, None] == failing
     return belongs.astype(np.float64)
 
 
 def nearest_clusters(slices: Slices, embeddings: Any) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " n"]]:
-    """The numbers of the failing clusters, and of the cluster whose centre is nearest to each embedding."""
+    """Return the failing clusters (k,), and the cluster whose centre is nearest to each embedding (n,)."""
     centers, failing = parameters_of(slices, "centers", "failing")
     return failing, nearest_center(embeddings_for(embeddings, centers.shape[1], _WHAT), centers)
 
 
-def graded(
+def graded_membership(
     embeddings: Num[np.ndarray, "n d"], centers: Float[np.ndarray, "f d"], radii: Float[np.ndarray, " f"]
 ) -> Float[np.ndarray, "n f"]:
-    """2 to the power of -(distance / radius)²: 1 at a centre, a half at the cluster's RMS radius.
+    """Return 2^(-(distance / radius)²): 1 at a centre, a half at the cluster's RMS radius.
 
-    Members at the edge of a cluster, and examples just beyond it, are told apart from those in its midst.
+    Members at the edge of a cluster, and examples just beyond it, belong less than those near its centre.
+
+    Args:
+        embeddings: (n, d)
+        centers: (f, d) of the clusters.
+        radii: (f,) their RMS radii.
+
+    Returns:
+        (n, f)
     """
-    found = np.empty((len(embeddings), len(centers)))
+    memberships = np.empty((len(embeddings), len(centers)))
     for start in range(0, len(embeddings), _ROWS):
         rows = np.asarray(embeddings[start : start + _ROWS], dtype=np.float64)
         for j, (centre, radius) in enumerate(zip(centers, radii, strict=True)):
-            away = rows - centre
-            found[start : start + _ROWS, j] = np.exp2(-np.einsum("nd,nd->n", away, away) / radius**2)
-    return found
+            differences = rows - centre
+            memberships[start : start + _ROWS, j] = np.exp2(
+                -np.einsum("nd,nd->n", differences, differences) / radius**2
+            )
+    return memberships
 
 
 def radii_of(
     embeddings: Num[np.ndarray, "n d"],
-    audit: Audit,
+    audited: AuditedArrays,
     clusters: Int[np.ndarray, " r"],
     centers: Float[np.ndarray, "k d"],
 ) -> Float[np.ndarray, " k"]:
-    """The RMS distance of every cluster's examples from its centre; never 0."""
-    squares = np.empty(len(audit.rows))
+    """Return the RMS distance of every cluster's examples from its centre (k,), never 0."""
+    squares = np.empty(len(audited.rows))
     for start in range(0, len(squares), _ROWS):
         block = slice(start, start + _ROWS)
-        away = embeddings[audit.rows[block]].astype(np.float64) - centers[clusters[block]]
-        squares[block] = np.einsum("nd,nd->n", away, away)
+        differences = embeddings[audited.rows[block]].astype(np.float64) - centers[clusters[block]]
+        squares[block] = np.einsum("nd,nd->n", differences, differences)
     k = len(centers)
-    sums = np.bincount(clusters, audit.counts * squares, k)
-    radii = np.sqrt(sums / np.bincount(clusters, audit.counts, k))
-    least = 1e-6 * float(np.sqrt(sums.sum() / audit.counts.sum())) or 1e-150
+    sums = np.bincount(clusters, audited.counts * squares, k)
+    radii = np.sqrt(sums / np.bincount(clusters, audited.counts, k))
+    least = 1e-6 * float(np.sqrt(sums.sum() / audited.counts.sum())) or 1e-150
     return np.maximum(radii, least)
 
 
 def nearest_center(
     embeddings: Float[np.ndarray, "n d"], centers: Float[np.ndarray, "k d"]
 ) -> Int[np.ndarray, " n"]:
-    """The number of the nearest centre; of those that are as near but for rounding, the lowest."""
+    """Return the number of the nearest centre (n,); of those that are as near but for rounding, the lowest."""
     origin = mean_row(centers)
-    places = Points.about(origin, centers, "float64")
+    centred = CentredRows.about(origin, centers, "float64")
     numbers = np.empty(len(embeddings), dtype=np.int64)
     for start in range(0, len(embeddings), _ROWS):
-        rows = Points.about(origin, embeddings[start : start + _ROWS], "float64")
-        numbers[start : start + _ROWS] = nearest(rows, places)
+        rows = CentredRows.about(origin, embeddings[start : start + _ROWS], "float64")
+        numbers[start : start + _ROWS] = nearest(rows, centred)
     return numbers

@@ -3,7 +3,7 @@
 The squared Ward distance of two clusters follows from their means and sizes, 2·a·b/(a + b)·‖x_a - x_b‖², and Ward's
 criterion is reducible: merging two clusters brings neither nearer to a third. So all pairs that are each other's
 nearest may be merged at once, and the tree is the sequential one (Murtagh, Computer Journal 1983; Sumengen et al.,
-arXiv:2105.11653). Matrix products propose, in float32; float64 decides.
+arXiv:2105.11653). Matrix products in float32 give candidates; float64 decides.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from jaxtyping import Bool, Float, Int, Num
 from numba import njit
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.candidates import Candidates
+from weakspot.methods.udis.candidates import NeighbourCandidates
 from weakspot.methods.udis.neighbours import (
-    Means,
-    Tree,
-    list_all,
-    list_found,
-    means_of,
+    ClusterMeans,
+    NeighbourLists,
     merge,
-    refresh,
-    singletons,
+    refresh_lists,
+    search_all_clusters,
+    singleton_lists,
+    singleton_means,
+    store_candidates,
 )
-from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.row_blocks import each_block
 from weakspot.methods.udis.ward import linkage_of
 from weakspot.predictions.scratch import in_float32
 
@@ -39,25 +39,30 @@ def reciprocal_ward(
     device: torch.device,
     callback: Callback,
 ) -> Float[np.ndarray, "t 4"]:
-    """The linkage of some rows of x in SciPy's convention, as `ward.ward` gives it, in memory of order r·d.
+    """Return the linkage of some rows of x in SciPy's convention, as `ward.ward` does, in memory of order r·d.
 
-    sizes   how many examples each row stands for
+    Args:
+        x: (n, d) embeddings.
+        rows: (r,) the rows to cluster.
+        sizes: (r,) how many examples each row stands for.
+        device: Of the matrix products.
+        callback: Called with the progress.
     """
-    x = np.asarray(in_float32(x))  # no memory-mapped subclass, which numba does not know
-    first, copies, sizes = join_copies(x, rows, sizes)
-    means = means_of(x, rows[first], sizes)
+    x = np.asarray(in_float32(x))  # not a memory-mapped subclass, which numba does not know
+    first, copies, sizes = merge_duplicates(x, rows, sizes)
+    means = singleton_means(x, rows[first], sizes)
     s = len(first)
-    tree = singletons(s)
-    candidates = Candidates(means, device)
+    tree = singleton_lists(s)
+    candidates = NeighbourCandidates(means, device)
     merges = np.empty((s - 1, 4))
     done = 0
     while done < s - 1:
         alive = np.flatnonzero(tree.node >= 0)
-        _settle(tree, means, candidates, alive, callback)
+        _find_nearest(tree, means, candidates, alive, callback)
         nearest = tree.slot[tree.near[alive, 0]]
         pairs = np.flatnonzero((tree.near[nearest, 0] == tree.node[alive]) & (alive < nearest))
-        if not len(pairs):  # where ties point in a circle, the least pair is as good as a mutual one
-            pairs = tree.away[alive, 0].argmin(keepdims=True)
+        if not len(pairs):  # Where ties form a cycle, the least pair is as good as a mutual one.
+            pairs = tree.distances[alive, 0].argmin(keepdims=True)
         stop = done + len(pairs)
         merge(tree, means, alive[pairs], nearest[pairs], s + done, merges[done:stop])
         done = stop
@@ -68,59 +73,67 @@ def reciprocal_ward(
     return linkage
 
 
-def _settle(
-    tree: Tree, means: Means, candidates: Candidates, alive: Int[np.ndarray, " m"], callback: Callback
+def _find_nearest(
+    tree: NeighbourLists,
+    means: ClusterMeans,
+    candidates: NeighbourCandidates,
+    alive: Int[np.ndarray, " m"],
+    callback: Callback,
 ) -> None:
-    """Put the nearest first into the list of every new cluster, and of every one whose nearest is gone.
+    """Update the lists of every new cluster, and of every one whose nearest is gone, so that the nearest is first.
 
-    Lists that are not enough are written anew: by a search in float32, where this cannot tell by one in float64, and
-    where more than fit into a list are as near, by looking at every cluster.
+    Lists that do not hold the nearest for certain are written anew: by a search in float32, where that does not decide
+    by one in float64, and where more clusters than fit into a list are as near, by looking at every cluster.
     """
     first = tree.near[alive, 0]
     lost = alive[(first < 0) | (tree.root[first] != first)]
     sure = np.empty(len(lost), dtype=np.bool_)
-    each_block(len(lost), _ROWS, lambda a, b: refresh(tree, means, lost[a:b], sure[a:b]))
+    each_block(len(lost), _ROWS, lambda a, b: refresh_lists(tree, means, lost[a:b], sure[a:b]))
     lost = lost[~sure]
     for dtype in (torch.float32, torch.float64):
         unsure, seen = [lost[:0]], 0
         for block in candidates.blocks(lost):
-            unsure.append(block[~_listed(tree, means, block, *candidates.of(block, alive, dtype))])
+            unsure.append(block[~_store_candidates(tree, means, block, *candidates.of(block, alive, dtype))])
             seen += len(block)
             if dtype == torch.float32 and len(lost) == len(alive):
                 callback("neighbours", seen, len(lost))
         lost = np.concatenate(unsure)
-    each_block(len(lost), 1, lambda a, b: list_all(tree, means, lost[a:b], alive))
+    each_block(len(lost), 1, lambda a, b: search_all_clusters(tree, means, lost[a:b], alive))
 
 
-def _listed(
-    tree: Tree,
-    means: Means,
+def _store_candidates(
+    tree: NeighbourLists,
+    means: ClusterMeans,
     slots: Int[np.ndarray, " q"],
     found: Int[np.ndarray, "q k"],
     bounds: Float[np.ndarray, "q k"],
 ) -> Bool[np.ndarray, " q"]:
-    """Write what was found into the lists of these clusters; of which the first is surely the nearest."""
+    """Write candidates into the lists of these clusters; return of which the first is certainly the nearest."""
     sure = np.empty(len(slots), dtype=np.bool_)
     each_block(
         len(slots),
         _ROWS,
-        lambda a, b: list_found(tree, means, slots[a:b], found[a:b], bounds[a:b], sure[a:b]),
+        lambda a, b: store_candidates(tree, means, slots[a:b], found[a:b], bounds[a:b], sure[a:b]),
     )
     return sure
 
 
-def join_copies(
+def merge_duplicates(
     x: Num[np.ndarray, "n d"], rows: Int[np.ndarray, " r"], sizes: Float[np.ndarray, " r"]
 ) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, "t 4"], Float[np.ndarray, " s"]]:
-    """The first of every group of equal rows, the merges of the others into it, and the size of the group."""
+    """Merge equal rows.
+
+    Returns:
+        (s,) the first of every group of equal rows, (t, 4) the merges of the others into it, and (s,) its size.
+    """
     bits = np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}")
     hashes = np.empty(len(rows), dtype=np.uint64)
     each_block(len(rows), _ROWS, lambda a, b: _hash(bits, rows[a:b], hashes[a:b]))
-    copy_of, total = np.arange(len(rows)), sizes.astype(np.float64)
-    _find_copies(bits, rows, hashes, np.argsort(hashes, kind="stable"), copy_of)
-    is_first = copy_of == np.arange(len(rows))
+    first_copy, total = np.arange(len(rows)), sizes.astype(np.float64)
+    _find_duplicates(bits, rows, hashes, np.argsort(hashes, kind="stable"), first_copy)
+    is_first = first_copy == np.arange(len(rows))
     merges = np.zeros((len(rows) - int(is_first.sum()), 4))
-    _join(copy_of, total, merges)
+    _merge_into_first(first_copy, total, merges)
     return np.flatnonzero(is_first), merges, total[is_first]
 
 
@@ -135,22 +148,22 @@ def _hash(bits: np.ndarray, rows: np.ndarray, hashes: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _find_copies(
-    bits: np.ndarray, rows: np.ndarray, hashes: np.ndarray, order: np.ndarray, copy_of: np.ndarray
+def _find_duplicates(
+    bits: np.ndarray, rows: np.ndarray, hashes: np.ndarray, order: np.ndarray, first_copy: np.ndarray
 ) -> None:
     first = order[0]
     for i in order[1:]:
         if hashes[i] == hashes[first] and (bits[rows[i]] == bits[rows[first]]).all():
-            copy_of[i] = first
+            first_copy[i] = first
         else:
             first = i
 
 
 @njit(cache=True, nogil=True)
-def _join(copy_of: np.ndarray, total: np.ndarray, merges: np.ndarray) -> None:
+def _merge_into_first(first_copy: np.ndarray, total: np.ndarray, merges: np.ndarray) -> None:
     t = 0
-    for row in range(len(copy_of)):
-        first = copy_of[row]
+    for row in range(len(first_copy)):
+        first = first_copy[row]
         if first != row:
             total[first] += total[row]
             merges[t, 0], merges[t, 1], merges[t, 3] = first, row, total[first]

@@ -4,7 +4,7 @@ Rousseeuw (J. Comput. Appl. Math. 1987): s = (b - a) / max(a, b), with a the mea
 the others of its cluster and b the least mean distance to another cluster; 0 in a cluster of one.
 
 A row needs only its sums of distances to the clusters of the finest cut. Going up, a merge adds two of them;
-the mean to the merged cluster is no less than the smaller of the two, so the nearest cluster is sought again
+the mean to the merged cluster is no less than the smaller of the two, so the nearest cluster is searched for again
 only where it was one of them.
 """
 
@@ -17,19 +17,20 @@ from jaxtyping import Float, Int
 from numba import njit
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.cut import Cut
-from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.cut import TreeCut
+from weakspot.methods.udis.row_blocks import each_block
 
 _ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
-    """The clusters of every cut from `len(labels)` down to `fewest`, as steps that undo one split each.
+class CutSequence:
+    """Holds the cuts from the finest to the coarsest of a range, as merges from one to the next.
 
-    sizes  (k,)      of the finest clusters
-    steps  (s, 2)    step i merges cluster [i, 1], the last of those left, into cluster [i, 0]
-    number (k,)      the ladder's number of each cluster of the cut
+    Attributes:
+        sizes: (k,) of the finest clusters.
+        steps: (s, 2) step i merges cluster [i, 1], the last of those left, into cluster [i, 0].
+        number: (k,) the sequence's number of each cluster of the finest cut.
     """
 
     sizes: Float[np.ndarray, " k"]
@@ -37,8 +38,14 @@ class Ladder:
     number: Int[np.ndarray, " k"]
 
     @classmethod
-    def of(cls, cut: Cut, sizes: Float[np.ndarray, " k"], fewest: int) -> Ladder:
-        """Number the clusters so that each merge on the way up ends the highest number: scans stay short."""
+    def of(cls, cut: TreeCut, sizes: Float[np.ndarray, " k"], fewest: int) -> CutSequence:
+        """Number the clusters so that each merge on the way up ends the highest number: scans stay short.
+
+        Args:
+            cut: The finest cut.
+            sizes: (k,) of its clusters.
+            fewest: The number of clusters of the coarsest cut.
+        """
         k = len(cut)
         number = np.empty(2 * k - 1, dtype=np.int64)
         number[-1] = 0
@@ -53,26 +60,30 @@ class Ladder:
         return cls(ordered, np.stack([into[ends], ends], axis=1), number[:k])
 
 
-def every_silhouette(
+def mean_silhouettes(
     squares: Float[np.ndarray, "n n"],
     labels: Int[np.ndarray, " n"],
     counts: Float[np.ndarray, " n"],
-    ladder: Ladder,
+    sequence: CutSequence,
     callback: Callback,
 ) -> Float[np.ndarray, " c"]:
-    """The mean silhouette of every cut of the ladder, finest first; examples count as often as `counts` says.
+    """Return the mean silhouette of every cut (c,), finest first; examples count as often as `counts` says.
 
-    squares  squared distances; only the lower triangle is read
-    labels   the ladder's numbers of the finest clusters
+    Args:
+        squares: (n, n) squared distances; only the lower triangle is read.
+        labels: (n,) the sequence's numbers of the finest clusters.
+        counts: (n,) how often each example counts.
+        sequence: The cuts.
+        callback: Called with the progress.
     """
     n = len(squares)
     starts = range(0, n, _ROWS)
-    parts = np.empty((len(starts), len(ladder.steps) + 1))
+    parts = np.empty((len(starts), len(sequence.steps) + 1))
 
     def work(start: int, stop: int) -> None:
-        sums = np.zeros((stop - start, len(ladder.sizes)))
+        sums = np.zeros((stop - start, len(sequence.sizes)))
         add_distances(_rows(squares, start, stop), labels, counts, sums)
-        scores = silhouettes(sums, labels[start:stop], ladder)
+        scores = silhouettes(sums, labels[start:stop], sequence)
         parts[start // _ROWS] = counts[start:stop] @ scores
 
     each_block(n, _ROWS, work, lambda done: callback("silhouettes", done, n))
@@ -81,7 +92,7 @@ def every_silhouette(
 
 
 def _rows(squares: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Some rows of a symmetric matrix, of which the lower triangle holds."""
+    """Return some rows of a symmetric matrix of which only the lower triangle is valid."""
     rows = np.empty((stop - start, len(squares)), dtype=squares.dtype)
     rows[:, :stop] = squares[start:stop, :stop]
     rows[:, stop:] = squares[stop:, start:stop].T
@@ -91,11 +102,17 @@ def _rows(squares: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def silhouettes(
-    sums: Float[np.ndarray, "r k"], own: Int[np.ndarray, " r"], ladder: Ladder
+    sums: Float[np.ndarray, "r k"], own: Int[np.ndarray, " r"], sequence: CutSequence
 ) -> Float[np.ndarray, "r c"]:
-    """The silhouette of each row at every cut; `sums` (distances to each finest cluster) is used up."""
-    scores = np.empty((len(sums), len(ladder.steps) + 1))
-    _climb(sums, own, ladder.sizes, ladder.steps, scores)
+    """Return the silhouette of each row at every cut (r, c).
+
+    Args:
+        sums: (r, k) of distances to each of the finest clusters; it is overwritten.
+        own: (r,) the finest cluster of each row.
+        sequence: The cuts.
+    """
+    scores = np.empty((len(sums), len(sequence.steps) + 1))
+    _score_cuts(sums, own, sequence.sizes, sequence.steps, scores)
     return scores
 
 
@@ -112,7 +129,7 @@ def add_distances(squares: np.ndarray, labels: np.ndarray, counts: np.ndarray, s
 
 
 @njit(cache=True, nogil=True)
-def _climb(
+def _score_cuts(
     sums: np.ndarray, own: np.ndarray, finest: np.ndarray, steps: np.ndarray, scores: np.ndarray
 ) -> None:
     sizes = np.empty_like(finest)
@@ -143,6 +160,7 @@ def _climb(
 
 @njit(cache=True, nogil=True, inline="always")
 def _score(within: float, size: float, between: float) -> float:
+    """Return s = (b - a) / max(a, b)."""
     if size <= 1:
         return 0.0
     inner = within / (size - 1)

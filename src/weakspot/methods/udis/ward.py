@@ -17,20 +17,24 @@ from numba import njit
 from weakspot.methods.base import Callback
 
 _REPORTS = 20
-_CROWDED = 0.7  # below this share of living slots the matrix is packed: scans and strides stay short
+_PACK_BELOW = (
+    0.7  # the share of living slots below which the matrix is packed, so that scans and strides stay short
+)
 
 
 def ward(
     squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"], callback: Callback
 ) -> Float[np.ndarray, "t 4"]:
-    """The linkage of m points in SciPy's convention. Uses up the upper triangle of `squares`, and only that.
-
-    squares   squared Ward distances of the points: 2·a·b/(a + b)·‖x_a - x_b‖² for sizes a and b
-    sizes     how many examples each point stands for
+    """Return the linkage of m points in SciPy's convention. It overwrites the upper triangle of `squares` only.
 
     Row t merges nodes [t, 0] < [t, 1] at height [t, 2] (not squared) into node m + t, of size [t, 3].
 
-    Raises ValueError where distances are not finite, or would not stay so.
+    Args:
+        squares: Squared Ward distances of the points: 2·a·b/(a + b)·‖x_a - x_b‖² for sizes a and b.
+        sizes: How many examples each point stands for.
+
+    Raises:
+        ValueError: Where distances are not finite, or would not stay so.
     """
     m = len(squares)
     _check_range(squares, float(sizes.sum()))
@@ -45,17 +49,17 @@ def ward(
 
 
 def linkage_of(merges: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
-    """SciPy's convention for merges of points at squared heights, in any order in which parts come first."""
+    """Bring merges of points at squared heights to SciPy's convention; they may be in any order with parts first."""
     merges = merges[np.argsort(merges[:, 2], kind="stable")]
     _name_nodes(merges)
     merges[:, 2] = np.sqrt(merges[:, 2])
     return merges
 
 
-def to_ward(squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"]) -> None:
+def to_ward_distances(squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"]) -> None:
     """Turn the upper triangle of squared distances into squared Ward distances, in place."""
     if (sizes != 1).any():
-        with np.errstate(over="ignore", invalid="ignore"):  # `ward` refuses what comes of it
+        with np.errstate(over="ignore", invalid="ignore"):  # `ward` refuses the results
             for i, size in enumerate(sizes):
                 others = sizes[i + 1 :]
                 squares[i, i + 1 :] *= 2 * size * others / (size + others)
@@ -78,7 +82,7 @@ def _check_range(squares: Float[np.ndarray, "m m"], total: float) -> None:
 
 
 class _Slots(NamedTuple):
-    """What the matrix's rows stand for: size, squared height, one point of the cluster, whether it lives."""
+    """Holds of every row of the matrix the cluster's size, squared height, one of its points, and whether it lives."""
 
     sizes: Float[np.ndarray, " m"]
     heights: Float[np.ndarray, " m"]
@@ -100,10 +104,10 @@ def _merge(
     start: int,
     stop: int,
 ) -> tuple[int, int]:
-    """Merges start…stop - 1: point, point, squared height, size. A merged cluster takes its higher slot."""
+    """Make merges start…stop - 1: point, point, squared height, size. A merged cluster takes its higher slot."""
     m = len(squares)
     for t in range(start, stop):
-        if m - t < _CROWDED * width:
+        if m - t < _PACK_BELOW * width:
             width = _pack(squares, sizes, heights, points, alive, chain, length, width)
         if length == 0:
             chain[0] = np.argmax(alive[:width])
@@ -155,7 +159,7 @@ def _pack(
     length: int,
     width: int,
 ) -> int:
-    """Move what lives to the front, in the same order; return how much that is."""
+    """Move the living slots to the front, in the same order; return how many there are."""
     living = np.flatnonzero(alive[:width])
     moved = np.empty(width, dtype=np.int64)
     for a in range(len(living)):
@@ -164,8 +168,8 @@ def _pack(
         sizes[a], heights[a], points[a], alive[a] = sizes[i], heights[i], points[i], True
         for b in range(a + 1, len(living)):
             squares[a, b] = squares[i, living[b]]
-    for place in range(length):
-        chain[place] = moved[chain[place]]
+    for position in range(length):
+        chain[position] = moved[chain[position]]
     return len(living)
 
 

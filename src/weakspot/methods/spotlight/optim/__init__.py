@@ -1,1 +1,1 @@
-"""How a spotlight moves: the published optimiser, and BFGS at a fixed size; compiled for spheres, else in torch."""
+"""The optimisers: the published one, and BFGS at a fixed size; compiled for spheres, else in torch."""

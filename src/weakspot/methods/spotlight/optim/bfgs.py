@@ -23,7 +23,7 @@ _DECREASE, _CURVATURE = 1e-4, 0.9
 
 
 class Descent(NamedTuple):
-    """A descent of `dimensions` parameters: where it stands, and what it asks to be evaluated."""
+    """Holds the state of a descent in `dimensions` parameters, and the point to be evaluated next."""
 
     point: Any  # (dimensions,) the best so far
     gradient: Any  # (dimensions,) there
@@ -57,12 +57,12 @@ _STATE = np.dtype(
 
 
 def descent(start: Float[np.ndarray, " t"], least_gain: float, first_move: float) -> Descent:
-    """A descent from `start`, which is to be evaluated first.
+    """Begin a descent from `start`, which is to be evaluated first.
 
     Args:
         start: (t,) parameters.
-        least_gain: The descent ends with three gains in a row below this share of the value.
-        first_move: The length of the first step tried, whose scale nothing tells.
+        least_gain: The descent ends after three gains in a row below this share of the value.
+        first_move: The length of the first step tried, before the gradients give a scale.
     """
     t = len(start)
     state = np.zeros(1, dtype=_STATE)[0]
@@ -84,27 +84,32 @@ def descent(start: Float[np.ndarray, " t"], least_gain: float, first_move: float
 
 @njit(cache=True, nogil=True)
 def advance(value: float, gradient: Any, d: Any) -> Any:
-    """Take the value and gradient at `d.trial`; False if the descent has ended, at `d.point`."""
+    """Take the value and gradient at `d.trial`; return False if the descent has ended, at `d.point`.
+
+    The line search asks for the weak Wolfe conditions f(x + t·p) ≤ f(x) + c₁·t·∇f·p and ∇f(x + t·p)·p ≥ c₂·∇f·p,
+    with c₁ = 1e-4 and c₂ = 0.9, by bisection and doubling.
+    """
     s = d.state
     if not s.begun:
         s.begun = True
         s.value = d.values[0] = value
         d.gradient[:] = gradient
-        return _turn(d)
+        return _choose_direction(d)
     if not value <= s.value + _DECREASE * s.step * s.slope:
         s.high = s.step
     elif _dot(gradient, d.direction) < _CURVATURE * s.slope:
         s.low = s.step
     else:
-        return _accept(value, gradient, d) and _turn(d)
+        return _accept_step(value, gradient, d) and _choose_direction(d)
     s.trials += 1
     s.step = 0.5 * (s.low + s.high) if s.high < np.inf else 2 * s.step
-    _try(d)
+    _set_trial(d)
     return s.trials < _TRIALS
 
 
 @njit(cache=True, nogil=True)
-def _accept(value: float, gradient: Any, d: Any) -> Any:
+def _accept_step(value: float, gradient: Any, d: Any) -> Any:
+    """Move to the trial and remember the step; return False where the descent ends."""
     s = d.state
     k = s.steps % _MEMORY
     curvature = square = length = 0.0
@@ -120,7 +125,7 @@ def _accept(value: float, gradient: Any, d: Any) -> Any:
     s.value = value
     s.steps += 1
     d.values[s.steps], d.lengths[s.steps] = value, np.sqrt(length)
-    if not (curvature > 0 and square > 0):  # it is, but for underflow
+    if not (curvature > 0 and square > 0):  # It is positive, but for underflow.
         return False
     d.curvatures[k] = curvature
     s.scale = curvature / square
@@ -128,8 +133,8 @@ def _accept(value: float, gradient: Any, d: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _turn(d: Any) -> bool:
-    """Choose the next direction, and its first trial."""
+def _choose_direction(d: Any) -> bool:
+    """Choose the next direction by the two-loop recursion, and its first trial."""
     s = d.state
     known = min(s.steps, _MEMORY)
     for i in range(len(d.point)):
@@ -149,12 +154,12 @@ def _turn(d: Any) -> bool:
         return False
     s.low, s.high, s.trials = 0.0, np.inf, 0
     s.step = 1.0 if known > 0 else s.first_move / np.sqrt(_dot(d.gradient, d.gradient))
-    _try(d)
+    _set_trial(d)
     return True
 
 
 @njit(cache=True, nogil=True)
-def _try(d: Any) -> None:
+def _set_trial(d: Any) -> None:
     for i in range(len(d.point)):
         d.trial[i] = d.point[i] + d.state.step * d.direction[i]
 

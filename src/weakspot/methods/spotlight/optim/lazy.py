@@ -20,10 +20,10 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
-from weakspot.methods.spotlight.kernel import quadratic
+from weakspot.methods.spotlight.kernel import quadratic_form
 from weakspot.methods.spotlight.objective import LEAST_SHARE, Problem
 from weakspot.methods.spotlight.optim.bfgs import advance, descent
-from weakspot.methods.spotlight.optim.run import (
+from weakspot.methods.spotlight.optim.optimizer import (
     BETA1,
     BETA2,
     EPSILON,
@@ -31,11 +31,16 @@ from weakspot.methods.spotlight.optim.run import (
     LEAST_CUT,
     PLATEAU_THRESHOLD,
     STEPS_PER_SIZE,
-    Plan,
-    Run,
-    Watch,
+    AdamSchedule,
+    OnStep,
+    OptimizationRun,
 )
-from weakspot.methods.spotlight.precision import FINEST, MOST_LOG_PRECISION, Form, Spherical
+from weakspot.methods.spotlight.precision import (
+    MAX_KNOWN_ROUNDING,
+    MOST_LOG_PRECISION,
+    Precision,
+    SphericalPrecision,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ _MASS, _LOSS, _CATEGORIES = 0, 1, 2
 
 
 class _Data(NamedTuple):
+    """Holds what a run reads."""
+
     x: Any  # (n, d)
     squares: Any  # (n,) ‖x‖²
     counts: Any  # (n,)
@@ -61,7 +68,7 @@ class _Data(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Over the active points: Σv, Σv·‖x‖² and Σv·x, for the rows' values v."""
+    """Holds, over the active points, Σv, Σv·‖x‖² and Σv·x for the values v of each row of sums."""
 
     mass: Any  # (rows,)
     squares: Any  # (rows,)
@@ -69,7 +76,7 @@ class _Sums(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Of every point: whether it is active, and how far it may be left alone.
+    """Holds for every point whether it is active, and until when it need not be read.
 
     `key` is the distance at the last reading plus (inactive) or minus (active) the path walked by then, so
     that one comparison with r ± path tells whether the point may have crossed. `watched` lists those whose
@@ -79,24 +86,28 @@ class _Points(NamedTuple):
     active: Any  # (n,) bool
     key: Any  # (n,)
     watched: Any  # (n,)
-    due: Any  # (n + 3,) those to be read in this step
+    due: Any  # (n + 3,) the points to be read in this step
     distance: Any  # (n + 3,) and their distances then
 
 
-class _Climber(NamedTuple):
-    theta: Any  # (d + 1,) centre in the plan's units, log precision
+class _Iterate(NamedTuple):
+    """Holds where a run is, and the objective's gradient there."""
+
+    theta: Any  # (d + 1,) centre in the schedule's units, log precision
     centre: Any  # (d,) in working units
-    near: Any  # (d,) the same, in the embeddings' precision
+    rounded_centre: Any  # (d,) the same, in the embeddings' precision
     gradient: Any  # (d + 1,)
-    first: Any  # (d + 1,) Adam's moments
-    second: Any
-    kept: Any  # (d + 1,) the last theta that was large enough
+    first_moment: Any  # (d + 1,) Adam's moments
+    second_moment: Any
+    feasible: Any  # (d + 1,) the last theta that was large enough
     slopes: Any  # (rows,) ∂f/∂W of the weighted sums W = Σ v·w
     weighted: Any  # (rows,) W itself
     spreads: Any  # (rows,) Σ v·‖x - m‖²
 
 
-class _Rules(NamedTuple):
+class _RunSettings(NamedTuple):
+    """Holds the problem and the schedule of a run."""
+
     size: float
     height: float
     sign: float
@@ -104,14 +115,14 @@ class _Rules(NamedTuple):
     patience: int
     factor: float
     unit: float
-    finest: float  # precision × ‖m‖² beyond which distances are rounding
+    max_scaled_norm: float  # precision × ‖m‖² beyond which distances are rounding
 
 
 _STATE = np.dtype(
     [
         ("rate", "f8"),
         ("best", "f8"),
-        ("bad", "i8"),
+        ("bad_steps", "i8"),
         ("path", "f8"),  # that the centre has walked
         ("low", "f8"),  # the interval of r ± path that the watch list was made for
         ("high", "f8"),
@@ -121,7 +132,7 @@ _STATE = np.dtype(
         ("active", "i8"),
         ("summed", "i8"),  # the most active points since the sums were last made afresh
         ("rows", "i8"),  # rows read so far
-        ("kept", "b1"),
+        ("feasible", "b1"),
         ("alive", "b1"),
         ("steps", "i8"),
     ]
@@ -129,8 +140,8 @@ _STATE = np.dtype(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _read(x: Any, rows: Any, count: int, m: Any, distance: Any) -> None:
-    """Distances of `count` rows from m, four at a time: while one row is waited for, others arrive.
+def _read_distances(x: Any, rows: Any, count: int, m: Any, distance: Any) -> None:
+    """Write the distances of `count` rows from m, four at a time: while one row is waited for, others arrive.
 
     `rows` and `distance` have room for three more.
     """
@@ -162,24 +173,24 @@ def _dot(a: Any, b: Any, length: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _put(row: int, value: float, i: int, data: Any, sums: Any) -> None:
+def _add_to_row(row: int, value: float, i: int, data: Any, sums: Any) -> None:
     sums.mass[row] += value
     sums.squares[row] += value * data.squares[i]
     _add(value, data.x[i], sums.moments[row])
 
 
 @njit(cache=True, nogil=True)
-def _admit(i: int, way: float, data: Any, sums: Any) -> None:
+def _update_sums(i: int, way: float, data: Any, sums: Any) -> None:
     """Add a point to the sums (way = 1) or take it out (way = -1)."""
     c = way * data.counts[i]
-    _put(_MASS, c, i, data, sums)
-    _put(_LOSS, c * data.losses[i], i, data, sums)
+    _add_to_row(_MASS, c, i, data, sums)
+    _add_to_row(_LOSS, c * data.losses[i], i, data, sums)
     for g in range(data.codes.shape[1]):
-        _put(data.codes[i, g], c, i, data, sums)
+        _add_to_row(data.codes[i, g], c, i, data, sums)
 
 
 @njit(cache=True, nogil=True)
-def _rewatch(low: float, high: float, radius: float, points: Any, state: Any) -> None:
+def _list_watched(low: float, high: float, radius: float, points: Any, state: Any) -> None:
     """List the points that may cross while r ± path stays within a margin of where it is."""
     if state.since < 8:
         state.margin *= 2
@@ -197,14 +208,14 @@ def _rewatch(low: float, high: float, radius: float, points: Any, state: Any) ->
 
 
 @njit(cache=True, nogil=True)
-def _review(data: Any, sums: Any, points: Any, climber: Any, state: Any) -> None:
+def _update_active(data: Any, sums: Any, points: Any, iterate: Any, state: Any) -> None:
     """Bring the active set up to date, reading only the points that may have crossed the boundary."""
-    radius = np.exp(-0.5 * climber.theta[-1])
+    radius = np.exp(-0.5 * iterate.theta[-1])
     slack = SLACK * (1 + radius)
     low, high = radius - state.path - slack, radius + state.path + slack
     state.since += 1
     if low <= state.low or high > state.high:
-        _rewatch(low, high, radius, points, state)
+        _list_watched(low, high, radius, points, state)
     due = 0
     for w in range(state.watched):
         i = points.watched[w]
@@ -212,7 +223,7 @@ def _review(data: Any, sums: Any, points: Any, climber: Any, state: Any) -> None
         due += (points.key[i] >= low) if points.active[i] else (points.key[i] < high)
     state.rows += due
     if due > 0:
-        _read(data.x, points.due, due, climber.near, points.distance)
+        _read_distances(data.x, points.due, due, iterate.rounded_centre, points.distance)
     for w in range(due):
         i, distance = points.due[w], points.distance[w]
         inside = distance < radius
@@ -221,41 +232,41 @@ def _review(data: Any, sums: Any, points: Any, climber: Any, state: Any) -> None
             points.active[i] = inside
             way = 1 if inside else -1
             state.active += way
-            _admit(i, float(way), data, sums)
+            _update_sums(i, float(way), data, sums)
     if 2 * state.active < state.summed:  # made afresh, so that no rounding is left of what went out
         sums.mass[:] = 0
         sums.squares[:] = 0
         sums.moments[:] = 0
         for i in range(len(points.active)):
             if points.active[i]:
-                _admit(i, 1.0, data, sums)
+                _update_sums(i, 1.0, data, sums)
         state.summed = state.active
     state.summed = max(state.summed, state.active)
 
 
 @njit(cache=True, nogil=True)
-def _penalties(data: Any, climber: Any) -> float:
-    """Σ price·entropy of the categories inside, its slopes added to the climber's."""
-    size = climber.weighted[_MASS]
+def _penalties(data: Any, iterate: Any) -> float:
+    """Return Σ price·entropy of the categories inside; its slopes go into the iterate's."""
+    size = iterate.weighted[_MASS]
     cost = 0.0
     for g in range(len(data.bits)):
         entropy = 0.0
         for row in range(data.bounds[g], data.bounds[g + 1]):
-            share = max(climber.weighted[row], 0.0) / size
+            share = max(iterate.weighted[row], 0.0) / size
             entropy -= share * np.log(max(share, LEAST_SHARE))
         for row in range(data.bounds[g], data.bounds[g + 1]):
-            share = max(climber.weighted[row], 0.0) / size
-            climber.slopes[row] = data.bits[g] / size * (np.log(max(share, LEAST_SHARE)) + entropy)
+            share = max(iterate.weighted[row], 0.0) / size
+            iterate.slopes[row] = data.bits[g] / size * (np.log(max(share, LEAST_SHARE)) + entropy)
         cost += data.bits[g] * entropy
     return cost
 
 
 @njit(cache=True, nogil=True)
-def _value(barrier: float, data: Any, sums: Any, climber: Any, rules: Any) -> Any:
-    """The objective, its gradient left in the climber. NaN if nothing is inside."""
-    d = len(climber.centre)
-    m, slopes, weighted, spreads = climber.centre, climber.slopes, climber.weighted, climber.spreads
-    precision = np.exp(climber.theta[-1])
+def _value(barrier: float, data: Any, sums: Any, iterate: Any, settings: Any) -> Any:
+    """Return the objective, NaN if nothing is inside; the gradient goes into the iterate."""
+    d = len(iterate.centre)
+    m, slopes, weighted, spreads = iterate.centre, iterate.slopes, iterate.weighted, iterate.spreads
+    precision = np.exp(iterate.theta[-1])
     square = _dot(m, m, d)
     for row in range(len(slopes)):
         spreads[row] = sums.squares[row] - 2 * _dot(sums.moments[row], m, d) + sums.mass[row] * square
@@ -264,43 +275,43 @@ def _value(barrier: float, data: Any, sums: Any, climber: Any, rules: Any) -> An
     if not size > 0:
         return np.nan
     loss = weighted[_LOSS] / size
-    short = max(rules.size + barrier - size, 0.0) / barrier
-    slopes[_LOSS] = rules.sign / size
-    slopes[_MASS] = -rules.sign * loss / size + 2 * rules.height * short / barrier
-    objective = rules.sign * loss - rules.height * short * short - _penalties(data, climber)
+    short = max(settings.size + barrier - size, 0.0) / barrier
+    slopes[_LOSS] = settings.sign / size
+    slopes[_MASS] = -settings.sign * loss / size + 2 * settings.height * short / barrier
+    objective = settings.sign * loss - settings.height * short * short - _penalties(data, iterate)
 
-    climber.gradient[:] = 0
+    iterate.gradient[:] = 0
     mass = 0.0
     for row in range(len(slopes)):
         mass += slopes[row] * sums.mass[row]
-        climber.gradient[d] -= precision * slopes[row] * spreads[row]
-        _add(2 * precision * slopes[row], sums.moments[row], climber.gradient[:d])
-    _add(-2 * precision * mass, m, climber.gradient[:d])
+        iterate.gradient[d] -= precision * slopes[row] * spreads[row]
+        _add(2 * precision * slopes[row], sums.moments[row], iterate.gradient[:d])
+    _add(-2 * precision * mass, m, iterate.gradient[:d])
     return objective
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _adam_step(t: int, climber: Any, rules: Any, state: Any) -> None:
-    """One step of Adam, and the way that the centre went with it."""
-    d = len(climber.centre)
+def _adam_step(t: int, iterate: Any, settings: Any, state: Any) -> None:
+    """Make one step of Adam, and add its length to the path."""
+    d = len(iterate.centre)
     rate, correction = state.rate / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))
     walked = 0.0
     for k in range(d + 1):
-        g = -climber.gradient[k] * (rules.unit if k < d else 1.0)
-        climber.first[k] = BETA1 * climber.first[k] + (1 - BETA1) * g
-        climber.second[k] = BETA2 * climber.second[k] + (1 - BETA2) * g * g
-        move = rate * climber.first[k] / (np.sqrt(climber.second[k] * correction) + EPSILON)
-        climber.theta[k] -= move
+        g = -iterate.gradient[k] * (settings.unit if k < d else 1.0)
+        iterate.first_moment[k] = BETA1 * iterate.first_moment[k] + (1 - BETA1) * g
+        iterate.second_moment[k] = BETA2 * iterate.second_moment[k] + (1 - BETA2) * g * g
+        move = rate * iterate.first_moment[k] / (np.sqrt(iterate.second_moment[k] * correction) + EPSILON)
+        iterate.theta[k] -= move
         if k < d:
             walked += move * move
-            climber.centre[k] = climber.theta[k] * rules.unit
-            climber.near[k] = climber.centre[k]
-    climber.theta[d] = min(climber.theta[d], MOST_LOG_PRECISION)
-    state.path += np.sqrt(walked) * rules.unit
+            iterate.centre[k] = iterate.theta[k] * settings.unit
+            iterate.rounded_centre[k] = iterate.centre[k]
+    iterate.theta[d] = min(iterate.theta[d], MOST_LOG_PRECISION)
+    state.path += np.sqrt(walked) * settings.unit
 
 
 @njit(cache=True, nogil=True)
-def _plateau(objective: float, rules: Any, state: Any) -> None:
+def _plateau(objective: float, settings: Any, state: Any) -> None:
     """Cut the learning rate after `patience` steps without gain.
 
     As published, the threshold is relative to the *negated* objective: where that is negative, a slightly
@@ -308,70 +319,72 @@ def _plateau(objective: float, rules: Any, state: Any) -> None:
     """
     if -objective < state.best * (1 - PLATEAU_THRESHOLD):
         state.best = -objective
-        state.bad = 0
+        state.bad_steps = 0
     else:
-        state.bad += 1
-    if state.bad > rules.patience:
-        if state.rate * (1 - rules.factor) > LEAST_CUT:
-            state.rate *= rules.factor
+        state.bad_steps += 1
+    if state.bad_steps > settings.patience:
+        if state.rate * (1 - settings.factor) > LEAST_CUT:
+            state.rate *= settings.factor
         state.best = np.inf
-        state.bad = 0
+        state.bad_steps = 0
 
 
 @njit(cache=True, nogil=True)
-def _steps(
+def _adam_steps(
     start: int,
     stop: int,
     data: Any,
     sums: Any,
     points: Any,
-    climber: Any,
-    rules: Any,
+    iterate: Any,
+    settings: Any,
     history: Any,
     state: Any,
 ) -> None:
     for t in range(start, stop):
-        _review(data, sums, points, climber, state)
-        objective = np.nan if state.active == 0 else _value(rules.barrier[t], data, sums, climber, rules)
+        _update_active(data, sums, points, iterate, state)
+        objective = (
+            np.nan if state.active == 0 else _value(settings.barrier[t], data, sums, iterate, settings)
+        )
         if np.isnan(objective):
             state.alive = False
             return
-        if climber.weighted[_MASS] >= rules.size:
-            for k in range(len(climber.theta)):  # a slice's assignment would take seconds to compile
-                climber.kept[k] = climber.theta[k]
-            state.kept = True
-        _adam_step(t, climber, rules, state)
-        _plateau(objective, rules, state)
+        if iterate.weighted[_MASS] >= settings.size:
+            for k in range(len(iterate.theta)):  # a slice's assignment would take seconds to compile
+                iterate.feasible[k] = iterate.theta[k]
+            state.feasible = True
+        _adam_step(t, iterate, settings, state)
+        _plateau(objective, settings, state)
         history[0, t] = objective
-        history[1, t] = climber.weighted[_MASS]
+        history[1, t] = iterate.weighted[_MASS]
         history[2, t] = state.rate
         state.steps = t + 1
-    _review(data, sums, points, climber, state)
+    _update_active(data, sums, points, iterate, state)
     if state.active == 0:
         state.alive = False
 
 
 @njit(cache=True, nogil=True)
-def _fix_size(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state: Any) -> Any:
-    """Bring precision and active set to where S = T; False where that is too fine to be known, with S > T.
+def _solve_size(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, state: Any) -> Any:
+    """Bring precision and active set to S = T; return False where that is too fine to be known, with S > T.
 
     S is convex, falling and piecewise linear in the precision, so Newton's method from above T is exact after
     finitely many steps. From below it may leap to far too wide a radius, which therefore grows by √2 at most.
     """
-    m, d = climber.centre, len(climber.centre)
+    m, d = iterate.centre, len(iterate.centre)
     square = _dot(m, m, d)
     most = np.exp(MOST_LOG_PRECISION)
-    if square * most > rules.finest:
-        most = rules.finest / square
-    precision = min(np.exp(climber.theta[d]), most)
+    if square * most > settings.max_scaled_norm:
+        most = settings.max_scaled_norm / square
+    precision = min(np.exp(iterate.theta[d]), most)
     above = False
     while True:
-        climber.theta[d] = np.log(precision)
-        _review(data, sums, points, climber, state)
+        iterate.theta[d] = np.log(precision)
+        _update_active(data, sums, points, iterate, state)
         mass = sums.mass[_MASS]
         spread = sums.squares[_MASS] - 2 * _dot(sums.moments[_MASS], m, d) + mass * square
-        above = above or mass - precision * spread >= rules.size
-        root = (mass - rules.size) / spread if spread > 0 else (most if above else 0.0)
+        above = above or mass - precision * spread >= settings.size
+        root = (mass - settings.size) / spread if spread > 0 else (most if above else 0.0)
         better = min(root, most) if above else max(root, precision / 2)
         if abs(better - precision) <= 1e-13 * precision or (above and better < precision):
             return precision < most
@@ -379,86 +392,93 @@ def _fix_size(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state
 
 
 @njit(cache=True, nogil=True)
-def _place(target: Any, climber: Any, state: Any) -> None:
+def _move_centre(target: Any, iterate: Any, state: Any) -> None:
     walked = 0.0
     for k in range(len(target)):
-        move = target[k] - climber.centre[k]
+        move = target[k] - iterate.centre[k]
         walked += move * move
-        climber.centre[k] = target[k]
-        climber.near[k] = target[k]
+        iterate.centre[k] = target[k]
+        iterate.rounded_centre[k] = target[k]
     state.path += np.sqrt(walked)
 
 
 @njit(cache=True, nogil=True)
-def _ascend(data: Any, sums: Any, points: Any, climber: Any, rules: Any, state: Any, descent: Any) -> None:
-    """BFGS of the centre at S = T.
+def _ascend(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, state: Any, descent: Any) -> None:
+    """Move the centre by BFGS at S = T.
 
     Any move changes the precision so that S stays, which adds ∂f/∂p·dp/dm to the gradient, with
     dp/dm = 2p·(Σc·x - Σc·m) / Σc·‖x - m‖².
     """
-    d = len(climber.centre)
-    _fix_size(data, sums, points, climber, rules, state)
-    descent.state.first_move *= np.exp(-0.5 * climber.theta[d])
+    d = len(iterate.centre)
+    _solve_size(data, sums, points, iterate, settings, state)
+    descent.state.first_move *= np.exp(-0.5 * iterate.theta[d])
     going = True
     while going:
-        _place(descent.trial, climber, state)
-        free = _fix_size(data, sums, points, climber, rules, state)
-        objective = _value(1.0, data, sums, climber, rules)
-        spread = climber.spreads[_MASS]
-        pull = 2 * climber.gradient[d] / spread if free and spread > 0 else 0.0
+        _move_centre(descent.trial, iterate, state)
+        size_is_exact = _solve_size(data, sums, points, iterate, settings, state)
+        objective = _value(1.0, data, sums, iterate, settings)
+        spread = iterate.spreads[_MASS]
+        pull = 2 * iterate.gradient[d] / spread if size_is_exact and spread > 0 else 0.0
         for k in range(d):
-            along = sums.moments[_MASS, k] - sums.mass[_MASS] * climber.centre[k]
-            climber.gradient[k] = -(climber.gradient[k] + pull * along)
-        going = advance(-objective, climber.gradient[:d], descent)
-    _place(descent.point, climber, state)
-    _fix_size(data, sums, points, climber, rules, state)
+            along = sums.moments[_MASS, k] - sums.mass[_MASS] * iterate.centre[k]
+            iterate.gradient[k] = -(iterate.gradient[k] + pull * along)
+        going = advance(-objective, iterate.gradient[:d], descent)
+    _move_centre(descent.point, iterate, state)
+    _solve_size(data, sums, points, iterate, settings, state)
 
 
 @cache  # once in a process: what is compiled is then there for every run
-def _say_that_it_loads() -> None:
+def _log_loading() -> None:
     log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
 
 
-class Lazy:
-    """Embeddings ready for any number of lazy runs, `threads` of them at a time."""
+class LazyOptimizer:
+    """Ascends with spherical precision on the CPU, reading few rows; an `Optimizer`.
+
+    Args:
+        x: (n, d) the working embeddings.
+        threads: The number of runs at a time.
+    """
 
     def __init__(self, x: Float[np.ndarray, "n d"], threads: int = 1) -> None:
         self.x = x
-        self.form: Form = Spherical()
-        self.squares = quadratic(x, np.zeros(x.shape[1]), np.ones(()))
+        self.precision: Precision = SphericalPrecision()
+        self.squares = quadratic_form(x, np.zeros(x.shape[1]), np.ones(()))
         self.threads = threads
 
     def adam(
         self,
         problem: Problem,
-        plan: Plan,
+        schedule: AdamSchedule,
         centres: Float[np.ndarray, "k d"],
-        shapes: Float[np.ndarray, "k 1"],
-        watch: Watch | None = None,
-    ) -> list[Run]:
-        """Each run on its own (see `Engine`)."""
+        parameters: Float[np.ndarray, "k 1"],
+        on_step: OnStep | None = None,
+    ) -> list[OptimizationRun]:
+        """Make each run on its own (see `Optimizer`)."""
         data = self._data(problem)
-        return self._each(
-            lambda start: self._adam(data, problem, plan, *start, watch),
-            list(zip(centres, shapes[:, 0], strict=True)),
+        return self._run_each(
+            lambda start: self._adam(data, problem, schedule, *start, on_step),
+            list(zip(centres, parameters[:, 0], strict=True)),
         )
 
     def ascend(
         self,
         problem: Problem,
-        starts: Sequence[Run],
-        sizes: Sequence[float],
+        starts: Sequence[OptimizationRun],
+        fixed_sizes: Sequence[float],
         least_gain: float,
-        watch: Watch | None = None,
-    ) -> list[Run]:
-        """Each run on its own (see `Engine`)."""
+        on_step: OnStep | None = None,
+    ) -> list[OptimizationRun]:
+        """Make each run on its own (see `Optimizer`)."""
         data = self._data(problem)
-        return self._each(
-            lambda start: self._ascended(data, problem, start, sizes, least_gain, watch), starts
+        return self._run_each(
+            lambda start: self._ascend_one(data, problem, start, fixed_sizes, least_gain, on_step), starts
         )
 
-    def _each(self, run: Callable[[Start], Run], starts: Sequence[Start]) -> list[Run]:
-        _say_that_it_loads()
+    def _run_each(
+        self, run: Callable[[Start], OptimizationRun], starts: Sequence[Start]
+    ) -> list[OptimizationRun]:
+        _log_loading()
         if self.threads == 1 or len(starts) == 1:
             return [run(start) for start in starts]
         with ThreadPoolExecutor(self.threads) as pool:
@@ -478,10 +498,10 @@ class Lazy:
             bits=np.array([penalty.weight / np.log(2) for penalty in problem.penalties]),
         )
 
-    def _prepared(
+    def _initial_state(
         self, data: _Data, centre: Float[np.ndarray, " d"], log_precision: float, unit: float
-    ) -> tuple[_Sums, _Points, _Climber, Any]:
-        """Nothing is active yet, and every row is to be read."""
+    ) -> tuple[_Sums, _Points, _Iterate, Any]:
+        """Return the state of a run before its first step: no point is active, and every row is to be read."""
         (n, d), rows = self.x.shape, int(data.bounds[-1])
         sums = _Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
         points = _Points(
@@ -493,81 +513,83 @@ class Lazy:
         )
         theta = np.append(centre / unit, log_precision)
         empty = np.zeros((3, d + 1))
-        climber = _Climber(
+        iterate = _Iterate(
             theta=theta,
             centre=centre.astype(np.float64),
-            near=centre.astype(self.x.dtype),
+            rounded_centre=centre.astype(self.x.dtype),
             gradient=empty[0],
-            first=empty[1],
-            second=empty[2],
-            kept=theta.copy(),
+            first_moment=empty[1],
+            second_moment=empty[2],
+            feasible=theta.copy(),
             slopes=np.zeros(rows),
             weighted=np.zeros(rows),
             spreads=np.zeros(rows),
         )
         state = np.zeros(1, dtype=_STATE)[0]
         state["low"], state["high"], state["margin"] = np.inf, -np.inf, 0.05
-        return sums, points, climber, state
+        return sums, points, iterate, state
 
-    def _ascended(
+    def _ascend_one(
         self,
         data: _Data,
         problem: Problem,
-        start: Run,
-        sizes: Sequence[float],
+        start: OptimizationRun,
+        fixed_sizes: Sequence[float],
         least_gain: float,
-        watch: Watch | None,
-    ) -> Run:
+        on_step: OnStep | None,
+    ) -> OptimizationRun:
         assert start.centre is not None
         run = start
-        sums, points, climber, state = self._prepared(data, start.centre, start.shape[0], 1.0)
-        finest = FINEST / float(np.finfo(self.x.dtype).eps)
-        for size in sizes:
-            rules = _Rules(float(size), 0.0, float(problem.sign), np.ones(1), 0, 0.5, 1.0, finest)
-            ascent = descent(climber.centre, least_gain, FIRST_MOVE)
-            _ascend(data, sums, points, climber, rules, state, ascent)
-            run = run.after(ascent, size, climber.centre.copy(), climber.theta[-1:].copy())
-            if watch is not None:
-                watch(STEPS_PER_SIZE, run.value, size, None)
+        sums, points, iterate, state = self._initial_state(data, start.centre, start.parameters[0], 1.0)
+        max_scaled_norm = MAX_KNOWN_ROUNDING / float(np.finfo(self.x.dtype).eps)
+        for size in fixed_sizes:
+            settings = _RunSettings(
+                float(size), 0.0, float(problem.sign), np.ones(1), 0, 0.5, 1.0, max_scaled_norm
+            )
+            ascent = descent(iterate.centre, least_gain, FIRST_MOVE)
+            _ascend(data, sums, points, iterate, settings, state, ascent)
+            run = run.after(ascent, size, iterate.centre.copy(), iterate.theta[-1:].copy())
+            if on_step is not None:
+                on_step(STEPS_PER_SIZE, run.value, size, None)
         return replace(run, rows_read=int(state["rows"]))
 
     def _adam(
         self,
         data: _Data,
         problem: Problem,
-        plan: Plan,
+        schedule: AdamSchedule,
         centre: Float[np.ndarray, " d"],
         log_precision: float,
-        watch: Watch | None,
-    ) -> Run:
-        steps = len(plan.barrier)
-        sums, points, climber, state = self._prepared(data, centre, log_precision, plan.unit)
-        rules = _Rules(
+        on_step: OnStep | None,
+    ) -> OptimizationRun:
+        steps = len(schedule.barrier)
+        sums, points, iterate, state = self._initial_state(data, centre, log_precision, schedule.unit)
+        settings = _RunSettings(
             float(problem.size),
             float(problem.height),
             float(problem.sign),
-            plan.barrier,
-            int(plan.patience),
-            float(plan.factor),
-            float(plan.unit),
+            schedule.barrier,
+            int(schedule.patience),
+            float(schedule.factor),
+            float(schedule.unit),
             np.inf,
         )
-        state["rate"], state["best"], state["alive"] = plan.learning_rate, np.inf, True
+        state["rate"], state["best"], state["alive"] = schedule.learning_rate, np.inf, True
         history = np.empty((3, steps))
         for start in range(0, steps, STEPS_PER_CALL):
             stop = min(start + STEPS_PER_CALL, steps)
-            _steps(start, stop, data, sums, points, climber, rules, history, state)
-            if watch is not None:
+            _adam_steps(start, stop, data, sums, points, iterate, settings, history, state)
+            if on_step is not None:
                 last = history[:, max(int(state["steps"]) - 1, 0)] if state["steps"] else np.full(3, np.nan)
-                watch(stop - start, *map(float, last))
+                on_step(stop - start, *map(float, last))
             if not state["alive"]:
                 break
-        end = climber.theta if state["alive"] else climber.kept
-        there = bool(state["alive"] or state["kept"])
+        end = iterate.theta if state["alive"] else iterate.feasible
+        known = bool(state["alive"] or state["feasible"])
         values = history[:, : int(state["steps"])]
-        return Run(
-            centre=end[:-1] * plan.unit if there else None,
-            shape=end[-1:].copy(),
+        return OptimizationRun(
+            centre=end[:-1] * schedule.unit if known else None,
+            parameters=end[-1:].copy(),
             objective=values[0],
             size=values[1],
             learning_rate=values[2],

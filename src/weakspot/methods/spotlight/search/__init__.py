@@ -1,1 +1,1 @@
-"""Where a spotlight is looked for: the published run alone, or several starts of which the best end counts."""
+"""The search for a spotlight: the published run alone, or several starts of which the best end counts."""

@@ -10,18 +10,24 @@ import torch
 
 from weakspot.methods.float32_products import float32_products
 from weakspot.methods.spotlight.objective import Problem
-from weakspot.methods.spotlight.optim.run import STEPS_PER_SIZE, Engine, Plan, Run, Watch
-from weakspot.methods.spotlight.precision import apart
-from weakspot.methods.spotlight.search.published import Published
-from weakspot.methods.spotlight.search.starts import Starts
+from weakspot.methods.spotlight.optim.optimizer import (
+    STEPS_PER_SIZE,
+    AdamSchedule,
+    OnStep,
+    OptimizationRun,
+    Optimizer,
+)
+from weakspot.methods.spotlight.precision import select_distinct
+from weakspot.methods.spotlight.search.published_run import PublishedRun
+from weakspot.methods.spotlight.search.starting_points import StartingPoints
 
-ROUGHLY, FINELY, FINE, BEHIND = 1e-5, 1e-9, 6, 3e-4
-"""Gains, as shares of the objective, at which ascents end; how many ends go on finely, and how far behind the best
-they may be for that.
+ROUGH_GAIN, FINE_GAIN, FINE_ASCENTS, MAX_DEFICIT = 1e-5, 1e-9, 6, 3e-4
+"""Gains, as shares of the objective, below which rough and fine ascents end; how many ends go on finely, and how far
+behind the best they may lie for that, as a share.
 """
 
-SAME = 1e-2
-"""Ends closer than this share of a radius are one."""
+SAME_RADII = 1e-2
+"""Ends closer than this share of a radius count as one."""
 
 TIE, ROUNDING = 1e-10, 1e-6
 """Optima that differ by no more than the first share are equal; the one nearest the mean then counts. Float32
@@ -33,81 +39,105 @@ _SWEEP_FROM = 0.9
 
 @dataclass(frozen=True)
 class Multistart:
-    """The search for one spotlight.
+    """Searches for one spotlight from several starts.
 
-    Sizes are not settled here: an end stands for its centre and the form of its precision, whose scale follows from
-    the size.
+    An end stands for its centre and the shape of its precision; the precision's scale follows from the size.
+
+    Attributes:
+        optimizer: For the wanted kind of precision.
+        spherical: For spherical precisions; the same one where that is the wanted kind.
+        starts: Where ascents start.
+        count: The largest number of starts at high losses.
+        size: The wanted size T, in examples.
+        total: Σ counts.
     """
 
-    engine: Engine
-    spherical: Engine
-    starts: Starts
+    optimizer: Optimizer
+    spherical: Optimizer
+    starts: StartingPoints
     count: int
     size: float
     total: float
 
     @property
     def steps(self) -> int:
-        """For progress: how many steps the ascents take together."""
-        return STEPS_PER_SIZE * (len(self._sweep()) + self.count + 1 + FINE)
+        """Return how many steps the ascents count for in the progress."""
+        return STEPS_PER_SIZE * (len(self._sweep_sizes()) + self.count + 1 + FINE_ASCENTS)
 
     @float32_products()
-    def best(self, problem: Problem, plan: Plan, published: Published, watch: Watch | None) -> list[Run]:
-        """The best end; before it the published one as it is, where only rounding tells which of them is better.
+    def best(
+        self, problem: Problem, schedule: AdamSchedule, published: PublishedRun, on_step: OnStep | None
+    ) -> list[OptimizationRun]:
+        """Return the best end; before it the published one as it is, where rounding decides which of them is better.
 
         One ascent sweeps from nearly all examples to the wanted size, as the published run does, but whatever the
-        embedding's origin and unit. Other forms of precision go on from the best sphere, by Adam as `plan` says.
+        embedding's origin and unit. Other kinds of precision go on from the best sphere, by Adam.
+
+        Args:
+            problem: What is maximised.
+            schedule: Of Adam, for other kinds of precision.
+            published: The published run, one of the starts.
+            on_step: Called with the progress.
         """
         high = self.starts.at_high_losses(problem, self.count)
         ends = [
-            *self.spherical.ascend(problem, [self.starts.at_the_mean()], self._sweep(), ROUGHLY, watch),
-            *self.spherical.ascend(problem, high, [self.size], ROUGHLY, watch),
+            *self.spherical.ascend(
+                problem, [self.starts.at_the_mean()], self._sweep_sizes(), ROUGH_GAIN, on_step
+            ),
+            *self.spherical.ascend(problem, high, [self.size], ROUGH_GAIN, on_step),
         ]
-        if self.engine is not self.spherical:
-            ends = self._in_its_form(
-                problem, self._finished(self.spherical, problem, ends, watch), plan, watch
+        if self.optimizer is not self.spherical:
+            ends = self._with_own_precision(
+                problem, self._refine(self.spherical, problem, ends, on_step), schedule, on_step
             )
-        known = published.run(self.engine, watch)
-        if known.centre is None:
-            return [self._finished(self.engine, problem, ends, watch)]
-        here = [Run.at(known.centre, known.shape)]
-        (further,) = self.engine.ascend(problem, here, [self.size], ROUGHLY, watch)
-        best = self._finished(self.engine, problem, [*ends, further], watch)
-        as_good = further.objective[0] >= best.value - ROUNDING * abs(best.value)
-        return [known, best] if as_good else [best]
+        published_end = published.run(self.optimizer, on_step)
+        if published_end.centre is None:
+            return [self._refine(self.optimizer, problem, ends, on_step)]
+        start = [OptimizationRun.at(published_end.centre, published_end.parameters)]
+        (ascended,) = self.optimizer.ascend(problem, start, [self.size], ROUGH_GAIN, on_step)
+        best = self._refine(self.optimizer, problem, [*ends, ascended], on_step)
+        as_good = ascended.objective[0] >= best.value - ROUNDING * abs(best.value)
+        return [published_end, best] if as_good else [best]
 
-    def _in_its_form(self, problem: Problem, sphere: Run, plan: Plan, watch: Watch | None) -> list[Run]:
+    def _with_own_precision(
+        self, problem: Problem, sphere: OptimizationRun, schedule: AdamSchedule, on_step: OnStep | None
+    ) -> list[OptimizationRun]:
+        """Go on from the best sphere with the wanted kind of precision."""
         assert sphere.centre is not None
-        shapes = self.engine.form.start(np.exp(sphere.shape), len(sphere.centre))
-        (run,) = self.engine.adam(problem, plan, sphere.centre[None], shapes, watch)
-        starts = [Run.at(sphere.centre, shapes[0])]
+        parameters = self.optimizer.precision.isotropic(np.exp(sphere.parameters), len(sphere.centre))
+        (run,) = self.optimizer.adam(problem, schedule, sphere.centre[None], parameters, on_step)
+        starts = [OptimizationRun.at(sphere.centre, parameters[0])]
         if run.centre is not None:
-            starts.append(Run.at(run.centre, run.shape))
-        return self.engine.ascend(problem, starts, [self.size], ROUGHLY, watch)
+            starts.append(OptimizationRun.at(run.centre, run.parameters))
+        return self.optimizer.ascend(problem, starts, [self.size], ROUGH_GAIN, on_step)
 
-    def _sweep(self) -> list[float]:
-        """From nearly all examples to the wanted size, each at least half as large as the one before."""
+    def _sweep_sizes(self) -> list[float]:
+        """Return sizes from nearly all examples to the wanted one, each at least half as large as the one before."""
         first = max(_SWEEP_FROM * self.total, self.size)
         halvings = int(np.ceil(np.log2(first / self.size) - 1e-9))
         return [float(size) for size in np.geomspace(first, self.size, halvings + 1)]
 
-    def _finished(self, engine: Engine, problem: Problem, ends: Sequence[Run], watch: Watch | None) -> Run:
-        """The best of the ends, after those near it in value have gone on finely."""
-        centres, shapes, values = (
+    def _refine(
+        self, optimizer: Optimizer, problem: Problem, ends: Sequence[OptimizationRun], on_step: OnStep | None
+    ) -> OptimizationRun:
+        """Return the best of the ends, after those near it in value have gone on finely."""
+        centres, parameters, values = (
             torch.from_numpy(np.stack(arrays))
-            for arrays in zip(*((end.centre, end.shape, end.value) for end in ends), strict=True)
+            for arrays in zip(*((end.centre, end.parameters, end.value) for end in ends), strict=True)
         )
         near = [
             ends[j]
-            for j in apart(engine.form, centres, shapes, values, FINE, SAME)
-            if values[j] >= values.max() - BEHIND * abs(values.max())
+            for j in select_distinct(
+                optimizer.precision, centres, parameters, values, FINE_ASCENTS, SAME_RADII
+            )
+            if values[j] >= values.max() - MAX_DEFICIT * abs(values.max())
         ]
-        fine = engine.ascend(problem, near, [self.size], FINELY, watch)
+        fine = optimizer.ascend(problem, near, [self.size], FINE_GAIN, on_step)
         highest = max(end.value for end in fine)
-        level = [end for end in fine if highest - end.value <= TIE * abs(highest)]
-        return min(level, key=_distance_from_mean)
+        tied = [end for end in fine if highest - end.value <= TIE * abs(highest)]
+        return min(tied, key=_distance_from_mean)
 
 
-def _distance_from_mean(run: Run) -> float:
+def _distance_from_mean(run: OptimizationRun) -> float:
     assert run.centre is not None
     return float(np.linalg.norm(run.centre))

@@ -1,4 +1,4 @@
-"""What there is to say where no cluster fails: which came nearest to it, and by how much they missed."""
+"""The clusters that came nearest to failing, for where none fails."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Literal
 from weakspot.methods.base import NearMiss
 from weakspot.slices import ClusterNode
 
-_SHOWN = 3
+_MOST_MISSES = 3
 
 Measure = Literal["accuracy", "f1"]
 
 
 def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: float) -> list[NearMiss]:
-    """The three clusters of the cut that came nearest to failing, worst first.
+    """Return the three clusters of the cut that came nearest to failing, worst first.
 
     Args:
-        tree: In which none fails.
-        measure: What clusters are judged by.
-        share: Of that of all examples, below which a cluster fails.
+        tree: The tree, in which none fails.
+        measure: The measure that clusters are judged by.
+        share: A cluster fails below this share of the measure of all examples.
         smallest: Only a cluster of more examples can fail.
 
     Returns:
-        Those with the lowest score; of equal ones the higher loss comes first. None that is without a mistake, and
-        none where no score is above 0.
+        Those with the lowest score; of equal ones the higher loss comes first. Clusters without a mistake are left
+        out, and where no score is above 0 there are none.
     """
     threshold = share * _score(tree, measure)
     if threshold == 0:
-        return []  # where all is wrong none is worse
+        return []  # Where every example is wrong no cluster is worse.
     candidates = sorted(
         (leaf for leaf in tree.leaves() if leaf.size > smallest and leaf.wrong > 0),
         key=lambda leaf: (_score(leaf, measure), -(leaf.loss or 0.0)),
@@ -37,30 +37,30 @@ def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: 
         NearMiss(
             leaf.id, leaf.size, measure, _score(leaf, measure), threshold, _score(leaf, measure) - threshold
         )
-        for leaf in candidates[:_SHOWN]
+        for leaf in candidates[:_MOST_MISSES]
     ]
 
 
-def without_failing(
+def no_failing_message(
     tree: ClusterNode | None, measure: Measure, share: float, smallest: float, misses: Sequence[NearMiss]
 ) -> str:
-    """That no cluster fails, where the threshold lies, and how far from it the worst clusters are.
+    """Say that no cluster fails, where the threshold lies, and how far from it the worst clusters are.
 
     Args:
-        tree: In which none fails, if there is one.
-        measure: What clusters are judged by.
-        share: Of that of all examples, below which a cluster fails.
+        tree: The tree, in which none fails, if there is one.
+        measure: The measure that clusters are judged by.
+        share: A cluster fails below this share of the measure of all examples.
         smallest: Only a cluster of more examples can fail.
         misses: The clusters that came nearest to it.
 
     Returns:
-        Sentences.
+        Full sentences.
     """
     what = "an F1" if measure == "f1" else "an accuracy"
     below = f"{share:g} times that of all"
     if tree is not None:
         below = f"{_percent(share * _score(tree, measure))} ({below})"
-    said = [
+    sentences = [
         f"No cluster fails: none of more than {smallest:g} examples has {what} below {below}; "
         "method.accuracy_threshold sets how far below a failing one lies."
     ]
@@ -69,12 +69,12 @@ def without_failing(
             f"{miss.size:g} examples at {_percent(miss.score)}, {100 * miss.above:.1f} points above it"
             for miss in misses
         ]
-        said.append(f"The worst: {'; '.join(nearest)}.")
+        sentences.append(f"The worst: {'; '.join(nearest)}.")
     elif tree is not None and tree.wrong == 0:
-        said.append("Every example is right.")
+        sentences.append("Every example is right.")
     elif tree is not None and tree.accuracy > 0:
-        said.append("Those that are large enough are without a mistake.")
-    return " ".join(said)
+        sentences.append("Those that are large enough are without a mistake.")
+    return " ".join(sentences)
 
 
 def _score(node: ClusterNode, measure: Measure) -> float:

@@ -10,31 +10,32 @@ from jaxtyping import Float, Int
 from sklearn.base import clone
 
 from weakspot.methods.base import Callback
-from weakspot.methods.discriminant import ANY, discriminant
-from weakspot.methods.parts import counts_of
-from weakspot.methods.residuals import groups, residuals
-from weakspot.methods.space import reduced
-from weakspot.methods.spotlight.settings import Settings
+from weakspot.methods.discriminant import ANY_LABEL, fit_discriminant
+from weakspot.methods.ordered_examples import counts_of
+from weakspot.methods.principal_components import fit_principal_components
+from weakspot.methods.residuals import label_codes, residuals
+from weakspot.methods.spotlight.settings import SpotlightSettings
 from weakspot.predictions import Predictions
 
 if TYPE_CHECKING:
     from weakspot.methods.spotlight.estimator import Spotlight
 
-_COMPONENTS = 32  # principal components in which members are told from others
-_CERTAIN = 40.0  # log odds
-_PLAIN = {"labels": "ignore", "loss": "log", "members": "kernel"}
+_COMPONENTS = 32  # principal components in which the discriminant is fitted
+_CERTAIN = 40.0  # log odds of a membership that is certain
+_AS_PUBLISHED = {"labels": "ignore", "loss": "log", "members": "kernel"}
 
 
 @dataclass(frozen=True, eq=False)
-class Spotlights:
-    """All spotlights of a search.
+class SearchResult:
+    """Holds all spotlights of a search.
 
     Attributes:
         weights: (k, n) of the kernels, in the order of the predictions.
-        centers, precisions: In the embedding's own units.
+        centers: (k, D) in the embedding's own units.
+        precisions: (k,), (k, d) or (k, d, d) in the embedding's own units.
         histories: Of each run.
-        labels: That each is confined to; `ANY` where it is not.
-        components: Principal components that they lie in, if any.
+        labels: (k,) that each is confined to; `ANY_LABEL` where it is not.
+        components: (r, D) the principal components that they lie in, if any.
     """
 
     weights: Float[np.ndarray, "k n"]
@@ -45,24 +46,24 @@ class Spotlights:
     components: Float[np.ndarray, "r D"] | None = None
 
 
-def within_labels(
-    method: Spotlight, settings: Settings, p: Predictions, callback: Callback | None
-) -> Spotlights:
-    """The spotlights of each label by itself; those are kept that are worse than their label by most standard errors.
+def search_within_labels(
+    method: Spotlight, settings: SpotlightSettings, p: Predictions, callback: Callback | None
+) -> SearchResult:
+    """Search each label by itself, and keep the spotlights that are worse than their label by most standard errors.
 
     Args:
-        method: As it was set up; each label gets a copy.
+        method: As it was constructed; each label gets a copy.
         settings: Its settings, checked.
-        p: With the losses that are searched. The least size is that of all examples.
-        callback: Told of progress.
+        p: The predictions, with the losses that are searched. The least size is that of all examples.
+        callback: Called with the progress.
 
     Raises:
         ValueError: If there are no labels, or none with twice as many examples as a spotlight.
     """
     if p.labels is None:
         raise ValueError("labels='within' needs labels, and these predictions hold none; use labels='ignore'")
-    counts, codes, bad = counts_of(p), groups(p), residuals(p)
-    size, past = settings.size(counts.sum(), counts.min()), settings.earlier(p.ids)
+    counts, codes, errors = counts_of(p), label_codes(p), residuals(p)
+    size, past = settings.size(counts.sum(), counts.min()), settings.past_weights(p.ids)
     parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     parts = [rows for rows in parts if 2 * size <= counts[rows].sum()]
     if not parts:
@@ -74,22 +75,22 @@ def within_labels(
     for i, rows in enumerate(parts):
         c = counts[rows]
         inner = clone(method).set_params(
-            **_PLAIN,
+            **_AS_PUBLISHED,
             min_size=float(size / c.sum()),
             past=past[:, rows][past[:, rows].any(axis=1)] if len(past) else None,
         )
-        inner.fit(p.take(rows), _part_of(callback, i, len(parts)))
-        away = bad[rows] - np.average(bad[rows], weights=c)
-        spread = np.sqrt(np.average(away**2, weights=c)) or 1.0
+        inner.fit(p.take(rows), _progress_of_label(callback, i, len(parts)))
+        deviations = errors[rows] - np.average(errors[rows], weights=c)
+        spread = np.sqrt(np.average(deviations**2, weights=c)) or 1.0
         for j, w in enumerate(inner.slices_.weights):
-            z = (c * w) @ away / spread / np.sqrt((c * w**2).sum())
+            z = (c * w) @ deviations / spread / np.sqrt((c * w**2).sum())
             scores.append(-z if settings.flip else z)
             found.append((inner, j, codes[rows[0]]))
             weights.append(np.zeros(len(p)))
             weights[-1][rows] = w
     best = np.argsort(-np.array(scores), kind="stable")[: settings.n_slices]
     kept = [found[k] for k in best]
-    return Spotlights(
+    return SearchResult(
         weights=np.stack([weights[k] for k in best]),
         centers=np.stack([inner.centers_[j] for inner, j, _ in kept]),
         precisions=np.stack([inner.precisions_[j] for inner, j, _ in kept]),
@@ -98,23 +99,31 @@ def within_labels(
     )
 
 
-def separated(p: Predictions, found: Spotlights, seed: int) -> dict[str, np.ndarray]:
-    """Directions, offsets and labels of a discriminant of each spotlight's examples against the others.
+def fit_discriminants(p: Predictions, found: SearchResult, seed: int) -> dict[str, np.ndarray]:
+    """Fit a discriminant of each spotlight's examples against the others.
 
     The others are those of its label, where it is confined to one. Members are all that the kernel reaches; the
-    discriminant is fitted in 32 principal components: in hundreds of dimensions it finds chance.
+    discriminant is fitted in 32 principal components, because in hundreds of dimensions it would fit noise.
+
+    Args:
+        p: The predictions that were searched.
+        found: Their spotlights.
+        seed: Of the principal components.
+
+    Returns:
+        The parameters directions (k, d), offsets (k,) and labels (k,), as `discriminant_membership` takes them.
     """
-    counts, codes = counts_of(p), groups(p)
-    space = reduced(p.embeddings, counts, _COMPONENTS, seed)
-    x = space.of(p.embeddings)
+    counts, codes = counts_of(p), label_codes(p)
+    reduction = fit_principal_components(p.embeddings, counts, _COMPONENTS, seed)
+    x = reduction.transform(p.embeddings)
     scores = []
     for w, label in zip(found.weights, found.labels, strict=True):
-        rows = np.flatnonzero((codes == label) | (label == ANY))
+        rows = np.flatnonzero((codes == label) | (label == ANY_LABEL))
         members = w[rows] > 0
-        if members.all() or not members.any():  # nothing to tell apart: all belong, or none
+        if members.all() or not members.any():  # There is nothing to separate: all belong, or none.
             scores.append((np.zeros(p.embeddings.shape[1]), _CERTAIN if members.all() else -_CERTAIN))
             continue
-        scores.append(space.back(*discriminant(x[rows], members, counts[rows])))
+        scores.append(reduction.score_of_embeddings(*fit_discriminant(x[rows], members, counts[rows])))
     return {
         "directions": np.array([direction for direction, _ in scores]),
         "offsets": np.array([offset for _, offset in scores]),
@@ -122,8 +131,8 @@ def separated(p: Predictions, found: Spotlights, seed: int) -> dict[str, np.ndar
     }
 
 
-def _part_of(callback: Callback | None, part: int, parts: int) -> Callback | None:
-    """Progress within one of several labels, as progress of all."""
+def _progress_of_label(callback: Callback | None, part: int, parts: int) -> Callback | None:
+    """Turn the progress within one of several labels into the progress of all."""
     if callback is None:
         return None
     return lambda stage, done, total: callback(

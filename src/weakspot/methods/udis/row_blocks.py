@@ -1,4 +1,4 @@
-"""Blocks of rows on as many threads as numba may use: never beside a matrix product, so never too many."""
+"""Work on blocks of rows in as many threads as numba may use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ def each_block(
     n: int,
     size: int,
     work: Callable[[int, int], None],
-    told: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Call `work(start, stop)` for every block of at most `size` of n rows; it should release the GIL.
 
-    `told(rows done)` is called from this thread. NUMBA_NUM_THREADS sets the number of threads (by default the
+    It is not called beside a matrix product, which has threads of its own.
+
+    `on_progress(rows done)` is called from this thread. NUMBA_NUM_THREADS sets the number of threads (by default the
     CPUs this process may use). The blocks are the same for every number of threads, so results are too.
     """
     starts = range(0, n, size)
@@ -29,8 +31,8 @@ def each_block(
 
     if threads <= 1:
         for start in starts:
-            told(run(start))
+            on_progress(run(start))
         return
     with ThreadPoolExecutor(threads) as pool:
         for stop in pool.map(run, starts):
-            told(stop)
+            on_progress(stop)

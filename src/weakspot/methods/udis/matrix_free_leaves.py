@@ -1,4 +1,4 @@
-"""Every example for itself, as in `exact`, where a matrix of their distances would not fit: in memory of order n."""
+"""Examples as leaves, where a matrix of their distances would not fit: exact, in memory of order n."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.distances import ROOM, mean_row
+from weakspot.methods.udis.distance_sums import DistanceSums
+from weakspot.methods.udis.distances import NORM_HEADROOM, mean_row
 from weakspot.methods.udis.reciprocal import reciprocal_ward
-from weakspot.methods.udis.silhouette import Ladder, silhouettes
-from weakspot.methods.udis.sums import DistanceSums
-from weakspot.methods.udis.threads import each_block
+from weakspot.methods.udis.row_blocks import each_block
+from weakspot.methods.udis.silhouette import CutSequence, silhouettes
 
 _SUMS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of distances, held at a time
 _ROWS = {"cpu": 1024, "cuda": 16_384}
@@ -23,10 +23,11 @@ _MOST_COUNTED = 1e30
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """The audited examples as the leaves of the tree: which rows of the embeddings, and how often each counts.
+class MatrixFreeLeaves:
+    """Are the audited examples as the leaves of the tree, without a matrix.
 
-    dtype   of the distances that silhouettes are computed from; the tree is decided in float64
+    Attributes:
+        dtype: Of the distances that silhouettes are computed from; the tree is decided in float64.
     """
 
     embeddings: Num[np.ndarray, "n d"]
@@ -37,7 +38,11 @@ class Rows:
 
     @staticmethod
     def device_of(name: str) -> torch.device:
-        """Raises ValueError where torch has no such device."""
+        """Return torch's device of a name.
+
+        Raises:
+            ValueError: Where torch has no such device.
+        """
         try:
             device = torch.device(name)
         except (RuntimeError, TypeError) as error:
@@ -48,18 +53,19 @@ class Rows:
 
     @property
     def labels(self) -> Int[np.ndarray, " r"]:
-        """The leaf of every audited row: itself."""
+        """Return the leaf of every audited row: itself."""
         return np.arange(len(self.sizes))
 
     @property
-    def finest(self) -> int:
-        """The largest number of clusters that a cut may have."""
+    def max_clusters(self) -> int:
+        """Return the largest number of clusters that a cut may have."""
         return len(self.sizes)
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
-        """Ward's tree.
+        """Return Ward's tree in SciPy's convention.
 
-        Raises ValueError where counts, or embeddings, are beyond what is computed with: before hours of work.
+        Raises:
+            ValueError: Where counts or embeddings are too large to compute with; it is raised before hours of work.
         """
         self._check_lengths()
         if (total := float(self.sizes.sum())) > _MOST_COUNTED:
@@ -67,13 +73,13 @@ class Rows:
         return reciprocal_ward(self.embeddings, self.rows, self.sizes, self.device, callback)
 
     def _check_lengths(self) -> None:
-        most = ROOM * float(np.finfo(self.dtype).max)
+        most = NORM_HEADROOM * float(np.finfo(self.dtype).max)
         centre = mean_row(self.embeddings)
         for start in range(0, len(self.rows), _CHECKED):
             some = self.rows[start : start + _CHECKED]
-            away = np.subtract(self.embeddings[some], centre, dtype=np.float64)
+            differences = np.subtract(self.embeddings[some], centre, dtype=np.float64)
             with np.errstate(over="ignore"):
-                norms = np.einsum("ij,ij->i", away, away)
+                norms = np.einsum("ij,ij->i", differences, differences)
             if not (norms < most).all():
                 raise ValueError(
                     f"the embedding of row {some[int(norms.argmax())]} is too long to be squared in {self.dtype}; "
@@ -81,34 +87,34 @@ class Rows:
                 )
 
     def silhouettes(
-        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
+        self, labels: Int[np.ndarray, " r"], sequence: CutSequence, callback: Callback
     ) -> tuple[Float[np.ndarray, " c"], None]:
-        """The mean silhouette of every cut of the ladder; nothing is sampled, so no standard errors."""
+        """Return the mean silhouette of every cut; nothing is sampled, so there are no standard errors."""
         centre = mean_row(self.embeddings)
         sums = DistanceSums(self.embeddings, self.rows, self.sizes, centre, self.dtype, self.device)
-        r, k, total = len(self.rows), len(ladder.sizes), np.zeros(len(ladder.steps) + 1)
+        r, k, total = len(self.rows), len(sequence.sizes), np.zeros(len(sequence.steps) + 1)
         kind = "cpu" if self.device.type == "cpu" else "cuda"
         size = min(_ROWS[kind], max(_KERNEL_ROWS, _SUMS[kind] // k))
         for start in range(0, r, size):
             some = np.arange(start, min(start + size, r))
-            total += _counted(sums.of(some, labels, k), labels[some], self.sizes[some], ladder)
+            total += _sum_of_silhouettes(sums.of(some, labels, k), labels[some], self.sizes[some], sequence)
             callback("silhouettes", start + len(some), r)
         total /= self.sizes.sum()
         return total, None
 
 
-def _counted(
+def _sum_of_silhouettes(
     sums: Float[np.ndarray, "s k"],
     own: Int[np.ndarray, " s"],
     counts: Float[np.ndarray, " s"],
-    ladder: Ladder,
+    sequence: CutSequence,
 ) -> Float[np.ndarray, " c"]:
-    """The sum of counts · silhouette at every cut, over some rows."""
-    parts = np.empty((-(-len(sums) // _KERNEL_ROWS), len(ladder.steps) + 1))
+    """Return the sum of counts · silhouette at every cut (c,), over some rows."""
+    parts = np.empty((-(-len(sums) // _KERNEL_ROWS), len(sequence.steps) + 1))
 
     def work(start: int, stop: int) -> None:
         parts[start // _KERNEL_ROWS] = counts[start:stop] @ silhouettes(
-            sums[start:stop], own[start:stop], ladder
+            sums[start:stop], own[start:stop], sequence
         )
 
     each_block(len(sums), _KERNEL_ROWS, work)

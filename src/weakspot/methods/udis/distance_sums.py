@@ -9,18 +9,19 @@ import torch
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.float32_products import float32_products
-from weakspot.methods.udis.distances import Points
+from weakspot.methods.udis.distances import CentredRows
 
 _TILE = 2048
-_PAIRS = 4096  # near ones that are subtracted at a time
+_PAIRS = 4096  # pairs of near rows that are subtracted at a time
 
 
 @dataclass(frozen=True, eq=False)
 class DistanceSums:
-    """The rows of the embeddings that are summed over, each as often as it counts.
+    """Sums distances to the rows of a record, each as often as it counts.
 
-    centre  (d,) of all products
-    dtype   of the distances; the sums are in float64
+    Attributes:
+        centre: (d,) of all products.
+        dtype: Of the distances; the sums are in float64.
     """
 
     embeddings: Num[np.ndarray, "n d"]
@@ -34,7 +35,16 @@ class DistanceSums:
     def of(
         self, some: Int[np.ndarray, " s"], labels: Int[np.ndarray, " r"], k: int
     ) -> Float[np.ndarray, "s k"]:
-        """For some of the rows (by their place among them) the sum of distances to each of k clusters."""
+        """Sum the distances of some rows to each of k clusters.
+
+        Args:
+            some: (s,) the rows, by their position among the audited ones.
+            labels: (r,) the cluster of every audited row.
+            k: The number of clusters.
+
+        Returns:
+            (s, k) in float64.
+        """
         a, a_norms = self._points(some)
         sums = torch.zeros(k, len(some), dtype=torch.float64, device=self.device)
         near = float(np.sqrt(torch.finfo(a.dtype).eps))
@@ -43,7 +53,7 @@ class DistanceSums:
             b, b_norms = self._points(tile)
             norms = b_norms[:, None] + a_norms
             squares = torch.addmm(norms, b, a.T, alpha=-2)
-            # what a product all but cancels is subtracted directly
+            # Where a product nearly cancels, rows are subtracted directly.
             for i, j in torch.split((squares < norms.mul_(near)).nonzero().T, _PAIRS, dim=1):
                 squares[i, j] = (b[i] - a[j]).square_().sum(dim=1)
             counts, labels_ = (
@@ -53,5 +63,5 @@ class DistanceSums:
         return np.ascontiguousarray(sums.T.cpu().numpy())
 
     def _points(self, some: Int[np.ndarray, " s"]) -> tuple[torch.Tensor, torch.Tensor]:
-        points = Points.about(self.centre, self.embeddings[self.rows[some]], self.dtype)
+        points = CentredRows.about(self.centre, self.embeddings[self.rows[some]], self.dtype)
         return torch.from_numpy(points.x).to(self.device), torch.from_numpy(points.norms).to(self.device)

@@ -12,21 +12,23 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from numba import njit
 
-from weakspot.methods.udis.audit import Audit
-from weakspot.methods.udis.cut import Cut
+from weakspot.methods.udis.audited_arrays import AuditedArrays
+from weakspot.methods.udis.cut import TreeCut
 from weakspot.predictions.attributes import Categorical
 
-_ROWS = 8192  # whose values are read at a time
+_ROWS = 8192  # read at a time
 MOST_VALUES = 50
 """Attributes of more values (users, titles) have no distribution that a node could be compared by."""
 
 
 @dataclass(frozen=True, eq=False)
-class Spans:
-    """Where the clusters of every node stand, by place (clusters below k, then merges; the root is last).
+class LeafSpans:
+    """Says where the clusters of every node stand, by position (clusters below k, then merges; the root is last).
 
-    order         (k,)      the clusters in the order of the dendrogram's leaves
-    start, stop   (2k-1,)   the node's clusters are order[start:stop]
+    Attributes:
+        order: (k,) the clusters in the order of the dendrogram's leaves.
+        start: (2k-1,) the node's clusters are order[start:stop].
+        stop: (2k-1,) see `start`.
     """
 
     order: Int[np.ndarray, " k"]
@@ -34,7 +36,8 @@ class Spans:
     stop: Int[np.ndarray, " p"]
 
     @classmethod
-    def of(cls, cut: Cut) -> Spans:
+    def of(cls, cut: TreeCut) -> LeafSpans:
+        """Lay out the clusters of a cut."""
         k = len(cut)
         width = np.ones(2 * k - 1, dtype=np.int64)
         for i, children in enumerate(cut.tree):
@@ -47,29 +50,35 @@ class Spans:
         return cls(np.argsort(start[:k]), start, start + width)
 
     def sums(self, totals: Float[np.ndarray, "k ..."]) -> Float[np.ndarray, "p ..."]:
-        """The sum over every node of what is given by cluster."""
+        """Sum values by cluster (k, …) over every node (p, …)."""
         running = np.zeros((len(totals) + 1, *totals.shape[1:]))
         np.cumsum(totals[self.order], axis=0, out=running[1:])
-        found: np.ndarray = running[self.stop] - running[self.start]
-        return found
+        sums: np.ndarray = running[self.stop] - running[self.start]
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
-class Nodes:
-    """Statistics by place; None, or NaN at one node, where the record does not tell.
+class NodeStatistics:
+    """Holds statistics by position (p,); None, or NaN at one node, where the record does not tell.
 
-    size, wrong       examples, each counted as often as its count says
-    faultless         whether no example of the node is wrong
-    wrong_confidence  mean confidence of the wrong ones
-    f1                single-label: mean over classes, weighted by their labels; multilabel: over all
-                      categories together (micro)
-    f1_macro          multilabel: mean over all categories, 0 for those that do not occur (published as f1_c)
-    f1_category       of the audited category
-    predicted         multilabel: share of the node predicted to have each category
-    shares            of each attribute value, by the names in `values`
+    Attributes:
+        spans: Where the clusters of every node stand.
+        size: Σ counts of the examples.
+        wrong: Σ counts of the wrong examples.
+        faultless: Whether no example of the node is wrong.
+        accuracy: The share of right examples.
+        loss: The mean loss.
+        confidence: The mean confidence.
+        wrong_confidence: Mean confidence of the wrong ones.
+        f1: Single-label: mean over classes, weighted by their labels; multilabel: over all categories together
+            (micro).
+        f1_macro: Multilabel: mean over all categories, 0 for those that do not occur (published as f1_c).
+        f1_category: Of the audited category.
+        predicted: Multilabel: share of the node predicted to have each category.
+        shares: Of each attribute value, by the names in `values`.
     """
 
-    spans: Spans
+    spans: LeafSpans
     size: Float[np.ndarray, " p"]
     wrong: Float[np.ndarray, " p"]
     faultless: Bool[np.ndarray, " p"]
@@ -86,10 +95,21 @@ class Nodes:
 
     @classmethod
     def of(
-        cls, cut: Cut, clusters: Int[np.ndarray, " r"], audit: Audit, attributes: list[Categorical]
-    ) -> Nodes:
-        """`clusters` holds the cluster of every audited row; the attributes are those of the whole record."""
-        k, spans = len(cut), Spans.of(cut)
+        cls,
+        cut: TreeCut,
+        clusters: Int[np.ndarray, " r"],
+        audited: AuditedArrays,
+        attributes: list[Categorical],
+    ) -> NodeStatistics:
+        """Compute the statistics of every node.
+
+        Args:
+            cut: The chosen cut.
+            clusters: (r,) the cluster of every audited row.
+            audited: The audited rows.
+            attributes: Of the whole record.
+        """
+        k, spans = len(cut), LeafSpans.of(cut)
 
         def total(values: np.ndarray) -> np.ndarray:
             return spans.sums(np.bincount(clusters, weights=values, minlength=k))
@@ -100,20 +120,20 @@ class Nodes:
             with np.errstate(invalid="ignore", divide="ignore"):
                 return np.where(sizes > 0, total(of * values) / sizes, np.nan)
 
-        at_fault = audit.counts * ~audit.correct
-        faultless = total(~audit.correct) == 0  # whole numbers: no rounding
-        size, wrong = total(audit.counts), np.where(faultless, 0.0, total(at_fault))
-        shares, values = _shares(spans, k, clusters, audit, attributes, size)
-        scores = _scores(spans, k, clusters, audit, size)
+        at_fault = audited.counts * ~audited.correct
+        faultless = total(~audited.correct) == 0  # whole numbers: no rounding
+        size, wrong = total(audited.counts), np.where(faultless, 0.0, total(at_fault))
+        shares, values = _shares(spans, k, clusters, audited, attributes, size)
+        scores = _scores(spans, k, clusters, audited, size)
         return cls(
             spans=spans,
             size=size,
             wrong=wrong,
             faultless=faultless,
             accuracy=(size - wrong) / size,
-            loss=mean(audit.losses, audit.counts, size),
-            confidence=mean(audit.confidence, audit.counts, size),
-            wrong_confidence=mean(audit.confidence, at_fault, wrong),
+            loss=mean(audited.losses, audited.counts, size),
+            confidence=mean(audited.confidence, audited.counts, size),
+            wrong_confidence=mean(audited.confidence, at_fault, wrong),
             f1=scores.get("f1"),
             f1_macro=scores.get("f1_macro"),
             f1_category=scores.get("f1_category"),
@@ -130,7 +150,7 @@ def row_sums(
     values: Num[np.ndarray, "n d"],
     k: int,
 ) -> Float[np.ndarray, "k d"]:
-    """The sum of counts · values over each cluster, in float64, without a copy of the rows."""
+    """Return the sum of counts · values over each cluster (k, d), in float64, without a copy of the rows."""
     sums = np.zeros((k, values.shape[1]))
     for start in range(0, len(rows), _ROWS):
         block = slice(start, start + _ROWS)
@@ -147,43 +167,46 @@ def _add_rows(clusters: np.ndarray, counts: np.ndarray, values: np.ndarray, sums
 
 
 def _shares(
-    spans: Spans,
+    spans: LeafSpans,
     k: int,
     clusters: np.ndarray,
-    audit: Audit,
+    audited: AuditedArrays,
     attributes: list[Categorical],
     size: np.ndarray,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     parts = [np.empty((2 * k - 1, 0))]
     for attribute in attributes:
-        codes, width = attribute.codes[audit.rows], len(attribute.values)
-        cells = np.bincount(clusters * width + codes, weights=audit.counts, minlength=k * width)
+        codes, width = attribute.codes[audited.rows], len(attribute.values)
+        cells = np.bincount(clusters * width + codes, weights=audited.counts, minlength=k * width)
         parts.append(spans.sums(cells.reshape(k, width)) / size[:, None])
     return np.concatenate(parts, axis=1), tuple(f"{a.name}={value}" for a in attributes for value in a.values)
 
 
 def _scores(
-    spans: Spans, k: int, clusters: np.ndarray, audit: Audit, size: np.ndarray
+    spans: LeafSpans, k: int, clusters: np.ndarray, audited: AuditedArrays, size: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """F1 of every node, from its hits, predictions and labels by class."""
-    if audit.labels is None or audit.predictions is None:
+    """Return the F1 scores of every node, from its hits, predictions and labels by class."""
+    if audited.labels is None or audited.predictions is None:
         return {}
-    single = audit.labels.ndim == 1
+    single = audited.labels.ndim == 1
     if single:
-        width = len(audit.classes)
+        width = len(audited.classes)
 
         def by_class(classes: np.ndarray, counts: np.ndarray) -> np.ndarray:
             cells = np.bincount(clusters * width + classes, weights=counts, minlength=k * width)
             return spans.sums(cells.reshape(k, width))
 
-        hit = audit.labels == audit.predictions
-        hits = by_class(audit.labels, audit.counts * hit)
-        predicted, actual = by_class(audit.predictions, audit.counts), by_class(audit.labels, audit.counts)
+        hit = audited.labels == audited.predictions
+        hits = by_class(audited.labels, audited.counts * hit)
+        predicted, actual = (
+            by_class(audited.predictions, audited.counts),
+            by_class(audited.labels, audited.counts),
+        )
     else:
         rows = np.arange(len(clusters))
         hits, predicted, actual = (
-            spans.sums(row_sums(clusters, rows, audit.counts, values, k))
-            for values in (audit.labels * audit.predictions, audit.predictions, audit.labels)
+            spans.sums(row_sums(clusters, rows, audited.counts, values, k))
+            for values in (audited.labels * audited.predictions, audited.predictions, audited.labels)
         )
     by_category = _f1(hits, predicted, actual)
     scores = {"f1": _f1(hits.sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1))}
@@ -191,12 +214,13 @@ def _scores(
         scores["f1"] = (by_category * actual).sum(axis=1) / size
     else:
         scores |= {"f1_macro": by_category.mean(axis=1), "predicted": predicted / size[:, None]}
-    if audit.category is not None:
-        scores["f1_category"] = by_category[:, audit.category]
+    if audited.category is not None:
+        scores["f1_category"] = by_category[:, audited.category]
     return scores
 
 
 def _f1(hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Return 2·hits / (predicted + actual), 0 where neither occurs."""
     both = predicted + actual
     f1: np.ndarray = 2 * hits / np.where(both > 0, both, 1)
     return f1

@@ -1,4 +1,4 @@
-"""What is audited: all examples, or those a model assigned to one category, and how it did on each."""
+"""The examples that are audited: all, or those that a model assigned to one category."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ _ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
-    """The audited rows of a record, as arrays of their number r; None where the record lacks something.
+class AuditedArrays:
+    """Holds the audited rows of a record as arrays (r, …); None where the record lacks something.
 
-    rows         which rows of the record they are
-    counts       how many times each stands for itself, in float64
-    correct      right: the label is the prediction, or has the category
-    losses       of a category of a multilabel task: the category's own
-    confidence   probability the model gives its prediction, or the category
-    labels, predictions   of tasks that predict classes
-    category     its column, where one is audited
+    Attributes:
+        rows: (r,) their rows in the record.
+        counts: (r,) how often each counts, in float64.
+        correct: (r,) whether the label is the prediction, or has the category.
+        losses: (r,) of a category of a multilabel task: the category's own.
+        confidence: (r,) the probability that the model gives its prediction, or the category.
+        labels: (r,) or (r, c), of tasks that predict classes.
+        predictions: (r,) or (r, c), of tasks that predict classes.
+        classes: Their names.
+        category: The column of the audited category; None where all examples are audited.
     """
 
     rows: Int[np.ndarray, " r"]
@@ -39,15 +42,23 @@ class Audit:
     category: int | None
 
     @classmethod
-    def of(cls, p: Predictions, category: str | int | None) -> Audit:
-        """Raises ValueError, saying what to give, where the record cannot be audited."""
-        column = None if category is None else column_of(p, category)
-        assigned = np.ones(len(p), dtype=bool) if column is None else assigned_to(p, column)
+    def of(cls, p: Predictions, category: str | int | None) -> AuditedArrays:
+        """Take the audited rows of `p`.
+
+        Args:
+            p: The record.
+            category: A class, by name or index; None audits all examples.
+
+        Raises:
+            ValueError: Where the record cannot be audited; the message says what to give.
+        """
+        column = None if category is None else category_index(p, category)
+        assigned = np.ones(len(p), dtype=bool) if column is None else predicted_as(p, column)
         rows = np.flatnonzero(assigned)
         if len(rows) < 2:
             what = "there is one example" if column is None else f"{len(rows)} are predicted as {category!r}"
             raise ValueError(f"UDIS needs at least two examples to cluster; {what}")
-        record = judged(p, column)
+        record = record_for_category(p, column)
         right = record.correct
         if right is None and isinstance(p.task, Regression):
             raise ValueError(
@@ -91,45 +102,53 @@ class Audit:
 
 
 def _all_equal(embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"]) -> bool:
-    """Whether the rows hold the same values, which rounded distances could not tell."""
+    """Return whether the rows hold the same values; rounded distances could not tell."""
     first = embeddings[rows[0]]
     return all((embeddings[some] == first).all() for some in np.array_split(rows, len(rows) // _ROWS + 1))
 
 
-def column_of(p: Predictions, category: str | int) -> int:
-    """The class that a name or an index means."""
+def category_index(p: Predictions, category: str | int) -> int:
+    """Return the index of the class that a name or an index means.
+
+    Raises:
+        ValueError: If there is none, or `p` holds no predictions by class.
+    """
     if p.predictions is None or not isinstance(p.task, (Classification, Multilabel)):
         raise ValueError(f"category={category!r} needs predictions by class; these hold none")
-    return class_of(category, p.classes())
+    return class_index(category, p.classes())
 
 
-def class_of(category: str | int, classes: Sequence[str]) -> int:
-    """The index of the class that a name or an index means; ValueError where there is none."""
+def class_index(category: str | int, classes: Sequence[str]) -> int:
+    """Return the index of the class that a name or an index means.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if category in classes:
         return classes.index(str(category))
     if isinstance(category, (int, np.integer)) and 0 <= category < len(classes):
         return int(category)
-    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-    raise ValueError(f"category={category!r} is not one of the classes: {shown}")
+    names = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise ValueError(f"category={category!r} is not one of the classes: {names}")
 
 
-def assigned_to(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
-    """Which examples the model assigned to a class."""
+def predicted_as(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
+    """Return which examples the model assigned to a class."""
     assert p.predictions is not None
     return _has(p.predictions, column)
 
 
-def judged(p: Predictions, column: int | None) -> Predictions:
-    """The record as an audit of one class sees it: the labels and predictions say whether an example has it.
+def record_for_category(p: Predictions, column: int | None) -> Predictions:
+    """Return the record for an audit of one class: its labels and predictions say whether an example has it.
 
     Of a multilabel task the loss is the binary cross-entropy of the class's own output, None where the record
     holds no outputs; otherwise it is the record's. Without a class, the record as it is.
     """
     if column is None:
         return p
-    assert p.predictions is not None  # `column_of` has looked
+    assert p.predictions is not None  # `category_index` has checked
     name = p.classes()[column]
-    guesses = assigned_to(p, column)
+    guesses = predicted_as(p, column)
     labels = None if p.labels is None else _has(p.labels, column)
     return replace(
         p,
@@ -143,7 +162,7 @@ def judged(p: Predictions, column: int | None) -> Predictions:
 
 
 def _losses(p: Predictions, labels: np.ndarray | None, column: int) -> np.ndarray | None:
-    """Binary cross-entropy of one class: log(1 + exp(∓z)), which no logit is too large for."""
+    """Return the binary cross-entropy of one class, log(1 + exp(∓z)), computed without overflow."""
     if p.outputs is None or labels is None:
         return None
     z = np.where(labels, -1.0, 1.0) * np.asarray(p.outputs[:, column], dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Where n² no longer fits: Ward on a few thousand micro-clusters, silhouettes on a sample of rows.
+"""Micro-clusters as leaves, where exact clustering would take too long: silhouettes are those of a sample of rows.
 
-Coarse cuts of groups that lie apart agree with exact Ward's, others do not (docs/udis.md has numbers).
+Coarse cuts of separate groups agree with exact Ward's, others do not (docs/udis.md has numbers).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.distances import Points, mean_row, nearest, squared_distances
-from weakspot.methods.udis.nodes import row_sums
-from weakspot.methods.udis.reciprocal import join_copies
-from weakspot.methods.udis.silhouette import Ladder, silhouettes
-from weakspot.methods.udis.sums import DistanceSums
-from weakspot.methods.udis.ward import to_ward, ward
+from weakspot.methods.udis.distance_sums import DistanceSums
+from weakspot.methods.udis.distances import CentredRows, mean_row, nearest, squared_distances
+from weakspot.methods.udis.node_statistics import row_sums
+from weakspot.methods.udis.reciprocal import merge_duplicates
+from weakspot.methods.udis.silhouette import CutSequence, silhouettes
+from weakspot.methods.udis.ward import to_ward_distances, ward
 
 _ROWS = 8192
 _SAMPLE = 512  # rows whose silhouettes are computed, against all examples
@@ -31,14 +31,17 @@ _COARSE, _PER_CLUSTER = 24, 40  # cuts into 24 clusters, or one for 40 micro-clu
 
 @dataclass(frozen=True, eq=False)
 class MicroClusters:
-    """Groups of near rows as the leaves of the tree, each standing for its members.
+    """Are groups of near rows as the leaves of the tree, each standing for its members.
 
-    embeddings, rows, counts   the record's embeddings, which of them are audited (r,), and their counts (r,)
-    mean    (d,)    the origin of all distances
-    seed            of the sample of rows that silhouettes are averaged over
-    labels  (r,)    the micro-cluster of every audited row
-    centers (m, d)  in float64
-    sizes   (m,)    the sum of their members' counts
+    Attributes:
+        embeddings: (n, d) of the record.
+        rows: (r,) which of them are audited.
+        counts: (r,) how often each audited row counts.
+        mean: (d,) the origin of all distances.
+        seed: Of the sample of rows that silhouettes are averaged over.
+        labels: (r,) the micro-cluster of every audited row.
+        centers: (m, d) in float64.
+        sizes: (m,) the sum of their members' counts.
     """
 
     embeddings: Float[np.ndarray, "n d"]
@@ -60,7 +63,7 @@ class MicroClusters:
         seed: int,
         callback: Callback,
     ) -> MicroClusters:
-        """About m of them (fewer where rows coincide), by k-means in two levels.
+        """Make about m of them (fewer where rows coincide), by k-means in two levels.
 
         √m coarse groups, and in each as many micro-clusters as its share of the rows asks for: an example is
         then compared with √m centres twice, not with m.
@@ -84,28 +87,28 @@ class MicroClusters:
         return cls(embeddings, rows, counts, mean, seed, labels, centers, sizes)
 
     @property
-    def finest(self) -> int:
-        """The largest number of clusters that a cut may have: finer ones agree with the exact ones too little."""
-        places, _, _ = join_copies(self.embeddings, self.rows, self.counts)
-        if len(places) == len(self.sizes):
+    def max_clusters(self) -> int:
+        """Return the largest number of clusters that a cut may have: finer cuts agree too little with exact ones."""
+        distinct, _, _ = merge_duplicates(self.embeddings, self.rows, self.counts)
+        if len(distinct) == len(self.sizes):
             return len(self.sizes)  # only equal rows are together, so nothing is lost
         return max(_COARSE, len(self.sizes) // _PER_CLUSTER)
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
-        """Ward's tree."""
-        points = Points.about(self.mean, self.centers, "float64")
+        """Return Ward's tree in SciPy's convention."""
+        points = CentredRows.about(self.mean, self.centers, "float64")
         squares = squared_distances(points, points)
-        to_ward(squares, self.sizes)
+        to_ward_distances(squares, self.sizes)
         return ward(squares, self.sizes, callback)
 
     def silhouettes(
-        self, labels: Int[np.ndarray, " r"], ladder: Ladder, callback: Callback
+        self, labels: Int[np.ndarray, " r"], sequence: CutSequence, callback: Callback
     ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
-        """The mean silhouette of every cut of the ladder over a sample of rows, and its standard error.
+        """Return the mean silhouette of every cut over a sample of rows, and its standard error.
 
-        A sampled row's distances to all rows are exact (float32); only which rows are averaged is chance. Rows
+        A sampled row's distances to all rows are exact (float32); only the choice of rows is random. Rows
         are drawn as often as their counts say, so that the plain mean estimates the counted one. Where all rows
-        would fit into the sample they are all taken, and nothing is left to chance.
+        fit into the sample they are all taken, and the result is exact.
         """
         share = self.counts / self.counts.sum()
         few = len(self.rows) <= _SAMPLE
@@ -117,7 +120,7 @@ class MicroClusters:
         sums = DistanceSums(
             self.embeddings, self.rows, self.counts, self.mean, "float32", torch.device("cpu")
         )
-        scores = silhouettes(sums.of(chosen, labels, len(ladder.sizes)), labels[chosen], ladder)
+        scores = silhouettes(sums.of(chosen, labels, len(sequence.sizes)), labels[chosen], sequence)
         callback("silhouettes", len(chosen), len(chosen))
         if few:
             return share @ scores, np.zeros(scores.shape[1])
@@ -128,11 +131,12 @@ def _nearest(
     embeddings: Float[np.ndarray, "n d"],
     rows: Int[np.ndarray, " r"],
     mean: Float[np.ndarray, " d"],
-    centers: Points,
+    centers: CentredRows,
 ) -> Int[np.ndarray, " r"]:
+    """Return the nearest centre of every row."""
     numbers = np.empty(len(rows), dtype=np.int64)
     for start in range(0, len(rows), _ROWS):
-        block = Points.about(mean, embeddings[rows[start : start + _ROWS]], "float32")
+        block = CentredRows.about(mean, embeddings[rows[start : start + _ROWS]], "float32")
         numbers[start : start + _ROWS] = nearest(block, centers)
     return numbers
 
@@ -144,12 +148,12 @@ def _fit(
     mean: Float[np.ndarray, " d"],
     k: int,
     random: np.random.Generator,
-) -> Points:
-    """At most k centres fitted on a sample of the rows, about `mean`."""
+) -> CentredRows:
+    """Fit at most k centres on a sample of the rows, about `mean`."""
     if len(rows) > k * _PER_CENTER:
         chosen = np.sort(random.choice(len(rows), k * _PER_CENTER, replace=False))
         rows, counts = rows[chosen], counts[chosen]
-    sample = Points.about(mean, embeddings[rows], "float32").x
+    sample = CentredRows.about(mean, embeddings[rows], "float32").x
     model = KMeans(
         min(k, len(rows)),
         init="random",
@@ -162,4 +166,4 @@ def _fit(
         warnings.simplefilter("ignore", ConvergenceWarning)  # coinciding rows leave centres without members
         model.fit(sample, sample_weight=counts)
     centers = model.cluster_centers_.astype(np.float32, copy=False)
-    return Points(centers, np.einsum("ij,ij->i", centers, centers))
+    return CentredRows(centers, np.einsum("ij,ij->i", centers, centers))

@@ -1,0 +1,129 @@
+"""The examples that a method searches, in an order of their own, and the slices that it finds among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from weakspot.methods.base import Method
+from weakspot.methods.canonical_order import canonical_order
+from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup
+from weakspot.methods.residuals import label_codes, residuals
+from weakspot.predictions import Predictions
+from weakspot.predictions.validation import check_finite
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+
+_ROUNDING = 1e-9  # relative: a mean no further above another is as high
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedExamples:
+    """Examples in `canonical_order`, so that no sum and no draw depends on the order they came in.
+
+    Attributes:
+        record: The predictions, in that order.
+        order: (n,) the position of each in the predictions as they came.
+        x: (n, d) their embeddings.
+        counts: (n,) how often each counts; ones where the predictions do not say.
+        labels: (n,) their labels; zeros where labels are no classes.
+        losses: (n,) their losses, or what stands for them (`losses_of`).
+    """
+
+    record: Predictions
+    order: Int[np.ndarray, " n"]
+    x: Float[np.ndarray, "n d"]
+    counts: Float[np.ndarray, " n"]
+    labels: Int[np.ndarray, " n"]
+    losses: Float[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, p: Predictions) -> OrderedExamples:
+        """Order the examples of `p`.
+
+        Raises:
+            ValueError: If an embedding is not finite.
+        """
+        check_finite("embeddings", p.embeddings, p.ids)
+        counts, losses = counts_of(p), losses_of(p)
+        order = canonical_order(p.embeddings, losses, counts)
+        record = p.take(order)
+        x = np.asarray(record.embeddings, dtype=np.float64)
+        return cls(record, order, x, counts[order], label_codes(record), losses[order])
+
+    def rows_by_label(self) -> list[Int[np.ndarray, " m"]]:
+        """Return the rows of each label."""
+        return [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
+
+    def slices(
+        self,
+        method: Method,
+        p: Predictions,
+        memberships: Float[np.ndarray, "n k"] | Bool[np.ndarray, "n k"],
+        parameters: Mapping[str, np.ndarray],
+    ) -> Slices:
+        """Return the slices of `p` that a method found among these examples.
+
+        Args:
+            method: The method, whose settings are recorded.
+            p: The predictions as they came.
+            memberships: (n, k) of these examples, in their order.
+            parameters: By which the slices are applied to other examples.
+        """
+        weights = np.empty(memberships.T.shape)
+        weights[:, self.order] = memberships.T
+        return build_slices(method, p, weights, parameters)
+
+
+def build_slices(
+    method: Method, p: Predictions, weights: Float[np.ndarray, "k n"], parameters: Mapping[str, np.ndarray]
+) -> Slices:
+    """Return slices with these weights (k, n) and parameters, described by the predictions they were found in."""
+    return Slices(
+        method=method.word,
+        ids=p.ids,
+        weights=weights,
+        statistics=describe(weights, p),
+        parameters=parameters,
+        provenance={"settings": method.get_params(), "predictions": p.manifest},
+    )
+
+
+def counts_of(p: Predictions) -> Float[np.ndarray, " n"]:
+    """Return how often each example counts (n,): once where the predictions do not say."""
+    return np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+
+
+def losses_of(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float[np.ndarray, " n"]:
+    """Return the losses (n,), or the residuals where the predictions hold none."""
+    return residuals(p, processes) if p.losses is None else p.losses.astype(np.float64)
+
+
+def worst_groups(
+    examples: OrderedExamples,
+    sizes: Float[np.ndarray, " g"],
+    losses: Float[np.ndarray, " g"],
+    n_slices: int,
+    min_size: float,
+) -> Int[np.ndarray, " k"]:
+    """Choose the groups of the highest mean loss, among those that do worse than all examples together.
+
+    Args:
+        examples: The examples that were split into groups.
+        sizes: (g,) of the groups, in examples.
+        losses: (g,) the sum over the examples of each group.
+        n_slices: The largest number of groups to choose.
+        min_size: The fewest examples in a group.
+
+    Returns:
+        (k,) the groups, worst first.
+    """
+    mean = losses / np.maximum(sizes, 1e-300)
+    overall = np.average(examples.losses, weights=examples.counts)
+    above = mean - overall > _ROUNDING * np.abs(examples.losses).max()
+    large = sizes >= min_size * (1 - _ROUNDING)
+    ranked = np.argsort(-mean, kind="stable")
+    return np.asarray(ranked[(above & large)[ranked]][:n_slices])

@@ -1,0 +1,98 @@
+"""The principal components in which neighbours are looked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup, gather_rows, local_rows
+
+_MOST_ROWS = 20_000  # that the components are computed from
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalComponents:
+    """A linear reduction z = (x - centre) · components, scaled so that the mean square norm of z is 1.
+
+    Attributes:
+        centre: (d,) the mean.
+        components: (d, q) the directions, divided by the common scale.
+    """
+
+    centre: Float[np.ndarray, " d"]
+    components: Float[np.ndarray, "d q"]
+
+    def transform(self, embeddings: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n q"]:
+        """Reduce embeddings (n, d), a block of rows at a time."""
+        out = np.empty((len(embeddings), self.components.shape[1]))
+        for start in range(0, len(embeddings), _BLOCK):
+            out[start : start + _BLOCK] = self._transform_block(embeddings[start : start + _BLOCK])
+        return out
+
+    def transform_rows(
+        self, embeddings: Num[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]
+    ) -> Float[np.ndarray, "m q"]:
+        """Reduce some rows, reading them in the order that they lie in: they may be mapped from a large file."""
+        out = np.empty((len(rows), self.components.shape[1]))
+        order = np.argsort(rows)
+        for start in range(0, len(rows), _BLOCK):
+            block = order[start : start + _BLOCK]
+            out[block] = self._transform_block(embeddings[rows[block]])
+        return out
+
+    def _transform_block(self, block: Num[np.ndarray, "b d"]) -> Float[np.ndarray, "b q"]:
+        differences: np.ndarray = np.asarray(block, dtype=np.float64) - self.centre
+        reduced: np.ndarray = differences @ self.components
+        return reduced
+
+    def score_of_embeddings(
+        self, direction: Float[np.ndarray, " q"], offset: float
+    ) -> tuple[Float[np.ndarray, " d"], float]:
+        """Rewrite a linear score of reduced examples, direction · z + offset, as one of their embeddings.
+
+        Returns:
+            (d,) the direction and the offset of the same score.
+        """
+        in_embedding = self.components @ direction
+        return in_embedding, offset - float(self.centre @ in_embedding)
+
+
+def fit_principal_components(
+    embeddings: Num[np.ndarray, "n d"],
+    counts: Float[np.ndarray, " N"],
+    n_components: int,
+    seed: int,
+    order: Int[np.ndarray, " N"] | None = None,
+    processes: ProcessGroup = SINGLE_PROCESS,
+) -> PrincipalComponents:
+    """Find the principal components of the largest variance, from at most 20 000 examples.
+
+    Args:
+        embeddings: (n, d) of the examples that this process holds.
+        counts: (N,) of the examples of all processes.
+        n_components: The largest number of them.
+        seed: Of the sample.
+        order: (N,) the order in which the examples of all processes are drawn and summed; as they come by default.
+        processes: The processes.
+    """
+    n = len(counts)
+    rows = np.arange(n) if order is None else order
+    if n > _MOST_ROWS:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))]
+    positions, own = local_rows(rows, len(embeddings), processes)
+    x, c = gather_rows(embeddings[own], positions, len(rows), processes), counts[rows]
+    return processes.broadcast(lambda: _eigenvectors(x, c, n_components))
+
+
+def _eigenvectors(
+    x: Float[np.ndarray, "m d"], c: Float[np.ndarray, " m"], n_components: int
+) -> PrincipalComponents:
+    d = x.shape[1]
+    centre = np.average(x, axis=0, weights=c)
+    variance, directions = np.linalg.eigh(np.cov(x, rowvar=False, aweights=c, ddof=0).reshape(d, d))
+    largest = np.argsort(-variance)[: min(n_components, d)]
+    scale = np.sqrt(max(float(variance[largest].sum()), 1e-300))
+    return PrincipalComponents(centre, directions[:, largest] / scale)
