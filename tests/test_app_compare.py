@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlencode
 
 import numpy as np
@@ -20,7 +21,7 @@ from weakspot.tasks import Classification
 CLASSES = Classification(("cat", "dog"))
 
 
-def predictions(fails, model, n=600):
+def predictions(fails, model, n=600, checkpoint=None):
     """A model that fails where `fails` says: in fog (0), in snow (1)."""
     rng = np.random.default_rng(0)
     place = rng.integers(0, 4, n)
@@ -34,7 +35,7 @@ def predictions(fails, model, n=600):
         losses=np.where(right, 0.1, 2.0) + rng.exponential(0.1, n),
         attributes={"weather": np.array(["fog", "snow", "sun", "rain"])[place]},
         task=CLASSES,
-        manifest={"dataset": "pets", "model": model},
+        manifest={"dataset": "pets", "model": model, "checkpoint": checkpoint},
     )
 
 
@@ -92,6 +93,52 @@ def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs
     ]
     statuses = {one.status for one in found.slices}
     assert {"fixed", "persisting", "new"} <= statuses
+
+
+@needs_chromium
+def test_two_checkpoints_of_one_model_are_compared_by_ticking_them_in_the_list(tmp_path):
+    for name, fails in (("epoch_1", [0, 1]), ("epoch_9", [1])):
+        store = tmp_path / "predictions" / name
+        store.parent.mkdir(exist_ok=True)
+        predictions(fails, "net", checkpoint=f"weights/{name}.pt").save(store)
+        discover(Scan(n_slices=3), Predictions.load(store), tmp_path / name)
+    with serving(tmp_path) as server, opened(server) as tab:
+        rows = tab.locator("tbody tr")
+        assert [row.split("\t")[4] for row in rows.all_inner_texts()] == [
+            "weights/epoch_9.pt",
+            "weights/epoch_1.pt",
+        ]
+        for row in rows.all():
+            row.get_by_role("checkbox").check()
+        tab.get_by_role("button", name="Compare the ticked").click()
+        chosen = "select => select.selectedOptions[0].textContent"
+        assert "epoch_1.pt" in tab.get_by_label("Before").evaluate(chosen)
+        assert "epoch_9.pt" in tab.get_by_label("After").evaluate(chosen)
+        tab.get_by_role("button", name="Compare").click()
+        assert tab.evaluate("self.origin") == "null"  # the page that was made
+    (made,) = (run for run in Runs([tmp_path]).all() if run.compares)
+    found = {
+        (one.status, "snow" in one.name or "fog" in one.name) for one in Comparison.load(made.folder).slices
+    }
+    assert {("fixed", True), ("persisting", True)} <= found
+
+
+def test_the_form_offers_what_was_ticked_or_the_run_before(server, outputs):
+    known = digests(outputs)
+    for query, before, after in (
+        ("", "old", "new"),
+        (f"?after={known['new']}", "old", "new"),
+        (f"?after={known['old']}", "new", "old"),
+        (f"?run={known['new']}&run={known['old']}", "old", "new"),
+    ):
+        status, _, text = asked(server, f"/compare{query}")
+        assert status == 200
+        chosen = re.findall(r'value="(\w+)" selected', text)
+        assert chosen == [known[before], known[after]]
+    for query in (f"?run={known['new']}", "?run=x&run=y"):
+        status, _, text = asked(server, f"/compare{query}")
+        assert status == 400
+        assert "tick two runs" in read(text)
 
 
 def test_what_cannot_be_compared_is_said(server, outputs):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -35,7 +37,7 @@ class ComparePages:
 
     def form(self, request: Request) -> Response:
         runs = [run for run in self._runs.all() if not run.compares]
-        return page("compare", runs=runs, words=request.query_params)
+        return page("compare", runs=runs, chosen=_chosen(request.query_params, runs))
 
     async def compare(self, request: Request) -> Response:
         async with request.form(max_files=0, max_fields=4) as form:
@@ -63,3 +65,24 @@ class ComparePages:
         record = self._records.of(run)
         findings = () if record.findings is None else record.findings.findings
         return Reading(str(run.folder), record.slices, record.predictions, findings)
+
+
+def _chosen(words: QueryParams, runs: Sequence[Run]) -> dict[str, str]:
+    """Which two the form offers first: those that were ticked in the list, or the one named and the run before it.
+
+    Args:
+        words: Of the address: `run` twice, or `after`.
+        runs: Those at hand, newest first.
+
+    Raises:
+        ValueError: Where other than two were ticked.
+    """
+    ticked = [run.digest for run in runs if run.digest in words.getlist("run")]
+    if "run" in words and len(ticked) != 2:
+        raise ValueError("Go back and tick two runs: a comparison is of an earlier and a later one.")
+    known = [run.digest for run in runs]
+    if ticked or len(known) < 2:
+        after, before = ticked or ("", "")
+        return {"before": before, "after": after}
+    place = known.index(words["after"]) if words.get("after") in known else 0
+    return {"after": known[place], "before": known[place + 1 if place + 1 < len(known) else 0]}

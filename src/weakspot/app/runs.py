@@ -40,6 +40,7 @@ class Run:
         seed: Of the method; empty where it has none.
         settings: The method's, as text.
         clusters: How many nodes its cluster tree has.
+        weights: The end of the path of the checkpoint that was audited; empty where none is known.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Run:
     seed: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     clusters: int = 0
+    weights: str = ""
 
     @property
     def report(self) -> Path:
@@ -198,6 +200,7 @@ def _read(folder: Path) -> Run | None:
             seed=settings.pop("seed", ""),
             settings=settings,
             clusters=len(said.get("clusters") or ()),
+            weights=_weights(said.get("provenance")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
@@ -209,6 +212,13 @@ def _settings(provenance: Any) -> dict[str, str]:
     if not isinstance(settings, dict):
         return {}
     return {_text(name): "null" if value is None else _text(value) for name, value in settings.items()}
+
+
+def _weights(provenance: Any) -> str:
+    """The checkpoint of a run's predictions: its file, and the folder that tells it from others of that name."""
+    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
+    checkpoint = manifest.get("checkpoint") if isinstance(manifest, dict) else None
+    return _text("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
 
 
 def _text(value: Any) -> str:
