@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 from starlette.datastructures import QueryParams
 
+from weakspot.app.lasso import Lasso
 from weakspot.app.records import Record
 
 _OPERATORS = {">=": "at least", "<": "below", "=": "is"}  # the longest first
@@ -45,6 +46,7 @@ class Filter:
         label, prediction: As a person reads them.
         outcome: wrong or right.
         group: A finding, a slice or a node of the tree: `finding-1`, `slice-2`, `node-680`.
+        lasso: A part of the map.
         rows: searched or held, where some examples are held out.
     """
 
@@ -54,6 +56,7 @@ class Filter:
     prediction: str = ""
     outcome: str = ""
     group: str = ""
+    lasso: Lasso | None = None
     rows: str = ""
 
     @classmethod
@@ -77,6 +80,7 @@ class Filter:
             **said,
             conditions=tuple(dict.fromkeys(conditions)),
             group=words.get("in", "")[:_LONGEST],
+            lasso=Lasso.read(words["lasso"]) if words.get("lasso") else None,
             rows="" if rows == "all" else rows,
         )
 
@@ -88,7 +92,7 @@ class Filter:
             texts: Of every row, where examples are texts.
 
         Raises:
-            ValueError: Where the run has no such group, or a value is no number.
+            ValueError: Where the run has no such group or no map, or a value is no number.
         """
         p, found = record.predictions, np.ones(len(record), dtype=bool)
         for condition in self.conditions:
@@ -110,6 +114,10 @@ class Filter:
             found &= np.asarray(p.correct, dtype=bool) == (self.outcome == "right")
         if self.group:
             found &= self._in_group(record)
+        if self.lasso is not None:
+            if record.at is None:
+                raise ValueError("This run has no map, so no lasso holds any of its examples.")
+            found &= self.lasso.holds(record.at)
         if self.rows:
             found &= record.searched == (self.rows == "searched")
         return found
@@ -128,7 +136,7 @@ class Filter:
     @property
     def defines(self) -> bool:
         """Whether it says what examples are, not how the model does on them: only then can a slice be tested."""
-        asked = self.search or self.conditions or self.label
+        asked = self.search or self.conditions or self.label or self.lasso
         return bool(asked) and not (self.prediction or self.outcome or self.group)
 
     @property
@@ -139,10 +147,15 @@ class Filter:
         parts += [f"prediction is {self.prediction}"] if self.prediction else []
         parts += [self.outcome] if self.outcome else []
         parts += [f"“{self.search}” in the id or text"] if self.search else []
+        parts += ["inside a lasso on the map"] if self.lasso else []
         return ", ".join(parts)
 
     def without(self, condition: Condition) -> Filter:
         return replace(self, conditions=tuple(one for one in self.conditions if one != condition))
+
+    @property
+    def without_lasso(self) -> Filter:
+        return replace(self, lasso=None)
 
     @property
     def query(self) -> str:
@@ -150,6 +163,7 @@ class Filter:
         said = [("search", self.search), ("label", self.label), ("prediction", self.prediction)]
         said += [("outcome", self.outcome), ("in", self.group), ("rows", self.rows or "all")]
         said += [("where", str(condition)) for condition in self.conditions]
+        said += [("lasso", str(self.lasso))] if self.lasso else []
         return urlencode([(name, value) for name, value in said if value])
 
     def _in_group(self, record: Record) -> Bool[np.ndarray, " n"]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from weakspot.report.html import escaping
+from weakspot.report.html import environment, escaping
+from weakspot.report.points import Points
 
+_REPORT = environment()
 _TEMPLATES = escaping("weakspot.app")
 _TEMPLATES.filters["as_input"] = "{:.6g}".format  # a number as an <input> takes it
 
@@ -21,6 +24,11 @@ def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
         **content: What the template shows.
     """
     return HTMLResponse(_TEMPLATES.get_template(f"{name}.html.jinja").render(content), status)
+
+
+def map_section(points: Points) -> Markup:
+    """The report's map, for a page that serves its scripts and style beside it."""
+    return Markup(_REPORT.get_template("map.html.jinja").render(points=points, sprites=None))
 
 
 def refusal(sentence: str, status: int = 400) -> HTMLResponse:

@@ -7,14 +7,14 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from weakspot.app.runs import Run, Runs, check_own, own
 from weakspot.app.trees import Tree
@@ -23,11 +23,13 @@ from weakspot.findings.record import FILE
 from weakspot.pipeline.runs import Run as Earlier
 from weakspot.predictions import Predictions
 from weakspot.report.ids import groups as pieces_of
+from weakspot.report.points import Points, points_of
 from weakspot.slices import Slices
 
 STORE = Path("outputs/predictions")
 
 _KEPT = 3  # records in memory; their arrays are mapped
+_ROOM = 1_500_000  # characters of a map's points in a page
 _MOST_VALUES = 200  # of an attribute that is chosen from a list
 
 
@@ -84,6 +86,47 @@ class Record:
             found = rows[here[np.argsort(-weights[here], kind="stable")]]
             groups[anchor] = name, found[(found >= 0) & (found < len(self))]
         return groups
+
+    @cached_property
+    def at(self) -> Float[np.ndarray, "n 2"] | None:
+        """Where each example lies on the run's map, NaN where it is not on it; None where there is no map of these."""
+        if self.findings is None or not self.findings.map.num_rows:
+            return None
+        table = self.findings.map
+        rows = table["row"].to_numpy()
+        if rows.min() < 0 or rows.max() >= len(self) or len(np.unique(rows)) < len(rows):
+            return None
+        if table["id"].to_pylist() != self.predictions.ids[rows].tolist():
+            return None
+        at = np.full((len(self), 2), np.nan)
+        at[rows] = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+        return at
+
+    def points(self, rows: str) -> Points | None:
+        """What a page draws of the map.
+
+        Args:
+            rows: searched or held, where some examples are held out; "" for all.
+
+        Returns:
+            The points; None where there are none.
+        """
+        if rows not in self._points:
+            self._points[rows] = self._drawn(rows)
+        return self._points[rows]
+
+    def _drawn(self, rows: str) -> Points | None:
+        if self.findings is None or self.at is None:
+            return None
+        table = self.findings.map
+        if rows:
+            shown = self.searched[table["row"].to_numpy()] == (rows == "searched")
+            table = table.filter(pa.array(shown))
+        return points_of(replace(self.findings, map=table), _ROOM)
+
+    @cached_property
+    def _points(self) -> dict[str, Points | None]:
+        return {}
 
     @cached_property
     def key(self) -> str:

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from weakspot.app.filters import Filter
 from weakspot.app.forms import whole
 from weakspot.app.media import Parts, Subject, Subjects, webp
-from weakspot.app.pages import page
+from weakspot.app.pages import map_section, page
 from weakspot.app.records import Record, Records
 from weakspot.app.runs import Runs, own
 from weakspot.app.selections import FEWEST, alike, select, turn_of
@@ -83,8 +83,13 @@ class RunPages:
         mask = asked.mask(record, _texts(record, subject) if asked.search else None)
         rows, start = asked.order(record, mask), whole(words, "from")
         shown = [self._shown(record, subject, int(row)) for row in rows[start:][:_SHOWN]]
+        on_map = words.get("map") == "shown" or asked.lasso is not None
+        points = record.points(asked.rows) if on_map else None
         return page(
             "run",
+            points=points,
+            map=map_section(points) if points else "",
+            mapped=record.at is not None,
             record=record,
             run=record.run,
             asked=asked,
@@ -181,16 +186,17 @@ class RunPages:
     def _select(self, request: Request, words: QueryParams) -> str:
         record = self._record(request)
         subject, _ = self._subject(record)
-        texts = _texts(record, subject)
+        texts, lasso = _texts(record, subject), None
         if words.getlist("row"):
             weights, said = self._ticked(record, words)
         else:
-            weights, said = self._defined(record, words, texts)
+            asked = _defining(record, words)
+            weights, said, lasso = asked.mask(record, texts).astype(np.float64), asked.words, asked.lasso
         folder = self._home / secrets.token_hex(8)
         media = Media() if subject is None else Media(subject.shown)
         written = None if texts is None else [texts[row] for row in range(len(record))]
         with self._selecting:
-            select(record, weights, said, folder, turn_of(self._runs, record), media, written)
+            select(record, weights, said, folder, turn_of(self._runs, record), media, written, lasso)
         config = own(record.run.folder, "config.yaml")
         if config is not None:  # so that its examples can be looked at as well
             shutil.copyfile(config, folder / "config.yaml")
@@ -204,18 +210,6 @@ class RunPages:
         names = [str(record.predictions.ids[row]) for row in rows]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return weights, f"like {', '.join(names[:3])}{more}"
-
-    def _defined(
-        self, record: Record, words: QueryParams, texts: Mapping[int, str] | None
-    ) -> tuple[Any, str]:
-        """What a filter admits, if it is of what examples are, and how that is said."""
-        asked = replace(Filter.read(words, record), rows="")
-        if not asked.defines:
-            raise ValueError(
-                "A slice is tested by what its examples are: filter by attributes, label or text, and neither by what "
-                "the model says nor by whether it is right; or tick some examples."
-            )
-        return asked.mask(record, texts).astype(np.float64), asked.words
 
     def _record(self, request: Request) -> Record:
         run = self._runs.find(request.path_params["digest"])
@@ -279,6 +273,17 @@ def _target(chosen: str, record: Record, row: int) -> int | None:
     if chosen not in classes:
         raise ValueError(f"class={chosen[:100]} is neither predicted, nor label, nor one of the classes")
     return classes.index(chosen)
+
+
+def _defining(record: Record, words: QueryParams) -> Filter:
+    """What a form asks for, of all examples, if it is of what they are."""
+    asked = replace(Filter.read(words, record), rows="")
+    if not asked.defines:
+        raise ValueError(
+            "A slice is tested by what its examples are: filter by attributes, label, text or a lasso on the map, and "
+            "neither by what the model says nor by whether it is right; or tick some examples."
+        )
+    return asked
 
 
 def _texts(record: Record, subject: Subject | None) -> Mapping[int, str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from weakspot.app.lasso import Lasso
 from weakspot.app.records import Record
 from weakspot.app.runs import Runs
 from weakspot.findings import Media
@@ -97,6 +98,7 @@ def select(
     turn: Turn,
     media: Media,
     texts: Sequence[str] | None,
+    lasso: Lasso | None = None,
 ) -> None:
     """Test a selection on the examples that were held out, and leave report, findings and slices in a folder.
 
@@ -108,6 +110,7 @@ def select(
         turn: Which selection it is.
         media: Previews of the run's examples.
         texts: What is written in each, where they are texts.
+        lasso: The part of the map that it was confined to.
 
     Raises:
         ValueError: Where it holds none of the examples, or all.
@@ -122,7 +125,7 @@ def select(
         statistics=describe(weights[None], p),
         searched=record.searched,
         provenance={
-            "settings": {"selected": words, "of": record.key},
+            "settings": {"selected": words, "of": record.key} | ({"lasso": str(lasso)} if lasso else {}),
             "predictions": dict(p.manifest),
         },
     )

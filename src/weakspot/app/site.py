@@ -33,11 +33,12 @@ _MOST = {
     tree_pages.UPLOAD: tree_pages.MOST_BYTES,
     audit_pages.UPLOAD: audit_pages.MOST_BYTES,
 }  # that a request may bring, where it is more than a form's
+_OURS, _REPORTS = files("weakspot.app") / "static", files("weakspot.report")
 _STATIC = {  # what is served beside pages: a file, and its type
-    "base.css": (files("weakspot.report") / "base.css", "text/css"),
-    "app.css": (files("weakspot.app") / "static" / "app.css", "text/css"),
-    "app.js": (files("weakspot.app") / "static" / "app.js", "text/javascript"),
-    "sort.js": (files("weakspot.report") / "sort.js", "text/javascript"),
+    **{name: (_OURS / name, "text/javascript") for name in ("app.js", "lasso.js")},
+    **{name: (_REPORTS / name, "text/javascript") for name in ("sort.js", "folds.js", "points.js", "map.js")},
+    "app.css": (_OURS / "app.css", "text/css"),
+    **{name: (_REPORTS / name, "text/css") for name in ("base.css", "map.css")},
 }
 
 

@@ -297,11 +297,15 @@ function makeMap(section, points) {
 
   // Selecting
 
-  function select(inside, title) {
+  // Of a lasso or a rectangle the corners are told, too: the explorer makes a filter of them.
+  function select(inside, title, corners = null) {
     selected = inside;
     showSelection(title);
     arrange();
+    section.dispatchEvent(new CustomEvent("chosen", { detail: { corners, title } }));
   }
+
+  const choose = (corners, title) => select(pointsWithin(points, corners), title, corners);
 
   function clear() {
     selected = null;
@@ -422,7 +426,7 @@ function makeMap(section, points) {
     if (lasso && ended.moved) {
       const corners = outline().map(onData);
       path = drag = null;
-      select(pointsWithin(points, corners), lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
+      choose(corners, lasso.box ? "Chosen by a rectangle" : "Chosen by a lasso");
     } else {
       path = drag = null;
       const at = place(event);
@@ -478,6 +482,7 @@ function makeMap(section, points) {
       select(pointsBelow(points, id), nodeName(points.tree, points.tree.ids.indexOf(id)));
       section.scrollIntoView();
     },
+    choose,
     drawNow,
   };
 }
@@ -485,7 +490,11 @@ function makeMap(section, points) {
 if (mapSection) {
   mapSection.querySelector(".map-body").hidden = false;
   let made = null;
-  const map = () => (made ??= readPoints().then((points) => (drawnMap = makeMap(mapSection, points))));
+  const map = () => (made ??= readPoints().then((points) => {
+    drawnMap = makeMap(mapSection, points);
+    mapSection.dispatchEvent(new Event("drawn"));
+    return drawnMap;
+  }));
   new IntersectionObserver((seen, observer) => {
     if (!seen.some((one) => one.isIntersecting)) return;
     observer.disconnect();
