@@ -315,12 +315,17 @@ def test_a_configuration_that_calls_what_is_not_ours_is_not_built(copied, tmp_pa
     told = json.loads(json.dumps(changed).replace("MARK", str(mark)))
     merged = {key: (before[key] | value if value else value) for key, value in told.items()}
     OmegaConf.save(OmegaConf.create(before | merged), file)
+    # of a model that is not built there are images all the same
+    page, shown, explained = ("/example/7", 200, 400) if "model" in changed else ("", 404, 404)
     with serving(tmp_path / "outputs") as server:
-        status, _, text = asked(server, f"/run/{copied.digest}")
+        status, _, text = asked(server, f"/run/{copied.digest}{page}")
         assert status == 200
         assert reason in read(text)
-        assert asked(server, f"/run/{copied.digest}/image/7")[0] == 404
-        assert asked(server, f"/run/{copied.digest}/cam/7")[0] == 404
+        assert 'id="cam"' not in text
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+            connection.request("GET", f"/run/{copied.digest}/image/7", headers={"Host": "localhost"})
+            assert connection.getresponse().status == shown
+        assert asked(server, f"/run/{copied.digest}/cam/7")[0] == explained
     assert not mark.exists()
 
 

@@ -126,6 +126,8 @@ class BrowseConfig:
     token: bool = False  # ask for it on this machine, too, where others work on it as well
     tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
     open: bool = True  # a browser, too
+    root: str | None = None  # the folder in which data lie now, where they lay elsewhere when a run was made
+    trust: list[str] = field(default_factory=list)  # modules of your own, whose code may be run
     words: list[str] = field(default_factory=list)  # for every command that audits an uploaded model
 
 
@@ -246,7 +248,7 @@ def build(
     """
     settings, key = plain(node), key or node._get_full_key("")
     target = settings.pop("_target_")
-    taken = checked(_found(target, key), settings, key, later, positional)
+    taken = checked(class_of(target, key), settings, key, later, positional)
     resolved = OmegaConf.create({"_target_": target, **taken})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
@@ -262,11 +264,11 @@ def build_when_called(node: DictConfig) -> Callable[..., Any]:
 
 
 def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
-    found = _found(target, key)
+    found = class_of(target, key)
     return found(**checked(found, settings, key))
 
 
-def _found(target: str, key: str) -> Callable[..., Any]:
+def class_of(target: str, key: str) -> Callable[..., Any]:
     """The class or function of this import path."""
     try:
         found: Callable[..., Any] = pkgutil.resolve_name(target)

@@ -21,8 +21,8 @@ from weakspot.config import CONFIGS
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
-_FILES = ("slices", "compare", "method.past", "folders")
-"""Settings that are lists of files: a comma between two needs no brackets."""
+_FILES = ("slices", "compare", "method.past", "folders", "trust")
+"""Settings that are lists of files or modules: a comma between two needs no brackets."""
 
 _SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
 """Words for what stands beside settings of the same name, `reweight=RUN reweight.strength=0.3`, and for the model that
@@ -54,6 +54,8 @@ _LEFT_UNREAD = {
             "fail_if",
             "export",
             "folders",
+            "root",
+            "trust",
         ),
         ("method=udis", "method.accuracy_threshold"),
     ),

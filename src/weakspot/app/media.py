@@ -88,7 +88,13 @@ class Subject:
     def model(self) -> Model:
         """The model with the weights that the predictions were made with."""
         checkpoint = self._manifest.get("checkpoint")
-        model = self._parts.model(self.dataset.task)
+        try:
+            model = self._parts.model(self.dataset.task)
+        except ValueError:
+            raise
+        except Exception as error:  # of anyone's network, with settings that anyone may have written
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ValueError(f"The model cannot be built: {said}") from error
         if checkpoint not in (None, "", "pretrained"):
             load_weights(model, self._file(Path(str(checkpoint))))
         return model.eval()

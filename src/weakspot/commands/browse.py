@@ -6,12 +6,13 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.earlier import parts_of
+from weakspot.commands.earlier import check_trusted, parts_of
 from weakspot.commands.running import say, typed_command
 from weakspot.config import CONFIGS
 from weakspot.models.names import NAMES
@@ -47,7 +48,11 @@ def serving(cfg: DictConfig) -> Iterator[Server]:
             server = make_page_server(written, cfg.port, cfg.host, cfg.token)
         yield server
         return
-    site = Site([Path(name) for name in cfg.folders], words_of(cfg), parts_of)
+    check_trusted(cfg.trust)
+    if cfg.root is not None and not Path(cfg.root).is_dir():
+        raise ValueError(f"root={cfg.root} is no folder: name the one in which the data lie now")
+    parts = partial(parts_of, trust=tuple(cfg.trust), root=cfg.root)
+    site = Site([Path(name) for name in cfg.folders], words_of(cfg), parts)
     with _address(cfg):
         server = make_server(site, cfg.port, cfg.host, cfg.token)
     try:

@@ -48,7 +48,7 @@ class UserModel(Model):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        factory = _import(path)
+        factory = imported(path)
         # in float32, whatever it is built in: the trainer decides what is computed in (trainer.precision)
         self.net = _build(factory, path, task.n_outputs, dict(kwargs or {})).float()
         self.path, self._head_path, self._cam_path = path, head, cam_layer
@@ -62,7 +62,7 @@ class UserModel(Model):
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Add the digest of the network's source: an edited network is another network."""
-        return {**super().identity(settings), "network": source_digest(_import(settings["path"]))}
+        return {**super().identity(settings), "network": source_digest(imported(settings["path"]))}
 
     @property
     def cam_layer(self) -> nn.Module | None:
@@ -124,7 +124,12 @@ def _is_like(y: object, given: Tensor) -> bool:
     return isinstance(y, Tensor) and y.shape == given.shape
 
 
-def _import(path: str) -> Callable[..., Any]:
+def imported(path: str) -> Callable[..., Any]:
+    """The class or factory of `package.module:Name`, of the current folder or installed.
+
+    Raises:
+        ValueError: If the name leads nowhere, or to nothing that makes a module.
+    """
     module_name, colon, name = path.partition(":")
     if not (module_name and colon and name):
         raise ValueError(f"a model's path is written package.module:Name, not {path!r}")
