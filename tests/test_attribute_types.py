@@ -12,8 +12,8 @@ import pytest
 
 from weakspot import Predictions
 from weakspot.explain.attributes import over_represented
-from weakspot.predictions.attributes import MISSING, categorise, left_out
-from weakspot.predictions.plain import plain_table
+from weakspot.predictions.attributes import MISSING, categorise, omitted_columns
+from weakspot.predictions.plain_columns import plain_table
 
 X = np.arange(6, dtype=np.float32).reshape(3, 2)
 ONE = uuid.UUID(int=1)
@@ -98,7 +98,7 @@ def test_every_type_is_read_stored_and_read_again(column, values, tmp_path):
     again, reasons = plain_table(q.attributes)
     assert again.equals(q.attributes)
     assert not reasons
-    assert len(categorise(q.attributes)) + len(left_out(q.attributes)) == 1
+    assert len(categorise(q.attributes)) + len(omitted_columns(q.attributes)) == 1
     empty, _ = plain_table(pa.table({"a": column}).slice(0, 0))
     assert empty.column_names == ["a"]
 
@@ -232,12 +232,12 @@ def test_times_are_told_apart_by_readable_units(column, first, last, values):
 )
 def test_what_is_left_out_has_a_reason(name, numbers, reason):
     table = pa.table({name: numbers, "kept": ["a", "b"] * (N // 2)})
-    kept = [column.name for column in categorise(table, most=8)]
+    kept = [column.name for column in categorise(table, max_values=8)]
     if reason is None:
         assert kept == [name, "kept"]
-        assert left_out(table, most=8) == []
+        assert omitted_columns(table, max_values=8) == []
     else:
         assert kept == ["kept"]
-        ((left, why),) = left_out(table, most=8)
+        ((left, why),) = omitted_columns(table, max_values=8)
         assert left == name
         assert reason in why

@@ -67,7 +67,7 @@ def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
         fails=3,
     )
     findings = Findings.load(runs.folder / "elsewhere")
-    searched = int(Slices.load(runs.folder / "old" / "slices").sought_in.sum())
+    searched = int(Slices.load(runs.folder / "old" / "slices").searched_mask.sum())
     assert 0 < searched < N
     assert (findings.confirmation.mode, findings.confirmation.tested) == ("other", N)
     assert findings.confirmation.searched == searched
@@ -161,7 +161,7 @@ def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
     run, p = Run.open(found[word]), others()
     carried = carry_over(run, p)
     np.testing.assert_array_equal(carried.slices.weights, apply(run.slices, p).T)
-    assert carried.searched == run.slices.sought_in.sum() < 400
+    assert carried.searched == run.slices.searched_mask.sum() < 400
     assert carried.left_out == 0
     findings = report(
         carried.slices,
@@ -181,10 +181,10 @@ def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
 def test_what_a_run_searched_is_never_tested(found):
     run = Run.open(found["kmeans"])
     carried = carry_over(run, data(400))
-    np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.sought_in))
-    assert carried.left_out == run.slices.sought_in.sum()
-    assert not carried.slices.sought_in.any()
-    rows = np.flatnonzero(run.slices.sought_in)
+    np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.searched_mask))
+    assert carried.left_out == run.slices.searched_mask.sum()
+    assert not carried.slices.searched_mask.any()
+    rows = np.flatnonzero(run.slices.searched_mask)
     with pytest.raises(ValueError, match=rf"searched {len(rows)} of these {len(rows)} examples"):
         carry_over(run, data(400).take(rows))
 
@@ -224,5 +224,5 @@ def test_an_earlier_format_counts_as_searched_throughout(found, tmp_path):
     slices.save(tmp_path / "slices")
     header = json.loads((tmp_path / "slices" / "slices.json").read_text())
     assert header["format"] == 4
-    assert not slices.sought_in.all()
+    assert not slices.searched_mask.all()
     assert Slices.load(tmp_path / "slices").equals(slices)

@@ -47,8 +47,8 @@ def predictions(failing: dict[int, float], seed: int, ids: list[str] | None = No
 def reading(name: str, p: Predictions, groups: list[int], searched: float = 0.5) -> Reading:
     """A run that searched a part of the examples and found these groups."""
     weights = np.array([group == GROUPS for group in groups], dtype=float).reshape(len(groups), N)
-    sought_in = np.arange(N) < searched * N
-    return Reading(name, Slices("kmeans", p.ids, weights, describe(weights, p), searched=sought_in), p)
+    searched_mask = np.arange(N) < searched * N
+    return Reading(name, Slices("kmeans", p.ids, weights, describe(weights, p), searched=searched_mask), p)
 
 
 BEFORE, AFTER = {0: 0.2, 1: 0.3}, {1: 0.3, 2: 0.2}
@@ -129,7 +129,7 @@ def test_runs_of_other_examples_are_compared_by_the_embedding():
     half = np.arange(N) < N // 2
     found = Kmeans(n_clusters=6, n_slices=2).fit(old.take(half)).slices_
     weights = Kmeans.apply(found, old).T
-    carried = found.carried(weights, old, np.flatnonzero(half))
+    carried = found.carry_over(weights, old, np.flatnonzero(half))
     nothing = reading("new", p, [], searched=0)
     result = compare(Reading("old", carried, old), nothing)
     assert not result.paired

@@ -24,7 +24,7 @@ from torchvision.datasets.utils import calculate_md5
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from test_image_shards import parquets, tars
-from weakspot.config import CONFIGS, build, dataset_alone, register
+from weakspot.config import CONFIGS, build, dataset_own_settings, register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.cifar10 import CIFAR10
 from weakspot.datasets.colored_digits import ColoredDigits
@@ -590,7 +590,7 @@ def test_the_settings_of_every_dataset_are_those_of_its_class(word: str) -> None
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        settings = dataset_alone(compose("discover", [f"dataset={word}"]).dataset)
+        settings = dataset_own_settings(compose("discover", [f"dataset={word}"]).dataset)
     build(settings, "dataset", {"split"})
     if "size" in settings:
         settings.size = "large"

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from conftest import Shell
 from layouts import LAYOUTS, Layout
 from weakspot import Predictions
-from weakspot.config import CONFIGS, build, dataset_alone, register
+from weakspot.config import CONFIGS, build, dataset_own_settings, register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.inputs.image_files import ImageFiles
 
@@ -33,7 +33,7 @@ def datasets(layout: Layout, data: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = compose("discover", layout.overrides(data))
-    make = build(dataset_alone(cfg.dataset), "dataset", {"split"})
+    make = build(dataset_own_settings(cfg.dataset), "dataset", {"split"})
     return [make(split=split) for split in SPLITS]
 
 

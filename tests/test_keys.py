@@ -20,7 +20,7 @@ from pytorch_lightning import Trainer
 from weakspot.datasets.csv import open_table
 from weakspot.datasets.digits import Digits
 from weakspot.datasets.image_folder import ImageFolder
-from weakspot.identity import contents, source_digest
+from weakspot.identity import content_identity, source_digest
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.subject import Named, Subject
 from weakspot.pipeline.training import Training
@@ -276,23 +276,23 @@ def test_files_and_folders_in_settings_stand_for_what_is_in_them(tmp_path: Path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "one").write_text("1")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    assert contents(str(tmp_path / "a")) == contents(tmp_path / "b") != str(tmp_path / "a")
+    assert content_identity(str(tmp_path / "a")) == content_identity(tmp_path / "b") != str(tmp_path / "a")
     (tmp_path / "b" / "one").write_text("2")
-    assert contents(str(tmp_path / "a")) != contents(str(tmp_path / "b"))
-    assert contents("one", tmp_path / "a") == contents(str(tmp_path / "a" / "one"))
-    assert contents({"nested": [str(tmp_path / "a" / "one")]}) != contents(
+    assert content_identity(str(tmp_path / "a")) != content_identity(str(tmp_path / "b"))
+    assert content_identity("one", tmp_path / "a") == content_identity(str(tmp_path / "a" / "one"))
+    assert content_identity({"nested": [str(tmp_path / "a" / "one")]}) != content_identity(
         {"nested": [str(tmp_path / "b" / "one")]}
     )
     plain = {"words": "", "number": 1.5, "none": None, "list": [1, "no such file"], "x" * 3000: "y" * 3000}
-    assert contents(plain) == plain
+    assert content_identity(plain) == plain
 
 
 def test_a_described_object_counts_by_its_source(users: ModuleType, tmp_path: Path) -> None:
     described = {"transform": {"_target_": "users.make_data", "blur": 1}}
-    before = contents(described)
+    before = content_identity(described)
     edited = tmp_path / "code" / "users.py"
     edited.write_text(edited.read_text().replace("blur=0", "blur=1"))
-    assert contents(described) != before
+    assert content_identity(described) != before
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from weakspot import UDIS, Findings, Predictions, Slices
 from weakspot.methods import apply, memberships_of
-from weakspot.slices import Memberships, placed, record
+from weakspot.slices import Memberships, record, scatter_memberships
 from weakspot.slices.statistics import describe
 
 
@@ -70,8 +70,8 @@ def test_clusters_and_placed_rows_are_those_of_the_array():
 
     own, at = soft(3, 20, seed=1), rng.permutation(60)[:20]
     array[:, at] = own
-    assert_array_equal(placed(Memberships.of_rows(own, 20), at, m), array)
-    assert_array_equal(placed(own, at, np.asarray(m)), array)
+    assert_array_equal(scatter_memberships(Memberships.of_rows(own, 20), at, m), array)
+    assert_array_equal(scatter_memberships(own, at, np.asarray(m)), array)
 
 
 def test_files_hold_the_same_and_come_back_as_they_were(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from conftest import ROOT, ended_with, quiet_environment
 from weakspot import Predictions
-from weakspot.config import CONFIGS, plain, register
+from weakspot.config import CONFIGS, plain_values, register
 
 register()
 
@@ -24,7 +24,7 @@ def composed(word, monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return plain(compose("infer", [f"trainer={word}"]).trainer)
+        return plain_values(compose("infer", [f"trainer={word}"]).trainer)
 
 
 @pytest.mark.parametrize(

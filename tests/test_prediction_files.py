@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
 from weakspot.predictions import Predictions
-from weakspot.predictions.files import read_file
+from weakspot.predictions.user_files import read_file
 
 N, D, C = 30, 6, 3
 

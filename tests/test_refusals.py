@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weakspot import launch
-from weakspot.predictions.folders import writing
+from weakspot.predictions.atomic_files import writing
 
 RUN = Path("outputs/discover/today")
 

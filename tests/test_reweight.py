@@ -85,7 +85,7 @@ def found():
     held = np.arange(len(p)) % 2 == 0
     slices = Spotlight(n_slices=1, min_size=0.05).fit(p.take(~held)).slices_
     weights = Spotlight.apply(slices, p).T
-    slices = slices.carried(weights, p, np.flatnonzero(~held))
+    slices = slices.carry_over(weights, p, np.flatnonzero(~held))
     return p, slices, held, Findings.build(p, slices, confirm=held)
 
 

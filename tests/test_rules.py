@@ -108,13 +108,13 @@ def test_a_value_holds_elsewhere_as_it_held_where_it_was_found():
     both = pa.concat_tables([first, other], promote_options="permissive")
     for column in columns:
         values = [column.value(code) for code in range(len(column.values))]
-        held = np.array([value.holds(first) for value in values])
+        held = np.array([value.matches(first) for value in values])
         assert_array_equal(held.argmax(axis=0), column.codes)
         assert (held.sum(axis=0) == 1).all()
-        elsewhere = np.array([value.holds(other) for value in values])
+        elsewhere = np.array([value.matches(other) for value in values])
         assert (elsewhere.sum(axis=0) <= 1).all()
         assert elsewhere.any(axis=0).mean() > 0.9
-        assert_array_equal(np.c_[held, elsewhere], [value.holds(both) for value in values])
+        assert_array_equal(np.c_[held, elsewhere], [value.matches(both) for value in values])
 
 
 def test_only_the_attributes_asked_for_make_rules():

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save
 
 from samples import a_record
 from weakspot import Predictions
-from weakspot.predictions import folders
-from weakspot.predictions.folders import checksum
+from weakspot.predictions import atomic_files
+from weakspot.predictions.atomic_files import checksum
 from weakspot.predictions.shards import finished_rows, set_aside_damaged, write_shard
 from weakspot.predictions.store import join
 
@@ -221,7 +221,7 @@ def test_what_a_disk_refuses_is_said_with_the_folder_and_the_next_step(
 
     before = shards_of(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "settle", refuse)
+        patch.setattr(atomic_files, "sync", refuse)
         with pytest.raises(OSError) as caught:
             add(folder, range(10)) if what == "a shard" else join(folder, *context())
     assert str(caught.value).startswith(f"{folder} ")

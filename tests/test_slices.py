@@ -122,7 +122,7 @@ def test_slices_carried_over_to_more_examples_describe_these():
     u = UDIS(category="bed").fit(p.take(part))
     audit = u.audited(p)
     weights = u.membership(p).T
-    carried = u.slices_.carried(weights, audit.record, part, audit.rows)
+    carried = u.slices_.carry_over(weights, audit.record, part, audit.rows)
     assert_array_equal(carried.ids, p.ids)
     assert_array_equal(carried.weights, weights)
     right = p.labels[:, 2] == 1
@@ -148,7 +148,7 @@ def test_members_that_are_not_among_the_other_examples_leave_the_tree():
     kept = np.arange(0, len(p), 2)
     rows = np.full(len(p), -1)
     rows[kept] = np.arange(len(kept))
-    carried = u.slices_.carried(u.slices_.weights[:, kept], p.take(kept), rows)
+    carried = u.slices_.carry_over(u.slices_.weights[:, kept], p.take(kept), rows)
     members = sorted(row for leaf in carried.tree.leaves() for row in leaf.members)
     assert members == list(range(len(kept)))
     assert carried.statistics[0].size == u.slices_.weights[0, kept].sum()
@@ -158,9 +158,9 @@ def test_slices_are_not_carried_over_by_weights_of_another_shape():
     p = multilabel()
     slices = UDIS().fit(p).slices_
     with pytest.raises(ValueError, match=r"not by weights of shape \(700, \d+\) and 700 rows"):
-        slices.carried(slices.weights.T, p, np.arange(700))
+        slices.carry_over(slices.weights.T, p, np.arange(700))
     with pytest.raises(ValueError, match=r"and 3 rows"):
-        slices.carried(slices.weights, p, np.arange(3))
+        slices.carry_over(slices.weights, p, np.arange(3))
 
 
 def test_examples_that_are_not_judged_count_nowhere():

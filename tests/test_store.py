@@ -21,13 +21,13 @@ from safetensors.numpy import load_file, save_file
 from conftest import ROOT
 from samples import unsealed
 from weakspot import Predictions, Slices
-from weakspot.predictions.arrays import create_arrays, open_arrays
-from weakspot.predictions.folders import replaced, sweep
+from weakspot.predictions.atomic_files import atomic_folder, remove_drafts
+from weakspot.predictions.safetensors_maps import create_arrays, open_arrays
 from weakspot.predictions.shards import finished_rows, write_shard
 from weakspot.predictions.store import join
 from weakspot.slices import ClusterNode
+from weakspot.slices.json_format import tree_to_json
 from weakspot.slices.statistics import ConfusionCell, describe
-from weakspot.slices.stored import stored_tree
 from weakspot.tasks import Classification
 
 N = 50
@@ -292,7 +292,7 @@ def test_what_a_killed_save_left_is_swept_by_the_next(kind, tmp_path, moment):
     assert folder.exists() == (moment == "before")
     (tmp_path / ".r-notes").mkdir()
     (tmp_path / ".r-notes" / "mine.txt").write_text("not a draft")
-    sweep([tmp_path], "r")
+    remove_drafts([tmp_path], "r")
     assert not draft.exists()
     assert (folder / manifest).read_bytes() == before
     saved.save(folder)
@@ -300,9 +300,9 @@ def test_what_a_killed_save_left_is_swept_by_the_next(kind, tmp_path, moment):
 
 
 def test_the_draft_of_a_living_process_stays(tmp_path):
-    with replaced(tmp_path / "r", marks=("a",)) as draft:
+    with atomic_folder(tmp_path / "r", marks=("a",)) as draft:
         (draft / "a").write_text("mine")
-        with replaced(tmp_path / "r", marks=("a",)) as other:
+        with atomic_folder(tmp_path / "r", marks=("a",)) as other:
             (other / "a").write_text("theirs")
         assert (tmp_path / "r" / "a").read_text() == "theirs"
     assert (tmp_path / "r" / "a").read_text() == "mine"
@@ -393,7 +393,7 @@ def test_a_deep_tree_is_pickled_and_copied(copied):
     tree = chain(1.0)
     back = copied(tree)
     assert back is not tree
-    assert stored_tree(back) == stored_tree(tree)
+    assert tree_to_json(back) == tree_to_json(tree)
 
 
 @pytest.mark.parametrize(

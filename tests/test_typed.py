@@ -19,7 +19,7 @@ from PIL import Image
 
 from conftest import ROOT, Shell, quiet_environment
 from weakspot import cli
-from weakspot.overrides import readable
+from weakspot.overrides import quote_for_hydra
 
 Typed = Callable[..., tuple[int, str]]
 
@@ -485,10 +485,10 @@ def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: li
     ],
 )
 def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
-    assert readable([word]) == [read]
-    assert readable([read]) == [read]
+    assert quote_for_hydra([word]) == [read]
+    assert quote_for_hydra([read]) == [read]
 
 
 def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
-    assert readable(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
-    assert readable(["-m", "slices=a.pkl,b.pkl"]) == ["-m", "slices=[a.pkl],[b.pkl]"]
+    assert quote_for_hydra(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
+    assert quote_for_hydra(["-m", "slices=a.pkl,b.pkl"]) == ["-m", "slices=[a.pkl],[b.pkl]"]

@@ -19,7 +19,7 @@ from weakspot.methods import apply, audit_of
 from weakspot.methods.udis import UDIS, estimator, membership
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
-from weakspot.slices.stored import stored_statistics, stored_tree
+from weakspot.slices.json_format import statistics_to_json, tree_to_json
 from weakspot.tasks import Classification, Multilabel
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -337,7 +337,7 @@ def test_a_record_opened_from_its_store_gives_the_same(audited, tmp_path):
 
 def test_the_tree_and_the_statistics_are_plain_values(fitted, audited):
     for u, _ in (fitted, audited):
-        for part in (stored_tree(u.tree_), stored_statistics(u.slices_.statistics)):
+        for part in (tree_to_json(u.tree_), statistics_to_json(u.slices_.statistics)):
             assert json.loads(json.dumps(part, allow_nan=False)) == _lists(part)
 
 

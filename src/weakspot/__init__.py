@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __version__: str
 __all__ = ["UDIS", "Findings", "Predictions", "Scan", "Slices", "Spotlight"]
 
-_HOMES = {
+_MODULES = {
     "Findings": "weakspot.findings",
     "Predictions": "weakspot.predictions",
     "Scan": "weakspot.methods.scan",
@@ -34,8 +34,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("weakspot")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'weakspot' has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 

@@ -1,4 +1,4 @@
-"""Settings against what they are passed to: names that it does not take, and values of another kind."""
+"""A check of settings against the signature of the class or function that takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_WORDS = {
+_TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -21,25 +21,25 @@ _WORDS = {
 _LISTS = (Sequence, list, tuple, Collection)
 
 
-def checked(
+def check_arguments(
     target: Callable[..., Any],
     settings: Mapping[str, Any],
     key: str,
     later: Collection[str] = (),
     positional: int = 0,
 ) -> dict[str, Any]:
-    """The settings as `target` takes them: numbers become texts where it asks for texts.
+    """Return the settings as `target` takes them; numbers become texts where it asks for texts.
 
     Args:
         target: A class or function.
-        settings: Its named arguments, as plain values.
-        key: What the settings are called by, such as "dataset".
-        later: Names of the arguments that are given when it is called.
-        positional: How many more arguments are given then.
+        settings: The named arguments, as plain values.
+        key: The prefix of the settings on the command line, such as "dataset".
+        later: Names of the arguments that the caller gives in the call.
+        positional: How many positional arguments the caller gives.
 
     Raises:
-        ValueError: If `target` takes no argument of a name, lacks one that it needs, or is annotated as taking
-            values of another kind.
+        ValueError: `target` takes no argument of a name, lacks one that it needs, or is annotated as taking values of
+            another type.
     """
     signature = inspect.signature(target)
     parameters = dict(signature.parameters)
@@ -54,34 +54,34 @@ def checked(
         free = named[positional:]
         near = get_close_matches(unknown[0], free, n=2, cutoff=0.6)
         raise ValueError(
-            f"there is no setting {key}.{unknown[0]}: {_name(target)} does not take it; "
+            f"there is no setting {key}.{unknown[0]}: {_target_name(target)} does not take it; "
             + (
                 f"did you mean {' or '.join(f'{key}.{name}' for name in near)}?"
                 if near
-                else _has(key, free, later)
+                else _list_settings(key, free, later)
             )
         )
     needed = [name for name in named if parameters[name].default is inspect.Parameter.empty]
     missing = [name for name in needed if name not in settings and name not in later][positional:]
     if missing:
         raise ValueError(
-            f"{key}.{missing[0]} must be given: {_name(target)} needs it; add {key}.{missing[0]}=…"
+            f"{key}.{missing[0]} must be given: {_target_name(target)} needs it; add {key}.{missing[0]}=…"
         )
-    hints = _hints(target)
-    return {name: _fitted(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
+    hints = _annotations(target)
+    return {name: _convert(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
 
 
-def _has(key: str, names: Sequence[str], later: Collection[str]) -> str:
+def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:
     known = [f"{key}.{name}" for name in names if name not in later]
     return f"there are: {', '.join(known)}" if known else "it has none"
 
 
-def _name(target: Callable[..., Any]) -> str:
+def _target_name(target: Callable[..., Any]) -> str:
     return str(getattr(target, "__name__", target))
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, where they can be looked up; names that are imported for type checkers alone cannot."""
+def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations where they can be looked up; names that are imported for type checkers alone cannot."""
     function = getattr(target, "__init__", target) if isinstance(target, type) else target  # a parent's, too
     try:
         return get_type_hints(function)
@@ -89,17 +89,17 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _fitted(value: Any, kind: Any, name: str) -> Any:
-    described = isinstance(value, Mapping) and "_target_" in value  # an object, yet to be built
-    if described or _fits(value, kind):
+def _convert(value: Any, kind: Any, name: str) -> Any:
+    is_object = isinstance(value, Mapping) and "_target_" in value  # which is built later
+    if is_object or _fits(value, kind):
         return value
     if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name} must be {_told(kind)}, not {_written(value)}")
+    raise ValueError(f"{name} must be {_type_name(kind)}, not {as_typed(value)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of the annotated kind; kinds that are not known here take everything."""
+    """Whether a plain value is of the annotated type; types that are not listed here take everything."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
@@ -126,25 +126,25 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _as_text(value: Any, kind: Any) -> Any:
-    """Numbers pass for texts in a list: whoever names classes 0 and 1 means their names."""
+    """Take numbers in a list for texts: a user who writes classes as 0 and 1 means their names."""
     return str(value) if kind is str and isinstance(value, int | float) else value
 
 
-def _told(kind: Any) -> str:
-    """What a kind is called, where `_fits` knows it."""
+def _type_name(kind: Any) -> str:
+    """Return the name of a type in plain words, where `_fits` knows it."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_told(part) for part in parts))
+        return " or ".join(dict.fromkeys(_type_name(part) for part in parts))
     if origin is Literal:
         return " or ".join(map(str, parts))
     if origin in _LISTS or kind in _LISTS:
-        inner = _WORDS.get(parts[0]) if parts else None
+        inner = _TYPE_NAMES.get(parts[0]) if parts else None
         return f"a list, each {inner}" if inner else "a list"
     if origin in (Mapping, dict) or kind in (Mapping, dict):
         return "names with values, {name: value}"
-    return _WORDS.get(kind, str(kind))
+    return _TYPE_NAMES.get(kind, str(kind))
 
 
-def _written(value: Any) -> str:
-    """As it is typed."""
+def as_typed(value: Any) -> str:
+    """Return a value as it is typed on the command line."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

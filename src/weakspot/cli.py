@@ -1,4 +1,4 @@
-"""The functions behind train.py, infer.py, discover.py, browse.py and the console scripts."""
+"""The entry points of train.py, infer.py, discover.py, browse.py and the console scripts."""
 
 from __future__ import annotations
 

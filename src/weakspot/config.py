@@ -1,16 +1,16 @@
-"""What can be configured: the schemas of the entry points, the words of the groups, and the way to objects.
+"""The configuration: schemas of the commands with their help, choices of the groups, and how objects are built.
 
 Only names and types stand here, so that composing a configuration imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 import pkgutil
 import re
 import textwrap
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,154 +27,186 @@ from omegaconf import (
     StringNode,
 )
 
-from weakspot.arguments import checked
+from weakspot.arguments import as_typed, check_arguments
 from weakspot.models.names import NAMES
 
 _PACKAGE = Path(__file__).parent
 CONFIGS = next(
     folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir()
 )
-"""Where the YAML files lie: in the package of a wheel, at the top of a checkout."""
+"""The folder of the YAML files, which is in the package of a wheel, and at the top of a checkout."""
 
-_WISHES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
-"""Settings that stand with a dataset and are read by others: by a method or a model, through `${preferred:…}`, or
-by what tests and describes slices (`group`, `hide`)."""
+_PREFERENCES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
+"""Settings of a dataset that others read: a method or a model through `${preferred:…}`, the tests and descriptions of
+slices directly (`group`, `hide`)."""
+
+
+def setting(default: Any, help: str) -> Any:
+    """Return a dataclass field with a default and the help that the manual (`--help`) shows beside it."""
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass
 class TrainingConfig:
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: str = "adamw"  # adam, adamw, sgd
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    momentum: float = 0.9
-    schedule: str = "constant"  # constant, cosine
-    clip: float | None = None  # of the gradient's norm
-    patience: int | None = None  # epochs without a better validation loss before stopping
-    keep: str = "best"  # best, last: which epoch's weights
+    epochs: int = setting(20, "passes over the training data")
+    batch_size: int = setting(64, "examples in a batch")
+    optimizer: str = setting("adamw", "adam, adamw or sgd")
+    learning_rate: float = setting(1e-3, "the learning rate at the start")
+    weight_decay: float = setting(0.01, "the optimizer's weight decay")
+    momentum: float = setting(0.9, "the momentum of sgd")
+    schedule: str = setting("constant", "of the learning rate: constant or cosine")
+    clip: float | None = setting(None, "the largest norm of the gradient; null: no bound")
+    patience: int | None = setting(None, "stop after so many epochs without a better validation loss")
+    keep: str = setting("best", "the epoch whose weights are kept: best or last")
 
 
 @dataclass
 class InferenceConfig:
-    batch_size: int = 256
+    batch_size: int = setting(256, "examples in a batch")
 
 
 @dataclass
 class ReweightConfig:
-    by: str | None = None  # reweight=RUN, the folder of a run, to mend what it confirmed; or adversary
-    strength: float = 0.5  # share of the training loss that goes to slices, 0 to 1
-    first_epoch: int = 1  # before it, all examples weigh alike
+    by: str | None = setting(
+        None, "a run's folder (reweight=RUN) to train against what it confirmed; or adversary"
+    )
+    strength: float = setting(0.5, "share of the training loss that goes to slices, 0 to 1")
+    first_epoch: int = setting(1, "before it, all examples have the same weight")
 
 
 @dataclass
 class FailIfConfig:
-    accuracy_below: float | None = None  # a confirmed slice is less accurate: exit code 3
-    new_against: str | None = None  # a slice is new against that run (its folder): exit code 3
+    accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed slice is less accurate")
+    new_against: str | None = setting(None, "exit with code 3 if a slice is new against this run (a folder)")
 
 
 @dataclass
 class ReportConfig:
-    members: Any = 24  # shown of each finding and slice; all: the others too, folded away
-    examples: str = "top"  # top: a page of 5 MB at most, images as far as they fit; all: of 25 MB
-    map: str = (
-        "pca"  # what places examples on the map; umap, pacmap: pip install "weakspot[maps]"; none: no map
+    members: Any = setting(24, "examples shown of each finding and slice; all: the others too, folded away")
+    examples: str = setting("top", "top: a page of 5 MB at most, with the images that fit; all: of 25 MB")
+    map: str = setting(
+        "pca",
+        "how examples are placed on the map: pca; umap or pacmap (pip install 'weakspot[maps]'); none: no map",
     )
 
 
 @dataclass
 class JobConfig:
-    """The words of train.py, infer.py and discover.py alike: a line may be run step by step."""
+    """Holds the settings of train.py, infer.py and discover.py, so that the same line runs in each."""
 
     dataset: Any = MISSING
     model: Any = MISSING
-    encoder: Any = None  # another model in whose embeddings to search: encoder=timm encoder.name=…
+    encoder: Any = setting(None, "another model in whose embeddings to search: encoder=timm encoder.name=…")
     method: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     reweight: ReweightConfig = field(default_factory=ReweightConfig)
-    split: str = "test"  # train, val, test: what is audited
-    shard: str | None = None  # 3/64: infer that part of the rows, as one of many jobs (infer.py alone)
-    checkpoint: str = "${preferred:checkpoint,auto}"  # auto: train if missing; pretrained; or a file
-    predictions: str | None = None  # a store folder or a file: skips dataset and model
-    outputs_are: str | None = None  # logits, probabilities: the outputs in the file of predictions=…
-    slices: list[str] | None = None  # a run: test what it found on these examples; or published .pkl files
-    compare: list[str] | None = None  # two runs: which slices are fixed, persist, are new
-    tree: str | None = None  # fc_treeData.json of the published UDIS tool: report it alone
+    split: str = setting("test", "the split that is audited: train, val or test")
+    shard: str | None = setting(
+        None, "3/64: infer that part of the rows, as one of many jobs (infer.py alone)"
+    )
+    checkpoint: str = setting(
+        "${preferred:checkpoint,auto}", "auto: train if there is none; pretrained; or a file"
+    )
+    predictions: str | None = setting(None, "a store folder or a file to audit instead of dataset and model")
+    outputs_are: str | None = setting(
+        None, "what the outputs in the file of predictions=… are: logits or probabilities"
+    )
+    slices: list[str] | None = setting(
+        None, "a run whose slices to test on these examples; or published .pkl files"
+    )
+    compare: list[str] | None = setting(None, "two runs: report which slices are fixed, persist or are new")
+    tree: str | None = setting(None, "report this fc_treeData.json of the published UDIS tool alone")
     fail_if: FailIfConfig = field(default_factory=FailIfConfig)
-    export: str | None = None  # parquet: every example as a table that other viewers read
+    export: str | None = setting(None, "parquet: write every example to a table that other viewers read")
     report: ReportConfig = field(default_factory=ReportConfig)
-    confirm: Any = 0.5  # share held out to test slices on; or another split (val); 0 tests nothing
-    stability: int = 0  # fits on parts of the data, to say how stable slices are
-    upstream: str = "pull"  # pull: make what is missing; require: stop and name the command
-    figures: str | None = None  # pdf, png, svg: figures for papers, in the run's folder
-    cam: str = "predicted"  # what Grad-CAM explains: predicted, label, a class by name; none leaves it out
-    seed: int = 0  # of training, and of the method
-    num_workers: int | None = None  # processes that load data; null: for image files one per core, at most 16
-    model_dir: str = "${oc.env:MODEL_DIR,models}"  # $MODEL_DIR: where given checkpoints are looked for, too
-    checkpoints_dir: str = "outputs/checkpoints"  # the store of what was trained
-    predictions_dir: str = "outputs/predictions"  # the store of what was inferred
+    confirm: Any = setting(0.5, "share held out to test slices on; or another split (val); 0 tests nothing")
+    stability: int = setting(0, "how often to fit on a part of the data, to measure how stable slices are")
+    upstream: str = setting("pull", "pull: make what is missing; require: stop and name the command")
+    figures: str | None = setting(None, "pdf, png or svg: draw figures for papers into the run's folder")
+    cam: str = setting(
+        "predicted", "what Grad-CAM explains: predicted, label or a class by name; none: nothing"
+    )
+    seed: int = setting(0, "the seed of training and of the method")
+    num_workers: int | None = setting(
+        None, "processes that load data; null: for image files one per core, at most 16"
+    )
+    model_dir: str = setting(
+        "${oc.env:MODEL_DIR,models}", "another folder in which given checkpoints are looked for ($MODEL_DIR)"
+    )
+    checkpoints_dir: str = setting("outputs/checkpoints", "the store of trained models")
+    predictions_dir: str = setting("outputs/predictions", "the store of inferred predictions")
 
 
 @dataclass
 class BrowseConfig:
     folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
-    port: int = 8765  # 0: any that is free
-    host: str = "127.0.0.1"  # another address is reached from other machines, with the token that is shown
-    token: bool = False  # ask for it on this machine, too, where others work on it as well
-    tree: str | None = None  # fc_treeData.json of the published UDIS tool: show it instead
-    open: bool = True  # a browser, too
-    root: str | None = None  # the folder in which data lie now, where they lay elsewhere when a run was made
-    trust: list[str] = field(default_factory=list)  # modules of your own, whose code may be run
-    words: list[str] = field(default_factory=list)  # for every command that audits an uploaded model
+    port: int = setting(8765, "the port; 0: any that is free")
+    host: str = setting(
+        "127.0.0.1", "another address is reached from other machines, with the token that is shown"
+    )
+    token: bool = setting(False, "ask for the token on this machine too, where others work on it as well")
+    tree: str | None = setting(None, "show this fc_treeData.json of the published UDIS tool instead")
+    open: bool = setting(True, "open a browser too")
+    root: str | None = setting(None, "the folder of data that have moved since a run was made")
+    trust: list[str] = field(
+        default_factory=list, metadata={"help": "modules of your own whose code may be run"}
+    )
+    words: list[str] = field(
+        default_factory=list, metadata={"help": "settings for every command that audits an uploaded model"}
+    )
 
 
 @dataclass
 class SpotlightConfig:
     _target_: str = MISSING
-    n_slices: int = 5  # how many spotlights
-    min_size: Any = 0.02  # a share of the examples, or (1 and more) a count; the dataset's own by default
-    search: str = "multistart"  # multistart, published
-    steps: int = 5000  # of the published search
-    learning_rate: float = 1e-2  # at its start
-    patience: int = 10  # steps without a better objective before the rate is cut
-    barrier_scale: float = 1.0  # what a spotlight smaller than min_size pays
-    precision: str = "spherical"  # spherical, diagonal, full
-    flip: bool = False  # look for what is served best
-    device: str = "cpu"  # cpu, cuda
-    seed: int = 0
-    n_components: int | None = None  # search among so many principal components
-    barrier_end: float = 0.05  # width of the barrier at the end, as a share of min_size
-    factor: float = 0.5  # by which the rate is cut
-    label_entropy: float = 0.0  # price of a spotlight of many labels
-    prediction_entropy: float = 0.0  # price of a spotlight of many predictions
-    past: list[str] | None = None  # .pkl files of the published tool that these come after
-    starts: int = 8  # of a multistart search, run to the end
-    n_jobs: int = 1  # threads; -1: one per core
-    labels: str = "ignore"  # ignore, within: search each label by itself
-    loss: str = "log"  # log, residual (bounded: 1 - p of the label)
-    members: str = "kernel"  # kernel, discriminant: graded beyond the kernel's edge
-    sharded: bool = False  # share the rows out among the processes of torchrun or srun
+    n_slices: int = setting(5, "how many spotlights to find")
+    min_size: Any = setting(
+        0.02, "their size: a share of the examples, or (1 and more) a count; the dataset's own by default"
+    )
+    search: str = setting("multistart", "multistart or published")
+    steps: int = setting(5000, "steps of the published search")
+    learning_rate: float = setting(1e-2, "the learning rate at the start of the published search")
+    patience: int = setting(10, "steps without a better objective before the learning rate is cut")
+    barrier_scale: float = setting(1.0, "the price of a spotlight smaller than min_size")
+    precision: str = setting("spherical", "the kernel's shape: spherical, diagonal or full")
+    flip: bool = setting(False, "search for the examples with the lowest losses")
+    device: str = setting("cpu", "cpu or cuda")
+    seed: int = setting(0, "the seed of the search")
+    n_components: int | None = setting(None, "search among so many principal components")
+    barrier_end: float = setting(0.05, "the width of the barrier at the end, as a share of min_size")
+    factor: float = setting(0.5, "the factor by which the learning rate is cut")
+    label_entropy: float = setting(0.0, "the price of a spotlight of many labels")
+    prediction_entropy: float = setting(0.0, "the price of a spotlight of many predictions")
+    past: list[str] | None = setting(
+        None, ".pkl files of the published tool whose spotlights these come after"
+    )
+    starts: int = setting(8, "starts of a multistart search that are run to the end")
+    n_jobs: int = setting(1, "threads; -1: one per core")
+    labels: str = setting("ignore", "ignore; within: search each label by itself")
+    loss: str = setting("log", "log; residual: 1 - p of the label, which is bounded")
+    members: str = setting("kernel", "kernel; discriminant: graded beyond the kernel's edge")
+    sharded: bool = setting(False, "share the rows out among the processes of torchrun or srun")
 
 
 @dataclass
 class UDISConfig:
     _target_: str = MISSING
-    min_cluster_size: Any = 5  # examples in every cluster of the finest cut, at least
-    max_cluster_size: Any = 100  # examples in a cluster of the coarsest cut, about
-    accuracy_threshold: float = 0.66  # a cluster fails below this share of the accuracy of all
-    metric: str = "accuracy"  # accuracy, f1
-    category: Any = None  # audit only what is predicted to be of this class
-    cut: Any = "silhouette"  # or a number of clusters
-    search: str = "exact"  # exact, published
-    dtype: str = "float64"  # float64, float32
-    approximate: Any = "auto"  # auto, null (never), or a number of micro-clusters
-    memory_limit: float = 8.0  # in GB: a matrix of distances is used where it fits
-    seed: int = 0
-    members: str = "nearest"  # nearest, distance: graded
-    device: str = "cpu"  # cpu, cuda
+    min_cluster_size: Any = setting(5, "the fewest examples in a cluster of the finest cut")
+    max_cluster_size: Any = setting(100, "about the most examples in a cluster of the coarsest cut")
+    accuracy_threshold: float = setting(0.66, "a cluster fails below this share of the accuracy of all")
+    metric: str = setting("accuracy", "accuracy or f1")
+    category: Any = setting(None, "audit only the examples that are predicted to be of this class")
+    cut: Any = setting("silhouette", "silhouette, or a number of clusters")
+    search: str = setting("exact", "exact or published")
+    dtype: str = setting("float64", "float64 or float32")
+    approximate: Any = setting("auto", "auto, null (never), or a number of micro-clusters")
+    memory_limit: float = setting(8.0, "in GB: a matrix of distances is used where it fits")
+    seed: int = setting(0, "the seed of the clustering")
+    members: str = setting("nearest", "nearest; distance: graded")
+    device: str = setting("cpu", "cpu or cuda")
 
 
 # Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;
@@ -211,7 +243,7 @@ _TRAINER = {
 
 
 def register() -> None:
-    """Put the schemas and the torchvision models where Hydra finds them; once, before it composes."""
+    """Register the schemas, the torchvision models and the resolvers with Hydra, once, before it composes."""
     store = ConfigStore.instance()
     store.store(name="job_schema", node=JobConfig)
     store.store(name="browse_schema", node=BrowseConfig)
@@ -224,144 +256,159 @@ def register() -> None:
         target = "weakspot.models.torchvision.TorchvisionModel"
         node = {"_target_": target, "name": name, "embed_layer": None} | _WEIGHTS
         store.store(group="model", name=name, node=node)
-    OmegaConf.register_new_resolver("choices", _described_choices, replace=True)
-    OmegaConf.register_new_resolver("settings", _described_settings, replace=True)
-    OmegaConf.register_new_resolver("preferred", _preferred, replace=True)
+    OmegaConf.register_new_resolver("choices", _help_for_choices, replace=True)
+    OmegaConf.register_new_resolver("settings", _help_for_settings, replace=True)
+    OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
 def build(
     node: DictConfig, key: str | None = None, later: Collection[str] = (), positional: int = 0
 ) -> Callable[..., Any]:
-    """What a group's choice names, ready to be called with the objects it still needs.
+    """Return the class or function that a group's choice names, with its settings, ready to be called.
 
     Library code receives plain lists and mappings, never a DictConfig.
 
     Args:
-        node: The settings, and what takes them, `_target_`.
-        key: What the settings are called by on the command line; where the node stands, by default.
-        later: Names of the arguments that are given in the call.
-        positional: How many more are.
+        node: The settings, with the import path `_target_`.
+        key: The prefix of the settings on the command line; by default the position of the node.
+        later: Names of the arguments that the caller gives.
+        positional: How many positional arguments the caller gives.
 
     Raises:
-        ValueError: If what is built takes no such setting, or one of another kind.
+        ImportError: The import path cannot be imported.
+        ValueError: The target takes no such setting, or one of another type.
     """
-    settings, key = plain(node), key or node._get_full_key("")
+    settings, key = plain_values(node), key or node._get_full_key("")
     target = settings.pop("_target_")
-    taken = checked(class_of(target, key), settings, key, later, positional)
-    resolved = OmegaConf.create({"_target_": target, **taken})
+    arguments = check_arguments(class_of(target, key), settings, key, later, positional)
+    resolved = OmegaConf.create({"_target_": target, **arguments})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
 
 
 def build_when_called(node: DictConfig) -> Callable[..., Any]:
-    """The same, but what is named is imported, and the settings are held against it, in the call: importing Lightning
-    takes seconds, and what is to be built with it may never be called for.
+    """Return the same as `build`, but import the target and check its settings in the call.
+
+    Importing Lightning takes seconds, and the object may never be needed.
     """
-    settings = plain(node)
+    settings = plain_values(node)
     target, key = settings.pop("_target_"), node._get_full_key("")
     return partial(_build_and_call, target, key, **instantiate(OmegaConf.create(settings), _convert_="all"))
 
 
 def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
-    found = class_of(target, key)
-    return found(**checked(found, settings, key))
+    function = class_of(target, key)
+    return function(**check_arguments(function, settings, key))
 
 
 def class_of(target: str, key: str) -> Callable[..., Any]:
-    """The class or function of this import path."""
+    """Return the class or function of an import path."""
     try:
-        found: Callable[..., Any] = pkgutil.resolve_name(target)
+        function: Callable[..., Any] = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise ImportError(
             f"{key}._target_={target} cannot be imported ({error}); install it, or put the folder that it is in on "
             "PYTHONPATH"
         ) from error
-    return found
+    return function
 
 
-def dataset_alone(node: DictConfig) -> DictConfig:
-    """A dataset's settings without its wishes, resolved."""
-    return OmegaConf.create({key: value for key, value in node.items() if key not in _WISHES})
+def dataset_own_settings(node: DictConfig) -> DictConfig:
+    """Return a dataset's resolved settings without those that others read."""
+    return OmegaConf.create({key: value for key, value in node.items() if key not in _PREFERENCES})
 
 
-def model_alone(node: DictConfig) -> DictConfig:
-    """A model's settings without the layer that its embeddings are read in, which changes no weight; resolved."""
+def model_own_settings(node: DictConfig) -> DictConfig:
+    """Return a model's resolved settings without the layer of its embeddings, which changes no weight."""
     return OmegaConf.create({key: value for key, value in node.items() if key != "embed_layer"})
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
-    """A resolved configuration as plain values."""
+def plain_values(node: DictConfig) -> dict[str, Any]:
+    """Return a configuration, resolved, as plain values."""
     values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     return {str(key): value for key, value in values.items()}
 
 
 @cache  # Hydra composes a configuration twice, its manual included
-def _described_choices(group: str) -> str:
-    """For --help: every choice of a group with the first line of its file, where that says what it is."""
-    told = {}
+def _help_for_choices(group: str) -> str:
+    """Return every choice of a group with the first comment of its file, for --help."""
+    choices = {}
     for file in sorted((CONFIGS / group).glob("*.yaml")):
         comments = [line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#")]
-        told[file.stem] = next((line for line in comments if not line.startswith("@package")), "")
-    width = max(map(len, told))
-    lines = [_beside(name, words, width + 2) for name, words in told.items()]
+        choices[file.stem] = next((line for line in comments if not line.startswith("@package")), "")
+    width = max(map(len, choices))
+    lines = [_help_line(name, comment, width + 2) for name, comment in choices.items()]
     if group == "model":
         lines.append(
             textwrap.fill(
-                f"and torchvision's: {', '.join(NAMES)}", _WIDE, initial_indent="  ", subsequent_indent="  "
+                f"and torchvision's: {', '.join(NAMES)}", _WIDTH, initial_indent="  ", subsequent_indent="  "
             )
         )
     return "\n".join(lines).replace("$", "$$")
 
 
-_WIDE = 80  # columns of a terminal, at least
+_WIDTH = 80  # columns that any terminal has
 
 
-def _beside(name: str, words: str, width: int) -> str:
-    """A name, indented, and what is said of it beside it, in as many lines as that takes."""
+def _help_line(name: str, help: str, width: int) -> str:
+    """Return a name, indented, with its help beside it, in as many lines as that takes."""
     left, below = f"  {name:<{width}}", " " * (width + 2)
-    filled = textwrap.fill(words, _WIDE, initial_indent=left, subsequent_indent=below, break_on_hyphens=False)
+    filled = textwrap.fill(help, _WIDTH, initial_indent=left, subsequent_indent=below, break_on_hyphens=False)
     return filled or left.rstrip()
 
 
-_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # what an interpolation gives where nothing else is said
+_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the value of an interpolation where nothing else is set
+
+_SCHEMAS = {
+    "job": ("", JobConfig),
+    "browse": ("", BrowseConfig),
+    "training": ("training.", TrainingConfig),
+    "inference": ("inference.", InferenceConfig),
+    "reweight": ("reweight.", ReweightConfig),
+    "fail_if": ("fail_if.", FailIfConfig),
+    "report": ("report.", ReportConfig),
+    "spotlight": ("method.", SpotlightConfig),
+    "udis": ("method.", UDISConfig),
+}
+"""The prefix of a schema's settings on the command line, and the schema."""
 
 
 @cache
-def _described_settings(kind: str) -> str:
-    """For --help: settings with their defaults and what stands beside them, in their schema or a method's file."""
-    schema = {
-        "job": JobConfig,
-        "training": TrainingConfig,
-        "inference": InferenceConfig,
-        "reweight": ReweightConfig,
-        "fail_if": FailIfConfig,
-        "report": ReportConfig,
-        "spotlight": SpotlightConfig,
-        "udis": UDISConfig,
-        "browse": BrowseConfig,
-    }.get(kind)
-    own = ("training", "inference", "fail_if", "report", "reweight")
-    prefix = "" if kind in ("job", "browse") else f"{kind}." if kind in own else "method."
-    if schema is None:
-        lines, parts = (CONFIGS / "method" / f"{kind}.yaml").read_text().splitlines(), ": "
-    else:
-        lines, parts = inspect.getsource(schema).splitlines(), " = "
-    rows = []
-    for line in lines:
-        code, _, words = (part.strip() for part in line.partition("  # "))
-        name, _, default = code.partition(parts)
-        name = name.partition(":")[0]
-        if not default or default == "MISSING" or default.startswith("field(") or name.startswith(("#", "_")):
-            continue
-        value = _FALLBACK.sub(r"\1", default.strip('"')).replace("None", "null")
-        rows.append((f"{prefix}{name}={value}".replace("=${seed}", "=0"), words))
-    width = 2 + max(len(setting) for setting, _ in rows)
-    return "\n".join(_beside(setting, words, width) for setting, words in rows).replace("$", "$$")
+def _help_for_settings(kind: str) -> str:
+    """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only."""
+    prefix, schema = _SCHEMAS.get(kind, ("method.", None))
+    rows = _rows_of_file(CONFIGS / "method" / f"{kind}.yaml") if schema is None else _rows_of_schema(schema)
+    settings = [(f"{prefix}{name}=" + _FALLBACK.sub(r"\1", default), help) for name, default, help in rows]
+    width = 2 + max(len(name) for name, _ in settings)
+    return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
+
+
+def _rows_of_schema(schema: type) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and help of every setting of a schema that has a default of its own."""
+    for one in fields(schema):
+        default = one.default
+        if (
+            default is dataclasses.MISSING
+            and one.default_factory is not dataclasses.MISSING
+            and "help" in one.metadata
+        ):
+            default = one.default_factory()
+        if default is not dataclasses.MISSING and default != MISSING:
+            yield one.name, as_typed(default), one.metadata.get("help", "")
+
+
+def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and comment of every setting of a method's YAML file."""
+    for line in file.read_text().splitlines():
+        entry, _, comment = (part.strip() for part in line.partition("  # "))
+        name, _, default = entry.partition(": ")
+        if default and not name.startswith(("#", "_")):
+            yield name, default.strip('"').replace("${seed}", "0"), comment
 
 
 def _run_name(*, _root_: DictConfig) -> str:
-    """What a run's folder is named by: the method, and the dataset's word or the name of the file that was given."""
+    """Return the name of a run's folder: the method, and the dataset's word or the name of the predictions' file."""
     chosen = _root_.hydra.runtime.choices
     if _root_.get("tree"):
         return f"udis-{Path(_root_.tree).stem}"
@@ -371,7 +418,7 @@ def _run_name(*, _root_: DictConfig) -> str:
     return f"{what}-{Path(given).stem if given else chosen.dataset}"
 
 
-def _preferred(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """The dataset's own value of another's setting, unless predictions come from a file of no dataset."""
+def _preferred_setting(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """Return the value that the dataset prefers for another's setting, unless predictions come from a file."""
     value = None if _root_.get("predictions") else _root_.dataset.get(setting)
     return otherwise if value is None else value

@@ -1,4 +1,4 @@
-"""Numbers that depend on a text alone: never on a seed, the order of rows, or the machine."""
+"""Hashes of ids, numbers that depend on a text alone, and not on a seed, the order of rows, or the machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from jaxtyping import Float
 
 
 def id_hashes(ids: Iterable[str], purpose: str) -> Float[np.ndarray, " n"]:
-    """A number in [0, 1) for each id; as good as random, and unrelated between two purposes."""
+    """Return a pseudo-random number in [0, 1) for each id, (n,).
+
+    Args:
+        ids: The ids.
+        purpose: A text that is hashed with each id, so that two purposes have independent numbers.
+    """
     digests = (hashlib.sha256(f"{purpose}/{text}".encode()).digest()[:8] for text in ids)
     return np.frombuffer(b"".join(digests), dtype=">u8") / 2.0**64

@@ -1,4 +1,4 @@
-"""Texts from anywhere, as they can be stored and shown: file names that are no UTF-8, control characters."""
+"""Escapes that let texts of any origin be stored and shown: bytes that are not UTF-8, control characters."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ import logging
 
 import regex
 
-_HALVES = regex.compile(r"[\ud800-\udfff]")
-_UNSEEN = regex.compile(r"[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\ud800-\udfff]")
+_SURROGATES = regex.compile(r"[\ud800-\udfff]")
+_UNPRINTABLE = regex.compile(r"[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\ud800-\udfff]")
 
 
 def as_utf8(text: str) -> str:
-    r"""The text with a sign for each byte of a file name that is no UTF-8 (`caf\xe9.jpg`), and for half characters.
+    r"""Return the text with escapes for bytes of a file name that are not UTF-8 (`caf\xe9.jpg`), and for surrogates.
 
     Python gives such bytes as lone surrogates, which neither Parquet nor a web page can hold.
     """
-    whole: str = _HALVES.sub(_sign, text)
-    return whole
+    escaped: str = _SURROGATES.sub(_escape, text)
+    return escaped
 
 
 def printable(text: str) -> str:
-    r"""The text as it can be printed on a terminal, whatever is in it.
+    r"""Return the text as it can be printed on a terminal.
 
-    Control characters, line breaks and marks that turn the direction of what follows are written as signs
-    (`\x1b`, `\n`, `\u202e`): printed as they are, they could move the cursor, hide text or rename the window.
+    Control characters, line breaks and marks that change the direction of text become escapes (`\x1b`, `\n`,
+    `\u202e`): printed unchanged, they could move the cursor, hide text or rename the window.
     """
-    shown: str = _UNSEEN.sub(_sign, text)
-    return shown
+    escaped: str = _UNPRINTABLE.sub(_escape, text)
+    return escaped
 
 
 def printable_lines(text: str) -> str:
-    """The same, of a text of several lines, in which tabs are blanks."""
+    """Return the same of a text of several lines; line breaks stay, and tabs become blanks."""
     return "\n".join(map(printable, text.expandtabs(4).split("\n")))
 
 
 class LineFormatter(logging.Formatter):
-    """Of all that is logged, to a terminal or to a file that is read on one."""
+    """Formats log records so that they can be printed on a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))
 
 
-def _sign(found: regex.Match[str]) -> str:
-    character: str = found[0]
+def _escape(match: regex.Match[str]) -> str:
+    character: str = match[0]
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode gives it
         return f"\\x{code - 0xDC00:02x}"

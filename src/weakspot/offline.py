@@ -1,4 +1,4 @@
-"""No call to Hugging Face's hub that nobody asked for."""
+"""A switch that keeps Hugging Face's libraries from calling the hub unless the user asked for it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def hub_network(allowed: bool) -> Iterator[None]:
-    """Within it, unless `allowed`, Hugging Face's libraries read their cache alone.
+    """Make Hugging Face's libraries read only their cache inside the block, unless `allowed`.
 
-    `local_files_only` does not do: huggingface_hub (1.x) then fetches no file of the model, but still asks the hub
-    for a list of programs that it might be run by.
+    `local_files_only` is not enough: huggingface_hub (1.x) then fetches no file of the model, but still asks the hub
+    for a list of programs that it might run under.
     """
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""The words of a command line, `key=value`: what Hydra's grammar cannot read is quoted, what is wrong is explained."""
+"""The words of a command line, `key=value`, which are quoted for Hydra's grammar, checked, and explained if wrong."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from weakspot.config import CONFIGS
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
 _FILES = ("slices", "compare", "method.past", "folders", "trust")
-"""Settings that are lists of files or modules: a comma between two needs no brackets."""
+"""Settings that are lists of files or modules, which may be typed with commas and without brackets."""
 
 _SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
-"""Words for what stands beside settings of the same name, `reweight=RUN reweight.strength=0.3`, and for the model that
-stands where another group would."""
+"""Short keys and the settings that they stand for, such as `reweight=RUN` beside `reweight.strength=0.3`."""
 
-_MADE_ALREADY = (
+_SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",
     "model",
     "encoder",
@@ -40,11 +39,11 @@ _MADE_ALREADY = (
     "reweight",
 )
 
-_LEFT_UNREAD = {
+_IGNORED_WITH = {
     "tree": (
         "a tree by itself",
         (
-            *_MADE_ALREADY,
+            *_SETTINGS_BEFORE_PREDICTIONS,
             "predictions",
             "slices",
             "outputs_are",
@@ -62,7 +61,7 @@ _LEFT_UNREAD = {
     "compare": (
         "two runs by themselves",
         (
-            *_MADE_ALREADY,
+            *_SETTINGS_BEFORE_PREDICTIONS,
             "experiment",
             "predictions",
             "slices",
@@ -81,34 +80,42 @@ _LEFT_UNREAD = {
         ("experiment", "method", "stability"),
         (),
     ),
-    "predictions": ("predictions that are there already", _MADE_ALREADY, ("dataset.group", "dataset.hide")),
+    "predictions": (
+        "predictions that are there already",
+        _SETTINGS_BEFORE_PREDICTIONS,
+        ("dataset.group", "dataset.hide"),
+    ),
 }
-"""By the word for what is given: what it is, what it leaves nothing to say of, and which of that is read all the
-same, as a word or by its key."""
+"""For each setting that names existing results: what these are, the keys that have no effect beside it, and the words
+or keys among them that have an effect all the same."""
 
-_PIECE = re.compile(r"[^\[\]{},:]+")  # of a list or a mapping
+_PIECE = re.compile(r"[^\[\]{},:]+")  # an item of a list or a mapping
 
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # OmegaConf's words
+_TYPE_NAMES = {
+    "Integer": "a whole number",
+    "Float": "a number",
+    "Boolean": "true or false",
+}  # OmegaConf's words
 
 
-def readable(words: Sequence[str]) -> list[str]:
-    """The words as Hydra's grammar can read them: values with blanks, brackets, = or ~ in them in quotes.
+def quote_for_hydra(words: Sequence[str]) -> list[str]:
+    """Return the words with quotes around values that Hydra's grammar cannot read: with blanks, brackets, = or ~.
 
-    A `~` at the start of a value is the home folder, as in a shell, and `None`, which is how Python's sweepers write
-    it, is null. What cannot be helped stays as it is, for `explain`.
+    A `~` at the start of a value becomes the home folder, as in a shell, and `None`, as Python's sweepers write it,
+    becomes null. A word that cannot be parsed even so stays unchanged, for `explain`.
     """
     sweep = _is_sweep(words)
-    return [_readable(word, sweep) for word in words]
+    return [_quote_word(word, sweep) for word in words]
 
 
-def _readable(word: str, sweep: bool) -> str:
+def _quote_word(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-"):
         return word
     if word == "encoder=null":
-        return word  # a value: no choice of a group is called so
+        return word  # null is a value here, and not the name of a choice
     if key in _SHORT and not value.startswith("{"):
-        return _readable(f"{_SHORT[key]}={value}", sweep)
+        return _quote_word(f"{_SHORT[key]}={value}", sweep)
     if value == "None":
         return f"{key}=null"
     if key in _FILES and value not in ("", "null") and not value.startswith("["):
@@ -136,7 +143,7 @@ def _quoted(text: str) -> str:
 
 
 def parses(word: str) -> bool:
-    """Whether Hydra's grammar can read it."""
+    """Return whether Hydra's grammar can read a word."""
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
@@ -144,22 +151,28 @@ def parses(word: str) -> bool:
     return True
 
 
-def check(config: DictConfig, words: Sequence[str]) -> None:
-    """Raise ValueError for a setting that nothing reads: one with a + that no schema has, or one that speaks of
-    what given files make needless. Hydra takes any key with a +, a misspelt one too."""
-    for key in _unknown(config):
-        raise ValueError(_no_setting(key, list(_keys(config)), "settings that exist need no +"))
-    for given, (what, unread, but) in _LEFT_UNREAD.items():
+def check_settings(config: DictConfig, words: Sequence[str]) -> None:
+    """Raise ValueError for a setting that has no effect.
+
+    That is a key with a + that no schema has, as Hydra takes any, or a setting of a step that existing results replace.
+
+    Args:
+        config: The composed configuration.
+        words: The words that were typed.
+    """
+    for key in _unknown_keys(config):
+        raise ValueError(_unknown_setting(key, list(_keys(config)), "settings that exist need no +"))
+    for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
         if not config.get(given):
             continue
         for word in words:
-            if _key(word).split(".")[0] in unread and not {word, _key(word)} & set(but):
+            if _key(word).split(".")[0] in ignored and not {word, _key(word)} & set(exceptions):
                 files = config[given] if isinstance(config[given], str) else ",".join(config[given])
                 raise ValueError(f"{word} says nothing of {what}: leave it out, or leave out {given}={files}")
 
 
-def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys that a schema does not have."""
+def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that a schema does not have."""
     schema = OmegaConf.get_type(node)
     known = {field.name for field in fields(schema)} if is_dataclass(schema) else None
     for key in map(str, node):
@@ -171,60 +184,62 @@ def _unknown(node: DictConfig, prefix: str = "") -> Iterator[str]:
                 else [f"{prefix}{key}"]
             )
         elif isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
-            yield from _unknown(child, f"{prefix}{key}.")
+            yield from _unknown_keys(child, f"{prefix}{key}.")
 
 
 def explain(name: str, error: Exception, words: Sequence[str]) -> str:
-    """What is wrong with a line that does not compose, and what to type instead.
+    """Return a sentence that says what is wrong with a line that does not compose, and what to type instead.
 
-    The word to blame is found by composing: choices of files first, then setting by setting, until one is refused.
+    The wrong word is found by composing word by word, choices of files first, until one is refused.
 
     Args:
         name: The configuration, such as "discover".
-        error: What Hydra said.
+        error: Hydra's error.
         words: The command line, options included.
     """
     if isinstance(error, SearchPathException):
-        return _line(error)
-    overrides = [word for word in _arguments(words) if "=" in word or word.startswith("~")]
-    lone = next((word for word in _arguments(words) if not re.match(r"[^=]+=|~", word)), None)
+        return _one_line(error)
+    overrides = [word for word in _override_words(words) if "=" in word or word.startswith("~")]
+    lone = next((word for word in _override_words(words) if not re.match(r"[^=]+=|~", word)), None)
     if lone is not None:
         return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
     unread = next((word for word in overrides if not parses(word)), None)
     if unread is not None:
-        return _unreadable(unread)
-    folders = _folders(words)
-    places = (
+        return _explain_unparsed(unread)
+    folders = _config_folders(words)
+    searchpath = (
         [f"hydra.searchpath=[{','.join(_quoted(f'file://{folder}') for folder in folders)}]"]
         if folders
         else []
     )
-    composed = _composed(name, places)
-    good: list[str] = []
+    composed = _composed(name, searchpath)
+    accepted: list[str] = []
     for word in sorted(overrides, key=lambda word: _key(word) not in GROUPS):
-        for one in _each(word) if _is_sweep(words) else [word]:
-            now = _composed(name, [*places, *good, one])
-            if isinstance(now, Exception):
-                return _of_other_methods(_key(one), composed) or _blame(one, now, composed, folders)
-        composed, good = now, [*good, one]
-    return _line(error)
+        for one in _sweep_words(word) if _is_sweep(words) else [word]:
+            result = _composed(name, [*searchpath, *accepted, one])
+            if isinstance(result, Exception):
+                return _explain_other_method(_key(one), composed) or _explain_word(
+                    one, result, composed, folders
+                )
+        composed, accepted = result, [*accepted, one]
+    return _one_line(error)
 
 
 def _is_sweep(words: Sequence[str]) -> bool:
     return any(word in ("-m", "--multirun") for word in words)
 
 
-def _each(word: str) -> list[str]:
-    """The words of a sweep's jobs, of one word of the sweep."""
+def _sweep_words(word: str) -> list[str]:
+    """Return the words of a sweep's jobs for one word of the sweep."""
     parsed = OverridesParser.create().parse_override(word)
     if not parsed.is_sweep_override():
         return [word]
     return [f"{word.partition('=')[0]}={value}" for value in parsed.sweep_string_iterator()]
 
 
-def _arguments(words: Sequence[str]) -> list[str]:
-    """The words that are neither options nor what options take."""
-    takes = (
+def _override_words(words: Sequence[str]) -> list[str]:
+    """Return the words that are neither options nor the values of options."""
+    with_value = (
         "--config-dir",
         "-cd",
         "--config-name",
@@ -236,17 +251,17 @@ def _arguments(words: Sequence[str]) -> list[str]:
         "--cfg",
         "-c",
     )
-    after = {place + 1 for place, word in enumerate(words) if word in (*takes, "--info", "-i")}
-    return [word for place, word in enumerate(words) if place not in after and not word.startswith("-")]
+    after = {position + 1 for position, word in enumerate(words) if word in (*with_value, "--info", "-i")}
+    return [word for position, word in enumerate(words) if position not in after and not word.startswith("-")]
 
 
-def _folders(words: Sequence[str]) -> list[str]:
-    """Further folders of configuration files."""
+def _config_folders(words: Sequence[str]) -> list[str]:
+    """Return the further folders of configuration files."""
     pairs = pairwise(words)
     return [os.path.abspath(after) for word, after in pairs if word in ("--config-dir", "-cd")]
 
 
-def _unreadable(word: str) -> str:
+def _explain_unparsed(word: str) -> str:
     key, _, value = word.partition("=")
     return (
         f"the value of {key} cannot be read: {value}; put it in quotes, twice because the shell takes one pair: "
@@ -254,43 +269,45 @@ def _unreadable(word: str) -> str:
     )
 
 
-def _blame(word: str, error: Exception, before: DictConfig | Exception, folders: Sequence[str]) -> str:
+def _explain_word(word: str, error: Exception, before: DictConfig | Exception, folders: Sequence[str]) -> str:
     key, value = _key(word), word.partition("=")[2]
     if key in GROUPS:
         choices, typed = _choices(key, folders), "encoder" if word.startswith(_SHORT["encoder"]) else key
         close = difflib.get_close_matches(value, choices, n=3)
-        there = f"Did you mean {' or '.join(f'{typed}={choice}' for choice in close)}?"
-        return f"There is no {typed}={value}. " + (there if close else f"There are: {', '.join(choices)}.")
+        suggestion = f"Did you mean {' or '.join(f'{typed}={choice}' for choice in close)}?"
+        return f"There is no {typed}={value}. " + (
+            suggestion if close else f"There are: {', '.join(choices)}."
+        )
     known = list(_keys(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
-        return _no_setting(key, known)
+        return _unknown_setting(key, known)
     kind = re.search(r"could not be converted to (\w+)", f"{error} {error.__cause__}")
     if kind:
-        return f"{key} must be {_KINDS.get(kind[1], kind[1])}, not {value}"
+        return f"{key} must be {_TYPE_NAMES.get(kind[1], kind[1])}, not {value}"
     if "Ambiguous value" in str(error):
         return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
-    return f"{word} cannot be used: {_line(error)}"
+    return f"{word} cannot be used: {_one_line(error)}"
 
 
-def _of_other_methods(key: str, before: DictConfig | Exception) -> str:
-    """That the chosen method lacks a setting, and which methods have it; empty where that is not what is wrong."""
+def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
+    """Return that the chosen method lacks a setting that others have, or "" where something else is wrong."""
     group, _, setting = key.rpartition(".")
     if group not in ("", "method") or isinstance(before, Exception):
         return ""
     if any(name == key or (not group and name.endswith(f".{setting}")) for name in _keys(before)):
         return ""
     files = {word: _composed(f"method/{word}", []) for word in _choices("method", [])}
-    having = [word for word, one in files.items() if isinstance(one, DictConfig) and setting in one.method]
-    if not having:
+    methods = [word for word, one in files.items() if isinstance(one, DictConfig) and setting in one.method]
+    if not methods:
         return ""
     return (
         f"There is no setting {key!r} in the method chosen; choose one that has method.{setting}: "
-        f"method={', '.join(having)}"
+        f"method={', '.join(methods)}"
     )
 
 
-def _no_setting(key: str, known: Sequence[str], advice: str = "") -> str:
-    """That there is no such setting, and those that were probably meant, as their last part looks alike."""
+def _unknown_setting(key: str, known: Sequence[str], advice: str = "") -> str:
+    """Return that there is no such setting, and which were probably meant, because their last parts look alike."""
     part = key.rsplit(".", 1)[-1]
     names = dict.fromkeys([*GROUPS, *(name for name in known if name != key)])
     near = difflib.get_close_matches(part, {name.rsplit(".", 1)[-1] for name in names}, n=3, cutoff=0.6)
@@ -313,14 +330,14 @@ def _key(word: str) -> str:
     return re.split(r"[=@]", word.lstrip("+~"), maxsplit=1)[0]
 
 
-def _line(error: Exception) -> str:
-    """What was said, in one line, without where to read on."""
-    said = " ".join(f"{error} {error.__cause__ or ''}".split())
-    return re.split(r" full_key:| See https| Config search path:", said)[0].strip()
+def _one_line(error: Exception) -> str:
+    """Return an error's message in one line, without pointers to documentation."""
+    message = " ".join(f"{error} {error.__cause__ or ''}".split())
+    return re.split(r" full_key:| See https| Config search path:", message)[0].strip()
 
 
 def _choices(group: str, folders: Sequence[str]) -> list[str]:
-    """What a group can be: our own, and those of further folders."""
+    """Return the choices of a group: the project's own, and those of further folders."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         own = GlobalHydra.instance().config_loader().get_group_options(group)

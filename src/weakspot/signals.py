@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM end a job in good order: what is finished is kept, nothing goes on running, and it is said."""
+"""Handlers of Ctrl+C and SIGTERM, which end a job in order: finished work stays, and no process goes on running."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 GRACE = 5.0
-"""Seconds in which the processes of an interrupted job are to end by themselves."""
+"""Seconds that the processes of an interrupted job have to end by themselves."""
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
 
-_owner: int | None = None  # the process whose signals are heard; forks have another number
-_first: int | None = None  # the signal that the main thread has been interrupted by
-_told: list[Callable[[], None]] = []
-_telling = threading.Lock()
-_all_told = False
+_owner: int | None = None  # the process that handles signals; a fork has another number
+_first: int | None = None  # the signal that has interrupted the main thread
+_callbacks: list[Callable[[], None]] = []
+_callbacks_lock = threading.Lock()
+_callbacks_called = False
 
 
 class Interrupted(SystemExit):
-    """What a signal raises in the main thread, wherever that is; its code is what shells expect: 130 or 143.
+    """Is raised by a signal in the main thread, wherever that is; its code is the one that shells expect, 130 or 143.
 
-    No KeyboardInterrupt, for which Lightning has an end of its own (kill -9 to all processes), and no Exception, after
-    which a sweep would go on.
+    It is no KeyboardInterrupt, on which Lightning sends kill -9 to all processes, and no Exception, after which a sweep
+    would go on.
     """
 
     code: int
@@ -39,31 +39,34 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def interruptible(last_words: Callable[[Interrupted], None] = lambda interrupted: None) -> Iterator[None]:
-    """Within it SIGINT and SIGTERM raise `Interrupted`, but where they are ignored, as behind `nohup` or `&`.
+def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupted: None) -> Iterator[None]:
+    """Raise `Interrupted` inside the block on SIGINT and SIGTERM, unless they are ignored, as behind `nohup` or `&`.
 
-    A main thread that is in compiled code for longer than `GRACE`, or one whose end takes too long for somebody who
-    presses Ctrl+C again, is ended without more ado; `last_words` are called before.
+    The process exits at once where the main thread is in compiled code for longer than `GRACE` seconds, or where the
+    user presses Ctrl+C again while it ends.
+
+    Args:
+        before_exit: Is called, with the interruption, before the process exits at once.
     """
-    global _owner, _first, _all_told
+    global _owner, _first, _callbacks_called
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _owner, _first, _all_told = os.getpid(), None, False
+    _owner, _first, _callbacks_called = os.getpid(), None, False
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    heard = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
+    handled = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    for signum in heard:
+    for signum in handled:
         signal.signal(signum, _interrupt)
     other = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    watch = threading.Thread(target=_watch, args=(reader, last_words), daemon=True)
+    watch = threading.Thread(target=_watch, args=(reader, before_exit), daemon=True)
     watch.start()
     try:
         yield
     finally:
         _owner = None
-        for signum in heard:
+        for signum in handled:
             # what comes after an interruption, while the interpreter ends, must be no traceback
             signal.signal(signum, before[signum] if _first is None else signal.SIG_DFL)
         signal.set_wakeup_fd(other)
@@ -72,24 +75,24 @@ def interruptible(last_words: Callable[[Interrupted], None] = lambda interrupted
         reader.close()
 
 
-def heard() -> bool:
-    """Whether signals to this process raise `Interrupted`."""
+def handles_signals() -> bool:
+    """Return whether signals to this process raise `Interrupted`."""
     return _owner == os.getpid()
 
 
-def received() -> Interrupted | None:
-    """The interruption of this process, if there was one: whatever error comes after it is a consequence."""
+def interruption() -> Interrupted | None:
+    """Return the interruption of this process, or None; any error after an interruption is its consequence."""
     return None if _first is None else Interrupted(_first)
 
 
 @contextmanager
-def passed_on(tell: Callable[[], None]) -> Iterator[None]:
-    """Within it `tell` is called, once, when this process is interrupted; perhaps in another thread."""
-    _told.append(tell)
+def on_interruption(callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` once, perhaps in another thread, if this process is interrupted inside the block."""
+    _callbacks.append(callback)
     try:
         yield
     finally:
-        _told.remove(tell)
+        _callbacks.remove(callback)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -100,51 +103,51 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         _first = signum
         if hasattr(signal, "SIGCHLD"):  # torch takes the end of a process that loads data for an error
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _tell_all()
+        _run_callbacks()
         raise Interrupted(signum)
 
 
 def _in_fork(signum: int) -> None:
-    """A process that loads data has this handler too. A terminal sends it Ctrl+C, but its parent is to end it."""
+    """Handle a signal to a process that loads data: Ctrl+C from a terminal is ignored, for its parent ends it."""
     if signum != signal.SIGINT:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
 
 
-def _watch(reader: socket.socket, last_words: Callable[[Interrupted], None]) -> None:
-    """Hear signals in a thread: in the main one, Python's handlers wait while compiled code runs."""
+def _watch(reader: socket.socket, before_exit: Callable[[Interrupted], None]) -> None:
+    """Watch for signals in a thread: in the main one, Python's handlers wait while compiled code runs."""
     since: float | None = None
     signum = 0
     while True:
         try:
-            received = reader.recv(1)
+            data = reader.recv(1)
         except TimeoutError:
             if _first is None:
                 break
             reader.settimeout(None)
             continue
-        if not received:
+        if not data:
             return
-        if received[0] not in (signal.SIGINT, signal.SIGTERM):
+        if data[0] not in (signal.SIGINT, signal.SIGTERM):
             continue
         if since is None:
-            since, signum = time.monotonic(), received[0]
-            _tell_all()
+            since, signum = time.monotonic(), data[0]
+            _run_callbacks()
             reader.settimeout(GRACE)
-        elif received[0] == signal.SIGINT and time.monotonic() - since > _PATIENCE:
+        elif data[0] == signal.SIGINT and time.monotonic() - since > _PATIENCE:
             break
-    last_words(Interrupted(signum))
+    before_exit(Interrupted(signum))
     os._exit(128 + signum)
 
 
-def _tell_all() -> None:
-    global _all_told
-    with _telling:
-        if not _all_told:
-            _all_told = True
-            for tell in _told:
-                with suppress(OSError):  # whom it tells may have ended by itself
-                    tell()
+def _run_callbacks() -> None:
+    global _callbacks_called
+    with _callbacks_lock:
+        if not _callbacks_called:
+            _callbacks_called = True
+            for callback in _callbacks:
+                with suppress(OSError):  # the process that it ends may have ended by itself
+                    callback()
 
 
 if hasattr(os, "register_at_fork"):  # a fork's signals are not its parent's

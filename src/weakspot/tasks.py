@@ -1,7 +1,7 @@
-"""What a model is asked to do: the loss, prediction and correctness of each single example.
+"""Tasks, which define the loss, the prediction and the correctness of each example.
 
-A dataset declares its task and the model receives it, so the number of classes never stands in a
-configuration. torch is imported inside the methods: describing a task costs nothing.
+A dataset declares its task and the model receives it, so that no configuration holds the number of classes. torch is
+imported inside the methods, so that a task can be described without it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes among the labels, in the order in which they are numbered wherever nobody gives one.
+    """Return the classes among the labels in the order in which they are numbered wherever no order is given.
 
     Names are sorted; if all of them are numbers, they are sorted by value, so that "2.0" comes before "10.0" and
-    class indices written as text stay what they are.
+    class indices written as text keep their order.
 
     Example:
         >>> class_names(["10", "2", "2"])
@@ -42,16 +42,19 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a finite number in decimal notation."""
+    """Return whether a text is a finite number in decimal notation."""
     return _NUMBER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """One kind of prediction, with the names of what can be predicted.
+    """Is the base of the tasks: a kind of prediction, with the names of the classes that can be predicted.
 
-    by_accuracy   whether people state the quality of such predictions as the share that is right. Where they do
-                  not (ratings, regression), it is stated by `measure`: an error, of which lower is better.
+    Attributes:
+        kind: The name of the task in files.
+        by_accuracy: Whether quality is stated as the share of right predictions. Where it is not (ratings, regression),
+            it is stated by `measure`, an error of which lower is better.
+        classes: The names of the classes, in the order of their indices.
     """
 
     kind: ClassVar[str]
@@ -60,36 +63,36 @@ class Task(ABC):
 
     @property
     def measure(self) -> str:
-        """The word for what `metric` measures."""
+        """The name of the quantity that `metric` measures."""
         return "accuracy"
 
     @property
     def n_outputs(self) -> int:
-        """Width C of the model's outputs."""
+        """The width C of the model's outputs."""
         return len(self.classes)
 
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Loss of every example, (n,), from outputs (n, C) as the head gives them (logits)."""
+        """Return the loss of every example, (n,), from the head's outputs (n, C), which are logits."""
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
-        """Predictions in the form of the targets, from outputs (n, C)."""
+        """Return predictions in the format of the targets, from outputs (n, C)."""
 
     @abstractmethod
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
-        """Whether each example is right, (n,) bool; None where predictions are near or far, not right or wrong."""
+        """Return whether each example is right, (n,) bool; None where predictions can only be near or far."""
 
     @abstractmethod
     def confidence(self, outputs: Tensor) -> Tensor | None:
-        """Probability the model gives its own prediction, (n,) in [0, 1]; None where it gives none."""
+        """Return the probability that the model gives its own prediction, (n,) in [0, 1]; None where it gives none."""
 
     @abstractmethod
     def metric(self) -> Metric:
-        """The task's headline number, accumulated from (estimates, targets)."""
+        """Return the metric that states a model's quality, which accumulates (estimates, targets)."""
 
     def estimate(self, outputs: Tensor) -> Tensor:
-        """What the metric compares with the targets: the predictions, unless a task knows better."""
+        """Return the values that the metric compares with the targets: by default the predictions."""
         return self.predict(outputs)
 
     def unit_errors(
@@ -98,16 +101,15 @@ class Task(ABC):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """The error of each example on the scale whose weighted mean, over any group, `aggregate` turns into the
-        measure of that group.
+        """Return each example's error, (n,), whose weighted mean over a group `aggregate` turns into its measure.
 
         For ratings and regression these are squared or absolute errors, and `aggregate` gives RMSE or MAE. For all
         other tasks they are 1 where the prediction is wrong and 0 where it is right: their mean is the error rate.
 
         Args:
             outputs: Logits, or for regression the predicted numbers; None where they are unknown.
-            predictions: In the form of the labels; None where they are unknown. They follow from outputs.
-            labels: What would have been right.
+            predictions: In the format of the labels; None where they are unknown. They follow from outputs.
+            labels: The right predictions.
 
         Returns:
             Errors in float64, none of them negative.
@@ -121,15 +123,16 @@ class Task(ABC):
             >>> task.aggregate(float(np.average(errors, weights=[1, 3])))
             2.598076211353316
         """
-        wrong: np.ndarray = np.not_equal(labels, self._guesses(outputs, predictions)).reshape(len(labels), -1)
+        guesses = self._known_predictions(outputs, predictions)
+        wrong: np.ndarray = np.not_equal(labels, guesses).reshape(len(labels), -1)
         return np.asarray(wrong.any(axis=1), dtype=np.float64)
 
     def aggregate(self, mean_error: float) -> float:
-        """The measure of a group whose weighted mean of `unit_errors` this is."""
+        """Return the measure of a group from its weighted mean of `unit_errors`."""
         return mean_error
 
-    def _guesses(self, outputs: np.ndarray | None, predictions: np.ndarray | None) -> np.ndarray:
-        """The predictions, or where they are unknown what follows from the outputs."""
+    def _known_predictions(self, outputs: np.ndarray | None, predictions: np.ndarray | None) -> np.ndarray:
+        """Return the predictions, or where they are unknown those that follow from the outputs."""
         if predictions is not None:
             return predictions
         if outputs is None:
@@ -139,10 +142,12 @@ class Task(ABC):
         return np.asarray(self.predict(torch.tensor(outputs)))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the task as plain values, for files."""
         return {"kind": self.kind, **asdict(self), "classes": list(self.classes)}
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Task:
+        """Return the task that `to_dict` wrote."""
         kinds = {
             kind.kind: kind for kind in (Classification, Multilabel, QuestionAnswering, Rating, Regression)
         }
@@ -154,7 +159,7 @@ class Task(ABC):
 
 
 class Classification(Task):
-    """Exactly one class per example; targets and predictions are class indices (n,)."""
+    """Predicts exactly one class per example; targets and predictions are class indices (n,)."""
 
     kind = "classification"
 
@@ -179,7 +184,7 @@ class Classification(Task):
 
 
 class Multilabel(Task):
-    """Any number of classes per example; targets and predictions are (n, C) in {0, 1}."""
+    """Predicts any number of classes per example; targets and predictions are (n, C) in {0, 1}."""
 
     kind = "multilabel"
 
@@ -211,9 +216,9 @@ class Multilabel(Task):
 
 
 class Rating(Classification):
-    """One of several ratings, a class each; what counts is how far the *expected* rating is off (RMSE).
+    """Predicts one of several ratings, a class each; quality is the RMSE of the *expected* rating.
 
-    Classes are numbers one apart, from low to high, so that a difference of class indices is one of ratings.
+    Classes are numbers one apart, from low to high, so that differences of class indices are differences of ratings.
     """
 
     kind = "rating"
@@ -229,11 +234,11 @@ class Rating(Classification):
         return "rmse"
 
     def estimate(self, outputs: Tensor) -> Tensor:
-        """The expected class index, (n,) float."""
+        """Return the expected class index, (n,) float."""
         import torch
 
-        shares = outputs.float().softmax(dim=1)
-        return shares @ torch.arange(self.n_outputs, dtype=shares.dtype, device=shares.device)
+        p = outputs.float().softmax(dim=1)
+        return p @ torch.arange(self.n_outputs, dtype=p.dtype, device=p.device)
 
     def metric(self) -> Metric:
         from torchmetrics import MeanSquaredError
@@ -246,9 +251,9 @@ class Rating(Classification):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """Squared distances of the expected rating, or without outputs of the predicted one, from the label."""
+        """Return squared distances of the expected rating, or without outputs of the predicted one, from the label."""
         if outputs is None:
-            expected = self._guesses(None, predictions)
+            expected = self._known_predictions(None, predictions)
         else:
             import torch
 
@@ -262,13 +267,15 @@ class Rating(Classification):
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A real number per example; targets and predictions are floats (n,), outputs those numbers as (n, 1).
+    """Predicts a real number per example; targets and predictions are floats (n,), outputs those numbers as (n, 1).
 
-    Nothing is right or wrong, only near or far: there is no accuracy, and `correct` is None.
+    No prediction is right or wrong, only near or far: there is no accuracy, and `correct` is None.
 
-    loss      "squared": the squared error, measured by RMSE. "absolute": the absolute one, measured by MAE.
-              "pinball": the loss of a model that predicts a quantile, measured by MAE as well
-    quantile  which one, in (0, 1): at 0.9 a prediction that is too low costs nine times one that is too high
+    Attributes:
+        loss: "squared", the squared error, measured by RMSE; "absolute", the absolute error, measured by MAE; or
+            "pinball", the loss of a model that predicts a quantile, measured by MAE as well.
+        quantile: The quantile of the pinball loss, in (0, 1): at 0.9 a prediction that is too low costs nine times one
+            that is too high.
     """
 
     kind = "regression"
@@ -326,8 +333,9 @@ class Regression(Task):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """Squared distances of predictions from labels where the measure is RMSE, absolute ones where it is MAE."""
-        distance: np.ndarray = np.abs(labels.astype(np.float64) - self._guesses(outputs, predictions))
+        """Return squared distances of predictions from labels where the measure is RMSE, absolute ones for MAE."""
+        guesses = self._known_predictions(outputs, predictions)
+        distance: np.ndarray = np.abs(labels.astype(np.float64) - guesses)
         return np.square(distance) if self.measure == "rmse" else distance
 
     def aggregate(self, mean_error: float) -> float:
@@ -336,12 +344,14 @@ class Regression(Task):
 
 @dataclass(frozen=True)
 class QuestionAnswering(Task):
-    """The span of a text that answers a question; targets and predictions are its first and last token, (n, 2).
+    """Predicts the span of a text that answers a question; targets and predictions are first and last token, (n, 2).
 
-    Outputs are the logits of `length` tokens to be the first, then of as many to be the last; tokens that
-    cannot be (padding, the question) carry `NOWHERE`. "No answer" is token 0 to 0, where the model's [CLS] is.
+    Outputs are the logits of `length` tokens to be the first, then of as many to be the last; tokens that cannot be in
+    an answer (padding, the question) have `NOWHERE`. "No answer" is token 0 to 0, where the model's [CLS] is.
 
-    longest   tokens in an answer, at most
+    Attributes:
+        length: How many tokens the model reads.
+        longest: The most tokens in an answer.
     """
 
     kind = "question_answering"
@@ -369,7 +379,7 @@ class QuestionAnswering(Task):
         ) / 2
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """The span of the largest sum of logits among those that are neither reversed nor too long."""
+        """Return the span of the largest sum of logits among those that are neither reversed nor too long."""
         import torch
 
         first, last = self._ends(outputs)

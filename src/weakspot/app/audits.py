@@ -15,7 +15,7 @@ from typing import IO
 
 from weakspot.legible import printable_lines
 from weakspot.models.checkpoint import read_weights
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 
 _TAIL = 16_000  # bytes of a log that are shown
 _PATIENCE = 2.0  # seconds in which a command that is stopped is to end by itself
@@ -178,7 +178,7 @@ def _stored(content: IO[bytes], folder: Path, name: str) -> Path:
     content.seek(0)
     kind = "safetensors" if head[8:] == b"{" else "pt"
     file = folder / f"model.{kind}"
-    with writing(folder, "folders"), whole_file(file) as draft, draft.open("wb") as written:
+    with writing(folder, "folders"), atomic_file(file) as draft, draft.open("wb") as written:
         shutil.copyfileobj(content, written, 1 << 20)
     try:
         read_weights(file)

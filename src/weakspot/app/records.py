@@ -55,7 +55,7 @@ class Record:
     @cached_property
     def searched(self) -> Bool[np.ndarray, " n"]:
         """Which examples the slices were sought in."""
-        return self.slices.sought_in
+        return self.slices.searched_mask
 
     @property
     def splits(self) -> bool:

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from weakspot.config import CONFIGS, build, dataset_alone, register
+from weakspot.config import CONFIGS, build, dataset_own_settings, register
 
 SPLIT = "test"
 """The split that is opened: of most datasets the smallest one."""
@@ -63,7 +63,7 @@ def _open(dataset: str, root: Path) -> DataFolder:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             cfg = compose("discover", [f"dataset={dataset}"])
-        found = build(dataset_alone(cfg.dataset), "dataset", {"split"})(split=SPLIT)
+        found = build(dataset_own_settings(cfg.dataset), "dataset", {"split"})(split=SPLIT)
         found.check()
         return DataFolder(dataset, root, len(found))
     except Exception as error:  # files of any kind, read by libraries of any kind

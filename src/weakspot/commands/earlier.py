@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from weakspot.config import CONFIGS, build, class_of, dataset_alone, model_alone
+from weakspot.config import CONFIGS, build, class_of, dataset_own_settings, model_own_settings
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def parts_of(folder: Path, trust: Collection[str] = (), root: str | None = None)
     dataset = _checked(config.get("dataset"), "dataset", trust)
     if root is not None and dataset.get("root") is not None:
         dataset.root = _moved(str(dataset.root), root)
-    makes = build(dataset_alone(dataset), "dataset", {"split"})
+    makes = build(dataset_own_settings(dataset), "dataset", {"split"})
 
     def model(task: Task) -> Model:  # checked when it is asked for: without it there are images all the same
         settings = _checked(config.get("model"), "model", trust)
-        made: Model = build(model_alone(settings), "model", positional=1)(task)
+        made: Model = build(model_own_settings(settings), "model", positional=1)(task)
         return made
 
     return Parts(lambda split: makes(split=split), model)

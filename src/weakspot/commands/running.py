@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from weakspot.config import build, plain
+from weakspot.config import build, plain_values
 from weakspot.launch import begin
 from weakspot.signals import Interrupted
 
@@ -49,7 +49,7 @@ def _logged(cfg: DictConfig) -> dict[str, Any]:
 
     config: Any = HydraConfig.get()
     several = config.mode == RunMode.MULTIRUN
-    return plain(cfg) | {
+    return plain_values(cfg) | {
         WORDS: _words(cfg, config.job.name, dict(config.runtime.choices)),
         MULTIRUN: Path(config.sweep.dir).as_posix() if several else None,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.config import build, build_when_called, dataset_alone, model_alone, plain
+from weakspot.config import build, build_when_called, dataset_own_settings, model_own_settings, plain_values
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
@@ -70,19 +70,21 @@ def subject_of(cfg: DictConfig) -> Subject:
             "predictions=FILE, or leave it out"
         )
     choices: dict[str, str] = dict(HydraConfig.get().runtime.choices)
-    dataset, model = dataset_alone(cfg.dataset), model_alone(cfg.model)
+    dataset, model = dataset_own_settings(cfg.dataset), model_own_settings(cfg.model)
     layer, encoder = cfg.model.get("embed_layer"), None
     if cfg.encoder is not None:
         if layer is not None:
             raise ValueError(
                 f"model.embed_layer={layer} and encoder=… both say where to search: leave out one of them"
             )
-        settings = model_alone(cfg.encoder)
-        encoder = Named(choices["model@encoder"], plain(settings), build(settings, "encoder", positional=1))
+        settings = model_own_settings(cfg.encoder)
+        encoder = Named(
+            choices["model@encoder"], plain_values(settings), build(settings, "encoder", positional=1)
+        )
     return Subject(
-        dataset=Named(choices["dataset"], plain(dataset), build(dataset, "dataset", {"split"})),
-        model=Named(choices["model"], plain(model), build(model, "model", positional=1)),
-        training=Training(**plain(cfg.training)),
+        dataset=Named(choices["dataset"], plain_values(dataset), build(dataset, "dataset", {"split"})),
+        model=Named(choices["model"], plain_values(model), build(model, "model", positional=1)),
+        training=Training(**plain_values(cfg.training)),
         make_trainer=build_when_called(cfg.trainer),
         checkpoint=cfg.checkpoint,
         split=cfg.split,
@@ -92,7 +94,7 @@ def subject_of(cfg: DictConfig) -> Subject:
         encoder=encoder,
         inference_batch_size=cfg.inference.batch_size,
         num_workers=cfg.num_workers,
-        numerics={name: value for name, value in plain(cfg.trainer).items() if name not in _PLACES},
+        numerics={name: value for name, value in plain_values(cfg.trainer).items() if name not in _PLACES},
         commands={name: upstream_command(name) for name in ("train", "infer")},
         checkpoints_dir=Path(cfg.checkpoints_dir),
         predictions_dir=Path(cfg.predictions_dir),
@@ -102,7 +104,7 @@ def subject_of(cfg: DictConfig) -> Subject:
 
 def reweight_of(cfg: DictConfig) -> Reweight | None:
     """By what training weighs its examples; None where all weigh alike."""
-    words = plain(cfg.reweight)
+    words = plain_values(cfg.reweight)
     by = words.pop("by")
     if by is None:
         for word in HydraConfig.get().overrides.task:
@@ -118,7 +120,7 @@ def reweight_of(cfg: DictConfig) -> Reweight | None:
     if by == "adversary":
         from weakspot.pipeline.adversary import Adversary
 
-        settings = plain(cfg.method)
+        settings = plain_values(cfg.method)
         if settings.pop("sharded", False):  # and it makes no difference to what is trained
             raise ValueError(
                 "reweight=adversary searches in one process, and method.sharded=true shares the rows out among "
@@ -147,7 +149,7 @@ def settings_of_run(folder: Path) -> dict[str, Any]:
             f"reweight={folder}: {folder.absolute()} {what}; name the folder of a run of discover.py "
             "(outputs/discover/…), or reweight=adversary"
         )
-    return plain(DictConfig(OmegaConf.load(file)))
+    return plain_values(DictConfig(OmegaConf.load(file)))
 
 
 def upstream_command(name: str) -> str:

@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Num
 from torch.utils.data import default_collate
 
-from weakspot.identity import Identified
-from weakspot.predictions.plain import plain_table
-from weakspot.predictions.tables import RESERVED
+from weakspot.identity import Identifiable
+from weakspot.predictions.attribute_tables import RESERVED_NAMES
+from weakspot.predictions.plain_columns import plain_table
 from weakspot.tasks import Task
 
 log = logging.getLogger(__name__)
 
 
-class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
+class Dataset(Identifiable, torch.utils.data.Dataset[dict[str, Any]], ABC):
     """Represents one split of a dataset.
 
     A subclass sets `task`, `targets` and `examples` in `__init__`, and implements `input`, `preview` and
@@ -130,7 +130,7 @@ class Dataset(Identified, torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise ValueError(f"{name} is empty: there is nothing to read from {self.root or 'it'}")
         if self.examples.num_rows != len(self):
             raise ValueError(f"{name}: {self.examples.num_rows} examples but {len(self)} targets")
-        reserved = [column for column in columns[1:] if column in RESERVED]
+        reserved = [column for column in columns[1:] if column in RESERVED_NAMES]
         if reserved:
             raise ValueError(
                 f"{name}: no attribute may be called {reserved[0]!r}; choose another name for it"

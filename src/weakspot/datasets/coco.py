@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import Compose, RandomHorizontalFlip, RandomResiz
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.splits import pick_val
-from weakspot.predictions.tables import RESERVED
+from weakspot.predictions.attribute_tables import RESERVED_NAMES
 from weakspot.tasks import Multilabel
 
 
@@ -116,7 +116,7 @@ class ObjectAnnotations:
         present, names = self.present(), np.array(self.supercategories)
         for name in dict.fromkeys(self.supercategories):
             free = name
-            while free in described or free in RESERVED:
+            while free in described or free in RESERVED_NAMES:
                 free = f"supercategory {free}"
             described[free] = np.where(present[:, names == name].any(axis=1), "yes", "no")
         return described

@@ -15,7 +15,7 @@ from jaxtyping import Int
 from weakspot.datasets.inputs.image_shards import ImageShards, ShardTables, stem
 from weakspot.datasets.readers.tars import TarSample, read_samples
 from weakspot.images import Pixels
-from weakspot.predictions.plain import plain_table
+from weakspot.predictions.plain_columns import plain_table
 
 _MOST_ATTRIBUTES = 1000
 

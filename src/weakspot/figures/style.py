@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from weakspot.findings.numbers import THIN
-from weakspot.predictions.folders import whole_file
+from weakspot.predictions.atomic_files import atomic_file
 
 FORMATS = ("pdf", "png", "svg")
 
@@ -105,7 +105,7 @@ def save(figure: Figure, file: str | Path) -> Path:
     kind = file.suffix[1:].lower()
     if kind not in FORMATS:
         raise ValueError(f"{file} ends in no format of figures; choose {', '.join(FORMATS)}")
-    with style(), whole_file(file) as draft:
+    with style(), atomic_file(file) as draft:
         figure.savefig(draft, format=kind, metadata=_NO_DATE[kind])
     return file
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from weakspot.findings.examined import Judged
 from weakspot.findings.portraits import SHOWN
 from weakspot.findings.record import Cluster, Neighbour
-from weakspot.slices.statistics import ClusterStatistics, Nearest, SliceStatistics
+from weakspot.slices.statistics import ClusterStatistics, NearestCluster, SliceStatistics
 from weakspot.slices.tree import ClusterNode
 
 _EXAMPLES = 480  # in all leaves together
@@ -69,7 +69,7 @@ def neighbours_of(cluster: ClusterStatistics | None, judged: Judged) -> tuple[Ne
     """
     if cluster is None:
         return ()
-    by_node: dict[int, list[Nearest]] = {}
+    by_node: dict[int, list[NearestCluster]] = {}
     for near in cluster.nearest:
         by_node.setdefault(near.node, []).append(near)
     right = judged.p.correct

@@ -245,7 +245,7 @@ def check_comparable(before: Reading, after: Reading) -> tuple[bool, list[str]]:
                 "have other labels, so the ids do not name the same examples; give every example an id of its own"
             )
     for one, rows in ((before, mine), (after, theirs)):
-        left = int((~one.slices.sought_in[rows]).sum())
+        left = int((~one.slices.searched_mask[rows]).sum())
         if left < FEWEST and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of the {len(mine)} examples that the two runs share, and slices "
@@ -263,7 +263,7 @@ def _same_space(before: Reading, after: Reading) -> list[str]:
             "says nothing of the other: run both models on the same split"
         )
     for one, other in ((before, after), (after, before)):
-        left = int((~one.slices.sought_in).sum())
+        left = int((~one.slices.searched_mask).sum())
         if left < FEWEST and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of its examples, and slices are compared on at least {FEWEST} that "
@@ -282,7 +282,7 @@ def _task(p: Predictions) -> str:
 
 def _parts(own: Reading) -> list[_Part]:
     """The slices of a run, cut by label as its findings are: by what was searched, where that is at hand."""
-    searched = own.slices.sought_in
+    searched = own.slices.searched_mask
     rows = np.flatnonzero(searched) if searched.any() else np.arange(len(searched))
     examined = _Measured.of(own, rows)
     found = []
@@ -296,7 +296,7 @@ def _measured(
     own: Reading, other: Reading, parts: Sequence[_Part], paired: bool
 ) -> tuple[_Measured, _Measured]:
     """The slices of `own` in its own predictions, and in those of the other run: row for row the same if paired."""
-    free = ~own.slices.sought_in
+    free = ~own.slices.searched_mask
     weights = as_weights(own.slices.weights)
     if paired:
         mine, theirs = _shared(own, other)

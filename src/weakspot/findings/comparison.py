@@ -12,7 +12,7 @@ from weakspot.evaluation.confirmation import Verdict
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.differences import Difference
 from weakspot.findings.typed_json import read_typed
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 
 SCHEMA = 1
 FILE = "compare.json"
@@ -150,7 +150,7 @@ class Comparison:
         folder = Path(folder)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(folder / FILE) as draft:
+            with atomic_file(folder / FILE) as draft:
                 draft.write_bytes(_ADAPTER.dump_json(self, indent=1) + b"\n")
         return folder / FILE
 

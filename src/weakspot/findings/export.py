@@ -229,7 +229,7 @@ def _finding_of(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Floa
 def _weights(slices: Slices) -> Columns:
     """How much an example belongs to every slice."""
     weights = slices.weights
-    by_example = weights.kept.tocsc() if isinstance(weights, Memberships) else None
+    by_example = weights.csr.tocsc() if isinstance(weights, Memberships) else None
 
     def values(start: int, stop: int) -> Sequence[np.ndarray]:
         if by_example is None:

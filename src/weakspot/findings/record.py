@@ -21,9 +21,9 @@ from weakspot.findings.naming import Condition
 from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.predictions.reading import read_parquet, reading
-from weakspot.predictions.seals import check_seal, sealed
+from weakspot.predictions.seals import add_seal, check_seal
 from weakspot.slices import Slices
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
@@ -411,10 +411,10 @@ class Findings:
             folder.mkdir(parents=True, exist_ok=True)
             tables = {MEMBERSHIPS: self.memberships} | ({MAP: self.map} if self.map.num_rows else {})
             for name, table in tables.items():
-                with whole_file(folder / name) as draft:
+                with atomic_file(folder / name) as draft:
                     pq.write_table(table, draft)
-            with whole_file(folder / FILE) as draft:  # the last: where it is, the tables are
-                draft.write_bytes(sealed(text + b"\n", [folder / name for name in tables]))
+            with atomic_file(folder / FILE) as draft:  # the last: where it is, the tables are
+                draft.write_bytes(add_seal(text + b"\n", [folder / name for name in tables]))
         return folder / FILE
 
     @classmethod

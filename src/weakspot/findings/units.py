@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.predictions.scratch import rows_of
+from weakspot.predictions.mapped_copies import take_rows
 from weakspot.slices import Weights
 
 _LABEL_SHARE = 0.25  # of a slice's weight that a label must have to be looked at by itself
@@ -53,7 +53,7 @@ class Examined:
     def take(self, rows: Bool[np.ndarray, " r"]) -> Examined:
         """Some of the examples."""
         return Examined(
-            rows_of(self.embeddings, rows),
+            take_rows(self.embeddings, rows),
             self.memberships[:, rows],
             self.losses[rows],
             self.badness[rows],

@@ -9,7 +9,7 @@ from weakspot.findings.examined import Judged
 from weakspot.findings.portraits import Painter
 from weakspot.findings.record import Whole
 from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import left_out
+from weakspot.predictions.attributes import omitted_columns
 
 RESTATES = "restates the target"
 """Why an attribute is left out that says what the target says."""
@@ -53,7 +53,7 @@ def describe_whole(
         pairs=together,
         pairs_left_out=pairs_left_out,
         weak_values=tuple(painter.weak_values()),
-        left_out=(*hidden, *left_out(painter.attributes)),
+        left_out=(*hidden, *omitted_columns(painter.attributes)),
         counted=judged.counted,
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.statistics import AttributeShare
@@ -87,7 +87,7 @@ def write(tree: PublishedTree, path: str | Path) -> Path:
         text = json.dumps(tree)
     except RecursionError as error:
         raise ValueError(f"{path}: the tree is nested too deeply for a JSON file") from error
-    with writing(path.parent), whole_file(path) as draft:
+    with writing(path.parent), atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
 

@@ -15,7 +15,7 @@ from weakspot.methods.ordered_examples import OrderedExamples, counts_of
 from weakspot.methods.residuals import residuals
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import Categorical, Value, categorise
+from weakspot.predictions.attributes import AttributeValue, Categorical, categorise
 from weakspot.slices import Slices
 from weakspot.tasks import Task
 
@@ -101,7 +101,7 @@ class Rules(Method):
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return 1 where all conditions of a rule hold."""
         rules = conditions(self._fitted())
-        memberships = [np.all([one.holds(p.attributes) for one in rule], axis=0) for rule in rules]
+        memberships = [np.all([one.matches(p.attributes) for one in rule], axis=0) for rule in rules]
         return np.array(memberships, dtype=np.float64).reshape(len(rules), len(p)).T
 
     @classmethod
@@ -112,10 +112,10 @@ class Rules(Method):
         return [*sentences, *super().advice(slices)]
 
 
-def conditions(slices: Slices) -> list[list[Value]]:
+def conditions(slices: Slices) -> list[list[AttributeValue]]:
     """Return the conditions of every rule, all of which must hold."""
     (stored,) = parameters_of(slices, "conditions")
-    return [[Value(**one) for one in rule] for rule in json.loads(stored.astype(np.uint8).tobytes())]
+    return [[AttributeValue(**one) for one in rule] for rule in json.loads(stored.astype(np.uint8).tobytes())]
 
 
 def _to_json_bytes(columns: list[Categorical], rules: list[_Rule]) -> Int[np.ndarray, " b"]:

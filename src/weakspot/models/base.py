@@ -9,10 +9,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.identity import Identified
+from weakspot.identity import Identifiable
 
 
-class Model(Identified, nn.Module, ABC):
+class Model(Identifiable, nn.Module, ABC):
     """Represents a network that is split before its last layer: `model(x) == head(embed(x))`.
 
     The embedding is the input of the last layer, so that examples close to each other in it are alike to the model,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from weakspot.findings.mended import Mended
-from weakspot.identity import contents
+from weakspot.identity import content_identity
 from weakspot.methods import Method
 from weakspot.pipeline.checkpoint_files import is_trained
 from weakspot.pipeline.plan import pull_predictions
@@ -41,7 +41,7 @@ class Adversary(Reweight):
     def identity(self) -> dict[str, Any]:
         return {
             "by": "adversary",
-            "method": contents(self.settings),
+            "method": content_identity(self.settings),
             "strength": self.strength,
             "first_epoch": self.first_epoch,
         }

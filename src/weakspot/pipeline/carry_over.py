@@ -56,14 +56,14 @@ def carry_over(run: Run, p: Predictions) -> CarriedOver:
             f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs {FEWEST}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
-    carried = run.slices.carried(memberships_of(run.slices, some), audit.record, elsewhere, audit.rows)
+    carried = run.slices.carry_over(memberships_of(run.slices, some), audit.record, elsewhere, audit.rows)
     before = run.slices.provenance.get("predictions")
     found_in = {"run": str(run.folder), "predictions": before}
     return CarriedOver(
         slices=replace(carried, tree=None, provenance={**carried.provenance, "found_in": found_in}),
         predictions=some,
         rows=rows,
-        searched=int(run.slices.sought_in.sum()),
+        searched=int(run.slices.searched_mask.sum()),
         left_out=len(p) - len(rows),
         notes=_notes(run, p),
     )
@@ -75,7 +75,7 @@ def not_searched(run: Run, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> Int
     Raises ValueError where these are too few to test anything on.
     """
     names = np.asarray(ids)
-    rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.sought_in]))
+    rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
     if len(rows) < FEWEST:
         raise ValueError(
             f"{run.folder} searched {len(names) - len(rows)} of these {len(names)} examples, so what it found cannot "

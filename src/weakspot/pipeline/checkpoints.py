@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from weakspot.pipeline.checkpoint_files import CHECKPOINT, LAST
-from weakspot.predictions.folders import whole_file
+from weakspot.predictions.atomic_files import atomic_file
 
 _KEY = "weakspot"
 _MONITOR = "val/loss"
@@ -184,7 +184,7 @@ def whole_checkpoint(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft, open(draft, "wb") as file:
+        with atomic_file(path) as draft, open(draft, "wb") as file:
             yield file
     except (OSError, RuntimeError) as error:
         # torch's writer hides the system's error behind one of its own

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from weakspot.findings.comparing import Reading, compare
 from weakspot.findings.comparison import PAGE, Comparison
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.report.compare import render_comparison
 from weakspot.tracking.console import comparison_summary
 from weakspot.tracking.log import log_comparison
@@ -46,7 +46,7 @@ def compare_runs(
     comparison = compare(before, after, command=command, seed=seed)
     with writing(folder, "hydra.run.dir"):
         comparison.save(folder)
-        with whole_file(folder / PAGE) as draft:
+        with atomic_file(folder / PAGE) as draft:
             draft.write_text(render_comparison(comparison), encoding="utf-8")
     log_comparison(comparison, logger, folder)
     Console().print(comparison_summary(comparison))

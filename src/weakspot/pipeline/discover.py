@@ -19,7 +19,7 @@ from weakspot.pipeline.export import export_examples
 from weakspot.pipeline.runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
-from weakspot.predictions.folders import sweep, whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, remove_drafts, writing
 from weakspot.report.html import render
 from weakspot.report.options import ReportOptions
 from weakspot.report.sheets import sheets
@@ -80,7 +80,9 @@ def discover(
     Returns:
         The findings.
     """
-    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed; before a search that may be, too
+    remove_drafts(
+        folder.parent.glob("*"), SLICES
+    )  # of runs that were killed; before a search that may be, too
     found = search(method, predictions, confirm, source, group, stability, seed)
     _keep(found.slices, folder)
     findings = Findings.build(
@@ -144,7 +146,7 @@ def report(
     Returns:
         The findings.
     """
-    sweep(folder.parent.glob("*"), SLICES)  # of runs that were killed
+    remove_drafts(folder.parent.glob("*"), SLICES)  # of runs that were killed
     _keep(slices, folder)
     findings = Findings.build(
         predictions,
@@ -196,7 +198,7 @@ def discover_in_tree(
     Returns:
         The findings; nothing is confirmed, for nothing can be tested.
     """
-    sweep(folder.parent.glob("*"), SLICES)
+    remove_drafts(folder.parent.glob("*"), SLICES)
     slices, findings = _from_tree(tree, source, command, accuracy_threshold)
     slices.save(folder / SLICES)
     _tell(findings, Media(), options, logger, folder)
@@ -246,10 +248,10 @@ def _tell(
     """Findings as files, to the logger and on the console."""
     with writing(folder, "hydra.run.dir"):
         findings.save(folder)
-        with whole_file(folder / REPORT) as draft:
+        with atomic_file(folder / REPORT) as draft:
             draft.write_text(render(findings, media, options), encoding="utf-8")
         for name, text in sheets(findings).items():
-            with whole_file(folder / name) as draft:
+            with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")
     log_findings(findings, media, logger, folder)
     Console().print(summary(findings))

@@ -14,7 +14,7 @@ from weakspot.findings import Findings, Media
 from weakspot.findings.export import ExampleTable
 from weakspot.pipeline.progress import progress
 from weakspot.predictions import Predictions
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.slices import Slices
 
 FORMATS = ("parquet",)
@@ -54,7 +54,7 @@ def export_examples(
         table = ExampleTable(findings, slices, predictions, media, texts)
         with (
             writing(folder, "hydra.run.dir"),
-            whole_file(file) as draft,
+            atomic_file(file) as draft,
             pq.ParquetWriter(draft, table.schema) as writer,
         ):
             done = 0

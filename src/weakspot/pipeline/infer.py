@@ -28,7 +28,7 @@ from weakspot.pipeline.ranks import agree, heed_signals, is_main
 from weakspot.pipeline.training import Training
 from weakspot.pipeline.watch import Watch, wants_bar
 from weakspot.predictions import Predictions
-from weakspot.predictions.shards import finished_rows, gather, set_aside_damaged, write_shard
+from weakspot.predictions.shards import finished_rows, gather_column, set_aside_damaged, write_shard
 from weakspot.predictions.store import join
 from weakspot.predictions.validation import NotFiniteError, check_finite
 
@@ -92,7 +92,7 @@ class ShardWriter(BasePredictionWriter):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         try:
-            if signals.received():
+            if signals.interruption():
                 self._flush(trainer.global_rank)
             self._written()
         except OSError as error:
@@ -144,7 +144,7 @@ def infer(
         return None
     dataset = data.dataset(split)
     ids = _ids(dataset)
-    attributes, measured = dataset.examples.drop_columns(["id"]), gather(folder, "measured", len(ids))
+    attributes, measured = dataset.examples.drop_columns(["id"]), gather_column(folder, "measured", len(ids))
     if measured is not None:
         attributes = describe(attributes, measured)
     return join(folder, ids, attributes, dataset.task, manifest)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from weakspot.identity import Identified, described
+from weakspot.identity import Identifiable, describe_target
 
 
 def key(*words: str, made_from: Mapping[str, Any]) -> str:
@@ -17,7 +17,9 @@ def key(*words: str, made_from: Mapping[str, Any]) -> str:
     return "-".join([*words, hashlib.sha256(text.encode()).hexdigest()[:8]])
 
 
-def identity(make: Callable[..., Any], settings: Mapping[str, Any], kind: type[Identified]) -> dict[str, Any]:
+def identity(
+    make: Callable[..., Any], settings: Mapping[str, Any], kind: type[Identifiable]
+) -> dict[str, Any]:
     """What makes the products of what `make` builds with these settings different from all others.
 
     Args:
@@ -28,4 +30,4 @@ def identity(make: Callable[..., Any], settings: Mapping[str, Any], kind: type[I
     target = make.func if isinstance(make, partial) else make
     if isinstance(target, type) and issubclass(target, kind):
         return target.identity(settings)
-    return {"made_by": described(target), **kind.identity(settings)}
+    return {"made_by": describe_target(target), **kind.identity(settings)}

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from weakspot.pipeline.part import Part
 from weakspot.pipeline.ranks import is_main
-from weakspot.predictions.folders import writing
+from weakspot.predictions.atomic_files import writing
 
 _TO_BEGIN = 2.0  # seconds in which many jobs at once begin their parts
 

@@ -23,7 +23,7 @@ from weakspot.pipeline.part import Part, missing_parts, spans
 from weakspot.pipeline.ranks import agree, is_main
 from weakspot.pipeline.subject import Subject
 from weakspot.predictions import Predictions
-from weakspot.predictions.folders import writing
+from weakspot.predictions.atomic_files import writing
 from weakspot.predictions.reading import DamagedError
 from weakspot.predictions.shards import finished_rows
 from weakspot.predictions.store import is_complete, read

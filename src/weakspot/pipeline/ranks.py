@@ -88,7 +88,7 @@ def processes(accelerator: str = "auto") -> Iterator[None]:
 
     _join_launched_group(accelerator)
     try:
-        with signals.passed_on(tell):
+        with signals.on_interruption(tell):
             if parent is not None:
                 threading.Thread(target=_end_with, args=(parent, over), daemon=True).start()
             yield
@@ -111,7 +111,7 @@ def heed_signals(trainer: Trainer) -> None:
     Lightning hears SIGTERM between batches of training alone, and asks all processes about it, some of which may be
     elsewhere.
     """
-    if not signals.heard():
+    if not signals.handles_signals():
         return
     if hasattr(trainer.strategy.launcher, "procs"):
         _launchers.append(trainer.strategy.launcher)

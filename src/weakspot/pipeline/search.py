@@ -18,7 +18,7 @@ from weakspot.methods.distributed import process_group
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.shares import is_sharded, share
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices, placed
+from weakspot.slices import Slices, scatter_memberships
 from weakspot.tasks import Task
 
 FEWEST = 20
@@ -127,13 +127,13 @@ def search(
     slices = method.slices_
     weights = slices.weights
     if planned.held.any():
-        weights = placed(slices.weights, rows, memberships_of(slices, part))
+        weights = scatter_memberships(slices.weights, rows, memberships_of(slices, part))
     if processes.size > 1:
         weights, rows = processes.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
         slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])
     if planned.held.any() or processes.size > 1:
         audit = audit_of(slices, predictions)
-        slices = slices.carried(weights, audit.record, rows, audit.rows)
+        slices = slices.carry_over(weights, audit.record, rows, audit.rows)
     stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None
     return Searched(slices, planned.confirm, planned.source, stable)
 

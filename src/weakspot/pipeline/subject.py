@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from weakspot.datasets.base import Dataset
-from weakspot.identity import contents
+from weakspot.identity import content_identity
 from weakspot.models.base import Model
 from weakspot.pipeline.keys import identity, key
 from weakspot.pipeline.reweight import Reweight
@@ -131,7 +131,7 @@ class Subject:
             "data": {split: self.fingerprint(split) for split in ("train", "val")},
             **self._identities(),
             "training": vars(self.training),
-            "trainer": contents(self.numerics),
+            "trainer": content_identity(self.numerics),
             "seed": self.seed,
             # what weighs more is told apart in an embedding
             **({} if self.reweight is None else {"reweight": self.reweight.identity(), **self._elsewhere()}),

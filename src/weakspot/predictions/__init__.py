@@ -1,4 +1,4 @@
-"""What a model said of every example: the record between inference and discovery."""
+"""Predictions, the record of a model's outputs for every example, which stands between inference and discovery."""
 
 from weakspot.predictions.record import Predictions
 

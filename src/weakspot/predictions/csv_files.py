@@ -1,4 +1,4 @@
-"""CSV files as people write them: every column read as text, then as what it holds; errors name the line."""
+"""A reader for CSV files as people write them: it infers the type of every column, and its errors name the line."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weakspot.delimited import is_utf8, location, read_delimited, records
-from weakspot.predictions.plain import first_repeated, plain_table
+from weakspot.predictions.plain_columns import first_repeated, plain_table
 from weakspot.predictions.reading import DamagedError, reading
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""What separates the values of a file, by the ending of its name."""
+"""The character that separates the values of a file, by the ending of its name."""
 
-_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None) -> pa.Table:
-    """All columns of a .csv or .tsv file, each as what all of its values are: numbers, dates, truth values, texts.
+    """Return all columns of a .csv or .tsv file, each of the type that all of its values have.
+
+    These types are numbers, dates, times, truth values and texts.
 
     Args:
-        file: Its name's ending says what separates the values.
+        file: The file; the ending of its name says what separates the values.
         texts: Columns that stay texts whatever they look like; blanks around them go, an empty one is "".
-        verbatim: One that keeps its blanks too, because a model reads it.
+        verbatim: A column of texts that keeps its blanks too, because a model reads it.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: Naming file and line, where it is not UTF-8, has another separator, no rows, a row of another
-            length, two columns of one name, or a value that is no text.
+        DamagedError: The file is not UTF-8, has another separator, no rows, a row of another length, two columns of
+            one name, or a value that is not text; the error names file and line.
     """
     with reading(file):
         return _columns(file, texts, verbatim)
@@ -61,25 +63,25 @@ def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table
     return pa.table([columns[name] for name in names], names=names)
 
 
-def place(file: Path, row: int) -> str:
-    """`my.csv, line 7` for the row of that number from 0 on: values may hold line breaks, and empty lines are none."""
+def row_location(file: Path, row: int) -> str:
+    """Return `my.csv, line 7` for a row, counted from 0: values may hold line breaks, and empty lines are no rows."""
     return location(file, DELIMITERS[file.suffix.lower()], row + 1)
 
 
 def _check_beginning(file: Path, delimiter: str) -> None:
-    """Raise ValueError where the file is in another encoding than UTF-8, or separates its values by something else."""
+    """Raise DamagedError where the file has another encoding than UTF-8, or another separator than its name says."""
     with file.open("rb") as stream:
         start = stream.read(65_536)
     encoding = _BYTE_ORDER_MARKS.get(start[:2]) or ("UTF-16" if b"\0" in start[:4] else None)
     if encoding is not None:
         raise DamagedError(f"{file} is {encoding} text; save it as UTF-8 (“CSV UTF-8” in a spreadsheet)")
     header = re.sub(rb'"[^"]*"', b"", start.splitlines()[0] if start else b"").decode("utf-8", "replace")
-    common = max(_NAMES, key=header.count)
+    common = max(_DELIMITER_NAMES, key=header.count)
     if header.count(common) > header.count(delimiter):
         other = next((f" or name it {ending}" for ending, sign in DELIMITERS.items() if sign == common), "")
         raise DamagedError(
-            f"{file} separates its values by {_NAMES[common]}, not by {_NAMES[delimiter]}; save it with "
-            f"{_NAMES[delimiter]}{other}"
+            f"{file} separates its values by {_DELIMITER_NAMES[common]}, not by {_DELIMITER_NAMES[delimiter]}; save it "
+            f"with {_DELIMITER_NAMES[delimiter]}{other}"
         )
 
 

@@ -1,4 +1,4 @@
-"""NumPy's archives, read without unpickling and without believing what they announce."""
+"""A reader for NumPy's archives that unpickles nothing and does not trust the sizes that a file announces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from weakspot.predictions.reading import DamagedError, reading
 _ENDING = ".npy"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _KINDS = "biufSUmM"
-_MOST_EXPANDED = 256 << 20  # bytes that any archive may hold
-_EXPANSION = 100  # times its own size that a larger one may: numbers seldom shrink to less than a tenth
+_MOST_EXPANDED = 256 << 20  # bytes: any archive may hold so many
+_EXPANSION = (
+    100  # a larger one may hold so many times its own size: numbers seldom shrink to less than a tenth
+)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive by their keys, texts as texts.
+    """Return the arrays of an archive by their keys, in this machine's byte order, bytes as texts.
 
     Raises:
-        DamagedError: Where it is none, a key cannot be read, or announces another size than it has.
+        DamagedError: The file is no archive, a key cannot be read, or it announces another size than it has.
     """
     arrays: dict[str, np.ndarray] = {}
     if not zipfile.is_zipfile(path):
@@ -41,7 +43,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             with reading(path, key):
                 if key in arrays:
                     raise ValueError("there are two of it")
-                arrays[key] = readable(_array(archive, entry))
+                arrays[key] = decode_array(_array(archive, entry))
     return arrays
 
 
@@ -55,21 +57,22 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         if version not in _HEADERS:
             raise ValueError(f"its version {version} is unknown")
         shape, _, dtype = _HEADERS[version](file)
-        held = entry.file_size - file.tell()
+        actual = entry.file_size - file.tell()
     if dtype.hasobject:
         raise ValueError("it holds Python objects; save texts with array.astype(str)")
     if dtype.kind not in _KINDS or (dtype.itemsize == 0 and math.prod(shape) > 0):
         raise ValueError(f"it holds neither numbers nor texts but {dtype}")
-    if math.prod(shape) * dtype.itemsize != held:
-        raise ValueError(f"it announces {dtype} of shape {shape}, but holds {held} bytes")
+    if math.prod(shape) * dtype.itemsize != actual:
+        raise ValueError(f"it announces {dtype} of shape {shape}, but holds {actual} bytes")
     with archive.open(entry) as file:
         return np.asarray(npy.read_array(file, allow_pickle=False))
 
 
-def readable(array: np.ndarray) -> np.ndarray:
-    """An array of a file in this machine's order of bytes, and bytes as texts.
+def decode_array(array: np.ndarray) -> np.ndarray:
+    """Return an array of a file in this machine's byte order, and bytes as texts.
 
-    Raises ValueError for texts of characters that do not exist.
+    Raises:
+        ValueError: Texts hold characters that do not exist.
     """
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "S":

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.predictions.npz import readable
+from weakspot.predictions.npz import decode_array
 from weakspot.predictions.pickle_interpreter import (
     AllowedName,
     Buildable,
@@ -123,7 +123,7 @@ class _Array(Buildable):
         check(wanted == len(data), f"announces an array of {wanted} bytes and holds {len(data)}")
         check(dtype.dtype.itemsize > 0 or not math.prod(shape), "has texts of no characters")
         self.budget.spend(len(data))
-        self.array = readable(
+        self.array = decode_array(
             np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
         )
         return self

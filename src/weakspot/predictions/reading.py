@@ -1,7 +1,7 @@
-"""The boundary around every reader: whatever is wrong with a file becomes one sentence that names it.
+"""The error boundary around every file reader: whatever is wrong with a file becomes one sentence that names it.
 
-A file may be cut short, damaged, written by another program or crafted. Whoever interprets one does it inside
-`reading`, and compares the sizes that it announces with its own before anything is allocated.
+A file may be cut short, damaged, written by another program or crafted. A reader interprets it inside `reading`, and
+compares the sizes that the file announces with the file's own size before it allocates memory.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from weakspot.predictions.plain import first_repeated
+from weakspot.predictions.plain_columns import first_repeated
 
 _LONGEST_REASON = 300  # characters: a library may quote the file
-_DEEPEST = 100  # levels of a manifest
+_MOST_LEVELS = 100  # a manifest may be nested so deeply
 _CELLS = 100_000_000  # a table of so many values is read however small its file
-_TEXTS = 1 << 30  # bytes of texts that any table may hold
-_EXPANSION = 100  # times its own size that the texts of a larger one may take
+_TEXTS = 1 << 30  # bytes: the texts of any table may take so many
+_EXPANSION = 100  # the texts of a larger table may take so many times its file's size
 _CELLS_PER_BYTE = 1000  # columns of one value repeated take next to nothing
 
 
 class DamagedError(ValueError):
-    """A file that cannot be read as what it should be; the message names the file, and the key in it."""
+    """Is raised where a file cannot be read as what it should be; the message names the file, and the key in it."""
 
 
 @contextmanager
 def reading(path: Path, key: str | None = None) -> Iterator[None]:
     """Turn any failure inside the block into a DamagedError, `PATH: key 'K' cannot be read: …`.
 
-    What the system says of the file (missing, denied, a failing disk) is no damage, but the same sentence.
+    An error of the system (a missing file, a denied one, a failing disk) is no damage and stays an OSError, with a
+    sentence of the same form.
 
     Args:
-        path: The file that is interpreted.
-        key: The array, column or field of it, where there is one.
+        path: The file that the block interprets.
+        key: The array, column or field of the file that it interprets, if any.
 
     Raises:
-        DamagedError: Where the block fails.
-        OSError: Of its kind, where the system does.
+        DamagedError: The block failed.
+        OSError: The system refused; the error is of the same class.
     """
     try:
         yield
     except DamagedError:
         raise
     except Exception as error:  # libraries fail in any way on damaged files
-        place = f"{path}" if key is None else f"{path}: key {key!r}"
+        location = f"{path}" if key is None else f"{path}: key {key!r}"
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EISDIR):
-            raise type(error)(f"{place} cannot be read: {os.strerror(error.errno)}") from error
-        raise DamagedError(f"{place} cannot be read: {_reason(error)}") from error
+            raise type(error)(f"{location} cannot be read: {os.strerror(error.errno)}") from error
+        raise DamagedError(f"{location} cannot be read: {_reason(error)}") from error
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before what is said of its content inside the block."""
+    """Put the file's name before the message of a ValueError inside the block, and raise it as a DamagedError."""
     try:
         yield
     except DamagedError:
@@ -72,17 +73,17 @@ def naming(path: Path) -> Iterator[None]:
 def read_manifest(
     path: Path, version: int, fields: Mapping[str, type | UnionType], earlier: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Return the JSON object in a file.
 
     Args:
         path: The file.
-        version: The `format` that it must have.
-        earlier: Versions that are read as well.
-        fields: Names that it must hold, with the types of their values.
+        version: The `format` that the object must have.
+        fields: The names of required fields, with the types of their values.
+        earlier: Earlier formats that are read as well.
 
     Raises:
-        DamagedError: Where it is no JSON object, or a field is missing or of another type.
-        ValueError: Where it is of another version.
+        DamagedError: The file holds no JSON object, or a field is missing or of another type.
+        ValueError: The object is of another version.
     """
     with reading(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -90,9 +91,9 @@ def read_manifest(
         json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair is no text
         if not isinstance(manifest, dict):
             raise ValueError("it holds no JSON object")
-    found = manifest.get("format")
-    if type(found) is not int or found not in (version, *earlier):
-        raise ValueError(f"{path}: format {found!r}, but this version reads {version}; make it again")
+    found_version = manifest.get("format")
+    if type(found_version) is not int or found_version not in (version, *earlier):
+        raise ValueError(f"{path}: format {found_version!r}, but this version reads {version}; make it again")
     for name, kind in fields.items():
         with reading(path, name):
             if name not in manifest:
@@ -103,14 +104,14 @@ def read_manifest(
 
 
 def read_parquet(path: Path, leave_out: Sequence[str] = ()) -> pa.Table:
-    """A Parquet file whose values are all valid.
+    """Return the table in a Parquet file once all of its values have passed Arrow's validation.
 
     Args:
         path: The file.
         leave_out: Columns that are not read.
 
     Raises:
-        DamagedError: Where it is damaged, or announces far more values than a file of its size holds.
+        DamagedError: The file is damaged, or announces far more values than a file of its size holds.
     """
     with reading(path):
         with pq.ParquetFile(path) as file:
@@ -125,9 +126,9 @@ def read_parquet(path: Path, leave_out: Sequence[str] = ()) -> pa.Table:
 
 
 def _table(path: Path, schema: pa.Schema) -> pa.Table:
-    """These columns; texts by number first, for a short file can refer to a long text any number of times.
+    """Read these columns, texts as dictionaries first, for a short file can refer to a long text any number of times.
 
-    What the file's own metadata say of a column is not asked: where they are damaged, Arrow ends the process.
+    The metadata that the file holds on its columns are not read: where they are damaged, Arrow ends the process.
     """
     texts = [field.name for field in schema if _is_text(field.type)]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -145,7 +146,7 @@ def _table(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Whether values of this type are texts or bytes, or refer to some."""
+    """Whether values of this type are texts or bytes, or refer to texts or bytes."""
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
@@ -165,7 +166,7 @@ def _reason(error: Exception) -> str:
 
 def _check_nesting(value: Any) -> None:
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MOST_LEVELS):
         level = [
             item
             for node in level

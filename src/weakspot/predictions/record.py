@@ -1,4 +1,4 @@
-"""The Predictions record: arrays of equal length, checked once, on the way in."""
+"""The Predictions record, arrays of equal length that are checked once, when the record is made."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
 from weakspot.predictions import validation
-from weakspot.predictions.scratch import rows_of
-from weakspot.predictions.tables import attribute_table
+from weakspot.predictions.attribute_tables import attribute_table
+from weakspot.predictions.mapped_copies import take_rows
 from weakspot.predictions.targets import read_targets
 from weakspot.tasks import QuestionAnswering, Regression, Task
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said of every example.
+    """Holds a model's outputs for every example, with labels, losses, embeddings and attributes.
 
-    Build one with `from_arrays` (anyone's arrays) or `load` (a store folder or a file); the constructor
-    itself trusts what it is given. Arrays may be memory-mapped: treat them as read-only.
+    Make a record with `from_arrays` (arrays of any library) or `load` (a store folder or a file); the constructor
+    itself checks nothing. Arrays may be memory-mapped: treat them as read-only.
 
-    ids          (n,)    strings, unique
-    embeddings   (n, d)  floats: what the model's head receives
-    losses       (n,)    or None
-    labels       (n,)    class indices, or real numbers for a regression, or (n, C) in {0, 1} for a multilabel
-                         task, or the first character of an answer and the one after its last, (n, 2), for
-                         question answering; or None
-    outputs      (n, C)  logits, or the predicted numbers, (n, 1), of a regression; or None
-    predictions  as labels, or None
-    correct      (n,)    bool, or None: a regression is neither right nor wrong
-    counts       (n,)    how many times each example stands for itself; ones by default
-    attributes   table of n rows: metadata that a slice is described with, never an input of a method
-    task, manifest       what was asked of the model; where the record comes from
+    Attributes:
+        ids: Unique strings, (n,).
+        embeddings: The input of the model's head, floats, (n, d).
+        losses: The loss of each example, (n,), or None.
+        labels: Class indices, (n,); real numbers, (n,), for a regression; 0 and 1, (n, C), for a multilabel task; the
+            first character of an answer and the one after its last, (n, 2), for question answering; or None.
+        outputs: Logits, (n, C), or the predicted numbers of a regression, (n, 1); or None.
+        predictions: In the format of the labels, or None.
+        correct: Whether each prediction is right, (n,); None for a regression, which is neither right nor wrong.
+        counts: How many times each example counts, (n,); None means once.
+        attributes: A table of n rows by which slices are described; it is never an input of a method.
+        task: What the model was asked to predict.
+        manifest: Where the record comes from.
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -63,15 +64,22 @@ class Predictions:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of correct examples, each counted as often as `counts` says; None where that is unknown."""
+        """The share of correct examples, each counted as often as `counts` says; None where that is unknown."""
         return None if self.correct is None else float(np.average(self.correct, weights=self.counts))
 
     def classes(self) -> tuple[str, ...]:
+        """Return the names of the task's classes; none without a task."""
         return self.task.classes if self.task else ()
 
     def name_of(self, values: np.ndarray | None, row: int) -> str | None:
-        """The label or prediction of a row as a person reads it: a class or, multilabel, its classes by name, a
-        real number, the span of an answer by its place in the text.
+        """Return the label or prediction of a row as a person reads it, or None where there is none.
+
+        That is the name of a class, the names of all classes of a multilabel row, a real number, or the positions of an
+        answer in its text.
+
+        Args:
+            values: `labels` or `predictions` of this record.
+            row: The row.
         """
         if values is None:
             return None
@@ -86,7 +94,13 @@ class Predictions:
         return classes[values[row]] if classes else str(values[row])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
-        """The record of some rows, in the order given; in memory, but for large embeddings that are mapped."""
+        """Return the record of some rows, in the given order.
+
+        It lies in memory, but large embeddings that are mapped are copied to a temporary file.
+
+        Args:
+            rows: Indices, or a mask (n,).
+        """
         rows = np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
@@ -96,7 +110,7 @@ class Predictions:
 
         return Predictions(
             ids=self.ids[rows],
-            embeddings=rows_of(self.embeddings, rows),
+            embeddings=take_rows(self.embeddings, rows),
             losses=pick(self.losses),
             labels=pick(self.labels),
             outputs=pick(self.outputs),
@@ -111,11 +125,11 @@ class Predictions:
         )
 
     def between(self, start: int, stop: int) -> Predictions:
-        """The record of the rows from `start` to before `stop`; arrays that are memory-mapped stay so."""
+        """Return the record of the rows from `start` to before `stop`; memory-mapped arrays stay mapped."""
         names = ("ids", "embeddings", "losses", "labels", "outputs", "predictions", "correct", "counts")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
-        some = {name: array[start:stop] for name, array in arrays.items() if array is not None}
-        return replace(self, **some, attributes=self.attributes.slice(start, stop - start))
+        parts = {name: array[start:stop] for name, array in arrays.items() if array is not None}
+        return replace(self, **parts, attributes=self.attributes.slice(start, stop - start))
 
     @classmethod
     def from_arrays(
@@ -133,7 +147,7 @@ class Predictions:
         manifest: Mapping[str, Any] | None = None,
         outputs_are: str | None = None,
     ) -> Predictions:
-        """Check anyone's arrays and derive what they leave out.
+        """Return a record of arrays from any library, once they are checked and missing ones are derived.
 
         Losses follow from outputs and labels, predictions from outputs, correctness from labels and predictions.
         Arrays may be NumPy's, tensors, sparse matrices, lists, or columns of pandas, Polars and Arrow.
@@ -143,80 +157,88 @@ class Predictions:
         indices: give `task=Regression()` with them.
 
         Args:
-            embeddings: (n, d), what the model's head receives.
-            losses: (n,), one for each example.
-            labels: (n,) class indices, names, or real numbers; (n, C) in {0, 1} for several classes at once. Names
+            embeddings: The input of the model's head, (n, d).
+            losses: The loss of each example, (n,).
+            labels: Class indices, names, or real numbers, (n,); 0 and 1, (n, C), for several classes at once. Names
                 become indices into the task's classes: in the order of an ordered categorical, or else sorted,
                 numbers by value.
-            outputs: (n, C) logits in the order of the classes. One column, (n, 1) or (n,), is the logit of the second
+            outputs: Logits in the order of the classes, (n, C). One column, (n, 1) or (n,), is the logit of the second
                 of two classes, or the predicted number of a regression.
-            predictions: As labels.
-            correct: (n,) whether the model was right.
-            counts: (n,) how many times each example stands for itself; positive.
-            ids: (n,) unique names; by default the row numbers.
-            attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table: what slices are described
-                with.
-            task: What the model was asked, where the arrays do not tell.
+            predictions: In any format that labels may have.
+            correct: Whether the model was right, (n,).
+            counts: How many times each example counts, (n,); positive.
+            ids: Unique names, (n,); by default the row numbers.
+            attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table, by which slices are described.
+            task: What the model was asked to predict, where the arrays do not say it.
             manifest: Where the record comes from.
             outputs_are: "logits", or "probabilities", which become logits of the same probabilities. Outputs that look
-                like probabilities are refused until one of the two is said.
+                like probabilities are refused until one of the two is given.
 
         Raises:
-            ValueError: Naming the array and the row, for no rows, lengths or shapes that differ, NaN or infinite
-                values, masked ones, counts that are not positive, ids that repeat, labels that are missing, outside
-                the classes, or of another form than the task's.
+            ValueError: There are no rows; lengths or shapes differ; values are NaN, infinite or masked; counts are not
+                positive; ids repeat; labels are missing, outside the classes, or not in the task's format. The error
+                names the array and the row.
         """
-        x = validation.rows("embeddings", embeddings)
-        n = len(x)
-        names = validation.identifiers(ids, n)
-        validation.check_finite("embeddings", x, names)
+        embeddings = validation.rows("embeddings", embeddings)
+        n = len(embeddings)
+        ids = validation.identifiers(ids, n)
+        validation.check_finite("embeddings", embeddings, ids)
 
-        y = None if losses is None else validation.column("losses", losses, names)
-        z = None if outputs is None else validation.columns("outputs", outputs, names)
-        labels, predictions, z, task = read_targets(labels, predictions, z, names, task, outputs_are)
-        right = None if correct is None else validation.booleans(correct, names)
-        multiplicity = None if counts is None else validation.counts(counts, names)
+        losses = None if losses is None else validation.column("losses", losses, ids)
+        outputs = None if outputs is None else validation.columns("outputs", outputs, ids)
+        labels, predictions, outputs, task = read_targets(
+            labels, predictions, outputs, ids, task, outputs_are
+        )
+        correct = None if correct is None else validation.booleans(correct, ids)
+        counts = None if counts is None else validation.counts(counts, ids)
         table = attribute_table(attributes, n)
 
-        heads = z
+        heads = outputs
         if heads is None and predictions is not None and isinstance(task, Regression):
             heads = predictions[:, None]  # a regression's outputs are its predictions
-        lacking = predictions is None or (y is None and labels is not None)
-        if heads is not None and task is not None and lacking:
+        derivable = predictions is None or (losses is None and labels is not None)
+        if heads is not None and task is not None and derivable:
             import torch
 
-            tensor = torch.from_numpy(
-                np.require(heads, requirements=["C", "W"])
-            )  # a mapped file is read-only
+            # a mapped file is read-only, and torch wants to write
+            tensor = torch.from_numpy(np.require(heads, requirements=["C", "W"]))
             if predictions is None:
                 predictions = task.predict(tensor).numpy()
-            if y is None and labels is not None:
-                y = task.losses(tensor, torch.from_numpy(labels)).numpy()
-        if (
-            right is None
-            and labels is not None
-            and predictions is not None
-            and not isinstance(task, Regression)
-        ):
+            if losses is None and labels is not None:
+                losses = task.losses(tensor, torch.from_numpy(labels)).numpy()
+        has_both = labels is not None and predictions is not None
+        if correct is None and has_both and not isinstance(task, Regression):
             same = labels == predictions
-            right = same if same.ndim == 1 else same.all(axis=1)
+            correct = same if same.ndim == 1 else same.all(axis=1)
         return cls(
-            names, x, y, labels, z, predictions, right, multiplicity, table, task, dict(manifest or {})
+            ids,
+            embeddings,
+            losses,
+            labels,
+            outputs,
+            predictions,
+            correct,
+            counts,
+            table,
+            task,
+            dict(manifest or {}),
         )
 
     @classmethod
     def load(cls, path: str | Path, outputs_are: str | None = None) -> Predictions:
-        """Open a store folder (memory-mapped) or a file: `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a
-        `.pkl` of inference results from the published Spotlight tool (`weakspot.predictions.spotlight_inference`).
+        """Open a store folder, memory-mapped, or a file.
 
-        The manifest says where it was (`source`), and what was asked of the model (`task`).
+        A file is `.npz`, `.parquet`, `.safetensors` with a `.csv`, or a `.pkl` of inference results from the published
+        Spotlight tool (`weakspot.predictions.spotlight_inference`). The manifest holds the path (`source`) and the task
+        (`task`).
 
         Args:
             path: The folder or file.
-            outputs_are: Of a file, as for `from_arrays`; those of a store and of the published tool are known.
+            outputs_are: For a file, as for `from_arrays`; those of a store and of the published tool are known.
 
         Raises:
-            FileNotFoundError, ValueError: Naming the file and what is missing or wrong in it.
+            FileNotFoundError: There is no such folder or file, or a file of the folder is missing.
+            ValueError: Something in a file is wrong or missing; the error names the file.
         """
         path = Path(path)
         if path.is_dir():
@@ -226,17 +248,22 @@ class Predictions:
                 raise ValueError(
                     f"{path} is a store, whose outputs are logits: leave out outputs_are={outputs_are}"
                 )
-            found = read(path)
+            record = read(path)
         else:
-            from weakspot.predictions.files import read_file
+            from weakspot.predictions.user_files import read_file
 
-            found = read_file(path, outputs_are)
-        asked = None if found.task is None else found.task.to_dict()
-        said = {} if outputs_are is None else {"outputs_are": outputs_are}
-        return replace(found, manifest={**found.manifest, "source": str(path), "task": asked, **said})
+            record = read_file(path, outputs_are)
+        task = None if record.task is None else record.task.to_dict()
+        options = {} if outputs_are is None else {"outputs_are": outputs_are}
+        return replace(record, manifest={**record.manifest, "source": str(path), "task": task, **options})
 
     def save(self, folder: str | Path) -> Path:
-        """Write a store folder; the manifest comes last, so a folder without one is no record."""
+        """Write a store folder, the manifest last, so that a folder without one is no record, and return its path.
+
+        Raises:
+            FileExistsError: The folder holds something else.
+            OSError: The disk is full or refuses; the sentence says what to do.
+        """
         from weakspot.predictions.store import write
 
         return write(self, Path(folder))

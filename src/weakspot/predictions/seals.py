@@ -1,8 +1,7 @@
-"""Seals: a JSON file that tells damage from what was written, in itself and in the files beside it.
+"""Seals, checksums at the head of a JSON file that show damage in the file itself and in the files beside it.
 
-{"seal": "9ae0daaf", "checksums": {"weights.parquet": "0be3f1c2"}, …   at its head: of the file, its own seal taken as
-                                                                      zeros, and of the others (CRC-32)
-Earlier versions sealed nothing.
+A file begins {"seal": "9ae0daaf", "checksums": {"weights.parquet": "0be3f1c2"}, … The seal is the CRC-32 of the file
+with zeros for its own seal; the checksums are those of the other files. Earlier versions sealed nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weakspot.predictions.folders import checksum
+from weakspot.predictions.atomic_files import checksum
 from weakspot.predictions.reading import DamagedError, reading
 
 _SEAL = re.compile(rb'\A(\{"seal": ")([0-9a-f]{8})"')
@@ -22,21 +21,21 @@ _ZEROS = b"00000000"
 _KEYS = ("seal", "checksums")
 
 
-def sealed(text: bytes, files: Sequence[Path]) -> bytes:
-    """The text of a JSON object with a seal, and the checksums of these files, before its own fields."""
+def add_seal(text: bytes, files: Sequence[Path]) -> bytes:
+    """Return the text of a JSON object with a seal and the checksums of these files before its own fields."""
     checksums = json.dumps({path.name: checksum(path) for path in files})
     unsealed = b'{"seal": "%s", "checksums": %s,%s' % (_ZEROS, checksums.encode(), text.removeprefix(b"{"))
     return unsealed.replace(_ZEROS, _checksum(unsealed), 1)
 
 
 def check_seal(path: Path, fields: Mapping[str, Any], names: Sequence[str], remedy: str) -> None:
-    """Raise DamagedError where a file, or one of those beside it, is another than was written.
+    """Raise DamagedError where a file, or one of those beside it, differs from what was written.
 
     Args:
-        path: A file that was sealed, or one that an earlier version wrote.
-        fields: What it holds.
-        names: The files beside it.
-        remedy: What to do then.
+        path: A file with a seal, or one that an earlier version wrote.
+        fields: The fields of the file.
+        names: The names of the files beside it.
+        remedy: What the user can do then, for the error.
     """
     if not any(key in fields for key in _KEYS):  # of two keys, one flipped bit leaves one
         return
@@ -45,19 +44,19 @@ def check_seal(path: Path, fields: Mapping[str, Any], names: Sequence[str], reme
     if seal is None or _checksum(_SEAL.sub(rb"\g<1>" + _ZEROS + b'"', content)) != seal[2]:
         raise _damaged(path, remedy)
     for name in names:
-        check_sum(path, fields["checksums"], name, remedy)
+        check_checksum(path, fields["checksums"], name, remedy)
 
 
 def without_seal(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are not of the seal."""
+    """Return the fields that do not belong to the seal."""
     return {name: value for name, value in fields.items() if name not in _KEYS}
 
 
-def check_sum(path: Path, checksums: Any, name: str, remedy: str) -> None:
-    """Raise DamagedError where the file of this name, beside `path` with its checksum, is another than was written."""
+def check_checksum(path: Path, checksums: Any, name: str, remedy: str) -> None:
+    """Raise DamagedError where the file `name` beside `path` differs from its checksum in `checksums`."""
     with reading(path, "checksums"):
-        wanted = checksums[name]
-    if checksum(path.with_name(name)) != wanted:
+        expected = checksums[name]
+    if checksum(path.with_name(name)) != expected:
         raise _damaged(path.with_name(name), remedy)
 
 

@@ -1,10 +1,10 @@
-"""Shards: the rows of an unfinished record, written as inference goes.
+"""Shards, files that hold the rows of an unfinished record and are written while inference runs.
 
-shards/rank0-000003-9ae0daaf.safetensors   the process, the number and the checksum of the content
+shards/rank0-000003-9ae0daaf.safetensors   named by the process, the number and the checksum of the content
 shards/….safetensors.damaged               set aside; its rows are inferred again
 
-Each row carries its index, so that shards of any number of processes, jobs and runs make one record; two jobs may write
-at the same time.
+A shard holds the index of each of its rows, so that shards of any number of processes, jobs and runs make one record;
+two jobs may write at the same time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 from jaxtyping import Int
 from safetensors.numpy import save
 
-from weakspot.predictions.arrays import open_arrays
-from weakspot.predictions.folders import checksum, whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, checksum, writing
 from weakspot.predictions.reading import reading
+from weakspot.predictions.safetensors_maps import open_arrays
 
 FOLDER = "shards"
 SETTING = "predictions_dir"
-"""The word on the command line for where unfinished records lie."""
+"""The setting on the command line that names the folder of unfinished records."""
 
 _NAME = re.compile(r"rank(\d+)-(\d+)-([0-9a-f]{8})\.safetensors")
 _NUMBER = re.compile(r"rank\d+-(\d+)")
@@ -37,12 +37,19 @@ _ROW_WISE = ("embeddings", "outputs", "losses", "labels", "predictions", "correc
 
 log = logging.getLogger(__name__)
 
-Form = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+Layout = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+"""The dtype of each column, and the shape of a row of it."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Survey:
-    """What lies in a folder of shards: sound ones in order of writing, their rows, and what is wrong with others."""
+class _ShardFolder:
+    """Lists the shards in a folder.
+
+    Attributes:
+        sound: The shards that can be used, in order of writing.
+        rows: The rows that they hold, sorted.
+        damaged: The other shards, each with what is wrong with it.
+    """
 
     sound: list[Path]
     rows: Int[np.ndarray, " r"]
@@ -50,16 +57,16 @@ class _Survey:
 
 
 def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Add rows to the unfinished record in `folder`; they are on the disk when this returns, all or none.
+    """Add rows to the unfinished record in `folder`; all of them are on the disk when this returns, or none.
 
     Args:
-        folder: The record's.
-        rank: Of this process in its job; shards of other jobs differ in what they hold, and so in their names.
-        arrays: `index` (their positions in the data set), and by those names embeddings, outputs, losses,
-            labels, predictions, correct, and whatever else belongs to rows.
+        folder: The record's folder.
+        rank: The rank of this process in its job; shards of other jobs have other contents, and so other names.
+        arrays: By name `index` (the rows' positions in the data set), embeddings, outputs, losses, labels,
+            predictions, correct, and any other column.
 
     Raises:
-        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+        OSError: The disk is full or refuses; the sentence says what to do.
     """
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     shards = folder / FOLDER
@@ -68,48 +75,52 @@ def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> No
         numbers = [int(match[1]) for path in shards.iterdir() if (match := _NUMBER.match(path.name))]
         number = max(numbers, default=-1) + 1
         path = shards / f"rank{rank}-{number:06d}-{zlib.crc32(content):08x}.safetensors"
-        with whole_file(path) as draft:
+        with atomic_file(path) as draft:
             draft.write_bytes(content)
 
 
 def finished_rows(folder: Path, n: int, within: range | None = None) -> Int[np.ndarray, " r"]:
-    """Positions, sorted, of those of n rows that earlier runs, or other jobs, have left in sound shards.
+    """Return the positions, sorted, of the rows that earlier runs, or other jobs, have left in sound shards.
 
     Args:
-        within: Look only at shards that hold some of these rows; to check all that other jobs have written would
-            take each of them as long as to write it.
+        folder: The record's folder.
+        n: How many rows the record has.
+        within: Read only shards that hold some of these rows; each of many jobs would need as long to check all shards
+            as it took to write them.
     """
-    rows = _survey(folder, n, within).rows
+    rows = _inspect_folder(folder, n, within).rows
     return rows if within is None else rows[(rows >= within.start) & (rows < within.stop)]
 
 
 def claimed_rows(folder: Path, n: int) -> Int[np.ndarray, " r"]:
-    """Positions, sorted, of those of n rows that shards say they hold; what else is in them is not looked at."""
-    found = [np.zeros(0, np.int64)]
+    """Return the positions, sorted, of the rows that shards say they hold; nothing else in them is checked."""
+    rows = [np.zeros(0, np.int64)]
     for path in (folder / FOLDER).glob("rank*.safetensors"):
         index = _index(path)
         if index is not None:
-            found.append(index[(index >= 0) & (index < n)].astype(np.int64))
-    return np.unique(np.concatenate(found))
+            rows.append(index[(index >= 0) & (index < n)].astype(np.int64))
+    return np.unique(np.concatenate(rows))
 
 
 def set_aside_damaged(folder: Path, n: int, within: range | None = None) -> None:
-    """Rename the shards that cannot be used, and say so; their rows count as not yet inferred."""
-    for path, reason in _survey(folder, n, within).damaged.items():
+    """Rename the shards that cannot be used, and log a warning; their rows count as not yet inferred."""
+    for path, reason in _inspect_folder(folder, n, within).damaged.items():
         with writing(folder, SETTING), suppress(FileNotFoundError):  # another job has set it aside
             os.replace(path, path.with_name(path.name + _DAMAGED))
             log.warning("%s; it is set aside, and its rows are inferred again", reason)
 
 
 def sound_shards(folder: Path, n: int) -> Iterator[dict[str, np.ndarray]]:
-    """The arrays of each shard that can be used, in the order in which they were written, mapped from disk."""
-    for path in _survey(folder, n).sound:
+    """Yield the arrays of each shard that can be used, mapped from disk, in the order of writing."""
+    for path in _inspect_folder(folder, n).sound:
         yield open_arrays(path)
 
 
-def gather(folder: Path, name: str, n: int) -> np.ndarray | None:
-    """A short column of an unfinished record, in the order of its n rows, NaN in those whose shards lack it; None
-    where every shard does."""
+def gather_column(folder: Path, name: str, n: int) -> np.ndarray | None:
+    """Return a short column of an unfinished record in the order of its n rows, or None where every shard lacks it.
+
+    Rows whose shards lack it hold NaN.
+    """
     column: np.ndarray | None = None
     for arrays in sound_shards(folder, n):
         if name in arrays:
@@ -119,26 +130,28 @@ def gather(folder: Path, name: str, n: int) -> np.ndarray | None:
     return column
 
 
-def _survey(folder: Path, n: int, within: range | None = None) -> _Survey:
-    """Shards of another form than the newest are damaged too: an earlier version has left them."""
+def _inspect_folder(folder: Path, n: int, within: range | None = None) -> _ShardFolder:
+    """Read all shards; those of another layout than the newest count as damaged: an earlier version has left them."""
     damaged: dict[Path, str] = {}
-    forms: dict[Path, Form] = {}
+    layouts: dict[Path, Layout] = {}
     rows: dict[Path, np.ndarray] = {}
-    for path in sorted((folder / FOLDER).glob("rank*.safetensors"), key=_age):
+    for path in sorted((folder / FOLDER).glob("rank*.safetensors"), key=_order_of_writing):
         if within is not None and _lies_outside(path, within):
             continue
         try:
-            rows[path], forms[path] = _examine(path, n)
+            rows[path], layouts[path] = _inspect_shard(path, n)
         except FileNotFoundError:  # another process has joined them, or set this one aside
             continue
         except (ValueError, OSError) as error:
             damaged[path] = str(error)
-    newest = forms[next(reversed(forms))] if forms else {}
-    for path in [path for path, form in forms.items() if form != newest]:
+    newest = layouts[next(reversed(layouts))] if layouts else {}
+    for path in [path for path, layout in layouts.items() if layout != newest]:
         damaged[path] = f"{path} has other columns than the newest shard"
-        del forms[path]
-    found = [rows[path] for path in forms]
-    return _Survey(list(forms), np.unique(np.concatenate([np.zeros(0, np.int64), *found])), damaged)
+        del layouts[path]
+    sound_rows = [rows[path] for path in layouts]
+    return _ShardFolder(
+        list(layouts), np.unique(np.concatenate([np.zeros(0, np.int64), *sound_rows])), damaged
+    )
 
 
 def _lies_outside(path: Path, within: range) -> bool:
@@ -148,7 +161,7 @@ def _lies_outside(path: Path, within: range) -> bool:
 
 
 def _index(path: Path) -> np.ndarray | None:
-    """The rows that a shard says it holds, or None where it cannot be read; its checksum is not looked at."""
+    """Return the rows that a shard says it holds, or None where it cannot be read; its checksum is not checked."""
     with suppress(ValueError, OSError):
         index = open_arrays(path).get("index")
         if index is not None and index.dtype.kind in "iu" and index.ndim == 1:
@@ -156,13 +169,13 @@ def _index(path: Path) -> np.ndarray | None:
     return None
 
 
-def _age(path: Path) -> tuple[int, str]:
+def _order_of_writing(path: Path) -> tuple[int, str]:
     match = _NUMBER.match(path.name)
     return (int(match[1]) if match else -1), path.name
 
 
-def _examine(path: Path, n: int) -> tuple[Int[np.ndarray, " r"], Form]:
-    """The rows of a shard and the form of its columns."""
+def _inspect_shard(path: Path, n: int) -> tuple[Int[np.ndarray, " r"], Layout]:
+    """Return the rows of a shard and the layout of its columns, once its content is checked."""
     with reading(path):
         name = _NAME.fullmatch(path.name)
         if name is None:
@@ -181,5 +194,5 @@ def _examine(path: Path, n: int) -> tuple[Int[np.ndarray, " r"], Form]:
         for column, array in arrays.items():
             if array.shape[:1] != index.shape:
                 raise ValueError(f"{column!r} has shape {array.shape}, but there are {len(index)} rows in it")
-    form = {name: (arrays[name].dtype, arrays[name].shape[1:]) for name in _ROW_WISE if name in arrays}
-    return index.astype(np.int64), form
+    layout = {name: (arrays[name].dtype, arrays[name].shape[1:]) for name in _ROW_WISE if name in arrays}
+    return index.astype(np.int64), layout

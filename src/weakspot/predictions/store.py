@@ -1,9 +1,9 @@
-"""The store: one folder per record, written shard by shard, joined once, complete when its manifest is there.
+"""The store, a folder for each record, which is written shard by shard, then joined, and complete with its manifest.
 
-shards/               as inference goes (see `weakspot.predictions.shards`); gone after the join
+shards/               written while inference runs (see `weakspot.predictions.shards`), removed after the join
 arrays.safetensors    embeddings and outputs, memory-mapped when read
 records.parquet       ids, labels, predictions, correct, losses, counts, attributes
-manifest.json         last: no manifest, no record; it is sealed (see `weakspot.predictions.seals`)
+manifest.json         written last: a folder without it is no record; it has a seal (see `weakspot.predictions.seals`)
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weakspot.predictions.arrays import create_arrays, flush, open_arrays
-from weakspot.predictions.columns import texts, values
-from weakspot.predictions.folders import replaced, whole_file, writing
+from weakspot.predictions.arrow_columns import text_array, value_array
+from weakspot.predictions.atomic_files import atomic_file, atomic_folder, writing
+from weakspot.predictions.attribute_tables import RESERVED_NAMES
 from weakspot.predictions.reading import read_manifest, read_parquet, reading
 from weakspot.predictions.record import Predictions
-from weakspot.predictions.seals import check_seal, check_sum, sealed, without_seal
+from weakspot.predictions.safetensors_maps import create_arrays, flush, open_arrays
+from weakspot.predictions.seals import add_seal, check_checksum, check_seal, without_seal
 from weakspot.predictions.shards import FOLDER as SHARDS
 from weakspot.predictions.shards import SETTING, finished_rows, sound_shards
-from weakspot.predictions.tables import RESERVED
 from weakspot.predictions.validation import check_finite
 from weakspot.tasks import Task
 
@@ -48,20 +48,28 @@ _COLUMNS = {
 
 
 def is_complete(folder: Path) -> bool:
+    """Return whether a folder holds a complete record, which is one with a manifest."""
     return (folder / MANIFEST).is_file()
 
 
 def join(
     folder: Path, ids: np.ndarray, attributes: pa.Table, task: Task, manifest: Mapping[str, Any]
 ) -> Predictions:
-    """Put the shards together by row index and complete the record.
+    """Join the shards in a folder by row index, complete the record, and return it.
 
-    Embeddings and outputs go from map to map: memory stays flat however many rows there are. A row that was
-    inferred twice is what it is in the newest shard.
+    Embeddings and outputs are copied from map to map, so that memory stays constant however many rows there are. Of a
+    row that was inferred twice, the newest shard counts.
+
+    Args:
+        folder: The record's folder.
+        ids: The ids of all rows, (n,).
+        attributes: The attributes of all rows.
+        task: What the model was asked to predict.
+        manifest: Where the record comes from.
 
     Raises:
-        ValueError: Where a row is missing, or holds what no record can; nothing is complete then.
-        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+        ValueError: A row is missing, or its values do not pass the checks; the record is not complete then.
+        OSError: The disk is full or refuses; the sentence says what to do.
     """
     n = len(ids)
     missing = np.setdiff1d(np.arange(n), finished_rows(folder, n))
@@ -71,8 +79,8 @@ def join(
             "run the same command again, which goes on from there"
         )
     with writing(folder, SETTING):
-        with whole_file(folder / _ARRAYS) as draft:
-            short = _gather(folder, ids, draft)
+        with atomic_file(folder / _ARRAYS) as draft:
+            short = _copy_shards(folder, ids, draft)
         record = _checked(open_arrays(folder / _ARRAYS), {"ids": ids, **short}, attributes, task, manifest)
         _write_records(folder / _RECORDS, record)
         written = _write_manifest(folder, record)
@@ -80,16 +88,18 @@ def join(
     return replace(record, manifest=written)
 
 
-def _gather(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.ndarray]:
-    """Write the long arrays of all shards to a file, and return the short ones."""
+def _copy_shards(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.ndarray]:
+    """Write embeddings and outputs of all shards to a file, and return the columns of one value for each row."""
     long: dict[str, np.ndarray] = {}
     short: dict[str, np.ndarray] = {}
     for arrays in sound_shards(folder, len(ids)):
         if not long:
-            rooms = {name: (array.dtype, (len(ids), *array.shape[1:])) for name, array in arrays.items()}
-            long = create_arrays(draft, {name: rooms[name] for name in ("embeddings", "outputs")})
+            shapes = {name: (array.dtype, (len(ids), *array.shape[1:])) for name, array in arrays.items()}
+            long = create_arrays(draft, {name: shapes[name] for name in ("embeddings", "outputs")})
             short = {
-                name: np.empty(rooms[name][1], rooms[name][0]) for name in _COLUMNS.values() if name in rooms
+                name: np.empty(shapes[name][1], shapes[name][0])
+                for name in _COLUMNS.values()
+                if name in shapes
             }
         index = np.array(arrays["index"])
         check_finite("embeddings", arrays["embeddings"], ids[index])
@@ -100,15 +110,15 @@ def _gather(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.ndarray]
 
 
 def write(predictions: Predictions, folder: Path) -> Path:
-    """Write a record held in memory: whole, or not at all. An earlier record there stays until then.
+    """Write a record that is held in memory, and return its folder; an earlier record there is replaced at the end.
 
     Raises:
-        FileExistsError: Where the folder holds something else.
-        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+        FileExistsError: The folder holds something else.
+        OSError: The disk is full or refuses; the sentence says what to do.
     """
     arrays = {"embeddings": predictions.embeddings, "outputs": predictions.outputs}
     present = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    with replaced(folder, marks=(MANIFEST, _RECORDS)) as draft:
+    with atomic_folder(folder, marks=(MANIFEST, _RECORDS)) as draft:
         maps = create_arrays(
             draft / _ARRAYS, {name: (array.dtype, array.shape) for name, array in present.items()}
         )
@@ -121,13 +131,14 @@ def write(predictions: Predictions, folder: Path) -> Path:
 
 
 def read(folder: Path) -> Predictions:
-    """Open a complete record; embeddings and outputs stay on disk until they are used.
+    """Return a complete record; embeddings and outputs stay on disk until they are used.
 
-    Its files are compared with their checksums, and what they hold passes the checks of `from_arrays`.
+    Files are compared with their checksums, and their content passes the checks of `from_arrays`.
 
     Raises:
-        FileNotFoundError: Where there is no record, or a file of it is missing.
-        DamagedError: Where a file is not what was written, or holds what no record can; it names the file.
+        FileNotFoundError: There is no record, or one of its files is missing.
+        DamagedError: A file differs from what was written, or its content does not pass the checks; the error names
+            the file.
     """
     if not is_complete(folder):
         raise FileNotFoundError(
@@ -141,7 +152,7 @@ def read(folder: Path) -> Predictions:
         check_seal(folder / MANIFEST, manifest, (_ARRAYS, _RECORDS), _REMEDY)
     elif "checksums" in manifest:  # earlier versions sealed nothing, and the first kept no checksums
         for name in (_ARRAYS, _RECORDS):
-            check_sum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
+            check_checksum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
     manifest = without_seal(manifest)
     with reading(folder / MANIFEST, "task"):
         task = _task(manifest["task"])
@@ -155,14 +166,14 @@ def read(folder: Path) -> Predictions:
         with reading(folder / path):
             if length != manifest["n"]:
                 raise ValueError(f"it has {length} rows, but {MANIFEST} says {manifest['n']}")
-    given = {}
+    short = {}
     for name, field in _COLUMNS.items():
         if name in table.column_names:
             with reading(folder / _RECORDS, name):
-                given[field] = texts(table[name]) if field == "ids" else values(table[name])
-    attributes = table.drop_columns([name for name in table.column_names if name in RESERVED])
+                short[field] = text_array(table[name]) if field == "ids" else value_array(table[name])
+    attributes = table.drop_columns([name for name in table.column_names if name in RESERVED_NAMES])
     with reading(folder):
-        return _checked(arrays, given, attributes, task, manifest)
+        return _checked(arrays, short, attributes, task, manifest)
 
 
 def _checked(
@@ -178,40 +189,44 @@ def _checked(
     )
 
 
-def _task(kept: Mapping[str, Any] | None) -> Task | None:
-    if kept is None:
+def _task(stored: Mapping[str, Any] | None) -> Task | None:
+    if stored is None:
         return None
-    if not isinstance(kept.get("classes"), list) or not all(type(name) is str for name in kept["classes"]):
+    if not isinstance(stored.get("classes"), list) or not all(
+        type(name) is str for name in stored["classes"]
+    ):
         raise ValueError("its classes must be a list of names")
-    task = Task.from_dict(kept)
+    task = Task.from_dict(stored)
     for setting in fields(task):
-        value, usual = getattr(task, setting.name), setting.default
-        if usual is not MISSING and (type(value) is not type(usual) or (type(value) is int and value < 1)):
+        value, default = getattr(task, setting.name), setting.default
+        if default is not MISSING and (
+            type(value) is not type(default) or (type(value) is int and value < 1)
+        ):
             raise ValueError(f"its {setting.name} is {value!r}")
     return task
 
 
 def _write_records(path: Path, record: Predictions) -> None:
-    given = {name: getattr(record, field) for name, field in _COLUMNS.items()}
-    table = pa.table({name: _column(array) for name, array in given.items() if array is not None})
+    arrays = {name: getattr(record, field) for name, field in _COLUMNS.items()}
+    table = pa.table({name: _column(array) for name, array in arrays.items() if array is not None})
     for name in record.attributes.column_names:
         table = table.append_column(name, record.attributes[name])
-    with whole_file(path) as draft:
+    with atomic_file(path) as draft:
         pq.write_table(table, draft)
 
 
 def _write_manifest(folder: Path, record: Predictions) -> dict[str, Any]:
-    """Write what makes a folder a record, and return it."""
-    made = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
+    """Write the manifest, which makes a folder a complete record, and return it."""
+    created = {"created": datetime.now(UTC).isoformat(timespec="seconds")}
     own = {
         "format": FORMAT,
         "n": len(record),
         "task": record.task.to_dict() if record.task else None,
     }
-    text = json.dumps(made | without_seal(record.manifest) | own, indent=1) + "\n"
-    with whole_file(folder / MANIFEST) as draft:
+    text = json.dumps(created | without_seal(record.manifest) | own, indent=1) + "\n"
+    with atomic_file(folder / MANIFEST) as draft:
         draft.write_text(
-            sealed(text.encode(), [folder / name for name in (_ARRAYS, _RECORDS)]).decode(), newline="\n"
+            add_seal(text.encode(), [folder / name for name in (_ARRAYS, _RECORDS)]).decode(), newline="\n"
         )
     written: dict[str, Any] = json.loads(text)
     return written

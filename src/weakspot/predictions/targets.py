@@ -1,4 +1,4 @@
-"""Labels and predictions as they come in: the task they belong to, and the form that it gives them."""
+"""Conversion of a user's labels and predictions to the format of their task, which is inferred where none is given."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from weakspot.tasks import (
 log = logging.getLogger(__name__)
 
 Targets = Mapping[str, np.ndarray]
-"""Labels and predictions, those that are given: texts or whole numbers or fractions."""
+"""Labels and predictions by name, as far as they are given: texts, whole numbers or fractions."""
 
 
 def read_targets(
@@ -42,8 +42,7 @@ def read_targets(
     Float[np.ndarray, "n C"] | None,
     Task | None,
 ]:
-    """Labels and predictions in the form of their task, outputs as its logits, and that task, inferred where none
-    is given.
+    """Return labels and predictions in the format of their task, outputs as its logits, and the task.
 
     Without a task, fractions among labels or predictions make it a regression, names or whole numbers a
     classification, two dimensions a multilabel task. A single column of outputs is the logit of the second of two
@@ -51,6 +50,20 @@ def read_targets(
 
     Names are numbered in the order of an ordered categorical, or else as `class_names` sorts them. Where outputs or
     indices beside them depend on that order, it is logged as a warning.
+
+    Args:
+        labels: Texts, indices, fractions, or 0 and 1 for each class; or None.
+        predictions: The same, or None.
+        outputs: Finite numbers, (n, C), or None.
+        ids: Ids of the rows, for errors.
+        task: The task, where it is known.
+        outputs_are: "logits", "probabilities" or None, as for `as_logits`.
+
+    Returns:
+        Labels, predictions, outputs and task; each None where it is unknown.
+
+    Raises:
+        ValueError: Arrays do not fit each other or the task; the error names the array and the row.
     """
     given = {"labels": labels, "predictions": predictions}
     arrays = {name: _values(name, values, ids) for name, values in given.items() if values is not None}
@@ -69,7 +82,7 @@ def read_targets(
         _check_width(outputs, task, arrays)
     for name, array in arrays.items():
         assert task is not None  # inferred where there are labels or predictions
-        arrays[name] = _in_form(name, array, task, ids)
+        arrays[name] = _in_task_format(name, array, task, ids)
     return arrays.get("labels"), arrays.get("predictions"), outputs, task
 
 
@@ -84,13 +97,13 @@ def _check_width(outputs: np.ndarray, task: Task, arrays: Targets) -> None:
     raise ValueError(f"outputs have {width} columns but the task has {task.n_outputs} classes{advice}")
 
 
-def _in_form(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.ndarray:
-    """The array as the task has it: indices, rows of 0 and 1, spans, or real numbers."""
+def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.ndarray:
+    """Return the array in the task's format: indices, rows of 0 and 1, spans, or real numbers."""
     width = {"multilabel": (task.n_outputs,), "question_answering": (2,)}.get(task.kind, ())
-    wanted = (len(ids), *width)
-    if array.shape != wanted:
+    expected = (len(ids), *width)
+    if array.shape != expected:
         classes = f" of {len(task.classes)} classes" if task.classes else ""
-        raise ValueError(f"{name} have shape {array.shape}, but a {task.kind} task{classes} has {wanted}")
+        raise ValueError(f"{name} have shape {array.shape}, but a {task.kind} task{classes} has {expected}")
     if isinstance(task, Regression):
         if array.dtype.kind == "U":
             raise ValueError(f"{name} must be numbers for a regression, not texts such as {array[0]!r}")
@@ -130,7 +143,7 @@ def _in_form(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.nd
 
 
 def _values(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
-    """Labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C)."""
+    """Return labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C)."""
     array = as_array(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(
@@ -174,7 +187,7 @@ def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _order(values: Any) -> tuple[str, ...] | None:
-    """The classes of an ordered categorical (pandas, Arrow) or an enumeration (Polars), in its own order."""
+    """Return the classes of an ordered categorical (pandas, Arrow) or an enumeration (Polars), in its own order."""
     kind = getattr(values, "type", None)
     if isinstance(kind, pa.DictionaryType):
         chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
@@ -185,7 +198,7 @@ def _order(values: Any) -> tuple[str, ...] | None:
 
 
 def _as_indices(array: np.ndarray, n_classes: int) -> np.ndarray:
-    """Names such as "0.0" … "11.0" as the indices that they are: whole numbers from 0 on, below the classes."""
+    """Return names such as "0.0" … "11.0" as indices where all are whole numbers from 0 on, below `n_classes`."""
     if array.dtype.kind != "U":
         return array
     names = set(array.tolist())
@@ -217,7 +230,7 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
     if texts:
         names = class_names(set().union(*texts)) if order is None else order
         if order is None and (width in (1, len(names)) or len(texts) < len(arrays)):
-            _say_order(names)
+            _warn_of_order(names)
         return Classification(names)
     largest = max(int(array.max()) for array in arrays.values())
     if width == 1:
@@ -237,19 +250,19 @@ def _numbered(n_classes: int) -> Classification:
     return Classification(tuple(map(str, range(n_classes))))
 
 
-def _say_order(names: tuple[str, ...]) -> None:
+def _warn_of_order(names: tuple[str, ...]) -> None:
     if names != _numbered(len(names)).classes:
-        shown = ", ".join(f"{index} is {name}" for index, name in enumerate(names[:10]))
+        numbering = ", ".join(f"{index} is {name}" for index, name in enumerate(names[:10]))
         log.warning(
             "labels are names, and what the model said of them is numbered: class %s%s, as names sort; if the model "
             "has another order, give task=Classification((…)) with the names in it, or labels as indices",
-            shown,
+            numbering,
             ", …" if len(names) > 10 else "",
         )
 
 
 def _check_regression(arrays: Targets, width: int | None) -> None:
-    """Raise ValueError where fractions stand beside what no regression has: names, 0 and 1, a column per class."""
+    """Raise ValueError where fractions stand beside names, 0 and 1, or a column per class, which no regression has."""
     fractions = next(name for name, array in arrays.items() if array.dtype.kind == "f")
     other = "predictions" if fractions == "labels" else "labels"
     if other in arrays and arrays[other].dtype.kind == "U":

@@ -1,4 +1,4 @@
-"""Anyone's arrays as NumPy has them, checked: what is wrong is said with the array's name and the row."""
+"""Conversion of arrays from any library to NumPy's, with checks whose errors name the array and the row."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 import pyarrow as pa
 
 NUMBERS = (Real, Decimal, np.bool_)
-"""What a number may be among objects."""
+"""The types of Python objects that count as numbers."""
 
-LEAST_COUNT, MOST_COUNT = 1e-12, 1e12
-"""Counts beyond these are no numbers of examples, and their products with distances overflow."""
+SMALLEST_COUNT, LARGEST_COUNT = 1e-12, 1e12
+"""The range of counts: products of others with distances overflow."""
 
 _ROWS_PER_CHECK = 16_384
 
 
 class NotFiniteError(ValueError):
-    """A number that is none: NaN or infinity where a method needs a value."""
+    """Is raised where an array holds NaN or infinity and a method needs a number."""
 
 
 def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
-    """Raise NotFiniteError naming the first row of `array` that holds NaN or infinity; a bounded extra memory."""
+    """Raise NotFiniteError for the first row that holds NaN or infinity; the extra memory is bounded."""
     for start in range(0, len(array), _ROWS_PER_CHECK):
         finite = np.isfinite(array[start : start + _ROWS_PER_CHECK])
         if not finite.all():
@@ -36,10 +36,10 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """What a notebook may hold, as a NumPy array: nothing is checked but that it is one.
+    """Return values of any library as a NumPy array; their content is not checked.
 
     Args:
-        name: What it is called in an error.
+        name: The name of the array in errors.
         values: Arrays, masked ones without a masked value, tensors on any device and of any precision, sparse
             matrices (SciPy's, torch's), columns and frames of pandas, Polars or Arrow, lists, and lists or columns
             of all of these, one for each row.
@@ -92,7 +92,7 @@ def _from_tensor(tensor: Any) -> np.ndarray:
 
 
 def _stacked(name: str, rows: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """One array for each row, as one."""
+    """Stack one array for each row into one array."""
     arrays = [np.zeros(0) if row is None else as_array(name, row) for row in rows]
     shape = arrays[0].shape
     other = next((row for row, array in enumerate(arrays) if array.shape != shape), None)
@@ -105,7 +105,7 @@ def _stacked(name: str, rows: Sequence[Any] | np.ndarray) -> np.ndarray:
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """Anyone's real numbers: integers, truth values, floats; numbers that are objects (Decimal) as float64."""
+    """Return integers, truth values or floats of any library as an array; Python objects (Decimal) become float64."""
     array = as_array(name, values)
     if array.dtype.kind == "O":
         return _from_objects(name, array)
@@ -127,14 +127,14 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def floats(name: str, values: Any) -> np.ndarray:
-    """Anyone's numbers as float32, or float64 where they are that or finer."""
+    """Return numbers as float32, or as float64 where they have that precision or a higher one."""
     array = as_numbers(name, values)
-    wide = array.dtype.kind == "f" and array.dtype.itemsize >= 8
-    return array.astype(np.float64 if wide else np.float32, copy=False)
+    double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    return array.astype(np.float64 if double else np.float32, copy=False)
 
 
 def rows(name: str, values: Any) -> np.ndarray:
-    """Numbers for each row, (n, d); there must be some. What is mapped from a file in half precision stays there."""
+    """Return numbers for each row, (n, d), of which there must be some; a mapped half-precision array stays mapped."""
     mapped = isinstance(values, np.memmap) and values.dtype == np.float16
     array = _in_dimensions(name, np.asarray(values) if mapped else floats(name, values), dims=2)
     if len(array) == 0:
@@ -145,14 +145,14 @@ def rows(name: str, values: Any) -> np.ndarray:
 
 
 def column(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
-    """One finite number for each row, (n,)."""
+    """Return one finite number for each row, (n,)."""
     array = _in_dimensions(name, floats(name, values), dims=1)
     _check_rows(name, array, ids)
     return array
 
 
 def columns(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
-    """The same finite numbers for each row, (n, C); one number may stand as (n,)."""
+    """Return as many finite numbers for each row, (n, C); an array (n,) becomes (n, 1)."""
     array = floats(name, values)
     array = _in_dimensions(name, array[:, None] if array.ndim == 1 else array, dims=2)
     _check_rows(name, array, ids)
@@ -172,6 +172,7 @@ def _check_rows(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 
 
 def identifiers(ids: Any, n: int) -> np.ndarray:
+    """Return the ids of n rows as unique texts, the row numbers where none are given."""
     if ids is None:
         return np.arange(n).astype(str)
     names = as_array("ids", ids)
@@ -187,31 +188,33 @@ def identifiers(ids: Any, n: int) -> np.ndarray:
 
 
 def booleans(correct: Any, ids: np.ndarray) -> np.ndarray:
-    right = as_array("correct", correct)
-    if right.shape != (len(ids),):
-        raise ValueError(f"correct has shape {right.shape} but embeddings have {len(ids)} rows")
-    if right.dtype != bool:
-        bad = ~np.isin(right, (0, 1))
+    """Return the correctness of each row, (n,), given as truth values or as 0 and 1."""
+    array = as_array("correct", correct)
+    if array.shape != (len(ids),):
+        raise ValueError(f"correct has shape {array.shape} but embeddings have {len(ids)} rows")
+    if array.dtype != bool:
+        bad = ~np.isin(array, (0, 1))
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(f"correct: row {row} (id {ids[row]}) is {right[row]}, neither 0 nor 1")
-    return right.astype(bool)
+            raise ValueError(f"correct: row {row} (id {ids[row]}) is {array[row]}, neither 0 nor 1")
+    return array.astype(bool)
 
 
-def counts(given: Any, ids: np.ndarray) -> np.ndarray:
-    weights = column("counts", given, ids)
-    check_counts(weights, ids)
-    return weights
+def counts(values: Any, ids: np.ndarray) -> np.ndarray:
+    """Return the count of each row, (n,), once they have passed `check_counts`."""
+    array = column("counts", values, ids)
+    check_counts(array, ids)
+    return array
 
 
-def check_counts(weights: np.ndarray, ids: np.ndarray) -> None:
-    """Raise ValueError naming the first row whose count is not positive, or whose products would overflow."""
-    outside = ~((weights >= LEAST_COUNT) & (weights <= MOST_COUNT))
+def check_counts(counts: np.ndarray, ids: np.ndarray) -> None:
+    """Raise ValueError for the first row whose count is not positive, or so large or small that products overflow."""
+    outside = ~((counts >= SMALLEST_COUNT) & (counts <= LARGEST_COUNT))
     if outside.any():
         row = int(np.argmax(outside))
-        wrong = f"counts: row {row} (id {ids[row]}) is {weights[row]:g}"
-        if weights[row] <= 0:
-            raise ValueError(f"{wrong}; counts must be positive")
+        problem = f"counts: row {row} (id {ids[row]}) is {counts[row]:g}"
+        if counts[row] <= 0:
+            raise ValueError(f"{problem}; counts must be positive")
         raise ValueError(
-            f"{wrong}; counts must lie between {LEAST_COUNT:g} and {MOST_COUNT:g}: scale all of them"
+            f"{problem}; counts must lie between {SMALLEST_COUNT:g} and {LARGEST_COUNT:g}: scale all of them"
         )

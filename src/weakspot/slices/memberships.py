@@ -1,4 +1,4 @@
-"""Memberships of which only what is not zero is kept: hundreds of clusters of a million examples."""
+"""Sparse memberships, which have room for hundreds of clusters of a million examples."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from scipy.sparse import coo_array, csr_array
 
 
 class Memberships(NDArrayOperatorsMixin):
-    """How much each of n examples belongs to each of k slices; only what is not zero takes memory.
+    """Holds how much each of n examples belongs to each of k slices; only values that are not zero take memory.
 
     It is read like an array (k, n) of float64. `m[j]` and iteration make an array (n,) of one slice, `m[:, rows]`
-    keeps some of the examples and stays sparse. Everything else (`m.sum(axis=1)`, `m > 0`, `numpy.asarray(m)`) makes
-    the whole array first, 8 bytes for every slice and example. It cannot be written into.
+    takes some of the examples and stays sparse. Everything else (`m.sum(axis=1)`, `m > 0`, `numpy.asarray(m)`) makes
+    the dense array first, 8 bytes for every slice and example. It is read-only.
+
+    Args:
+        csr: The memberships, (k, n).
     """
 
     ndim = 2
     dtype = np.dtype(np.float64)
 
-    def __init__(self, kept: csr_array) -> None:
-        self.kept = kept
-        self.shape: tuple[int, int] = kept.shape
+    def __init__(self, csr: csr_array) -> None:
+        self.csr = csr
+        self.shape: tuple[int, int] = csr.shape
 
     @classmethod
     def of_rows(cls, rows: Iterable[Float[np.ndarray, " n"]], n: int) -> Memberships:
-        """Of slices that come one by one, each with the memberships of all n examples."""
+        """Build memberships from slices that come one by one, each with the memberships of all n examples."""
         indices, data, ends = [np.empty(0, dtype=np.int64)], [np.empty(0)], [0]
         for row in rows:
             indices.append(np.flatnonzero(row))
@@ -39,15 +42,26 @@ class Memberships(NDArrayOperatorsMixin):
 
     @classmethod
     def of_clusters(
-        cls, found: Int[np.ndarray, " k"], labels: Int[np.ndarray, " r"], rows: Int[np.ndarray, " r"], n: int
+        cls,
+        clusters: Int[np.ndarray, " k"],
+        labels: Int[np.ndarray, " r"],
+        rows: Int[np.ndarray, " r"],
+        n: int,
     ) -> Memberships:
-        """Membership 1 of the examples `rows` whose cluster in `labels` is one of those found, 0 of all others."""
-        slices = np.full(max(int(labels.max(initial=-1)), int(found.max(initial=-1))) + 1, -1)
-        slices[found] = np.arange(len(found))
-        of = slices[labels]
-        inside = of >= 0
+        """Build memberships of 1 for the examples whose cluster is one of `clusters`, and of 0 for all others.
+
+        Args:
+            clusters: The clusters that become slices.
+            labels: The cluster of each of the examples `rows`.
+            rows: The examples that were clustered.
+            n: How many examples there are.
+        """
+        slices = np.full(max(int(labels.max(initial=-1)), int(clusters.max(initial=-1))) + 1, -1)
+        slices[clusters] = np.arange(len(clusters))
+        slice_of = slices[labels]
+        inside = slice_of >= 0
         ones = np.ones(np.count_nonzero(inside))
-        return cls(coo_array((ones, (of[inside], rows[inside])), shape=(len(found), n)).tocsr())
+        return cls(coo_array((ones, (slice_of[inside], rows[inside])), shape=(len(clusters), n)).tocsr())
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -57,20 +71,20 @@ class Memberships(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, (int, np.integer)):
-            start, stop = self.kept.indptr[range(len(self))[key] :][:2]
+            start, stop = self.csr.indptr[range(len(self))[key] :][:2]
             row = np.zeros(self.shape[1])
-            row[self.kept.indices[start:stop]] = self.kept.data[start:stop]
+            row[self.csr.indices[start:stop]] = self.csr.data[start:stop]
             return row
         match key:
             case (slice(start=None, stop=None, step=None), slice() | np.ndarray() | list() as rows):
-                return Memberships(self.kept[:, rows])
+                return Memberships(self.csr[:, rows])
         return np.asarray(self)[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("memberships are sparse, and an array of them is always a new one")
-        whole: np.ndarray = self.kept.toarray()
-        return whole if dtype is None else whole.astype(dtype, copy=False)
+        dense: np.ndarray = self.csr.toarray()
+        return dense if dtype is None else dense.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         if any(isinstance(one, Memberships) for one in settings.get("out", ())):
@@ -84,31 +98,37 @@ class Memberships(NDArrayOperatorsMixin):
         return getattr(np.asarray(self), name)
 
     def __repr__(self) -> str:
-        return f"Memberships({self.shape[0]} slices of {self.shape[1]} examples, {self.kept.nnz} not zero)"
+        return f"Memberships({self.shape[0]} slices of {self.shape[1]} examples, {self.csr.nnz} not zero)"
 
 
 Weights = Float[np.ndarray, "k n"] | Memberships
-"""How much n examples belong to k slices: an array, or sparse."""
+"""How much n examples belong to k slices: a dense array, or sparse memberships."""
 
 
 def as_weights(values: Any) -> Weights:
-    """Values as an array of float64; sparse ones stay as they are."""
+    """Return values as an array of float64; sparse memberships stay sparse."""
     return values if isinstance(values, Memberships) else np.asarray(values, dtype=np.float64)
 
 
-def placed(
+def scatter_memberships(
     own: Weights, rows: Int[np.ndarray, " n"], among: Float[np.ndarray, "k m"] | Memberships
 ) -> Float[np.ndarray, "k m"] | Memberships:
-    """The memberships `own` for the examples `rows` of a larger record, those of `among` for its others."""
+    """Return the memberships `among` with those of the examples `rows` replaced by `own`.
+
+    Args:
+        own: Memberships of the examples `rows`, (k, n).
+        rows: The positions of these examples in a larger record.
+        among: Memberships of all m examples of the larger record, (k, m).
+    """
     if not (isinstance(own, Memberships) and isinstance(among, Memberships)):
-        whole = np.array(among)
-        whole[:, rows] = own
-        return whole
+        dense = np.array(among)
+        dense[:, rows] = own
+        return dense
     others = np.ones(among.shape[1], dtype=bool)
     others[rows] = False
-    here, there = own.kept.tocoo(), among.kept.tocoo()
-    left = others[there.col]
-    values = np.concatenate([here.data, there.data[left]])
-    of = np.concatenate([here.row, there.row[left]])
-    at = np.concatenate([rows[here.col], there.col[left]])
-    return Memberships(coo_array((values, (of, at)), shape=among.shape).tocsr())
+    new, old = own.csr.tocoo(), among.csr.tocoo()
+    unchanged = others[old.col]
+    values = np.concatenate([new.data, old.data[unchanged]])
+    slices = np.concatenate([new.row, old.row[unchanged]])
+    examples = np.concatenate([rows[new.col], old.col[unchanged]])
+    return Memberships(coo_array((values, (slices, examples)), shape=among.shape).tocsr())

@@ -1,4 +1,4 @@
-"""The Slices record and its files: Parquet for what is long, JSON for what is read."""
+"""The Slices record and its files, Parquet for arrays and JSON for everything that people read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int, Shaped
 
 from weakspot.predictions import Predictions
-from weakspot.predictions.columns import texts
-from weakspot.predictions.folders import replaced
+from weakspot.predictions.arrow_columns import text_array
+from weakspot.predictions.atomic_files import atomic_folder
 from weakspot.predictions.reading import read_manifest, read_parquet, reading
-from weakspot.predictions.seals import check_seal, sealed
+from weakspot.predictions.seals import add_seal, check_seal
+from weakspot.slices.json_format import statistics_from_json, statistics_to_json, tree_from_json, tree_to_json
 from weakspot.slices.memberships import Memberships, Weights, as_weights
 from weakspot.slices.statistics import SliceStatistics, describe
-from weakspot.slices.stored import read_statistics, read_tree, stored_statistics, stored_tree
 from weakspot.slices.tree import ClusterNode
 
 FORMAT = 4
@@ -48,24 +48,25 @@ _PACKED = pa.schema(
         "values": pa.list_(pa.float64()),
     }
 )
-_ROUNDING = 1e-6  # a weight may be above 1 by that much
-_CELLS = 2**24  # weights that are written or read at a time
+_ROUNDING = 1e-6  # a weight may exceed 1 by so much
+_CELLS = 2**24  # so many weights are written or read at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """What a method found in one set of predictions.
+    """Holds the slices that a method found in one set of predictions.
 
-    method       the word on the command line: spotlight, udis
-    ids          (n,)    whose weights these are
-    weights      (k, n)  in [0, 1], float64: how much each example belongs to each slice; `Memberships`, which are
-                 sparse, where a method has hundreds of slices
-    statistics   of every slice
-    searched     (n,)    which of them the slices were sought in; None for all
-    histories    one mapping of (steps,) arrays per slice, or none: how the search went
-    parameters   arrays that re-apply the slices to new embeddings, by name
-    tree         the root of the cluster tree, for methods that have one
-    provenance   settings of the method and the manifest of the predictions
+    Attributes:
+        method: The method's word on the command line: spotlight, udis.
+        ids: The ids of the examples, (n,).
+        weights: How much each example belongs to each slice, float64 in [0, 1], (k, n); sparse `Memberships` where a
+            method has hundreds of slices.
+        statistics: The statistics of every slice.
+        histories: The course of the search: one mapping of arrays (steps,) for each slice, or none.
+        parameters: The arrays, by name, that apply the slices to new embeddings.
+        tree: The root of the cluster tree, for methods that have one.
+        provenance: The settings of the method and the manifest of the predictions.
+        searched: Which examples the slices were searched in, (n,); None for all. See `searched_mask`.
     """
 
     method: str
@@ -85,47 +86,49 @@ class Slices:
         return f"Slices({self.method}: {len(self)} slices of {len(self.ids)} examples)"
 
     @property
-    def sought_in(self) -> Bool[np.ndarray, " n"]:
-        """Which of the examples the slices were sought in: nothing can be tested on these."""
+    def searched_mask(self) -> Bool[np.ndarray, " n"]:
+        """The mask, (n,), of the examples that the slices were searched in: slices cannot be tested on these."""
         return np.ones(len(self.ids), dtype=bool) if self.searched is None else self.searched
 
     def equals(self, other: Slices) -> bool:
-        """Whether both say the same: arrays by shape and value, all else as the files keep it.
+        """Return whether both hold the same: arrays are compared by shape and value, all else as in the files.
 
-        In histories and parameters NaN equals NaN; in plain values NaN and infinity are null, a path is text.
+        In histories and parameters NaN equals NaN; in plain values NaN and infinity are null, and paths are texts.
         """
         return (
             self.method == other.method
             and np.array_equal(self.ids, other.ids)
             and self.weights.shape == other.weights.shape
             and all(map(np.array_equal, self.weights, other.weights))
-            and np.array_equal(self.sought_in, other.sought_in)
-            and _plain(stored_statistics(self.statistics)) == _plain(stored_statistics(other.statistics))
+            and np.array_equal(self.searched_mask, other.searched_mask)
+            and _plain(statistics_to_json(self.statistics)) == _plain(statistics_to_json(other.statistics))
             and len(self.histories) == len(other.histories)
             and all(_same(a, b) for a, b in zip(self.histories, other.histories, strict=True))
             and _same(self.parameters, other.parameters)
-            and _plain(stored_tree(self.tree)) == _plain(stored_tree(other.tree))
+            and _plain(tree_to_json(self.tree)) == _plain(tree_to_json(other.tree))
             and _plain(self.provenance) == _plain(other.provenance)
         )
 
-    def carried(
+    def carry_over(
         self,
         weights: Weights,
         predictions: Predictions,
         rows: Int[np.ndarray, " m"],
         audited: Bool[np.ndarray, " n"] | None = None,
     ) -> Slices:
-        """The same slices as they lie in other examples, or in more of them.
+        """Return the same slices for other examples, or for more of them.
 
-        What was found stays as it was: the clusters and their tree, the search, the parameters. What is said
-        of the slices is described anew.
+        The clusters and their tree, the histories and the parameters stay the same; the statistics are computed again.
 
         Args:
             weights: How much each of the other examples belongs to each slice (`weakspot.methods.apply`).
-            predictions: Their record, as the method judges it (`weakspot.methods.audit_of`).
-            rows: Where each example of these slices stands in `predictions`; -1 where it is not among them,
-                and then it leaves the members of the tree.
-            audited: Those of the examples that the method judges, where it does not judge all.
+            predictions: The record of the other examples, as the method audits it (`weakspot.methods.audit_of`).
+            rows: The position in `predictions` of each example of these slices; -1 where it is not among them, and
+                then it leaves the members of the tree.
+            audited: Which of the other examples the method audits; None for all.
+
+        Raises:
+            ValueError: The shapes of weights or rows do not fit.
         """
         weights, rows = as_weights(weights), np.asarray(rows)
         if weights.shape != (len(self), len(predictions)) or rows.shape != self.ids.shape:
@@ -136,24 +139,26 @@ class Slices:
             )
         described = describe(weights, predictions, audited)
         searched = np.zeros(len(predictions), dtype=bool)
-        searched[rows[self.sought_in & (rows >= 0)]] = True
+        searched[rows[self.searched_mask & (rows >= 0)]] = True
         return replace(
             self,
             ids=predictions.ids,
             weights=weights,
             searched=searched,
             statistics=[
-                replace(new, cluster=old.cluster and old.cluster.moved(rows))
+                replace(new, cluster=old.cluster and old.cluster.renumber_rows(rows))
                 for new, old in zip(described, self.statistics, strict=True)
             ],
-            tree=self.tree and self.tree.moved(rows),
+            tree=self.tree and self.tree.renumber_rows(rows),
             provenance={**self.provenance, "predictions": predictions.manifest},
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write `folder` whole or not at all; an earlier result there stays until this one is complete.
+        """Write the slices to a folder and return it; an earlier result there is replaced once this one is complete.
 
-        Raises FileExistsError where the folder holds something else.
+        Raises:
+            FileExistsError: The folder holds something else.
+            OSError: The disk is full or refuses; the sentence says what to do.
         """
         folder = Path(folder)
         if len(self.histories) not in (0, len(self)):
@@ -166,39 +171,45 @@ class Slices:
                 "method": self.method,
                 "slices": len(self),
                 "sparse": isinstance(self.weights, Memberships),
-                "statistics": stored_statistics(self.statistics),
+                "statistics": statistics_to_json(self.statistics),
                 "histories": len(self.histories),
-                "tree": stored_tree(self.tree),
+                "tree": tree_to_json(self.tree),
                 "provenance": self.provenance,
             }
         )
-        with replaced(folder, marks=(_MANIFEST, _WEIGHTS)) as draft:
+        with atomic_folder(folder, marks=(_MANIFEST, _WEIGHTS)) as draft:
             self._write_weights(draft / _WEIGHTS)
             pq.write_table(_pack(enumerate(self.histories)), draft / _HISTORIES)
             pq.write_table(_pack([(0, self.parameters)]), draft / _PARAMETERS)
             text = json.dumps(header, indent=1, allow_nan=False) + "\n"
-            whole = sealed(text.encode(), [draft / name for name in _TABLES])
-            (draft / _MANIFEST).write_text(whole.decode(), encoding="utf-8", newline="\n")
+            manifest = add_seal(text.encode(), [draft / name for name in _TABLES])
+            (draft / _MANIFEST).write_text(manifest.decode(), encoding="utf-8", newline="\n")
         return folder
 
     def _write_weights(self, path: Path) -> None:
-        """A row for each example, so many at a time that sparse weights never stand there whole."""
+        """Write a row for each example, in blocks, so that sparse weights are never all dense at once."""
         kinds = {"id": pa.string(), "searched": pa.bool_()}
         kinds |= {f"slice_{j + 1}": pa.float64() for j in range(len(self))}
-        block = max(_CELLS // max(len(self), 16), 1)  # of few slices a million rows, as Arrow writes them
+        block = max(
+            _CELLS // max(len(self), 16), 1
+        )  # a million rows where slices are few, as Arrow writes them
         with pq.ParquetWriter(path, pa.schema(kinds)) as file:
             for start in range(0, max(len(self.ids), 1), block):
                 rows = slice(start, start + block)
-                columns = [self.ids[rows].tolist(), self.sought_in[rows], *as_weights(self.weights[:, rows])]
+                columns = [
+                    self.ids[rows].tolist(),
+                    self.searched_mask[rows],
+                    *as_weights(self.weights[:, rows]),
+                ]
                 file.write_table(pa.table(columns, schema=file.schema))
 
     @classmethod
     def load(cls, folder: str | Path) -> Slices:
-        """The slices that `save` wrote.
+        """Return the slices that `save` wrote.
 
         Raises:
-            FileNotFoundError: Where the folder holds none, or lacks a file of theirs.
-            DamagedError: Where a file cannot be read, or says what no slices can; it names the file and the key.
+            FileNotFoundError: The folder holds no slices, or lacks one of their files.
+            DamagedError: A file cannot be read, or its content is not valid; the error names the file and the key.
         """
         folder = Path(folder)
         manifest = folder / _MANIFEST
@@ -222,16 +233,16 @@ class Slices:
         with reading(manifest, "statistics"):
             if len(header["statistics"]) != k:
                 raise ValueError(f"it must hold one object for each of the {k} slices")
-            statistics = read_statistics(header["statistics"], header["format"], len(ids))
+            statistics = statistics_from_json(header["statistics"], header["format"], len(ids))
         with reading(manifest, "tree"):
-            tree = read_tree(header["tree"], len(ids))
-        told = _unpack(folder / _HISTORIES, groups=histories)
+            tree = tree_from_json(header["tree"], len(ids))
+        steps = _unpack(folder / _HISTORIES, groups=histories)
         return cls(
             method=header["method"],
             ids=ids,
             weights=weights,
             statistics=statistics,
-            histories=[told.get(j, {}) for j in range(histories)],
+            histories=[steps.get(j, {}) for j in range(histories)],
             parameters=_unpack(folder / _PARAMETERS, groups=1).get(0, {}),
             tree=tree,
             provenance=header["provenance"],
@@ -240,7 +251,7 @@ class Slices:
 
 
 def _pack(groups: Any) -> pa.Table:
-    """Named arrays of any shape as rows of (group, name, dtype, shape, values)."""
+    """Return named arrays of any shape as rows of (group, name, dtype, shape, values)."""
     rows = [
         (group, name, str(array.dtype), list(array.shape), np.asarray(array, dtype=np.float64).ravel())
         for group, arrays in groups
@@ -254,17 +265,17 @@ def _pack(groups: Any) -> pa.Table:
 
 
 def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
-    """The arrays that `_pack` made rows of, by group, 0…groups-1, and name."""
+    """Return the arrays that `_pack` turned into rows, by group, 0…groups-1, and name."""
     table = read_parquet(path)
     with reading(path):
         table = table.select(_PACKED.names).cast(_PACKED).combine_chunks()
         if any(column.null_count for column in table.columns):
             raise ValueError("it has empty cells")
-    found: dict[int, dict[str, np.ndarray]] = {}
+    arrays: dict[int, dict[str, np.ndarray]] = {}
     for row in range(len(table)):
         group, name, kind, shape = (table[column][row].as_py() for column in _PACKED.names[:-1])
         with reading(path, name):
-            if not 0 <= group < groups or name in found.get(group, {}):
+            if not 0 <= group < groups or name in arrays.get(group, {}):
                 raise ValueError(f"group {group} is none, or has it already")
             if np.dtype(kind).kind not in "fiub":
                 raise ValueError(f"it holds numbers, not {kind}")
@@ -272,17 +283,17 @@ def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
             if any(length is None or length < 0 for length in shape) or math.prod(shape) != len(values):
                 raise ValueError(f"it has {len(values)} values, not those of shape {tuple(shape)}")
             with np.errstate(all="raise"):  # NaN is no whole number
-                found.setdefault(group, {})[name] = values.astype(kind).reshape(shape)
-    return found
+                arrays.setdefault(group, {})[name] = values.astype(kind).reshape(shape)
+    return arrays
 
 
 def _read_weights(
-    path: Path, k: int, says_searched: bool, sparse: bool
+    path: Path, k: int, has_searched: bool, sparse: bool
 ) -> tuple[Shaped[np.ndarray, " n"], Weights, Bool[np.ndarray, " n"] | None]:
-    """The ids, the weights of slices 1…k, and which of the examples were searched, where the format says that."""
+    """Return the ids, the weights of slices 1…k, and the mask of the searched examples where the format has it."""
     with reading(path):
         columns = pq.read_schema(path).names
-    first = ["id", "searched"] if says_searched else ["id"]
+    first = ["id", "searched"] if has_searched else ["id"]
     table = read_parquet(path, leave_out=columns[len(first) :])
     with reading(path):
         if columns != [*first, *(f"slice_{j + 1}" for j in range(k))]:
@@ -290,11 +301,11 @@ def _read_weights(
                 f"it must have the columns {', '.join(first)} and slice_1…slice_{k}, not {columns[:20]}"
             )
     with reading(path, "id"):
-        ids = texts(table["id"])
+        ids = text_array(table["id"])
         if len(set(ids.tolist())) < len(ids):
             raise ValueError("an id stands in two rows")
     searched = None
-    if says_searched:
+    if has_searched:
         with reading(path, "searched"):
             if not pa.types.is_boolean(table["searched"].type) or table["searched"].null_count:
                 raise ValueError("it must be true or false in every row")
@@ -311,10 +322,10 @@ def _read_weights(
 def _read_slices(
     path: Path, columns: Sequence[str], first: int, ids: Shaped[np.ndarray, " n"]
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """The weights of one slice after the other, of which some are read at a time."""
-    some = max(_CELLS // max(len(ids), 1), 1)
-    for start in range(first, len(columns), some):
-        table = read_parquet(path, leave_out=[*columns[:start], *columns[start + some :]])
+    """Yield the weights of one slice after another; so many slices are read at a time as the memory should hold."""
+    block = max(_CELLS // max(len(ids), 1), 1)
+    for start in range(first, len(columns), block):
+        table = read_parquet(path, leave_out=[*columns[:start], *columns[start + block :]])
         for name in table.column_names:
             with reading(path, name):
                 w = table[name].to_numpy().astype(np.float64)
@@ -326,7 +337,7 @@ def _read_slices(
 
 
 def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays as JSON values, paths as text; NaN, which JSON lacks, as null."""
+    """Return NumPy scalars and arrays as JSON values, paths as texts, and NaN, which JSON lacks, as null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a slice's weights say of it: size, loss and accuracy inside and outside, labels against predictions."""
+"""Statistics of slices: size, loss and accuracy inside and outside, and labels against predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from weakspot.tasks import Classification
 
 @dataclass(frozen=True)
 class ConfusionCell:
-    """The weight of a slice's examples that have this label and this prediction."""
+    """Holds the weight of a slice's examples that have this label and this prediction."""
 
     label: str
     prediction: str
@@ -25,7 +25,13 @@ class ConfusionCell:
 
 @dataclass(frozen=True)
 class AttributeShare:
-    """How common an attribute's value, or a category, is inside and among all; None where a file does not say."""
+    """Holds the share of an attribute's value, or of a category, in a cluster and among all examples.
+
+    Attributes:
+        name: The value, or the category.
+        share: Its share in the cluster; None where a file does not hold it.
+        overall: Its share among all examples; None where a file does not hold it.
+    """
 
     name: str
     share: float | None = None
@@ -33,11 +39,16 @@ class AttributeShare:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """The well-served cluster nearest to a failing one.
+class NearestCluster:
+    """Describes the cluster without failures that is nearest to a failing one.
 
-    sense     near by mean embedding, or by the distribution of the attributes
-    members   rows of the record, the closest to the failing cluster first
+    Attributes:
+        sense: Whether distances are those of mean embeddings or of the distributions of attributes.
+        node: The cluster's number in the linkage.
+        size: Its examples, each counted as often as its count says.
+        accuracy: Its accuracy.
+        distance: Its distance from the failing cluster.
+        members: Rows of the record, the closest to the failing cluster first.
     """
 
     sense: Literal["embedding", "attributes"]
@@ -50,18 +61,23 @@ class Nearest:
 
 @dataclass(frozen=True)
 class ClusterStatistics:
-    """What is known of a slice that is a cluster of a tree, besides its `SliceStatistics`.
+    """Holds the statistics that a slice has besides `SliceStatistics` where it is a cluster of a tree.
 
-    cluster, node      its number in the cut and in the linkage
-    wrong              how many of its examples the model gets wrong
-    wrong_confidence   mean confidence of these
-    f1                 single-label: mean over classes, weighted by their labels; multilabel: over all
-                       categories together
-    f1_macro           multilabel: mean over all categories
-    f1_category        of the audited category
-    top_attributes     the values most over-represented against all audited examples
-    nearest            at most one cluster for each sense of near
-    co_predicted       multilabel: the categories most often predicted along with the audited one
+    Attributes:
+        cluster: Its number in the cut.
+        node: Its number in the linkage.
+        accuracy: The share of its examples that are right.
+        wrong: How many of its examples the model gets wrong.
+        loss: The mean loss.
+        confidence: The mean confidence.
+        wrong_confidence: The mean confidence of the wrong examples.
+        f1: For single labels the mean of the classes' F1, weighted by how many labels each has; for several labels the
+            F1 over all categories together.
+        f1_macro: For several labels, the mean over all categories.
+        f1_category: The F1 of the audited category.
+        top_attributes: The values most over-represented against all audited examples.
+        nearest: At most one nearest cluster for each kind of distance.
+        co_predicted: For several labels, the categories most often predicted along with the audited one.
     """
 
     cluster: int
@@ -75,25 +91,31 @@ class ClusterStatistics:
     f1_macro: float | None = None
     f1_category: float | None = None
     top_attributes: tuple[AttributeShare, ...] = ()
-    nearest: tuple[Nearest, ...] = ()
+    nearest: tuple[NearestCluster, ...] = ()
     co_predicted: tuple[AttributeShare, ...] = ()
 
-    def moved(self, rows: Int[np.ndarray, " m"]) -> ClusterStatistics:
-        """The same cluster in a record where row i of this one stands at rows[i], or nowhere (-1)."""
+    def renumber_rows(self, rows: Int[np.ndarray, " m"]) -> ClusterStatistics:
+        """Return the same cluster for a record where row i of this one has the position rows[i], or none (-1)."""
         return replace(
-            self, nearest=tuple(replace(one, members=moved(one.members, rows)) for one in self.nearest)
+            self,
+            nearest=tuple(replace(one, members=renumber_rows(one.members, rows)) for one in self.nearest),
         )
 
 
 @dataclass(frozen=True)
 class SliceStatistics:
-    """Numbers of one slice; None where the record lacks what they are made of.
+    """Holds the statistics of one slice; None where the record lacks the arrays that they are computed from.
 
     With c the counts and w the weights of a slice, *inside* averages with c·w and *outside* with c·(1 - w).
 
-    size       Σ c·w, in examples;  share: of Σ c;  members: how many examples have any weight
-    confusion  the weight by label and prediction, heaviest first (single-label tasks)
-    cluster    of a method that clusters
+    Attributes:
+        size: Σ c·w, in examples.
+        share: The size as a share of Σ c.
+        members: How many examples have a weight above zero.
+        loss_inside, loss_outside: The mean loss inside and outside.
+        accuracy_inside, accuracy_outside: The accuracy inside and outside.
+        confusion: The weight of each pair of label and prediction, largest first (single-label tasks).
+        cluster: Further statistics, of a method that clusters.
     """
 
     size: float
@@ -112,12 +134,12 @@ def describe(
     predictions: Predictions,
     audited: Bool[np.ndarray, " n"] | None = None,
 ) -> list[SliceStatistics]:
-    """Statistics of every slice.
+    """Return the statistics of every slice.
 
     Args:
         weights: How much each example belongs to each slice, in [0, 1].
         predictions: The record of the same examples.
-        audited: The examples that the method judged, where it does not judge all; the others count neither
+        audited: The mask of the examples that the method audits, (n,), or None for all; other examples count neither
             inside nor outside.
     """
     counts = np.ones(len(predictions)) if predictions.counts is None else _floats(predictions.counts)
@@ -129,7 +151,7 @@ def describe(
 
     cells = _cells(predictions)
 
-    def of(w: np.ndarray) -> SliceStatistics:
+    def describe_slice(w: np.ndarray) -> SliceStatistics:
         inside, outside = counts * w, counts * (1 - w)
         size, total = float(inside.sum()), float(counts.sum())
         return SliceStatistics(
@@ -143,12 +165,12 @@ def describe(
             confusion=_confusion(inside, cells),
         )
 
-    return [of(_floats(w)) for w in weights]
+    return [describe_slice(_floats(w)) for w in weights]
 
 
-def moved(members: Iterable[int], rows: Int[np.ndarray, " m"]) -> tuple[int, ...]:
-    """Where members stand now; without those that stand nowhere (-1)."""
-    return tuple(at for at in rows[list(members)].tolist() if at >= 0)
+def renumber_rows(members: Iterable[int], rows: Int[np.ndarray, " m"]) -> tuple[int, ...]:
+    """Return the new positions of members, without those that have none (-1)."""
+    return tuple(row for row in rows[list(members)].tolist() if row >= 0)
 
 
 def _floats(values: np.ndarray) -> np.ndarray:
@@ -161,7 +183,7 @@ def _mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
 
 
 def _cells(predictions: Predictions) -> tuple[list[tuple[str, str]], Int[np.ndarray, " n"]] | None:
-    """The pairs of label and prediction that occur, for classes² may not fit in memory; and which each example has."""
+    """Return the pairs of label and prediction that occur, and each example's: all classes² may not fit in memory."""
     labels, guesses, classes = predictions.labels, predictions.predictions, predictions.classes()
     if labels is None or guesses is None or not isinstance(predictions.task, Classification):
         return None
@@ -177,5 +199,5 @@ def _confusion(
         return ()
     pairs, position = cells
     weight = np.bincount(position, weights=inside, minlength=len(pairs))
-    heaviest = [at for at in np.argsort(-weight, kind="stable") if weight[at] > 0]
-    return tuple(ConfusionCell(pairs[at][0], pairs[at][1], float(weight[at])) for at in heaviest)
+    order = [cell for cell in np.argsort(-weight, kind="stable") if weight[cell] > 0]
+    return tuple(ConfusionCell(pairs[cell][0], pairs[cell][1], float(weight[cell])) for cell in order)

@@ -1,4 +1,4 @@
-"""The tree of clusters that a method cut its slices from."""
+"""The tree of clusters from which a method cut its slices."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from weakspot.slices.statistics import AttributeShare, moved
+from weakspot.slices.statistics import AttributeShare, renumber_rows
 
 
 @dataclass(frozen=True, eq=False)
 class ClusterNode:
-    """A node of a cluster tree with all that lies below it; None where the record does not tell.
+    """Is a node of a cluster tree, with the nodes below it; statistics are None where the record lacks their arrays.
 
-    A tree may be as deep as it has clusters, beyond Python's limit to recursion: so two trees are compared
-    by their files' form (`Slices.equals`), and `walk` visits the nodes.
+    A tree may be as deep as it has clusters, beyond Python's limit of recursion. So trees are compared in the format of
+    their files (`Slices.equals`), and `walk` visits the nodes.
 
-    id                the linkage's number
-    size, wrong       examples, and how many of them are wrong, each counted as often as its count says
-    wrong_confidence, f1, f1_macro, f1_category   as in `weakspot.slices.statistics.ClusterStatistics`
-    top_attributes    the values most over-represented against all audited examples
-    failing           whether this is a cluster that is one of the slices
-    children          none at a leaf
-    clusters          of a leaf: numbers of the cut
-    members, wrong_members   of a leaf: rows of the record
+    Attributes:
+        id: The node's number in the linkage.
+        size: How many examples it has, each counted as often as its count says.
+        wrong: How many of them are wrong.
+        accuracy, loss, confidence, wrong_confidence, f1, f1_macro, f1_category: As in
+            `weakspot.slices.statistics.ClusterStatistics`.
+        top_attributes: The values most over-represented against all audited examples.
+        failing: Whether the node is a cluster that is one of the slices.
+        children: The nodes below it; none at a leaf.
+        clusters: At a leaf, its numbers in the cut.
+        members: At a leaf, rows of the record.
+        wrong_members: At a leaf, the rows that are wrong.
     """
 
     id: int
@@ -52,26 +56,26 @@ class ClusterNode:
         return not self.children
 
     def walk(self) -> Iterator[ClusterNode]:
-        """This node and all below it, parents before their children, from left to right."""
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
+        """Yield this node and all below it, parents before their children, from left to right."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
             yield node
-            waiting.extend(reversed(node.children))
+            stack.extend(reversed(node.children))
 
     def leaves(self) -> Iterator[ClusterNode]:
-        """The leaves from left to right."""
+        """Return the leaves from left to right."""
         return (node for node in self.walk() if node.leaf)
 
-    def moved(self, rows: Int[np.ndarray, " m"]) -> ClusterNode:
-        """The same tree in a record where row i of this one stands at rows[i], or nowhere (-1)."""
-        return _joined(
+    def renumber_rows(self, rows: Int[np.ndarray, " m"]) -> ClusterNode:
+        """Return the same tree for a record where row i of this one has the position rows[i], or none (-1)."""
+        return _build_tree(
             [
                 replace(
                     node,
                     children=(),
-                    members=moved(node.members, rows),
-                    wrong_members=moved(node.wrong_members, rows),
+                    members=renumber_rows(node.members, rows),
+                    wrong_members=renumber_rows(node.wrong_members, rows),
                 )
                 for node in self.walk()
             ],
@@ -79,18 +83,18 @@ class ClusterNode:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `pickle` and `copy`, which know no depth either."""
+        """Support `pickle` and `copy`, which would recurse, by a list of nodes."""
         fields = [{**vars(node), "children": ()} for node in self.walk()]
         return _restored, (fields, [len(node.children) for node in self.walk()])
 
 
 def _restored(fields: Sequence[Mapping[str, Any]], widths: Sequence[int]) -> ClusterNode:
-    return _joined([ClusterNode(**values) for values in fields], widths)
+    return _build_tree([ClusterNode(**values) for values in fields], widths)
 
 
-def _joined(nodes: Sequence[ClusterNode], widths: Sequence[int]) -> ClusterNode:
-    """The tree of nodes in the order of `walk`, each with so many children."""
-    made: list[ClusterNode] = []  # whose parents are still to come, the leftmost last
+def _build_tree(nodes: Sequence[ClusterNode], widths: Sequence[int]) -> ClusterNode:
+    """Build the tree of nodes in the order of `walk`, each with so many children."""
+    subtrees: list[ClusterNode] = []  # whose parents are still to come, the leftmost last
     for node, width in zip(reversed(nodes), reversed(widths), strict=True):
-        made.append(replace(node, children=tuple(made.pop() for _ in range(width))))
-    return made[0]
+        subtrees.append(replace(node, children=tuple(subtrees.pop() for _ in range(width))))
+    return subtrees[0]

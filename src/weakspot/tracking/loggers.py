@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from weakspot.predictions.folders import whole_file
+from weakspot.predictions.atomic_files import atomic_file
 from weakspot.tracking.naming import MULTIRUN, name_of, tags_of
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class CsvLogger:
 
     def _write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.file) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        with atomic_file(self.file) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, sorted(set().union(*self._rows)))
             writer.writeheader()
             writer.writerows(self._rows)

@@ -15,7 +15,7 @@ from rich.text import Text
 from weakspot.findings.mended import Change, Measured, Mended
 from weakspot.findings.numbers import THIN, count, decimal, tenth
 from weakspot.legible import printable
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 
 if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
@@ -29,7 +29,7 @@ def write_mended(mended: Mended, folder: Path) -> None:
         "where": mended.where,
         "changes": [{**asdict(one), "points": one.points} for one in mended.changes],
     }
-    with writing(folder, "checkpoints_dir"), whole_file(folder / FILE) as draft:
+    with writing(folder, "checkpoints_dir"), atomic_file(folder / FILE) as draft:
         draft.write_text(
             json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline=""
         )

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from weakspot.findings.numbers import count, tenth
 from weakspot.legible import printable
-from weakspot.predictions.folders import whole_file, writing
+from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.tracking.tables import records
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def write_scores(by_class: ByClass, folder: Path) -> None:
     rows = csv.writer(sheet)
     rows.writerow(["class", *measures])
     rows.writerows([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
-    with writing(folder, "hydra.run.dir"), whole_file(folder / FILE) as draft:
+    with writing(folder, "hydra.run.dir"), atomic_file(folder / FILE) as draft:
         draft.write_text(sheet.getvalue(), encoding="utf-8", newline="")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, Num
 
 from weakspot.datasets.readers.tables import TableFile
-from weakspot.predictions.plain import MISSING_WORDS
+from weakspot.predictions.plain_columns import MISSING_WORDS
 from weakspot.tasks import Classification, Multilabel, Regression, Task, class_names, is_number
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weakspot.predictions.plain import plain_table
+from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
 LARGEST_GROUP = 1 << 30

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weakspot.images import EXTENSIONS
-from weakspot.predictions.csv_files import DELIMITERS, place, read_csv
-from weakspot.predictions.plain import plain_table
+from weakspot.predictions.csv_files import DELIMITERS, read_csv, row_location
+from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class TableFile:
         """Return where a row is, for errors: `my.csv, line 7`; in Parquet, without lines, its number from 1 on."""
         if self.file.suffix.lower() not in DELIMITERS:
             return f"{self.file}, row {row + 1}"
-        return place(self.file, row)
+        return row_location(self.file, row)
 
     def has_column(self, column: str | None) -> bool:
         return column in self.table.column_names

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 
 from weakspot.methods.distributed import ProcessGroup
 from weakspot.methods.spotlight.kernel import ROWS, quadratic_form
-from weakspot.predictions.scratch import copied
+from weakspot.predictions.mapped_copies import copy_blocks
 
 _ROUNDING = 1e-7
 """A spread below this share of the mean's norm is nothing but the rounding of float32."""
@@ -93,7 +93,7 @@ def to_working_units(
         pca = PCA(n_components, random_state=seed).fit(ordered)
         blocks = _OrderedBlocks(pca.transform(ordered), np.arange(len(order)))
     mean, unit = _mean_and_spread(blocks, processes)
-    x = copied(embeddings, ((block - mean) / unit for _, block in blocks), blocks.shape, np.float32)
+    x = copy_blocks(embeddings, ((block - mean) / unit for _, block in blocks), blocks.shape, np.float32)
     return WorkingEmbeddings(embeddings, order, x, mean, unit, pca)
 
 

@@ -14,7 +14,13 @@ from weakspot.methods.udis.node_statistics import NodeStatistics
 from weakspot.methods.udis.tree import measures, pruned_nodes, top_attributes
 from weakspot.predictions import Predictions
 from weakspot.slices import Weights
-from weakspot.slices.statistics import AttributeShare, ClusterStatistics, Nearest, SliceStatistics, describe
+from weakspot.slices.statistics import (
+    AttributeShare,
+    ClusterStatistics,
+    NearestCluster,
+    SliceStatistics,
+    describe,
+)
 
 _MOST_NEIGHBOURS = 64
 _MOST_CATEGORIES = 10
@@ -106,7 +112,7 @@ class ClusterDescriber:
 
     def _nearest(
         self, cluster: int, well: Int[np.ndarray, " w"], means: Float[np.ndarray, "w d"]
-    ) -> tuple[Nearest, ...]:
+    ) -> tuple[NearestCluster, ...]:
         """Return the nearest well-performing cluster by embedding, and by attributes where there are some."""
         nodes = self.nodes
         others = well != cluster
@@ -122,7 +128,7 @@ class ClusterDescriber:
             i = int(np.argmin(np.where(others, distances, np.inf)))
             position = int(well[i])
             neighbours.append(
-                Nearest(
+                NearestCluster(
                     measure,
                     node=self.cut.node(position),
                     size=float(nodes.size[position]),

@@ -27,7 +27,7 @@ from weakspot.methods.udis.neighbours import (
 )
 from weakspot.methods.udis.row_blocks import each_block
 from weakspot.methods.udis.ward import linkage_of
-from weakspot.predictions.scratch import in_float32
+from weakspot.predictions.mapped_copies import as_float32
 
 _ROWS = 64  # that a thread takes at a time
 
@@ -48,7 +48,7 @@ def reciprocal_ward(
         device: Of the matrix products.
         callback: Called with the progress.
     """
-    x = np.asarray(in_float32(x))  # not a memory-mapped subclass, which numba does not know
+    x = np.asarray(as_float32(x))  # not a memory-mapped subclass, which numba does not know
     first, copies, sizes = merge_duplicates(x, rows, sizes)
     means = singleton_means(x, rows[first], sizes)
     s = len(first)

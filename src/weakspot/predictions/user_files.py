@@ -1,7 +1,7 @@
-"""Anyone's own embeddings and losses, from a file: `.npz`, `.parquet`, or `.safetensors` beside a `.csv`.
+"""A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, or `.safetensors` beside a `.csv`.
 
-A reader turns its kind of file into named columns; `_record` alone knows what the names mean. Nothing is ever
-unpickled: the `.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
+Each format's reader returns named columns; `_record` alone knows what the names mean. Nothing is ever unpickled: the
+`.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors import safe_open
 
-from weakspot.predictions.columns import values
+from weakspot.predictions.arrow_columns import value_array
 from weakspot.predictions.csv_files import read_csv
 from weakspot.predictions.npz import read_npz
 from weakspot.predictions.reading import naming, read_parquet, reading
@@ -45,34 +45,34 @@ SPELLINGS = {
     "count": "counts",
     "counts": "counts",
 }
-"""What a column may be called, and which argument of `Predictions.from_arrays` it is."""
+"""The names that a column may have, and the argument of `Predictions.from_arrays` that it becomes."""
 
-_NEVER_MEANT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
-_PUBLISHED = (".pkl", ".pickle")
-_LONGEST_WORD = 40  # that could be a misspelt one
+_NEVER_MISSPELT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
+_PICKLES = (".pkl", ".pickle")
+_LONGEST_MISSPELT = 40  # characters: a longer name is no misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
 
 def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
-    """Predictions from a user's own file; a column that is no part of the record becomes an attribute.
+    """Return the predictions in a user's own file; a column that is not part of the record becomes an attribute.
 
     Args:
         path: The file.
-        outputs_are: What its outputs are, as for `Predictions.from_arrays`.
+        outputs_are: "logits" or "probabilities", as for `Predictions.from_arrays`.
 
     Raises:
-        FileNotFoundError: Where there is none.
-        ValueError: Naming the file and the column, key or row, where something cannot be read, is missing,
-            misspelt, of the wrong shape, or not a finite number.
+        FileNotFoundError: There is no such file.
+        ValueError: Something cannot be read, is missing, misspelt, of the wrong shape, or not a finite number; the
+            error names the file and the column, key or row.
     """
     path = Path(path)
     readers = {".npz": read_npz, ".parquet": _parquet, ".safetensors": _safetensors}
-    known = (*readers, *_PUBLISHED)
+    known = (*readers, *_PICKLES)
     if path.suffix not in known:
         raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}")
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}")
-    if path.suffix in _PUBLISHED:
+    if path.suffix in _PICKLES:
         if outputs_are is not None:
             raise ValueError(
                 f"{path}: the published tool says what outputs are: leave out outputs_are={outputs_are}"
@@ -84,7 +84,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
 
 
 def _parquet(path: Path) -> Columns:
-    """The table, and where it holds no embeddings the arrays of the `.safetensors` beside it."""
+    """Return the table's columns, with the arrays of the `.safetensors` beside it where it holds no embeddings."""
     columns = _table(path)
     arrays = path.with_suffix(".safetensors")
     holds_embeddings = any(SPELLINGS.get(name) == "embeddings" for name in columns)
@@ -95,7 +95,7 @@ def _parquet(path: Path) -> Columns:
 
 
 def _safetensors(path: Path) -> Columns:
-    """The arrays, and the columns of the `.csv` or `.parquet` beside them: safetensors has numbers only."""
+    """Return the arrays, with the columns of the `.csv` or `.parquet` beside them: safetensors holds numbers only."""
     tables = [table for table in (path.with_suffix(".csv"), path.with_suffix(".parquet")) if table.is_file()]
     with naming(path):
         if len(tables) > 1:
@@ -106,7 +106,10 @@ def _safetensors(path: Path) -> Columns:
 
 
 def _arrays(path: Path) -> Columns:
-    """Arrays that stay on disk until they are used: safetensors maps them for torch, for NumPy it copies."""
+    """Return the arrays mapped, so that they stay on disk until they are used.
+
+    safetensors maps arrays for torch only; for NumPy it copies them.
+    """
     arrays: Columns = {}
     with reading(path), safe_open(path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  (it is no dict)
@@ -136,19 +139,19 @@ def _join(*parts: Iterable[tuple[str, Any]]) -> Columns:
 
 
 def _gather(columns: Columns) -> Columns:
-    """Columns `embedding_0`, `embedding_1`… as one, `embedding`; outputs likewise."""
+    """Join the columns `embedding_0`, `embedding_1`… into one, `embedding`, and likewise for outputs."""
     stems: dict[str, dict[int, Any]] = {}
     for name, column in columns.items():
         if match := _NUMBERED.fullmatch(name):
             stems.setdefault(match[1], {})[int(match[2])] = _values(name, column)
-    whole = [(name, column) for name, column in columns.items() if not _NUMBERED.fullmatch(name)]
+    joined = [(name, column) for name, column in columns.items() if not _NUMBERED.fullmatch(name)]
     for stem, parts in stems.items():
         first = min(1, *parts)  # counted from 0, or from 1
         missing = next((number for number in range(first, first + len(parts)) if number not in parts), None)
         if missing is not None:
             raise ValueError(f"column '{stem}_{missing}' is missing; there is one '{stem}_{max(parts)}'")
-        whole.append((stem, np.column_stack([parts[number] for number in sorted(parts)])))
-    return _join(whole)
+        joined.append((stem, np.column_stack([parts[number] for number in sorted(parts)])))
+    return _join(joined)
 
 
 def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predictions:
@@ -158,13 +161,13 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
         if name in SPELLINGS
     )
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
-    lacking = [known for known, field in SPELLINGS.items() if field not in (*fields, *_NEVER_MEANT)]
+    absent = [known for known, field in SPELLINGS.items() if field not in (*fields, *_NEVER_MISSPELT)]
     for name in others:
-        if len(name) <= _LONGEST_WORD and (
-            meant := get_close_matches(name.lower(), lacking, n=1, cutoff=0.8)
+        if len(name) <= _LONGEST_MISSPELT and (
+            close := get_close_matches(name.lower(), absent, n=1, cutoff=0.8)
         ):
             raise ValueError(
-                f"{name!r} is unknown; did you mean {meant[0]!r}? If it is an attribute, rename it"
+                f"{name!r} is unknown; did you mean {close[0]!r}? If it is an attribute, rename it"
             )
     if "embeddings" not in fields:
         raise ValueError(f"there are no 'embeddings', only: {', '.join(list(columns)[:20]) or 'nothing'}")
@@ -186,10 +189,10 @@ def _is_ordered(column: Any) -> bool:
 
 
 def _values(name: str, column: Any) -> Any:
-    """A column of the record as an array, (n,) or, of lists, (n, d); none of its values may be missing."""
+    """Return a column of the record as an array, (n,) or, of lists, (n, d); none of its values may be missing."""
     if isinstance(column, np.ndarray):
         return column
     try:
-        return values(column)
+        return value_array(column)
     except ValueError as error:
         raise ValueError(f"column {name!r} cannot be read: {error}") from error

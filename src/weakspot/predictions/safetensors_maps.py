@@ -1,6 +1,6 @@
-"""safetensors files as memory maps: the library's own NumPy reader copies every array, and it cannot stream.
+"""Memory maps of safetensors files, for the library's own NumPy reader copies every array, and it cannot stream.
 
-Format: 8 bytes little-endian header length, a JSON header, then the arrays end to end.
+The format is 8 bytes of little-endian header length, a JSON header, then the arrays end to end.
 """
 
 from __future__ import annotations
@@ -33,9 +33,19 @@ _LONGEST_HEADER = 100_000_000  # the library's own bound: a crafted length must 
 def create_arrays(
     path: Path, shapes: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
 ) -> dict[str, np.ndarray]:
-    """Make a file of zeros for arrays of these dtypes and shapes, and map them for writing.
+    """Create a file of zeros for arrays of these dtypes and shapes, and map them for writing.
 
-    Raises OSError where the disk has no room: writing to a map of a file without its blocks kills the process.
+    All blocks are reserved at once, for a write to a map of a file without its blocks kills the process.
+
+    Args:
+        path: The file.
+        shapes: The dtype and shape of each array, by name.
+
+    Returns:
+        The maps by name.
+
+    Raises:
+        OSError: The disk has no room.
     """
     header, end = {}, 0
     for name, (dtype, shape) in shapes.items():
@@ -55,7 +65,7 @@ def create_arrays(
 
 
 def _reserve(file: int, start: int, size: int) -> None:
-    """Give `size` bytes from `start` their blocks, where the system and the file system can."""
+    """Reserve the blocks of `size` bytes from `start`, where the system and the file system can."""
     if size == 0 or not hasattr(os, "posix_fallocate"):
         return
     try:
@@ -66,17 +76,21 @@ def _reserve(file: int, start: int, size: int) -> None:
 
 
 def flush(maps: Mapping[str, np.ndarray]) -> None:
-    """Hand what was written to maps of `create_arrays` to the file."""
+    """Write the changes in maps of `create_arrays` to their file."""
     for array in maps.values():
         if isinstance(array, np.memmap):
             array.flush()
 
 
 def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
-    """Map every array of a safetensors file; nothing is read until it is used.
+    """Map every array of a safetensors file; an array is read when it is used.
+
+    Args:
+        path: The file.
+        mode: NumPy's mode of the maps, "r" or "r+".
 
     Raises:
-        DamagedError: Where the header is none, or does not fit the file; it names the file and the array.
+        DamagedError: The header is not valid, or does not fit the file; the error names the file and the array.
     """
     with reading(path), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -92,7 +106,7 @@ def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
             dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
             start, end = entry["data_offsets"]
             if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
-                raise ValueError(f"its place is {start}…{end} and its shape {shape}")
+                raise ValueError(f"its offsets are {start}…{end} and its shape is {shape}")
             if not start <= end <= size - base or end - start != prod(shape) * dtype.itemsize:
                 raise ValueError("it does not fit the file; was it cut short?")
             arrays[name] = (

@@ -12,14 +12,14 @@ from numpy.testing import assert_array_equal
 from test_methods_contract import data, every, made
 from weakspot import Findings, Predictions
 from weakspot.pipeline.search import search
-from weakspot.predictions import scratch
-from weakspot.predictions.scratch import is_mapped, rows_of
+from weakspot.predictions import mapped_copies
+from weakspot.predictions.mapped_copies import is_mapped, take_rows
 
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
     """`data()`, its embeddings in a file, and every copy of them large."""
-    monkeypatch.setattr(scratch, "LARGE", 0)
+    monkeypatch.setattr(mapped_copies, "LARGE", 0)
     p = data()
     np.save(tmp_path / "embeddings.npy", p.embeddings)
     return replace(p, embeddings=np.asarray(np.load(tmp_path / "embeddings.npy", mmap_mode="r")))
@@ -31,22 +31,22 @@ def test_rows_of_a_mapped_array_are_mapped_and_those_of_another_are_not(mapped):
     assert is_mapped(x[3:9])
     assert not is_mapped(x.astype(np.float64))  # of the mapped class, but in memory
     for rows in (some, some[:0], np.arange(160) % 2 == 0):
-        for copy, there in ((rows_of(x, rows), len(x[rows]) > 0), (rows_of(np.array(x), rows), False)):
+        for copy, there in ((take_rows(x, rows), len(x[rows]) > 0), (take_rows(np.array(x), rows), False)):
             assert_array_equal(copy, x[rows])
             assert is_mapped(copy) == there
 
 
 def test_small_copies_are_kept_in_memory(mapped, monkeypatch):
-    monkeypatch.setattr(scratch, "LARGE", mapped.embeddings.nbytes)
+    monkeypatch.setattr(mapped_copies, "LARGE", mapped.embeddings.nbytes)
     assert not is_mapped(mapped.take(np.arange(160)).embeddings)
 
 
 def test_a_full_disk_is_a_sentence(mapped, monkeypatch):
-    monkeypatch.setattr(scratch, "TemporaryFile", partial(open, "/dev/full", "w+b"))
+    monkeypatch.setattr(mapped_copies, "TemporaryFile", partial(open, "/dev/full", "w+b"))
     with pytest.raises(
         OSError, match=r"has no room for a copy of 0\.0 GiB \(No space left on device\); set TMPDIR"
     ):
-        rows_of(mapped.embeddings, np.arange(9))
+        take_rows(mapped.embeddings, np.arange(9))
 
 
 @every

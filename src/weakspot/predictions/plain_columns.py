@@ -1,7 +1,7 @@
-"""One form for every column of attributes, whatever its Arrow type: what Parquet keeps, JSON digests, people read.
+"""Conversion of columns of any Arrow type to plain ones, which Parquet and JSON can store and people can read.
 
-A column of attributes holds truth values, numbers, dates, times, durations or texts. All else becomes one of these,
-where a table comes in, so that nothing that reads attributes later can meet a type it does not know.
+A plain column holds truth values, numbers, dates, times, durations or texts. Every table of attributes is converted
+where it enters, so that code that reads attributes later never meets a type that it does not know.
 """
 
 from __future__ import annotations
@@ -31,46 +31,46 @@ MISSING_WORDS = (
     ),
     *("-", "--", "?", "."),
 )
-"""What people write, in any case of letters, for a number or a date that they do not have."""
+"""The words that people write, in upper or lower case, for a number or a date that they do not have."""
 
-_LONGEST_LIST = 20  # entries of a list that are told; more make no description
+_LONGEST_LIST = 20  # so many entries of a list become text; more would describe nothing
 _EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # that Python's dates reach
 
 
 def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[str, str]]:
-    """Every column of attributes in its plain form.
+    """Return a table of plain columns.
 
-    Texts lose the blanks around them, and empty ones become null. Texts that are all dates or times become those,
-    and texts that are all numbers but for words such as "n/a" become numbers. Structs become a column for each of
-    their fields (`name.field`), lists and maps the text of their first entries. Dictionaries become their values,
-    but ordered ones stay as they are, for their order says something.
+    Texts lose the blanks around them, and empty ones become null. Texts that are all dates or times become dates or
+    times, and texts that are all numbers but for words such as "n/a" become numbers. Structs become a column for each
+    of their fields (`name.field`), lists and maps the text of their first entries. Dictionaries become their values,
+    but ordered ones stay dictionaries, for their order has a meaning.
 
     Args:
         table: Attributes of any type.
-        untyped: Whether texts stand for whatever they look like, as in CSV files: numbers and truth values too. In
-            typed tables somebody has chosen that numbers are texts.
+        untyped: Whether texts become numbers and truth values too where they look like some, as in CSV files. In a
+            typed table somebody has chosen to store numbers as texts.
 
     Returns:
-        The table, and by name the columns that are left out, each with the reason.
+        The table, and by name the columns that cannot be converted, each with the reason.
 
     Raises:
         ValueError: A field of a struct has the name of another column.
     """
-    found: list[tuple[str, pa.ChunkedArray]] = []
+    plain: list[tuple[str, pa.ChunkedArray]] = []
     left_out = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
-            found += _plain(name, column, untyped)
+            plain += _plain(name, column, untyped)
         except (pa.ArrowException, OverflowError, ValueError) as error:
             left_out[name] = " ".join(str(error).split())[:160]
-    names = [name for name, _ in found]
+    names = [name for name, _ in plain]
     if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
-    return pa.table([column for _, column in found], names=names), left_out
+    return pa.table([column for _, column in plain], names=names), left_out
 
 
 def first_repeated(names: Sequence[str]) -> str | None:
-    """The first name that stands there a second time, or None."""
+    """Return the first name that occurs a second time, or None."""
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
@@ -86,11 +86,11 @@ def _plain(name: str, column: pa.ChunkedArray, untyped: bool) -> Iterator[tuple[
     if inner is not None:
         yield from _plain(name, inner, untyped)
         return
-    yield name, _single(column, untyped)
+    yield name, _plain_values(column, untyped)
 
 
 def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """What a type that only wraps another holds; None for one that stands for itself."""
+    """Return the values inside a type that only wraps another one; None for any other type."""
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         if kind.extension_name == "arrow.uuid":
@@ -105,25 +105,25 @@ def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
             return column.cast(pa.bool_())
         return pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
     if pa.types.is_dictionary(kind):
-        return None if kind.ordered else _looked_up(column)
+        return None if kind.ordered else _dictionary_values(column)
     if pa.types.is_run_end_encoded(kind):
         return pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
     return None
 
 
-def _single(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
-    """A column of single values, or of lists, in its plain form."""
+def _plain_values(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
+    """Return a column of single values, or of lists, as a plain column."""
     kind, types = column.type, pa.types
     if types.is_dictionary(kind):
-        return _ranked(column)
+        return _ordered_texts(column)
     if types.is_float16(kind):
         return column.cast(pa.float32())  # Parquet's readers lack it
     if types.is_decimal(kind):
         return column.cast(pa.float64())
     if types.is_date(kind):
-        return _within_reach(column.cast(pa.date32()))
+        return _dates_or_numbers(column.cast(pa.date32()))
     if types.is_timestamp(kind):
-        return _local(column)
+        return _local_times(column)
     if types.is_time(kind):
         return _to_microseconds(column, pa.time64("us"))
     if types.is_duration(kind):
@@ -135,14 +135,14 @@ def _single(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     if types.is_fixed_size_binary(kind):
         return _from_texts(_decoded(column.cast(pa.large_binary())), untyped)
     if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
-        return _told(column)
+        return _as_texts(column)
     if types.is_nested(kind):
-        return _told(pc.list_slice(column, 0, _LONGEST_LIST + 1, return_fixed_size_list=False))
+        return _as_texts(pc.list_slice(column, 0, _LONGEST_LIST + 1, return_fixed_size_list=False))
     return column
 
 
-def _looked_up(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values of a dictionary, row by row."""
+def _dictionary_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of a dictionary, row by row."""
     kind = column.type.value_type
     kind = pa.string() if pa.types.is_string_view(kind) else kind
     return pa.chunked_array(
@@ -150,24 +150,24 @@ def _looked_up(column: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-def _ranked(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values of an order of their own, as texts that keep it."""
-    whole = column.unify_dictionaries().combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):  # of no rows, or too many for one array
-        return _looked_up(column).cast(pa.string())
-    values = whole.dictionary.cast(pa.string())
+def _ordered_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of an ordered dictionary as texts that keep the order."""
+    array = column.unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no rows, or too many for one array
+        return _dictionary_values(column).cast(pa.string())
+    values = array.dictionary.cast(pa.string())
     return pa.chunked_array(
-        [pa.DictionaryArray.from_arrays(whole.indices.cast(pa.int32()), values, ordered=True)]
+        [pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), values, ordered=True)]
     )
 
 
-def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values of several parts as texts; an empty list is missing."""
-    texts = [None if value is None else _in_words(value) or None for value in column.to_pylist()]
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return values of several parts as texts; an empty list is missing."""
+    texts = [None if value is None else _as_text(value) or None for value in column.to_pylist()]
     return pa.chunked_array([pa.array(texts, pa.string())])
 
 
-def _in_words(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, pa.MonthDayNano):
         return f"P{value.months}M{value.days}DT{value.nanoseconds / 1e9:g}S"  # as ISO 8601 writes them
     if not isinstance(value, list):
@@ -177,7 +177,7 @@ def _in_words(value: Any) -> str:
 
 
 def _to_microseconds(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Finer times are cut; ArrowInvalid where coarser ones are too large."""
+    """Cut finer times to microseconds; coarser ones that are too large raise ArrowInvalid."""
     return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
 
 
@@ -188,21 +188,21 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
         raise ValueError("it holds bytes that are no UTF-8 text; decode them first") from error
 
 
-def _local(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Moments as the clock on the wall showed them, to the microsecond."""
+def _local_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return timestamps in local time, to the microsecond."""
     if column.type.tz is not None:
         try:
             column = pc.local_timestamp(column)
-        except pa.ArrowInvalid:  # a zone that this machine does not know: UTC, then
+        except pa.ArrowInvalid:  # this machine does not know the zone, so UTC must do
             column = column.cast(pa.timestamp(column.type.unit))
     try:
-        return _within_reach(_to_microseconds(column, pa.timestamp("us")))
+        return _dates_or_numbers(_to_microseconds(column, pa.timestamp("us")))
     except pa.ArrowInvalid:
         return column.cast(pa.int64())
 
 
-def _within_reach(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column, or its bare numbers where Python has no dates so early or so late."""
+def _dates_or_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column, or its bare numbers where it has dates earlier or later than Python's."""
     days = pa.types.is_date32(column.type)
     first, last = (
         pa.scalar(date(end.year, end.month, end.day) if days else end, column.type)
@@ -213,7 +213,7 @@ def _within_reach(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
-    """Texts without blanks around them, or what they all stand for."""
+    """Return texts without the blanks around them, or the values of another type that all of them stand for."""
     if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
         return numbers  # the usual case at once: files can have many columns
     encoded = texts.dictionary_encode().unify_dictionaries()
@@ -254,17 +254,17 @@ def _truths(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Dates, moments or times of day as ISO 8601 writes them."""
-    found = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
-    if found is not None:
-        return _local(found) if pa.types.is_timestamp(found.type) else found
+    """Return dates, timestamps or times of day that are written as in ISO 8601."""
+    dates = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+    if dates is not None:
+        return _local_times(dates) if pa.types.is_timestamp(dates.type) else dates
     day, nothing = pa.scalar("1970-01-01T", texts.type), pa.scalar("", texts.type)
     moments = _cast(pc.binary_join_element_wise(day, texts, nothing), pa.timestamp("us"))
     return None if moments is None else moments.cast(pa.time64("us"))
 
 
 def _cast(texts: pa.ChunkedArray, *kinds: pa.DataType) -> pa.ChunkedArray | None:
-    """The texts as the first of these types that all of them can be; the attempt ends at the first that cannot."""
+    """Return the texts as the first of these types that fits all of them, or None."""
     for kind in kinds:
         try:
             return texts.cast(kind)

@@ -1,4 +1,4 @@
-"""Columns of Arrow tables as NumPy arrays, without holes."""
+"""Conversion of Arrow columns without empty rows to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Shaped
 
-_CHARACTERS = 100_000_000  # so many are read however short most of the texts are
-_WIDER_THAN_MEAN = 10
+_CHARACTERS = 100_000_000  # texts may take so many however short most of them are
+_WIDER_THAN_MEAN = 10  # beyond that, the widest text may be so many times as wide as the mean
 
 
-def texts(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
-    """Texts as NumPy holds them, each as wide as the longest.
+def text_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
+    """Return a column of texts as NumPy holds them, each as wide as the longest.
 
     Raises:
-        ValueError: Where it is no text, a row is empty, or one text is so long that all of them would fill the
+        ValueError: The column is not of texts, a row is empty, or one text is so long that the array would fill the
             memory.
     """
     if not _is_text(column.type):
@@ -31,13 +31,13 @@ def texts(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
     return np.asarray(column.to_numpy(), dtype=object).astype(str)
 
 
-def values(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.ChunkedArray:
-    """One value for each row, (n,), or of lists of one length, (n, d).
+def value_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.ChunkedArray:
+    """Return a column of single values as an array (n,), and one of lists of one length as an array (n, d).
 
-    An ordered dictionary stays as it is, for its order says something.
+    An ordered dictionary stays an Arrow column, for its order has a meaning.
 
     Raises:
-        ValueError: Where a row is empty, or lists differ in length.
+        ValueError: A row is empty, or lists differ in length.
     """
     _check_filled(column)
     if pa.types.is_dictionary(column.type):
@@ -45,7 +45,7 @@ def values(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.ChunkedA
             return column.unify_dictionaries()
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
-        return texts(column)
+        return text_array(column)
     if not isinstance(column.type, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
         return np.asarray(column.to_numpy())
     lengths = pc.list_value_length(column).to_numpy()

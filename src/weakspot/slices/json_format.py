@@ -1,4 +1,4 @@
-"""Statistics and cluster trees as `slices.json` holds them: plain values, read back with every type checked."""
+"""Conversion of statistics and cluster trees to the plain values of `slices.json` and back, with every type checked."""
 
 from __future__ import annotations
 
@@ -26,24 +26,32 @@ _LINKS = TypeAdapter(list[_Links])
 T = TypeVar("T")
 
 
-def stored_statistics(statistics: Sequence[SliceStatistics]) -> list[dict[str, Any]]:
-    """The statistics of every slice as mappings."""
+def statistics_to_json(statistics: Sequence[SliceStatistics]) -> list[dict[str, Any]]:
+    """Return the statistics of every slice as mappings."""
     return [asdict(one) for one in statistics]
 
 
-def read_statistics(values: Sequence[Any], version: int, n: int) -> list[SliceStatistics]:
-    """The statistics of every slice of n examples, from a file of this version.
+def statistics_from_json(values: Sequence[Any], version: int, n: int) -> list[SliceStatistics]:
+    """Return the statistics of every slice from the values in a file.
 
-    Raises ValueError, saying where, for what is missing, of another type, or no row of theirs.
+    Args:
+        values: The statistics as mappings.
+        version: The format of the file.
+        n: How many examples the slices have.
+
+    Raises:
+        ValueError: A value is missing, of another type, or names a row outside the n examples; the error says where.
     """
-    found = _checked(_STATISTICS.validate_json, [_nested(one) for one in values] if version < 3 else values)
-    for one in found:
+    statistics = _validate(
+        _STATISTICS.validate_json, [_nest_cluster(one) for one in values] if version < 3 else values
+    )
+    for one in statistics:
         _check_rows((row for near in (one.cluster.nearest if one.cluster else ()) for row in near.members), n)
-    return found
+    return statistics
 
 
-def stored_tree(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
-    """The nodes, root first, `children` as positions: JSON and Python have a limit to nesting."""
+def tree_to_json(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
+    """Return the nodes as a list, the root first, with `children` as positions: JSON and Python limit nesting."""
     if tree is None:
         return None
     nodes, flat = [tree], []
@@ -57,17 +65,23 @@ def stored_tree(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
     return flat
 
 
-def read_tree(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
-    """The tree of `stored_tree`'s nodes over n examples, each of which hangs below one other, but for the first.
+def tree_from_json(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
+    """Return the tree of the nodes that `tree_to_json` listed; each node but the first must have one parent.
 
-    Raises ValueError, saying where, for what is missing, of another type, no row of theirs, or no tree.
+    Args:
+        values: The nodes, or None for no tree.
+        n: How many examples the slices have.
+
+    Raises:
+        ValueError: A value is missing, of another type, or names a row outside the n examples, or the nodes are no
+            tree; the error says where.
     """
     if values is None:
         return None
     if not values or not all(isinstance(value, dict) for value in values):
         raise ValueError("a tree is a list of one object or more")
-    nodes = _checked(_NODES.validate_json, [{**value, "children": []} for value in values])
-    links = _checked(_LINKS.validate_json, [{"children": value.get("children", [])} for value in values])
+    nodes = _validate(_NODES.validate_json, [{**value, "children": []} for value in values])
+    links = _validate(_LINKS.validate_json, [{"children": value.get("children", [])} for value in values])
     parents = [0] * len(nodes)
     for position, link in enumerate(links):
         for child in link.children:
@@ -84,16 +98,16 @@ def read_tree(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
     return nodes[0]
 
 
-def _nested(values: Any) -> Any:
-    """Statistics of format 2, where a cluster's stood among the slice's own."""
+def _nest_cluster(values: Any) -> Any:
+    """Convert statistics of format 2, where a cluster's statistics lay among the slice's own."""
     if not isinstance(values, Mapping) or "cluster" not in values:
         return values
     cluster = {one.name: values[one.name] for one in fields(ClusterStatistics) if one.name in values}
     nearest = values.get("nearest") or {}
-    cluster["nearest"] = [{"sense": sense, **found} for sense, found in nearest.items() if found]
+    cluster["nearest"] = [{"sense": sense, **one} for sense, one in nearest.items() if one]
     cluster["co_predicted"] = [
-        {"name": found["category"], "share": found["share"], "overall": found["overall"]}
-        for found in values.get("co_predicted", ())
+        {"name": one["category"], "share": one["share"], "overall": one["overall"]}
+        for one in values.get("co_predicted", ())
     ]
     return {**values, "cluster": cluster}
 
@@ -104,8 +118,8 @@ def _check_rows(rows: Iterable[int], n: int) -> None:
         raise ValueError(f"it has the member {outside}, but there are {n} examples")
 
 
-def _checked(validate: Callable[..., T], values: Any) -> T:
-    """As JSON, whose lists may become tuples while nothing else is converted."""
+def _validate(validate: Callable[..., T], values: Any) -> T:
+    """Validate values as JSON, whose lists may become tuples while nothing else is converted."""
     try:
         return validate(json.dumps(values, allow_nan=False), strict=True)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Files and folders of ours on disk: there whole or not at all, whatever is killed and wherever a disk is full."""
+"""Atomic writes of files and folders: each is complete or absent, even if a process is killed or a disk is full."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from filelock import FileLock, Timeout
 _LOCK = "lock"
 _NEW = "new"
 _OLD = "old"
-_JUST_MADE = 60.0  # seconds in which a draft has its lock
+_LOCK_DELAY = 60.0  # seconds within which a new draft gets its lock
 _BLOCK = 1 << 20
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def writing(folder: Path, setting: str | None = None) -> Iterator[None]:
-    """Turn what a disk refuses inside the block into one sentence: which folder, why, and what to do.
+    """Turn a disk's error inside the block into one sentence that says which folder, why, and what to do.
 
     Args:
-        folder: Where the block writes.
-        setting: The word on the command line that names another folder.
+        folder: The folder that the block writes to.
+        setting: The setting on the command line that names another folder.
 
     Raises:
-        OSError: Of the kind that was caught, with that sentence.
+        OSError: The error that was caught, of the same class, with that sentence.
     """
     try:
         yield
     except OSError as error:
-        sentence = refusal(error, folder, f"{setting}=…" if setting else "another folder")
+        sentence = write_error_sentence(error, folder, f"{setting}=…" if setting else "another folder")
         if sentence is None:
             raise
         raise type(error)(sentence) from error
 
 
-def refusal(error: OSError, folder: Path, another: str) -> str | None:
-    """What a disk refuses in one sentence, or None where the error is of another kind.
+def write_error_sentence(error: OSError, folder: Path, another: str) -> str | None:
+    """Return a sentence that says why a disk refused a write and what to do, or None for an error of another kind.
 
     Args:
-        error: The system's.
-        folder: Where something was written.
-        another: What to give instead of it.
+        error: The system's error.
+        folder: The folder that was written to.
+        another: What the user can give instead of it.
     """
     reason = os.strerror(error.errno) if error.errno else ""
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL:
         return (
             f"{folder} cannot be written, its disk is full ({reason}); free some room there, or give {another}, "
             "and run the same command again"
         )
-    if error.errno in _CLOSED:
+    if error.errno in _NO_PERMISSION:
         return f"{folder} cannot be written ({reason}); give {another}, or the right to write there"
     if error.errno == errno.ENOTDIR:
         return f"{folder} cannot be made, a part of its path is a file; give {another}"
@@ -69,37 +69,41 @@ def refusal(error: OSError, folder: Path, another: str) -> str | None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A draft to write; when the block ends it is on the disk and takes the place of `path`.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give the block a draft to write, which replaces `path` once it is on the disk, when the block ends.
 
-    On an exception the draft goes and what was there stays.
+    On an exception the draft is removed, and an earlier file stays.
     """
     draft = path.with_name(f"{path.name}.part")
     try:
         yield draft
-        settle(draft)
+        sync(draft)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    settle(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
-def replaced(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
-    """An empty folder to fill; when the block ends it is on the disk and takes the place of `folder`.
+def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
+    """Give the block an empty folder to fill, which replaces `folder` once it is on the disk, when the block ends.
 
-    On an exception the new folder goes and what was there stays. A process killed on the way leaves a hidden
-    folder `.NAME-…` beside it; the next one that writes there takes it away, or back where it holds what was
-    there before.
+    On an exception the new folder is removed, and the earlier one stays. A process that is killed on the way leaves a
+    hidden folder `.NAME-…` beside it. The next process that writes there removes it, or moves the earlier folder back
+    where the hidden one holds that.
+
+    Args:
+        folder: The folder to write.
+        marks: Names of files by which a folder that may be replaced is recognised.
 
     Raises:
-        FileExistsError: Where `folder` holds something without the files `marks`, by which ours are known.
-        OSError: Where the disk is full or refuses, in a sentence that says what to do.
+        FileExistsError: `folder` is not empty and lacks one of the `marks`.
+        OSError: The disk is full or refuses; the sentence says what to do.
     """
     folder = folder.resolve()  # a link stays a link
     with writing(folder):
-        sweep([folder.parent], folder.name)
+        remove_drafts([folder.parent], folder.name)
         ours = all((folder / mark).is_file() for mark in marks)
         if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(
@@ -108,17 +112,17 @@ def replaced(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        lock, new, old = _locked(scratch), scratch / _NEW, scratch / _OLD
+        lock, new, old = _acquire_lock(scratch), scratch / _NEW, scratch / _OLD
         try:
             new.mkdir()  # mkdtemp's own folder is closed to others
             yield new
             for path in new.rglob("*"):
-                settle(path)
-            settle(new)
+                sync(path)
+            sync(new)
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
-            settle(folder.parent)
+            sync(folder.parent)
         finally:
             if old.exists() and not folder.exists():
                 old.rename(folder)
@@ -127,24 +131,23 @@ def replaced(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sweep(parents: Iterable[Path], name: str) -> None:
-    """Take away what killed processes have left of folders `name` in the folders `parents`.
+def remove_drafts(parents: Iterable[Path], name: str) -> None:
+    """Remove the drafts that killed processes have left of folders `name` in the folders `parents`.
 
-    Where one was killed between taking the earlier folder away and putting the new one in its place, the
-    earlier one comes back.
+    Where a process was killed after it had moved the earlier folder away, that folder is moved back.
     """
     for parent in parents:
         for scratch in parent.glob(f".{glob.escape(name)}-*"):
-            with suppress(FileNotFoundError):  # another process sweeps as well
-                _sweep(scratch, parent / name)
+            with suppress(FileNotFoundError):  # another process removes it as well
+                _remove_draft(scratch, parent / name)
 
 
-def _sweep(scratch: Path, folder: Path) -> None:
+def _remove_draft(scratch: Path, folder: Path) -> None:
     if not scratch.is_dir() or {path.name for path in scratch.iterdir()} - {_LOCK, _NEW, _OLD}:
         return  # not ours
-    if not (scratch / _LOCK).exists() and time.time() - scratch.stat().st_mtime < _JUST_MADE:
+    if not (scratch / _LOCK).exists() and time.time() - scratch.stat().st_mtime < _LOCK_DELAY:
         return
-    lock = _locked(scratch)
+    lock = _acquire_lock(scratch)
     if lock is None:
         return
     if (scratch / _OLD).exists() and not folder.exists():
@@ -153,8 +156,8 @@ def _sweep(scratch: Path, folder: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _locked(scratch: Path) -> FileLock | None:
-    """The lock of a draft, by which the process that writes it is known to live; None where it cannot be had."""
+def _acquire_lock(scratch: Path) -> FileLock | None:
+    """Acquire the lock of a draft, which shows that its process lives; None where it cannot be acquired."""
     lock = FileLock(scratch / _LOCK)
     try:
         lock.acquire(blocking=False)
@@ -163,8 +166,8 @@ def _locked(scratch: Path) -> FileLock | None:
     return lock
 
 
-def settle(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself before going on."""
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk itself."""
     if path.is_dir() and os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -175,9 +178,9 @@ def settle(path: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """CRC-32 of a file's content, as 8 hex digits: tells a damaged file from a sound one."""
-    found = 0
+    """Return the CRC-32 of a file's content as 8 hex digits, by which a damaged file is recognised."""
+    crc = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            found = zlib.crc32(block, found)
-    return f"{found:08x}"
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"

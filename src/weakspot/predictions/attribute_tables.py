@@ -1,4 +1,4 @@
-"""Attributes as they come in: anyone's columns as one Arrow table."""
+"""Conversion of a user's attributes, in whatever form they are given, to one Arrow table."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from weakspot.predictions.plain import first_repeated, plain_table
+from weakspot.predictions.plain_columns import first_repeated, plain_table
 from weakspot.predictions.validation import as_array
 
-RESERVED = ("id", "label", "prediction", "correct", "loss", "count")
-"""Column names of the record itself; an attribute cannot take one of them."""
+RESERVED_NAMES = ("id", "label", "prediction", "correct", "loss", "count")
+"""Names of columns that the record itself has; an attribute cannot have one of them."""
 
 
 def attribute_table(attributes: Any, n: int) -> pa.Table:
-    """Attributes of `n` rows as a plain table.
+    """Return attributes of `n` rows as a table of plain columns (`predictions.plain_columns`).
 
     Args:
         attributes: A mapping of columns, a frame (pandas, Polars), an Arrow table, or None.
         n: How many rows there must be.
 
     Raises:
-        ValueError: A column cannot be kept, has another length, or a name of another or of the record itself.
+        ValueError: A column cannot be kept, has another length, or has the name of another or a reserved one.
     """
     if attributes is None:
         return pa.table({})
@@ -32,27 +32,27 @@ def attribute_table(attributes: Any, n: int) -> pa.Table:
     names = [name for name, _ in columns]
     if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
-    made = [_attribute(name, column) for name, column in columns]
-    for name, column in zip(names, made, strict=True):
+    arrow_columns = [_attribute(name, column) for name, column in columns]
+    for name, column in zip(names, arrow_columns, strict=True):
         if len(column) != n:
             raise ValueError(f"attributes have {len(column)} rows in {name!r} but embeddings have {n}")
-    table, left_out = plain_table(pa.table(made, names=names))
+    table, left_out = plain_table(pa.table(arrow_columns, names=names))
     for name, reason in left_out.items():
         raise ValueError(f"attribute {name!r} cannot be kept: {reason}")
-    taken = [name for name in table.column_names if name in RESERVED]
+    taken = [name for name in table.column_names if name in RESERVED_NAMES]
     if taken:
         raise ValueError(f"attribute {taken[0]!r} has a name the record keeps for itself; rename that column")
     return table
 
 
 def _columns(attributes: Any) -> Iterator[tuple[str, Any]]:
-    """Names and columns of whatever has some."""
+    """Yield names and columns of a mapping, a frame or a table."""
     if isinstance(attributes, Mapping):
         yield from ((str(name), column) for name, column in attributes.items())
     elif hasattr(attributes, "iloc") and hasattr(
         attributes, "columns"
     ):  # a pandas frame, whose names may repeat
-        yield from ((str(name), attributes.iloc[:, place]) for place, name in enumerate(attributes.columns))
+        yield from ((str(name), attributes.iloc[:, j]) for j, name in enumerate(attributes.columns))
     else:
         try:
             given = pa.table(attributes)
@@ -65,13 +65,13 @@ def _columns(attributes: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attribute(name: str, column: Any) -> pa.ChunkedArray:
-    """A column as Arrow has it. Values of several types, such as numbers and texts, become texts."""
+    """Return a column as Arrow has it; values of several types, such as numbers and texts, become texts."""
     try:
-        made = column if isinstance(column, (pa.Array, pa.ChunkedArray)) else _from_anything(name, column)
+        array = column if isinstance(column, (pa.Array, pa.ChunkedArray)) else _from_anything(name, column)
     except (pa.ArrowException, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"attribute {name!r} cannot be kept: {reason}") from error
-    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
 def _from_anything(name: str, column: Any) -> pa.Array | pa.ChunkedArray:

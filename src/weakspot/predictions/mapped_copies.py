@@ -1,4 +1,4 @@
-"""Copies of rows that lie mapped in a file: where they are large, they go to a file, too, not to memory."""
+"""Copies of arrays that are mapped from a file: a large copy is written to a temporary file, too, not to memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxtyping import Bool, Int, Shaped
 from numpy.typing import DTypeLike
 
 LARGE = 2**30  # bytes; smaller copies are kept in memory
-_ROWS = 8192  # copied at a time
+_ROWS = 8192  # so many are copied at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_mapped(x: np.ndarray) -> bool:
-    """Whether an array lies in a file that is mapped, so that the system may drop its pages from memory."""
+    """Return whether an array is mapped from a file, so that the system may drop its pages from memory."""
     base: object = x
     while isinstance(
         base, np.ndarray
@@ -27,23 +27,29 @@ def is_mapped(x: np.ndarray) -> bool:
     return isinstance(base, mmap.mmap)
 
 
-def copied(
+def copy_blocks(
     source: np.ndarray, blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: DTypeLike
 ) -> np.ndarray:
-    """An array of these blocks of rows; mapped from a temporary file where it is large and `source` is mapped, too.
+    """Return one array of these blocks of rows, mapped from a temporary file where it is large and `source` is mapped.
 
-    The file has no name, and is gone with the array. It lies where TMPDIR says.
+    The file has no name and disappears with the array. It lies in the folder that TMPDIR names.
+
+    Args:
+        source: The array that the blocks come from.
+        blocks: Blocks of rows, in order.
+        shape: The shape of all of them together.
+        dtype: The dtype of the copy.
 
     Raises:
-        OSError: Where the folder has no room for it.
+        OSError: The folder has no room for the copy.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if size <= LARGE or not is_mapped(source):
-        whole, start = np.empty(shape, dtype), 0
+        copy, start = np.empty(shape, dtype), 0
         for block in blocks:
-            whole[start : start + len(block)] = block
+            copy[start : start + len(block)] = block
             start += len(block)
-        return whole
+        return copy
     try:
         with TemporaryFile() as file:
             for block in blocks:
@@ -60,15 +66,19 @@ def copied(
         ) from error
 
 
-def rows_of(x: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> np.ndarray:
-    """`x[rows]`, by `copied`."""
+def take_rows(
+    x: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]
+) -> np.ndarray:
+    """Return `x[rows]`, copied by `copy_blocks`."""
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     blocks = (x[rows[start : start + _ROWS]] for start in range(0, len(rows), _ROWS))
-    return copied(x, blocks, (len(rows), *x.shape[1:]), x.dtype)
+    return copy_blocks(x, blocks, (len(rows), *x.shape[1:]), x.dtype)
 
 
-def in_float32(x: Shaped[np.ndarray, "n d"]) -> np.ndarray:
-    """Half precision, which compiled code does not compute with, in float32 by `copied`; others as they are."""
+def as_float32(x: Shaped[np.ndarray, "n d"]) -> np.ndarray:
+    """Return half precision, which compiled code cannot compute with, as float32 by `copy_blocks`; others unchanged."""
     if x.dtype != np.float16:
         return x
-    return copied(x, (x[start : start + _ROWS] for start in range(0, len(x), _ROWS)), x.shape, np.float32)
+    return copy_blocks(
+        x, (x[start : start + _ROWS] for start in range(0, len(x), _ROWS)), x.shape, np.float32
+    )
