@@ -6,11 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weakspot.evaluation.confirmation import VERDICTS
-from weakspot.evaluation.contrasts import Contrast
 from weakspot.figures.lettering import lines
 from weakspot.figures.style import BLUE, FAINT, INK, PERCENT, QUIET, SMALL, VERMILION, sheet, style
-from weakspot.findings import Finding, Findings, numbers
+from weakspot.findings import VERDICTS, Contrast, Finding, Findings, numbers
 
 _NAME = 1.2  # inches of a finding's name
 

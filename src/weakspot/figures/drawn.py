@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 from weakspot.figures.accuracies import accuracies
 from weakspot.figures.lengths import lengths
 from weakspot.figures.members import members
-from weakspot.figures.space import shade_of, space
+from weakspot.figures.space import space
 from weakspot.figures.style import save
 from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 from weakspot.findings import Findings, Media
+from weakspot.findings.attribute_values import telling_attributes
+from weakspot.findings.shaded_map import can_shade
 from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import categorise
 from weakspot.slices import Slices
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ FOLDER = "figures"
 
 _GROUPS = 10  # findings, and slices, whose members are drawn
 _ATTRIBUTES = 6
-_VALUES = 100  # of an attribute, at most
+_VALUES = 100  # of an attribute, at most: not who rated, of hundreds
 
 
 def draw(
@@ -80,11 +81,12 @@ def drawn(
     yield from _members(findings, media or Media())
     if predictions is None or slices is None:
         return
-    if _can_shade(predictions, "loss"):
+    if can_shade(predictions, "loss"):
         yield "map-loss", space(predictions, slices)
-    if _can_shade(predictions, "prediction"):
+    if can_shade(predictions, "prediction"):
         yield "map-prediction", space(predictions, slices, "prediction")
-    for i, name in enumerate(_telling(findings, predictions), start=1):
+    telling = telling_attributes(findings, predictions, _VALUES)[:_ATTRIBUTES]
+    for i, name in enumerate(telling, start=1):
         yield f"values-{i}-{_as_file(name)}", values(predictions, slices, name)
     if texts is not None and len(slices):
         yield "lengths", lengths(findings, predictions, slices, texts)
@@ -106,22 +108,6 @@ def _members(findings: Findings, media: Media) -> Iterator[tuple[str, Figure]]:
             )
         for group in first:
             yield f"members-{kind}-{group.number}", members(findings, media, group)
-
-
-def _can_shade(predictions: Predictions, by: str) -> bool:
-    try:
-        shade_of(predictions, by)
-    except ValueError:
-        return False
-    return True
-
-
-def _telling(findings: Findings, predictions: Predictions) -> list[str]:
-    """The attributes that tell slices from the rest, those of the first slices first; not who rated, of hundreds."""
-    said = [line for one in findings.slices for line in one.portrait.enrichment if line.telling]
-    names = list(dict.fromkeys(line.attribute for line in said))
-    few = {column.name for column in categorise(predictions.attributes.select(names), _VALUES)}
-    return [name for name in names if name in few][:_ATTRIBUTES]
 
 
 def _as_file(attribute: str) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from weakspot.evaluation.contrasts import loss_contrast
 from weakspot.figures.lettering import line, width
 from weakspot.figures.style import BLUE, FAINT, INK, QUIET, SMALL, sheet, style
 from weakspot.findings import Findings, numbers
-from weakspot.methods.registry import audit_of
+from weakspot.findings.lengths import lengths_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -36,36 +34,27 @@ def lengths(
     Returns:
         The figure, a line for all texts and one for each slice.
     """
-    audited = audit_of(slices, predictions)
-    rows = np.flatnonzero(audited.rows)
-    counts = np.ones(len(rows)) if predictions.counts is None else predictions.counts[rows].astype(np.float64)
-    long = np.array([len(texts[row].split()) for row in rows.tolist()], dtype=np.float64)
-    shown = findings.slices[:most]
-    masses = [counts, *(counts * np.asarray(slices.weights[one.number - 1])[rows] for one in shown)]
-    figure = sheet(0.6 + 0.24 * len(masses))
+    groups = lengths_of(findings, predictions, slices, texts, most)
+    figure = sheet(0.6 + 0.24 * len(groups))
     axes = figure.add_subplot()
-    for y, mass in enumerate(masses):
-        if mass.sum() <= 0:
+    for y, one in enumerate(groups):
+        if one.mean is None or one.middle is None:
             continue
-        mean = loss_contrast(long, mass, counts - mass, None)
-        axes.plot(_quartiles(long, mass), [y, y], color=FAINT, linewidth=4, solid_capstyle="butt", zorder=1)
-        if mean.interval is not None:
-            axes.plot(mean.interval, [y, y], color=BLUE, linewidth=1.2, solid_capstyle="butt")
-        axes.plot(mean.inside, y, "o", color=BLUE, markersize=3.5)
-    axes.axvline(float(np.average(long, weights=counts)), color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
-    names = [f"all ({numbers.count(float(counts.sum()))})"]
-    names += [
-        f"{one.name} ({numbers.count(float(mass.sum()))})"
-        for one, mass in zip(shown, masses[1:], strict=True)
-    ]
-    axes.set(yticks=range(len(masses)), yticklabels=names, ylim=(len(masses) - 0.5, -0.5), ylabel="Texts")
+        axes.plot(one.middle, [y, y], color=FAINT, linewidth=4, solid_capstyle="butt", zorder=1)
+        if one.mean.interval is not None:
+            axes.plot(one.mean.interval, [y, y], color=BLUE, linewidth=1.2, solid_capstyle="butt")
+        axes.plot(one.mean.inside, y, "o", color=BLUE, markersize=3.5)
+    if groups[0].mean is not None:
+        axes.axvline(groups[0].mean.inside, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
+    names = [f"{one.name} ({numbers.count(one.size)})" for one in groups]
+    axes.set(yticks=range(len(groups)), yticklabels=names, ylim=(len(groups) - 0.5, -0.5), ylabel="Texts")
     axes.set(xlabel="Words in a text: mean, 95 % interval, middle half")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=FAINT, linewidth=0.4)
     axes.spines["left"].set_visible(False)
     place = axes.get_yaxis_transform()
-    for y, one in enumerate(shown, start=1):
-        words = _two_lines([word.text for word in one.portrait.words])
+    for y, one in enumerate(groups[1:], start=1):
+        words = _two_lines(one.words)
         axes.text(1.03, y, words, transform=place, fontsize=SMALL, va="center", color=INK, linespacing=1.05)
     return figure
 
@@ -83,10 +72,3 @@ def _two_lines(words: Sequence[str]) -> str:
         else:
             break
     return "\n".join(line(row, _WORDS + 0.05, SMALL) for row in rows)
-
-
-def _quartiles(values: np.ndarray, mass: np.ndarray) -> list[float]:
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(mass[order]) / mass.sum()
-    places = np.minimum(np.searchsorted(reached, [0.25, 0.75]), len(values) - 1)
-    return [float(value) for value in values[order[places]]]

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from weakspot.evaluation.confirmation import VERDICTS
+from weakspot.findings import VERDICTS
 from weakspot.findings.comparison import STATUSES, Comparison, Status
 from weakspot.report.html import environment, policy_of
 

@@ -13,8 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from weakspot.evaluation.confirmation import VERDICTS
-from weakspot.findings import Findings, Media, numbers
+from weakspot.findings import VERDICTS, Findings, Media, numbers
 from weakspot.findings.record import Slice
 from weakspot.report.classes import class_table, together
 from weakspot.report.exhibits import Exhibits

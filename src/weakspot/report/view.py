@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
-from weakspot.findings import Finding, Findings
+from weakspot.findings import Finding, Findings, NearMiss
 from weakspot.findings.record import Neighbour, Portrait, Slice
-from weakspot.methods.base import NearMiss
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.exhibits import FEWER, Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves

@@ -7,10 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from weakspot.evaluation.confirmation import VERDICTS
-from weakspot.evaluation.contrasts import Contrast
-from weakspot.evaluation.differences import Difference
-from weakspot.findings import Finding, Findings
+from weakspot.findings import VERDICTS, Contrast, Difference, Finding, Findings
 from weakspot.findings.comparison import STATUSES, Comparison
 from weakspot.findings.numbers import count, decimal, percent, probability, share_of, signed
 from weakspot.legible import printable
