@@ -11,6 +11,7 @@ from report_pages import chromium, images_of, needs_chromium, opened, picture, r
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
 from weakspot.report.tree import tone
+from weakspot.slices.failing import fails
 from weakspot.tasks import Classification, Multilabel
 
 
@@ -207,7 +208,7 @@ def test_a_slider_marks_what_fails_below_any_threshold(browser, tmp_path, cluste
     slider = tab.locator(".threshold input")
     for share in (20, 66, 100):
         slider.fill(str(share))
-        below = {node.id for node in leaves if node.accuracy < share / 100 * overall and node.size > 5}
+        below = {node.id for node in leaves if fails(node.size, node.accuracy, overall, share / 100)}
         marked = tab.locator(".ground rect.below").evaluate_all(
             "cells => cells.map(e => Number(e.dataset.node))"
         )

@@ -247,7 +247,7 @@ SEARCHES = [
         "there is no attribute 'patient' to keep groups together by; there are: digit, colour",
     ),
     (
-        "upstream=require",
+        "upstream=require figures=svg report.members=all",
         "there is no checkpoint of this yet: run `python train.py logger=tensorboard trainer=cpu`",
     ),
     ("dataset.size=big", "dataset.size must be a whole number or null, not big"),

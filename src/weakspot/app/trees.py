@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from weakspot.app.runs import Run, check_own
-from weakspot.interop.udis_tree import MIN_CLUSTER_SIZE, PublishedTree, leaves_of, to_tree
+from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
 from weakspot.pipeline.runs import SLICES
 from weakspot.slices import ClusterNode, Slices
+from weakspot.slices.failing import ACCURACY_THRESHOLD, fails, worst_first
 
-SHARE = 0.66
-"""Of the accuracy of all, below which a cluster fails: as published."""
+SHARE = ACCURACY_THRESHOLD
+"""Of the accuracy of all, below which a cluster fails, unless another is asked for."""
 
 _DEEPEST = 60  # levels that fold; a browser draws no more than some hundreds
 
@@ -55,9 +56,8 @@ class Tree:
             share: Of the accuracy of all.
             accuracy: Of all; the tree's own unless given.
         """
-        least = share * (self.root.accuracy if accuracy is None else accuracy)
-        failing = (leaf for leaf in self.leaves if leaf.size > MIN_CLUSTER_SIZE and leaf.accuracy < least)
-        return sorted(failing, key=lambda leaf: (leaf.accuracy, -(leaf.loss or 0)))
+        overall = self.root.accuracy if accuracy is None else accuracy
+        return worst_first(leaf for leaf in self.leaves if fails(leaf.size, leaf.accuracy, overall, share))
 
     def node(self, number: int) -> ClusterNode | None:
         """The node of this number."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,18 @@ _PLACES = {
     "num_nodes",
     "enable_progress_bar",
     "enable_model_summary",
+}
+
+# What stops a line short, and what only discovery takes.
+_NOT_UPSTREAM = {
+    "upstream",
+    "shard",
+    "slices",
+    "fail_if",
+    "export",
+    "figures",
+    "report",
+    "stability",
 }
 
 
@@ -153,13 +167,13 @@ def settings_of_run(folder: Path) -> dict[str, Any]:
 
 
 def upstream_command(name: str) -> str:
-    """The line that makes one upstream step alone: this command's words, but for what stops it short."""
-    words = [
-        word
-        for word in HydraConfig.get().overrides.task
-        if not word.startswith(("upstream=", "slices=", "fail_if", "export=", "shard="))
-    ]
-    return shlex.join(["python", f"{name}.py", *words])
+    """The line that makes one upstream step alone."""
+    return shlex.join(["python", f"{name}.py", *upstream_words(HydraConfig.get().overrides.task)])
+
+
+def upstream_words(words: Sequence[str]) -> list[str]:
+    """The words that training and inference are made by; those of discovery alone are left out."""
+    return [word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in _NOT_UPSTREAM]
 
 
 def cam_target(cfg: DictConfig, subject: Subject) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices import ClusterNode, Slices
+from weakspot.slices.failing import ACCURACY_THRESHOLD, fails
 from weakspot.slices.statistics import AttributeShare
 
 PublishedTree = dict[str, Any]
@@ -28,9 +29,6 @@ PublishedTree = dict[str, Any]
 
 FILE_NAME = "fc_treeData.json"
 """The name that the tool gives its file."""
-
-MIN_CLUSTER_SIZE = 5
-"""A failing cluster has more images than this."""
 
 _LARGEST = 2**53
 _LARGEST_REAL = 1e300
@@ -164,7 +162,7 @@ def export(slices: Slices) -> PublishedTree:
 
 
 def to_tree(
-    published: PublishedTree, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = 0.66
+    published: PublishedTree, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = ACCURACY_THRESHOLD
 ) -> ClusterNode:
     """Return a published tree as the tree of clusters that `UDIS` has in `tree_`, with the fields that its file holds.
 
@@ -199,15 +197,15 @@ def to_tree(
             node["id"], size, wrong, (size - wrong) / size, loss, children=children
         )
     tree = nodes[published["id"]]
-    return _with_failing_leaves(tree, accuracy_threshold * tree.accuracy)
+    return _with_failing_leaves(tree, accuracy_threshold)
 
 
-def _with_failing_leaves(tree: ClusterNode, min_accuracy: float) -> ClusterNode:
+def _with_failing_leaves(tree: ClusterNode, share: float) -> ClusterNode:
     """Return the tree with its failing leaves marked."""
     nodes: dict[int, ClusterNode] = {}
     for node in reversed(list(tree.walk())):
         children = tuple(nodes.pop(child.id) for child in node.children)
-        failing = node.leaf and node.size > MIN_CLUSTER_SIZE and node.accuracy < min_accuracy
+        failing = node.leaf and fails(node.size, node.accuracy, tree.accuracy, share)
         nodes[node.id] = replace(node, children=children, failing=failing)
     return nodes[tree.id]
 

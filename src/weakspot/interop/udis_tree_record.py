@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from weakspot.interop.udis_tree import MIN_CLUSTER_SIZE, PublishedTree, leaves_of, to_tree
+from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
+from weakspot.slices.failing import ACCURACY_THRESHOLD, SMALLEST, worst_first
 from weakspot.slices.statistics import ClusterStatistics, describe
 
 
@@ -46,7 +47,10 @@ def record_of(published: PublishedTree) -> Predictions:
 
 
 def slices_of(
-    published: PublishedTree, record: Predictions, accuracy_threshold: float = 0.66, source: str = ""
+    published: PublishedTree,
+    record: Predictions,
+    accuracy_threshold: float = ACCURACY_THRESHOLD,
+    source: str = "",
 ) -> Slices:
     """Return the failing clusters of a published tree, worst first, as if UDIS had just found them.
 
@@ -60,9 +64,7 @@ def slices_of(
         The slices, with the tree. They hold nothing by which they could be applied to other examples.
     """
     tree = to_tree(published, record.ids, accuracy_threshold)
-    failing = sorted(
-        (leaf for leaf in tree.leaves() if leaf.failing), key=lambda leaf: (leaf.accuracy, -(leaf.loss or 0))
-    )
+    failing = worst_first(leaf for leaf in tree.leaves() if leaf.failing)
     weights = np.zeros((len(failing), len(record)))
     for w, leaf in zip(weights, failing, strict=True):
         w[list(leaf.members)] = 1

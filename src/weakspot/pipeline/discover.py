@@ -24,6 +24,7 @@ from weakspot.report.html import render
 from weakspot.report.options import ReportOptions
 from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
+from weakspot.slices.failing import ACCURACY_THRESHOLD
 from weakspot.tracking.console import summary
 from weakspot.tracking.log import log_findings
 
@@ -141,7 +142,6 @@ def report(
         stability: Of every slice, if it was measured.
         notes: Words of caution.
         level: False discovery rate of what is confirmed.
-        level: False discovery rate of what is confirmed.
 
     Returns:
         The findings.
@@ -176,7 +176,7 @@ def discover_in_tree(
     tree: PublishedTree,
     folder: Path,
     *,
-    accuracy_threshold: float = 0.66,
+    accuracy_threshold: float = ACCURACY_THRESHOLD,
     source: str = "",
     options: ReportOptions = _DEFAULT,
     logger: RunLogger | None = None,
@@ -220,7 +220,7 @@ def page_of_tree(tree: PublishedTree, source: str, command: str) -> str:
 
 
 def _from_tree(
-    tree: PublishedTree, source: str, command: str, accuracy_threshold: float = 0.66
+    tree: PublishedTree, source: str, command: str, accuracy_threshold: float = ACCURACY_THRESHOLD
 ) -> tuple[Slices, Findings]:
     from weakspot.interop.udis_tree_record import record_of, slices_of
 

@@ -15,6 +15,7 @@ from weakspot.report.exhibits import Exhibit, Exhibits
 from weakspot.report.figures import Curve, cut_curve
 from weakspot.report.folds import Folds
 from weakspot.report.view import SliceView
+from weakspot.slices.failing import SMALLEST
 
 _HEIGHT = 240  # of the picture, in px, before the rows of labels
 _TALLEST, _LOWEST = 18, 5  # of one level
@@ -99,7 +100,7 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
             {
                 cluster.id: round(cluster.accuracy, 6)
                 for cluster in clusters
-                if cluster.leaf and cluster.size > 5
+                if cluster.leaf and cluster.size > SMALLEST
             }
         ),
         label_rows=1 + max((cell.label_row for cell in cells if cell.label_row is not None), default=0),

@@ -27,6 +27,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import ClusterNode, Memberships, Slices, Weights
+from weakspot.slices.failing import ACCURACY_THRESHOLD
 from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
@@ -86,7 +87,7 @@ class UDIS(Method):
         self,
         min_cluster_size: float = 5,
         max_cluster_size: float = 100,
-        accuracy_threshold: float = 0.66,
+        accuracy_threshold: float = ACCURACY_THRESHOLD,
         metric: str = "accuracy",
         category: str | int | None = None,
         cut: str | int = "silhouette",

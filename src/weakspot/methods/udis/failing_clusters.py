@@ -14,6 +14,7 @@ from weakspot.methods.udis.node_statistics import NodeStatistics
 from weakspot.methods.udis.tree import measures, pruned_nodes, top_attributes
 from weakspot.predictions import Predictions
 from weakspot.slices import Weights
+from weakspot.slices.failing import fails
 from weakspot.slices.statistics import (
     AttributeShare,
     ClusterStatistics,
@@ -44,7 +45,7 @@ def failing_clusters(
     """
     f1 = nodes.f1 if nodes.f1_category is None else nodes.f1_category
     score = nodes.accuracy if metric == "accuracy" or f1 is None else f1
-    failing = (nodes.size[:k] > smallest) & (score[:k] < threshold * score[-1])
+    failing = fails(nodes.size[:k], score[:k], float(score[-1]), threshold, smallest)
     loss = np.zeros(k) if nodes.loss is None else nodes.loss[:k]
     worst = np.lexsort((-loss, nodes.accuracy[:k], ~failing))
     return failing, worst[: failing.sum()]
