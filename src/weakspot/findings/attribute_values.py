@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.findings.record import Findings
-from weakspot.methods.registry import audit_of, restored
+from weakspot.methods.registry import audit_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.slices import Slices
@@ -91,7 +91,7 @@ def values_of(
         enough=len(contrasts),
         whole=whole,
         by_accuracy=by_accuracy,
-        noun=restored(slices).noun,
+        noun=method_of(slices).noun,
     )
 
 

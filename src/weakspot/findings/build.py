@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -11,65 +10,26 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
-from pydantic_core import to_jsonable_python
 
-from weakspot.evaluation.confirmation import Evidence
-from weakspot.findings.clusters import clusters_of, neighbours_of
-from weakspot.findings.contrasts import contrasts_of, error_contrast
-from weakspot.findings.examined import Judged, judge
+from weakspot.findings.clusters import clusters_of
+from weakspot.findings.described_slices import described_slices
 from weakspot.findings.examples import examples_of
+from weakspot.findings.findings_of_regions import findings_of, members_of
 from weakspot.findings.map import MapKind, map_of
+from weakspot.findings.origin import notes_of, provenance_of, word_of
 from weakspot.findings.portraits import SHOWN, Painter
-from weakspot.findings.record import (
-    SCHEMA,
-    Confirmation,
-    Finding,
-    Findings,
-    Portrait,
-    Slice,
-    memberships_table,
-)
-from weakspot.findings.regions import Region, find_regions, stronger
-from weakspot.findings.sentences import explanation, name_of, sentence, title
-from weakspot.findings.testing import evidence_of, evidence_of_region, without_interval
-from weakspot.findings.units import Examined, Unit, is_worse, units_of
+from weakspot.findings.record import SCHEMA, Finding, Findings, Slice
+from weakspot.findings.regions import find_regions
+from weakspot.findings.sentences import title
+from weakspot.findings.sides import confirmation_of, sides_of
+from weakspot.findings.testing import evidence_of, evidence_of_region
+from weakspot.findings.units import is_worse, units_of
 from weakspot.findings.whole import describe_whole
-from weakspot.methods import Method, memberships_of, method_of
+from weakspot.methods import method_of
 from weakspot.predictions import Predictions
-from weakspot.slices import Memberships, Slices, as_weights
+from weakspot.slices import Memberships, Slices
 
 LEVEL = 0.05
-_POINTS = 300  # of a curve: more cannot be told apart
-_LOOK_ELSEWHERE = (
-    "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
-    "layer (model.embed_layer=NAME) or another model's embedding (encoder=MODEL) may tell it apart."
-)
-_ELSEWHERE = ("cut_scores", "notes")  # parts of a provenance that have a field of their own
-
-
-@dataclass(frozen=True, eq=False)
-class Sides:
-    """The examples that slices are described over, and those that they are tested on.
-
-    Attributes:
-        described, tested: Both, judged; `tested` is `described` itself where nothing could be tested.
-        here, there: The same with the memberships of the slices.
-        searched: Which of the described examples the slices were sought in; all, where they were found elsewhere, for
-            then any of them may say where a slice lies.
-        mode: As in `Confirmation`.
-    """
-
-    described: Judged
-    tested: Judged
-    here: Examined
-    there: Examined
-    searched: Bool[np.ndarray, " r"]
-    mode: Any
-
-    @property
-    def honest(self) -> bool:
-        """Whether there are examples that the slices were not found in."""
-        return self.mode in ("held_out", "other")
 
 
 def build(
@@ -126,7 +86,7 @@ def build(
     method = method_of(slices)
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
-    sides = _sides(predictions, slices, confirm, better, category is not None)
+    sides = sides_of(predictions, slices, confirm, better, category is not None)
     units = units_of(sides.here, sides.there, sides.searched, sides.described.by_label)
     evidence = evidence_of(units, sides.there, sides.mode, better, level, seed)
     painter = Painter(sides.described, hide, texts, better, SHOWN if members == "all" else members)
@@ -145,21 +105,16 @@ def build(
     )
     groups = chain((region.weights for region in regions), sides.here.memberships)
     portraits = painter.portraits(Memberships.of_rows(groups, len(sides.described.rows)))
-    findings = _ordered(
-        [
-            _finding(region, portrait, sides, method.noun, better)
-            for region, portrait in zip(regions, portraits, strict=False)
-        ]
-    )
-    made = _slices(
+    findings = findings_of(regions, portraits[: len(regions)], sides, method.noun, better)
+    made = described_slices(
         slices, units, evidence, portraits[len(regions) :], findings, method, sides, painter, stability
     )
     clusters = () if slices.tree is None else clusters_of(slices.tree, slices.statistics)
-    memberships = _memberships(regions, findings, slices, predictions, sides.described)
+    memberships = members_of(regions, findings, slices, predictions, sides.described)
     rows = _shown(findings, made, clusters, memberships if members == "all" else None)
-    confirmation = _confirmation(sides, searched, source, level)
+    confirmation = confirmation_of(sides, searched, source, level)
     manifest = predictions.manifest
-    dataset, model = _word(manifest.get("dataset")), _word(manifest.get("model"))
+    dataset, model = word_of(manifest.get("dataset")), word_of(manifest.get("model"))
     return Findings(
         schema=SCHEMA,
         title=title(findings, confirmation, dataset, model, len(predictions), better),
@@ -167,7 +122,7 @@ def build(
         seeks=method.seeks,
         dataset=dataset,
         model=model,
-        split=_word(manifest.get("split")),
+        split=word_of(manifest.get("split")),
         command=command,
         created=(created or datetime.now().astimezone()).isoformat(timespec="seconds"),
         whole=describe_whole(sides.described, predictions, category, painter),
@@ -178,14 +133,8 @@ def build(
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
-        notes=(
-            *_on_embedding(predictions),
-            *_where_else(predictions, method, findings, sides.honest),
-            *(slices.provenance.get("notes") or ()),
-            *method.advice(slices),
-            *notes,
-        ),
-        provenance=_provenance(slices, predictions),
+        notes=(*notes_of(predictions, slices, method, findings, sides.honest), *notes),
+        provenance=provenance_of(slices, predictions),
         memberships=memberships,
         map=map_of(sides.described, painter.columns, projection, seed, slices.tree),
     )
@@ -199,132 +148,8 @@ def _check(predictions: Predictions, slices: Slices) -> None:
         )
 
 
-def _sides(
-    predictions: Predictions,
-    slices: Slices,
-    confirm: Predictions | Bool[np.ndarray, " n"] | None,
-    better: bool,
-    category: bool,
-) -> Sides:
-    method = method_of(slices)
-    described = judge(method.audited(predictions), better, category)
-    here = described.examined(as_weights(slices.weights)[:, described.rows])
-    everywhere = np.ones(len(described.rows), dtype=bool)
-    if confirm is None:
-        return Sides(described, described, here, here, everywhere, "off")
-    if isinstance(confirm, Predictions):
-        tested = judge(method.audited(confirm), better, category)
-        there = tested.examined(memberships_of(slices, confirm)[:, tested.rows])
-        return Sides(described, tested, here, there, everywhere, "other")
-    held = np.asarray(confirm, dtype=bool)[described.rows]
-    if held.all():
-        return Sides(described, described, here, here, everywhere, "other")
-    if not held.any():
-        return Sides(described, described, here, here, everywhere, "too_few")
-    tested = described.take(held)
-    there = tested.examined(as_weights(here.memberships)[:, held])
-    return Sides(described, tested, here, there, ~held, "held_out")
-
-
-def _finding(region: Region, portrait: Portrait, sides: Sides, noun: str, better: bool) -> Finding:
-    """The finding of a region; its number follows when all are in order."""
-    judged, said = sides.described, region.description
-    labels = tuple(judged.p.classes()[label] for label in region.labels)
-    measured = contrasts_of(region, sides.there, sides.tested, sides.honest)
-    total = float(judged.counts @ judged.errors)
-    mass = judged.counts * region.weights
-    found = Finding(
-        number=0,
-        name=name_of(region, portrait, noun, labels),
-        sentence="",
-        verdict=region.evidence.verdict,
-        p=region.evidence.p,
-        p_corrected=region.evidence.p_corrected,
-        examples=float(mass.sum()),
-        errors_explained=float(mass @ judged.errors) / total if total > 0 else None,
-        accuracy=measured.accuracy,
-        loss=measured.loss,
-        error=measured.error,
-        parts=tuple(j + 1 for j in region.parts),
-        top_examples=tuple(str(name) for name in judged.p.ids[judged.positions(portrait.top)]),
-        conditions=() if said is None else said.conditions,
-        holds_for=None if said is None else said.holds_for,
-        covers=None if said is None else said.covers,
-        labels=labels,
-        portrait=portrait,
-    )
-    measure = "error" if judged.p.task is None else judged.p.task.measure
-    return replace(found, sentence=sentence(found, sides.honest, measure, judged.counted, better))
-
-
-def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Most errors explained first, numbered from 1."""
-    order = sorted(findings, key=lambda f: (-(f.errors_explained or 0.0), not f.confirmed, f.parts))
-    return tuple(replace(finding, number=i + 1) for i, finding in enumerate(order))
-
-
-def _slices(
-    slices: Slices,
-    units: Sequence[Unit],
-    evidence: Sequence[Evidence],
-    portraits: Sequence[Portrait],
-    findings: Sequence[Finding],
-    method: Method,
-    sides: Sides,
-    painter: Painter,
-    stability: Sequence[float | None] | None,
-) -> tuple[Slice, ...]:
-    proof: dict[int, Evidence] = {}
-    for unit, e in zip(units, evidence, strict=True):
-        proof[unit.slice] = stronger(proof[unit.slice], e) if unit.slice in proof else e
-    statistics = painter.statistics(sides.here.memberships)
-    p_searched = method.p_searched(slices)
-    return tuple(
-        Slice(
-            number=j + 1,
-            name=f"{method.noun} {j + 1}",
-            finding=next((finding.number for finding in findings if j + 1 in finding.parts), None),
-            evidence=proof[j],
-            statistics=replace(statistics[j], cluster=slices.statistics[j].cluster),
-            portrait=portrait,
-            curves=_curves(slices.histories[j]) if slices.histories else {},
-            neighbours=neighbours_of(slices.statistics[j].cluster, sides.described),
-            stability=None if stability is None else stability[j],
-            error=without_interval(error_contrast(sides.here.memberships[j], sides.here, sides.described)),
-            p_searched=p_searched[j],
-        )
-        for j, portrait in enumerate(portraits)
-    )
-
-
-def _curves(history: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Every curve of a search in a few hundred steps, the first and the last among them."""
-    found = {}
-    for name, values in history.items():
-        steps = np.flatnonzero(np.isfinite(values)) if np.ndim(values) == 1 else np.empty(0, dtype=int)
-        if len(steps) > 1:
-            kept = steps[
-                np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _POINTS)).round().astype(int))
-            ]
-            found[str(name)] = tuple((int(step), float(values[step])) for step in kept)
-    return found
-
-
 def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, float], ...]:
     return tuple(sorted((int(k), float(score)) for k, score in scores.items() if score is not None))
-
-
-def _confirmation(sides: Sides, searched: int | None, source: str, level: float) -> Confirmation:
-    searched = int(sides.searched.sum()) if searched is None else searched
-    tested = len(sides.there.losses) if sides.honest else 0
-    return Confirmation(
-        mode=sides.mode,
-        searched=searched,
-        tested=tested,
-        source=source,
-        level=level,
-        explanation=explanation(sides.mode, searched, tested, source, level, sides.here.strata is not None),
-    )
 
 
 def _shown(
@@ -336,69 +161,3 @@ def _shown(
     rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}
     rows |= set() if memberships is None else set(memberships.column("row").to_pylist())
     return sorted(rows | {row for cluster in clusters for row in cluster.rows})
-
-
-def _memberships(
-    regions: Sequence[Region],
-    findings: Sequence[Finding],
-    slices: Slices,
-    predictions: Predictions,
-    judged: Judged,
-) -> Any:
-    """Every example of every finding and of every slice, with its weight."""
-    number = {finding.parts + finding.labels: finding.number for finding in findings}
-    classes = judged.p.classes()
-    groups: list[tuple[str, int, np.ndarray, np.ndarray]] = []
-    for region in regions:
-        key = tuple(j + 1 for j in region.parts) + tuple(classes[label] for label in region.labels)
-        mass = region.weights
-        inside = np.flatnonzero(mass > 0)
-        groups.append(("finding", number[key], judged.rows[inside], mass[inside]))
-    groups.sort(key=lambda group: group[1])
-    for j, weights in enumerate(slices.weights):
-        inside = np.flatnonzero(weights > 0)
-        groups.append(("slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)))
-    rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
-    lengths = [len(group[2]) for group in groups]
-    return memberships_table(
-        {
-            "group": np.repeat(np.array([group[0] for group in groups], dtype=object), lengths),
-            "number": np.repeat(np.array([group[1] for group in groups], dtype=np.int64), lengths),
-            "row": rows,
-            "id": np.asarray(predictions.ids)[rows],
-            "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
-        }
-    )
-
-
-def _provenance(slices: Slices, predictions: Predictions) -> dict[str, Any]:
-    told = {name: value for name, value in slices.provenance.items() if name not in _ELSEWHERE}
-    plain: dict[str, Any] = to_jsonable_python(
-        {"method": slices.method, **told, "predictions": dict(predictions.manifest)},
-        fallback=str,
-        inf_nan_mode="null",
-    )
-    return plain
-
-
-def _on_embedding(predictions: Predictions) -> tuple[str, ...]:
-    """In what embedding slices were sought, where that is not what the model's last layer receives."""
-    where = predictions.manifest.get("embedding")
-    return () if where is None else (f"Embeddings are those of the {where}.",)
-
-
-def _where_else(
-    predictions: Predictions, method: Method, findings: Sequence[Finding], tested: bool
-) -> tuple[str, ...]:
-    """Where else to look, where nothing was confirmed in the last layer (docs/benchmark.md: more is found there)."""
-    manifest = predictions.manifest
-    last_layer = method.in_embeddings and "checkpoint" in manifest and "embedding" not in manifest
-    found = any(finding.confirmed for finding in findings)
-    return (_LOOK_ELSEWHERE,) if last_layer and tested and not found else ()
-
-
-def _word(value: Any) -> str:
-    """The name in a manifest entry, which is a word or a mapping that holds one."""
-    if isinstance(value, Mapping):
-        value = value.get("name")
-    return "" if value is None else str(value)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from weakspot.explain.projection import projection
-from weakspot.methods.registry import restored
+from weakspot.methods.registry import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Classification, Rating, Regression
@@ -154,7 +154,7 @@ def shade_of(predictions: Predictions, by: str, most_classes: int) -> Shade:
 
 
 def _lit(predictions: Predictions, slices: Slices, most: int) -> tuple[Lit, ...]:
-    noun = restored(slices).noun
+    noun = method_of(slices).noun
     size = np.ones(len(predictions)) if predictions.counts is None else predictions.counts
     groups = [np.asarray(slices.weights[j]) for j in range(min(most, len(slices)))]
     return tuple(Lit(f"{noun} {j}", float(size @ weights), weights) for j, weights in enumerate(groups, 1))

@@ -58,7 +58,7 @@ def discover(
     seed: int = 0,
     figures: str | None = None,
 ) -> Findings:
-    """Fit `method` and leave slices, findings and report in `folder`; each appears whole or not at all.
+    """Fit `method`, and `report` what it found: slices, findings and report in `folder`, each whole or not at all.
 
     Args:
         method: Any discovery method; it is fitted.
@@ -85,26 +85,23 @@ def discover(
         folder.parent.glob("*"), SLICES
     )  # of runs that were killed; before a search that may be, too
     found = search(method, predictions, confirm, source, group, stability, seed)
-    _keep(found.slices, folder)
-    findings = Findings.build(
-        predictions,
+    return report(
         found.slices,
+        predictions,
+        folder,
         confirm=found.confirm,
         source=found.source,
         hide=hide,
-        texts=texts,
         stability=found.stability,
+        media=media,
+        texts=texts,
+        options=options,
+        logger=logger,
+        export=export,
         command=command,
         seed=seed,
-        members=options.members,
-        projection=options.map,
+        figures=figures,
     )
-    media = media or Media()
-    _tell(findings, media, options, logger, folder)
-    if export is not None:
-        export_examples(findings, found.slices, predictions, folder, media, texts)
-    _draw(figures, folder, findings, predictions, found.slices, media, texts)
-    return findings
 
 
 def report(
