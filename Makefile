@@ -5,6 +5,7 @@ check:  ## what CI runs, in the environment at hand
 	ruff format --check .
 	mypy
 	lint-imports
+	deptry src
 	pytest -m "slow or not slow"
 
 format:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("size", "score", "wrong"),
-    [(6, 0.59, True), (6, 0.6, False), (5, 0.1, False), (5.5, 0.1, True), (100, 0.9, False)],
+    [(6.0, 0.59, True), (6.0, 0.375, True), (5.0, 0.1, False), (5.5, 0.1, True), (100.0, 0.9, False)],
 )
 def test_a_cluster_fails_that_is_larger_and_worse_than_the_bounds(size, score, wrong):
     assert fails(size, score, 0.75, 0.8) == wrong

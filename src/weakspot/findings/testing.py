@@ -9,7 +9,7 @@ from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
 from weakspot.findings.regions import Region
 from weakspot.findings.units import Examined, Unit
-from weakspot.slices import Memberships
+from weakspot.slices import Memberships, Weights
 
 Mode = Literal["held_out", "other", "off", "too_few"]
 
@@ -35,22 +35,20 @@ def evidence_of(
     if mode in ("off", "too_few"):
         verdict: Verdict = "not_confirmed" if mode == "off" else "too_few"
         return [_described(unit, there, verdict) for unit in units]
-    return confirm(
-        Memberships.of_rows((unit.tested for unit in units), len(there.losses)),
-        there.losses,
-        there.correct,
-        there.strata,
-        there.counts,
-        direction="better" if better else "worse",
-        level=level,
-        seed=seed,
-    )
+    groups = Memberships.of_rows((unit.tested for unit in units), len(there.losses))
+    return _confirm(groups, there, better, level, seed)
 
 
 def evidence_of_region(region: Region, there: Examined, better: bool, level: float, seed: int) -> Evidence:
     """The evidence of one region by itself, on some of the tested examples."""
-    (found,) = confirm(
-        region.tested[None],
+    (found,) = _confirm(region.tested[None], there, better, level, seed)
+    return found
+
+
+def _confirm(groups: Weights, there: Examined, better: bool, level: float, seed: int) -> list[Evidence]:
+    """The evidence of every group of the tested examples."""
+    return confirm(
+        groups,
         there.losses,
         there.correct,
         there.strata,
@@ -59,7 +57,6 @@ def evidence_of_region(region: Region, there: Examined, better: bool, level: flo
         level=level,
         seed=seed,
     )
-    return found
 
 
 def _described(unit: Unit, here: Examined, verdict: Verdict) -> Evidence:

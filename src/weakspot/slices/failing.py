@@ -17,26 +17,31 @@ SMALLEST = 5
 """Examples, of which a failing cluster has more: as published."""
 
 
+Number = int | float
+
+
 @overload
 def fails(
     size: Float[np.ndarray, " k"],
     score: Float[np.ndarray, " k"],
-    overall: float,
-    share: float,
-    smallest: float = SMALLEST,
+    overall: Number,
+    share: Number,
+    smallest: Number = SMALLEST,
 ) -> Bool[np.ndarray, " k"]: ...
 
 
 @overload
-def fails(size: float, score: float, overall: float, share: float, smallest: float = SMALLEST) -> bool: ...
+def fails(
+    size: Number, score: Number, overall: Number, share: Number, smallest: Number = SMALLEST
+) -> bool: ...
 
 
 def fails(
-    size: float | Float[np.ndarray, " k"],
-    score: float | Float[np.ndarray, " k"],
-    overall: float,
-    share: float,
-    smallest: float = SMALLEST,
+    size: Number | Float[np.ndarray, " k"],
+    score: Number | Float[np.ndarray, " k"],
+    overall: Number,
+    share: Number,
+    smallest: Number = SMALLEST,
 ) -> bool | Bool[np.ndarray, " k"]:
     """Whether a cluster fails, or which of several do.
 
