@@ -24,7 +24,9 @@ def test_a_cluster_fails_that_is_larger_and_worse_than_the_bounds(size, score, w
 
 
 def test_the_worst_come_first_and_of_equals_the_higher_loss():
-    leaves = [ClusterNode(i, 9, 1, a, loss) for i, (a, loss) in enumerate([(0.5, 1), (0.1, None), (0.5, 2)])]
+    leaves = [
+        ClusterNode(i, 9.0, 1.0, a, loss) for i, (a, loss) in enumerate([(0.5, 1.0), (0.1, None), (0.5, 2.0)])
+    ]
     assert [leaf.id for leaf in worst_first(leaves)] == [1, 2, 0]
 
 
