@@ -71,7 +71,7 @@ def slices_of(
     described = describe(weights, record)
     settings = {
         "accuracy_threshold": accuracy_threshold,
-        "min_cluster_size": MIN_CLUSTER_SIZE,
+        "min_cluster_size": SMALLEST,
         "metric": "accuracy",
         "search": "published",
     }
