@@ -53,6 +53,8 @@ def sprites_of(points: Points, media: Media, room: int, seed: int = 0) -> Sprite
     chosen: list[int] = []
     sheets: list[str] = []
     waiting = _order(points, min(room // _EXPECTED, _MOST), seed)
+    if not waiting or media.image(int(points.rows[waiting[0]])) is None:
+        return None  # texts, say, of which a thousand would be read in vain
     while waiting:
         some, waiting = waiting[: _ACROSS**2], waiting[_ACROSS**2 :]
         tiles = {i: _tile(media.preview_once(int(points.rows[i]), 2 * SIDE)) for i in some}
