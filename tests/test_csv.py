@@ -195,7 +195,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         open_table("test")
     with pytest.raises(FileNotFoundError, match=f"no table at none.csv or {tmp_path}/none.csv"):
         open_table("test", "none.csv", root=tmp_path)
-    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv or \.parquet"):
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.tsv, \.jsonl or \.parquet"):
         open_table("test", write(tmp_path / "my.xls", "x"))
     with pytest.raises(ValueError, match=r"my\.parquet cannot be read"):
         open_table("test", write(tmp_path / "my.parquet", "x"))

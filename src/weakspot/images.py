@@ -16,6 +16,9 @@ Pixels = Literal["as_shown", "as_stored"]
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """The endings, in small letters, of the names of image files that can be read."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""PIL's names of the formats that are decoded; others of PIL's call programs, or fetch files."""
+
 LARGEST_IMAGE = 1 << 30
 """The most bytes of an encoded image; only a damaged or crafted file announces more."""
 

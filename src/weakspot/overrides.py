@@ -83,7 +83,7 @@ _IGNORED_WITH = {
     "predictions": (
         "predictions that are there already",
         _SETTINGS_BEFORE_PREDICTIONS,
-        ("dataset.group", "dataset.hide"),
+        ("dataset.group", "dataset.hide", "dataset.root"),
     ),
 }
 """For each setting that names existing results: what these are, the keys that have no effect beside it, and the words

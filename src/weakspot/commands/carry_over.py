@@ -15,6 +15,7 @@ from weakspot.commands.subject import (
     cam_target,
     grad_cams_of,
     hidden_attributes,
+    previews_of,
     rehearsed_target,
     subject_of,
 )
@@ -64,10 +65,12 @@ def carry_over_to_given(cfg: DictConfig, folder: Path, run: Run) -> None:
     say(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
     carried, gate = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), asked_gate(cfg)
     gate.check(carried.predictions)
+    previews = previews_of(cfg, carried.predictions)
+    media = Media(previews.preview if previews else None)
     what, hide = f"the predictions {cfg.predictions}", carried.predictions.manifest.get("restating") or ()
     with opened_logger(cfg, folder) as logger:
         used(logger, "predictions", Path(cfg.predictions))
-        findings = report_carried(cfg, folder, carried, what, hide, Media(), None, logger)
+        findings = report_carried(cfg, folder, carried, what, hide, media, previews.texts, logger)
         failures = failures_of(cfg, folder, gate, findings, carried.predictions, logger)
     end(failures)
 

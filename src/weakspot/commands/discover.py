@@ -21,6 +21,7 @@ from weakspot.commands.subject import (
     grad_cams_of,
     held_out_share,
     hidden_attributes,
+    previews_of,
     rehearsed_target,
     subject_of,
 )
@@ -92,6 +93,7 @@ def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
 
 
 def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
+    from weakspot.findings import Media
     from weakspot.pipeline.discover import discover
     from weakspot.pipeline.ranks import is_main
     from weakspot.pipeline.search import check_search, search
@@ -112,6 +114,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     if not is_main():
         search(method, p, share or 0.0, group=group)
         return
+    previews = previews_of(cfg, p)
     with opened_logger(cfg, folder) as logger:
         used(logger, "predictions", Path(cfg.predictions))
         findings = discover(
@@ -122,6 +125,8 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             source="" if other is None else f"the predictions {cfg.confirm}",
             group=group,
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            media=Media(previews.preview if previews else None),
+            texts=previews.texts,
             options=report_options(cfg),
             logger=logger,
             export=cfg.export,

@@ -16,8 +16,10 @@ from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
     from weakspot.pipeline.cams import GradCams
+    from weakspot.pipeline.file_previews import FilePreviews
     from weakspot.pipeline.reweight import Reweight
     from weakspot.pipeline.subject import Subject
+    from weakspot.predictions import Predictions
 
 # Where a trainer runs makes no difference to what it makes.
 _PLACES = {
@@ -210,6 +212,14 @@ def grad_cams_of(subject: Subject, target: str) -> GradCams | None:
     return (
         None if target == "none" else grad_cams(audited_model(subject), subject.data(subject.split), target)
     )
+
+
+def previews_of(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
+    """Return what there is to look at in given predictions; dataset.root= says where their images lie."""
+    from weakspot.pipeline.file_previews import FilePreviews
+
+    given = any(word.startswith("dataset.root=") for word in HydraConfig.get().overrides.task)
+    return FilePreviews(predictions, cfg.dataset.root if given else None)
 
 
 def hidden_attributes(cfg: DictConfig) -> tuple[str, ...]:

@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from weakspot.datasets.inputs.image_shards import ImageShards, ShardTables, stem
-from weakspot.datasets.readers.parquet_shards import LARGEST_GROUP, group_sizes, read_columns
-from weakspot.images import LARGEST_IMAGE, Pixels
+from weakspot.datasets.readers.parquet_shards import EncodedImages, read_columns
+from weakspot.images import Pixels
 from weakspot.legible import as_utf8
-from weakspot.predictions.reading import reading
-
-_BATCH = 64  # rows
 
 
 class ImageParquet(ImageShards):
@@ -53,9 +48,8 @@ class ImageParquet(ImageShards):
     ) -> None:
         super().__init__(split, root, ".parquet", classes, size, mean, std, pixels)
         assert self.root is not None
-        self.column = image
-        groups = [group_sizes(self.root / shard, image) for shard in self.shards]
-        counts = [sum(rows) for rows in groups]
+        self._images = EncodedImages([self.root / shard for shard in self.shards], image)
+        counts = self._images.counts
         starts = np.concatenate([[0], np.cumsum(counts)])
         table = read_columns([self.root / shard for shard in self.shards], (label, id, "split"))
 
@@ -74,43 +68,6 @@ class ImageParquet(ImageShards):
                 for row in range(count)
             ]
         self._rows: Int[np.ndarray, " m"] = self.choose(table_file, label, ids, counts, classes, task)
-        self._groups = [(shard, group) for shard, rows in enumerate(groups) for group in range(len(rows))]
-        self._starts = np.concatenate([[0], np.cumsum([count for rows in groups for count in rows])])
-        self._kept: tuple[int, pa.ChunkedArray] | None = None
 
     def content(self, row: int) -> bytes:
-        at = int(self._rows[row])
-        group = int(np.searchsorted(self._starts, at, side="right")) - 1
-        if self._kept is None or self._kept[0] != group:
-            self._kept = None  # one group at a time
-            self._kept = (group, self._read(group))
-        value = self._kept[1][at - int(self._starts[group])].as_py()
-        encoded: bytes | None = value["bytes"] if isinstance(value, dict) else value
-        if encoded is None:
-            raise ValueError("there is none")
-        if len(encoded) > LARGEST_IMAGE:
-            raise ValueError(f"it has {len(encoded)} bytes, more than {LARGEST_IMAGE}")
-        return encoded
-
-    def _read(self, group: int) -> pa.ChunkedArray:
-        assert self.root is not None
-        shard, number = self._groups[group]
-        path = self.root / self.shards[shard]
-        with reading(path, self.column), pq.ParquetFile(path) as file:
-            parts, held = [], 0
-            # few rows at a time: a short file can refer to a large image any number of times
-            for batch in file.iter_batches(_BATCH, row_groups=[number], columns=[self.column]):
-                parts.append(batch.column(0))
-                held += parts[-1].nbytes
-                if held > LARGEST_GROUP:
-                    raise ValueError(
-                        f"row group {number} has more than {LARGEST_GROUP} bytes: write smaller ones"
-                    )
-            images = pa.chunked_array(parts, file.schema_arrow.field(self.column).type)
-            images.validate(full=True)
-            if len(images) != self._starts[group + 1] - self._starts[group]:
-                raise ValueError("it has other rows than when it was opened")
-            return images
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_kept": None}
+        return self._images.content(int(self._rows[row]))

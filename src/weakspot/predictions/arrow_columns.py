@@ -59,6 +59,13 @@ def value_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.Chu
     return np.concatenate(flat).reshape(len(column), width)
 
 
+def holds_encoded_images(kind: pa.DataType) -> bool:
+    """Return whether values of a type are bytes, or `{bytes, path}` as Hugging Face writes images."""
+    if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
+        kind = kind.field("bytes").type
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 

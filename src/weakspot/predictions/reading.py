@@ -87,7 +87,7 @@ def read_manifest(
     """
     with reading(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        _check_nesting(manifest)
+        check_nesting(manifest)
         json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair is no text
         if not isinstance(manifest, dict):
             raise ValueError("it holds no JSON object")
@@ -164,7 +164,8 @@ def _reason(error: Exception) -> str:
     return lines[0][:_LONGEST_REASON] if lines else type(error).__name__
 
 
-def _check_nesting(value: Any) -> None:
+def check_nesting(value: Any) -> None:
+    """Raise ValueError where lists and objects of JSON are nested too deeply for the code that walks them."""
     level = [value]
     for _ in range(_MOST_LEVELS):
         level = [

@@ -1,4 +1,4 @@
-"""A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, or `.safetensors` beside a `.csv`.
+"""A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, `.jsonl` or `.safetensors`.
 
 Each format's reader returns named columns; `_record` alone knows what the names mean. Nothing is ever unpickled: the
 `.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from weakspot.predictions.arrow_columns import value_array
+from weakspot.predictions import boxes, scores
+from weakspot.predictions.arrow_columns import holds_encoded_images, value_array
 from weakspot.predictions.csv_files import read_csv
+from weakspot.predictions.json_lines import SUFFIX, read_json_lines
 from weakspot.predictions.npz import read_npz
 from weakspot.predictions.reading import naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
@@ -47,8 +50,14 @@ SPELLINGS = {
 }
 """The names that a column may have, and the argument of `Predictions.from_arrays` that it becomes."""
 
+IMAGE = "image"
+"""The column of images: paths, or encoded images in Parquet."""
+
 _NEVER_MISSPELT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
 _PICKLES = (".pkl", ".pickle")
+_SCALE = dict(
+    zip(scores.NAMES, (None, 0.0, 1.0), strict=True)
+)  # and what its ends are where they are not given
 _LONGEST_MISSPELT = 40  # characters: a longer name is no misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
@@ -66,7 +75,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
             error names the file and the column, key or row.
     """
     path = Path(path)
-    readers = {".npz": read_npz, ".parquet": _parquet, ".safetensors": _safetensors}
+    readers = {".npz": read_npz, ".parquet": _with_arrays, SUFFIX: _with_arrays, ".safetensors": _safetensors}
     known = (*readers, *_PICKLES)
     if path.suffix not in known:
         raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}")
@@ -83,7 +92,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
         return _record(columns, path, outputs_are)
 
 
-def _parquet(path: Path) -> Columns:
+def _with_arrays(path: Path) -> Columns:
     """Return the table's columns, with the arrays of the `.safetensors` beside it where it holds no embeddings."""
     columns = _table(path)
     arrays = path.with_suffix(".safetensors")
@@ -95,8 +104,8 @@ def _parquet(path: Path) -> Columns:
 
 
 def _safetensors(path: Path) -> Columns:
-    """Return the arrays, with the columns of the `.csv` or `.parquet` beside them: safetensors holds numbers only."""
-    tables = [table for table in (path.with_suffix(".csv"), path.with_suffix(".parquet")) if table.is_file()]
+    """Return the arrays, with the columns of the table beside them: safetensors holds numbers only."""
+    tables = [table for table in map(path.with_suffix, (".csv", ".parquet", SUFFIX)) if table.is_file()]
     with naming(path):
         if len(tables) > 1:
             raise ValueError(
@@ -122,11 +131,22 @@ def _arrays(path: Path) -> Columns:
 
 
 def _table(path: Path) -> Columns:
-    table = read_csv(path, texts=("id", "ids")) if path.suffix == ".csv" else read_parquet(path)
+    if path.suffix == ".csv":
+        table = read_csv(path, texts=("id", "ids"))
+    elif path.suffix == SUFFIX:
+        table = read_json_lines(path, complete=(*SPELLINGS, *scores.NAMES))
+    else:
+        table = read_parquet(path, leave_out=_encoded_images(path))
     with naming(path):
         if table.num_rows == 0:
             raise ValueError("there are no rows in it")
         return _gather(_join(zip(table.column_names, table.columns, strict=True)))
+
+
+def _encoded_images(path: Path) -> list[str]:
+    """Return the column of encoded images, if there is one: they are previews, read when they are shown."""
+    with reading(path):
+        return [f.name for f in pq.read_schema(path) if f.name == IMAGE and holds_encoded_images(f.type)]
 
 
 def _join(*parts: Iterable[tuple[str, Any]]) -> Columns:
@@ -155,6 +175,7 @@ def _gather(columns: Columns) -> Columns:
 
 
 def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predictions:
+    columns = _with_box_columns(columns)
     fields = _join(
         (SPELLINGS[name], column if _is_ordered(column) else _values(name, column))
         for name, column in columns.items()
@@ -172,6 +193,10 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
     if "embeddings" not in fields:
         raise ValueError(f"there are no 'embeddings', only: {', '.join(list(columns)[:20]) or 'nothing'}")
     rows = fields["embeddings"].shape[:1]
+    if "score" in others and not scores.determines_losses(fields):
+        given = [_values(name, others.pop(name)) if name in others else end for name, end in _SCALE.items()]
+        fields["losses"], passed = scores.losses_of_scores(*given)
+        fields.setdefault("correct", passed)
     for name, column in others.items():
         shape = column.shape if isinstance(column, np.ndarray) else (len(column),)
         if shape != rows:
@@ -181,6 +206,18 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
     return Predictions.from_arrays(
         **fields, attributes=others, manifest={"source": str(source)}, outputs_are=outputs_are
     )
+
+
+def _with_box_columns(columns: Columns) -> Columns:
+    """Replace a column `box` of lists by four columns."""
+    box = columns.get("box")
+    is_list = (
+        box.ndim == 2 if isinstance(box, np.ndarray) else box is not None and pa.types.is_nested(box.type)
+    )
+    if not is_list or (not isinstance(box, np.ndarray) and pa.types.is_struct(box.type)):
+        return columns
+    others = ((name, column) for name, column in columns.items() if name != "box")
+    return _join(others, boxes.box_columns(box).items())
 
 
 def _is_ordered(column: Any) -> bool:

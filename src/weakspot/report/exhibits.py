@@ -47,7 +47,7 @@ class Exhibit:
 
     @property
     def facts(self) -> list[str]:
-        """The attributes that the record does not show, in few words: of those that are yes or no the names of
+        """The attributes that neither record nor text shows, in few words: of those that are yes or no the names of
         those that are yes, numbers by name, anything else by itself; not what the image shows anyway.
         """
         shown = self.record or {}
@@ -56,6 +56,7 @@ class Exhibit:
             for name, value in self.example.attributes.items()
             if name not in shown
             and not name.startswith(PREFIX)
+            and (self.text is None or value != self.text)
             and value is not None
             and value is not False
             and value != "no"

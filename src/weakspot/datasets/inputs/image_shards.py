@@ -21,18 +21,9 @@ from weakspot.datasets.readers.labels import read_labels
 from weakspot.datasets.readers.splits import fill_splits
 from weakspot.datasets.readers.tables import TableFile
 from weakspot.datasets.readers.walk import files_below
-from weakspot.images import Pixels, check_pixels, to_rgb
+from weakspot.images import FORMATS, Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
 
-_FORMATS = (
-    "BMP",
-    "GIF",
-    "JPEG",
-    "PNG",
-    "PPM",
-    "TIFF",
-    "WEBP",
-)  # others of PIL's call programs, or fetch files
 _WORDS = {
     "train": "train",
     "training": "train",
@@ -161,7 +152,7 @@ class ImageShards(Dataset):
     def preview(self, row: int) -> Image.Image:
         """Decode the image; raise ValueError, naming the row, if it is missing or cannot be read."""
         try:
-            with Image.open(io.BytesIO(self.content(row)), formats=_FORMATS) as file:
+            with Image.open(io.BytesIO(self.content(row)), formats=FORMATS) as file:
                 return to_rgb(file, self.pixels)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else error

@@ -1,4 +1,4 @@
-"""Reads Parquet shards with a column of encoded images: the sizes of row groups, and all other columns."""
+"""Reads Parquet shards with a column of encoded images: these one by one, and all other columns."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weakspot.images import LARGEST_IMAGE
+from weakspot.predictions.arrow_columns import holds_encoded_images
 from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
 LARGEST_GROUP = 1 << 30
 """Bytes of encoded images that each loading process holds at once."""
+
+_BATCH = 64  # rows
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,7 @@ def group_sizes(path: Path, image: str) -> list[int]:
                 f"{', '.join(schema.names)})"
             )
         kind = schema.field(image).type
-        if not _is_of_images(kind):
+        if not holds_encoded_images(kind):
             raise ValueError(f"column {image!r} holds {kind}, not the bytes of images")
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         for number, group in enumerate(groups):
@@ -37,11 +42,62 @@ def group_sizes(path: Path, image: str) -> list[int]:
         return [group.num_rows for group in groups]
 
 
-def _is_of_images(kind: pa.DataType) -> bool:
-    """Whether values of this type are bytes or `{bytes, path}`."""
-    if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
-        kind = kind.field("bytes").type
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+class EncodedImages:
+    """Encoded images in a column of Parquet files, numbered over all of them.
+
+    A row is read with its row group, which is kept until another is asked for.
+
+    Args:
+        files: The files.
+        column: Their column of bytes, or of `{bytes, path}`.
+
+    Raises:
+        ValueError: A file has no such column.
+    """
+
+    def __init__(self, files: Sequence[Path], column: str) -> None:
+        self._files, self._column = files, column
+        groups = [group_sizes(file, column) for file in files]
+        self.counts = [sum(rows) for rows in groups]
+        self._groups = [(file, group) for file, rows in enumerate(groups) for group in range(len(rows))]
+        self._starts = np.concatenate([[0], np.cumsum([count for rows in groups for count in rows])])
+        self._kept: tuple[int, pa.ChunkedArray] | None = None
+
+    def content(self, row: int) -> bytes:
+        """Return the encoded image of a row; raise ValueError where there is none, or too large a one."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if self._kept is None or self._kept[0] != group:
+            self._kept = None  # one group at a time
+            self._kept = (group, self._read(group))
+        value = self._kept[1][row - int(self._starts[group])].as_py()
+        encoded: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        if encoded is None:
+            raise ValueError("there is none")
+        if len(encoded) > LARGEST_IMAGE:
+            raise ValueError(f"it has {len(encoded)} bytes, more than {LARGEST_IMAGE}")
+        return encoded
+
+    def _read(self, group: int) -> pa.ChunkedArray:
+        index, number = self._groups[group]
+        path = self._files[index]
+        with reading(path, self._column), pq.ParquetFile(path) as file:
+            parts, held = [], 0
+            # few rows at a time: a short file can refer to a large image any number of times
+            for batch in file.iter_batches(_BATCH, row_groups=[number], columns=[self._column]):
+                parts.append(batch.column(0))
+                held += parts[-1].nbytes
+                if held > LARGEST_GROUP:
+                    raise ValueError(
+                        f"row group {number} has more than {LARGEST_GROUP} bytes: write smaller ones"
+                    )
+            images = pa.chunked_array(parts, file.schema_arrow.field(self._column).type)
+            images.validate(full=True)
+            if len(images) != self._starts[group + 1] - self._starts[group]:
+                raise ValueError("it has other rows than when it was opened")
+            return images
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}
 
 
 def read_columns(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
@@ -50,7 +106,7 @@ def read_columns(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
     for file in files:
         with reading(file):
             schema = pq.read_schema(file)
-        parts.append(read_parquet(file, [field.name for field in schema if _is_of_images(field.type)]))
+        parts.append(read_parquet(file, [field.name for field in schema if holds_encoded_images(field.type)]))
     for file, part in zip(files, parts, strict=True):
         try:
             pa.unify_schemas([parts[0].schema, part.schema], promote_options="permissive")

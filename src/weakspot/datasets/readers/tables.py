@@ -1,4 +1,4 @@
-"""Tables of examples as people write them (CSV, TSV or Parquet), with the line of each row for errors."""
+"""Tables of examples as people write them (CSV, TSV, JSON Lines or Parquet), with the line of each row for errors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from weakspot.images import EXTENSIONS
 from weakspot.predictions.csv_files import DELIMITERS, read_csv, row_location
+from weakspot.predictions.json_lines import SUFFIX, line_location, read_json_lines
 from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading
 
@@ -36,6 +37,8 @@ class TableFile:
 
     def location(self, row: int) -> str:
         """Return where a row is, for errors: `my.csv, line 7`; in Parquet, without lines, its number from 1 on."""
+        if self.file.suffix.lower() == SUFFIX:
+            return line_location(self.file, row)
         if self.file.suffix.lower() not in DELIMITERS:
             return f"{self.file}, row {row + 1}"
         return row_location(self.file, row)
@@ -78,7 +81,7 @@ class TableFile:
         """
         paths = []
         for row, given in enumerate(self.required_texts(column)):
-            path = _below(given, root)
+            path = path_below(given, root)
             if path is None:
                 raise ValueError(
                     f"{self.location(row)}: {given} is not below {root}; set dataset.root higher"
@@ -94,8 +97,8 @@ class TableFile:
         return paths
 
 
-def _below(given: str, root: Path) -> PurePosixPath | None:
-    """The path relative to `root`, or None if it leads elsewhere."""
+def path_below(given: str, root: Path) -> PurePosixPath | None:
+    """Return a path relative to `root`, given in any notation, or None if it leads elsewhere."""
     text = unquote(urlsplit(given).path) if given.startswith("file://") else given
     if "\\" in text and not (root / text).is_file():
         text = text.replace("\\", "/")
@@ -114,7 +117,7 @@ def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = Non
     """Read a table whose columns get plain types; columns of bytes are left out, with a warning.
 
     Args:
-        file: A file that ends in .csv, .tsv or .parquet.
+        file: A file that ends in .csv, .tsv, .jsonl or .parquet.
         texts: Columns that are read as texts, whatever their values look like.
         verbatim: A column of texts whose surrounding blanks are kept, because a model reads them.
 
@@ -122,18 +125,18 @@ def read_table_file(file: Path, texts: Sequence[str], verbatim: str | None = Non
         ValueError: If the file cannot be read; the message names the line where there is one.
     """
     kind = file.suffix.lower()
-    if kind not in (*DELIMITERS, ".parquet"):
-        raise ValueError(f"{file} is not a table: its name must end in .csv, .tsv or .parquet")
-    if kind != ".parquet":
+    if kind not in (*DELIMITERS, SUFFIX, ".parquet"):
+        raise ValueError(f"{file} is not a table: its name must end in .csv, .tsv, .jsonl or .parquet")
+    if kind in DELIMITERS:
         return TableFile(file, read_csv(file, texts, verbatim))
-    table_file = _read_parquet(file, texts, verbatim)
+    raw = read_json_lines(file) if kind == SUFFIX else read_parquet(file)
+    table_file = _with_plain_columns(file, raw, texts, verbatim)
     if len(table_file.table) == 0:
         raise ValueError(f"{file} has no rows")
     return table_file
 
 
-def _read_parquet(file: Path, texts: Sequence[str], verbatim: str | None) -> TableFile:
-    raw = read_parquet(file)
+def _with_plain_columns(file: Path, raw: pa.Table, texts: Sequence[str], verbatim: str | None) -> TableFile:
     with reading(file):
         taken = [name for name in raw.column_names if name in texts or name == verbatim]
         attributes, left_out = plain_table(raw.drop_columns(taken))

@@ -1,0 +1,197 @@
+"""What there is to look at in predictions=FILE: texts, or images with a box, which are read when they are shown."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from weakspot.datasets.readers.parquet_shards import EncodedImages
+from weakspot.datasets.readers.tables import path_below
+from weakspot.images import EXTENSIONS, FORMATS, to_rgb
+from weakspot.predictions import Predictions, boxes
+from weakspot.predictions.arrow_columns import holds_encoded_images
+from weakspot.predictions.reading import reading
+from weakspot.predictions.user_files import IMAGE
+
+TEXTS = ("text", "prompt")
+"""The columns of texts; the first that a file has is shown."""
+
+_MARGIN = 0.3  # of the longer side of a box, around it
+_LEAST_MARGIN = 8  # pixels
+_LEAST_SIDE = 128  # pixels: a smaller crop is magnified, so that the line around its box hides nothing
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
+
+
+class FilePreviews:
+    """Shows the examples of predictions that a person's own file holds, by its columns `image`, `box` and `text`.
+
+    Nothing outside of the images' folder is read, and only what is shown. Predictions that come from no file have no
+    previews.
+
+    Attributes:
+        texts: What is written in each example, for its words; None without such a column.
+
+    Args:
+        p: The predictions, as `Predictions.load` returns them.
+        root: What paths of images are relative to; by default the file's folder.
+
+    Raises:
+        FileNotFoundError: An image is not there; the error names the row.
+        ValueError: A path leads out of the folder, or a box is none; the error names the row.
+    """
+
+    def __init__(self, p: Predictions, root: str | Path | None = None) -> None:
+        self.texts: Sequence[str] | None = None
+        self._paths: Sequence[Path | None] | None = None
+        self._encoded: EncodedImages | None = None
+        self._boxes: Sequence[tuple[float, ...] | None] | None = None
+        self._ids = p.ids
+        source = Path(str(p.manifest.get("source") or ""))
+        if not source.is_file():
+            return
+        names = p.attributes.column_names
+        shown = next((name for name in TEXTS if name in names), None)
+        if shown is not None:
+            self.texts = ["" if text is None else str(text) for text in p.attributes[shown].to_pylist()]
+        if IMAGE in names:
+            self._paths = _paths(
+                p.attributes[IMAGE], source.parent if root is None else Path(root).expanduser()
+            )
+        else:
+            self._encoded = _encoded_images(source, len(p))
+        if self.has_images and set(boxes.NAMES) <= set(names):
+            self._boxes = _boxes(p.attributes.select(boxes.NAMES))
+
+    @property
+    def has_images(self) -> bool:
+        """Whether examples are shown as images."""
+        return self._paths is not None or self._encoded is not None
+
+    def __bool__(self) -> bool:
+        return self.has_images or self.texts is not None
+
+    def preview(self, row: int) -> Any:
+        """Return the image of a row, cropped to its box if it has one, or its text; None where it has neither."""
+        image = self._image(row) if self.has_images else None
+        if image is None:
+            return None if self.texts is None else self.texts[row]
+        box = None if self._boxes is None else self._boxes[row]
+        return image if box is None else crop_to_box(image, box)
+
+    def _image(self, row: int) -> Image.Image | None:
+        try:
+            if self._encoded is not None:
+                source: Any = io.BytesIO(self._encoded.content(row))
+            else:
+                source = None if self._paths is None else self._paths[row]
+            if source is None:
+                return None
+            with Image.open(source, formats=FORMATS) as file:
+                return to_rgb(file)
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:  # no reason to lose a report
+            log.warning("the image of example %s cannot be read: %s", self._ids[row], str(error)[:200])
+            return None
+
+
+def crop_to_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
+    """Return the part of an image around a box, which is outlined; the whole image where the box lies outside of it.
+
+    Args:
+        image: Of any size.
+        box: x, y, width and height in pixels.
+    """
+    x, y, width, height = box
+    left, top, right, bottom = (
+        max(x, 0),
+        max(y, 0),
+        min(x + width, image.width),
+        min(y + height, image.height),
+    )
+    if left >= right or top >= bottom:
+        return image
+    margin = max(_LEAST_MARGIN, _MARGIN * max(right - left, bottom - top))
+    corner = int(max(left - margin, 0)), int(max(top - margin, 0))
+    end = int(min(right + margin, image.width)), int(min(bottom + margin, image.height))
+    crop = image.crop((*corner, *end))
+    scale = max(1, round(_LEAST_SIDE / max(crop.size)))
+    crop = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(crop)
+    line = [
+        round((edge - start) * scale)
+        for edge, start in zip((left, top, right, bottom), corner * 2, strict=True)
+    ]
+    for outset, colour in ((3, "black"), (2, "white"), (1, "black")):  # it stands out on any ground
+        draw.rectangle(
+            (line[0] - outset, line[1] - outset, line[2] + outset - 1, line[3] + outset - 1), outline=colour
+        )
+    return crop
+
+
+def _paths(column: pa.ChunkedArray, root: Path) -> list[Path | None] | None:
+    """Return the file of each row; None where the column holds no paths of images but names or addresses."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return None
+    encoded = column.combine_chunks().dictionary_encode()
+    values = encoded.dictionary.to_pylist()
+    if not any(value.lower().endswith(EXTENSIONS) for value in values) or any(map(_ADDRESS.match, values)):
+        return None
+    inside = root.resolve()
+    files: list[Path] = []
+    for code, value in enumerate(values):
+        path = path_below(value, root)
+        file = None if path is None else (root / path).resolve()
+        row = pc.index(encoded.indices, code).as_py()
+        if file is None or not file.is_relative_to(inside):
+            raise ValueError(
+                f"the image {value} of row {row} is not below {root}; name the folder that holds all images "
+                "(dataset.root=…)"
+            )
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"there is no image {root / value}, of row {row}; say what paths are relative to (dataset.root=…), or "
+                "rename the column 'image' if it holds no paths"
+            )
+        files.append(file)
+    return [None if code is None else files[code] for code in encoded.indices.to_pylist()]
+
+
+def _encoded_images(source: Path, n: int) -> EncodedImages | None:
+    """Return the images in the Parquet file that predictions come from, or in the one beside their arrays."""
+    file = source.with_suffix(".parquet") if source.suffix == ".safetensors" else source
+    if file.suffix != ".parquet" or not file.is_file():
+        return None
+    with reading(file):
+        schema = pq.read_schema(file)
+    if IMAGE not in schema.names or not holds_encoded_images(schema.field(IMAGE).type):
+        return None
+    images = EncodedImages([file], IMAGE)
+    return images if sum(images.counts) == n else None
+
+
+def _boxes(table: pa.Table) -> list[tuple[float, ...] | None]:
+    rows: Iterable[tuple[Any, ...]] = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    found: list[tuple[float, ...] | None] = []
+    for row, box in enumerate(rows):
+        missing = all(number is None or number != number for number in box)
+        if not missing and not boxes.is_box(box):
+            raise ValueError(
+                f"the box of row {row} is {box}; give x, y, width and height in pixels, or none of them"
+            )
+        found.append(None if missing else box)
+    return found

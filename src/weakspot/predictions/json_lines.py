@@ -1,0 +1,143 @@
+"""A reader for JSON Lines (.jsonl): one object on each line, whose names are columns; its errors name the line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from weakspot.predictions.reading import DamagedError, check_nesting, reading
+
+SUFFIX = ".jsonl"
+
+_CELLS = 10_000_000  # values, missing ones too, that any file may have; a larger one as many as it has bytes
+_NESTED = 50  # brackets in a line, beyond which it is checked how deeply they are nested
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_json_lines(file: Path, complete: Collection[str] = ()) -> pa.Table:
+    """Return the objects of a file as a table: a name that an object lacks is null there, empty lines are passed over.
+
+    Lists of numbers become columns of lists. Values of several types under one name become texts.
+
+    Args:
+        file: The file.
+        complete: Names that every object must have if any has them, and whose lists must be of one length.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedError: A line is not a JSON object in UTF-8, or lacks a name of `complete`; the error names file and
+            line.
+    """
+    with reading(file):
+        size = file.stat().st_size
+        lines: list[int] = []
+        columns: dict[str, list[Any]] = {}
+        for number, text in _filled_lines(file):
+            for name, value in _object(file, number, text).items():
+                column = columns.setdefault(name, [])
+                column.extend([None] * (len(lines) - len(column)))
+                column.append(_packed(value))
+            lines.append(number)
+            if len(lines) * len(columns) > max(_CELLS, size):
+                raise DamagedError(f"{file}, line {number}: hardly any line has the names of the others")
+        if not lines:
+            raise DamagedError(f"{file} has no rows")
+        for column in columns.values():
+            column.extend([None] * (len(lines) - len(column)))
+        for name in columns.keys() & set(complete):
+            _check_complete(file, name, columns[name], lines)
+        return pa.table({name: _column(file, name, column, lines) for name, column in columns.items()})
+
+
+def line_location(file: Path, row: int) -> str:
+    """Return `my.jsonl, line 7` for a row, counted from 0: empty lines are no rows."""
+    number = next((number for number, _ in islice(_filled_lines(file), row, None)), None)
+    return f"{file}, row {row + 1}" if number is None else f"{file}, line {number}"
+
+
+def _filled_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    with file.open("rb") as stream:
+        for number, text in enumerate(stream, 1):
+            if stripped := text.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").strip():
+                yield number, stripped
+
+
+def _object(file: Path, number: int, text: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(text.decode("utf-8"), object_pairs_hook=_without_repeats)
+        if text.count(b"[") + text.count(b"{") > _NESTED:
+            check_nesting(values)
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{file}, line {number} is not UTF-8 text; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise DamagedError(
+            f"{file}, line {number} cannot be read as JSON: {reason}; write one object on each line"
+        ) from error
+    if not isinstance(values, dict):
+        raise DamagedError(
+            f"{file}, line {number} holds no JSON object but {type(values).__name__}; write one on each line"
+        )
+    return values
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"there are two {next(name for name in names if names.count(name) > 1)!r}")
+    return values
+
+
+def _packed(value: Any) -> Any:
+    """Return a list of numbers as an array, which takes a quarter of the memory; any other value as it is."""
+    if type(value) is list and value and all(type(entry) in (int, float) for entry in value):
+        array = np.asarray(value)
+        return array if array.dtype.kind in "if" else value  # integers beyond 64 bits are objects
+    return value
+
+
+def _check_complete(file: Path, name: str, values: Sequence[Any], lines: Sequence[int]) -> None:
+    first: int | None = None
+    for number, value in zip(lines, values, strict=True):
+        if value is None:
+            raise DamagedError(
+                f"{file}, line {number} has no {name!r}, and others do; add it or remove the line"
+            )
+        length = len(value) if isinstance(value, list | np.ndarray) else 0
+        first = length if first is None else first
+        if length != first:
+            has, had = (str(count) if count else "no list of" for count in (length, first))
+            raise DamagedError(
+                f"{file}, line {number}: {name!r} has {has} numbers, and {had} in line {lines[0]}"
+            )
+
+
+def _column(file: Path, name: str, values: list[Any], lines: Sequence[int]) -> pa.Array:
+    if any(isinstance(value, np.ndarray) and value.dtype.kind == "f" for value in values):
+        values = [value.astype(float) if isinstance(value, np.ndarray) else value for value in values]
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeError):  # of several types, or too large
+        texts = [value if value is None or isinstance(value, str) else _as_text(value) for value in values]
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeError as error:
+        number = next(n for n, text in zip(lines, texts, strict=True) if text and not _is_text(text))
+        raise DamagedError(
+            f"{file}, line {number}: {name!r} holds half a character, which is no text"
+        ) from error
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

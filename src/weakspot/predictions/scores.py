@@ -1,0 +1,58 @@
+"""Losses from scores, as evaluations give them: how good an answer is, on a scale with a worst and a best end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+NAMES = ("score", "score_worst", "score_best")
+"""The columns of scores, and of the ends of their scale, by default 0 and 1; the worst may be the higher number."""
+
+PASSING = 0.5
+"""A score counts as correct from this share of its scale on."""
+
+
+def determines_losses(fields: Mapping[str, Any]) -> bool:
+    """Return whether a record's own columns say what losses are, so that a column `score` is an attribute only.
+
+    Args:
+        fields: The columns by the arguments of `Predictions.from_arrays`.
+    """
+    return "losses" in fields or "outputs" in fields or {"labels", "predictions"} <= fields.keys()
+
+
+def losses_of_scores(
+    scores: Any, worst: Any = 0.0, best: Any = 1.0
+) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Return losses between 0 and 1, and whether each score counts as correct.
+
+    The loss is 1 − score on a scale from 0, the worst, to 1, the best.
+
+    Args:
+        scores: (n,) numbers or truth values.
+        worst: The worst score there can be, one for all or (n,).
+        best: The best score there can be, one for all or (n,).
+
+    Raises:
+        ValueError: Values are not finite numbers, or outside their scale, or a scale has no length; the error names
+            the row.
+    """
+    try:
+        score, low, high = (np.asarray(values, dtype=np.float64) for values in (scores, worst, best))
+    except ValueError as error:
+        raise ValueError(f"'score' is a number on a scale, not a text: {error}") from error
+    low, high = np.broadcast_to(low, score.shape), np.broadcast_to(high, score.shape)
+    with np.errstate(all="ignore"):
+        share = (score - low) / (high - low)
+    wrong = ~(np.isfinite(share) & (share >= 0) & (share <= 1))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"'score' is {score[row]:g} in row {row}, outside its scale from {low[row]:g} (worst) to {high[row]:g} "
+            "(best); give the scale as columns 'score_worst' and 'score_best', or rename the column if it is an "
+            "attribute"
+        )
+    return 1 - share, share >= PASSING
