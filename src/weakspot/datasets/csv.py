@@ -44,7 +44,7 @@ def open_table(
     separator: str | None = None,
     task: str | None = None,
 ) -> Dataset:
-    """Open one split of a .csv, .tsv or .parquet file: of images if it has the column `image`, else of texts.
+    """Open one split of a .csv, .tsv, .jsonl or .parquet file: of images if it has the column `image`, else of texts.
 
     file        as it is, or in `root`
     root        what paths of images are relative to; by default the file's folder
@@ -63,7 +63,7 @@ def open_table(
     Raises FileNotFoundError or ValueError, naming file and line.
     """
     if file is None:
-        raise ValueError("dataset=csv needs a table: add dataset.file=my.csv (or .tsv, or .parquet)")
+        raise ValueError("dataset=csv needs a table: add dataset.file=my.csv (or .tsv, .jsonl, .parquet)")
     given = Path(file).expanduser()
     candidates = [given] if root is None else [given, Path(root).expanduser() / given]
     path = next((path for path in candidates if path.is_file()), None)

@@ -50,7 +50,7 @@ def read_json_lines(file: Path, complete: Collection[str] = ()) -> pa.Table:
             raise DamagedError(f"{file} has no rows")
         for column in columns.values():
             column.extend([None] * (len(lines) - len(column)))
-        for name in columns.keys() & set(complete):
+        for name in [name for name in columns if name in complete]:
             _check_complete(file, name, columns[name], lines)
         return pa.table({name: _column(file, name, column, lines) for name, column in columns.items()})
 
