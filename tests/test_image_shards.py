@@ -17,6 +17,7 @@ from PIL import Image
 
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_parquet import ImageParquet
+from weakspot.datasets.readers.parquet_shards import EncodedImages
 from weakspot.datasets.webdataset import WebDataset
 
 SPLITS = ("train", "val", "test")
@@ -352,9 +353,9 @@ def test_rows_in_order_read_each_group_once(tmp_path, monkeypatch):
     parquets(tmp_path)
     data = ImageParquet("train", root=tmp_path)
     read = []
-    original = ImageParquet._read
+    original = EncodedImages._read
     monkeypatch.setattr(
-        ImageParquet, "_read", lambda self, group: read.append(group) or original(self, group)
+        EncodedImages, "_read", lambda self, group: read.append(group) or original(self, group)
     )
     for row in range(len(data)):
         data.preview(row)
