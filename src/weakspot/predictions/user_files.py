@@ -211,10 +211,11 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
 def _with_box_columns(columns: Columns) -> Columns:
     """Replace a column `box` of lists by four columns."""
     box = columns.get("box")
-    is_list = (
-        box.ndim == 2 if isinstance(box, np.ndarray) else box is not None and pa.types.is_nested(box.type)
-    )
-    if not is_list or (not isinstance(box, np.ndarray) and pa.types.is_struct(box.type)):
+    if isinstance(box, np.ndarray):
+        is_list = box.ndim == 2
+    else:
+        is_list = box is not None and pa.types.is_nested(box.type) and not pa.types.is_struct(box.type)
+    if not is_list:
         return columns
     others = ((name, column) for name, column in columns.items() if name != "box")
     return _join(others, boxes.box_columns(box).items())
