@@ -1,0 +1,51 @@
+"""What mkdocs adds while it builds the site: the floors of the architecture, drawn from the import contract itself."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+WHAT_FOR = {
+    "cli": "the four entry points",
+    "commands": "one file per command: from a configuration to objects",
+    "launch": "runs a job: errors as sentences, exit codes, signals",
+    "overrides": "words of the command line, and what is said of a misspelt one",
+    "config": "schemas, help, and the way from a configuration to objects",
+    "app": "the live explorer (browse.py)",
+    "pipeline": "train, infer, discover: functions on objects",
+    "report": "findings as one self-contained page",
+    "tracking": "findings to W&B, TensorBoard, CSV, the console",
+    "figures": "findings as figures for papers",
+    "findings": "the one record of everything that is said about slices",
+    "evaluation": "held-out tests, stability: pure functions",
+    "datasets": "one file per dataset",
+    "models": "one file per family of networks",
+    "methods": "one file or folder per discovery method: arrays in, slices out",
+    "explain": "Grad-CAM, enrichment, distinctive words: pure functions",
+    "interop": "the published tools' files",
+    "slices": "what a method found: memberships and how to apply them",
+    "predictions": "what a model said of every example, and its files",
+    "tasks": "classification, several labels, question answering, rating, regression",
+}
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put the floors where the architecture's page asks for them."""
+    return markdown.replace("<!-- floors -->", floors())
+
+
+def floors() -> str:
+    """Return the layers of the import contract, highest first, as a Markdown table."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        contract["layers"] for contract in settings["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
+    )
+    rows = ["| floor | rooms |", "|---|---|"]
+    for number, layer in zip(range(len(layers), 0, -1), layers, strict=True):
+        names = [name.strip().removeprefix("weakspot.") for name in layer.split("|")]
+        rooms = (f"**{name}**: {WHAT_FOR[name]}" if name in WHAT_FOR else f"`{name}`" for name in names)
+        rows.append(f"| {number} | {'<br>'.join(rooms)} |")
+    return "\n".join(rows)
