@@ -1,12 +1,28 @@
-"""What mkdocs adds while it builds the site: the floors of the architecture, drawn from the import contract itself."""
+"""What mkdocs adds while it builds the site, so that it cannot be out of date: every setting of the configuration, from
+its schemas, and the floors of the architecture, from the import contract."""
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from weakspot import config, methods  # noqa: E402, after the path
+
+JOB = {
+    "job": "All of `train.py`, `infer.py` and `discover.py`",
+    "training": "`train.py`",
+    "inference": "`infer.py`",
+    "report": "The report",
+    "fail_if": "A gate",
+    "reweight": "Mending",
+    "browse": "`browse.py`",
+}
+"""The parts of the configuration beside the methods, and their headings."""
 
 WHAT_FOR = {
     "cli": "the four entry points",
@@ -33,15 +49,29 @@ WHAT_FOR = {
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put the floors where the architecture's page asks for them."""
-    return markdown.replace("<!-- floors -->", floors())
+    """Put what is generated where a page asks for it."""
+    return markdown.replace("<!-- floors -->", floors()).replace("<!-- settings -->", settings())
+
+
+def settings() -> str:
+    """Return a Markdown table of settings, with defaults and help, for each part of the configuration."""
+    headings = JOB | {word: f"`method={word}`" for word in methods.words()}
+    return "\n\n".join(f"## {heading}\n\n{table(part)}" for part, heading in headings.items())
+
+
+def table(part: str) -> str:
+    """Return one part's settings as a Markdown table."""
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name, default, help in config.settings_of(part):
+        rows.append(f"| `{name}` | `{default}` | {help.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
 
 
 def floors() -> str:
     """Return the layers of the import contract, highest first, as a Markdown table."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (layers,) = (
-        contract["layers"] for contract in settings["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
+    layers = max(
+        (contract.get("layers", []) for contract in settings["tool"]["importlinter"]["contracts"]), key=len
     )
     rows = ["| floor | rooms |", "|---|---|"]
     for number, layer in zip(range(len(layers), 0, -1), layers, strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import weakspot
 from conftest import ROOT
 from weakspot import methods
 
@@ -49,6 +50,8 @@ def test_every_method_is_a_name_of_its_package() -> None:
         found = methods.find(word)
         assert getattr(methods, found.__name__) is found
         assert found.__name__ in {*methods.__all__} & {*dir(methods)}
+        assert getattr(weakspot, found.__name__) is found
+        assert found.__name__ in {*weakspot.__all__} & {*dir(weakspot)}
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "methods"])

@@ -10,23 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings as Findings
-    from weakspot.methods.scan import Scan as Scan
-    from weakspot.methods.spotlight import Spotlight as Spotlight
-    from weakspot.methods.udis import UDIS as UDIS
+    from weakspot.methods import UDIS as UDIS
+    from weakspot.methods import Barlow as Barlow
+    from weakspot.methods import Confusion as Confusion
+    from weakspot.methods import Domino as Domino
+    from weakspot.methods import George as George
+    from weakspot.methods import Gmm as Gmm
+    from weakspot.methods import Kmeans as Kmeans
+    from weakspot.methods import Multiaccuracy as Multiaccuracy
+    from weakspot.methods import PlaneSpot as PlaneSpot
+    from weakspot.methods import Random as Random
+    from weakspot.methods import Rules as Rules
+    from weakspot.methods import Scan as Scan
+    from weakspot.methods import Spotlight as Spotlight
+    from weakspot.methods import TopLoss as TopLoss
     from weakspot.predictions import Predictions as Predictions
     from weakspot.slices import Slices as Slices
 
 __version__: str
-__all__ = ["UDIS", "Findings", "Predictions", "Scan", "Slices", "Spotlight"]
-
+_METHODS = (
+    "Barlow",
+    "Confusion",
+    "Domino",
+    "George",
+    "Gmm",
+    "Kmeans",
+    "Multiaccuracy",
+    "PlaneSpot",
+    "Random",
+    "Rules",
+    "Scan",
+    "Spotlight",
+    "TopLoss",
+    "UDIS",
+)
 _MODULES = {
     "Findings": "weakspot.findings",
     "Predictions": "weakspot.predictions",
-    "Scan": "weakspot.methods.scan",
     "Slices": "weakspot.slices",
-    "Spotlight": "weakspot.methods.spotlight",
-    "UDIS": "weakspot.methods.udis",
-}
+} | dict.fromkeys(_METHODS, "weakspot.methods")
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -377,11 +377,23 @@ _SCHEMAS = {
 @cache
 def _help_for_settings(kind: str) -> str:
     """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only."""
-    prefix, schema = _SCHEMAS.get(kind, ("method.", None))
-    rows = _rows_of_file(CONFIGS / "method" / f"{kind}.yaml") if schema is None else _rows_of_schema(schema)
-    settings = [(f"{prefix}{name}=" + _FALLBACK.sub(r"\1", default), help) for name, default, help in rows]
+    settings = [(f"{name}={default}", help) for name, default, help in settings_of(kind)]
     width = 2 + max(len(name) for name, _ in settings)
     return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
+
+
+def settings_of(kind: str) -> list[tuple[str, str, str]]:
+    """Return the settings of a part of the configuration, as the manual and the documentation list them.
+
+    Args:
+        kind: `job`, `browse`, `training`, `inference`, `reweight`, `fail_if`, `report`, or a method's word.
+
+    Returns:
+        Of each setting its name on the command line, its default as it would be typed, and its help.
+    """
+    prefix, schema = _SCHEMAS.get(kind, ("method.", None))
+    rows = _rows_of_file(CONFIGS / "method" / f"{kind}.yaml") if schema is None else _rows_of_schema(schema)
+    return [(f"{prefix}{name}", _FALLBACK.sub(r"\1", default), help) for name, default, help in rows]
 
 
 def _rows_of_schema(schema: type) -> Iterator[tuple[str, str, str]]:
