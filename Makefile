@@ -1,4 +1,4 @@
-.PHONY: check format test
+.PHONY: check docs format test
 
 check:  ## what CI runs, in the environment at hand
 	ruff check .
@@ -11,6 +11,9 @@ check:  ## what CI runs, in the environment at hand
 format:
 	ruff check --fix .
 	ruff format .
+
+docs:  ## the site, in site/
+	mkdocs build --strict
 
 test:
 	pytest
