@@ -1,24 +1,24 @@
-"""Damaged and crafted files, by the thousand: what a reader makes of each.
+"""Damaged and crafted inputs, by the thousand: what a reader makes of each.
 
-`python tests/mutations.py 5000` tries that many of every format, in processes whose memory is bounded, and
-prints what came of them; `test_damaged_files.py` tries some hundreds.
+`benchmarks/fuzz.py` tries as many as it is asked for; `test_damaged_files.py` tries some dozens or hundreds.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
-import sys
+import signal
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -224,6 +224,11 @@ def to_leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from to_leaves(child)
 
 
+def a_tree_file() -> Path:
+    """A small file of a published tree."""
+    return OLD.parents[1] / "seed_tree_bed.json"
+
+
 OLD = Path(__file__).parent / "fixtures" / "slices_format_2" / "udis"
 
 FORMATS = {
@@ -267,10 +272,10 @@ FORMATS = {
 }
 
 
-def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes, damaged in one to three ways."""
-    for _ in range(rng.integers(1, 4)):
-        data = _mutated(bytearray(data), rng)
+def mutated(data: bytes, steps: Sequence[int]) -> bytes:
+    """The bytes, damaged once for each step."""
+    for step in steps:
+        data = _mutated(bytearray(data), np.random.default_rng(step))
     return data
 
 
@@ -301,13 +306,14 @@ def _mutated(data: bytearray, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def mutated_json(text: str, rng: np.random.Generator) -> str:
+def mutated_json(text: str, steps: Sequence[int]) -> str:
     """A JSON document of which some values are others, or gone."""
     document = json.loads(text)
-    for _ in range(rng.integers(1, 4)):
+    for step in steps:
+        rng = np.random.default_rng(step)
         places = list(_places(document))
         holder, key = places[rng.integers(len(places))] if places else ({}, "")
-        if rng.random() < 0.2:
+        if places and rng.random() < 0.2:
             del holder[key]
         else:
             holder[key] = deepcopy(_ODD_VALUES[rng.integers(len(_ODD_VALUES))])  # or one might hold itself
@@ -323,68 +329,149 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value[key])
 
 
-def damaged(whole: Path, to: Path, rng: np.random.Generator) -> Path:
-    """A copy at `to` of a file or folder, one file of which is damaged."""
+def damaged(whole: Path, to: Path, seed: Sequence[int], steps: Sequence[int]) -> Path:
+    """A copy at `to` of a file or folder, one file of which is damaged.
+
+    Args:
+        whole: What is copied; the files of a folder that stay whole are links to its own.
+        to: Where.
+        seed: Which file is damaged, and how its content is taken: as bytes or as JSON.
+        steps: The seeds of each single damage.
+    """
+    rng = np.random.default_rng([*seed])
     if whole.is_dir():
-        shutil.copytree(whole, to)
+        shutil.copytree(whole, to, copy_function=os.link)
         victims = sorted(path for path in to.rglob("*") if path.is_file())
         victim = victims[rng.integers(len(victims))]
-    else:
-        victim = Path(shutil.copy(whole, to))
-    if victim.suffix == ".json" and rng.random() < 0.7:
-        victim.write_text(mutated_json(victim.read_text(), rng))
-    elif victim != to and rng.random() < 0.02:
+        content = victim.read_bytes()
         victim.unlink()
+        if rng.random() < 0.02:
+            return to
     else:
-        victim.write_bytes(mutated(victim.read_bytes(), rng))
+        victim, content = to, whole.read_bytes()
+    if victim.suffix == ".json" and rng.random() < 0.7:
+        content = mutated_json(content.decode(), steps).encode()
+    else:
+        content = mutated(content, steps)
+    victim.write_bytes(content)
     return to
 
 
-def outcome(form: Format, path: Path) -> str:
-    """What came of reading `path` and using what was read: `fine`, `refused`, or a word on what went wrong."""
-    start = time.monotonic()
+class HangError(BaseException):
+    """Is raised where something takes longer than it may; nothing catches it by accident."""
+
+
+def attempt(
+    read: Callable[[], Any], use: Callable[[Any], None] | None, names: str = "", seconds: float = SLOWEST
+) -> str:
+    """What comes of reading something hostile, and of using what was read.
+
+    Args:
+        read: Reads it; it may refuse by a ValueError or FileNotFoundError of ours.
+        use: Uses what was read, and raises where that is wrong.
+        names: What the sentence of a refusal must name.
+        seconds: That both may take.
+
+    Returns:
+        `fine`, `refused`, or what went wrong: the kind of error, where it arose, and what it says.
+    """
+    before = signal.signal(signal.SIGALRM, _hang)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        read = form.read(path)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            found = _attempt(read, use, names)
+    except HangError as error:
+        return _fault(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if warned and found in ("fine", "refused"):
+        first = warned[0]
+        return f"{first.category.__name__} at {Path(first.filename).name}:{first.lineno}: {first.message}"
+    return found
+
+
+def _attempt(read: Callable[[], Any], use: Callable[[Any], None] | None, names: str) -> str:
+    try:
+        found = read()
     except (ValueError, FileNotFoundError) as error:
-        if str(path) not in str(error):
-            return f"does not name the file: {error}"
-        return "refused" if time.monotonic() - start < SLOWEST else "slow"
-    except BaseException as error:
-        return f"reading: {type(error).__name__}: {error}"
+        sentence = str(error)
+        if isinstance(error, (UnicodeError, json.JSONDecodeError)):
+            return _fault(error)
+        if names not in sentence:
+            return f"no name in {_fault(error)}"
+        return f"several lines in {_fault(error)}" if "\n" in sentence else "refused"
+    except Exception as error:
+        return _fault(error)
     try:
-        form.use(read)
-    except BaseException as error:
-        return f"use: {type(error).__name__}: {error}"
-    return "fine" if time.monotonic() - start < SLOWEST else "slow"
+        if use is not None:
+            use(found)
+    except Exception as error:
+        return f"use: {_fault(error)}"
+    return "fine"
 
 
-def outcomes(name: str, folder: Path, many: int, seed: int = 0) -> Iterator[tuple[int, str]]:
-    """For `many` damaged files of a format, the number that reproduces each and what came of it."""
-    form = FORMATS[name]
-    whole = form.make(folder)
-    assert outcome(form, whole) == "fine", outcome(form, whole)
-    for number in range(many):
-        rng = np.random.default_rng([seed, number])
-        path = damaged(whole, folder / f"damaged{''.join(whole.suffixes)}", rng)
-        yield number, outcome(form, path)
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _hang(*_: object) -> None:
+    raise HangError("more than the seconds it may take")
 
 
-def main(many: int, names: list[str]) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
-    for name in names or FORMATS:
-        with tempfile.TemporaryDirectory() as folder:
-            found = Counter()
-            for number, what in outcomes(name, Path(folder), many):
-                word = what if what in ("fine", "refused") else "wrong"
-                found[word] += 1
-                if word == "wrong":
-                    print(name, number, what[:500], flush=True)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-            print(f"{name}: {dict(found)}, at most {peak} MiB so far", flush=True)
+def _fault(error: BaseException) -> str:
+    """The kind of an error and the last line of this project that it went through, and what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if "weakspot" in Path(frame.filename).parts] or frames
+    place = f"{Path(last[-1].filename).name}:{last[-1].lineno}" if last else "nowhere"
+    return f"{type(error).__name__} at {place}: {error}"
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+class Cases(Protocol):
+    """Hostile inputs of one format."""
+
+    def outcome(self, seed: Sequence[int], steps: Sequence[int]) -> str:
+        """What comes of one input, as of `attempt`; without steps it is as it should be."""
+
+
+class FileCases:
+    """Damaged files of a format.
+
+    Args:
+        form: It.
+        folder: An empty folder.
+    """
+
+    def __init__(self, form: Format, folder: Path) -> None:
+        self.form, self.whole = form, form.make(folder)
+        self.path = folder / f"damaged{''.join(self.whole.suffixes)}"
+
+    def outcome(self, seed: Sequence[int], steps: Sequence[int]) -> str:
+        path = damaged(self.whole, self.path, seed, steps) if steps else self.whole
+        try:
+            return attempt(lambda: self.form.read(path), self.form.use, str(path))
+        finally:
+            if steps:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def steps_of(seed: Sequence[int]) -> list[int]:
+    """The seeds of one to three damages."""
+    rng = np.random.default_rng([*seed, 1])
+    return rng.integers(2**32, size=rng.integers(1, 4)).tolist()
+
+
+def outcomes(cases: Cases, many: int, seed: int = 0, first: int = 0) -> Iterator[tuple[int, str]]:
+    """For `many` inputs, the number that reproduces each and what came of it."""
+    sound = cases.outcome([seed, 0], [])
+    assert sound == "fine", sound
+    for number in range(first, first + many):
+        yield number, cases.outcome([seed, number], steps_of([seed, number]))
+
+
+def reduced(cases: Cases, seed: Sequence[int], what: str) -> list[int]:
+    """The fewest of a case's steps with which the same goes wrong at the same place."""
+    steps = steps_of(seed)
+    kind = what.partition(": ")[0]
+    for count in range(1, len(steps)):
+        for chosen in combinations(steps, count):
+            if cases.outcome(seed, chosen).partition(": ")[0] == kind:
+                return list(chosen)
+    return steps

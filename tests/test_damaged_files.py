@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+import tarfile
+import time
+import warnings
 import zipfile
 from dataclasses import replace
 from datetime import date
@@ -12,19 +15,59 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from starlette.datastructures import Headers
 
-from mutations import FORMATS, outcomes
+from damaged_data import DATA, an_image, encoded, read_image
+from hostile_requests import RequestCases
+from hostile_words import WordCases
+from mutations import FORMATS, FileCases, Format, attempt, mutated, outcomes, reduced, steps_of
 from samples import a_record, some_slices, unsealed
 from weakspot import Findings, Predictions, Slices
+from weakspot.app.guard import Guard
+from weakspot.datasets.readers.tars import read_samples
+from weakspot.images import decoding
+from weakspot.models.torch_files import read_torch
 from weakspot.predictions.reading import read_parquet
 
 
-@pytest.mark.parametrize("many", [30, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("many", [12, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", FORMATS | DATA)
 def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
-    found = dict(outcomes(name, tmp_path, many))
+    found = dict(outcomes(FileCases((FORMATS | DATA)[name], tmp_path), many))
     assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
     assert "refused" in found.values()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cases", "many"), [(RequestCases, 200), (WordCases, 20)])
+def test_hostile_requests_and_words_are_refused(cases, many, tmp_path):
+    found = dict(outcomes(cases(tmp_path), many))
+    assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
+    assert "refused" in found.values()
+
+
+def test_a_fault_is_told_from_a_refusal_and_reduced_to_the_damage_that_makes_it(tmp_path):
+    """A reader that fails where a byte is 255, and one that warns, one that hangs and one that is silent on what."""
+    path = tmp_path / "whole.bin"
+    path.write_bytes(bytes(40))
+
+    def read(file):
+        if 255 in file.read_bytes():
+            raise KeyError("x")
+
+    cases = FileCases(Format(lambda folder: path, read, lambda found: None), tmp_path)
+    number, what = next(
+        (n, what) for n, what in outcomes(cases, 100) if what != "fine" and len(steps_of([0, n])) > 1
+    )
+    assert what.startswith("KeyError at test_damaged_files.py:")
+    (step,) = reduced(cases, [0, number], what)
+    assert 255 in mutated(bytes(40), [step])
+    assert attempt(lambda: warnings.warn("old", stacklevel=1), None).startswith("UserWarning at ")
+    assert attempt(lambda: int("x"), None, "x.csv").startswith("no name in ValueError at ")
+    assert attempt(lambda: b"\xff".decode(), None).startswith("UnicodeDecodeError at ")
+    assert attempt(lambda: time.sleep(60), None, seconds=0.05).startswith("HangError at ")
+    assert attempt(lambda: 1, lambda found: {}[found]).startswith("use: KeyError at ")
 
 
 def with_header(folder, **fields):
@@ -356,6 +399,70 @@ def test_findings_that_lack_their_table_say_what_to_do(tmp_path):
     (folder / "memberships.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"memberships\.parquet is missing; run discover\.py again"):
         Findings.load(folder)
+
+
+def test_a_map_of_losses_that_are_none_is_refused(tmp_path):
+    folder = FORMATS["findings without checksums"].make(tmp_path)
+    with_column(folder, "map.parquet", "loss", pa.array([float("nan")] + [0.0] * 39, pa.float32()))
+    with pytest.raises(ValueError, match=r"map\.parquet cannot be read: column 'loss' holds NaN or infinity"):
+        Findings.load(folder)
+
+
+def test_a_member_of_a_tar_whose_name_breaks_the_line_is_named_in_one(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a\nb.cls"))
+    with pytest.raises(ValueError, match=r"a\.tar: a\\nb has no image beside it"):
+        read_samples(tmp_path / "a.tar")
+
+
+def test_a_name_that_no_class_has_is_refused(tmp_path):
+    """torch names it, and a placeholder would have to be called so."""
+    path = DATA["old torch weights"].make(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"PosixPath", b"Posix\0ath"))
+    with pytest.raises(ValueError, match=r"w\.pt is not a file of weights that torch can read: type name"):
+        DATA["old torch weights"].read(path)
+
+
+def test_weights_of_an_old_protocol_are_read_without_a_warning(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(2)}, path, pickle_protocol=3, _use_new_zipfile_serialization=False)
+    assert list(read_torch(path)[0]) == ["a"]
+
+
+def test_an_image_with_damaged_exif_data_is_read_without_a_warning(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(
+        encoded("JPEG").replace(b"Exif\0\0MM\0*\0\0\0\x08", b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    )
+    assert read_image(tmp_path / "a.jpg").size == (10, 12)
+
+
+def test_no_file_of_another_format_is_opened_as_an_image(tmp_path):
+    """PIL gives PostScript to a program of its own, whatever the file is called."""
+    an_image().save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png cannot be read as an image \(cannot identify image file"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("a"), "'a'"),
+        (MemoryError(), "more than the memory"),
+        (IndexError(), "IndexError"),
+        (EOFError("a\nb"), "a b"),
+    ],
+)
+def test_whatever_fails_as_an_image_is_decoded_is_an_error_of_value(error, words):
+    with pytest.raises(ValueError, match=words), decoding():
+        raise error
+
+
+def test_a_length_in_odd_digits_ends_no_server():
+    """`²` is a digit, and no number."""
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"content-length", b"\xb2")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    assert Guard(None, "127.0.0.1", None, {})._refusal(scope, Headers(scope=scope)) is None
 
 
 def test_a_file_that_may_not_be_read_is_said_to_be_so(tmp_path, monkeypatch):

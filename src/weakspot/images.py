@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Literal, get_args
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -39,6 +42,36 @@ def check_pixels(pixels: str) -> None:
     """Raise ValueError if `pixels` is unknown."""
     if pixels not in get_args(Pixels):
         raise ValueError(f"dataset.pixels={pixels!r} is unknown; choose {' or '.join(get_args(Pixels))}")
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever fails while an image is decoded inside the block into an error of two kinds.
+
+    PIL raises a dozen kinds of errors where a file is damaged. It warns of damaged EXIF data, which do not make an
+    image unreadable, and of images so large that they may be meant to fill the memory; those twice as large it refuses.
+
+    Raises:
+        ValueError: If the image is damaged, or announces more than the memory holds.
+        OSError: If the system cannot read it, it is cut short, or it is no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, ValueError):
+        raise
+    except MemoryError as error:
+        raise ValueError("it announces more than the memory holds") from error
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+@contextmanager
+def open_image(file: Path | IO[bytes]) -> Iterator[Image.Image]:
+    """Open an encoded image for the block, in which errors are those of `decoding`."""
+    with decoding(), Image.open(file, formats=FORMATS) as image:
+        yield image
 
 
 def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:

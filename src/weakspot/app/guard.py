@@ -99,7 +99,7 @@ class Guard:
                 return _refused(HTTPStatus.FORBIDDEN, "only pages of this server may change anything")
             most = self._most.get(scope["path"], _SMALL)
             announced = headers.get("content-length", "")
-            if announced.isdigit() and int(announced[:20]) > most:
+            if announced.isdecimal() and int(announced[:20]) > most:
                 return too_large(most)
         return None
 

@@ -19,7 +19,7 @@ from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.inputs.texts import Texts
 from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import pick_val, split_by_id
-from weakspot.images import Pixels, check_pixels, to_rgb
+from weakspot.images import Pixels, check_pixels, decoding, to_rgb
 from weakspot.offline import hub_network
 from weakspot.tasks import Classification, class_names
 
@@ -176,11 +176,12 @@ class HubImages(Dataset):
         """Decode the image; raise ValueError, naming the row, if it is missing or cannot be read."""
         name = self.examples["id"][row]
         try:
-            image = self._images[int(self._rows[row])][self._column]
-            if image is None:
-                raise ValueError("there is none")
-            return to_rgb(image, self.pixels)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            with decoding():
+                image = self._images[int(self._rows[row])][self._column]
+                if image is None:
+                    raise ValueError("there is none")
+                return to_rgb(image, self.pixels)
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"row {row} of {self.split} ({name}): its image cannot be read ({error}); repair or remove it"
             ) from error

@@ -16,6 +16,7 @@ from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.folders import find_folder, image_names
 from weakspot.datasets.readers.splits import pick_val
+from weakspot.images import open_image
 from weakspot.tasks import Classification
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -113,9 +114,9 @@ class XRay(ImageFiles):
 
     def _size(self, row: int) -> tuple[int, int]:
         try:
-            with Image.open(self.path(row)) as file:
+            with open_image(self.path(row)) as file:
                 return file.size
-        except (OSError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"row {row} of {self.split}: {self.path(row)} cannot be read as an image ({error}); "
                 "repair or remove it"

@@ -125,7 +125,11 @@ def read_map(path: Path) -> pa.Table:
             if table.column(name).null_count:
                 raise ValueError(f"column {name!r} has no value in some rows")
         ordered = [field.name for field in table.schema if ORDERED in (field.metadata or {})]
-        return table.cast(_schema(table.column_names, ordered, kind_of(table)))
+        found = table.cast(_schema(table.column_names, ordered, kind_of(table)))
+        for name in set(found.column_names) & {"loss", "count"}:
+            if not np.isfinite(found.column(name).drop_null().to_numpy()).all():
+                raise ValueError(f"column {name!r} holds NaN or infinity")
+        return found
 
 
 def same_map(one: pa.Table, other: pa.Table) -> bool:

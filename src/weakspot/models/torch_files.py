@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -66,15 +67,21 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
     placeholders: dict[str, type] = {}
     while True:
         try:
-            with safe_globals([(placeholder, name) for name, placeholder in placeholders.items()]):
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), list(
-                    placeholders
-                )
+            with (
+                warnings.catch_warnings(),
+                safe_globals([(placeholder, name) for name, placeholder in placeholders.items()]),
+            ):
+                warnings.simplefilter("ignore")  # of old protocols and types, to the authors of torch
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+                return content, list(placeholders)
         except Exception as error:  # whatever a damaged or crafted file leads to
             name, kind = _missing_class(error, path)
             if issubclass(placeholders.get(name, object), kind) or len(placeholders) == _MOST_PLACEHOLDERS:
                 raise _unreadable(error, path) from None
-            placeholders[name] = type(name, (kind,), {"__module__": "placeholder"})
+            try:
+                placeholders[name] = type(name, (kind,), {"__module__": "placeholder"})
+            except ValueError as problem:  # no class has such a name
+                raise _unreadable(problem, path) from None
 
 
 def _check_archive(path: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from weakspot.legible import printable
 from weakspot.predictions.plain_columns import first_repeated
 
 _LONGEST_REASON = 300  # characters: a library may quote the file
@@ -67,7 +68,7 @@ def naming(path: Path) -> Iterator[None]:
     except DamagedError:
         raise
     except ValueError as error:
-        raise DamagedError(f"{path}: {error}") from error
+        raise DamagedError(f"{path}: {printable(str(error))}") from error
 
 
 def read_manifest(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.inputs.images import Scaling
-from weakspot.images import Pixels, check_pixels, to_rgb
+from weakspot.images import Pixels, check_pixels, open_image, to_rgb
 from weakspot.legible import as_utf8
 
 
@@ -56,11 +56,11 @@ class ImageFiles(Dataset):
         path = self.path(row)
         name = as_utf8(str(path))
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 return to_rgb(file, self.pixels)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"row {row} of {self.split}: there is no file {name}") from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"row {row} of {self.split}: {name} cannot be read as an image ({error}); repair or remove it"
             ) from error

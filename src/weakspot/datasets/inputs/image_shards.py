@@ -21,7 +21,7 @@ from weakspot.datasets.readers.labels import read_labels
 from weakspot.datasets.readers.splits import fill_splits
 from weakspot.datasets.readers.tables import TableFile
 from weakspot.datasets.readers.walk import files_below
-from weakspot.images import FORMATS, Pixels, check_pixels, to_rgb
+from weakspot.images import Pixels, check_pixels, open_image, to_rgb
 from weakspot.legible import as_utf8
 
 _WORDS = {
@@ -152,9 +152,9 @@ class ImageShards(Dataset):
     def preview(self, row: int) -> Image.Image:
         """Decode the image; raise ValueError, naming the row, if it is missing or cannot be read."""
         try:
-            with Image.open(io.BytesIO(self.content(row)), formats=FORMATS) as file:
+            with open_image(io.BytesIO(self.content(row))) as file:
                 return to_rgb(file, self.pixels)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else error
             raise ValueError(
                 f"row {row} of {self.split}: {self.root}/{self.examples['id'][row]} cannot be read as an image "

@@ -1,0 +1,19 @@
+"""Every kind of hostile input there is, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from damaged_data import DATA
+from hostile_requests import RequestCases
+from hostile_words import WordCases
+from mutations import FORMATS, Cases, FileCases
+
+CASES: dict[str, Callable[[Path], Cases]] = {
+    **{name: partial(FileCases, form) for name, form in (FORMATS | DATA).items()},
+    "requests to the explorer": RequestCases,
+    "words of the command line": WordCases,
+}
+"""What makes the cases of each in an empty folder."""
