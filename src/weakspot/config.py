@@ -15,7 +15,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.utils import instantiate
 from omegaconf import (
     MISSING,
@@ -27,6 +30,7 @@ from omegaconf import (
     StringNode,
 )
 
+from weakspot import plugins
 from weakspot.arguments import as_typed, check_arguments
 from weakspot.models.names import NAMES
 
@@ -242,8 +246,17 @@ _TRAINER = {
 }
 
 
+class PluginFolders(SearchPathPlugin):
+    """Lets Hydra find the files of plug-ins, after the project's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in plugins.folders():
+            search_path.append(provider=folder.origin, path=f"file://{folder.path}")
+
+
 def register() -> None:
-    """Register the schemas, the torchvision models and the resolvers with Hydra, once, before it composes."""
+    """Register schemas, torchvision's models, resolvers and plug-ins with Hydra, once, before it composes."""
+    Plugins.instance().register(PluginFolders)
     store = ConfigStore.instance()
     store.store(name="job_schema", node=JobConfig)
     store.store(name="browse_schema", node=BrowseConfig)
@@ -258,6 +271,7 @@ def register() -> None:
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("choices", _help_for_choices, replace=True)
     OmegaConf.register_new_resolver("settings", _help_for_settings, replace=True)
+    OmegaConf.register_new_resolver("plugin_settings", _help_for_plugin_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
@@ -308,8 +322,8 @@ def class_of(target: str, key: str) -> Callable[..., Any]:
         function: Callable[..., Any] = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise ImportError(
-            f"{key}._target_={target} cannot be imported ({error}); install it, or put the folder that it is in on "
-            "PYTHONPATH"
+            f"{key}._target_={target} cannot be imported ({error}); install it, or put its file into the folder in "
+            "which the command runs"
         ) from error
     return function
 
@@ -333,10 +347,10 @@ def plain_values(node: DictConfig) -> dict[str, Any]:
 @cache  # Hydra composes a configuration twice, its manual included
 def _help_for_choices(group: str) -> str:
     """Return every choice of a group with the first comment of its file, for --help."""
-    choices = {}
-    for file in sorted((CONFIGS / group).glob("*.yaml")):
-        comments = [line[1:].strip() for line in file.read_text().splitlines() if line.startswith("#")]
-        choices[file.stem] = next((line for line in comments if not line.startswith("@package")), "")
+    choices = {file.stem: _comment(file) for file in sorted((CONFIGS / group).glob("*.yaml"))}
+    for word, (folder, *_) in plugins.choices(group).items():
+        if word not in choices:
+            choices[word] = f"{_comment(folder.file(group, word))} ({folder.origin})".strip()
     width = max(map(len, choices))
     lines = [_help_line(name, comment, width + 2) for name, comment in choices.items()]
     if group == "model":
@@ -346,6 +360,25 @@ def _help_for_choices(group: str) -> str:
             )
         )
     return "\n".join(lines).replace("$", "$$")
+
+
+def _comment(file: Path) -> str:
+    """Return the first comment of a configuration file, or "" where it has none."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    return next((line for line in comments if not line.startswith("@package")), "")
+
+
+def own_words(group: str) -> set[str]:
+    """Return the choices of a group that come with the project."""
+    return {file.stem for file in (CONFIGS / group).glob("*.yaml")} | (
+        {*NAMES} if group == "model" else set()
+    )
+
+
+def all_words(group: str) -> list[str]:
+    """Return the choices of a group, the project's and those of plug-ins, in alphabetical order."""
+    return sorted(own_words(group) | plugins.choices(group).keys())
 
 
 _WIDTH = 80  # columns that any terminal has
@@ -377,7 +410,26 @@ _SCHEMAS = {
 @cache
 def _help_for_settings(kind: str) -> str:
     """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only."""
-    settings = [(f"{name}={default}", help) for name, default, help in settings_of(kind)]
+    return _settings_lines(settings_of(kind))
+
+
+@cache
+def _help_for_plugin_settings() -> str:
+    """Return the settings of the methods of plug-ins, for --help."""
+    own = own_words("method")
+    found = {word: folder for word, (folder, *_) in plugins.choices("method").items() if word not in own}
+    files = {word: folder.file("method", word) for word, folder in found.items()}
+    rows = {
+        word: [(f"method.{name}", default, help) for name, default, help in _rows_of_file(file)]
+        for word, file in files.items()
+    }
+    return "".join(
+        f"\n\nof method={word}\n{_settings_lines(settings)}" for word, settings in rows.items() if settings
+    )
+
+
+def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
+    settings = [(f"{name}={default}", help) for name, default, help in rows]
     width = 2 + max(len(name) for name, _ in settings)
     return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
 

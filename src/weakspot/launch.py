@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from weakspot import overrides, signals
+from weakspot import overrides, plugins, signals
 from weakspot.config import CONFIGS, register
 from weakspot.legible import printable_lines
 
@@ -83,9 +83,11 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
             _errors_as_sentences(name),
             _own_arguments(),
         ):
+            overrides.check_choices(HydraConfig.get().runtime.choices)
             overrides.check_settings(cfg, HydraConfig.get().overrides.task)
             if "trainer" not in cfg:
                 return job(cfg, run_folder())
+            plugins.make_working_directory_importable()
             from weakspot.pipeline.ranks import is_main, processes
 
             if is_main():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,8 @@ from hydra.errors import HydraException, SearchPathException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from weakspot.config import CONFIGS
+from weakspot import plugins
+from weakspot.config import CONFIGS, own_words
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
@@ -171,6 +172,33 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
                 raise ValueError(f"{word} says nothing of {what}: leave it out, or leave out {given}={files}")
 
 
+def check_choices(choices: Mapping[str, str | None]) -> None:
+    """Raise ValueError for a choice that stands for several files, the project's or of plug-ins.
+
+    Args:
+        choices: What is chosen for each group, as Hydra records it: `{"dataset": "digits", "model@encoder": None}`.
+    """
+    for group, word in choices.items():
+        clash = _explain_clash(group.partition("@")[0], word or "")
+        if clash:
+            raise ValueError(clash)
+
+
+def _explain_clash(group: str, word: str) -> str:
+    """Return that a choice has several files, or "" where it has one or none."""
+    if group not in GROUPS:
+        return ""
+    origins = [folder.origin for folder in plugins.choices(group).get(word, [])]
+    if word in own_words(group):
+        origins.insert(0, "weakspot")
+    if len(origins) < 2:
+        return ""
+    return (
+        f"{group}={word} is in {' and in '.join(origins)}, so it is not known which is meant: give the file "
+        f"{group}/{word}.yaml in {origins[-1]} another name"
+    )
+
+
 def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Yield the keys that a schema does not have."""
     schema = OmegaConf.get_type(node)
@@ -206,6 +234,10 @@ def explain(name: str, error: Exception, words: Sequence[str]) -> str:
     unread = next((word for word in overrides if not parses(word)), None)
     if unread is not None:
         return _explain_unparsed(unread)
+    for word in overrides:
+        clash = _explain_clash(_key(word), word.partition("=")[2])
+        if clash:
+            return clash
     folders = _config_folders(words)
     searchpath = (
         [f"hydra.searchpath=[{','.join(_quoted(f'file://{folder}') for folder in folders)}]"]

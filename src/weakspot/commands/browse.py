@@ -14,8 +14,7 @@ from omegaconf import DictConfig
 
 from weakspot.commands.earlier import check_trusted, parts_of
 from weakspot.commands.running import say, typed_command
-from weakspot.config import CONFIGS
-from weakspot.models.names import NAMES
+from weakspot.config import all_words
 
 if TYPE_CHECKING:
     from weakspot.app.audits import Words
@@ -76,17 +75,18 @@ def _address(cfg: DictConfig) -> Iterator[None]:
 
 
 def words_of(cfg: DictConfig) -> Words:
-    """What may be chosen for an uploaded model: all words of ours but `module`, which runs a person's own code."""
+    """What may be chosen for an uploaded model: every word but `module`, which runs code that the line names."""
     from weakspot.app.audits import Words
-
-    def words(group: str) -> tuple[str, ...]:
-        return tuple(sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")))
 
     mine = Path(sys.argv[0])
     discover = mine.with_name(mine.name.replace("browse", "discover"))  # discover.py, or weakspot-discover
-    models = sorted({*words("model"), *NAMES} - {"module"})
+    models = [word for word in all_words("model") if word != "module"]
     return Words(
-        (sys.executable, str(discover)), words("dataset"), tuple(models), words("method"), tuple(cfg.words)
+        (sys.executable, str(discover)),
+        tuple(all_words("dataset")),
+        tuple(models),
+        tuple(all_words("method")),
+        tuple(cfg.words),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from weakspot import plugins
 from weakspot.machine import cores, memory
 
 _GB = 1 << 30
@@ -82,6 +83,7 @@ def checks() -> Iterator[Check]:
     yield from _machine()
     yield _outputs(_OUTPUTS)
     yield from _data()
+    yield from _plugins()
     yield _wandb()
     yield _browser()
     yield from _extras()
@@ -105,6 +107,22 @@ def _packages() -> Iterator[Check]:
             yield Check(requirement.name, "ok", version(requirement.name))
         else:
             yield Check(requirement.name, "broken", f"{problem}: run pip install '{_bare(requirement)}'")
+
+
+def _plugins() -> Iterator[Check]:
+    """The words that plug-ins bring."""
+    for folder in plugins.folders():
+        words = [
+            f"{group}={word}"
+            for group in ("dataset", "model", "method", "experiment")
+            for word, origins in plugins.choices(group).items()
+            if folder in origins
+        ]
+        yield Check(
+            "plug-in", "ok", f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"
+        )
+    for sentence in plugins.missing_folders():
+        yield Check("plug-in", "missing", sentence)
 
 
 def _requirements(extra: str) -> list[Requirement]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from weakspot import plugins
 from weakspot.config import CONFIGS, build, class_of, dataset_own_settings, model_own_settings
 from weakspot.launch import CONFIG
 
@@ -35,7 +36,7 @@ def parts_of(folder: Path, trust: Collection[str] = (), root: str | None = None)
     Args:
         folder: Of the run.
         trust: Modules, with all that is in them, whose classes may be built as well. They are found as discover.py
-            finds them: installed, on PYTHONPATH, and for a network in the current folder.
+            finds them: installed, or in the working directory.
         root: The folder in which the data lie now.
 
     Raises:
@@ -151,12 +152,14 @@ def _network(named: str) -> _Maker | None:
 def _dataset(named: str) -> _Maker | None:
     from weakspot.datasets.base import Dataset
 
+    plugins.make_working_directory_importable()
     return _a(Dataset, class_of(named, "dataset"))
 
 
 def _model(named: str) -> _Maker | None:
     from weakspot.models.base import Model
 
+    plugins.make_working_directory_importable()
     return _a(Model, class_of(named, "model"))
 
 

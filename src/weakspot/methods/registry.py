@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 import numpy as np
 from jaxtyping import Float
 
+from weakspot import plugins
 from weakspot.methods.base import AuditedRows, Method, UnknownMethod
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices, Weights
@@ -31,28 +32,50 @@ _SHARED_MODULES = (  # every other module of the package is a method
 )
 
 
-@cache
 def words() -> tuple[str, ...]:
-    """Return the words of the methods in this package, in alphabetical order, without importing them."""
+    """Return the words of the methods of this package and of plug-ins, in alphabetical order, importing none."""
+    return tuple(sorted({*_own_words(), *plugins.choices("method")}))
+
+
+@cache
+def _own_words() -> frozenset[str]:
     modules = iter_modules(import_module(_PACKAGE).__path__)
-    return tuple(sorted(module.name for module in modules if module.name not in _SHARED_MODULES))
+    return frozenset(module.name for module in modules if module.name not in _SHARED_MODULES)
 
 
 def find(word: str) -> type[Method]:
-    """Return the method of a word: one of this package, or any other subclass of `Method` that has been imported.
+    """Return the method of a word: of this package, any other that has been imported, or one of a plug-in.
 
     Raises:
-        ValueError: For an unknown word; the message names the known ones.
+        ValueError: For an unknown word; the message names the known ones. For a plug-in's method that cannot be
+            imported, or is of another word.
     """
-    if word in words():
+    if word in _own_words():
         import_module(f"{_PACKAGE}.{word}")
-    methods = [method for method in _subclasses(Method) if vars(method).get("word") == word]
+    methods = _imported(word)
+    target = None if methods else plugins.method_target(word)
+    if target is not None:
+        try:
+            import_module(target.rpartition(".")[0])
+        except ImportError as error:
+            raise ValueError(
+                f"the method of {word}, {target}, cannot be imported ({error}); install it"
+            ) from error
+        methods = _imported(word)
+        if not methods:
+            raise ValueError(
+                f"{target} is the method of {word}, but its class does not say so: word = {word!r}"
+            )
     if not methods:
         raise ValueError(
             f"no method is known by the word {word!r}; known: {', '.join(words())}; a method of your own is known "
-            "once its module is imported"
+            f"once its module is imported, or by a file {plugins.FOLDER}/method/{word}.yaml"
         )
     return min(methods, key=lambda method: not method.__module__.startswith(_PACKAGE + "."))
+
+
+def _imported(word: str) -> list[type[Method]]:
+    return [method for method in _subclasses(Method) if vars(method).get("word") == word]
 
 
 def method_of(slices: Slices) -> Method:

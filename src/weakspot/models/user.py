@@ -134,7 +134,7 @@ def imported(path: str) -> Callable[..., Any]:
     if not (module_name and colon and name):
         raise ValueError(f"a model's path is written package.module:Name, not {path!r}")
     here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does; console scripts leave it out
+    if here not in sys.path[:1]:  # as `python -m` does; console scripts leave it out
         sys.path.insert(0, here)
     try:
         module = import_module(module_name)

@@ -1,0 +1,111 @@
+"""Plug-ins: folders of configuration files beyond the project's own, which bring datasets, models and methods.
+
+They are `conf/` in the working directory, and what installed packages name by an entry point in the group
+`weakspot.configs`. Such a folder holds `dataset/`, `model/`, `method/` with one YAML file for each word. Files are
+listed without importing anything of the package that they are in.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+ENTRY_POINTS = "weakspot.configs"
+"""The group of entry points by which an installed package names its folder, as package or package.subfolder."""
+
+FOLDER = "conf"
+"""The folder of the working directory."""
+
+_TARGET = re.compile(r"^[^#\n]*\b_target_:\s*[\"']?([\w.]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class PluginFolder:
+    """Represents a folder of configuration files.
+
+    Attributes:
+        origin: Where it comes from, as a person reads it: `conf/`, or the name of an installed package.
+        path: The folder, absolute.
+    """
+
+    origin: str
+    path: Path
+
+    def file(self, group: str, word: str) -> Path:
+        """Return the file of a word of a group."""
+        return self.path / group / f"{word}.yaml"
+
+
+def folders() -> tuple[PluginFolder, ...]:
+    """Return the folders there are: the working directory's first, then those of packages by their names."""
+    here = Path.cwd() / FOLDER
+    local = (PluginFolder(f"{FOLDER}/", here),) if here.is_dir() else ()
+    return local + tuple(found for found in _installed(tuple(sys.path)) if isinstance(found, PluginFolder))
+
+
+def missing_folders() -> tuple[str, ...]:
+    """Return a sentence for each installed package that names a folder which is not there."""
+    return tuple(found for found in _installed(tuple(sys.path)) if isinstance(found, str))
+
+
+def choices(group: str) -> dict[str, list[PluginFolder]]:
+    """Return the words of a group in alphabetical order, each with the folders that have a file for it."""
+    found: dict[str, list[PluginFolder]] = {}
+    for folder in folders():
+        for file in sorted((folder.path / group).glob("*.yaml")):
+            found.setdefault(file.stem, []).append(folder)
+    return dict(sorted(found.items()))
+
+
+def method_target(word: str) -> str | None:
+    """Return the import path of the class of a method, or None where no plug-in has a method of this word."""
+    for folder in choices("method").get(word, []):
+        target = _TARGET.search(folder.file("method", word).read_text(encoding="utf-8"))
+        if target:
+            return target[1]
+    return None
+
+
+def make_working_directory_importable() -> None:
+    """Let modules in the working directory be imported, as `python -m` does; installed ones of the same name win."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+@cache  # reading the metadata of all packages takes 20 ms
+def _installed(_path: tuple[str, ...]) -> tuple[PluginFolder | str, ...]:
+    found = entry_points(group=ENTRY_POINTS)
+    return tuple(_folder(point) for point in sorted(set(found), key=lambda point: (_package(point), point)))
+
+
+def _folder(point: EntryPoint) -> PluginFolder | str:
+    for path in _locations(point.module):
+        return PluginFolder(_package(point), path)
+    return (
+        f"{_package(point)} names {point.value} as its folder of configuration files, which is not there: its entry "
+        f"point in {ENTRY_POINTS} must be package or package.subfolder"
+    )
+
+
+def _locations(module: str) -> Iterator[Path]:
+    """Yield the folders of a package below its top level package, which is found without being imported."""
+    top, *below = module.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    for location in (spec and spec.submodule_search_locations) or ():
+        folder = Path(location, *below).absolute()
+        if folder.is_dir():
+            yield folder
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.name
