@@ -61,21 +61,21 @@ class Pages:
     def comparison(self) -> str:
         assert self.report
         assert self.tree
-        both = f"{self._folder / 'scan'},{self._folder / 'udis'}"
-        return self._discover("compare", "compare.html", f"compare=[{both}]")
+        return self._discover("compare", "compare.html", "compare=[runs/scan,runs/udis]")
 
     @cached_property
     def explorer(self) -> str:
         assert self.comparison  # so that all three are listed
-        return self._until.enter_context(browsing(self._folder))
+        return self._until.enter_context(browsing(self._folder / "runs"))
 
     def _discover(self, name: str, page: str, *words: str) -> str:
         """Runs `discover.py`, unless its page is there already."""
-        run = self._folder / name
+        run = self._folder / "runs" / name
         if not (run / page).exists():
             # logged offline rather than not at all, so that the page shows the shortest line that makes it
             environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "WANDB_MODE": "offline"}
-            line = [sys.executable, str(HERE / "discover.py"), *words, f"hydra.run.dir={run}"]
+            # pages show this line, so the folder is given as seen from here
+            line = [sys.executable, str(HERE / "discover.py"), *words, f"hydra.run.dir=runs/{name}"]
             subprocess.run(line, cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL)
         return (run / page).as_uri()
 
@@ -202,7 +202,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; choose of {', '.join(SHOTS)}")
     with tempfile.TemporaryDirectory() as name:
-        folder = (asked.runs or Path(name) / "runs").resolve()
+        folder = (asked.runs or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         asked.to.mkdir(parents=True, exist_ok=True)
         with ExitStack() as until:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from weakspot.datasets.readers.parquet_shards import EncodedImages
 from weakspot.datasets.readers.tables import path_below
-from weakspot.images import EXTENSIONS, FORMATS, to_rgb
+from weakspot.images import EXTENSIONS, open_image, to_rgb
 from weakspot.predictions import Predictions, boxes
 from weakspot.predictions.arrow_columns import holds_encoded_images
 from weakspot.predictions.reading import reading
@@ -97,14 +97,9 @@ class FilePreviews:
                 source = None if self._paths is None else self._paths[row]
             if source is None:
                 return None
-            with Image.open(source, formats=FORMATS) as file:
+            with open_image(source) as file:
                 return to_rgb(file)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:  # no reason to lose a report
+        except (OSError, ValueError) as error:  # no reason to lose a report
             log.warning("the image of example %s cannot be read: %s", self._ids[row], str(error)[:200])
             return None
 
