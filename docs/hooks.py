@@ -36,6 +36,7 @@ WHAT_FOR = {
     "tracking": "findings to W&B, TensorBoard, CSV, the console",
     "figures": "findings as figures for papers",
     "findings": "the one record of everything that is said about slices",
+    "testing": "what every dataset, model and method has to pass",
     "evaluation": "held-out tests, stability: pure functions",
     "datasets": "one file per dataset",
     "models": "one file per family of networks",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from report_pages import read as words_of
-from test_methods_contract import METHODS, data, made
+from test_methods_contract import METHODS, made
 from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
 from weakspot.methods import apply
@@ -19,6 +19,7 @@ from weakspot.pipeline.carry_over import carry_over
 from weakspot.pipeline.discover import discover, report
 from weakspot.pipeline.runs import Run
 from weakspot.tasks import Classification
+from weakspot.testing import example_predictions
 
 every = pytest.mark.parametrize("word", METHODS)
 FIND_BY_PLACE = [word for word in METHODS if word not in ("confusion", "random", "top_loss")]
@@ -147,12 +148,12 @@ def found(tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for word in METHODS:
         folders[word] = tmp_path_factory.mktemp(word)
-        discover(made(word), data(400), folders[word])
+        discover(made(word), example_predictions(400), folders[word])
     return folders
 
 
 def others(**change) -> Predictions:
-    p = data(300, seed=5)
+    p = example_predictions(300, seed=5)
     return replace(p, ids=np.array([f"new-{i}" for i in range(len(p))]), **change)
 
 
@@ -180,20 +181,20 @@ def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
 
 def test_what_a_run_searched_is_never_tested(found):
     run = Run.open(found["kmeans"])
-    carried = carry_over(run, data(400))
+    carried = carry_over(run, example_predictions(400))
     np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.searched_mask))
     assert carried.left_out == run.slices.searched_mask.sum()
     assert not carried.slices.searched_mask.any()
     rows = np.flatnonzero(run.slices.searched_mask)
     with pytest.raises(ValueError, match=rf"searched {len(rows)} of these {len(rows)} examples"):
-        carry_over(run, data(400).take(rows))
+        carry_over(run, example_predictions(400).take(rows))
 
 
 def test_slices_that_do_not_fit_are_a_sentence(found):
     run = Run.open(found["kmeans"])
     with pytest.raises(ValueError, match=r"were found in 5 dimensions"):
         carry_over(run, others(embeddings=np.zeros((300, 3))))
-    p = data(400)
+    p = example_predictions(400)
     asked = replace(p, manifest={"task": p.task.to_dict()})
     told = replace(run, slices=replace(run.slices, provenance={"predictions": asked.manifest}))
     with pytest.raises(ValueError, match=r"of another task \(classification: cat, dog, owl\)"):
@@ -205,7 +206,7 @@ def test_slices_that_do_not_fit_are_a_sentence(found):
 
 def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    p = data(200)
+    p = example_predictions(200)
     p.save("store/record")
     discover(made("kmeans"), Predictions.load("store/record"), tmp_path / "runs" / "one")
     run = Run.open("runs/one")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import shlex
+import sys
+from importlib import import_module
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import extending_page
+import weakspot.testing
 from weakspot.config import CONFIGS, register
+from weakspot.tasks import Classification
 
 
 @pytest.mark.parametrize("line", extending_page.commands())
@@ -28,3 +35,28 @@ def test_the_files_of_the_page_compile():
     assert {*python} == {"stripes.py", "lines.py", "ball.py"}
     for name, text in python.items():
         compile(text, name, "exec")
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """The page's modules, importable, and forgotten afterwards."""
+    extending_page.write_files(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield {name: import_module(name) for name in ("stripes", "lines", "ball")}
+    for name in ("stripes", "lines", "ball"):
+        sys.modules.pop(name)
+    gc.collect()  # or `Method.__subclasses__` would know the method further on
+
+
+def test_each_example_keeps_its_contract(modules):
+    """By the lines that the page gives."""
+    text = extending_page.PAGE.read_text(encoding="utf-8")
+    checks = re.findall(r"^    (check_\w+\(.*\))$", text, flags=re.MULTILINE)
+    assert len(checks) == 3
+    names = {
+        "Stripes": modules["stripes"].Stripes,
+        "Lines": modules["lines"].Lines,
+        "Ball": modules["ball"].Ball,
+    }
+    for line in checks:
+        exec(line, vars(weakspot.testing) | names | {"torch": torch, "Classification": Classification})

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from test_methods_contract import data, every, made
+from test_methods_contract import every, made
 from weakspot import Findings, Predictions
 from weakspot.pipeline.search import search
 from weakspot.predictions import mapped_copies
 from weakspot.predictions.mapped_copies import is_mapped, take_rows
+from weakspot.testing import example_predictions
 
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
-    """`data()`, its embeddings in a file, and every copy of them large."""
+    """`example_predictions()`, its embeddings in a file, and every copy of them large."""
     monkeypatch.setattr(mapped_copies, "LARGE", 0)
-    p = data()
+    p = example_predictions()
     np.save(tmp_path / "embeddings.npy", p.embeddings)
     return replace(p, embeddings=np.asarray(np.load(tmp_path / "embeddings.npy", mmap_mode="r")))
 
@@ -56,6 +57,6 @@ def test_every_method_finds_and_describes_the_same_where_copies_are_files(word, 
         build = Findings.build(p, searched.slices, confirm=searched.confirm)
         return np.asarray(searched.slices.weights), replace(build, created="now")
 
-    (weights, findings), (expected, same) = found(mapped), found(data())
+    (weights, findings), (expected, same) = found(mapped), found(example_predictions())
     assert_array_equal(weights, expected)
     assert findings.equals(same)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -15,12 +16,17 @@ import pytest
 import torch
 import yaml
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
 
 from weakspot import Predictions, Slices
-from weakspot.methods import AuditedRows, Method, apply, audit_of, find, method_of, words
+from weakspot.methods import Method, apply, audit_of, find, method_of, words
 from weakspot.slices.statistics import describe
-from weakspot.tasks import Classification
+from weakspot.testing import METHOD_CHECKS, MethodCase, example_predictions
+from weakspot.testing.methods import (
+    check_degenerate_data,
+    check_gives_slices_or_a_sentence,
+    check_inputs_are_left,
+    degenerate_predictions,
+)
 
 METHODS: dict[str, dict[str, Any]] = {
     "barlow": {"n_slices": 2, "min_size": 5},
@@ -66,34 +72,45 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "method"
 every = pytest.mark.parametrize("word", METHODS)
 
 
-def data(n: int = 160, seed: int = 0) -> Predictions:
-    """Six groups apart, in the first of which nearly everything is wrong."""
-    rng = np.random.default_rng(seed)
-    group = rng.integers(6, size=n)
-    centres = 6 * np.random.default_rng(9).normal(size=(6, 5))
-    x = centres[group] + rng.normal(size=(n, 5))
-    labels = rng.integers(3, size=n)
-    right = rng.random(n) < np.where(group == 0, 0.1, 0.95)
-    outputs = rng.normal(size=(n, 3))
-    outputs[np.arange(n), np.where(right, labels, (labels + 1) % 3)] += 5
-    return Predictions.from_arrays(
-        x.astype(np.float32),
-        labels=labels,
-        outputs=outputs.astype(np.float32),
-        attributes={"group": group.astype(str), "age": rng.normal(40, 9, n)},
-        task=Classification(("cat", "dog", "owl")),
-        manifest={"dataset": "groups"},
-    )
-
-
 def made(word: str, **more: Any) -> Method:
     return find(word)(**METHODS[word] | more)
 
 
 @pytest.fixture(scope="module")
-def fitted() -> dict[str, Method]:
+def cases() -> dict[str, MethodCase]:
+    """Every method, fitted once on the same data."""
+    return {
+        word: MethodCase(
+            partial(made, word),
+            searches_an_optimum=word in SEARCH_AN_OPTIMUM,
+            uses_labels=word in WITHIN_LABELS,
+            reads_attributes=word in OF_ATTRIBUTES,
+            finds_a_region=word not in BLIND,
+            reads_embeddings=word not in NOT_CARRIED and word not in OF_ATTRIBUTES,
+            carries_over=word != "top_loss",
+        )
+        for word in METHODS
+    }
+
+
+@pytest.fixture
+def fitted(cases) -> dict[str, Method]:
     """Every method on the same data; not to be fitted again."""
-    return {word: made(word).fit(data()) for word in METHODS}
+    return {word: case.fitted for word, case in cases.items()}
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in METHOD_CHECKS if check not in (check_degenerate_data, check_inputs_are_left)]
+)
+@every
+def test_contract(word, check, cases):
+    """What a method of one's own is held to as well; two of the checks follow, in settings of their own."""
+    check(cases[word])
+
+
+@every
+def test_inputs_and_process_are_left_as_they_were(word, cases, two_threads):
+    check_inputs_are_left(cases[word])
 
 
 def test_every_method_is_tested_here_and_has_a_configuration():
@@ -113,121 +130,6 @@ def test_the_word_finds_the_class_of_the_configuration(word):
     assert method().seeks in ("worse", "better")
 
 
-@every
-def test_scikit_learn_habits(word, fitted):
-    method = made(word)
-    assert all(getattr(method, name) is value for name, value in METHODS[word].items())
-    assert method.get_params() == {
-        name: METHODS[word].get(name, parameter.default)
-        for name, parameter in signature(type(method)).parameters.items()
-    }
-    assert repr(type(method)()) == f"{type(method).__name__}()"
-    copy = clone(fitted[word])
-    assert copy.get_params() == method.get_params()
-    assert not hasattr(copy, "slices_")
-    assert method.fit(data(seed=1)) is method
-
-
-@every
-def test_what_is_found(word, fitted):
-    p, slices = data(), fitted[word].slices_
-    assert slices.method == word
-    assert_array_equal(slices.ids, p.ids)
-    assert slices.weights.shape == (len(slices), len(p))
-    assert len(slices) >= 1
-    assert ((slices.weights >= 0) & (slices.weights <= 1)).all()
-    assert len(slices.statistics) == len(slices)
-    for found, expected in zip(slices.statistics, describe(slices.weights, p), strict=True):
-        assert replace(found, cluster=None) == expected
-    assert slices.provenance["predictions"] == p.manifest
-    assert set(slices.provenance["settings"]) == set(fitted[word].get_params())
-    if word in BLIND:
-        return
-    in_group = np.array(p.attributes["group"].to_pylist()) == "0"
-    assert slices.weights[0] @ in_group > 0.9 * slices.weights[0].sum()
-
-
-@every
-def test_progress_is_told(word):
-    told: list[tuple[str, int, int]] = []
-    made(word).fit(data(), callback=lambda *news: told.append(news))
-    assert told
-    for stage, done, total in told:
-        assert isinstance(stage, str)
-        assert 0 <= done <= total
-
-
-@every
-def test_the_order_of_rows_changes_nothing(word, fitted):
-    p = data()
-    order = np.random.default_rng(3).permutation(len(p))
-    again = made(word).fit(p.take(order))
-    assert_array_equal(again.slices_.weights, fitted[word].slices_.weights[:, order])
-
-
-@every
-def test_counts_are_repeated_rows(word):
-    """To the last bit; a search for an optimum has other starts where rows are repeated, and ends as high."""
-    p = data()
-    counts = np.random.default_rng(5).integers(1, 4, len(p))
-    rows = np.repeat(np.arange(len(p)), counts)
-    once = made(word).fit(replace(p, counts=counts))
-    many = made(word).fit(replace(p.take(rows), ids=np.arange(len(rows)).astype(str)))
-    assert len(once.slices_) == len(many.slices_)
-    weight, loss = (1e-2, 1e-4) if word in SEARCH_AN_OPTIMUM else (0, 1e-12)
-    assert_allclose(once.slices_.weights[:, rows], many.slices_.weights, rtol=0, atol=weight)
-    for a, b in zip(once.slices_.statistics, many.slices_.statistics, strict=True):
-        assert a.size == pytest.approx(b.size, rel=1e-6)
-        assert a.loss_inside == pytest.approx(b.loss_inside, rel=loss)
-
-
-@every
-def test_saved_slices_are_applied_as_fitted_ones_are(word, fitted, tmp_path):
-    method, new = fitted[word], data(seed=7)
-    loaded = Slices.load(method.slices_.save(tmp_path / "slices"))
-    assert loaded.equals(method.slices_)
-    expected = method.membership(new)
-    assert expected.shape == (len(new), len(method.slices_))
-    assert ((expected >= 0) & (expected <= 1)).all()
-    assert expected.max() > 0 or word == "top_loss"  # to which no other example belongs
-    assert_array_equal(apply(loaded, new), expected)
-    assert_array_equal(type(method).apply(loaded, new), expected)
-    back = method_of(loaded)
-    assert type(back) is type(method)
-    assert back.seeks == method.seeks
-    assert {name: back.get_params()[name] for name in METHODS[word]} == METHODS[word]
-
-
-@every
-def test_membership_never_uses_what_was_right(word, fitted):
-    new = data(seed=7)
-    labels = new.labels if word in WITHIN_LABELS else None
-    blind = replace(new, losses=None, labels=labels, correct=None, outputs=None, counts=None)
-    assert_array_equal(fitted[word].membership(blind), fitted[word].membership(new))
-
-
-@every
-def test_the_embeddings_of_another_model_are_refused(word, fitted):
-    if word in NOT_CARRIED or word in OF_ATTRIBUTES:
-        pytest.skip("its memberships read no embedding")
-    p = Predictions.from_arrays(np.zeros((4, 3)))
-    with pytest.raises(
-        ValueError, match=r"embeddings have shape \(4, 3\), but the .* were found in 5 dimensions; take"
-    ):
-        apply(fitted[word].slices_, p)
-
-
-@every
-def test_slices_without_parameters_and_methods_not_fitted_say_so(word, fitted):
-    with pytest.raises(ValueError, match="not fitted; call fit first"):
-        made(word).membership(data())
-    if word == "top_loss":
-        pytest.skip("it has no parameters: no other example belongs to it")
-    bare = replace(fitted[word].slices_, parameters={})
-    with pytest.raises(ValueError, match=f"these {word} slices hold no .*cannot be applied"):
-        apply(bare, data())
-
-
 @pytest.fixture
 def two_threads():
     before = torch.get_num_threads()
@@ -236,107 +138,16 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@every
-def test_inputs_and_the_world_are_left_as_they_were(word, two_threads):
-    """Arrays may be memory-mapped: a method that writes to one fails here."""
-    p = data()
-    before = {name: value.copy() for name, value in vars(p).items() if isinstance(value, np.ndarray)}
-    for name in before:
-        getattr(p, name).setflags(write=False)
-    random, threads = (np.random.get_state()[1].copy(), torch.get_rng_state()), torch.get_num_threads()
-    method = made(word).fit(p)
-    method.membership(p)
-    for name, value in before.items():
-        assert_array_equal(getattr(p, name), value)
-    assert_array_equal(np.random.get_state()[1], random[0])
-    assert torch.equal(torch.get_rng_state(), random[1])
-    assert torch.get_num_threads() == threads
-
-
-@every
-def test_the_same_seed_gives_the_same_slices(word, fitted):
-    assert made(word).fit(data()).slices_.equals(fitted[word].slices_)
-
-
-@every
-def test_attributes_are_no_input(word, fitted):
-    import pyarrow as pa
-
-    if word in OF_ATTRIBUTES:
-        pytest.skip("its slices are conditions on them")
-    p = data()
-    others = replace(p, attributes=pa.table({"group": np.random.default_rng(0).permutation(p.losses)}))
-    assert_array_equal(made(word).fit(others).slices_.weights, fitted[word].slices_.weights)
-
-
-def degenerate() -> dict[str, Predictions]:
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(40, 3)), rng.exponential(size=40)
-    right = rng.random(40) < 0.7
-
-    def record(rows: slice, **change: Any) -> Predictions:
-        fields = {"embeddings": x[rows], "losses": y[rows], "correct": right[rows]} | change
-        return Predictions.from_arrays(**fields)
-
-    return {
-        "one example": record(slice(1)),
-        "two examples": record(slice(2)),
-        "three examples": record(slice(3)),
-        "two equal examples": record(slice(2), embeddings=np.ones((2, 3))),
-        "all rows equal": record(slice(40), embeddings=np.ones((40, 3))),
-        "two places": record(slice(40), embeddings=np.repeat(x[:2], 20, axis=0)),
-        "constant losses": record(slice(40), losses=np.ones(40)),
-        "no losses": record(slice(40), losses=None),
-        "losses of zero": record(slice(40), losses=np.zeros(40)),
-        "nothing known": record(slice(40), losses=None, correct=None),
-        "all right": record(slice(40), correct=np.ones(40, dtype=bool)),
-        "all wrong": record(slice(40), correct=np.zeros(40, dtype=bool)),
-        "one dimension": record(slice(40), embeddings=x[:, :1]),
-        "a constant column": record(slice(40), embeddings=np.c_[x, np.ones(40)]),
-        "an outlier": record(slice(40), embeddings=np.r_[x[:39], [[1e6] * 3]]),
-        "far from the origin": record(slice(40), embeddings=x + 1e6),
-        "tiny": record(slice(40), embeddings=x * 1e-30),
-        "heavy": record(slice(40), counts=np.r_[np.ones(39), 1e6]),
-        "more dimensions than examples": record(slice(3), embeddings=rng.normal(size=(3, 50))),
-    }
-
-
 @pytest.mark.parametrize("settings", ["quick", "smallest", pytest.param("defaults", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", degenerate())
+@pytest.mark.parametrize("name", degenerate_predictions())
 @every
 def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
-    p, size = degenerate()[name], find(word).size_parameter
+    size = find(word).size_parameter
     smallest = {size: 1} if size else {}
     method = find(word)(
         **{"quick": METHODS[word], "smallest": METHODS[word] | smallest, "defaults": {}}[settings]
     )
-    refused = ""
-    try:
-        method.fit(p)
-    except ValueError as error:
-        refused = str(error)
-    if refused:
-        assert "\n" not in refused
-        assert len(refused) > 20
-        return
-    assert np.isfinite(method.slices_.weights).all()
-    found = method.membership(p)
-    assert found.shape == (len(p), len(method.slices_))
-    assert np.isfinite(found).all()
-    assert all(advice.endswith(".") for advice in method.advice(method.slices_))
-
-
-@every
-def test_everything_is_judged_as_it_is_recorded(word, fitted):
-    p = data(seed=2)
-    for audit in (fitted[word].audited(p), audit_of(fitted[word].slices_, p)):
-        assert isinstance(audit, AuditedRows)
-        assert audit.rows.all()
-        assert_array_equal(audit.correct, p.correct)
-        assert_array_equal(audit.losses, p.losses)
-    bare = audit_of(fitted[word].slices_, Predictions.from_arrays(p.embeddings))
-    assert bare.correct is None
-    assert bare.losses is None
+    check_gives_slices_or_a_sentence(method, degenerate_predictions()[name], name)
 
 
 @every
@@ -351,7 +162,7 @@ def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitte
 
 
 def test_a_spotlight_with_flip_seeks_what_does_better(tmp_path):
-    slices = made("spotlight", flip=True, n_slices=1).fit(data()).slices_
+    slices = made("spotlight", flip=True, n_slices=1).fit(example_predictions()).slices_
     assert method_of(slices).seeks == "better"
     assert method_of(Slices.load(slices.save(tmp_path / "slices"))).seeks == "better"
 
@@ -370,7 +181,7 @@ def test_a_method_of_ones_own_is_found_once_it_is_imported():
             self._fitted()
             return (p.embeddings[:, :1] > 0).astype(np.float64)
 
-    p = data()
+    p = example_predictions()
     slices = Halves().fit(p).slices_
     assert find("halves") is Halves
     assert_array_equal(apply(slices, p).T, slices.weights)
@@ -381,7 +192,7 @@ def test_a_method_of_ones_own_is_found_once_it_is_imported():
 
 @pytest.mark.parametrize("word", ["scams", "base", "registry", "../udis", "", "udis.cut"])
 def test_an_unknown_method_is_described_but_not_applied(word):
-    p = data()
+    p = example_predictions()
     weights = np.zeros((1, len(p)))
     slices = Slices(word, p.ids, weights, describe(weights, p))
     method = method_of(slices)
@@ -405,7 +216,7 @@ def test_a_method_is_imported_when_its_slices_are_and_no_other():
 
 @every
 def test_what_fit_would_refuse_is_known_before(word: str) -> None:
-    p = data()
+    p = example_predictions()
     made(word).check(len(p), p.task)
     wrong: dict[str, dict[str, Any]] = {
         "barlow": {"min_size": len(p) + 1, "max_depth": 0},
@@ -434,7 +245,7 @@ def test_what_fit_would_refuse_is_known_before(word: str) -> None:
 
 @every
 def test_half_precision_mapped_from_a_file_is_searched_where_it_is(word, tmp_path):
-    p = data()
+    p = example_predictions()
     half = p.embeddings.astype(np.float16)
     np.save(tmp_path / "half.npy", half)
     mapped = Predictions.from_arrays(

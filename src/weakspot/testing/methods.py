@@ -1,0 +1,329 @@
+"""What must hold for every method, one check each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from inspect import signature
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
+from sklearn.base import clone
+
+from weakspot.methods import AuditedRows, Method, apply, audit_of, method_of
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification
+
+
+def example_predictions(n: int = 160, seed: int = 0) -> Predictions:
+    """Return predictions of six groups that lie apart (n, 5), in the first of which nearly everything is wrong.
+
+    Args:
+        n: How many examples.
+        seed: The seed of what is drawn; the places of the groups are always the same.
+    """
+    rng = np.random.default_rng(seed)
+    group = rng.integers(6, size=n)
+    centres = 6 * np.random.default_rng(9).normal(size=(6, 5))
+    x = centres[group] + rng.normal(size=(n, 5))
+    labels = rng.integers(3, size=n)
+    right = rng.random(n) < np.where(group == 0, 0.1, 0.95)
+    outputs = rng.normal(size=(n, 3))
+    outputs[np.arange(n), np.where(right, labels, (labels + 1) % 3)] += 5
+    return Predictions.from_arrays(
+        x.astype(np.float32),
+        labels=labels,
+        outputs=outputs.astype(np.float32),
+        attributes={"group": group.astype(str), "age": rng.normal(40, 9, n)},
+        task=Classification(("cat", "dog", "owl")),
+        manifest={"dataset": "groups"},
+    )
+
+
+@dataclass
+class MethodCase:
+    """A method under test, and what kind of method it is.
+
+    Attributes:
+        make: Makes the method, not fitted, with settings that are quick on `example_predictions()`; a class will do.
+        searches_an_optimum: It starts from drawn places, so that repeated rows give only nearly the same slices.
+        uses_labels: Its memberships depend on an example's label (never on whether the label was met).
+        reads_attributes: Its slices are conditions on attributes; other methods must not read them.
+        finds_a_region: It looks where examples lie, so that it finds the failing group.
+        reads_embeddings: Its memberships depend on the embedding.
+        carries_over: Its slices can hold other examples than those that it was fitted on.
+    """
+
+    make: Callable[[], Method]
+    searches_an_optimum: bool = False
+    uses_labels: bool = False
+    reads_attributes: bool = False
+    finds_a_region: bool = True
+    reads_embeddings: bool = True
+    carries_over: bool = True
+
+    @cached_property
+    def fitted(self) -> Method:
+        """The method fitted on `example_predictions()`, once for all checks; they leave it as it is."""
+        return self.make().fit(example_predictions())
+
+
+def check_parameters(case: MethodCase) -> None:
+    """The constructor assigns and does nothing else, so that scikit-learn's `clone` and `get_params` work."""
+    method, names = case.make(), signature(type(case.make())).parameters
+    assert set(method.get_params()) == set(names), "the constructor's arguments are not its parameters"
+    copy = clone(case.fitted)
+    assert copy.get_params() == method.get_params(), "a clone has other parameters"
+    assert not hasattr(copy, "slices_"), "a clone is fitted already"
+    assert method.fit(example_predictions(seed=1)) is method, "fit does not return the method"
+
+
+def check_slices(case: MethodCase) -> None:
+    """Slices have memberships from 0 to 1, statistics, and the provenance of what they were found in."""
+    p, slices = example_predictions(), case.fitted.slices_
+    assert slices.method == case.fitted.word, "the slices name another method"
+    assert_array_equal(slices.ids, p.ids)
+    assert len(slices) >= 1, "nothing was found in predictions of which a sixth is wrong"
+    assert slices.weights.shape == (len(slices), len(p))
+    assert ((slices.weights >= 0) & (slices.weights <= 1)).all(), "a membership is below 0 or above 1"
+    for found, expected in zip(slices.statistics, describe(slices.weights, p), strict=True):
+        assert replace(found, cluster=None) == expected, "statistics are not those of the memberships"
+    assert slices.provenance["predictions"] == p.manifest
+    assert set(slices.provenance["settings"]) == set(case.fitted.get_params())
+    if case.finds_a_region:
+        inside = np.array(p.attributes["group"].to_pylist()) == "0"
+        assert slices.weights[0] @ inside > 0.9 * slices.weights[0].sum(), "the failing group was not found"
+
+
+def check_progress(case: MethodCase) -> None:
+    """`fit` calls back with a stage, how much is done, and of how much."""
+    calls: list[tuple[str, int, int]] = []
+    case.make().fit(example_predictions(), callback=lambda *call: calls.append(call))
+    assert calls, "fit never calls back"
+    for stage, done, total in calls:
+        assert isinstance(stage, str)
+        assert 0 <= done <= total, f"{stage}: {done} of {total}"
+
+
+def check_order_of_rows(case: MethodCase) -> None:
+    """The same examples in another order give the same slices, to the last bit."""
+    p = example_predictions()
+    order = np.random.default_rng(3).permutation(len(p))
+    again = case.make().fit(p.take(order))
+    assert_array_equal(again.slices_.weights, case.fitted.slices_.weights[:, order])
+
+
+def check_counts(case: MethodCase) -> None:
+    """An example that counts twice is two equal examples."""
+    p = example_predictions()
+    counts = np.random.default_rng(5).integers(1, 4, len(p))
+    rows = np.repeat(np.arange(len(p)), counts)
+    once = case.make().fit(replace(p, counts=counts)).slices_
+    many = case.make().fit(replace(p.take(rows), ids=np.arange(len(rows)).astype(str))).slices_
+    assert len(once) == len(many)
+    weight, loss = (1e-2, 1e-4) if case.searches_an_optimum else (0, 1e-12)
+    assert_allclose(once.weights[:, rows], many.weights, rtol=0, atol=weight)
+    for a, b in zip(once.statistics, many.statistics, strict=True):
+        assert_allclose(a.size, b.size, rtol=1e-6)
+        assert a.loss_inside is not None
+        assert b.loss_inside is not None
+        assert_allclose(a.loss_inside, b.loss_inside, rtol=loss)
+
+
+def check_saved_slices(case: MethodCase) -> None:
+    """Slices that were saved and loaded hold other examples just as the fitted method does."""
+    method, new = case.fitted, example_predictions(seed=7)
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = Slices.load(method.slices_.save(Path(folder) / "slices"))
+        assert loaded.equals(method.slices_)
+        expected = method.membership(new)
+        assert expected.shape == (len(new), len(method.slices_))
+        assert ((expected >= 0) & (expected <= 1)).all(), "a membership is below 0 or above 1"
+        assert expected.max() > 0 or not case.carries_over, "no other example belongs to any slice"
+        assert_array_equal(apply(loaded, new), expected)
+        assert_array_equal(type(method).apply(loaded, new), expected)
+        back = method_of(loaded)
+    assert type(back) is type(method), "the word of the slices finds another class"
+    assert back.seeks == method.seeks
+    defaults, settings = type(method)().get_params(), method.get_params()
+    given = {name for name, value in settings.items() if value != defaults[name]}
+    assert {name: back.get_params()[name] for name in given} == {name: settings[name] for name in given}
+
+
+def check_membership_is_blind(case: MethodCase) -> None:
+    """Memberships never use what was right: a slice that did could confirm itself."""
+    new = example_predictions(seed=7)
+    labels = new.labels if case.uses_labels else None
+    blind = replace(new, losses=None, labels=labels, correct=None, outputs=None, counts=None)
+    assert_array_equal(case.fitted.membership(blind), case.fitted.membership(new))
+
+
+def check_other_embeddings(case: MethodCase) -> None:
+    """Embeddings of another width are another model's, and are refused."""
+    if not case.reads_embeddings:
+        return
+    said = refusal(lambda: apply(case.fitted.slices_, Predictions.from_arrays(np.zeros((4, 3)))))
+    assert "shape (4, 3)" in said, said
+    assert "5 dimensions" in said, said
+
+
+def check_not_fitted(case: MethodCase) -> None:
+    """A method that is not fitted says so, and so do slices without parameters."""
+    assert "not fitted; call fit first" in refusal(lambda: case.make().membership(example_predictions()))
+    if case.carries_over:
+        bare = replace(case.fitted.slices_, parameters={})
+        assert "cannot be applied" in refusal(lambda: apply(bare, example_predictions()))
+
+
+def check_inputs_are_left(case: MethodCase) -> None:
+    """Arrays may be memory-mapped, so a method writes to none; random states and threads stay as they were."""
+    p = example_predictions()
+    before = {name: value.copy() for name, value in vars(p).items() if isinstance(value, np.ndarray)}
+    for name in before:
+        getattr(p, name).setflags(write=False)
+    random, threads = (np.random.get_state(legacy=False), torch.get_rng_state()), torch.get_num_threads()
+    method = case.make().fit(p)
+    method.membership(p)
+    for name, value in before.items():
+        assert_array_equal(getattr(p, name), value)
+    assert_equal(np.random.get_state(legacy=False), random[0], "NumPy's random state has changed")
+    assert torch.equal(torch.get_rng_state(), random[1]), "torch's random state has changed"
+    assert torch.get_num_threads() == threads, "the number of torch's threads has changed"
+
+
+def check_same_seed(case: MethodCase) -> None:
+    """The same settings on the same predictions give the same slices."""
+    assert case.make().fit(example_predictions()).slices_.equals(case.fitted.slices_)
+
+
+def check_attributes_are_no_input(case: MethodCase) -> None:
+    """Attributes describe what was found; a method that read them would need someone to label groups first."""
+    if case.reads_attributes:
+        return
+    p = example_predictions()
+    others = replace(p, attributes=pa.table({"group": np.random.default_rng(0).random(len(p))}))
+    assert_array_equal(case.make().fit(others).slices_.weights, case.fitted.slices_.weights)
+
+
+def check_what_is_audited(case: MethodCase) -> None:
+    """A method and its saved slices judge examples alike, and where nothing is known they say nothing."""
+    p = example_predictions(seed=2)
+    for audit in (case.fitted.audited(p), audit_of(case.fitted.slices_, p)):
+        assert isinstance(audit, AuditedRows)
+        assert audit.rows.all()
+        assert_array_equal(audit.correct, p.correct)
+        assert_array_equal(audit.losses, p.losses)
+    bare = audit_of(case.fitted.slices_, Predictions.from_arrays(p.embeddings))
+    assert bare.correct is None
+    assert bare.losses is None
+
+
+def check_degenerate_data(case: MethodCase) -> None:
+    """Too few, too many, equal, enormous or unknown values give finite slices or one sentence."""
+    for name, p in degenerate_predictions().items():
+        check_gives_slices_or_a_sentence(case.make(), p, name)
+
+
+def check_gives_slices_or_a_sentence(method: Method, p: Predictions, name: str) -> None:
+    """Fit a method, which gives finite memberships or raises ValueError with one sentence.
+
+    Args:
+        method: The method, not fitted.
+        p: What it is fitted on.
+        name: What is special about these predictions, for the message.
+    """
+    said = ""
+    try:
+        method.fit(p)
+    except ValueError as error:
+        said = str(error)
+    if said:
+        assert "\n" not in said, f"{name}: the refusal is no sentence: {said}"
+        assert len(said) > 20, f"{name}: the refusal says too little: {said}"
+        return
+    assert np.isfinite(method.slices_.weights).all(), f"{name}: a membership is not finite"
+    found = method.membership(p)
+    assert found.shape == (len(p), len(method.slices_)), f"{name}: memberships have another shape"
+    assert np.isfinite(found).all(), f"{name}: a membership of the same examples is not finite"
+    assert all(advice.endswith(".") for advice in method.advice(method.slices_)), (
+        f"{name}: advice is no sentence"
+    )
+
+
+def degenerate_predictions() -> dict[str, Predictions]:
+    """Return predictions that are hard on a method, by what is special about them."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.exponential(size=40)
+    right = rng.random(40) < 0.7
+
+    def record(n: int = 40, **change: np.ndarray | None) -> Predictions:
+        return Predictions.from_arrays(
+            **{"embeddings": x[:n], "losses": y[:n], "correct": right[:n]} | change  # type: ignore[arg-type]
+        )
+
+    return {
+        "one example": record(1),
+        "two examples": record(2),
+        "three examples": record(3),
+        "two equal examples": record(2, embeddings=np.ones((2, 3))),
+        "all rows equal": record(embeddings=np.ones((40, 3))),
+        "two places": record(embeddings=np.repeat(x[:2], 20, axis=0)),
+        "constant losses": record(losses=np.ones(40)),
+        "no losses": record(losses=None),
+        "losses of zero": record(losses=np.zeros(40)),
+        "nothing known": record(losses=None, correct=None),
+        "all right": record(correct=np.ones(40, dtype=bool)),
+        "all wrong": record(correct=np.zeros(40, dtype=bool)),
+        "one dimension": record(embeddings=x[:, :1]),
+        "a constant column": record(embeddings=np.c_[x, np.ones(40)]),
+        "an outlier": record(embeddings=np.r_[x[:39], [[1e6] * 3]]),
+        "far from the origin": record(embeddings=x + 1e6),
+        "tiny": record(embeddings=x * 1e-30),
+        "heavy": record(counts=np.r_[np.ones(39), 1e6]),
+        "more dimensions than examples": record(3, embeddings=rng.normal(size=(3, 50))),
+    }
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Return the sentence with which a call refuses; AssertionError if it does not."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("it was not refused")
+
+
+METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
+    check_parameters,
+    check_slices,
+    check_progress,
+    check_order_of_rows,
+    check_counts,
+    check_saved_slices,
+    check_membership_is_blind,
+    check_other_embeddings,
+    check_not_fitted,
+    check_inputs_are_left,
+    check_same_seed,
+    check_attributes_are_no_input,
+    check_what_is_audited,
+    check_degenerate_data,
+)
+"""Every check, for `pytest.mark.parametrize`."""
+
+
+def check_method(case: MethodCase) -> None:
+    """Check a method against the whole contract of `weakspot.methods.Method`.
+
+    Raises:
+        AssertionError: Something does not hold; the traceback ends in the check whose docstring says what.
+    """
+    for check in METHOD_CHECKS:
+        check(case)
