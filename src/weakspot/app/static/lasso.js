@@ -19,7 +19,11 @@ if (onMap) {
       return;
     }
     if (!onMap.querySelector(".map-save")) return; // nothing lies inside
-    const list = Object.assign(document.createElement("button"), { type: "button", className: "map-list", textContent: "List them, and test them" });
+    const list = Object.assign(document.createElement("button"), {
+      type: "button",
+      className: "map-list",
+      textContent: "List them, and test them",
+    });
     list.addEventListener("click", () => {
       field.value = said.map((corner) => corner.join(",")).join(";");
       asking.action += "#found";
@@ -28,7 +32,9 @@ if (onMap) {
     onMap.querySelector(".map-acts").prepend(list);
   });
   onMap.addEventListener("drawn", () => {
-    if (field.value) drawnMap.choose(field.value.split(";").map((corner) => corner.split(",").map(Number)), "Chosen by a lasso");
+    if (!field.value) return;
+    const corners = field.value.split(";").map((corner) => corner.split(",").map(Number));
+    drawnMap.choose(corners, "Chosen by a lasso");
   });
   onMap.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="#finding-"], a[href^="#node-"]'); // of the report; here each has a list
