@@ -182,6 +182,22 @@ def test_only_datasets_and_networks_that_are_written_in_a_trusted_module_are_cal
     assert not (at_home.parent / "owned").exists()
 
 
+def test_a_configuration_that_repeats_itself_is_not_unfolded(tmp_path):
+    file = tmp_path / "config.yaml"
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10))]
+    for text in (
+        "\n".join(lines),
+        "{" + ", ".join(line.replace("a", '"a', 1).replace(": ", '":', 1) for line in lines) + "}",
+        "dataset: [" + "1, " * 100_000 + "1]",
+    ):
+        file.write_text(text)  # unfolded, it would fill the memory, or take minutes
+        with pytest.raises(ValueError, match=r"config\.yaml cannot be read"):
+            parts_of(tmp_path)
+    file.write_text("model: {}\ndataset: {_target_: weakspot.no.One, root: 'R & D, a=1&b=2'}\n")
+    with pytest.raises(ValueError, match="none of those that come with weakspot"):
+        parts_of(tmp_path)
+
+
 def test_a_trusted_module_is_ones_own():
     check_trusted(["mine", "my_package.nets", "über"])
     for module, reason in (

@@ -179,6 +179,13 @@ def test_encoded_images_are_read_from_their_row_group(folder: Path) -> None:
         assert previews.preview(2) is None
 
 
+@pytest.mark.parametrize("path", ["a\0.png", "x" * 5000 + ".png", "circle.png"])
+def test_a_path_that_no_file_can_have_is_told_with_its_row(path: str, folder: Path) -> None:
+    (folder / "circle.png").symlink_to("circle.png")
+    with pytest.raises((ValueError, FileNotFoundError), match="of row 1"):
+        FilePreviews(record(folder, image=["a.png", path]))
+
+
 @pytest.mark.parametrize(
     "path", ["../outside.png", "/etc/passwd.png", "link.png", "file:///etc/x.png", "a/../../outside.png"]
 )

@@ -19,6 +19,7 @@ from weakspot.pipeline.file_previews import FilePreviews
 from weakspot.predictions import Predictions
 from weakspot.predictions.json_lines import read_json_lines
 from weakspot.predictions.reading import DamagedError
+from weakspot.predictions.scores import losses_of_scores
 
 VALUES = (None, True, 0, -(2**63), 2**63 - 1, 2**80, 0.5, "", "n/a", "2020-01-01", "\u2028 é 😀")
 
@@ -112,6 +113,13 @@ def test_other_encodings_and_empty_files_are_refused(tmp_path: Path) -> None:
         read_json_lines(file)
 
 
+def test_the_repeated_one_of_very_many_names_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"  # comparing all with all would take minutes
+    file.write_text("{" + "".join(f'"{name}":0,' for name in range(200_000)) + '"199999":0}\n')
+    with pytest.raises(DamagedError, match="there are two '199999'"):
+        read_json_lines(file)
+
+
 # --- scores
 
 
@@ -131,6 +139,12 @@ def test_every_line_may_have_its_scale_upside_down_too(tmp_path: Path) -> None:
     assert p.attributes.column_names == []
     with pytest.raises(ValueError, match=r"'score' is 1 in row 0, outside its scale from 1 .* to 1 "):
         Predictions.load(write(tmp_path, example(score_worst=1, score_best=1)))
+
+
+@pytest.mark.parametrize(("worst", "best"), [(0, np.inf), (-np.inf, 1), (0, -np.inf), (-1e308, 1e308)])
+def test_a_scale_without_an_end_is_refused(worst: float, best: float) -> None:
+    with pytest.raises(ValueError, match="'score' is 0 in row 0, outside its scale from"):
+        losses_of_scores([0.0, 0.5], worst, best)
 
 
 def test_correct_that_is_given_stays(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import quiet_environment
+from explorer import asked, serving
 from test_app_compare import predictions
 from weakspot import Findings, Predictions, Scan
 from weakspot.app.run_tools import RunTools
@@ -91,6 +93,25 @@ def test_nothing_outside_the_folders_is_read(outputs: Path, tmp_path: Path) -> N
     assert set(named(tools)) == {"linked"}
     with pytest.raises(ValueError, match="leads out of the run's folder, so it is not read"):
         tools.get_findings(named(tools)["linked"])
+
+
+@pytest.mark.parametrize("said", [{"title": "\ud800"}, {"method": "\udcff"}, {"command": "\ud800"}])
+def test_half_a_character_in_one_run_hides_no_other(
+    said: dict[str, str], outputs: Path, tmp_path: Path
+) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/outputs/b\xff"))
+    for folder, more in ((place / "torn", said), (place / "whole", {})):
+        folder.mkdir(parents=True)
+        (folder / "report.html").write_text("a page")
+        findings = json.loads((outputs / "discover" / "old" / "findings.json").read_text())
+        (folder / "findings.json").write_text(json.dumps(findings | more))
+    runs = RunTools([place]).list_runs()
+    assert len(runs["runs"]) == 2
+    json.dumps(runs, ensure_ascii=False).encode()
+    with serving(place) as server:
+        status, _, page = asked(server, "/")
+    assert status == 200
+    assert all(run["run"] in page for run in runs["runs"])
 
 
 @pytest.mark.slow

@@ -135,6 +135,17 @@ def test_a_package_without_its_folder_is_passed_over_and_named(installed):
     )
 
 
+@pytest.mark.parametrize(
+    "value", ["../../etc", "my-pack", "", "..", "os:path", "__main__", "a." * 5000 + "b"]
+)
+def test_what_is_no_package_breaks_nothing(installed, value):
+    install(installed / "site", value, name="torn")
+    (installed / "site" / "torn-1.0.dist-info" / "METADATA").unlink()  # as half an uninstallation leaves it
+    assert [folder.origin for folder in plugins.folders()] == ["stripes-pack"]
+    (sentence,) = plugins.missing_folders()
+    assert sentence.startswith(f"stripes names {value[:100]} as its folder")
+
+
 def test_help_and_did_you_mean_know_the_words(tmp_path):
     shell = Shell(tmp_path)
     extending_page.write_files(tmp_path)

@@ -22,6 +22,8 @@ ENTRY_POINTS = "weakspot.configs"
 FOLDER = "conf"
 """The folder of the working directory."""
 
+_LONGEST = 100  # characters of a name that is told
+_IMPORTABLE = re.compile(r"\w+(\.\w+)*")
 _TARGET = re.compile(r"^[^#\n]*\b_target_:\s*[\"']?([\w.]+)", re.MULTILINE)
 
 
@@ -86,11 +88,12 @@ def _installed(_path: tuple[str, ...]) -> tuple[PluginFolder | str, ...]:
 
 
 def _folder(point: EntryPoint) -> PluginFolder | str:
-    for path in _locations(point.module):
+    named = _IMPORTABLE.fullmatch(point.value)
+    for path in _locations(point.value) if named else ():
         return PluginFolder(_package(point), path)
     return (
-        f"{_package(point)} names {point.value} as its folder of configuration files, which is not there: its entry "
-        f"point in {ENTRY_POINTS} must be package or package.subfolder"
+        f"{_package(point)} names {point.value[:_LONGEST]} as its folder of configuration files, which is not there: "
+        f"its entry point in {ENTRY_POINTS} must be package or package.subfolder"
     )
 
 
@@ -108,4 +111,5 @@ def _locations(module: str) -> Iterator[Path]:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else point.name
+    names = point.dist.metadata.get_all("Name") if point.dist else None
+    return str(names[0]) if names else point.name  # a package that was taken away by half has no name

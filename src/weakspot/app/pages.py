@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from weakspot.legible import as_utf8
 from weakspot.report.html import environment, escaping
 from weakspot.report.points import Points
 
@@ -23,7 +24,8 @@ def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
         status: Of the answer.
         **content: What the template shows.
     """
-    return HTMLResponse(_TEMPLATES.get_template(f"{name}.html.jinja").render(content), status)
+    written = _TEMPLATES.get_template(f"{name}.html.jinja").render(content)
+    return HTMLResponse(as_utf8(written), status)  # of anyone's texts and names of files
 
 
 def map_section(points: Points) -> Markup:

@@ -16,6 +16,7 @@ from weakspot.findings.comparing import Reading, check_comparable, compare
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.json_schema import json_schema
 from weakspot.findings.record import Confirmation, Example, Whole
+from weakspot.legible import as_utf8
 
 _FINDING = TypeAdapter(Finding)
 _EXAMPLE = TypeAdapter(Example)
@@ -41,7 +42,7 @@ class RunTools:
             "runs": [
                 {
                     "run": run.digest,
-                    "folder": str(run.folder),
+                    "folder": as_utf8(str(run.folder)),
                     "created": run.created.isoformat(timespec="seconds"),
                     "method": run.method,
                     "dataset": run.dataset,

@@ -16,10 +16,12 @@ from typing import Any
 from weakspot.findings.comparison import FILE as COMPARISON
 from weakspot.findings.comparison import PAGE
 from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
+from weakspot.legible import as_utf8
 from weakspot.pipeline.discover import REPORT
 from weakspot.pipeline.runs import SLICES
 
 _LONGEST = 300  # characters of a value in the list
+_LONGEST_COMMAND = 10_000
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _read(folder: Path) -> Run | None:
             _text(first.get("verdict", "")).replace("_", " "),
             float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
             len(said["slices"]),
-            command=str(said.get("command") or ""),
+            command=_text(said.get("command") or "", _LONGEST_COMMAND),
             seed=settings.pop("seed", ""),
             settings=settings,
             clusters=len(said.get("clusters") or ()),
@@ -221,8 +223,8 @@ def _weights(provenance: Any) -> str:
     return _text("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
 
 
-def _text(value: Any) -> str:
-    return str(value)[:_LONGEST]
+def _text(value: Any, longest: int = _LONGEST) -> str:
+    return as_utf8(str(value)[:longest])  # neither a page nor JSON holds half a surrogate pair
 
 
 def _read_comparison(folder: Path) -> Run | None:
@@ -234,7 +236,7 @@ def _read_comparison(folder: Path) -> Run | None:
         created = datetime.fromtimestamp(page.stat().st_mtime).astimezone()
         said = json.loads(file.read_text(encoding="utf-8"))
         dataset, model = _text(said["after"]["dataset"]), _text(said["after"]["model"])
-        found, command = len(said["slices"]), str(said.get("command") or "")
+        found, command = len(said["slices"]), _text(said.get("command") or "", _LONGEST_COMMAND)
         title = _text(said["title"])
         return Run(
             folder, created, "compare", dataset, model, title, "", "", None, found, PAGE, command=command

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from weakspot import plugins
+from weakspot.legible import printable
 from weakspot.machine import cores, memory
 
 _GB = 1 << 30
@@ -119,10 +120,12 @@ def _plugins() -> Iterator[Check]:
             if folder in origins
         ]
         yield Check(
-            "plug-in", "ok", f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"
+            "plug-in",
+            "ok",
+            printable(f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"),
         )
     for sentence in plugins.missing_folders():
-        yield Check("plug-in", "missing", sentence)
+        yield Check("plug-in", "missing", printable(sentence))
 
 
 def _requirements(extra: str) -> list[Requirement]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _TORCHVISION = "weakspot.models.torchvision.TorchvisionModel"
 _USERS = "weakspot.models.user.UserModel"
 _Maker = type | FunctionType
+_MOST_BYTES = 1 << 18  # of a configuration; OmegaConf takes 0.2 ms for each value
+_ANCHOR = re.compile(
+    r"(?:^|[\s\[\]{},:?])&[\w-]"
+)  # of YAML: nine lines of references make a thousand million values
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -88,6 +92,8 @@ def _read(folder: Path) -> dict[str, Any]:
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
         raise FileNotFoundError(f"{folder} keeps no {CONFIG}, by which its data could be found.")
     try:
+        if file.stat().st_size > _MOST_BYTES or _ANCHOR.search(file.read_text(encoding="utf-8")):
+            raise ValueError("no run of weakspot writes so much, or parts that are repeated by reference")
         found = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except Exception as error:  # of anyone's YAML
         raise ValueError(f"{file} cannot be read.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ TEXTS = ("text", "prompt")
 _MARGIN = 0.3  # of the longer side of a box, around it
 _LEAST_MARGIN = 8  # pixels
 _LEAST_SIDE = 128  # pixels: a smaller crop is magnified, so that the line around its box hides nothing
+_LONGEST = 60  # characters of a name that is told
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
@@ -149,21 +151,33 @@ def _paths(column: pa.ChunkedArray, root: Path) -> list[Path | None] | None:
     inside = root.resolve()
     files: list[Path] = []
     for code, value in enumerate(values):
-        path = path_below(value, root)
-        file = None if path is None else (root / path).resolve()
-        row = pc.index(encoded.indices, code).as_py()
+        try:
+            path = path_below(value, root)
+            file = None if path is None else Path(os.path.realpath(root / path))
+            there = file is not None and file.is_file()
+        except (OSError, ValueError) as error:  # of a name that no file can have: too long, with a NUL
+            raise ValueError(
+                f"the image {value[:_LONGEST]!r} of row {_row(encoded, code)} has a name that no file can have: "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
         if file is None or not file.is_relative_to(inside):
             raise ValueError(
-                f"the image {value} of row {row} is not below {root}; name the folder that holds all images "
-                "(dataset.root=…)"
+                f"the image {value} of row {_row(encoded, code)} is not below {root}; name the folder that holds all "
+                "images (dataset.root=…)"
             )
-        if not file.is_file():
+        if not there:
             raise FileNotFoundError(
-                f"there is no image {root / value}, of row {row}; say what paths are relative to (dataset.root=…), or "
-                "rename the column 'image' if it holds no paths"
+                f"there is no image {root / value}, of row {_row(encoded, code)}; say what paths are relative to "
+                "(dataset.root=…), or rename the column 'image' if it holds no paths"
             )
         files.append(file)
     return [None if code is None else files[code] for code in encoded.indices.to_pylist()]
+
+
+def _row(encoded: pa.DictionaryArray, code: int) -> int:
+    """Return the first row that has a value."""
+    row: int = pc.index(encoded.indices, code).as_py()
+    return row
 
 
 def _encoded_images(source: Path, n: int) -> EncodedImages | None:

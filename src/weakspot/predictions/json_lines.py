@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from weakspot.predictions.plain_columns import first_repeated
 from weakspot.predictions.reading import DamagedError, check_nesting, reading
 
 SUFFIX = ".jsonl"
@@ -90,8 +91,7 @@ def _object(file: Path, number: int, text: bytes) -> dict[str, Any]:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"there are two {next(name for name in names if names.count(name) > 1)!r}")
+        raise ValueError(f"there are two {first_repeated([name for name, _ in pairs])!r}")
     return values
 
 

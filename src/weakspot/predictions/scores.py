@@ -46,8 +46,10 @@ def losses_of_scores(
         raise ValueError(f"'score' is a number on a scale, not a text: {error}") from error
     low, high = np.broadcast_to(low, score.shape), np.broadcast_to(high, score.shape)
     with np.errstate(all="ignore"):
-        share = (score - low) / (high - low)
-    wrong = ~(np.isfinite(share) & (share >= 0) & (share <= 1))
+        length = high - low
+        share = (score - low) / length
+    # on a scale without an end every finite score would be the worst
+    wrong = ~(np.isfinite(length) & np.isfinite(share) & (share >= 0) & (share <= 1))
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
