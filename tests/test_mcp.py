@@ -95,6 +95,21 @@ def test_nothing_outside_the_folders_is_read(outputs: Path, tmp_path: Path) -> N
         tools.get_findings(named(tools)["linked"])
 
 
+def test_rows_that_are_not_there_are_a_sentence(outputs: Path, tmp_path: Path) -> None:
+    place = tmp_path / "outputs" / "crafted"
+    place.mkdir(parents=True)
+    (place / "report.html").write_text("a page")
+    for table in ("memberships.parquet", "map.parquet"):
+        (place / table).write_bytes((outputs / "discover" / "old" / table).read_bytes())
+    findings = json.loads((outputs / "discover" / "old" / "findings.json").read_text())
+    del findings["seal"], findings["checksums"]
+    findings["findings"][0]["portrait"]["top"][0] = 10**6
+    (place / "findings.json").write_text(json.dumps(findings))
+    tools = RunTools([place])
+    with pytest.raises(ValueError, match=r"findings\.json shows row 1000000 and says nothing of it"):
+        tools.examples(named(tools)["crafted"], 1)
+
+
 @pytest.mark.parametrize("said", [{"title": "\ud800"}, {"method": "\udcff"}, {"command": "\ud800"}])
 def test_half_a_character_in_one_run_hides_no_other(
     said: dict[str, str], outputs: Path, tmp_path: Path

@@ -15,7 +15,7 @@ from weakspot.findings import Finding, Findings
 from weakspot.findings.comparing import Reading, check_comparable, compare
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.json_schema import json_schema
-from weakspot.findings.record import Confirmation, Example, Whole
+from weakspot.findings.record import FILE, Confirmation, Example, Whole
 from weakspot.legible import as_utf8
 
 _FINDING = TypeAdapter(Finding)
@@ -105,11 +105,15 @@ class RunTools:
         inside = np.asarray(table["group"]) == "finding"
         inside &= (np.asarray(table["number"]) == number) & (np.asarray(table["weight"]) > 0)
         rows = finding.portrait.top[: max(limit, 0)]
+        try:
+            examples = [findings.example(row) for row in rows]
+        except KeyError as error:  # of findings.json as somebody else wrote it
+            raise ValueError(f"The run's {FILE} shows row {error} and says nothing of it.") from error
         return {
             "members": int(inside.sum()),
             "examples": [
-                {**_EXAMPLE.dump_python(findings.example(row), mode="json"), "weight": weight}
-                for row, weight in zip(rows, finding.portrait.weights, strict=False)
+                {**_EXAMPLE.dump_python(example, mode="json"), "weight": weight}
+                for example, weight in zip(examples, finding.portrait.weights, strict=False)
             ],
         }
 
