@@ -69,7 +69,6 @@ class RequestCases:
         (run,) = self.site.runs.all()
         self.app = Guard(self.site.app(), LOOPBACK, None, _MOST)
         self.requests = _requests(run.digest)
-        self.loop = asyncio.new_event_loop()
 
     def outcome(self, seed: Sequence[int], steps: Sequence[int]) -> str:
         rng = np.random.default_rng([*seed])
@@ -82,7 +81,7 @@ class RequestCases:
     def _answer(self, head: bytes, body: bytes) -> None:
         """Answer a request; raise ValueError where it is refused."""
         with redirect_stdout(io.StringIO()):  # what a new slice comes to
-            status, page = self.loop.run_until_complete(answer(self.app, head, body))
+            status, page = asyncio.run(answer(self.app, head, body))
         if status >= 500:
             raise AssertionError(f"{status}: {page[:200]!r}")
         if status >= 400:
