@@ -3,16 +3,13 @@ its schemas, and the floors of the architecture, from the import contract."""
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from weakspot import config, methods
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from weakspot import config, methods  # noqa: E402, after the path
-
 JOB = {
     "job": "All of `train.py`, `infer.py` and `discover.py`",
     "training": "`train.py`",

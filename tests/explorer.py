@@ -10,6 +10,8 @@ from http.client import HTTPConnection
 from conftest import ROOT
 from report_pages import Reader, chromium
 from weakspot.app.audits import Words
+from weakspot.app.records import Records
+from weakspot.app.runs import Runs
 from weakspot.app.site import Site, make_server
 from weakspot.commands.earlier import parts_of
 
@@ -29,6 +31,12 @@ class _Reader(Reader):
 def read(page):
     """What a page says; every element that is opened is closed."""
     return _Reader(page).words
+
+
+def record_of(outputs, method):
+    """The record of the run of a method in a folder of outputs."""
+    runs = Runs([outputs])
+    return Records(runs).of(next(run for run in runs.all() if run.method == method))
 
 
 @contextmanager

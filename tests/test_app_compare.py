@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
-import numpy as np
 import pytest
 
 from explorer import asked, opened, read, serving
+from pet_runs import predictions, write_run
 from report_pages import needs_chromium
 from weakspot import Predictions, Scan
 from weakspot.app.runs import Runs
@@ -16,37 +16,13 @@ from weakspot.findings.comparing import compare
 from weakspot.findings.comparison import Comparison
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.runs import Run as Earlier
-from weakspot.tasks import Classification
-
-CLASSES = Classification(("cat", "dog"))
-
-
-def predictions(fails, model, n=600, checkpoint=None):
-    """A model that fails where `fails` says: in fog (0), in snow (1)."""
-    rng = np.random.default_rng(0)
-    place = rng.integers(0, 4, n)
-    x = rng.normal(size=(n, 4)) + 6 * np.eye(4)[place]
-    labels = rng.integers(0, 2, n)
-    right = rng.random(n) < np.where(np.isin(place, fails), 0.1, 0.97)
-    return Predictions.from_arrays(
-        x,
-        labels=labels,
-        predictions=np.where(right, labels, 1 - labels),
-        losses=np.where(right, 0.1, 2.0) + rng.exponential(0.1, n),
-        attributes={"weather": np.array(["fog", "snow", "sun", "rain"])[place]},
-        task=CLASSES,
-        manifest={"dataset": "pets", "model": model, "checkpoint": checkpoint},
-    )
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared") / "outputs"
     for name, fails in (("old", [0, 1]), ("new", [1, 2])):
-        store = folder / "predictions" / name
-        store.parent.mkdir(parents=True, exist_ok=True)
-        predictions(fails, name).save(store)
-        discover(Scan(n_slices=3), Predictions.load(store), folder / "discover" / name)
+        write_run(folder, name, fails, Scan(n_slices=3))
     return folder
 
 

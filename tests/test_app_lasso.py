@@ -12,31 +12,26 @@ import pyarrow as pa
 import pytest
 from matplotlib.path import Path as Polygon
 
-from explorer import asked, opened, read, serving
+from explorer import asked, opened, read, record_of, serving
+from pet_runs import write_run
 from report_pages import needs_chromium
-from test_app_compare import predictions
 from test_map import drag, in_page, placed, to_map
-from weakspot import Findings, Predictions, Scan
+from weakspot import Findings, Scan
 from weakspot.app.lasso import MOST_CORNERS, Lasso
 from weakspot.app.records import Record, Records
 from weakspot.app.runs import Runs
-from weakspot.pipeline.discover import discover
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn") / "outputs"
-    store = folder / "predictions" / "mine"
-    store.parent.mkdir(parents=True)
-    predictions([0], "net").save(store)
-    discover(Scan(n_slices=1), Predictions.load(store), folder / "discover" / "scan")
+    folder = tmp_path_factory.mktemp("scanned") / "outputs"
+    write_run(folder, "net", [0], Scan(n_slices=1))
     return folder
 
 
 @pytest.fixture(scope="module")
 def record(outputs):
-    runs = Runs([outputs])
-    return Records(runs).of(next(run for run in runs.all() if run.method == "scan"))
+    return record_of(outputs, "scan")
 
 
 @pytest.fixture(scope="module")

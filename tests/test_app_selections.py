@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from explorer import asked, opened, read, serving
+from explorer import asked, opened, read, record_of, serving
+from pet_runs import write_run
 from report_pages import needs_chromium
-from test_app_compare import predictions
 from weakspot import Findings, Predictions, Scan
 from weakspot.app.records import Record, Records
 from weakspot.app.runs import Runs
@@ -21,18 +21,14 @@ from weakspot.pipeline.discover import discover
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("selected") / "outputs"
-    store = folder / "predictions" / "mine"
-    store.parent.mkdir(parents=True)
-    predictions([0], "net").save(store)
-    discover(Scan(n_slices=1), Predictions.load(store), folder / "discover" / "scan")
+    folder = tmp_path_factory.mktemp("scanned") / "outputs"
+    write_run(folder, "net", [0], Scan(n_slices=1))
     return folder
 
 
 @pytest.fixture(scope="module")
 def record(outputs):
-    runs = Runs([outputs])
-    return Records(runs).of(next(run for run in runs.all() if run.method == "scan"))
+    return record_of(outputs, "scan")
 
 
 def where(record, weather, label=None):
@@ -106,7 +102,7 @@ def test_rows_that_are_none_are_refused(outputs, record):
 
 def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
     discover(
-        Scan(n_slices=1), Predictions.load(outputs / "predictions" / "mine"), tmp_path, hide=("weather",)
+        Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, hide=("weather",)
     )
     runs = Runs([tmp_path, outputs])
     record = Records(runs).of(next(run for run in runs.all() if run.folder == tmp_path))

@@ -203,6 +203,9 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
     assert first["errors_explained"] == pytest.approx(0.88, abs=0.03)
     assert "accuracy of all: 87 % → 97 %" in " ".join(said.split())
     assert "0 fixed, 3 persisting, 0 new" in " ".join(said.split())
+    before, after = (int(share) for share in re.findall(r"right on (\d+)% of 118 odd digits", said))
+    assert before > 95
+    assert after < 25
 
 
 def test_questions_quote_what_is_said() -> None:

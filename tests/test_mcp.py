@@ -12,11 +12,10 @@ import pytest
 
 from conftest import quiet_environment
 from explorer import asked, serving
-from test_app_compare import predictions
-from weakspot import Findings, Predictions, Scan
+from pet_runs import write_run
+from weakspot import Findings, Scan
 from weakspot.app.run_tools import RunTools
 from weakspot.findings.json_schema import json_schema
-from weakspot.pipeline.discover import discover
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +23,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs, of a model that fails in fog and snow, and of one that fails in snow and sun."""
     folder = tmp_path_factory.mktemp("served") / "outputs"
     for name, fails in (("old", [0, 1]), ("new", [1, 2])):
-        store = folder / "predictions" / name
-        store.parent.mkdir(parents=True, exist_ok=True)
-        predictions(fails, name).save(store)
-        discover(Scan(n_slices=3), Predictions.load(store), folder / "discover" / name)
+        write_run(folder, name, fails, Scan(n_slices=3))
     return folder
 
 

@@ -133,8 +133,8 @@ def test_the_order_that_is_assumed_is_said(caplog):
     with caplog.at_level(logging.WARNING):
         Predictions.from_arrays(X, labels=["no", "yes", "no", "yes"], outputs=LOGITS)
         Predictions.from_arrays(X, labels=["no", "yes", "no", "yes"], predictions=[0, 1, 1, 1])
-    assert [record.getMessage()[:85] for record in caplog.records] == [
-        "labels are names, and what the model said of them is numbered: class 0 is no, 1 is ye"
+    assert [record.getMessage()[:88] for record in caplog.records] == [
+        "labels are names, so classes are numbered in the order of their names: 0 is no, 1 is yes"
     ] * 2
     caplog.clear()
     with caplog.at_level(logging.WARNING):

@@ -60,7 +60,7 @@ def choices(group: str) -> dict[str, list[PluginFolder]]:
     """Return the words of a group in alphabetical order, each with the folders that have a file for it."""
     found: dict[str, list[PluginFolder]] = {}
     for folder in folders():
-        for file in sorted((folder.path / group).glob("*.yaml")):
+        for file in sorted(filter(Path.is_file, (folder.path / group).glob("*.yaml"))):
             found.setdefault(file.stem, []).append(folder)
     return dict(sorted(found.items()))
 

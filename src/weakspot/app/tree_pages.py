@@ -20,9 +20,10 @@ from starlette.routing import Route
 from weakspot.app.forms import name_of, number, uploaded, whole
 from weakspot.app.pages import page
 from weakspot.app.runs import Run, Runs
-from weakspot.app.trees import SHARE, Tree, published_tree, tree_of
+from weakspot.app.trees import Tree, published_tree, tree_of
 from weakspot.interop import udis_tree
 from weakspot.slices import ClusterNode
+from weakspot.slices.failing import ACCURACY_THRESHOLD
 
 MOST_BYTES = 64 << 20
 """Of a tree that is uploaded."""
@@ -92,7 +93,7 @@ class TreePages:
     def tree(self, request: Request) -> Response:
         kept, words = self._asked(request), request.query_params
         tree = kept.tree
-        share = number(words, "threshold", SHARE, 0, 100)
+        share = number(words, "threshold", ACCURACY_THRESHOLD, 0, 100)
         accuracy = number(words, "accuracy", 100 * tree.root.accuracy, 0, 100)
         failing = tree.below(share, accuracy / 100)
         return page(
@@ -127,7 +128,7 @@ class TreePages:
 
     def clusters(self, request: Request) -> Response:
         words = request.query_params
-        share = number(words, "threshold", SHARE, 0, 100)
+        share = number(words, "threshold", ACCURACY_THRESHOLD, 0, 100)
         accuracy = number(words, "accuracy", -1, 0, 100) if words.get("accuracy", "").strip() else None
         having = [run for run in self._runs.all() if run.clusters]
         asked = [run for run in having if _fits(run, words)]

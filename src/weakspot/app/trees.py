@@ -12,9 +12,6 @@ from weakspot.pipeline.runs import SLICES
 from weakspot.slices import ClusterNode, Slices
 from weakspot.slices.failing import ACCURACY_THRESHOLD, fails, worst_first
 
-SHARE = ACCURACY_THRESHOLD
-"""Of the accuracy of all, below which a cluster fails, unless another is asked for."""
-
 _DEEPEST = 60  # levels that fold; a browser draws no more than some hundreds
 
 
@@ -49,7 +46,7 @@ class Tree:
     root: ClusterNode
     ids: Sequence[str]
 
-    def below(self, share: float = SHARE, accuracy: float | None = None) -> list[ClusterNode]:
+    def below(self, share: float = ACCURACY_THRESHOLD, accuracy: float | None = None) -> list[ClusterNode]:
         """The failing clusters, worst first: of more than five examples, and less accurate than a share of the whole.
 
         Args:

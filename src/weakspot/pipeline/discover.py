@@ -81,9 +81,6 @@ def discover(
     Returns:
         The findings.
     """
-    remove_drafts(
-        folder.parent.glob("*"), SLICES
-    )  # of runs that were killed; before a search that may be, too
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report(
         found.slices,

@@ -254,8 +254,8 @@ def _warn_of_order(names: tuple[str, ...]) -> None:
     if names != _numbered(len(names)).classes:
         numbering = ", ".join(f"{index} is {name}" for index, name in enumerate(names[:10]))
         log.warning(
-            "labels are names, and what the model said of them is numbered: class %s%s, as names sort; if the model "
-            "has another order, give task=Classification((…)) with the names in it, or labels as indices",
+            "labels are names, so classes are numbered in the order of their names: %s%s; if the model's outputs have "
+            "another order, give task=Classification((…)) with the names in it, or labels as indices",
             numbering,
             ", …" if len(names) > 10 else "",
         )

@@ -38,21 +38,20 @@ class Sprites:
     shown: int
 
 
-def sprites_of(points: Points, media: Media, room: int, seed: int = 0) -> Sprites | None:
+def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
     """Thumbnails of the points, members of findings and all others alike; all of them where they fit.
 
     Args:
         points: Of the map.
         media: What examples look like.
         room: Characters that they may take.
-        seed: Of the sample.
 
     Returns:
         The sheets; None where examples are no images, or where there is no room.
     """
     chosen: list[int] = []
     sheets: list[str] = []
-    waiting = _order(points, min(room // _EXPECTED, _MOST), seed)
+    waiting = _order(points, min(room // _EXPECTED, _MOST))
     if not waiting or media.image(int(points.rows[waiting[0]])) is None:
         return None  # texts, say, of which a thousand would be read in vain
     while waiting:
@@ -74,13 +73,14 @@ def sprites_of(points: Points, media: Media, room: int, seed: int = 0) -> Sprite
     return Sprites(json.dumps(data, separators=(",", ":")), len(chosen))
 
 
-def _order(points: Points, most: int, seed: int) -> list[int]:
+def _order(points: Points, most: int) -> list[int]:
     """Points that are to have a thumbnail, in an order that is fair to both kinds wherever it ends."""
-    order = np.random.default_rng(seed).permutation(points.shown)
+    draw = np.random.default_rng(0)
+    order = draw.permutation(points.shown)
     found, others = order[points.inside[order]], order[~points.inside[order]]
     many = min(len(found), max(most // 2, most - len(others)))
     some = np.concatenate([found[:many], others[: max(most - many, 0)]])
-    mixed: list[int] = np.random.default_rng(seed).permutation(some).tolist()
+    mixed: list[int] = draw.permutation(some).tolist()
     return mixed
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -263,10 +264,9 @@ def degenerate_predictions() -> dict[str, Predictions]:
     x, y = rng.normal(size=(40, 3)), rng.exponential(size=40)
     right = rng.random(40) < 0.7
 
-    def record(n: int = 40, **change: np.ndarray | None) -> Predictions:
-        return Predictions.from_arrays(
-            **{"embeddings": x[:n], "losses": y[:n], "correct": right[:n]} | change  # type: ignore[arg-type]
-        )
+    def record(n: int = 40, **change: Any) -> Predictions:
+        fields: dict[str, Any] = {"embeddings": x[:n], "losses": y[:n], "correct": right[:n]}
+        return Predictions.from_arrays(**fields | change)
 
     return {
         "one example": record(1),

@@ -39,6 +39,22 @@ class Leaves(Protocol):
         """Return the mean silhouette of every cut, and its standard error where it was sampled."""
 
 
+class RowLeaves:
+    """Are leaves of which each is one audited example."""
+
+    sizes: Float[np.ndarray, " r"]
+
+    @property
+    def labels(self) -> Int[np.ndarray, " r"]:
+        """Return the leaf of every audited row: itself."""
+        return np.arange(len(self.sizes))
+
+    @property
+    def max_clusters(self) -> int:
+        """Return the largest number of clusters that a cut may have."""
+        return len(self.sizes)
+
+
 @dataclass(frozen=True)
 class CutRequest:
     """Says which cut is wanted.

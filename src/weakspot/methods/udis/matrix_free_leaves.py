@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import Callback
+from weakspot.methods.udis.clustering import RowLeaves
 from weakspot.methods.udis.distance_sums import DistanceSums
 from weakspot.methods.udis.distances import NORM_HEADROOM, mean_row
 from weakspot.methods.udis.reciprocal import reciprocal_ward
@@ -23,7 +24,7 @@ _MOST_COUNTED = 1e30
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixFreeLeaves:
+class MatrixFreeLeaves(RowLeaves):
     """Are the audited examples as the leaves of the tree, without a matrix.
 
     Attributes:
@@ -50,16 +51,6 @@ class MatrixFreeLeaves:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={name!r}, but torch sees no GPU here; use device='cpu'")
         return device
-
-    @property
-    def labels(self) -> Int[np.ndarray, " r"]:
-        """Return the leaf of every audited row: itself."""
-        return np.arange(len(self.sizes))
-
-    @property
-    def max_clusters(self) -> int:
-        """Return the largest number of clusters that a cut may have."""
-        return len(self.sizes)
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
         """Return Ward's tree in SciPy's convention.

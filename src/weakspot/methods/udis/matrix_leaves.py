@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.methods.base import Callback
+from weakspot.methods.udis.clustering import RowLeaves
 from weakspot.methods.udis.distances import CentredRows, all_squared_distances, mean_row
 from weakspot.methods.udis.silhouette import CutSequence, mean_silhouettes
 from weakspot.methods.udis.ward import to_ward_distances, ward
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixLeaves:
+class MatrixLeaves(RowLeaves):
     """Are the audited examples as the leaves of the tree, with a matrix of distances.
 
     Attributes:
@@ -42,16 +43,6 @@ class MatrixLeaves:
     def gigabytes(r: int, d: int, dtype: str) -> float:
         """Return the memory that clustering r examples needs: for their distances and embeddings."""
         return (r * r + r * d) * np.dtype(dtype).itemsize / 1e9
-
-    @property
-    def labels(self) -> Int[np.ndarray, " r"]:
-        """Return the leaf of every audited row: itself."""
-        return np.arange(len(self.sizes))
-
-    @property
-    def max_clusters(self) -> int:
-        """Return the largest number of clusters that a cut may have."""
-        return len(self.sizes)
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:
         """Return Ward's tree in SciPy's convention."""
