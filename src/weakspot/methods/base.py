@@ -79,7 +79,7 @@ class Method(BaseEstimator, ABC):
     correctness, counts, labels and outputs, never attributes; only the slices of `rules` are conditions on these.
 
     A new method is a module of its word in this package with a subclass in it, `configs/method/<word>.yaml`
-    with its schema, and a row of tests/test_methods_contract.py.
+    with its schema, and a row of tests/methods/test_methods_contract.py.
 
     Attributes:
         word: The method's name on the command line and in `Slices.method`.

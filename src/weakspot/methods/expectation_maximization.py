@@ -1,7 +1,7 @@
 """Expectation–maximisation for mixtures of examples that may count several times.
 
 Scikit-learn's GaussianMixture knows no counts; the mixtures here agree with it where all counts are 1
-(tests/test_gmm.py, tests/test_planespot.py).
+(tests/methods/test_gmm.py, tests/methods/test_planespot.py).
 """
 
 from __future__ import annotations

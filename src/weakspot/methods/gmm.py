@@ -19,7 +19,7 @@ class Gmm(Method):
     """Finds the components of a Gaussian mixture in which the mean loss is highest.
 
     The baseline in the code of d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight, FAccT 2022. It is scikit-learn's
-    GaussianMixture with diagonal covariances (tests/test_gmm.py), except that examples may have counts.
+    GaussianMixture with diagonal covariances (tests/methods/test_gmm.py), except that examples may have counts.
 
     An example belongs to a component by its posterior probability.
 

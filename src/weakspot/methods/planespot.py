@@ -125,7 +125,8 @@ def _fit_gaussians(
 ) -> tuple[FullMixture, float]:
     """Fit Gaussians of full covariance by EM from a k-means start.
 
-    The result is scikit-learn's GaussianMixture (tests/test_planespot.py), except that examples may have counts.
+    The result is scikit-learn's GaussianMixture (tests/methods/test_planespot.py), except that examples may have
+    counts.
 
     Returns:
         The mixture and its Bayesian information criterion.

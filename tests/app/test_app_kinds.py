@@ -1,0 +1,144 @@
+"""Runs of every kind of task in the explorer, and examples that are texts or records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from urllib.parse import urlencode
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from explorer import asked, read, serving
+from predictions_of_every_task import classes, losses_alone, numbers, ratings, several_labels
+from weakspot import Predictions, Spotlight
+from weakspot.app.media import Parts
+from weakspot.app.records import Records
+from weakspot.app.runs import Runs
+from weakspot.datasets.base import Dataset
+from weakspot.pipeline.discover import discover
+from weakspot.tasks import Classification
+
+KINDS = {
+    "classes": classes,
+    "several labels": several_labels,
+    "ratings": ratings,
+    "numbers": numbers,
+    "losses alone": losses_alone,
+}
+
+
+def explored(folder, make):
+    p = make(np.random.default_rng(1))[0]
+    p.save(folder / "predictions" / "mine")
+    p = Predictions.load(folder / "predictions" / "mine")
+    discover(Spotlight(n_slices=1, search="published", steps=300), p, folder / "run")
+    (run,) = Runs([folder]).all()
+    return p, run
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_every_task_has_its_examples(kind, tmp_path):
+    p, run = explored(tmp_path, KINDS[kind])
+    with serving(tmp_path) as server:
+        for path in ("", "?rows=all&in=slice-1", "/example/0", "/example/499"):
+            status, _, text = asked(server, f"/run/{run.digest}{path}")
+            assert status == 200
+            read(text)  # every element that is opened is closed
+        for name in p.classes():
+            for side, values in (("label", p.labels), ("prediction", p.predictions)):
+                c = p.classes().index(name)
+                expected = values[:, c] > 0 if values.ndim == 2 else values == c
+                query = urlencode({"rows": "all", side: name})
+                found = csv.DictReader(io.StringIO(asked(server, f"/run/{run.digest}/ids.csv?{query}")[2]))
+                assert {row["id"] for row in found} == set(p.ids[expected])
+        status, _, text = asked(server, f"/run/{run.digest}?label=nothing")
+        assert (status, "is no class of this run" in text) == (400, True)
+        wrong = asked(server, f"/run/{run.digest}?outcome=wrong")[0]
+        assert wrong == (400 if p.correct is None else 200)
+
+
+class Written(Dataset):
+    """Texts, or records, of which it can be told which are searched for."""
+
+    texts = tuple(f"a <b>lovely</b> day {i}" if i % 2 else f"a refund {i}" for i in range(500))
+
+    def __init__(self, split, record=False):
+        super().__init__(split)
+        self.record = record
+        self.task = Classification(("cat", "dog"))
+        self.targets = np.zeros(500, dtype=np.int64)
+        self.examples = pa.table(
+            {"id": [str(i) for i in range(499, -1, -1)]}
+        )  # in another order than predictions
+        self.texts = None if record else Written.texts
+
+    def input(self, row):
+        return {}
+
+    def preview(self, row):
+        return {"user": f"<i>u{row}", "movie": "Up"} if self.record else Written.texts[row]
+
+    def fingerprint(self):
+        return ""
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
+    _, run = explored(tmp_path, classes)
+    parts = Parts(lambda split: Written(split, record), lambda task: None)
+    with serving(tmp_path, parts_of=lambda folder: parts) as server:
+        text = asked(server, f"/run/{run.digest}/example/7")[2]
+        shown = "user: <i>u492 · movie: Up" if record else Written.texts[492]
+        assert shown in read(text)
+        assert "<i>" not in text
+        assert "<b>lovely" not in text
+        assert asked(server, f"/run/{run.digest}/image/7")[0] == 404
+        if not record:
+            found = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=REFUND")[2]
+            assert {row["id"] for row in csv.DictReader(io.StringIO(found))} == {
+                str(i) for i in range(500) if (499 - i) % 2 == 0
+            }
+
+
+class Changed(Written):
+    """The same, of which the last hundred are gone since, or the first picture."""
+
+    def __init__(self, split, pictured=False):
+        super().__init__(split)
+        self.pictured = pictured
+        self.examples, self.texts = self.examples.slice(0, 400), Written.texts[:400]
+
+    def preview(self, row):
+        if self.pictured:
+            raise FileNotFoundError("0.png is missing")
+        return self.texts[row]
+
+
+@pytest.mark.parametrize("pictured", [False, True])
+def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, tmp_path):
+    _, run = explored(tmp_path, classes)
+    parts = Parts(lambda split: Changed(split, pictured), lambda task: None)
+    with serving(tmp_path, parts_of=lambda folder: parts) as server:
+        for path in ("?rows=all", "?rows=all&search=refund", "/example/7", "/example/450"):
+            status, _, text = asked(server, f"/run/{run.digest}{path}")
+            assert status == 200, path
+            assert ("0.png is missing" in read(text)) == pictured
+        gone = read(asked(server, f"/run/{run.digest}/example/7")[2])
+        assert ("do not hold this example" in gone) != pictured
+        found = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=refund")[2]
+        assert len(found.splitlines()) == 1 + (0 if pictured else 200)
+
+
+def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path):
+    p, run = explored(tmp_path, classes)
+    (tmp_path / "predictions").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="name their folder too"):
+        Records(Runs([tmp_path / "run"])).of(run)
+    found = Records(Runs([tmp_path / "run", tmp_path / "elsewhere"])).of(run)
+    assert np.array_equal(found.predictions.ids, p.ids)
+    for number, weights in enumerate(found.slices.weights, start=1):
+        rows = found.groups[f"slice-{number}"][1]
+        assert set(rows) == set(np.flatnonzero(weights))
+        assert np.all(np.diff(np.asarray(weights)[rows]) <= 0)

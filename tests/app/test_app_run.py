@@ -1,0 +1,454 @@
+"""A run in the explorer: its examples by filter, Grad-CAM on demand, a new slice tested on what was held out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import quote, urlencode
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from explorer import asked, opened, posted, read, serving
+from report_pages import needs_chromium
+from shell import Shell
+from weakspot import Findings, Predictions, Spotlight
+from weakspot.app.filters import Condition
+from weakspot.app.media import Parts, Subject, webp
+from weakspot.app.records import Records
+from weakspot.app.runs import Runs
+from weakspot.app.selections import Turn
+from weakspot.commands.earlier import parts_of
+from weakspot.findings.build import LEVEL
+from weakspot.models.checkpoint import load_weights
+from weakspot.pipeline.cams import GradCams
+from weakspot.pipeline.discover import discover
+
+
+@pytest.fixture(scope="module")
+def outputs(digits, tmp_path_factory):
+    """The folder of a run of UDIS on a model that is trained for one epoch."""
+    shell = Shell(tmp_path_factory.mktemp("explored"))
+    # without the runs that other tests of this process have made there
+    no_runs = shutil.ignore_patterns("discover")
+    shutil.copytree(digits.folder / "outputs", shell.folder / "outputs", ignore=no_runs)
+    shell("discover", "method=udis", "logger=none", "training.epochs=1", "cam=none")
+    return shell.folder / "outputs"
+
+
+@pytest.fixture(scope="module")
+def run(outputs):
+    (run,) = Runs([outputs]).all()
+    return run
+
+
+@pytest.fixture(scope="module")
+def record(outputs, run):
+    return Records(Runs([outputs])).of(run)
+
+
+@pytest.fixture(scope="module")
+def server(outputs):
+    with serving(outputs) as server:
+        yield server
+
+
+def ids(server, run, query=""):
+    status, headers, text = asked(server, f"/run/{run.digest}/ids.csv?{query}")
+    assert (status, headers["Content-Disposition"]) == (200, 'attachment; filename="examples.csv"')
+    return [row["id"] for row in csv.DictReader(io.StringIO(text))]
+
+
+def picture(server, path):
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        content = answer.read()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp"), content
+    return Image.open(io.BytesIO(content))
+
+
+def test_filters_find_what_they_say(server, run, record):
+    p, a = record.predictions, record.attributes
+    values = {name: np.array(a[name].to_pylist()) for name in a.column_names}
+    correct, labels = np.asarray(p.correct), np.array([record.label(row) for row in range(len(p))])
+    brightness = values["image.brightness"]
+    edge = float(np.median(brightness))
+    expected = {
+        "rows=all": np.ones(len(p), dtype=bool),
+        "": record.searched,
+        "rows=held": ~record.searched,
+        "rows=all&outcome=wrong": ~correct,
+        "rows=all&where=colour%3Dred": values["colour"] == "red",
+        "rows=all&attribute=colour&value=red": values["colour"] == "red",
+        "rows=all&where=colour%3Dred&where=digit%3D7": (values["colour"] == "red") & (values["digit"] == 7),
+        f"rows=all&where=image.brightness%3E%3D{edge}": brightness >= edge,
+        f"rows=all&where=image.brightness%3C{edge}": brightness < edge,
+        "rows=all&" + urlencode({"label": "≥5", "prediction": "<5"}): (labels == "≥5")
+        & (np.array([record.said(row) for row in range(len(p))]) == "<5"),
+        "rows=all&search=DIGIT-00": np.char.startswith(p.ids, "digit-00"),
+    }
+    for query, mask in expected.items():
+        assert mask.sum() > 0, query
+        found = ids(server, run, query)
+        assert len(found) == mask.sum(), query
+        assert set(found) == set(p.ids[mask]), query
+        count = re.search(
+            r"([\d\u202f]+) examples?(, accuracy .*?)?\.",
+            read(asked(server, f"/run/{run.digest}?{query}")[2]),
+        )
+        assert int(count[1].replace("\u202f", "")) == mask.sum()
+
+
+def test_members_of_every_node_slice_and_finding_are_found(server, run, record):
+    for node in list(record.tree.root.walk())[::5]:
+        members = {row for leaf in node.leaves() for row in leaf.members}
+        assert set(ids(server, run, f"in=node-{node.id}&rows=all")) == {
+            record.predictions.ids[row] for row in members
+        }
+    for number, weights in enumerate(record.slices.weights, start=1):
+        found = ids(server, run, f"in=slice-{number}&rows=all")
+        assert set(found) == set(record.predictions.ids[np.asarray(weights) > 0])
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("where=secret%3D1", "is no condition on an attribute"),
+        ("attribute=colour&operator=~&value=x", "is no condition on an attribute"),
+        ("where=colour%3E%3D1", "compares what is no number"),
+        ("where=digit%3E%3Dx", "compares what is no number"),
+        ("in=node-999999", "is no finding, slice or node"),
+        ("in=%3Cscript%3E", "is no finding, slice or node"),
+        ("outcome=x", "is neither wrong nor right"),
+        ("rows=x", "is neither all, nor searched, nor held"),
+        ("from=-1", "is no whole number"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(server, run, query, reason):
+    status, _, text = asked(server, f"/run/{run.digest}?{query}")
+    assert status == 400
+    assert reason in read(text)
+    assert "<script>" not in text
+
+
+def test_grad_cam_of_the_models_own_layer_is_the_reports(server, outputs, run, record):
+    parts = parts_of(run.folder)
+    data = parts.dataset("test")
+    model = parts.model(data.task)
+    load_weights(model, outputs.parent / record.predictions.manifest["checkpoint"])
+    for name, target in (("predicted", "predicted"), ("label", "label"), ("≥5", "≥5")):
+        (expected,) = GradCams(model, data, target, device="cpu")([7])
+        found = picture(server, f"/run/{run.digest}/cam/7?{urlencode({'class': name})}")
+        assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(webp(expected)))))
+
+
+def test_an_image_is_the_datasets(server, run):
+    shown = parts_of(run.folder).dataset("test").preview(7)
+    found = picture(server, f"/run/{run.digest}/image/7?side=512")
+    assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(webp(shown)))))
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("cam/7?layer=nowhere", 400),
+        ("cam/7?layer=__class__", 400),
+        ("cam/7?class=nothing", 400),
+        ("cam/99999", 404),
+        ("image/99999", 404),
+        ("example/99999", 404),
+        ("example/7?class=nothing", 400),
+        ("image/-1", 404),
+    ],
+)
+def test_what_a_run_has_not_is_refused(server, run, path, status):
+    assert asked(server, f"/run/{run.digest}/{path}")[0] == status
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
+    with opened(server) as tab:
+        tab.get_by_role("link", name="explore").first.click()
+        tab.get_by_label("Attribute").select_option("colour")
+        tab.get_by_label("Value").fill("green")
+        tab.get_by_label("Outcome").select_option("wrong")
+        tab.get_by_role("button", name="Show").click()
+        assert tab.get_by_label("Conditions").inner_text().startswith("colour is green")
+        loaded = "images => images.every(image => image.complete && image.naturalWidth > 0)"
+        tab.wait_for_load_state("networkidle")
+        images = tab.locator(".gallery img")
+        assert images.count() > 0
+        assert images.first.evaluate_all(loaded)
+        assert tab.locator(".gallery img:not(.wrong)").count() == 0
+        images.first.click()
+        layers = tab.get_by_label("Layer").locator("option").all_inner_texts()
+        assert len(layers) > 3
+        assert tab.get_by_label("Layer").input_value() in layers
+        seen = set()
+        for layer, target in ((layers[0], "<5"), (layers[-1], "<5"), (layers[-1], "≥5")):
+            tab.get_by_label("Layer").select_option(layer)
+            tab.locator("select[name=class]").select_option(target)
+            tab.get_by_role("button", name="Show Grad-CAM").click()
+            tab.wait_for_load_state("networkidle")
+            assert tab.locator("#cam").evaluate("image => image.naturalWidth > 0")
+            assert layer in tab.locator("figcaption").last.inner_text()
+            seen.add(tab.locator("#cam").get_attribute("src"))
+        assert len(seen) == 3
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server, outputs, run, record):
+    with opened(server) as tab:
+        tab.goto(f"http://localhost:{server.port}/run/{run.digest}")
+        tab.get_by_label("Attribute").select_option("group")
+        tab.get_by_label("Value").fill("red_≥5")
+        tab.get_by_role("button", name="Show").click()
+        assert "selection 1 at the level 0.0250" in tab.locator("form .note").first.inner_text()
+        tab.get_by_role("button", name="Make it a slice, and test it").click()
+        assert "small_cnn" in tab.locator("h1").inner_text()
+        tab.goto(f"http://localhost:{server.port}/run/{run.digest}?where=" + quote("group=red_≥5"))
+        assert "selection 2 at the level 0.0083" in tab.locator("form .note").first.inner_text()
+    (made,) = (one for one in Runs([outputs]).all() if one.method == "selection")
+    again = Records(Runs([outputs])).of(made)
+    inside = np.array(record.attributes["group"].to_pylist()) == "red_≥5"
+    assert np.array_equal(again.slices.weights[0] > 0, inside)
+    assert np.array_equal(again.searched, record.searched)
+    findings = Findings.load(made.folder)
+    assert findings.confirmation.mode == "held_out"
+    assert findings.confirmation.tested == (~record.searched).sum()
+    assert findings.confirmation.level == LEVEL / 2
+    held = inside & ~record.searched
+    evidence = findings.slices[0].evidence
+    assert evidence.members == held.sum()
+    assert evidence.accuracy.inside == pytest.approx(np.asarray(record.predictions.correct)[held].mean())
+    assert any("selection 1 of these predictions" in note for note in findings.notes)
+    assert ids(server, made, "in=slice-1&rows=all")
+    picture(server, f"/run/{made.digest}/image/7")
+
+
+def test_the_levels_of_all_selections_add_up_to_one_tests():
+    levels = [Turn(number).level for number in range(1, 5000)]
+    assert sum(levels) < LEVEL
+    assert sum(levels) == pytest.approx(LEVEL, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"outcome": "wrong"}, {"where": "colour=red", "prediction": "<5"}, {"in": "slice-1", "label": "<5"}],
+)
+def test_no_slice_is_tested_that_is_made_of_what_the_model_does(server, run, outputs, fields):
+    before = len(Runs([outputs]).all())
+    status, _, text = form(server, run, **fields)
+    assert status == 400
+    assert "A slice is tested by what its examples are" in read(text)
+    assert len(Runs([outputs]).all()) == before
+
+
+def form(server, run, **fields):
+    headers = {
+        "Origin": f"http://localhost:{server.port}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    return asked(server, f"/run/{run.digest}/slices", method="POST", body=urlencode(fields), **headers)
+
+
+def test_a_selection_of_nothing_or_of_all_is_refused_and_a_file_is_not_taken(server, run):
+    for search, words in (("nobody", "none of the examples"), ("digit", "all of the examples")):
+        status, _, text = form(server, run, search=search)
+        assert status == 400
+        assert words in read(text)
+    assert posted(server, f"/run/{run.digest}/slices", b"x", search="1")[0] == 400
+
+
+def test_another_origin_makes_no_slice(server, run):
+    headers = {"Origin": "null", "Content-Type": "application/x-www-form-urlencoded"}
+    assert asked(server, f"/run/{run.digest}/slices", method="POST", body="label=%3C5", **headers)[0] == 403
+
+
+# What somebody else may have put among the runs
+
+
+@pytest.fixture
+def copied(outputs, tmp_path):
+    shutil.copytree(outputs, tmp_path / "outputs", ignore=shutil.ignore_patterns("selections"))
+    (run,) = Runs([tmp_path / "outputs"]).all()
+    return run
+
+
+CONFIGURATIONS = {
+    "a function as dataset": ({"dataset": {"_target_": "os.mkdir", "path": "MARK"}}, "come with weakspot"),
+    "a function as model": ({"model": {"_target_": "os.mkdir", "path": "MARK"}}, "come with weakspot"),
+    "a module of anyone's": (
+        {"model": {"_target_": "weakspot.models.user.UserModel", "path": "antigravity:x", "head": "fc"}},
+        "come with weakspot",
+    ),
+    "a function inside": ({"dataset": {"size": {"_target_": "os.mkdir", "path": "MARK"}}}, "plain values"),
+    "a function in a list": (
+        {"model": {"channels": [{"_target_": "os.mkdir", "path": "MARK"}]}},
+        "plain values",
+    ),
+    "a variable of the environment": ({"dataset": {"root": "${oc.env:HOME}"}}, "plain values"),
+    "no dataset": ({"dataset": None}, "names no dataset"),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_a_configuration_that_calls_what_is_not_ours_is_not_built(copied, tmp_path, kind):
+    from omegaconf import OmegaConf
+
+    changed, reason = CONFIGURATIONS[kind]
+    mark = tmp_path / "owned"
+    file = copied.folder / "config.yaml"
+    before = OmegaConf.to_container(OmegaConf.load(file))
+    told = json.loads(json.dumps(changed).replace("MARK", str(mark)))
+    merged = {key: (before[key] | value if value else value) for key, value in told.items()}
+    OmegaConf.save(OmegaConf.create(before | merged), file)
+    # of a model that is not built there are images all the same
+    page, shown, explained = ("/example/7", 200, 400) if "model" in changed else ("", 404, 404)
+    with serving(tmp_path / "outputs") as server:
+        status, _, text = asked(server, f"/run/{copied.digest}{page}")
+        assert status == 200
+        assert reason in read(text)
+        assert 'id="cam"' not in text
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+            connection.request("GET", f"/run/{copied.digest}/image/7", headers={"Host": "localhost"})
+            assert connection.getresponse().status == shown
+        assert asked(server, f"/run/{copied.digest}/cam/7")[0] == explained
+    assert not mark.exists()
+
+
+def test_a_configuration_behind_a_link_is_not_read(copied, tmp_path):
+    (copied.folder / "config.yaml").rename(tmp_path / "config.yaml")
+    (copied.folder / "config.yaml").symlink_to(tmp_path / "config.yaml")
+    with serving(tmp_path / "outputs") as server:
+        assert "keeps no config.yaml" in read(asked(server, f"/run/{copied.digest}")[2])
+
+
+def test_weights_and_predictions_outside_the_folders_are_not_read(copied, tmp_path):
+    with serving(copied.folder.parents[1]) as server:  # outputs/discover alone
+        (run,) = Runs([copied.folder.parents[1]]).all()
+        status, _, text = asked(server, f"/run/{run.digest}")
+        assert status == 400
+        assert "name their folder too" in read(text)
+    (store,) = (tmp_path / "outputs" / "predictions").glob("*-*")
+    shutil.move(tmp_path / "outputs" / "checkpoints", tmp_path / "checkpoints")
+    with serving(tmp_path / "outputs") as server:
+        status, _, text = asked(server, f"/run/{copied.digest}/cam/7")
+        assert status == 400
+        assert "name their folder too" in read(text)
+    (store / "records.parquet").rename(tmp_path / "records.parquet")
+    (store / "records.parquet").symlink_to(tmp_path / "records.parquet")
+    with serving(tmp_path / "outputs") as server:
+        assert "name their folder too" in read(asked(server, f"/run/{copied.digest}")[2])
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A run over predictions of someone's own, with hostile names, and no data."""
+    folder = tmp_path_factory.mktemp("given")
+    rng = np.random.default_rng(0)
+    x, apart = rng.normal(size=(300, 3)), rng.random(300) < 0.2
+    x[apart] += 4
+    labels = rng.integers(0, 2, 300)
+    p = Predictions.from_arrays(
+        x,
+        labels=labels,
+        predictions=np.where(apart, 1 - labels, labels),
+        losses=np.where(apart, 3.0, 0.1),
+        ids=[f"<script>alert({i})</script>" for i in range(300)],
+        attributes=pa.table({"<b>=x": np.where(apart, "<i>", "=1+1").tolist()}),
+    )
+    p.save(folder / "mine")
+    discover(
+        Spotlight(n_slices=1, search="published"),
+        Predictions.load(folder / "mine"),
+        folder / "run",
+        command="<u>",
+    )
+    return folder
+
+
+def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
+    (run,) = Runs([given]).all()
+    with serving(given) as server:
+        for path in ("", "/example/7", "?" + urlencode({"where": "<b>=x=<i>"}), "?search=%3Cscript"):
+            status, _, text = asked(server, f"/run/{run.digest}{path}")
+            assert status == 200
+            assert text.count("<script") == text.count('<script src="/static/') == 2
+            assert "<i>" not in text
+            assert "<u>" not in text
+            assert "keeps no config.yaml" in read(text)
+        found = ids(server, run, "rows=all&" + urlencode({"where": "<b>=x=<i>"}))
+        assert len(found) == 300 - len(ids(server, run, "rows=all&" + urlencode({"where": "<b>=x==1+1"})))
+
+
+def test_a_condition_is_written_as_it_is_read():
+    assert str(Condition("age", ">=", "3")) == "age>=3"
+    assert Condition("age", "<", "3").words == "age below 3"
+
+
+def at_once(job, times=8):
+    """What some threads get that do the same at once; they change over as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(times) as pool:
+            return [future.result() for future in [pool.submit(job, time) for time in range(times)]]
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
+    runs = Runs([tmp_path])
+
+    def job(turn):
+        for number in range(30):
+            folder = tmp_path / f"{turn}-{number}"
+            folder.mkdir()
+            (folder / "report.html").write_text("")
+            runs.all()
+
+    at_once(job, 4)
+    assert runs.all() == []
+
+
+def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
+    runs = Runs([tmp_path])
+
+    def job(turn):
+        for number in range(60):
+            if turn:
+                runs.all()
+                continue
+            folder = tmp_path / f"{number}" / "run"
+            folder.mkdir(parents=True)
+            (folder / "report.html").write_text("")
+            shutil.rmtree(folder.parent)
+
+    at_once(job, 4)
+    assert runs.all() == []
+
+
+def test_data_and_model_are_built_once_however_many_ask(record, outputs, run):
+    parts, built = parts_of(run.folder), []
+
+    def dataset(split):
+        built.append(split)
+        return parts.dataset(split)
+
+    subject = Subject(record, Parts(dataset, parts.model), Runs([outputs]))
+    found = at_once(lambda turn: (subject.model, subject.places, subject.pictures))
+    assert built == ["test"]
+    assert len({(id(model), id(places)) for model, places, _ in found}) == 1

@@ -1,0 +1,229 @@
+"""Slices of earlier runs over other examples, two runs compared, and a run that fails for what it finds."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quick_methods import METHODS, made
+from report_pages import read as words_of
+from weakspot import Findings, Predictions, Slices
+from weakspot.findings.comparison import Comparison
+from weakspot.methods import apply
+from weakspot.pipeline.carry_over import carry_over
+from weakspot.pipeline.discover import discover, report
+from weakspot.pipeline.runs import Run
+from weakspot.tasks import Classification
+from weakspot.testing import example_predictions
+
+every = pytest.mark.parametrize("word", METHODS)
+FIND_BY_PLACE = [word for word in METHODS if word not in ("confusion", "random", "top_loss")]
+N = 600
+
+
+def arrays(failing: dict[int, float], seed: int, prefix: str) -> dict[str, np.ndarray]:
+    """Six groups apart; the model is right on 95 % of each, but for those that fail. The groups are always the same."""
+    groups, labels = np.arange(N) % 6, np.arange(N) // 6 % 2
+    rng = np.random.default_rng(seed)
+    right = rng.random(N) < np.array([failing.get(group, 0.95) for group in groups])
+    return {
+        "id": np.array([f"{prefix}-{i}" for i in range(N)]),
+        "embeddings": (6 * np.eye(6)[groups] + rng.normal(size=(N, 6))).astype(np.float32),
+        "labels": labels,
+        "predictions": np.where(right, labels, 1 - labels),
+        "losses": np.where(right, 0.1, 3.0) + 0.01 * rng.random(N),
+        "group": groups.astype(str),
+    }
+
+
+KMEANS = ("method=kmeans", "method.n_clusters=6", "method.n_slices=3", "logger=none")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run that found group 0, and predictions of other examples, of the same ones later, and of another model."""
+    from shell import Shell
+
+    shell = Shell(tmp_path_factory.mktemp("runs"))
+    np.savez(shell.folder / "old.npz", **arrays({0: 0.2}, 0, "a"))
+    np.savez(shell.folder / "elsewhere.npz", **arrays({0: 0.2}, 1, "b"))
+    np.savez(shell.folder / "later.npz", **arrays({2: 0.2}, 2, "a"))
+    shell("discover", "predictions=old.npz", *KMEANS, "hydra.run.dir=old")
+    return shell
+
+
+def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
+    text = runs(
+        "discover",
+        "slices=old",
+        "predictions=elsewhere.npz",
+        "fail_if.accuracy_below=0.7",
+        "logger=none",
+        "hydra.run.dir=elsewhere",
+        fails=3,
+    )
+    findings = Findings.load(runs.folder / "elsewhere")
+    searched = int(Slices.load(runs.folder / "old" / "slices").searched_mask.sum())
+    assert 0 < searched < N
+    assert (findings.confirmation.mode, findings.confirmation.tested) == ("other", N)
+    assert findings.confirmation.searched == searched
+    assert [(one.name, one.verdict) for one in findings.findings if one.confirmed] == [
+        ("group = 0", "confirmed")
+    ]
+    assert findings.findings[0].accuracy.inside == pytest.approx(0.2, abs=0.12)
+    assert findings.provenance["found_in"]["run"] == "old"
+    words = words_of((runs.folder / "elsewhere" / "report.html").read_text(encoding="utf-8"))
+    assert f"sought in {searched} examples and tested on {N} others (the predictions elsewhere.npz)" in words
+    closed = re.search(r"fail_if:\n  (Cluster \d) \(group = 0\): the model is right on", text)
+    assert closed, text
+    assert "below 70" in text
+
+
+def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):
+    line = ("discover", "predictions=later.npz", *KMEANS, "fail_if.new_against=old")
+    text = runs(*line, "hydra.run.dir=later", fails=3)
+    later = runs.folder / "later"
+    assert {"report.html", "findings.json", "compare.html", "compare.json", "slices"} <= {
+        path.name for path in later.iterdir()
+    }
+    found = Comparison.load(later)
+    assert {(one.status, re.search(r"group = \d", one.name)[0]) for one in found.slices} >= {
+        ("fixed", "group = 0"),
+        ("new", "group = 2"),
+    }
+    assert found.paired
+    assert "is new: Before, the model was right on" in text
+    assert "group = 2" in text.partition("fail_if:")[2]
+    assert "group = 0" not in text.partition("fail_if:")[2]
+
+    both = ("discover", "compare=[old,later]", "logger=csv", "hydra.run.dir=both")
+    text = runs(*both)
+    again = Comparison.load(runs.folder / "both")
+    assert [one.status for one in again.slices] == [one.status for one in found.slices]
+    assert again.title in text
+    numbers = (runs.folder / "both" / "csv" / "metrics.csv").read_text()
+    assert "compare/fixed" in numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("slices=old", "add predictions=FILE, or the words of a dataset and a model"),
+        ("slices=old predictions=elsewhere.npz confirm=0.3", "leave it out, and give those examples"),
+        ("compare=[old,old]", "takes the folders of two runs"),
+        ("predictions=old.npz confirm=0 fail_if.accuracy_below=0.7", "nothing is tested here"),
+    ],
+)
+@pytest.mark.slow
+def test_lines_that_cannot_work_are_a_sentence_and_leave_no_run(runs, words, said):
+    before = set(runs.folder.iterdir())
+    assert said in runs("discover", *words.split(), "logger=none", fails=2)
+    assert set(runs.folder.iterdir()) - before <= {runs.folder / "outputs"}
+    assert not list(runs.folder.glob("outputs/discover/*/*"))
+
+
+@pytest.mark.slow
+def test_slices_go_to_another_split_of_the_dataset(digits):
+    line = ("discover", "training.epochs=1", "logger=none")
+    digits(*line, "method=kmeans", "hydra.run.dir=found")
+    digits(*line, "slices=found", "split=val", "hydra.run.dir=carried")
+    findings = Findings.load(digits.folder / "carried")
+    assert (findings.split, findings.confirmation.mode) == ("val", "other")
+    assert findings.confirmation.tested == findings.whole.n
+    assert "split val of colored_digits" in findings.confirmation.source
+    made = set(digits.folder.glob("outputs/checkpoints/*"))
+    said = digits(*line, "slices=found", "split=val", "model.embedding=32", fails=2)
+    assert "were found in 64 dimensions" in said
+    assert set(digits.folder.glob("outputs/checkpoints/*")) == made
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict[str, Path]:
+    """A run of every method on the same examples."""
+    folders = {}
+    for word in METHODS:
+        folders[word] = tmp_path_factory.mktemp(word)
+        discover(made(word), example_predictions(400), folders[word])
+    return folders
+
+
+def others(**change) -> Predictions:
+    p = example_predictions(300, seed=5)
+    return replace(p, ids=np.array([f"new-{i}" for i in range(len(p))]), **change)
+
+
+@every
+def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
+    run, p = Run.open(found[word]), others()
+    carried = carry_over(run, p)
+    np.testing.assert_array_equal(carried.slices.weights, apply(run.slices, p).T)
+    assert carried.searched == run.slices.searched_mask.sum() < 400
+    assert carried.left_out == 0
+    findings = report(
+        carried.slices,
+        carried.predictions,
+        tmp_path,
+        confirm=np.ones(len(p), dtype=bool),
+        searched=carried.searched,
+    )
+    assert (findings.confirmation.mode, findings.confirmation.tested) == ("other", 300)
+    if word in FIND_BY_PLACE:
+        assert any(one.confirmed for one in findings.findings)
+    else:
+        assert not any(one.confirmed for one in findings.findings)
+    assert Run.open(tmp_path).slices.equals(carried.slices)
+
+
+def test_what_a_run_searched_is_never_tested(found):
+    run = Run.open(found["kmeans"])
+    carried = carry_over(run, example_predictions(400))
+    np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.searched_mask))
+    assert carried.left_out == run.slices.searched_mask.sum()
+    assert not carried.slices.searched_mask.any()
+    rows = np.flatnonzero(run.slices.searched_mask)
+    with pytest.raises(ValueError, match=rf"searched {len(rows)} of these {len(rows)} examples"):
+        carry_over(run, example_predictions(400).take(rows))
+
+
+def test_slices_that_do_not_fit_are_a_sentence(found):
+    run = Run.open(found["kmeans"])
+    with pytest.raises(ValueError, match=r"were found in 5 dimensions"):
+        carry_over(run, others(embeddings=np.zeros((300, 3))))
+    p = example_predictions(400)
+    asked = replace(p, manifest={"task": p.task.to_dict()})
+    told = replace(run, slices=replace(run.slices, provenance={"predictions": asked.manifest}))
+    with pytest.raises(ValueError, match=r"of another task \(classification: cat, dog, owl\)"):
+        carry_over(told, others(task=Classification(("ant", "bee", "fly"))))
+    none = replace(run.slices, weights=np.empty((0, 400)), statistics=())
+    with pytest.raises(ValueError, match="found no slice, so there is nothing to carry over"):
+        carry_over(replace(run, slices=none), others())
+
+
+def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    p = example_predictions(200)
+    p.save("store/record")
+    discover(made("kmeans"), Predictions.load("store/record"), tmp_path / "runs" / "one")
+    run = Run.open("runs/one")
+    assert len(run.predictions(Path("nowhere"))) == 200
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # seen from the run's folder
+    assert len(Run.open("../runs/one").predictions(Path("nowhere"))) == 200
+    (tmp_path / "store").rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError, match=r"they were store/record\. Put them back .*predictions_dir="):
+        Run.open("../runs/one").predictions(Path("nowhere"))
+    assert len(Run.open("../runs/one").predictions(Path("../moved"))) == 200
+
+
+def test_an_earlier_format_counts_as_searched_throughout(found, tmp_path):
+    slices = Run.open(found["kmeans"]).slices
+    slices.save(tmp_path / "slices")
+    header = json.loads((tmp_path / "slices" / "slices.json").read_text())
+    assert header["format"] == 4
+    assert not slices.searched_mask.all()
+    assert Slices.load(tmp_path / "slices").equals(slices)

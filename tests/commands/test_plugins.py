@@ -1,0 +1,219 @@
+"""Plug-ins: words of `conf/` in the working directory and of installed packages, in every place that knows words."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import extending_page
+from paths import ROOT
+from processes import quiet_environment
+from shell import Shell
+from weakspot import Slices, methods, plugins
+from weakspot.commands import doctor
+from weakspot.commands.browse import words_of
+from weakspot.config import BrowseConfig, all_words
+from weakspot.methods.base import UnknownMethod
+from weakspot.methods.registry import find, method_of
+
+PACKAGE = "stripes_pack"
+
+
+def install(site: Path, folder: str, name: str = "stripes-pack") -> None:
+    """What pip writes into site-packages of a package that names a folder of configuration files."""
+    about = site / f"{name.replace('-', '_')}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[weakspot.configs]\nstripes = {folder}\n")
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """An empty working directory; what a test imports from there is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    imported = [
+        name for name in sys.modules if name.partition(".")[0] in ("ball", "lines", "stripes", PACKAGE)
+    ]
+    for name in imported:
+        del sys.modules[name]
+    if imported:
+        gc.collect()  # a class is known to its base class until then
+
+
+@pytest.fixture
+def local(empty):
+    """A working directory with the files of the page."""
+    extending_page.write_files(empty)
+    return empty
+
+
+@pytest.fixture
+def installed(empty):
+    """A package of the same files, on the import path."""
+    site = empty / "site"
+    extending_page.write_files(site, PACKAGE)
+    install(site, f"{PACKAGE}.conf")
+    sys.path.append(str(site))
+    return empty
+
+
+def test_without_plugins_there_are_the_projects_own_words(empty):
+    assert plugins.folders() == ()
+    assert plugins.choices("dataset") == {}
+    assert plugins.method_target("ball") is None
+
+
+@pytest.mark.parametrize(("kind", "origin"), [("local", "conf/"), ("installed", "stripes-pack")])
+def test_words_are_listed_and_nothing_is_imported(kind, origin, request):
+    request.getfixturevalue(kind)
+    (folder,) = plugins.folders()
+    assert folder.origin == origin
+    assert {group: [*plugins.choices(group)] for group in ("dataset", "model", "method", "trainer")} == {
+        "dataset": ["stripes"],
+        "model": ["lines"],
+        "method": ["ball"],
+        "trainer": [],
+    }
+    assert "stripes" in all_words("dataset")
+    assert {"lines", "resnet34", "small_cnn"} <= {*all_words("model")}
+    assert "ball" in methods.words()
+    offered = words_of(BrowseConfig())
+    assert ("stripes" in offered.datasets, "lines" in offered.models, "ball" in offered.methods) == (
+        True,
+    ) * 3
+    assert "module" not in offered.models
+    assert [check.text for check in doctor._plugins()] == [
+        f"{origin} brings dataset=stripes, model=lines, method=ball"
+    ]
+    assert not {"stripes", "lines", "ball", PACKAGE} & {*sys.modules}
+
+
+def test_a_method_is_found_by_its_word_in_a_new_process(installed):
+    method = find("ball")
+    assert (method.__module__, method.word) == (f"{PACKAGE}.ball", "ball")
+
+
+def test_the_working_directory_is_imported_only_where_it_can_be(local):
+    """Slices that somebody saved name a method: the explorer, which imports nothing from here, does not begin."""
+    with pytest.raises(ValueError, match=r"the method of ball, ball\.Ball, cannot be imported \(No module"):
+        find("ball")
+    slices = Slices("ball", np.array(["a"]), np.zeros((0, 1)), [])
+    assert isinstance(method_of(slices), UnknownMethod)
+    plugins.make_working_directory_importable()
+    plugins.make_working_directory_importable()
+    assert sys.path.count(str(local)) == 1
+    assert find("ball").__module__ == "ball"
+
+
+def test_a_class_of_another_word_is_refused(local):
+    file = local / "ball.py"
+    file.write_text(file.read_text().replace('word = "ball"', 'word = "sphere"'))
+    plugins.make_working_directory_importable()
+    with pytest.raises(
+        ValueError, match=r"ball\.Ball is the method of ball, but its class does not say so: word = 'ball'"
+    ):
+        find("ball")
+
+
+def test_a_package_without_its_folder_is_passed_over_and_named(installed):
+    install(installed / "site", "nowhere.conf", name="torn")
+    assert [folder.origin for folder in plugins.folders()] == ["stripes-pack"]
+    states = {check.text: check.state for check in doctor._plugins()}
+    (sentence,) = [text for text in states if text.startswith("torn")]
+    assert states[sentence] == "missing"
+    assert sentence.startswith(
+        "torn names nowhere.conf as its folder of configuration files, which is not there"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["../../etc", "my-pack", "", "..", "os:path", "__main__", "a." * 5000 + "b"]
+)
+def test_what_is_no_package_breaks_nothing(installed, value):
+    install(installed / "site", value, name="torn")
+    (installed / "site" / "torn-1.0.dist-info" / "METADATA").unlink()  # as half an uninstallation leaves it
+    assert [folder.origin for folder in plugins.folders()] == ["stripes-pack"]
+    (sentence,) = plugins.missing_folders()
+    assert sentence.startswith(f"stripes names {value[:100]} as its folder")
+
+
+def test_help_and_did_you_mean_know_the_words(tmp_path):
+    shell = Shell(tmp_path)
+    extending_page.write_files(tmp_path)
+    manual = re.sub(r"\s+", " ", shell("discover", "--help"))
+    assert "stripes Images with upright or level stripes, thick or thin. No files. (conf/)" in manual
+    assert "lines Filters over rows and columns, for small images: seconds on a CPU. (conf/)" in manual
+    assert "of method=ball method.radius=0.5 as a multiple of" in manual
+    for wrong, right in {"dataset": "stripe", "model": "line", "method": "bal"}.items():
+        word = extending_words()[wrong]
+        said = shell("discover", f"{wrong}={right}", fails=2)
+        assert f"There is no {wrong}={right}. Did you mean" in said
+        assert f"{wrong}={word}" in said
+    said = shell("discover", "dataset=stripes", "dataset.nn=3", fails=2)
+    assert said == "There is no setting 'dataset.nn'. Did you mean dataset.n?\n"
+
+
+def extending_words() -> dict[str, str]:
+    return {"dataset": "stripes", "model": "lines", "method": "ball"}
+
+
+@pytest.mark.parametrize(
+    "words", [["dataset=digits"], ["dataset=digits", "dataset.n=3"], ["dataset=stripes"]]
+)
+def test_a_word_of_two_files_is_refused(tmp_path, words):
+    """Where the line chooses it, with a setting of either, and where another file does."""
+    extending_page.write_files(tmp_path)
+    data, models = tmp_path / "conf" / "dataset", tmp_path / "conf" / "model"
+    (data / "digits.yaml").write_text((data / "stripes.yaml").read_text())
+    (models / "small_cnn.yaml").write_text((models / "lines.yaml").read_text())
+    said = Shell(tmp_path)("discover", "logger=none", *words, fails=2)
+    word = "model=small_cnn" if words == ["dataset=stripes"] else "dataset=digits"
+    assert said == (
+        f"{word} is in weakspot and in conf/, so it is not known which is meant: give the file "
+        f"{word.replace('=', '/')}.yaml in conf/ another name\n"
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_used_from_anywhere(tmp_path):
+    """The wheel is built from the page's pyproject.toml; its slices are applied in another process."""
+    extending_page.write_files(tmp_path / "source", PACKAGE)
+    venv.create(tmp_path / "venv")
+    (site,) = (tmp_path / "venv").glob("**/site-packages")
+    python = tmp_path / "venv" / "bin" / "python"
+    folders = [str(ROOT / "src"), *(folder for folder in sys.path if folder.endswith("site-packages"))]
+    (site / "of_the_tests.pth").write_text("\n".join(folders) + "\n")
+    environment = {name: value for name, value in quiet_environment().items() if name != "PYTHONPATH"}
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def run(*line: str | Path) -> str:
+        done = subprocess.run(line, cwd=work, env=environment, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    build = "import sys; from hatchling import build; build.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=tmp_path / "source", check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:  # as pip does with a wheel of Python alone
+        file.extractall(site)
+    discover = (python, ROOT / "discover.py")
+    assert "(stripes-pack)" in run(*discover, "--help")
+    quick = ("dataset=stripes", "model=lines", "logger=none", "trainer=cpu", "cam=none", "training.epochs=1")
+    assert "report → " in run(*discover, *quick, "method=ball")
+    (found,) = work.glob("outputs/discover/*/*")
+    assert "report → " in run(*discover, *quick, f"slices={found}", "split=val")
+    (applied,) = set(work.glob("outputs/discover/*/*")) - {found}
+    assert json.loads((applied / "findings.json").read_text())["method"] == "ball"

@@ -1,0 +1,306 @@
+"""Ctrl+C and SIGTERM at every door: one sentence, 130 or 143, work kept, nothing left running. Real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paths import ROOT
+from processes import quiet_environment
+from weakspot import Predictions
+from weakspot.predictions.shards import finished_rows
+
+pytestmark = pytest.mark.slow
+
+SAID = {"SIGINT": 130, "SIGTERM": 143}
+BATCH, N = 16, 719
+
+SLOW = """
+import os, time
+from pathlib import Path
+import torch
+
+class Net(torch.nn.Module):
+    '''Takes its time, and says when it is at work on its fourth batch. Its weights are the same always.'''
+
+    def __init__(self, num_classes, seconds=0.1):
+        super().__init__()
+        self.fc = torch.nn.Linear(3, num_classes)
+        torch.nn.init.constant_(self.fc.weight, 0.5)
+        torch.nn.init.zeros_(self.fc.bias)
+        self.seconds, self.passes = seconds, 0
+
+    def forward(self, x):
+        if len(x) > 2:  # one or two images are tried before anything is made
+            self.passes += 1
+            time.sleep(self.seconds)
+            if self.passes == 4:
+                rank = os.environ.get("LOCAL_RANK", "0")
+                Path(f"at-work-{rank}-{self.seconds}").touch()
+        return self.fc(x.mean((2, 3)))
+"""
+MODEL = ("model=module", "model.path=slow:Net", "model.head=fc", "logger=none")
+INFER = (*MODEL, "checkpoint=pretrained", f"inference.batch_size={BATCH}")
+
+
+class Job:
+    """An entry point in a session of its own, as a terminal or a scheduler runs it."""
+
+    def __init__(self, folder: Path, *command: str) -> None:
+        (folder / "slow.py").write_text(SLOW)
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=quiet_environment() | {"PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, *patterns: str) -> None:
+        """Until there are files of such names."""
+        for _ in range(1200):
+            if all(any(self.folder.glob(pattern)) for pattern in patterns):
+                return
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.1)
+        raise AssertionError(f"{patterns} never came")
+
+    def end(self, name: str, to: str) -> tuple[int, str, str]:
+        """Exit code, standard output and error after a signal to the process alone, or to all of its group."""
+        (os.killpg if to == "group" else os.kill)(self.process.pid, getattr(signal, name))
+        output, errors = self.process.communicate(timeout=120)
+        for _ in range(50):
+            if not self.running():
+                break
+            time.sleep(0.1)
+        assert not self.running()
+        return self.process.returncode, output, errors
+
+    def running(self) -> list[str]:
+        """The processes of the session that have not ended."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, _, session, *_ = status.read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            if int(session) == self.process.pid and state != "Z":
+                found.append(status.parent.name)
+        return found
+
+
+def script(name: str) -> str:
+    return str(ROOT / f"{name}.py")
+
+
+TRAIN = ("train", *MODEL, "trainer=cpu", "num_workers=2")
+TRAIN_IN_TWO = ("train", *MODEL, "trainer=ddp_cpu")
+INFER_IN_TWO = ("infer", *INFER, "trainer=ddp_cpu")
+SWEEP = ("train", "-m", *MODEL, "trainer=cpu", "seed=1,2")
+
+
+@pytest.mark.parametrize(
+    ("words", "ranks", "name", "to"),
+    [
+        pytest.param(TRAIN, 1, "SIGINT", "group", id="train"),
+        pytest.param(TRAIN_IN_TWO, 2, "SIGTERM", "group", id="train in two processes"),
+        pytest.param(INFER_IN_TWO, 2, "SIGINT", "group", id="infer in two processes"),
+        pytest.param(INFER_IN_TWO, 2, "SIGTERM", "one", id="infer in two processes, one hears it"),
+        pytest.param(SWEEP, 1, "SIGTERM", "one", id="sweep"),
+    ],
+)
+def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to):
+    job = Job(tmp_path, script(words[0]), *words[1:])
+    job.wait_for(*(f"at-work-{rank}-*" for rank in range(ranks)))
+    code, output, errors = job.end(name, to)
+    assert errors == f"interrupted ({name}); the same command goes on from what is finished\n"
+    assert "Traceback" not in output
+    assert code == SAID[name]
+    assert output.count("train → ") <= 1  # no further job of a sweep
+
+
+@pytest.mark.parametrize(
+    ("name", "trainer", "ranks"),
+    [("SIGTERM", ("trainer=cpu",), 1), ("SIGINT", ("trainer=ddp_cpu",), 2)],
+    ids=["one process", "two"],
+)
+def test_inference_goes_on_after_the_last_finished_batch(tmp_path, name, trainer, ranks):
+    """Shards are written once a minute, and no minute has passed: it is the signal that has them written."""
+    job = Job(tmp_path, script("infer"), *INFER, *trainer)
+    job.wait_for(*(f"at-work-{rank}-*" for rank in range(ranks)))
+    code, _, _ = job.end(name, "one")
+    assert code == SAID[name]
+    (folder,) = (path.parent for path in tmp_path.glob("outputs/predictions/*/shards"))
+    done = finished_rows(folder, N)
+    assert len(done) >= 3 * BATCH * ranks
+    assert len(list((folder / "shards").iterdir())) == ranks
+    expected = np.concatenate([np.arange(rank, N, ranks)[: len(done) // ranks] for rank in range(ranks)])
+    np.testing.assert_array_equal(done, np.sort(expected))
+
+    fast = ("+model.kwargs.seconds=0", "trainer=cpu")
+    resumed = subprocess.run(
+        [sys.executable, script("infer"), *INFER, "trainer=cpu"],
+        cwd=tmp_path,
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert f"infer: interrupted at {len(done)} of {N} → will resume" in resumed.stdout
+    whole = subprocess.run(
+        [sys.executable, script("infer"), *INFER, *fast, "predictions_dir=whole"],
+        cwd=tmp_path,
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert whole.returncode == 0, whole.stderr
+    (other,) = tmp_path.glob("whole/*/manifest.json")
+    assert_same(Predictions.load(folder), Predictions.load(other.parent))
+
+
+def assert_same(a: Predictions, b: Predictions) -> None:
+    np.testing.assert_array_equal(a.ids, b.ids)
+    np.testing.assert_array_equal(a.embeddings, b.embeddings)
+    np.testing.assert_array_equal(a.losses, b.losses)
+
+
+def test_a_search_says_that_it_is_interrupted(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "p.npz", embeddings=rng.normal(size=(20_000, 16)), losses=rng.exponential(size=20_000)
+    )
+    job = Job(tmp_path, script("discover"), "predictions=p.npz", "logger=none", "stability=1000")
+    job.wait_for("outputs/discover/*/*/config.yaml")
+    time.sleep(2)
+    code, output, errors = job.end("SIGINT", "group")
+    assert (code, errors) == (
+        130,
+        "interrupted (SIGINT); the same command searches again, and goes on from what is trained and inferred\n",
+    ), output
+    (log,) = tmp_path.glob("outputs/discover/*/*/discover.log")
+    assert "Traceback" in log.read_text()  # where it was, for who wants to know
+    assert not list(tmp_path.glob("outputs/discover/*/*/.slices-*"))
+
+
+def test_a_job_that_is_only_starting_leaves_nothing(tmp_path):
+    job = Job(tmp_path, script("train"), *MODEL, "trainer=cpu")
+    job.wait_for("outputs/train/*/*/train.log")
+    code, _, errors = job.end("SIGINT", "group")
+    assert (code, errors) == (130, "interrupted (SIGINT); the same command goes on from what is finished\n")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_browser_ends(tmp_path):
+    (tmp_path / "outputs").mkdir()
+    job = Job(tmp_path, script("browse"), "port=0", "open=false")
+    assert job.process.stdout is not None
+    assert "Ctrl+C ends" in job.process.stdout.readline()
+    code, _, errors = job.end("SIGINT", "group")
+    assert (code, errors) == (130, "interrupted (SIGINT); the same command starts it again\n")
+
+
+def test_the_jobs_of_a_parallel_sweep_keep_what_they_have_inferred(tmp_path):
+    words = ("-m", *INFER, "trainer=cpu", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    job = Job(tmp_path, script("infer"), *words, "+model.kwargs.seconds=0.3,0.4")
+    job.wait_for("at-work-0-0.3", "at-work-0-0.4")
+    code, output, errors = job.end("SIGTERM", "one")
+    assert (code, errors) == (143, "interrupted (SIGTERM); the same command goes on from what is finished\n")
+    records = list(tmp_path.glob("outputs/predictions/*-*/"))
+    assert len(records) == 2, output
+    for record in records:
+        assert len(finished_rows(record, N)) >= 3 * BATCH
+
+
+def test_the_processes_of_torchrun_end_in_good_order(tmp_path):
+    """torchrun itself always ends with 1 and a traceback of its own; ours add a sentence, and keep their rows."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    job = Job(tmp_path, *launcher, script("infer"), *INFER, "trainer=ddp_cpu")
+    job.wait_for("at-work-0-*", "at-work-1-*")
+    code, _, errors = job.end("SIGTERM", "one")
+    assert code == 1
+    assert errors.count("interrupted (SIGTERM); the same command goes on from what is finished\n") == 1
+    assert errors.count("Traceback") == 1
+    assert "SignalException" in errors.splitlines()[-1]
+    assert len(list(tmp_path.glob("outputs/predictions/*/shards/rank[01]-*"))) == 2
+
+
+def test_processes_end_with_the_one_that_launched_them(tmp_path):
+    job = Job(tmp_path, script("infer"), *INFER, "trainer=ddp_cpu", "+model.kwargs.seconds=0.5")
+    job.wait_for("at-work-0-*", "at-work-1-*")
+    assert len(job.running()) == 2
+    code, _, _ = job.end("SIGKILL", "one")
+    assert code == -signal.SIGKILL
+
+
+def test_wandb_hears_how_it_ended(tmp_path):
+    job = Job(tmp_path, script("train"), *MODEL[:-1], "logger=wandb", "trainer=cpu")
+    job.wait_for("at-work-0-*")
+    assert job.end("SIGTERM", "one")[0] == 143
+    (run,) = tmp_path.glob("outputs/train/*/*/wandb/offline-run-*/run-*.wandb")
+    inspected = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)],
+        capture_output=True,
+        text=True,
+        env=quiet_environment(),
+    )
+    records = [json.loads(line) for line in inspected.stdout.splitlines()]
+    assert [record["exit"]["exit_code"] for record in records if record["type"] == "exit"] == [143]
+
+
+def test_an_impatient_second_ctrl_c_ends_at_once(tmp_path):
+    program = """
+import time
+from weakspot import signals
+
+def say(interrupted):
+    print("last words", interrupted.name, flush=True)
+
+with signals.interruptible(say):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(60)
+"""
+    job = Job(tmp_path, "-c", program)
+    assert job.process.stdout is not None
+    assert job.process.stdout.readline() == "ready\n"
+    job.process.send_signal(signal.SIGINT)
+    job.process.send_signal(signal.SIGINT)  # the same one, by way of another process
+    assert job.process.stdout.readline() == "cleaning\n"
+    time.sleep(1.5)
+    code, output, _ = job.end("SIGINT", "one")
+    assert (code, output) == (130, "last words SIGINT\n")
+
+
+def test_compiled_code_that_does_not_return_is_not_waited_for(tmp_path):
+    program = """
+import ctypes
+from weakspot import signals
+
+with signals.interruptible(lambda interrupted: print("last words", interrupted.name, flush=True)):
+    print("ready", flush=True)
+    lock = ctypes.create_string_buffer(64)
+    for _ in range(2):  # the second time it waits for itself
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+"""
+    job = Job(tmp_path, "-c", program)
+    assert job.process.stdout is not None
+    assert job.process.stdout.readline() == "ready\n"
+    time.sleep(2)  # until it waits for itself: a signal before that ends it as any other
+    begun = time.monotonic()
+    code, output, _ = job.end("SIGTERM", "one")
+    assert (code, output) == (143, "last words SIGTERM\n")
+    assert time.monotonic() - begun < 30

@@ -1,0 +1,60 @@
+"""What is not needed is not imported: Lightning where nothing is trained or inferred, torch where nothing computes in
+it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from shell import Shell
+
+TRAINING = {"pytorch_lightning", "lightning_fabric", "torchmetrics", "transformers", "torchvision"}
+
+
+def imported(shell: Shell, *words: str) -> set[str]:
+    """The packages that `discover.py` imports, as Python itself reports them."""
+    said = shell("discover", *words, PYTHONPROFILEIMPORTTIME="1")
+    found = set(re.findall(r"^import time:.*\| +(\w+)", said, re.MULTILINE))
+    assert "weakspot" in found
+    return found
+
+
+@pytest.fixture
+def given(shell: Shell) -> Shell:
+    draw = np.random.default_rng(0)
+    np.savez(shell.folder / "my.npz", embeddings=draw.normal(size=(60, 3)), losses=draw.random(60))
+    return shell
+
+
+def test_given_predictions(given: Shell) -> None:
+    found = imported(given, "predictions=my.npz", "method=random", "logger=none")
+    assert not found & (TRAINING | {"torch", "wandb"})
+
+
+def test_a_configuration_that_is_only_shown(shell: Shell) -> None:
+    found = imported(shell, "--cfg", "job")
+    assert not found & (TRAINING | {"torch", "wandb", "sklearn", "scipy", "pyarrow", "numpy"})
+
+
+@pytest.mark.slow
+def test_given_predictions_by_the_default_method_and_logger(given: Shell) -> None:
+    found = imported(given, "predictions=my.npz")
+    assert not found & (TRAINING | {"torch"})
+    assert "wandb" in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["logger=none", "logger=csv", "logger=tensorboard", "logger=wandb method=scan"]
+)
+def test_a_model_that_is_trained_and_read_already(digits: Shell, words: str) -> None:
+    found = imported(digits, "training.epochs=1", "method=random", *words.split())
+    assert not found & TRAINING
+
+
+@pytest.mark.slow
+def test_what_is_to_be_inferred_takes_lightning(digits: Shell) -> None:
+    found = imported(digits, "logger=none", "training.epochs=1", "method=random", "predictions_dir=anew")
+    assert found >= {"pytorch_lightning", "torchmetrics"}

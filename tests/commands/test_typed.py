@@ -1,0 +1,496 @@
+"""What was typed, and what is said: one sentence, before any cost, with exit code 2 and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from paths import ROOT
+from processes import quiet_environment
+from shell import Shell
+from weakspot import cli
+from weakspot.overrides import quote_for_hydra
+
+Typed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Types a line, in this process and a folder of its own, and returns the exit code and all that is said."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_DIR", "MODEL_DIR", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(script: str, *words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *words])
+        handlers, level = logging.root.handlers[:], logging.root.level
+        try:
+            getattr(cli, script)()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            for handler in set(logging.root.handlers) - set(handlers):
+                handler.close()
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+        assert isinstance(code, int)
+        return code, "".join(capsys.readouterr())
+
+    return run
+
+
+def write_inputs(folder: Path) -> None:
+    """What the lines below name."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(40, 3)).astype(np.float32)
+    np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
+    np.savez(
+        folder / "from_one.npz",
+        embeddings=x,
+        outputs=draw.normal(size=(40, 2)),
+        labels=draw.integers(1, 3, 40),
+    )
+    for name, n in (("a.pkl", 40), ("short.pkl", 39)):
+        (folder / name).write_bytes(pickle.dumps({"unnormalized_weights": np.linspace(0, 1, n)}))
+    (folder / "zero.pkl").write_bytes(pickle.dumps({"unnormalized_weights": np.zeros(40)}))
+    (folder / "inference.pkl").write_bytes(pickle.dumps({"embeddings": x, "losses": draw.random(40)}))
+    (folder / "junk.ckpt").write_text("101")
+    torch.save({"weight": torch.zeros(3)}, folder / "other.ckpt")
+    (folder / "texts.csv").write_text(
+        "text,label\n" + "".join(f"words {n},{'ab'[n % 2]}\n" for n in range(40))
+    )
+    (folder / "broken.csv").write_text(
+        "path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(40))
+    )
+    for n in range(40):
+        (folder / f"{n}.png").write_text("no image")
+    (folder / "a_file").write_text("")
+    (folder / "conf" / "dataset").mkdir(parents=True)
+    (folder / "conf" / "dataset" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [/schema/dataset/base@dataset]\ndataset: {_target_: mine.Mine, n: 3}\n"
+    )
+
+
+COMPOSED = [
+    ("discover +metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
+    ("discover metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
+    ("discover ++trainng.epochs=3", "There is no setting 'trainng.epochs'. Did you mean training.epochs?"),
+    ("discover +training.epoch=3", "There is no setting 'training.epoch'. Did you mean training.epochs?"),
+    (
+        "discover method=spotlight method.minsize=3",
+        "There is no setting 'method.minsize'. Did you mean method.min_size?",
+    ),
+    (
+        "discover method=spotlight +method.minsize=3",
+        "There is no setting 'method.minsize'. Did you mean method.min_size?",
+    ),
+    ("discover method=spotlight min_size=3", "There is no setting 'min_size'. Did you mean method.min_size?"),
+    (
+        "discover dataset=colored_digit",
+        "There is no dataset=colored_digit. Did you mean dataset=colored_digits?",
+    ),
+    ("discover logger=xyzzy", "There is no logger=xyzzy. There are: csv, none, tensorboard, wandb."),
+    ("discover -m seed=1,2 method=spotlight,udsi", "There is no method=udsi. Did you mean method=udis?"),
+    ("discover training.epochs=many", "training.epochs must be a whole number, not many"),
+    ("discover -m training.epochs=1,many", "training.epochs must be a whole number, not many"),
+    ("discover seed=1,2", "seed=1,2 has a comma: add -m for a run for each, or quote it"),
+    (
+        "discover spotlight",
+        "'spotlight' is no setting: write key=value; python discover.py --help lists them",
+    ),
+    ("discover =3", "'=3' is no setting: write key=value"),
+    ("discover checkpoint=[half", "the value of checkpoint cannot be read: [half; put it in quotes"),
+    (
+        "discover dataset.colour=3",
+        "There is no setting 'dataset.colour' in its file; if what is chosen for dataset ",
+    ),
+    ("discover hydra.run.dir=a_file/run", "the run's folder cannot be made (Not a directory: "),
+    (
+        "discover predictions=my.npz dataset=digits",
+        "dataset=digits says nothing of predictions that are there already: leave it out, or leave out predictions=",
+    ),
+    ("discover predictions=my.npz model=resnet18", "model=resnet18 says nothing of predictions"),
+    ("discover predictions=my.npz cam=label", "cam=label says nothing of predictions"),
+    ("discover predictions=my.npz training.epochs=3", "training.epochs=3 says nothing of predictions"),
+    (
+        "discover tree=a.json predictions=my.npz",
+        "predictions=my.npz says nothing of a tree by itself: leave it out, or leave out tree=a.json",
+    ),
+    (
+        "discover slices=a.pkl,b.pkl predictions=my.npz method.n_slices=2",
+        "method.n_slices=2 says nothing of slices that are there already: leave it out, or leave out "
+        "slices=a.pkl,b.pkl",
+    ),
+    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 says nothing of slices that are"),
+    ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] says nothing of a tree by itself"),
+    ("discover sizes=3", "There is no setting 'sizes'. Did you mean method.sizes?"),
+    (
+        "discover method=udis method.past=a.pkl",
+        "There is no setting 'method.past' in the method chosen; choose one that has method.past: method=spotlight",
+    ),
+    ("discover learning_rate=3", "There is no setting 'learning_rate'. Did you mean training.learning_rate?"),
+    (
+        "discover n_clusters=3",
+        "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans",
+    ),
+    ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
+    ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
+    ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
+    ("discover tree=a.json method.n_slices=2", "method.n_slices=2 says nothing of a tree by itself"),
+    ("discover tree=a.json method=udis method.cut=3", "method.cut=3 says nothing of a tree by itself"),
+    ("discover --config-dir nowhere dataset=mine", "Additional config directory '"),
+    (
+        "discover --config-dir conf dataset=min",
+        "There is no dataset=min. Did you mean dataset=mine?",
+    ),
+    (
+        "discover --config-dir conf dataset=mine dataset.ns=3",
+        "There is no setting 'dataset.ns'. Did you mean dataset.n?",
+    ),
+    ("browse tree=nowhere.json", "nowhere.json does not exist; give the fc_treeData.json that the published"),
+    ("browse tree=a_file", "a_file is not a tree of the published UDIS tool: "),
+    (
+        "browse tree=a.json folders=outputs",
+        "folders=[outputs] says nothing of a tree by itself: leave it out",
+    ),
+    ("browse port=80000", "port=80000 is none: ports are 1 to 65535"),
+    ("browse port=x", "port must be a whole number, not x"),
+]
+JOBS = [
+    (
+        "+dataset.colour=3",
+        "there is no setting dataset.colour: ColoredDigits does not take it; there are: dataset.r",
+    ),
+    ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
+    ("dataset.size=0", "size must be a positive number of pixels, not 0"),
+    ("model.channels=3", "model.channels must be a list, each a whole number, not 3"),
+    ("model=text_classifier", "model.name must be given"),
+    ("model=module model.path=nowhere:Net model.head=fc", "no module 'nowhere' for the model 'nowhere:Net'"),
+    (
+        "--config-dir conf dataset=mine",
+        "dataset._target_=mine.Mine cannot be imported (No module named 'mine')",
+    ),
+    (
+        "model._target_=weakspot.models.SmalCNN",
+        "model._target_=weakspot.models.SmalCNN cannot be imported (module",
+    ),
+    ("split=tset", "ColoredDigits has no split 'tset'; it has: train, val, test"),
+    ("shard=0/4", "shard=0/4: the 4 parts are numbered from 1 to 4"),
+    ("shard=5/4", "shard=5/4: the 4 parts are numbered from 1 to 4"),
+    ("shard=x", "shard=x is no part of the rows: write shard=3/64 for the third of 64"),
+    ("training.epochs=0", "training.epochs=0 must be more than 0"),
+    ("training.schedule=linear", "training.schedule='linear' is unknown; choose constant or cosine"),
+    ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
+    ("num_workers=-1", "num_workers must be 0 (load in the main process) or more, not -1"),
+    ("upstream=requir", "upstream='requir' is unknown; choose pull or require"),
+    ("slices=a.pkl", "slices=… needs neither training nor inference: only discover.py takes it"),
+    ("outputs_are=probabilities", "there is none: add predictions=FILE, or leave it out"),
+    ("trainer.devices=9 trainer.accelerator=gpu", "choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)"),
+    ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
+    ("checkpoint=nowhere.ckpt", "checkpoint 'nowhere.ckpt' was not found as "),
+    ("checkpoint=epoch=6-step=120.ckpt", "checkpoint 'epoch=6-step=120.ckpt' was not found as "),
+    ("checkpoint=junk.ckpt", "junk.ckpt is not a file of weights that torch can read"),
+    ("checkpoint=other.ckpt", "other.ckpt does not fit SmallCNN"),
+    ("model=vit_b_16", "vit_b_16 takes images of exactly 224×224 pixels, not 32×32"),
+    ("checkpoints_dir=a_file/store", "a_file is a file, so checkpoints_dir=a_file/store cannot be a folder"),
+    ("predictions_dir=a_file", "a_file is a file, so predictions_dir=a_file cannot be a folder"),
+    ("dataset=csv", "dataset=csv needs a table: add dataset.file=my.csv"),
+    (
+        "dataset=csv dataset.file=texts.csv",
+        "Texts need a model that reads them: model=text_encoder or text_class",
+    ),
+    ("dataset=csv dataset.file=broken.csv model=small_cnn", "cannot be read as an image (cannot identify"),
+    ("dataset=fairface", "set dataset.root to the folder that holds fairface_label_train.csv"),
+]
+
+SEARCHES = [
+    (
+        "method=spotlight method.min_size=5000",
+        "min_size=5000 asks for 5000 examples; give more than 0 and less than all 3",
+    ),
+    (
+        "method=spotlight method.min_size=500",
+        "min_size=500 asks for 500 examples; give more than 0 and less than all 3",
+    ),
+    ("method.n_slices=0", "n_slices=0 must be a whole number of at least 1"),
+    ("method=udis method.category=bed", "category='bed' is not one of the classes: <5, ≥5"),
+    ("method=udis method.category=7", "category=7 is not one of the classes: <5, ≥5"),
+    ("method=udis method.metric=f2", "metric='f2' is unknown; choose accuracy or f1"),
+    ("cam=nonsense", "choose predicted, label, none or one of <5, ≥5"),
+    ("confirm=1.5", "confirm=1.5 must be a share of the examples below 1"),
+    ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),
+    (
+        "confirm=vla",
+        "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (train, val)",
+    ),
+    (
+        "method=spotlight method.past=nowhere.pkl",
+        "nowhere.pkl does not exist; give the .pkl file that the published tool wrote",
+    ),
+    (
+        "method=spotlight method.past=short.pkl",
+        "short.pkl has weights for 39 examples, but there are 719; give files of the same",
+    ),
+    (
+        "dataset.group=patient",
+        "there is no attribute 'patient' to keep groups together by; there are: digit, colour",
+    ),
+    (
+        "upstream=require figures=svg report.members=all",
+        "there is no checkpoint of this yet: run `python train.py logger=tensorboard trainer=cpu`",
+    ),
+    ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
+    ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
+]
+GIVEN = [
+    ("predictions=nowhere.npz", "no predictions at nowhere.npz"),
+    ("predictions=my run (2).npz", "no predictions at my run (2).npz"),
+    ("predictions=größe.npz", "no predictions at größe.npz"),
+    ("predictions=~/no/such.npz", f"no predictions at {os.path.expanduser('~')}/no/such.npz"),
+    ("predictions=from_one.npz", "from_one.npz: labels: row "),
+    ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
+    ("predictions=my.npz method=spotlight method.min_size=40", "min_size=40 asks for 40 examples"),
+    ("predictions=my.npz confirm=my.npz", "confirm=my.npz are the predictions that slices come from"),
+    ("predictions=my.npz slices=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there are 40"),
+    ("predictions=my.npz slices=nowhere.pkl", "nowhere.pkl does not exist; give the .pkl file"),
+    ("predictions=my.npz slices=conf", "conf holds no slices: give the folder of a run of discover.py"),
+    ("predictions=my.npz slices=my.npz", "my.npz is a file, neither .pkl nor a run"),
+    (
+        "predictions=my.npz slices=inference.pkl",
+        "inference.pkl holds no unnormalized_weights, so it is no spotlight result; it is an inference result",
+    ),
+    ("predictions=a.pkl slices=a.pkl", "a.pkl holds no embeddings, so it is no inference result"),
+    ("slices=a.pkl", "slices=a.pkl are reported over what they were found in: add predictions=FILE"),
+    ("predictions=my.npz slices=a.pkl confirm=0.5", "confirm=0.5 sets nothing aside, for slices=a.pkl were"),
+    ("predictions=inference.pkl slices=a.pkl confirm=my.npz", "these spotlight slices hold no centers"),
+    (
+        "predictions=my.npz method=spotlight method.past=a.pkl,short.pkl",
+        "short.pkl has weights for 39 examples, but there ar",
+    ),
+    (
+        "predictions=my.npz method=spotlight method.past=zero.pkl",
+        "past holds a slice whose weights are zero everywhere",
+    ),
+    ("predictions=my.npz method=spotlight method.past=my.npz", "my.npz cannot be read: "),
+    ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
+    (
+        "predictions=my.npz dataset.group=patient",
+        "there is no attribute 'patient' to keep groups together by",
+    ),
+]
+
+
+def nothing_is_left(folder: Path) -> bool:
+    return not (folder / "outputs").exists() and not (folder / "multirun").exists()
+
+
+@pytest.mark.parametrize(("line", "sentence"), COMPOSED, ids=[line for line, _ in COMPOSED])
+def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: str, sentence: str) -> None:
+    write_inputs(tmp_path)
+    code, said = typed(*line.split())
+    assert said.startswith(sentence), said
+    assert code == 2
+    assert said.count("\n") == 1, said
+    assert nothing_is_left(tmp_path) or line.startswith("discover -m")
+
+
+@pytest.mark.parametrize(("line", "sentence"), JOBS, ids=[line for line, _ in JOBS])
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    write_inputs(tmp_path)
+    words = line.split()
+    options = [words.pop(0), words.pop(0)] if words[0] == "--config-dir" else []
+    refused(typed("infer", *options, "logger=tensorboard", "trainer=cpu", *words), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("script", ["train", "discover"])
+def test_a_part_of_the_rows_is_for_inference_alone(typed: Typed, tmp_path: Path, script: str) -> None:
+    refused(
+        typed(script, "logger=tensorboard", "trainer=cpu", "shard=3/64"),
+        "shard=3/64 is a part of the rows to infer: only infer.py takes it",
+    )
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "sentence"), SEARCHES, ids=[line for line, _ in SEARCHES])
+def test_a_search_that_cannot_be_is_refused_before_a_model_is_trained(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    write_inputs(tmp_path)
+    refused(typed("discover", "logger=tensorboard", "trainer=cpu", *line.split()), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(("line", "sentence"), GIVEN, ids=[line for line, _ in GIVEN])
+def test_given_predictions_that_cannot_be_searched_leave_no_run(
+    typed: Typed, tmp_path: Path, line: str, sentence: str
+) -> None:
+    write_inputs(tmp_path)
+    words = re.split(r" (?=\w+[.\w]*=)", line)
+    code, said = typed("discover", "logger=tensorboard", *words)
+    refused((code, re.sub(r"predictions: given .*\n", "", said)), sentence)
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> None:
+    code, said = typed(
+        "discover", "-m", "method=spotlight", "method.min_size=5000", "seed=0,1", "logger=none"
+    )
+    assert (
+        "Error executing job with overrides: ['method=spotlight', 'method.min_size=5000', 'seed=0', 'logger=none']"
+        in said
+    )
+    assert said.splitlines()[-1].startswith("min_size=5000 asks for 5000 examples")
+    assert code == 2
+    assert not list(tmp_path.glob("multirun/*/*/*/*/"))
+
+
+def refused(answer: tuple[int, str], sentence: str) -> None:
+    code, said = answer
+    first, second, rest = said.split("\n", 2)
+    assert first == "loading libraries …"
+    assert sentence in second, said
+    assert rest == ""
+    assert code == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_fails_later_is_one_sentence_too_and_its_run_stays(
+    typed: Typed, tmp_path: Path, workers: int
+) -> None:
+    """A picture that is first opened in training, here or in a process that loads data."""
+    lines = ["path,label,split"]
+    for n in range(24):
+        Image.new("RGB", (16, 16), (10 * n, 0, 0)).save(tmp_path / f"{n}.png")
+        lines.append(f"{n}.png,{'ab'[n % 2]},{('train', 'train', 'val', 'test')[n // 2 % 4]}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    (tmp_path / "8.png").write_bytes(b"no image")
+    words = ("dataset=csv", "dataset.file=table.csv", "dataset.size=16", "model=small_cnn", "trainer=cpu")
+    code, said = typed("train", *words, "logger=csv", f"num_workers={workers}", "training.epochs=1")
+    *_, last, end = said.split("\n")
+    assert re.fullmatch(r"row \d of train: 8\.png cannot be read as an image .*; repair or remove it", last)
+    assert (code, end) == (1, "")
+    assert "Traceback" not in said
+    (log,) = tmp_path.glob("outputs/train/*/*/train.log")
+    assert "Traceback" in log.read_text()
+    assert (log.parent / "config.yaml").is_file()
+
+
+def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(4, dtype=np.float32), losses=np.ones(4))
+    script = (
+        "import io, runpy, sys\n"
+        "class Out(io.TextIOBase):\n"
+        "    def write(self, text):\n"
+        "        heavy = {'torch', 'pytorch_lightning', 'wandb'} & set(sys.modules)\n"
+        "        return sys.__stdout__.write(f'{sorted(heavy)} {text}' if text.strip() else text)\n"
+        "sys.argv = ['discover.py', 'predictions=my.npz', 'logger=none']\n"
+        f"sys.stdout = Out(); runpy.run_path({str(ROOT / 'discover.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True
+    )
+    assert done.stdout.startswith("[] loading libraries …"), done
+
+
+def test_a_logger_that_is_not_installed_is_named_before_training(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    code, said = typed("discover", "logger=tensorboard", "trainer=cpu")
+    assert (
+        said.splitlines()[-1] == "logger=tensorboard needs TensorBoard: pip install 'weakspot[tensorboard]'"
+    )
+    assert code == 2
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_busy_port_is_refused(typed: Typed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code, said = typed("browse", f"port={server.getsockname()[1]}", "open=false")
+    assert "cannot be had (Address already in use); port=0 takes any that is free" in said
+    assert code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_log_file_that_takes_nothing_costs_no_word(shell: Shell) -> None:
+    full = "hydra.job_logging.handlers.file.filename=/dev/full"
+    said = shell("discover", "logger=none", "predictions=nowhere.npz", full, fails=True)
+    assert said.splitlines() == [
+        "loading libraries …",
+        "predictions: given (nowhere.npz) · discover",
+        "no predictions at nowhere.npz",
+    ]
+
+
+ESCAPES = "\x1b[2J\x1b]0;owned\x07"
+"""Clears the screen and renames the window."""
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predictions=nowhere{}.npz"], "no predictions at nowhere{}.npz"),
+        (["predictions=my.npz", "dataset.group=x"], "there are: age{}"),
+        (["dataset=csv", "dataset.file=a.csv"], "a.csv, line 2: there is no file 0{}.png"),
+        (["dataset=image_folder", "dataset.root=root{}"], "root{}"),
+        (["seed{}=3"], "seed{}"),
+    ],
+)
+def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: list[str], named: str) -> None:
+    """Names from the command line and from within files are shown as what they are."""
+    np.savez(tmp_path / "my.npz", embeddings=np.eye(9), losses=np.ones(9), **{f"age{ESCAPES}": np.ones(9)})
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{n}{ESCAPES}.png,{n % 2}\n" for n in range(9)))
+    code, said = typed("discover", "logger=none", *(word.format(ESCAPES) for word in words))
+    assert code == 2
+    assert named.format(r"\x1b[2J\x1b]0;owned\x07") in said
+    assert not set(said) & {"\x1b", "\x07"}
+
+
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        ("checkpoint=epoch=6-step=120.ckpt", "checkpoint='epoch=6-step=120.ckpt'"),
+        ("predictions=my run (2).npz", "predictions='my run (2).npz'"),
+        ("predictions=größe.npz", "predictions='größe.npz'"),
+        ("predictions=it's.npz", "predictions='it\\'s.npz'"),
+        ("predictions=~/my.npz", f"predictions='{os.path.expanduser('~/my.npz')}'"),
+        ("slices=a.pkl", "slices=[a.pkl]"),
+        ("slices=a.pkl,my (2).pkl", "slices=[a.pkl,'my (2).pkl']"),
+        ("slices=[a.pkl,b.pkl]", "slices=[a.pkl,b.pkl]"),
+        ("method.past=~/a.pkl", f"method.past=['{os.path.expanduser('~/a.pkl')}']"),
+        ("slices=None", "slices=null"),
+        ("folders=outputs,multirun", "folders=[outputs,multirun]"),
+        ("model.labels=[größer, kleiner]", "model.labels=['größer', kleiner]"),
+        ("model.kwargs={img_size: 96}", "model.kwargs={img_size: 96}"),
+        ("training.clip=None", "training.clip=null"),
+        ("dataset.root=${oc.env:HOME}", "dataset.root=${oc.env:HOME}"),
+        ("seed=1,2", "seed=1,2"),
+        ("--config-dir", "--config-dir"),
+        ("~dataset.size", "~dataset.size"),
+    ],
+)
+def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
+    assert quote_for_hydra([word]) == [read]
+    assert quote_for_hydra([read]) == [read]
+
+
+def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
+    assert quote_for_hydra(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
+    assert quote_for_hydra(["-m", "slices=a.pkl,b.pkl"]) == ["-m", "slices=[a.pkl],[b.pkl]"]

@@ -1,0 +1,122 @@
+"""How a model does class by class, and which classes come together: against loops, scikit-learn and repeated rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from predictions_of_classes import NAMES, one_label, several_labels
+from weakspot import UDIS, Findings, Predictions
+from weakspot.findings.classes import MOST_PAIRS, class_rows, pairs, tally
+from weakspot.tasks import Multilabel, Rating
+
+
+@pytest.mark.parametrize("make", [several_labels, one_label])
+def test_every_class_has_the_precision_recall_and_f1_that_scikit_learn_finds(make):
+    p = make()
+    k = len(p.classes())
+    precision, recall, f1, support = precision_recall_fscore_support(
+        p.labels, p.predictions, labels=range(k), zero_division=np.nan
+    )
+    rows = class_rows(p)
+    assert [row.name for row in rows] == list(p.classes())
+    assert [row.examples for row in rows] == support.tolist()
+    for name, theirs in (("precision", precision), ("recall", recall), ("f1", f1)):
+        ours = [getattr(row, name) for row in rows]
+        assert [share is None for share in ours] == np.isnan(theirs).tolist()
+        np.testing.assert_allclose(np.array(ours, dtype=float), theirs)
+    assert any(row.precision is None for row in rows)
+    assert any(row.recall is None for row in rows)
+
+
+def test_the_precision_is_the_accuracy_that_udis_audits():
+    p = several_labels()
+    audited = UDIS(category="dog").audited(p)
+    (dog,) = (row for row in class_rows(p) if row.name == "dog")
+    assert dog.predicted == audited.rows.sum()
+    assert dog.precision == pytest.approx(audited.correct[audited.rows].mean())
+
+
+def test_pairs_are_what_a_loop_counts():
+    p = several_labels()
+    found = {(one.first, one.second): (one.labels, one.predictions) for one in pairs(p)[0]}
+    expected = {}
+    for i in range(len(NAMES)):
+        for j in range(i + 1, len(NAMES)):
+            both = tuple(float((of[:, i] & of[:, j]).sum()) for of in (p.labels, p.predictions))
+            if any(both):
+                expected[i, j] = both
+    assert found == expected
+    assert list(found) == sorted(found)
+    assert any(labels == 0 for labels, _ in found.values())
+    assert any(predictions == 0 for _, predictions in found.values())
+    assert found[0, 2][1] > 2 * found[0, 2][0]
+
+
+@pytest.mark.parametrize("make", [several_labels, one_label])
+def test_a_count_of_two_is_a_row_that_stands_there_twice(make):
+    p = make()
+    counts = np.random.default_rng(0).integers(1, 4, len(p))
+    weighed, repeated = make(counts=counts), p.take(np.repeat(np.arange(len(p)), counts))
+    assert class_rows(weighed) == class_rows(repeated)
+    assert pairs(weighed) == pairs(repeated)
+    assert tally(weighed).total == counts.sum()
+
+
+def test_there_are_none_where_there_is_no_class_or_no_answer():
+    x = np.random.default_rng(0).normal(size=(9, 5))
+    rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
+    for p in (rated, Predictions.from_arrays(x, losses=np.ones(9))):
+        assert class_rows(p) == ()
+        assert pairs(p) == ((), 0)
+    assert pairs(one_label()) == ((), 0)
+
+
+def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
+    p = several_labels()
+    findings = Findings.build(p, UDIS(category="bed").fit(p).slices_)
+    assert findings.whole.n < findings.whole.record == len(p)
+    assert findings.whole.classes == class_rows(p)
+    assert (findings.whole.pairs, findings.whole.pairs_left_out) == pairs(p)
+    findings.save(tmp_path)
+    assert Findings.load(tmp_path).equals(findings)
+
+
+def test_of_thousands_of_classes_the_pairs_that_differ_most_are_kept():
+    n, k = 2000, 3000
+    rng = np.random.default_rng(0)
+    labels = np.zeros((n, k), dtype=bool)
+    labels[np.arange(n)[:, None], (k * rng.random((n, 30)) ** 2).astype(int)] = True
+    said = labels ^ (rng.random((n, k)) < 0.002)
+    said[:60, 2990] = said[:60, 2991] = True  # two rare classes, taken for signs of each other
+    p = Predictions.from_arrays(
+        np.zeros((n, 1)), labels=labels, predictions=said, task=Multilabel(tuple(map(str, range(k))))
+    )
+    kept, left_out = pairs(p)
+    by_labels, by_predictions = (np.triu(of.T @ of, 1) for of in (labels.astype("f4"), said.astype("f4")))
+    there = by_labels + by_predictions > 0
+    assert len(kept) + left_out == there.sum() > 800_000
+    assert len(kept) < 21_000
+    places = [(one.first, one.second) for one in kept]
+    assert places == sorted(set(places))
+    for one in kept:
+        assert (one.labels, one.predictions) == (
+            by_labels[one.first, one.second],
+            by_predictions[one.first, one.second],
+        )
+    held = np.zeros((k, k), dtype=bool)
+    held[tuple(np.array(places).T)] = True
+    frequent = np.argsort(-(labels.sum(0) + said.sum(0)), kind="stable")[:40]
+    assert (held | ~there)[np.ix_(frequent, frequent)].all()
+    apart = abs(by_predictions - by_labels)
+    for measure in (apart, apart / np.sqrt(np.maximum(by_labels + by_predictions, 1))):
+        assert measure[there & ~held].max() <= np.sort(measure[there])[-MOST_PAIRS // 2]
+    assert held[2990, 2991]
+    size = len(json.dumps([asdict(one) for one in kept]))
+    all_of_them = size / len(kept) * there.sum()
+    print(f"{size / 1e6:.1f} MB of {len(kept)} pairs in place of {all_of_them / 1e6:.0f} MB of {there.sum()}")
+    assert size < 2e6

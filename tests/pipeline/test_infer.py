@@ -1,0 +1,247 @@
+"""Inference into the store: equal to a plain loop, whatever was killed and however many processes ran."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import seed_everything
+
+from cpu_trainer import CPU
+from paths import ROOT
+from processes import quiet_environment
+from weakspot.datasets.colored_digits import ColoredDigits
+from weakspot.datasets.datamodule import DataModule
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.infer import infer
+from weakspot.predictions import Predictions
+from weakspot.predictions.shards import finished_rows, write_shard
+from weakspot.predictions.store import is_complete
+
+
+def model():
+    seed_everything(0, verbose=False)
+    return SmallCNN(ColoredDigits("test").task)
+
+
+def test_the_record_is_what_a_plain_loop_computes(tmp_path):
+    net = model().eval()
+    p = infer(
+        net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {}, shard_bytes=1
+    )
+    data = ColoredDigits("test")
+    x = torch.stack([data[row]["input"] for row in range(len(data))])
+    with torch.no_grad():
+        z = net.embed(x)
+        logits = net.head(z)
+    np.testing.assert_allclose(p.embeddings, z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(p.outputs, logits, rtol=1e-4, atol=1e-5)
+    derived = Predictions.from_arrays(z.numpy(), outputs=logits.numpy(), labels=data.targets)
+    np.testing.assert_allclose(p.losses, derived.losses, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(p.labels, data.targets)
+    assert p.ids.tolist() == data.examples["id"].to_pylist()
+    own = data.examples.drop_columns(["id"])
+    assert p.attributes.select(own.column_names).equals(own)
+    assert not net.training
+
+
+class Laid(SmallCNN):
+    """Keeps how the last images lay in memory."""
+
+    def embed(self, x):
+        self.lay_last = x.is_contiguous(memory_format=torch.channels_last)
+        return super().embed(x)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_images_lie_channels_last_for_networks_that_say_they_take_them(tmp_path, wanted):
+    seed_everything(0, verbose=False)
+    net = Laid(ColoredDigits("test").task)
+    net.channels_last = wanted
+    infer(net, DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "record", {})
+    assert net.lay_last is wanted
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = ["tests/pipeline", "tests/support"]
+from pathlib import Path
+import torch
+from cpu_trainer import CPU
+from test_infer import ColoredDigits, DataModule, infer, model
+
+class Deadly(ColoredDigits):
+    def input(self, row):
+        if row == 450:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().input(row)
+
+torch.set_num_threads(int(sys.argv[2]))  # with another number of them, some processors give other last bits
+infer(model(), DataModule(Deadly, batch_size=100), "test", CPU, Path(sys.argv[1]), {}, shard_bytes=1)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_at_its_last_shard(tmp_path):
+    folder = tmp_path / "record"
+    command = [sys.executable, "-c", KILLED, str(folder), str(torch.get_num_threads())]
+    killed = subprocess.run(command, cwd=ROOT, env=quiet_environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    np.testing.assert_array_equal(finished_rows(folder, 719), np.arange(400))
+    assert not is_complete(folder)
+
+    read = []
+    data = DataModule(functools.partial(Watched, read=read), batch_size=100)
+    resumed = infer(model(), data, "test", CPU, folder, {})
+    assert read == list(range(400, 719))
+    whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
+    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+class InterruptedRunError(Exception):
+    pass
+
+
+class Watched(ColoredDigits):
+    """Notes the rows that are read, and stops at one of them."""
+
+    def __init__(self, split, read=None, stop=None):
+        super().__init__(split)
+        self.read, self.stop = read if read is not None else [], stop
+
+    def input(self, row):
+        if row == self.stop:
+            raise InterruptedRunError
+        self.read.append(row)
+        return super().input(row)
+
+
+@pytest.mark.slow
+def test_damaged_shards_are_inferred_again_and_nothing_else(tmp_path, caplog):
+    folder = tmp_path / "record"
+    stopped = DataModule(functools.partial(Watched, stop=450), batch_size=100)
+    with pytest.raises(InterruptedRunError):
+        infer(model(), stopped, "test", CPU, folder, {}, shard_bytes=1)
+    _, second, third, _ = sorted((folder / "shards").iterdir())
+    second.write_bytes(second.read_bytes()[:1000])
+    content = bytearray(third.read_bytes())
+    content[-1000] ^= 16
+    third.write_bytes(content)
+
+    read = []
+    with caplog.at_level("WARNING"):
+        resumed = infer(
+            model(),
+            DataModule(functools.partial(Watched, read=read), batch_size=100),
+            "test",
+            CPU,
+            folder,
+            {},
+        )
+    assert read == [*range(100, 300), *range(400, 719)]
+    assert [Path(message.split()[0]).name for message in caplog.messages] == [second.name, third.name]
+    whole = infer(model(), DataModule(ColoredDigits, batch_size=100), "test", CPU, tmp_path / "whole", {})
+    np.testing.assert_array_equal(resumed.embeddings, whole.embeddings)
+    np.testing.assert_array_equal(resumed.losses, whole.losses)
+
+
+def test_shards_are_written_once_a_minute_however_small(tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 40))  # seconds from one batch to the next
+    monkeypatch.setattr("weakspot.pipeline.infer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stopped = DataModule(functools.partial(Watched, stop=450), batch_size=50)
+    with pytest.raises(InterruptedRunError):
+        infer(model(), stopped, "test", CPU, tmp_path / "record", {})
+    np.testing.assert_array_equal(finished_rows(tmp_path / "record", 719), np.arange(400))
+    assert len(list((tmp_path / "record" / "shards").iterdir())) == 4  # of two batches each
+
+
+def test_a_model_that_answers_nan_is_named_by_its_first_example(tmp_path):
+    net = model()
+    torch.nn.init.constant_(net.output.bias, float("nan"))
+    with pytest.raises(ValueError, match=r"losses: row 0 \(id digit-"):
+        infer(net, DataModule(ColoredDigits), "test", CPU, tmp_path / "record", {})
+    assert not (tmp_path / "record").exists()
+
+
+def test_fewer_rows_than_processes_are_read_by_one(tmp_path):
+    two = functools.partial(CPU, devices=2, strategy="ddp")
+    data = DataModule(functools.partial(First, 1))
+    assert len(infer(model(), data, "test", two, tmp_path / "record", {})) == 1
+
+
+SHARED = """
+import functools, os, sys
+sys.path[:0] = ["tests/pipeline", "tests/support"]
+from pathlib import Path
+from cpu_trainer import CPU
+from test_infer import DataModule, First, infer, model
+from weakspot.pipeline.ranks import processes
+
+folder, ranks, rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+trainer = functools.partial(CPU, devices=ranks, strategy="ddp")
+with processes("cpu"):
+    record = infer(model(), DataModule(functools.partial(First, rows)), "test", trainer, folder, {})
+# a file each: two processes that print at the same moment mix their lines
+Path(sys.argv[1]).with_suffix(f".rows-{os.environ['RANK']}").write_text(str(len(record) if record else None))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "rows", "left"), [(3, 2, 2), (2, 5, 1), (2, 5, 3)])
+def test_processes_that_outnumber_the_rows_left_leave_them_to_one(tmp_path, ranks, rows, left):
+    """In a group that is there already, as after training; what an earlier run left is five rows but for some."""
+    alone = infer(model(), DataModule(functools.partial(First, rows)), "test", CPU, tmp_path / "alone", {})
+    if left < rows:
+        columns = ("embeddings", "outputs", "losses", "labels", "predictions", "correct")
+        done = {name: np.asarray(getattr(alone, name))[left:] for name in columns}
+        write_shard(tmp_path / "record", 0, done | {"index": np.arange(left, rows)})
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    (tmp_path / "shared.py").write_text(SHARED)
+    arguments = [str(tmp_path / part) for part in ("shared.py", "record")] + [str(ranks), str(rows)]
+    done = subprocess.run(
+        torchrun + arguments,
+        cwd=ROOT,
+        env=quiet_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [path.read_text() for path in tmp_path.glob("record.rows-*")]
+    assert sorted(told) == sorted([str(rows), *["None"] * (ranks - 1)])
+    np.testing.assert_allclose(
+        Predictions.load(tmp_path / "record").embeddings, alone.embeddings, rtol=1e-5, atol=1e-6
+    )
+
+
+class First(ColoredDigits):
+    """The first rows alone."""
+
+    def __init__(self, rows, split):
+        super().__init__(split)
+        self.targets, self.examples = self.targets[:rows], self.examples[:rows]
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_record_of_one(shell):
+    common = ("infer", "logger=none", "training.epochs=1")
+    shell(*common, "predictions_dir=one")
+    text = shell(*common, "predictions_dir=two", "trainer=ddp_cpu", "trainer.devices=2")
+    assert "train: cached · infer: missing → will run" in text
+    (one,) = (Predictions.load(path.parent) for path in shell.folder.glob("one/*/manifest.json"))
+    (two,) = (Predictions.load(path.parent) for path in shell.folder.glob("two/*/manifest.json"))
+    np.testing.assert_array_equal(one.ids, two.ids)
+    np.testing.assert_allclose(one.embeddings, two.embeddings, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(one.predictions, two.predictions)
+    assert "image.brightness" in one.attributes.column_names
+    assert one.attributes.equals(two.attributes)

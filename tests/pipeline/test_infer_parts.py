@@ -1,0 +1,275 @@
+"""Inference in parts, `shard=3/64`: jobs of different parts run at once, and what they leave makes one record."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+import time
+from subprocess import PIPE, STDOUT
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from pytorch_lightning import seed_everything
+
+from cpu_trainer import CPU
+from paths import ROOT
+from processes import ended_with, quiet_environment
+from weakspot import Predictions
+from weakspot.datasets.digits import Digits
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline import infer as infer_module
+from weakspot.pipeline.part import Part, missing_parts, spans
+from weakspot.pipeline.plan import describe_plan, pull_part, pull_predictions
+from weakspot.pipeline.subject import Named, Subject
+from weakspot.pipeline.training import Training
+from weakspot.predictions.shards import finished_rows
+
+N = len(Digits("test"))
+
+
+def subject_in(folder, dataset=Digits):
+    """A network with given weights on the digits; the same record whatever class of this file serves them."""
+    weights = folder / "weights.pt"
+    if not weights.exists():
+        seed_everything(0, verbose=False)
+        torch.save(SmallCNN(Digits("test").task, channels=(4, 8), embedding=8).state_dict(), weights)
+    return Subject(
+        Named("digits", {}, dataset),
+        Named("small_cnn", {"channels": [4, 8], "embedding": 8}, small),
+        Training(),
+        CPU,
+        checkpoint=str(weights),
+        predictions_dir=folder / "predictions",
+        inference_batch_size=50,
+    )
+
+
+def small(task):
+    return SmallCNN(task, channels=(4, 8), embedding=8)
+
+
+def folder_of(subject):
+    (folder,) = (path for path in subject.predictions_dir.iterdir() if not path.name.startswith("."))
+    return folder
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 719])
+@pytest.mark.parametrize("of", [1, 3, 64])
+def test_parts_share_out_the_rows(n, of):
+    parts = [Part(number, of).rows(n) for number in range(1, of + 1)]
+    assert [row for part in parts for row in part] == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("0/4", "the 4 parts are numbered from 1 to 4"),
+        ("5/4", "the 4 parts are numbered from 1 to 4"),
+        ("x", "write shard=3/64"),
+        ("3", "write shard=3/64"),
+        ("1/0", "write shard=3/64"),
+        ("-1/4", "write shard=3/64"),
+        ("1.5/4", "write shard=3/64"),
+    ],
+)
+def test_what_is_no_part_is_refused(word, said):
+    with pytest.raises(ValueError, match=f"^shard={word}.*{said}"):
+        Part.read(word)
+    assert Part.read("3/64") == Part(3, 64)
+
+
+def test_missing_parts_are_told_as_an_array_takes_them():
+    assert spans([2, 5, 6, 7, 9]) == "2,5-7,9"
+
+
+def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch):
+    subject = subject_in(tmp_path)
+    assert pull_part(subject, Part(2, 4)).startswith(
+        "1 of 4 shards are inferred, missing: 1,3-4; `infer.py` joins"
+    )
+    assert describe_plan(subject, "infer", part=Part(2, 4)).endswith("infer shard 2/4: cached")
+    assert describe_plan(subject, "infer", part=Part(3, 4)).endswith("infer shard 3/4: missing → will run")
+    assert pull_part(subject, Part(4, 4)).startswith("2 of 4 shards are inferred, missing: 1,3;")
+    folder = folder_of(subject)
+    np.testing.assert_array_equal(finished_rows(folder, N), [*Part(2, 4).rows(N), *Part(4, 4).rows(N)])
+    # parts of another size take what is there already
+    assert describe_plan(subject, "infer", part=Part(2, 2)).endswith(
+        f"interrupted at {len(Part(4, 4).rows(N))} of {len(Part(2, 2).rows(N))} → will resume"
+    )
+
+    read = []
+    original = Digits.preview
+
+    def noted(self, row):
+        read.append(row)
+        return original(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Digits, "preview", noted)
+        joined = pull_predictions(subject)
+    assert set(read) == {*Part(1, 4).rows(N), *Part(3, 4).rows(N)}
+    whole = pull_predictions(dataclasses.replace(subject, predictions_dir=tmp_path / "whole"))
+    for name in ("embeddings", "outputs", "losses"):
+        np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
+    assert joined.ids.tolist() == whole.ids.tolist()
+    assert joined.attributes.equals(whole.attributes)
+    assert joined.manifest["made_from"] == whole.manifest["made_from"]
+    assert pull_part(subject, Part(1, 4)) == f"the predictions are complete → {folder}"
+
+
+def test_a_part_without_rows_is_done(tmp_path):
+    subject = subject_in(tmp_path)
+    assert Part(1, 10 * N).rows(N) == range(0)
+    assert f"of {10 * N} shards are inferred" in pull_part(subject, Part(1, 10 * N))
+
+
+def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
+    """It neither checks what they wrote nor, where its own rows are not numbers, takes it away."""
+    subject = subject_in(tmp_path)
+    pull_part(subject, Part(1, 2))
+    folder = folder_of(subject)
+    (shard,) = (folder / "shards").iterdir()
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    monkeypatch.setattr(Digits, "input", lambda self, row: torch.full((3, 8, 8), float("nan")))
+    with pytest.raises(ValueError, match=subject.data("test").examples["id"][N // 2].as_py()):
+        pull_part(subject, Part(2, 2))
+    assert list((folder / "shards").iterdir()) == [shard]
+    assert missing_parts(folder, N, 2) == [2]
+    assert (
+        len(finished_rows(folder, N)) == 0
+    )  # who joins them sees that the first is damaged, and infers it again
+
+
+class Waiting(Digits):
+    """Gives its first row once the file that `STARTED` names is there: written by a job of another part, at its end."""
+
+    def input(self, row):
+        import os
+        import time
+        from pathlib import Path
+
+        if row == 0:
+            Path(os.environ["STARTED"]).touch()
+            while not Path(os.environ["ENDED"]).exists():
+                time.sleep(0.05)
+        return super().input(row)
+
+
+JOB = """
+import sys
+sys.path[:0] = ["tests/pipeline", "tests/support"]
+from pathlib import Path
+import torch
+from test_infer_parts import Part, Waiting, pull_part, subject_in
+from weakspot.pipeline.ranks import processes
+
+torch.set_num_threads(1)
+with processes("cpu"):
+    print(pull_part(subject_in(Path(sys.argv[1]), Waiting), Part.read(sys.argv[2])))
+"""
+
+
+@pytest.mark.slow
+def test_jobs_of_different_parts_run_at_once(tmp_path):
+    subject_in(tmp_path)
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    environment = quiet_environment() | {"STARTED": str(started), "ENDED": str(ended)}
+    jobs = []
+
+    def job(part):
+        command = [sys.executable, "-c", JOB, str(tmp_path), part]
+        jobs.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True))
+        return jobs[-1]
+
+    with ended_with(jobs):
+        first = job("1/3")
+        while not started.exists():
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.05)
+        third = job("3/3")  # ends while the first is still at its first row
+        said, errors = third.communicate()
+        assert third.returncode == 0, errors
+        assert said.startswith("1 of 3 shards are inferred, missing: 1-2;")
+        ended.touch()
+        said, errors = first.communicate()
+        assert first.returncode == 0, errors
+        assert said.startswith("2 of 3 shards are inferred, missing: 2;")
+
+
+def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch):
+    subject = subject_in(tmp_path)
+    pull_part(subject, Part(1, 2))
+    folder = folder_of(subject)
+    locks = subject.predictions_dir / ".locks"
+    done = []
+
+    def in_thread(job, *words):
+        thread = threading.Thread(target=lambda: done.append(job(subject, *words)), daemon=True)
+        thread.start()
+        return thread
+
+    with FileLock(locks / f"{folder.name}.part2of2"):  # another job is at it
+        same, joins = in_thread(pull_part, Part(2, 2)), in_thread(pull_predictions)
+        same.join(1.5)
+        assert same.is_alive()
+        assert joins.is_alive()
+        assert not done
+    same.join(60)
+    joins.join(60)
+    assert len(done) == 2
+    assert not (folder / "shards").exists()
+
+    other = dataclasses.replace(subject, predictions_dir=tmp_path / "other")
+    pull_part(other, Part(1, 2))
+    begun = []
+    monkeypatch.setattr(infer_module, "infer_rows", lambda *_, **__: begun.append(1))
+    with FileLock(other.predictions_dir / ".locks" / folder.name):  # another job joins, or infers all
+        part = threading.Thread(target=lambda: pull_part(other, Part(2, 2)), daemon=True)
+        part.start()
+        part.join(1.5)
+        assert not begun
+    part.join(60)
+    assert begun
+
+
+@pytest.mark.slow
+def test_from_the_command_line(digits):
+    """Two jobs at once, then one that joins."""
+    words = ("logger=none", "training.epochs=1", "predictions_dir=parts")
+    command = [sys.executable, str(ROOT / "infer.py"), *words]
+    jobs = [
+        subprocess.Popen(
+            [*command, f"shard={part}"],
+            cwd=digits.folder,
+            env=quiet_environment(),
+            stdout=PIPE,
+            stderr=STDOUT,
+            text=True,
+        )
+        for part in ("1/3", "3/3")
+    ]
+    with ended_with(jobs):
+        said = [job.communicate()[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], said
+    assert "train: cached · infer shard 1/3: missing → will run" in said[0]
+    told = " ".join("".join(said).split())
+    assert "2 of 3 shards are inferred, missing: 2; `python infer.py logger=none training.epochs=1" in told
+    assert "shard=" not in told.partition("missing: 2;")[2].partition("` joins")[0]
+
+    joined = digits("infer", *words)
+    assert "infer: interrupted at 479 of 719 → will resume" in joined
+    (folder,) = (path.parent for path in digits.folder.glob("parts/*/manifest.json"))
+    one, parts = (
+        Predictions.load(digits.folder / "outputs/predictions" / folder.name),
+        Predictions.load(folder),
+    )
+    np.testing.assert_allclose(parts.embeddings, one.embeddings, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parts.losses, one.losses, rtol=1e-4, atol=1e-5)
+    assert parts.attributes.equals(one.attributes)

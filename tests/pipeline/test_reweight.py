@@ -1,0 +1,303 @@
+"""Training that is weighed by slices: the weights, who gets them, what changes, and what is refused."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import seed_everything
+
+from cpu_trainer import CPU
+from short_training import FewDigits, InterruptedRunError, assert_same_result, model, stopping_after
+from weakspot import Findings, Predictions, Spotlight
+from weakspot.datasets.colored_digits import ColoredDigits
+from weakspot.datasets.datamodule import DataModule
+from weakspot.findings.carry import Carried
+from weakspot.findings.mended import Mended
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.adversary import Adversary
+from weakspot.pipeline.adversary_callback import Seeking
+from weakspot.pipeline.learner import Learner
+from weakspot.pipeline.mend import Mend
+from weakspot.pipeline.mend_callback import Weighing
+from weakspot.pipeline.plan import pull_predictions
+from weakspot.pipeline.reweight import example_weights
+from weakspot.pipeline.subject import Named, Subject
+from weakspot.pipeline.train import train
+from weakspot.pipeline.training import Training
+from weakspot.tasks import Classification
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_each_slice_gets_its_part_of_the_loss(strength):
+    members = np.zeros((2, 40))
+    members[0, :3] = members[1, 10:30] = 1
+    weights = example_weights(members, strength)
+    assert weights.mean() == pytest.approx(1)
+    for row in members:  # a third and twenty: as much beyond what they have as examples
+        extra = weights[row > 0].sum() - (1 - strength) * row.sum()
+        assert extra == pytest.approx(strength * 40 / 2)
+    assert weights[35] == pytest.approx(1 - strength)
+
+
+def test_what_holds_less_than_an_example_gets_nothing():
+    members = np.zeros((2, 30))
+    members[0, :2], members[1, 5] = 1, 1e-6
+    np.testing.assert_array_equal(example_weights(members, 0.5), example_weights(members[:1], 0.5))
+    np.testing.assert_array_equal(example_weights(members[1:], 0.5), np.ones(30))
+
+
+def test_an_example_of_weight_two_counts_as_two():
+    learner = Learner(model(), FewDigits("val").task, Training())
+    data = DataModule(FewDigits, batch_size=4)
+    batch = next(iter(data.loader("train", [7, 3, 11, 20])))
+    twice = next(iter(data.loader("train", [7, 3, 3, 20])))
+    learner.eval()
+    learner.weights["train"] = torch.ones(180).index_put((torch.tensor([3, 11]),), torch.tensor([2.0, 0.0]))
+    weighed = learner.training_step(batch, 0)
+    learner.weights.clear()
+    torch.testing.assert_close(weighed, learner.training_step(twice, 0))
+
+
+def planted(seed: int, n: int = 1200) -> Predictions:
+    """Of label 1 those at the far end of one direction are wrong; the place itself holds labels of 0, too."""
+    rng = np.random.default_rng(seed)
+    x, labels = rng.normal(size=(n, 6)), rng.integers(0, 2, n)
+    inside = rng.random(n) < 0.15
+    x[inside, 0] += 6
+    wrong = (inside & (labels == 1)) | (rng.random(n) < 0.03)
+    outputs = np.where((labels == 1) ^ wrong, 2.0, -2.0)[:, None] * [-0.5, 0.5] + rng.normal(0, 0.1, (n, 2))
+    return Predictions.from_arrays(
+        x.astype(np.float32),
+        outputs=outputs,
+        labels=labels,
+        attributes={"inside": inside},
+        task=Classification(("a", "b")),
+    )
+
+
+@pytest.fixture(scope="module")
+def found():
+    p = planted(0)
+    held = np.arange(len(p)) % 2 == 0
+    slices = Spotlight(n_slices=1, min_size=0.05).fit(p.take(~held)).slices_
+    weights = Spotlight.apply(slices, p).T
+    slices = slices.carry_over(weights, p, np.flatnonzero(~held))
+    return p, slices, held, Findings.build(p, slices, confirm=held)
+
+
+def test_a_finding_is_told_in_other_predictions(found):
+    p, slices, held, findings = found
+    carried = Carried(findings, slices, p, ~held)
+    assert [finding.labels for finding in carried.findings] == [("b",)]
+    other = planted(1)
+    inside = other.attributes["inside"].to_numpy(zero_copy_only=False)
+    told = carried.membership(other)[0]
+    assert not told[other.labels == 0].any()
+    b = other.labels == 1
+    assert ((told > 0.5) == inside)[b].mean() > 0.97
+    shuffled = np.random.default_rng(0).permutation(len(other))
+    np.testing.assert_allclose(carried.membership(other.take(shuffled))[0], told[shuffled])
+
+
+def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
+    p, slices, held, findings = found
+    rows = np.flatnonzero(p.labels == 1)
+    table = findings.memberships
+    whole = replace(
+        findings,
+        memberships=type(table).from_pydict(
+            {
+                "group": ["finding"] * len(rows),
+                "number": [1] * len(rows),
+                "row": rows,
+                "id": p.ids[rows],
+                "weight": np.ones(len(rows)),
+            },
+            schema=table.schema,
+        ),
+    )
+    other = planted(1)
+    np.testing.assert_array_equal(Carried(whole, slices, p, ~held).membership(other)[0], other.labels == 1)
+
+
+def test_before_and_after_are_counted_by_hand():
+    labels = np.zeros(40, dtype=int)
+    first, second = np.zeros(40, dtype=int), np.zeros(40, dtype=int)
+    first[:10] = 1  # all of the group "few" wrong
+    second[[0, 1, 30]] = 1
+    x = np.zeros((40, 1))
+    group = np.repeat(["few", "many"], [10, 30])
+
+    def told(guesses):
+        return Predictions.from_arrays(
+            x,
+            labels=labels,
+            predictions=guesses,
+            attributes={"group": group},
+            task=Classification(("a", "b")),
+        )
+
+    mended = Mended.of(told(first), told(second), {"finding": np.arange(40) < 5}, "here")
+    everyone, finding, rest, worst = mended.changes
+    assert (everyone.before.accuracy, everyone.after.accuracy) == (0.75, 37 / 40)
+    assert (finding.before.accuracy, finding.after.accuracy, finding.points) == (0.0, 0.6, pytest.approx(60))
+    assert finding.after.interval == pytest.approx((0.2307, 0.8824), abs=1e-4)  # Wilson's, of 3 in 5
+    assert (rest.before.examples, rest.before.accuracy, rest.after.accuracy) == (35, 30 / 35, 34 / 35)
+    assert (worst.before.value, worst.before.accuracy) == ("few", 0.0)
+    assert (worst.after.value, worst.after.accuracy) == ("few", 0.8)
+    with pytest.raises(ValueError, match="same examples"):
+        Mended.of(told(first), told(second).take(range(40)[::-1]), {}, "here")
+
+
+def adversary(**settings) -> Adversary:
+    method = Spotlight(n_slices=1, min_size=0.1, search="published", steps=100)
+    return Adversary(method=method, settings={}, **settings)
+
+
+def fit(folder, reweight: Adversary, make_trainer=CPU, training=None):
+    data = DataModule(FewDigits, seed=0)
+    training = training or Training(epochs=2, keep="last")
+    return train(model(), data, training, make_trainer, folder, callbacks=[Seeking(reweight, data)])
+
+
+@pytest.mark.slow
+def test_an_adversary_weighs_from_its_first_epoch_and_goes_on_where_it_stopped(tmp_path):
+    fit(tmp_path / "whole", adversary(first_epoch=2))
+    with pytest.raises(InterruptedRunError):
+        fit(tmp_path / "parts", adversary(first_epoch=2), stopping_after(1))
+    fit(tmp_path / "parts", adversary(first_epoch=2))
+    assert_same_result(tmp_path / "parts", tmp_path / "whole")
+
+    def weights(name, **settings):
+        return torch.load(fit(tmp_path / name, adversary(**settings)), weights_only=True)["state_dict"]
+
+    plain = weights("plain", strength=0.0, first_epoch=2)
+    late = torch.load(tmp_path / "whole" / "model.ckpt", weights_only=True)["state_dict"]
+    assert any(not torch.equal(plain[name], late[name]) for name in plain)
+    without = train(
+        model(), DataModule(FewDigits, seed=0), Training(epochs=2, keep="last"), CPU, tmp_path / "without"
+    )
+    alike = torch.load(without, weights_only=True)["state_dict"]
+    for name in plain:  # looking alone changes nothing: no draw, no mode
+        torch.testing.assert_close(plain[name], alike[name], rtol=0, atol=0)
+
+
+def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
+    data = DataModule(FewDigits, seed=0)
+    seed_everything(0, verbose=False)
+    n = {split: len(data.dataset(split)) for split in ("train", "val")}
+    only = {split: example_weights(np.eye(1, rows), 1.0) for split, rows in n.items()}  # the first row alone
+    weighing = Weighing(Mend(folder=tmp_path), only)
+    folder = tmp_path / "store"
+    train(model(), data, Training(epochs=1), CPU, folder, callbacks=[weighing])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    learner = Learner(model(), data.dataset("val").task, Training())
+    state = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
+    learner.load_state_dict(state)
+    batch = next(iter(data.loader("val", [0])))
+    with torch.no_grad():
+        loss = learner.eval().predict_step(batch, 0)["losses"]
+    assert manifest["val_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"first_epoch": 0}])
+def test_weights_that_cannot_be_are_refused(settings, tmp_path):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Mend(folder=tmp_path, **settings)
+
+
+def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
+    *_, findings = found
+    unsure = replace(
+        findings, findings=tuple(replace(one, verdict="not_confirmed") for one in findings.findings)
+    )
+    for name, run, said in (
+        ("unsure", unsure, "confirmed nothing"),
+        ("best", replace(findings, seeks="better"), "needs no mending"),
+        ("file", findings, "read predictions from a file"),
+    ):
+        run.save(tmp_path / name)
+        with pytest.raises(ValueError, match=said):
+            _ = Mend(folder=tmp_path / name).findings
+
+
+def test_words_that_cannot_be_cost_nothing(shell):
+    said = shell("train", "reweight=nowhere", "logger=none", fails=True)
+    assert "is no folder; name the folder of a run of discover.py" in said
+    assert not list(shell.folder.iterdir())
+
+
+@pytest.fixture
+def audited(tmp_path, found):
+    """A model whose weights are given, and a run that found something in what it says of the digits."""
+    small = functools.partial(SmallCNN, channels=(4, 8), embedding=8)
+    torch.save(model().state_dict(), tmp_path / "weights.pt")
+    subject = Subject(
+        Named("colored_digits", {}, ColoredDigits),
+        Named("small_cnn", {}, small),
+        Training(epochs=2),
+        CPU,
+        checkpoint=str(tmp_path / "weights.pt"),
+        checkpoints_dir=tmp_path / "checkpoints",
+        predictions_dir=tmp_path / "predictions",
+    )
+    manifest = dict(pull_predictions(subject).manifest)
+    replace(found[-1], provenance={"predictions": manifest}).save(tmp_path / "run")
+    return replace(subject, checkpoint="auto")
+
+
+def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
+    mend = Mend(folder=tmp_path / "run")
+    mend.check(audited)
+    mend.check(
+        replace(audited, seed=1, training=Training(epochs=1))
+    )  # of what is trained, not of what was audited
+    other = replace(audited, dataset=replace(audited.dataset, name="digits"))
+    with pytest.raises(ValueError, match="audited dataset=colored_digits, not dataset=digits"):
+        mend.check(other)
+    wider = replace(audited, model=replace(audited.model, settings={"embedding": 32}))
+    with pytest.raises(ValueError, match="the model's settings have changed since that run"):
+        mend.check(wider)
+    with pytest.raises(ValueError, match=r"first_epoch=3 comes after the last of training\.epochs=2"):
+        Mend(folder=tmp_path / "run", first_epoch=3).check(audited)
+    findings = Findings.load(tmp_path / "run")
+    replace(findings, confirmation=replace(findings.confirmation, mode="other")).save(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="on which what is mended cannot be measured"):
+        Mend(folder=tmp_path / "elsewhere", confirm="more.npz").check(audited)
+    torch.save(SmallCNN(audited.task, channels=(4, 8), embedding=8).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="the audited model has been trained anew"):
+        mend.check(audited)
+    (tmp_path / "weights.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"weights\.pt"):
+        mend.check(audited)
+
+
+def test_another_strength_makes_another_checkpoint(audited, tmp_path):
+    plain = audited.checkpoint_folder()
+    folders = {
+        replace(audited, reweight=Mend(folder=tmp_path / "run", strength=s)).checkpoint_folder()
+        for s in (0.2, 0.5)
+    }
+    assert len(folders | {plain}) == 3
+
+
+@pytest.mark.slow
+def test_a_failing_group_is_mended_without_its_label(shell):
+    common = ("logger=none", "training.epochs=10")
+    searched = ("cam=none", "method=spotlight", "method.search=published", "method.n_slices=2")
+    shell("discover", *common, *searched, "hydra.run.dir=run")
+    (audited,) = shell.folder.glob("outputs/checkpoints/*/model.ckpt")
+    before = audited.read_bytes()
+    text = shell("train", *common, "reweight=run")
+    (file,) = shell.folder.glob("outputs/checkpoints/*/mended.json")
+    changes = {(one["kind"], one["name"]): one for one in json.loads(file.read_text())["changes"]}
+    assert "worst group" in text
+    failing = changes["finding", "finding 1, group = red_≥5"]
+    assert failing["before"]["accuracy"] < 0.1
+    assert failing["points"] >= 10
+    assert audited.read_bytes() == before

@@ -1,0 +1,62 @@
+"""docs/extending.md: its commands compose with its files; tests/commands/test_plugins.py runs them, as a package."""
+
+from __future__ import annotations
+
+import gc
+import re
+import shlex
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+import extending_page
+import weakspot.testing
+from weakspot.config import CONFIGS, register
+from weakspot.tasks import Classification
+
+
+@pytest.mark.parametrize("line", extending_page.commands())
+def test_a_command_composes_with_the_files_of_the_page(line, tmp_path, monkeypatch):
+    extending_page.write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose("discover", shlex.split(line))
+    assert composed.dataset._target_ == "stripes.Stripes"
+
+
+def test_the_files_of_the_page_compile():
+    python = {name: text for name, text in extending_page.files().items() if name.endswith(".py")}
+    assert {*python} == {"stripes.py", "lines.py", "ball.py"}
+    for name, text in python.items():
+        compile(text, name, "exec")
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """The page's modules, importable, and forgotten afterwards."""
+    extending_page.write_files(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield {name: import_module(name) for name in ("stripes", "lines", "ball")}
+    for name in ("stripes", "lines", "ball"):
+        sys.modules.pop(name)
+    gc.collect()  # or `Method.__subclasses__` would know the method further on
+
+
+def test_each_example_keeps_its_contract(modules):
+    """By the lines that the page gives."""
+    text = extending_page.PAGE.read_text(encoding="utf-8")
+    checks = re.findall(r"^    (check_\w+\(.*\))$", text, flags=re.MULTILINE)
+    assert len(checks) == 3
+    names = {
+        "Stripes": modules["stripes"].Stripes,
+        "Lines": modules["lines"].Lines,
+        "Ball": modules["ball"].Ball,
+    }
+    for line in checks:
+        exec(line, vars(weakspot.testing) | names | {"torch": torch, "Classification": Classification})

@@ -1,0 +1,89 @@
+"""The explorer as tests use it: a server on a free port, and requests to it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+
+from paths import ROOT
+from report_pages import Reader, chromium
+from weakspot.app.audits import Words
+from weakspot.app.records import Records
+from weakspot.app.runs import Runs
+from weakspot.app.site import Site, make_server
+from weakspot.commands.earlier import parts_of
+
+WORDS = Words(
+    (sys.executable, str(ROOT / "discover.py")),
+    datasets=("colored_digits", "digits"),
+    models=("small_cnn",),
+    methods=("scan", "udis"),
+    more=("logger=none", "trainer=cpu"),
+)
+
+
+class _Reader(Reader):
+    VOID = (*Reader.VOID, "input")
+
+
+def read(page):
+    """What a page says; every element that is opened is closed."""
+    return _Reader(page).words
+
+
+def record_of(outputs, method):
+    """The record of the run of a method in a folder of outputs."""
+    runs = Runs([outputs])
+    return Records(runs).of(next(run for run in runs.all() if run.method == method))
+
+
+@contextmanager
+def serving(*folders, parts_of=parts_of, **settings):
+    site = Site(folders, WORDS, parts_of)
+    server = make_server(site, **settings)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+        site.audits.stop()
+
+
+def asked(server, path, host="localhost", method="GET", body=None, **headers):
+    """Status, headers and text of an answer."""
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request(method, path, body, {"Host": f"{host}:{server.port}"} | headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+
+def posted(server, path, content=b"", name="tree.json", field="file", **fields):
+    """The answer to a form with a file, as a browser sends it from a page of the server."""
+    edge = "edge7d1f"
+    parts = [
+        f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
+        for key, value in fields.items()
+    ]
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    body = b"".join([*parts, head.encode(), content, f"\r\n--{edge}--\r\n".encode()])
+    headers = {
+        "Origin": f"http://localhost:{server.port}",
+        "Content-Type": f"multipart/form-data; boundary={edge}",
+    }
+    return asked(server, path, method="POST", body=body, **headers)
+
+
+@contextmanager
+def opened(server, **options):
+    """A tab of a real browser on the list of runs; nothing may complain."""
+    with chromium() as browser:
+        tab, complaints = browser.new_page(**options), []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(f"http://localhost:{server.port}/")
+        yield tab
+        assert complaints == []
