@@ -166,17 +166,23 @@ def browsing(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-def draw(browser: Browser, shot: Shot, pages: Pages) -> bytes:
-    """The PNG of a shot, in as many colours as stay below the most bytes."""
-    width, height = shot.size
+def draw(
+    browser: Browser,
+    address: str,
+    how: Callable[[Page], bytes] = top,
+    size: tuple[int, int] = _DESK,
+    dark: bool = False,
+) -> bytes:
+    """The PNG of a page, in as many colours as stay below the most bytes."""
+    width, height = size
     page = browser.new_page(
         viewport={"width": width, "height": height},
-        color_scheme="dark" if shot.dark else "light",
+        color_scheme="dark" if dark else "light",
         reduced_motion="reduce",
     )
-    page.goto(shot.address(pages))
+    page.goto(address)
     page.wait_for_load_state("networkidle")
-    image = Image.open(io.BytesIO(shot.draw(page))).convert("RGB")
+    image = Image.open(io.BytesIO(how(page))).convert("RGB")
     page.close()
     for colours in (256, 128, 64, 32):
         buffer = io.BytesIO()
@@ -212,7 +218,8 @@ def main() -> None:
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
             for called in asked.names or SHOTS:
-                image = draw(browser, SHOTS[called], pages)
+                shot = SHOTS[called]
+                image = draw(browser, shot.address(pages), shot.draw, shot.size, shot.dark)
                 (asked.to / f"{called}.png").write_bytes(image)
                 print(f"{called}.png: {len(image) / 1000:.0f} kB", flush=True)
             browser.close()
