@@ -16,7 +16,7 @@ from starlette.routing import Route
 from weakspot.app.pages import page
 from weakspot.app.records import Records
 from weakspot.app.runs import Run, Runs
-from weakspot.findings.comparing import Reading, check_comparable
+from weakspot.findings.compare_slices import RunToCompare, check_comparable
 from weakspot.pipeline.compare import compare_runs
 
 
@@ -61,10 +61,10 @@ class ComparePages:
             raise ValueError("Choose two runs of the list; one of these is none, or no longer there.")
         return run
 
-    def _reading(self, run: Run) -> Reading:
+    def _reading(self, run: Run) -> RunToCompare:
         record = self._records.of(run)
         findings = () if record.findings is None else record.findings.findings
-        return Reading(str(run.folder), record.slices, record.predictions, findings)
+        return RunToCompare(str(run.folder), record.slices, record.predictions, findings)
 
 
 def _chosen(words: QueryParams, runs: Sequence[Run]) -> dict[str, str]:

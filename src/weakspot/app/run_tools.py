@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 from weakspot.app.records import Records
 from weakspot.app.runs import Run, Runs, check_own
 from weakspot.findings import Finding, Findings
-from weakspot.findings.comparing import Reading, check_comparable, compare
+from weakspot.findings.compare_slices import RunToCompare, check_comparable, compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.json_schema import json_schema
-from weakspot.findings.record import FILE, Confirmation, Example, Whole
+from weakspot.findings.record import FILE, AuditedSet, Confirmation, Example
 from weakspot.legible import as_utf8
 
 _FINDING = TypeAdapter(Finding)
 _EXAMPLE = TypeAdapter(Example)
-_WHOLE = TypeAdapter(Whole)
+_WHOLE = TypeAdapter(AuditedSet)
 _CONFIRMATION = TypeAdapter(Confirmation)
 _COMPARISON = TypeAdapter(Comparison)
 
@@ -128,7 +128,7 @@ class RunTools:
             raise ValueError("These are one run: choose two.")
         earlier, later = self._reading(before), self._reading(after)
         check_comparable(earlier, later)
-        return dict(_COMPARISON.dump_python(compare(earlier, later), mode="json"))
+        return dict(_COMPARISON.dump_python(compare_slices(earlier, later), mode="json"))
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of findings.json, which says what every field means."""
@@ -152,7 +152,7 @@ class RunTools:
         known = ", ".join(str(finding.number) for finding in findings.findings) or "none"
         raise ValueError(f"There is no finding {number}; its numbers are: {known}.")
 
-    def _reading(self, name: str) -> Reading:
+    def _reading(self, name: str) -> RunToCompare:
         record = self._records.of(self._run(name))
         findings = () if record.findings is None else record.findings.findings
-        return Reading(str(record.run.folder), record.slices, record.predictions, findings)
+        return RunToCompare(str(record.run.folder), record.slices, record.predictions, findings)

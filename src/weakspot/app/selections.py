@@ -13,8 +13,8 @@ from weakspot.app.lasso import Lasso
 from weakspot.app.records import Record
 from weakspot.app.runs import Runs
 from weakspot.findings import Media
+from weakspot.findings.audited_set import RESTATES
 from weakspot.findings.build import LEVEL
-from weakspot.findings.whole import RESTATES
 from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, fit_discriminant
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.pipeline.discover import report

@@ -12,7 +12,7 @@ from weakspot.commands.running import opened_logger, say, typed_command
 
 def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
     """What is fixed, persists and is new between two earlier runs."""
-    from weakspot.findings.comparing import check_comparable
+    from weakspot.findings.compare_slices import check_comparable
     from weakspot.pipeline.compare import compare_runs
     from weakspot.pipeline.gate import Gate
     from weakspot.pipeline.ranks import is_main

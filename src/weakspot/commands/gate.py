@@ -67,7 +67,7 @@ def failures_of(
     logger: RunLogger | None,
 ) -> list[str]:
     """What the run is to fail for, of what it has found and left in its folder."""
-    from weakspot.findings.comparing import Reading
+    from weakspot.findings.compare_slices import RunToCompare
     from weakspot.pipeline.compare import compare_runs
     from weakspot.pipeline.runs import Run
 
@@ -75,7 +75,7 @@ def failures_of(
     if gate.new_against is None:
         return found
     made = Run.open(folder)
-    after = Reading(str(folder), made.slices, p, made.findings)
+    after = RunToCompare(str(folder), made.slices, p, made.findings)
     comparison = compare_runs(
         gate.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
     )

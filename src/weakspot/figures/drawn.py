@@ -19,8 +19,8 @@ from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 from weakspot.findings import Findings, Media
-from weakspot.findings.attribute_values import telling_attributes
-from weakspot.findings.shaded_map import can_shade
+from weakspot.findings.attribute_values import distinguishing_attributes
+from weakspot.findings.coloured_map import can_colour_by
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -81,11 +81,11 @@ def drawn(
     yield from _members(findings, media or Media())
     if predictions is None or slices is None:
         return
-    if can_shade(predictions, "loss"):
+    if can_colour_by(predictions, "loss"):
         yield "map-loss", space(predictions, slices)
-    if can_shade(predictions, "prediction"):
+    if can_colour_by(predictions, "prediction"):
         yield "map-prediction", space(predictions, slices, "prediction")
-    telling = telling_attributes(findings, predictions, _VALUES)[:_ATTRIBUTES]
+    telling = distinguishing_attributes(findings, predictions, _VALUES)[:_ATTRIBUTES]
     for i, name in enumerate(telling, start=1):
         yield f"values-{i}-{_as_file(name)}", values(predictions, slices, name)
     if texts is not None and len(slices):

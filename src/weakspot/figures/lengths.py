@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from weakspot.figures.lettering import line, width
 from weakspot.figures.style import BLUE, FAINT, INK, QUIET, SMALL, sheet, style
 from weakspot.findings import Findings, numbers
-from weakspot.findings.lengths import lengths_of
+from weakspot.findings.text_lengths import measure_text_lengths
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -34,13 +34,13 @@ def lengths(
     Returns:
         The figure, a line for all texts and one for each slice.
     """
-    groups = lengths_of(findings, predictions, slices, texts, most)
+    groups = measure_text_lengths(findings, predictions, slices, texts, most)
     figure = sheet(0.6 + 0.24 * len(groups))
     axes = figure.add_subplot()
     for y, one in enumerate(groups):
-        if one.mean is None or one.middle is None:
+        if one.mean is None or one.quartiles is None:
             continue
-        axes.plot(one.middle, [y, y], color=FAINT, linewidth=4, solid_capstyle="butt", zorder=1)
+        axes.plot(one.quartiles, [y, y], color=FAINT, linewidth=4, solid_capstyle="butt", zorder=1)
         if one.mean.interval is not None:
             axes.plot(one.mean.interval, [y, y], color=BLUE, linewidth=1.2, solid_capstyle="butt")
         axes.plot(one.mean.inside, y, "o", color=BLUE, markersize=3.5)

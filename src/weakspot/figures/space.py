@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from weakspot.figures.lettering import line
 from weakspot.figures.style import EITHER, FAINT, MORE, PALETTE, QUIET, SMALL, WIDTH, sheet, style
 from weakspot.findings import numbers
-from weakspot.findings.shaded_map import Shade, ShadedMap, shaded_map
+from weakspot.findings.coloured_map import ColouredMap, PointColouring, build_coloured_map
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -69,16 +69,16 @@ def space(
         ValueError: If the record does not hold what to colour by.
     """
     named = "Principal component" if at is None else "Dimension"
-    shown = shaded_map(predictions, slices, by, most, len(PALETTE), at)
-    ink = _ink(shown.shade)
-    rows = -(-len(shown.lit) // _ACROSS)
+    shown = build_coloured_map(predictions, slices, by, most, len(PALETTE), at)
+    ink = _ink(shown.colouring)
+    rows = -(-len(shown.highlighted) // _ACROSS)
     figure = sheet(2.35 + rows * WIDTH / _ACROSS * 1.1)
     grid = figure.add_gridspec(1 + rows, _ACROSS, height_ratios=[2.2] + [1] * rows)
     axes = figure.add_subplot(grid[0, :])
     axes.set(xlabel=f"{named} 1", ylabel=f"{named} 2")
-    _points(axes, shown, ink, np.argsort(shown.height, kind="stable"), 4)
-    _scale(figure, axes, shown.shade, ink)
-    for j, one in enumerate(shown.lit):
+    _points(axes, shown, ink, np.argsort(shown.drawing_order, kind="stable"), 4)
+    _scale(figure, axes, shown.colouring, ink)
+    for j, one in enumerate(shown.highlighted):
         small = figure.add_subplot(grid[1 + j // _ACROSS, j % _ACROSS])
         small.set(xlim=axes.get_xlim(), ylim=axes.get_ylim(), xticks=[], yticks=[])
         small.set_title(one.name, fontsize=6)
@@ -86,29 +86,31 @@ def space(
         small.spines[:].set(visible=True, color=FAINT)
         heaviest = one.weights.max(initial=0)
         inside = one.weights > _LIT * heaviest
-        _behind(small, shown.at, np.flatnonzero(~inside))
+        _behind(small, shown.positions, np.flatnonzero(~inside))
         order = np.flatnonzero(inside)[np.argsort(one.weights[inside], kind="stable")]
         _points(small, shown, ink, order, 1 + 5 * one.weights[order] / max(heaviest, 1e-12))
     return figure
 
 
-def _ink(shade: Shade) -> Ink:
+def _ink(colouring: PointColouring) -> Ink:
     """Of the classes most often predicted a colour each, all others in grey; of numbers a scale."""
-    scale = Normalize(shade.low, shade.high)
-    if shade.kind == "class":
-        names = tuple(line(name, 0.6, 6) for name in shade.names) + (("others",) if shade.others else ())
-        colours = ListedColormap([*PALETTE[: len(shade.names)], "#BBBBBB"])
-        return Ink(shade.label, colours, scale, names)
-    if shade.kind == "probability":
-        return Ink(f"{shade.label} of {line(shade.names[0], 1, 6.5)}", EITHER, scale)
-    return Ink(shade.label, MORE, scale)
+    scale = Normalize(colouring.low, colouring.high)
+    if colouring.kind == "class":
+        names = tuple(line(name, 0.6, 6) for name in colouring.names) + (
+            ("others",) if colouring.others else ()
+        )
+        colours = ListedColormap([*PALETTE[: len(colouring.names)], "#BBBBBB"])
+        return Ink(colouring.label, colours, scale, names)
+    if colouring.kind == "probability":
+        return Ink(f"{colouring.label} of {line(colouring.names[0], 1, 6.5)}", EITHER, scale)
+    return Ink(colouring.label, MORE, scale)
 
 
-def _points(axes: Axes, shown: ShadedMap, ink: Ink, order: np.ndarray, size: Any) -> None:
+def _points(axes: Axes, shown: ColouredMap, ink: Ink, order: np.ndarray, size: Any) -> None:
     axes.scatter(
-        shown.at[order, 0],
-        shown.at[order, 1],
-        c=shown.shade.values[order],
+        shown.positions[order, 0],
+        shown.positions[order, 1],
+        c=shown.colouring.values[order],
         s=size if len(order) <= _RASTER else np.minimum(size, 1.5),
         cmap=ink.colours,
         norm=ink.scale,
@@ -124,10 +126,10 @@ def _behind(axes: Axes, at: np.ndarray, others: np.ndarray) -> None:
     axes.scatter(at[others, 0], at[others, 1], s=0.7, c=FAINT, linewidths=0, rasterized=rasterized)
 
 
-def _scale(figure: Figure, axes: Axes, shade: Shade, ink: Ink) -> None:
+def _scale(figure: Figure, axes: Axes, colouring: PointColouring, ink: Ink) -> None:
     """The scale of numbers as a bar, that of classes as a list."""
     if not ink.names:
-        clipped = shade.values.max() > shade.high
+        clipped = colouring.values.max() > colouring.high
         bar = figure.colorbar(
             axes.collections[0], ax=axes, label=ink.label, extend="max" if clipped else "neither", aspect=25
         )

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from weakspot.figures.lettering import line
 from weakspot.figures.style import BLUE, FAINT, INK, MORE, PERCENT, QUIET, SMALL, sheet, style
-from weakspot.findings.attribute_values import AttributeValues, ValueRow, values_of
+from weakspot.findings.attribute_values import AttributeValues, ValueRow, describe_attribute_values
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -38,15 +38,15 @@ def values(predictions: Predictions, slices: Slices, attribute: str, most: int =
     Raises:
         ValueError: If there is no such attribute, or it describes nothing.
     """
-    table = values_of(predictions, slices, attribute, most, _SLICES)
+    table = describe_attribute_values(predictions, slices, attribute, most, _SLICES)
     rows = table.rows
     figure = sheet(0.85 + 0.135 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.15])
     for y, row in enumerate(rows):
-        if row.measured.interval is not None:
-            left.plot(row.measured.interval, [y, y], color=BLUE, linewidth=1, solid_capstyle="butt")
-        left.plot(row.measured.inside, y, "o", color=BLUE, markersize=3, clip_on=False)
-    left.axvline(table.whole, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
+        if row.performance.interval is not None:
+            left.plot(row.performance.interval, [y, y], color=BLUE, linewidth=1, solid_capstyle="butt")
+        left.plot(row.performance.inside, y, "o", color=BLUE, markersize=3, clip_on=False)
+    left.axvline(table.overall, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
     left.set(yticks=range(len(rows)), yticklabels=[line(row.text, 0.85, 6) for row in rows])
     left.set(
         ylim=(len(rows) - 0.5, -0.5),
@@ -59,8 +59,8 @@ def values(predictions: Predictions, slices: Slices, attribute: str, most: int =
     if table.by_accuracy:
         left.xaxis.set_major_formatter(PERCENT)
     _shares(right, table)
-    if len(rows) < table.enough:
-        left.set_title(f"{len(rows)} of {table.known} values", fontsize=SMALL, color=QUIET)
+    if len(rows) < table.n_measured:
+        left.set_title(f"{len(rows)} of {table.n_values} values", fontsize=SMALL, color=QUIET)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The one record of everything that is said about slices; whoever shows something shows it from here."""
+"""Findings: what is said about slices, in one record that the report, W&B, figures and the explorer show."""
 
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.evaluation.contrasts import Contrast

@@ -1,4 +1,4 @@
-"""Of an attribute: how well the model does on each of its values, and how much of each slice has it."""
+"""Measures how well the model does on each value of an attribute, and how much of each slice has the value."""
 
 from __future__ import annotations
 
@@ -15,58 +15,59 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.slices import Slices
 
-_FEWEST = 5.0  # examples that say something of a value
+_FEWEST = 5.0  # examples of a value, below which its accuracy says nothing
 
 
 @dataclass(frozen=True)
 class ValueRow:
-    """One value of an attribute.
+    """Holds how well the model does on one value of an attribute.
 
     Attributes:
-        text: As people read it.
-        measured: How well the model does on it, with the 95 % interval.
+        text: The value as text.
+        performance: The accuracy or loss of the examples that have it, with the 95 % interval.
         shares: Its share among all examples, then in each slice.
     """
 
     text: str
-    measured: Contrast
+    performance: Contrast
     shares: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class AttributeValues:
-    """The values of an attribute that are shown, worst first, or ranges of numbers in their order.
+    """Holds the values of an attribute that are shown.
 
     Attributes:
-        rows: One for each.
-        known: How many values the attribute has.
-        enough: How many of them have examples enough to say something of.
-        whole: The measure over all examples.
+        rows: One for each value, the worst first; ranges of numbers are in their own order.
+        n_values: How many values the attribute has.
+        n_measured: How many of them enough examples have to measure the model on.
+        overall: The measure over all examples.
         by_accuracy: Whether the measure is the accuracy; otherwise it is the mean loss.
         noun: What the method calls a slice.
     """
 
     rows: tuple[ValueRow, ...]
-    known: int
-    enough: int
-    whole: float
+    n_values: int
+    n_measured: int
+    overall: float
     by_accuracy: bool
     noun: str
 
 
-def values_of(
+def describe_attribute_values(
     predictions: Predictions, slices: Slices, attribute: str, most: int, most_slices: int
 ) -> AttributeValues:
-    """How well the model does on each value of an attribute, and its share of the first slices.
+    """Measure how well the model does on each value of an attribute, and the share of each value in the first slices.
 
-    Where the record does not tell right from wrong, and of ratings and numbers, the mean loss stands for the accuracy.
+    The mean loss takes the place of the accuracy for ratings and numbers, and where predictions do not tell right from
+    wrong.
 
     Args:
-        predictions: The record.
-        slices: Of the same examples.
-        attribute: Its name.
-        most: How many values are described, of those with at least five examples where any has as many.
-        most_slices: How many slices.
+        predictions: The n examples.
+        slices: Slices of the same examples.
+        attribute: The name of the attribute.
+        most: How many values are described, of those that at least five examples have, where there are such values.
+        most_slices: How many slices are described.
 
     Returns:
         The values.
@@ -79,26 +80,26 @@ def values_of(
     p = audited.record.take(rows)
     column = _column(p, attribute)
     counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-    contrasts, whole, by_accuracy = _contrasts(p, column, counts)
+    contrasts, overall, by_accuracy = _contrasts(p, column, counts)
     weights = [np.asarray(slices.weights[j])[rows] for j in range(min(most_slices, len(slices)))]
     shares = _shares(column, [counts, *(counts * w for w in weights)])
     return AttributeValues(
         rows=tuple(
             ValueRow(column.values[code], contrasts[code], tuple(map(float, shares[:, code])))
-            for code in _chosen(contrasts, column, by_accuracy, most)
+            for code in _values_to_show(contrasts, column, by_accuracy, most)
         ),
-        known=len(column.values),
-        enough=len(contrasts),
-        whole=whole,
+        n_values=len(column.values),
+        n_measured=len(contrasts),
+        overall=overall,
         by_accuracy=by_accuracy,
         noun=method_of(slices).noun,
     )
 
 
-def telling_attributes(findings: Findings, predictions: Predictions, most_values: int) -> list[str]:
-    """The attributes that tell slices from the rest, those of the first slices first; none of more values than that."""
-    said = [line for one in findings.slices for line in one.portrait.enrichment if line.telling]
-    names = list(dict.fromkeys(line.attribute for line in said))
+def distinguishing_attributes(findings: Findings, predictions: Predictions, most_values: int) -> list[str]:
+    """Return attributes of at most `most_values` values that tell slices from the rest, the first slices' first."""
+    lines = [line for one in findings.slices for line in one.portrait.enrichment if line.telling]
+    names = list(dict.fromkeys(line.attribute for line in lines))
     few = {column.name for column in categorise(predictions.attributes.select(names), most_values)}
     return [name for name in names if name in few]
 
@@ -118,7 +119,7 @@ def _column(p: Predictions, attribute: str) -> Categorical:
 def _contrasts(
     p: Predictions, column: Categorical, counts: Float[np.ndarray, " n"]
 ) -> tuple[dict[int, Contrast], float, bool]:
-    """How well the model does on each value that has examples enough, and on all; and whether that is accuracy."""
+    """Measure the model on each value that enough examples have, and on all; and say whether that is the accuracy."""
     sizes = np.bincount(column.codes, weights=counts, minlength=len(column.values))
     enough = [int(code) for code in np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))]
     if p.correct is not None and (p.task is None or p.task.by_accuracy):
@@ -135,13 +136,15 @@ def _contrasts(
 def _sides(
     column: Categorical, counts: Float[np.ndarray, " n"], code: int
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The counts of the examples that have a value, and of those that have another."""
+    """Return the counts (n,) of the examples that have a value, and of those that have another."""
     inside = counts * (column.codes == code)
     return inside, counts - inside
 
 
-def _chosen(contrasts: dict[int, Contrast], column: Categorical, by_accuracy: bool, most: int) -> list[int]:
-    """The values that do worst; ranges in their own order, where all of them have room."""
+def _values_to_show(
+    contrasts: dict[int, Contrast], column: Categorical, by_accuracy: bool, most: int
+) -> list[int]:
+    """Return the values that do worst; ranges of numbers in their own order, where all of them are shown."""
     if column.unit is not None and len(contrasts) <= most:
         return sorted(contrasts)
     sign = 1 if by_accuracy else -1
@@ -149,7 +152,7 @@ def _chosen(contrasts: dict[int, Contrast], column: Categorical, by_accuracy: bo
 
 
 def _shares(column: Categorical, masses: Sequence[Float[np.ndarray, " n"]]) -> Float[np.ndarray, "g v"]:
-    """The share of each value in each group."""
+    """Return the share of each of v values in each of g groups."""
     return np.array(
         [
             np.bincount(column.codes, weights=mass, minlength=len(column.values)) / max(mass.sum(), 1e-12)

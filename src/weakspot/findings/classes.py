@@ -1,4 +1,4 @@
-"""How a model does class by class, and which classes come together: counted once, for whoever says something of it."""
+"""How a model does class by class, and which classes occur together."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array, diags_array, triu
 
-from weakspot.findings.record import ClassRow, Pair
+from weakspot.findings.record import ClassMetrics, ClassPair
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
 
 MOST_PAIRS = 20_000
-"""How many pairs findings keep, beside those of frequent classes: of 80 classes, as in COCO, all 3160."""
+"""How many pairs of classes findings keep, besides those of frequent classes: of 80 classes, as in COCO, all 3160."""
 
 _Counts = TypeVar("_Counts", float, np.ndarray)
 _FREQUENT = 40  # classes among which every pair is kept; maps draw no more than these
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """Of every class how many examples have it, are predicted to have it, and both; each with its count.
+class ClassCounts:
+    """Holds how many examples have each of k classes, how many are predicted to have it, and how many both.
 
-    A share of nothing is NaN.
+    Every example counts as often as it stands for itself. A share of nothing is NaN.
 
     Attributes:
         names: (k,) the classes.
-        actual, predicted, hits: (k,)
+        actual: (k,) examples that have the class.
+        predicted: (k,) examples that are predicted to have it.
+        hits: (k,) examples of which both is true.
         total: The number of all examples.
     """
 
@@ -40,34 +42,34 @@ class Tally:
 
     @property
     def precision(self) -> Float[np.ndarray, " k"]:
-        """Of those predicted to have the class the share that has it: the accuracy among the predicted."""
+        """(k,) the share of those predicted to have the class that has it: the accuracy among the predicted."""
         return _share(self.hits, self.predicted)
 
     @property
     def recall(self) -> Float[np.ndarray, " k"]:
-        """Of those that have the class the share that is predicted to."""
+        """(k,) the share of those that have the class that is predicted to have it."""
         return _share(self.hits, self.actual)
 
     @property
     def f1(self) -> Float[np.ndarray, " k"]:
-        """The harmonic mean of the two."""
+        """(k,) the harmonic mean of precision and recall."""
         return _share(2 * self.hits, self.actual + self.predicted)
 
     @property
     def agreement(self) -> Float[np.ndarray, " k"]:
-        """Of all examples the share whose answer to the class, yes or no, is right."""
+        """(k,) the share of all examples for which it is predicted rightly whether they have the class."""
         return _share(
             self.total - self.actual - self.predicted + 2 * self.hits, np.full(len(self.names), self.total)
         )
 
-    def together(self) -> Tally:
-        """All classes' answers as those to one class."""
+    def pooled(self) -> ClassCounts:
+        """Return the counts of all classes added up, as if they were of one class."""
         actual, predicted, hits = (v.sum(keepdims=True) for v in (self.actual, self.predicted, self.hits))
-        return Tally(("all",), actual, predicted, hits, self.total * len(self.names))
+        return ClassCounts(("all",), actual, predicted, hits, self.total * len(self.names))
 
 
-def tally(p: Predictions) -> Tally | None:
-    """Count the classes of a record; None for tasks that are not judged by them, and where labels are unknown."""
+def count_classes(p: Predictions) -> ClassCounts | None:
+    """Count the classes of a record; return None for tasks without classes, and where labels are unknown."""
     if p.labels is None or p.predictions is None or p.task is None or not p.task.by_accuracy:
         return None
     names = p.classes()
@@ -79,17 +81,17 @@ def tally(p: Predictions) -> Tally | None:
         hits = np.bincount(p.labels, c * (p.labels == p.predictions), len(names))
     else:
         return None
-    return Tally(names, actual, predicted, hits, float(c.sum()))
+    return ClassCounts(names, actual, predicted, hits, float(c.sum()))
 
 
-def class_rows(p: Predictions) -> tuple[ClassRow, ...]:
-    """The same as a table."""
-    found = tally(p)
+def class_metrics(p: Predictions) -> tuple[ClassMetrics, ...]:
+    """Return how the model does on each class; nothing for tasks without classes, and where labels are unknown."""
+    found = count_classes(p)
     if found is None:
         return ()
     shares = (found.precision, found.recall, found.f1)
     return tuple(
-        ClassRow(name, actual, predicted, *(None if np.isnan(share) else share for share in of))
+        ClassMetrics(name, actual, predicted, *(None if np.isnan(share) else share for share in of))
         for name, actual, predicted, *of in zip(
             found.names,
             *(values.tolist() for values in (found.actual, found.predicted, *shares)),
@@ -98,12 +100,12 @@ def class_rows(p: Predictions) -> tuple[ClassRow, ...]:
     )
 
 
-def pairs(p: Predictions) -> tuple[tuple[Pair, ...], int]:
-    """Two classes that some example has, or is predicted to have, both; for tasks of several labels.
+def class_pairs(p: Predictions) -> tuple[tuple[ClassPair, ...], int]:
+    """Count pairs of classes that examples have, or are predicted to have, both; for tasks of several labels.
 
-    Thousands of classes come together in millions of ways. Of more than `MOST_PAIRS` those are kept whose numbers by
-    labels and by predictions are furthest apart, half of them as they are and half for how large they are, and those
-    of the most frequent classes.
+    Thousands of classes occur together in millions of ways. Of more than `MOST_PAIRS` pairs those are kept whose
+    numbers by labels and by predictions differ most, half of them in absolute terms and half for how large they are,
+    and those of the most frequent classes.
 
     Returns:
         The pairs in the order of their classes, and how many were left out.
@@ -111,43 +113,46 @@ def pairs(p: Predictions) -> tuple[tuple[Pair, ...], int]:
     if p.labels is None or p.predictions is None or not isinstance(p.task, Multilabel):
         return (), 0
     c = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
-    labels, predictions = (_pairwise(csr_array(values), c) for values in (p.labels, p.predictions))
+    labels, predictions = (_count_pairs(csr_array(values), c) for values in (p.labels, p.predictions))
     both = csr_array(labels + 1j * predictions)  # either may lack a pair that the other has
     both.sort_indices()
     found = both.tocoo()
     kept = (
-        np.arange(found.nnz) if found.nnz <= MOST_PAIRS else _telling(found, c @ p.labels, c @ p.predictions)
+        np.arange(found.nnz)
+        if found.nnz <= MOST_PAIRS
+        else _pairs_to_keep(found, c @ p.labels, c @ p.predictions)
     )
     columns = (found.row, found.col, found.data.real, found.data.imag)
     rows = zip(*(column[kept].tolist() for column in columns), strict=True)
-    return tuple(Pair(*row) for row in rows), found.nnz - len(kept)
+    return tuple(ClassPair(*row) for row in rows), found.nnz - len(kept)
 
 
-def surprise(labels: _Counts, predictions: _Counts) -> _Counts:
-    """How far the numbers of a pair are apart for how large they are: a difference of ten says little of thousands."""
+def relative_difference(labels: _Counts, predictions: _Counts) -> _Counts:
+    """Return how far the numbers of a pair are apart for how large they are: ten more says little of thousands."""
     apart: _Counts = abs(predictions - labels) / (predictions + labels) ** 0.5
     return apart
 
 
-def _telling(
+def _pairs_to_keep(
     found: coo_array, actual: Float[np.ndarray, " k"], predicted: Float[np.ndarray, " k"]
 ) -> Int[np.ndarray, " m"]:
-    """Positions of the pairs to keep where there are too many."""
+    """Return positions of the pairs to keep where there are too many."""
     labels, predictions = found.data.real, found.data.imag
     frequent: np.ndarray = np.zeros(len(actual), dtype=bool)
     for numbers in (actual, actual + predicted):
         frequent[np.argsort(-numbers, kind="stable")[:_FREQUENT]] = True
     kept = frequent[found.row] & frequent[found.col]
-    for apart in (abs(predictions - labels), surprise(labels, predictions)):
+    for apart in (abs(predictions - labels), relative_difference(labels, predictions)):
         kept[np.argsort(-apart, kind="stable")[: MOST_PAIRS // 2]] = True
     return np.flatnonzero(kept)
 
 
-def _pairwise(has: csr_array, counts: Float[np.ndarray, " n"]) -> csr_array:
-    """Of each class with each later one, how many examples have both."""
+def _count_pairs(has: csr_array, counts: Float[np.ndarray, " n"]) -> csr_array:
+    """Return how many examples have both of each two classes, (k, k), above the diagonal."""
     return triu(has.T @ (diags_array(counts) @ has), k=1)
 
 
 def _share(part: Float[np.ndarray, " k"], whole: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """Return part / whole, NaN where the whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
     return shares

@@ -1,11 +1,11 @@
-"""The cluster tree as a list of nodes, and the well-served clusters beside the failing ones."""
+"""The cluster tree as a list of nodes, and the well-served clusters that lie nearest to failing ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weakspot.findings.examined import Judged
-from weakspot.findings.portraits import SHOWN
+from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.group_descriptions import SHOWN
 from weakspot.findings.record import Cluster, Neighbour
 from weakspot.slices.statistics import ClusterStatistics, NearestCluster, SliceStatistics
 from weakspot.slices.tree import ClusterNode
@@ -14,25 +14,25 @@ _EXAMPLES = 480  # in all leaves together
 _EXAMPLES_EACH = 8
 
 
-def clusters_of(root: ClusterNode, statistics: Sequence[SliceStatistics]) -> tuple[Cluster, ...]:
-    """Every node of a tree, parents first.
+def list_clusters(root: ClusterNode, statistics: Sequence[SliceStatistics]) -> tuple[Cluster, ...]:
+    """List every node of a tree, parents first.
 
     Args:
         root: The tree.
         statistics: Of the slices, which are its failing clusters.
 
     Returns:
-        The nodes; a leaf with some of its members, the wrong ones first.
+        The nodes; a leaf has some of its members, those that the model gets wrong first.
     """
     numbers = {one.cluster.node: j + 1 for j, one in enumerate(statistics) if one.cluster is not None}
     each = min(_EXAMPLES_EACH, _EXAMPLES // max(1, sum(1 for _ in root.leaves())))
-    found: list[Cluster] = []
-    waiting: list[tuple[ClusterNode, int | None, int]] = [(root, None, 0)]
-    while waiting:
-        node, parent, depth = waiting.pop()
+    nodes: list[Cluster] = []
+    pending: list[tuple[ClusterNode, int | None, int]] = [(root, None, 0)]
+    while pending:
+        node, parent, depth = pending.pop()
         wrong = set(node.wrong_members)
         members = [*node.wrong_members, *(row for row in node.members if row not in wrong)]
-        found.append(
+        nodes.append(
             Cluster(
                 id=node.id,
                 parent=parent,
@@ -51,18 +51,20 @@ def clusters_of(root: ClusterNode, statistics: Sequence[SliceStatistics]) -> tup
                 rows=tuple(members[:each]),
             )
         )
-        waiting.extend((child, len(found) - 1, depth + 1) for child in reversed(node.children))
-    return tuple(found)
+        pending.extend((child, len(nodes) - 1, depth + 1) for child in reversed(node.children))
+    return tuple(nodes)
 
 
-def neighbours_of(cluster: ClusterStatistics | None, judged: Judged) -> tuple[Neighbour, ...]:
-    """The nearest well-served clusters of a failing one; one that is nearest in both senses stands once.
+def well_served_neighbours(
+    cluster: ClusterStatistics | None, audited: AuditedExamples
+) -> tuple[Neighbour, ...]:
+    """Return the well-served clusters nearest to a failing one; one that is nearest in both senses is listed once.
 
-    Members that the model gets right come first: it is they that a failing cluster is compared with.
+    Members that the model gets right come first, because a failing cluster is compared with these.
 
     Args:
-        cluster: What is known of the failing cluster; None for a slice that is no cluster.
-        judged: The audited examples.
+        cluster: The statistics of the failing cluster; None for a slice that is not a cluster.
+        audited: The audited examples.
 
     Returns:
         At most two neighbours.
@@ -72,12 +74,12 @@ def neighbours_of(cluster: ClusterStatistics | None, judged: Judged) -> tuple[Ne
     by_node: dict[int, list[NearestCluster]] = {}
     for near in cluster.nearest:
         by_node.setdefault(near.node, []).append(near)
-    right = judged.p.correct
+    right = audited.record.correct
     found = []
     for nearest in by_node.values():
         rows = list(nearest[0].members)
         if right is not None:
-            known = dict(zip(rows, right[judged.positions(rows)], strict=True))
+            known = dict(zip(rows, right[audited.positions(rows)], strict=True))
             rows.sort(key=lambda row: not known[row])
         found.append(
             Neighbour(

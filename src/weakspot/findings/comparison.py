@@ -1,4 +1,4 @@
-"""What two runs say of each other's slices: fixed, persisting, new or unclear; the record, and its file."""
+"""The record of a comparison of two runs, and its file: which slices are fixed, persisting, new or unclear."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ Found = Literal["before", "after"]
 Status = Literal["fixed", "persisting", "new", "unclear"]
 
 STATUSES: tuple[Status, ...] = ("new", "persisting", "fixed", "unclear")
-"""In the order in which a reader wants them."""
+"""All of them, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two runs.
+class RunSummary:
+    """Summarises one of the two runs.
 
     Attributes:
         run: Its folder.
-        method, dataset, model, split: Its words.
+        method, dataset, model, split: What was chosen for it on the command line.
         slices: How many slices it found.
         examples: How many examples its predictions hold.
-        measured: The mean over the examples that both runs hold; over all of its own where they share none.
+        measured: The mean of the measure over the examples that both runs hold; over all of its own where they share
+            none.
     """
 
     run: str
@@ -50,16 +51,16 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How the model of one run does on a slice, on examples that the slice was not sought in.
+class SlicePerformance:
+    """Holds how the model of one run does on a slice, on examples that the slice was not sought in.
 
     Attributes:
         verdict: Whether the slice is worse than the rest there.
-        p_corrected: Of the rank test within labels; None where it could not be tested.
-        examples: How many examples lie in it (sum of weights).
+        p_corrected: The corrected p-value of the rank test within labels; None where it could not be tested.
+        examples: How many examples lie in it (the sum of weights).
         inside: The mean inside, with its interval, and outside.
-        gap: By how much it is worse than the others of the same labels: positive where it is; None where there are
-            no others.
+        gap: By how much it is worse than the other examples of the same labels, positive where it is worse; None where
+            there are no others.
     """
 
     verdict: Verdict
@@ -70,19 +71,19 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedSlice:
     """A slice of one run, or the part of it that has one label, measured in both.
 
     Attributes:
         found: Which run found it.
-        number: By which it is told from the others that this run found.
+        number: Its number among those that this run found.
         slice: The number of the slice in that run.
         label: The label of the part; None where it is the whole slice.
-        name: What it is called.
+        name: Its name.
         status: fixed, persisting, new or unclear.
-        sentence: What is claimed.
-        before, after: How both models do on it; None where none of the examples measured lies in it.
-        change: After less before, in the measure.
+        sentence: What is claimed of it.
+        before, after: How both models do on it; None where none of the measured examples lies in it.
+        change: The measure after, less that before.
         same_as: The number of what the other run found that shares most with it, if that is most of the smaller one.
     """
 
@@ -93,52 +94,53 @@ class Compared:
     name: str
     status: Status
     sentence: str
-    before: Standing | None
-    after: Standing | None
+    before: SlicePerformance | None
+    after: SlicePerformance | None
     change: Difference | None
     same_as: int | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is said of two runs; build it with `weakspot.findings.comparing.compare`.
+    """Holds all that is said of two runs; `weakspot.findings.compare_slices.compare_slices` makes it.
 
     Attributes:
         schema: Version of `compare.json`.
         title: The headline.
-        measure: In which the slices are measured: accuracy, loss, rmse or mae.
+        measure: What the slices are measured in: accuracy, loss, rmse or mae.
         before, after: The two runs.
         paired: Whether both are measured on the same examples.
-        tested: How many examples the slices of each run are measured on: none of them was searched by that run.
-        change: Of the mean over all examples measured, after less before.
-        slices: Those of the run before, then those of the run after, in their methods' order.
+        tested: How many examples the slices of each run are measured on; that run searched none of them.
+        change: The mean of the measure over all measured examples after, less that before.
+        slices: Those of the run before, then those of the run after, each in its method's order.
         explanation: How the slices were tested.
         notes: Words of caution.
         level: The false discovery rate.
-        command, created: Where it comes from.
+        command, created: The command line that made it, and when.
     """
 
     schema: int
     title: str
     measure: str
-    before: Side
-    after: Side
+    before: RunSummary
+    after: RunSummary
     paired: bool
     tested: dict[Found, int]
     change: Difference
-    slices: tuple[Compared, ...]
+    slices: tuple[ComparedSlice, ...]
     explanation: str
     notes: tuple[str, ...]
     level: float
     command: str
     created: str
 
-    def of(self, status: Status) -> list[Compared]:
-        """The slices of a status, in order."""
+    def of(self, status: Status) -> list[ComparedSlice]:
+        """Return the slices of a status, in order."""
         return [one for one in self.slices if one.status == status]
 
     @property
     def higher_is_better(self) -> bool:
+        """Whether more of the measure is better."""
         return self.measure == "accuracy"
 
     def save(self, folder: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""The slices of the method as they were found, each with all that is said of it."""
+"""Describes the slices of a method as they were found."""
 
 from __future__ import annotations
 
@@ -8,62 +8,79 @@ from dataclasses import replace
 import numpy as np
 
 from weakspot.evaluation.confirmation import Evidence
-from weakspot.findings.clusters import neighbours_of
-from weakspot.findings.contrasts import error_contrast
-from weakspot.findings.portraits import Painter
-from weakspot.findings.record import Finding, Portrait, Slice
+from weakspot.findings.clusters import well_served_neighbours
+from weakspot.findings.evidence import without_interval
+from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.group_descriptions import GroupDescriber
+from weakspot.findings.record import Finding, GroupDescription, Slice
+from weakspot.findings.region_contrasts import error_contrast
 from weakspot.findings.regions import stronger
-from weakspot.findings.sides import Sides
-from weakspot.findings.testing import without_interval
-from weakspot.findings.units import Unit
+from weakspot.findings.slice_parts import SlicePart
 from weakspot.methods import Method
 from weakspot.slices import Slices
 
-_POINTS = 300  # of a curve: more cannot be told apart
+_POINTS = 300  # of a curve: more cannot be told apart by eye
 
 
-def described_slices(
+def describe_slices(
     slices: Slices,
-    units: Sequence[Unit],
+    parts: Sequence[SlicePart],
     evidence: Sequence[Evidence],
-    portraits: Sequence[Portrait],
+    descriptions: Sequence[GroupDescription],
     findings: Sequence[Finding],
     method: Method,
-    sides: Sides,
-    painter: Painter,
+    sets: ExampleSets,
+    describer: GroupDescriber,
     stability: Sequence[float | None] | None,
 ) -> tuple[Slice, ...]:
-    proof: dict[int, Evidence] = {}
-    for unit, e in zip(units, evidence, strict=True):
-        proof[unit.slice] = stronger(proof[unit.slice], e) if unit.slice in proof else e
-    statistics = painter.statistics(sides.here.memberships)
+    """Describe every slice.
+
+    Args:
+        slices: What the method found.
+        parts: The parts of slices that were tested.
+        evidence: Of each part.
+        descriptions: What the examples of each slice look like.
+        findings: The findings, for the numbers of those that slices are part of.
+        method: The method.
+        sets: The examples that the slices are described over and tested on.
+        describer: Knows the statistics of groups.
+        stability: Of each slice, if it was measured.
+
+    Returns:
+        One record per slice, in the method's order.
+    """
+    strongest: dict[int, Evidence] = {}
+    for part, e in zip(parts, evidence, strict=True):
+        strongest[part.slice] = stronger(strongest[part.slice], e) if part.slice in strongest else e
+    memberships = sets.described_outcomes.memberships
+    statistics = describer.statistics(memberships)
     p_searched = method.p_searched(slices)
     return tuple(
         Slice(
             number=j + 1,
             name=f"{method.noun} {j + 1}",
             finding=next((finding.number for finding in findings if j + 1 in finding.parts), None),
-            evidence=proof[j],
+            evidence=strongest[j],
             statistics=replace(statistics[j], cluster=slices.statistics[j].cluster),
-            portrait=portrait,
+            portrait=description,
             curves=_curves(slices.histories[j]) if slices.histories else {},
-            neighbours=neighbours_of(slices.statistics[j].cluster, sides.described),
+            neighbours=well_served_neighbours(slices.statistics[j].cluster, sets.described),
             stability=None if stability is None else stability[j],
-            error=without_interval(error_contrast(sides.here.memberships[j], sides.here, sides.described)),
+            error=without_interval(error_contrast(memberships[j], sets.described_outcomes, sets.described)),
             p_searched=p_searched[j],
         )
-        for j, portrait in enumerate(portraits)
+        for j, description in enumerate(descriptions)
     )
 
 
 def _curves(history: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Every curve of a search in a few hundred steps, the first and the last among them."""
-    found = {}
+    """Thin every curve of a search to a few hundred steps, the first and the last among them."""
+    curves = {}
     for name, values in history.items():
         steps = np.flatnonzero(np.isfinite(values)) if np.ndim(values) == 1 else np.empty(0, dtype=int)
         if len(steps) > 1:
             kept = steps[
                 np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _POINTS)).round().astype(int))
             ]
-            found[str(name)] = tuple((int(step), float(values[step])) for step in kept)
-    return found
+            curves[str(name)] = tuple((int(step), float(values[step])) for step in kept)
+    return curves

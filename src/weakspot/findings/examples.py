@@ -1,4 +1,4 @@
-"""The examples that are shown, as a person reads them."""
+"""Describes the examples that are shown: labels, predictions and attributes as text."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from weakspot.findings.examined import Judged
-from weakspot.findings.record import Example, Plain
+from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.record import Example, PlainValue
 from weakspot.predictions import Predictions
 from weakspot.tasks import QuestionAnswering
 
 
-def examples_of(rows: Sequence[int], predictions: Predictions, judged: Judged) -> tuple[Example, ...]:
-    """What is known of some rows.
+def describe_examples(
+    rows: Sequence[int], predictions: Predictions, audited: AuditedExamples
+) -> tuple[Example, ...]:
+    """Describe some examples.
 
     Args:
-        rows: Positions in the record, of audited examples.
-        predictions: The record.
-        judged: The audited examples; they say who is wrong, and at what loss.
+        rows: Their positions in the predictions; they are audited.
+        predictions: The predictions.
+        audited: The audited examples, which say who is wrong, and at what loss.
 
     Returns:
         One example per row, in their order.
     """
-    p, audit = predictions, judged.p
+    p, record = predictions, audited.record
     table = p.attributes.take(pa.array(rows, pa.int64())).to_pylist() if p.attributes.column_names else []
-    found = []
-    for i, (row, at) in enumerate(zip(rows, judged.positions(rows), strict=True)):
-        found.append(
+    examples = []
+    for i, (row, position) in enumerate(zip(rows, audited.positions(rows), strict=True)):
+        examples.append(
             Example(
                 row=row,
                 id=str(p.ids[row]),
                 label=p.name_of(p.labels, row),
                 prediction=p.name_of(p.predictions, row),
                 wrong=None
-                if audit.correct is None or judged.unit_errors is not None
-                else not bool(audit.correct[at]),
-                loss=None if audit.losses is None else float(audit.losses[at]),
-                attributes={name: _plain(value) for name, value in table[i].items()} if table else {},
+                if record.correct is None or audited.unit_errors is not None
+                else not bool(record.correct[position]),
+                loss=None if record.losses is None else float(record.losses[position]),
+                attributes={name: _plain_value(value) for name, value in table[i].items()} if table else {},
                 label_span=_span(p, p.labels, row),
                 prediction_span=_span(p, p.predictions, row),
             )
         )
-    return tuple(found)
+    return tuple(examples)
 
 
 def _span(p: Predictions, values: np.ndarray | None, row: int) -> tuple[int, int] | None:
+    """Return the first character of an answer and the one after the last; None for other tasks."""
     if values is None or not isinstance(p.task, QuestionAnswering):
         return None
     return int(values[row][0]), int(values[row][1])
 
 
-def _plain(value: Any) -> Plain:
-    """A value of a table as JSON holds it; NaN and infinity are missing, anything else is its text."""
+def _plain_value(value: Any) -> PlainValue:
+    """Return a value of a table as JSON holds it: NaN and infinity as null, any other type as its text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

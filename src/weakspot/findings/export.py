@@ -1,4 +1,4 @@
-"""Every example with all that is said of it, as one table that other viewers read."""
+"""A table of all examples with their findings, which other viewers read."""
 
 from __future__ import annotations
 
@@ -26,20 +26,25 @@ from weakspot.tasks import QuestionAnswering
 
 _ROWS = 65_536  # of a block, and so of a row group of a file, at most
 _WEIGHTS = 2**25  # of a block, at most, over all slices: 128 MiB
-_ROWS_OF_PICTURES = 512
+_ROWS_WITH_IMAGES = 512  # of a block, at most
 
-_SIDE = 256  # pixels of a picture, at most
-_PIXEL_ART = 64  # up to this size a picture is kept without loss
+_SIDE = 256  # pixels of an image's longer side, at most
+_PIXEL_ART = 64  # pixels of the longer side up to which an image is kept without loss
 
-_PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-_AS_HUGGING_FACE = {
+_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_HUGGING_FACE_FEATURES = {
     "info": {"features": {"image": {"_type": "Image"}}}
-}  # by which `datasets` knows a picture
+}  # tells `datasets` that a column holds images
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Some columns of the table, and what makes their values of the rows from a first to before a last."""
+    """Some columns of the table.
+
+    Attributes:
+        fields: Their names and types.
+        values: Makes the values of each column, from a first row to before a last.
+    """
 
     fields: list[pa.Field]
     values: Callable[[int, int], Sequence[Any]]
@@ -50,19 +55,19 @@ class Columns:
 
 
 class ExampleTable:
-    """A row for each example: its id, its place on the map, what it is, what the model said, where it lies.
+    """Makes a table with a row for each example: its id, its place on the map, labels, predictions and memberships.
 
-    It is made block by block, so that neither pictures nor texts are held all at once.
+    It is made block by block, so that images and texts are never held all at once.
 
     Args:
         findings: What was found.
-        slices: With a weight for every example.
+        slices: The slices, with a weight for every example.
         predictions: The examples.
-        media: What there is to look at.
+        media: Previews of the examples.
         texts: What is written in each example.
 
     Attributes:
-        schema: Names and types of the columns, with what tells Hugging Face's `datasets` that `image` is one.
+        schema: Names and types of the columns; its metadata tell Hugging Face's `datasets` that `image` holds images.
     """
 
     def __init__(
@@ -74,32 +79,32 @@ class ExampleTable:
         texts: Sequence[str] | None = None,
     ) -> None:
         self._n = len(predictions)
-        self._of_weights = max(1, _WEIGHTS // max(len(slices), 1))  # rows
+        self._rows_of_weights = max(1, _WEIGHTS // max(len(slices), 1))
         media = media or Media()
         self._columns = [
-            *_places(predictions),
-            *_shown(media, texts),
-            *_said(predictions, media),
-            *_judged(method_of(slices).audited(predictions)),
-            _finding(findings, self._n),
-            _weights(slices),
+            *_positions(predictions),
+            *_previews(media, texts),
+            *_labels_and_predictions(predictions, media),
+            *_correctness(method_of(slices).audited(predictions)),
+            _finding_columns(findings, self._n),
+            _weight_columns(slices),
         ]
         taken = [field.name for columns in self._columns for field in columns.fields]
-        self._columns.append(_attributes(predictions, taken))
-        metadata = {"huggingface": json.dumps(_AS_HUGGING_FACE)} if "image" in taken else None
+        self._columns.append(_attribute_columns(predictions, taken))
+        metadata = {"huggingface": json.dumps(_HUGGING_FACE_FEATURES)} if "image" in taken else None
         self.schema = pa.schema([field for columns in self._columns for field in columns.fields], metadata)
 
     def __len__(self) -> int:
         return self._n
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
-        """The table, some rows at a time."""
-        most = _ROWS_OF_PICTURES if "image" in self.schema.names else _ROWS
-        step = min(most, self._of_weights)
+        """Yield the table, some rows at a time."""
+        most = _ROWS_WITH_IMAGES if "image" in self.schema.names else _ROWS
+        step = min(most, self._rows_of_weights)
         for start in range(0, self._n, step):
             stop = min(start + step, self._n)
-            made = [values for columns in self._columns for values in columns.values(start, stop)]
-            arrays = [_array(values, kind) for values, kind in zip(made, self.schema.types, strict=True)]
+            blocks = [values for columns in self._columns for values in columns.values(start, stop)]
+            arrays = [_array(values, kind) for values, kind in zip(blocks, self.schema.types, strict=True)]
             yield pa.record_batch(arrays, schema=self.schema)
 
 
@@ -109,20 +114,18 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
     return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def _places(p: Predictions) -> Iterator[Columns]:
+def _positions(p: Predictions) -> Iterator[Columns]:
     place = projection(p.embeddings)
     yield Columns.one("id", pa.string(), lambda start, stop: p.ids[start:stop])
     yield Columns.one("x", pa.float32(), lambda start, stop: place[start:stop, 0])
     yield Columns.one("y", pa.float32(), lambda start, stop: place[start:stop, 1])
 
 
-def _shown(media: Media, texts: Sequence[str] | None) -> Iterator[Columns]:
-    """A picture where the first example is one; a text where it is one, or a record of several."""
+def _previews(media: Media, texts: Sequence[str] | None) -> Iterator[Columns]:
+    """Yield a column of images where the first example is one, or of texts where it is a text or a mapping."""
     first = media.preview_once(0)
     if isinstance(first, Image.Image):
-        yield Columns.one(
-            "image", _PICTURE, lambda start, stop: [_picture(media, i) for i in range(start, stop)]
-        )
+        yield Columns.one("image", _IMAGE, lambda start, stop: [_image(media, i) for i in range(start, stop)])
     if isinstance(first, str | Mapping):
         yield Columns.one(
             "text",
@@ -133,16 +136,16 @@ def _shown(media: Media, texts: Sequence[str] | None) -> Iterator[Columns]:
         yield Columns.one("text", pa.string(), lambda start, stop: texts[start:stop])
 
 
-def _picture(media: Media, row: int) -> dict[str, Any] | None:
+def _image(media: Media, row: int) -> dict[str, Any] | None:
     shown = media.preview_once(row, _SIDE)
     if not isinstance(shown, Image.Image):
         return None
-    picture = viewable(shown)
+    image = viewable(shown)
     buffer = io.BytesIO()
-    if max(picture.size) <= _PIXEL_ART or picture.mode == "RGBA":
-        picture.save(buffer, "PNG")
+    if max(image.size) <= _PIXEL_ART or image.mode == "RGBA":
+        image.save(buffer, "PNG")
         return {"bytes": buffer.getvalue(), "path": f"{row}.png"}
-    picture.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "JPEG", quality=85)
     return {"bytes": buffer.getvalue(), "path": f"{row}.jpg"}
 
 
@@ -152,14 +155,14 @@ def _text(shown: Any) -> str | None:
     return shown if isinstance(shown, str) else None
 
 
-def _said(p: Predictions, media: Media) -> Iterator[Columns]:
-    """Labels and predictions: classes by name, numbers as numbers, answers in the words of their passage."""
+def _labels_and_predictions(p: Predictions, media: Media) -> Iterator[Columns]:
+    """Yield labels and predictions: classes by name, numbers as numbers, answers in the words of their passage."""
     for name, values in (("label", p.labels), ("prediction", p.predictions)):
         if values is not None:
-            yield _named(name, values, p, media)
+            yield _named_values(name, values, p, media)
 
 
-def _named(name: str, values: Num[np.ndarray, "n ..."], p: Predictions, media: Media) -> Columns:
+def _named_values(name: str, values: Num[np.ndarray, "n ..."], p: Predictions, media: Media) -> Columns:
     if isinstance(p.task, QuestionAnswering):
         return Columns.one(
             name, pa.string(), lambda start, stop: [_answer(values, i, p, media) for i in range(start, stop)]
@@ -182,26 +185,26 @@ def _answer(spans: Num[np.ndarray, "n 2"], row: int, p: Predictions, media: Medi
     return p.name_of(spans, row)
 
 
-def _judged(audited: AuditedRows) -> Iterator[Columns]:
-    """Who is right and at what loss, as the method judges it; of examples that it leaves out, nothing."""
+def _correctness(audited: AuditedRows) -> Iterator[Columns]:
+    """Yield correctness and loss as the method audits them, empty for examples that it leaves out, and counts."""
     p, rows = audited.record, audited.rows
     for name, kind, values in (("correct", pa.bool_(), p.correct), ("loss", pa.float64(), p.losses)):
         if values is not None:
-            yield _judged_by(name, kind, values, rows)
+            yield _audited_values(name, kind, values, rows)
     counts = p.counts
     if counts is not None:
         yield Columns.one("count", pa.float64(), lambda start, stop: counts[start:stop].astype(np.float64))
 
 
-def _judged_by(name: str, kind: pa.DataType, values: np.ndarray, rows: np.ndarray) -> Columns:
+def _audited_values(name: str, kind: pa.DataType, values: np.ndarray, rows: np.ndarray) -> Columns:
     return Columns.one(
         name, kind, lambda start, stop: pa.array(np.asarray(values[start:stop]), mask=~rows[start:stop])
     )
 
 
-def _finding(findings: Findings, n: int) -> Columns:
-    """The finding that an example lies in, how much it belongs to it, and the verdict; of several, the one most."""
-    place, weight = _finding_of(findings, n)
+def _finding_columns(findings: Findings, n: int) -> Columns:
+    """Return columns of the finding that an example lies in most, of its weight there, and of the verdict."""
+    place, weight = _finding_of_each(findings, n)
     names = pa.array([f"{one.number}: {one.name}" for one in findings.findings], pa.string())
     verdicts = pa.array([one.verdict for one in findings.findings], pa.string())
 
@@ -213,8 +216,8 @@ def _finding(findings: Findings, n: int) -> Columns:
     return Columns([pa.field(name, kind) for name, kind in fields.items()], values)
 
 
-def _finding_of(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Position of each example's finding, -1 where it lies in none, and its weight there."""
+def _finding_of_each(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return the position (n,) of each example's finding, -1 where it lies in none, and its weight (n,) there."""
     place, most = np.full(n, -1), np.zeros(n, dtype=np.float32)
     table = findings.memberships.filter(pc.equal(findings.memberships["group"], "finding"))
     numbers, rows, weights = (table[name].to_numpy() for name in ("number", "row", "weight"))
@@ -226,8 +229,8 @@ def _finding_of(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Floa
     return place, most
 
 
-def _weights(slices: Slices) -> Columns:
-    """How much an example belongs to every slice."""
+def _weight_columns(slices: Slices) -> Columns:
+    """Return columns of how much an example belongs to each slice."""
     weights = slices.weights
     by_example = weights.csr.tocsc() if isinstance(weights, Memberships) else None
 
@@ -239,8 +242,8 @@ def _weights(slices: Slices) -> Columns:
     return Columns([pa.field(f"slice_{j + 1}", pa.float32()) for j in range(len(slices))], values)
 
 
-def _attributes(p: Predictions, taken: Collection[str]) -> Columns:
-    """Every attribute, of a type that all viewers know; one that has the name of another column gets a longer one."""
+def _attribute_columns(p: Predictions, taken: Collection[str]) -> Columns:
+    """Return columns of all attributes, in types that all viewers know; a name that is taken gets a prefix."""
     fields: list[pa.Field] = []
     names = {name.lower() for name in taken}  # DuckDB, in which embedding-atlas holds them, ignores case
     for field in p.attributes.schema:
@@ -248,13 +251,14 @@ def _attributes(p: Predictions, taken: Collection[str]) -> Columns:
         while name.lower() in names:
             name = f"attribute_{name}"
         names.add(name.lower())
-        fields.append(pa.field(name, _known_to_all(field.type)))
+        fields.append(pa.field(name, _common_type(field.type)))
     return Columns(
-        fields, lambda start, stop: [_simple(c) for c in p.attributes.slice(start, stop - start).columns]
+        fields,
+        lambda start, stop: [_to_common_type(c) for c in p.attributes.slice(start, stop - start).columns],
     )
 
 
-def _known_to_all(kind: pa.DataType) -> pa.DataType:
+def _common_type(kind: pa.DataType) -> pa.DataType:
     types = pa.types
     if types.is_dictionary(kind) or types.is_time(kind) or types.is_large_string(kind):
         return pa.string()
@@ -263,8 +267,8 @@ def _known_to_all(kind: pa.DataType) -> pa.DataType:
     return pa.float64() if types.is_duration(kind) else kind
 
 
-def _simple(column: pa.ChunkedArray) -> Any:
-    """A column that casts to what `_known_to_all` says: the values of a dictionary, durations in seconds."""
+def _to_common_type(column: pa.ChunkedArray) -> Any:
+    """Return a column that casts to its type by `_common_type`: the values of a dictionary, durations in seconds."""
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     if pa.types.is_duration(column.type):

@@ -8,55 +8,55 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.findings.contrasts import contrasts_of
-from weakspot.findings.examined import Judged
-from weakspot.findings.record import Finding, Portrait, memberships_table
+from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.record import Finding, GroupDescription, memberships_table
+from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
-from weakspot.findings.sentences import name_of, sentence
-from weakspot.findings.sides import Sides
+from weakspot.findings.sentences import finding_name, finding_sentence
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
 
-def findings_of(
-    regions: Sequence[Region], portraits: Sequence[Portrait], sides: Sides, noun: str, better: bool
+def findings_from_regions(
+    regions: Sequence[Region],
+    descriptions: Sequence[GroupDescription],
+    sets: ExampleSets,
+    noun: str,
+    better: bool,
 ) -> tuple[Finding, ...]:
-    """The finding of every region, most errors explained first, numbered from 1.
+    """Make the finding of every region, most errors explained first, numbered from 1.
 
     Args:
         regions: Where the model fails.
-        portraits: What each looks like.
-        sides: The examples that they are described over and tested on.
+        descriptions: What the examples of each region look like.
+        sets: The examples that they are described over and tested on.
         noun: What the method calls a slice.
         better: Whether the best-served examples are sought.
 
     Returns:
         The findings.
     """
-    return _ordered(
-        [
-            _finding(region, portrait, sides, noun, better)
-            for region, portrait in zip(regions, portraits, strict=True)
-        ]
-    )
+    pairs = zip(regions, descriptions, strict=True)
+    return _numbered([_finding(region, description, sets, noun, better) for region, description in pairs])
 
 
-def members_of(
+def build_memberships_table(
     regions: Sequence[Region],
     findings: Sequence[Finding],
     slices: Slices,
     predictions: Predictions,
-    judged: Judged,
+    audited: AuditedExamples,
 ) -> Any:
-    """Every example of every finding and of every slice, with its weight."""
-    number = {finding.parts + finding.labels: finding.number for finding in findings}
-    classes = judged.p.classes()
+    """Return the table of every example of every finding and of every slice, with its weight."""
+    numbers = {finding.parts + finding.labels: finding.number for finding in findings}
+    classes = audited.record.classes()
     groups: list[tuple[str, int, np.ndarray, np.ndarray]] = []
     for region in regions:
         key = tuple(j + 1 for j in region.parts) + tuple(classes[label] for label in region.labels)
-        mass = region.weights
-        inside = np.flatnonzero(mass > 0)
-        groups.append(("finding", number[key], judged.rows[inside], mass[inside]))
+        weights = region.described_weights
+        inside = np.flatnonzero(weights > 0)
+        groups.append(("finding", numbers[key], audited.rows[inside], weights[inside]))
     groups.sort(key=lambda group: group[1])
     for j, weights in enumerate(slices.weights):
         inside = np.flatnonzero(weights > 0)
@@ -74,38 +74,42 @@ def members_of(
     )
 
 
-def _finding(region: Region, portrait: Portrait, sides: Sides, noun: str, better: bool) -> Finding:
-    """The finding of a region; its number follows when all are in order."""
-    judged, said = sides.described, region.description
-    labels = tuple(judged.p.classes()[label] for label in region.labels)
-    measured = contrasts_of(region, sides.there, sides.tested, sides.honest)
-    total = float(judged.counts @ judged.errors)
-    mass = judged.counts * region.weights
-    found = Finding(
+def _finding(
+    region: Region, description: GroupDescription, sets: ExampleSets, noun: str, better: bool
+) -> Finding:
+    """Make the finding of a region; it gets its number when all findings are in order."""
+    audited, conjunction = sets.described, region.conjunction
+    record = audited.record
+    labels = tuple(record.classes()[label] for label in region.labels)
+    contrasts = contrasts_of_region(region, sets.tested_outcomes, sets.tested, sets.has_test)
+    all_errors = float(audited.counts @ audited.errors)
+    mass = audited.counts * region.described_weights
+    finding = Finding(
         number=0,
-        name=name_of(region, portrait, noun, labels),
+        name=finding_name(region, description, noun, labels),
         sentence="",
         verdict=region.evidence.verdict,
         p=region.evidence.p,
         p_corrected=region.evidence.p_corrected,
         examples=float(mass.sum()),
-        errors_explained=float(mass @ judged.errors) / total if total > 0 else None,
-        accuracy=measured.accuracy,
-        loss=measured.loss,
-        error=measured.error,
+        errors_explained=float(mass @ audited.errors) / all_errors if all_errors > 0 else None,
+        accuracy=contrasts.accuracy,
+        loss=contrasts.loss,
+        error=contrasts.error,
         parts=tuple(j + 1 for j in region.parts),
-        top_examples=tuple(str(name) for name in judged.p.ids[judged.positions(portrait.top)]),
-        conditions=() if said is None else said.conditions,
-        holds_for=None if said is None else said.holds_for,
-        covers=None if said is None else said.covers,
+        top_examples=tuple(str(name) for name in record.ids[audited.positions(description.top)]),
+        conditions=() if conjunction is None else conjunction.conditions,
+        holds_for=None if conjunction is None else conjunction.holds_for,
+        covers=None if conjunction is None else conjunction.covers,
         labels=labels,
-        portrait=portrait,
+        portrait=description,
     )
-    measure = "error" if judged.p.task is None else judged.p.task.measure
-    return replace(found, sentence=sentence(found, sides.honest, measure, judged.counted, better))
+    measure = "error" if record.task is None else record.task.measure
+    sentence = finding_sentence(finding, sets.has_test, measure, audited.counted, better)
+    return replace(finding, sentence=sentence)
 
 
-def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Most errors explained first, numbered from 1."""
+def _numbered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings in order, most errors explained first, numbered from 1."""
     order = sorted(findings, key=lambda f: (-(f.errors_explained or 0.0), not f.confirmed, f.parts))
     return tuple(replace(finding, number=i + 1) for i, finding in enumerate(order))

@@ -1,4 +1,4 @@
-"""Findings of a published cluster tree by itself: with neither data nor model there is nothing to test."""
+"""Makes findings of a published cluster tree alone: without data and model, nothing can be tested."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NO_TEST = (
 def from_tree(
     record: Predictions, slices: Slices, *, command: str = "", created: datetime | None = None
 ) -> Findings:
-    """Everything there is to say about the failing clusters of a tree, all of it not confirmed.
+    """Make the findings of a tree's failing clusters, none of them confirmed.
 
     Args:
-        record: What the tree tells of every image (`weakspot.interop.udis_tree_record.record_of`).
-        slices: Its failing clusters (`slices_of`).
-        command: The line that was typed.
-        created: Now, unless given.
+        record: What the tree says of every image (`weakspot.interop.udis_tree_record.record_of`).
+        slices: The failing clusters of the tree (`weakspot.interop.udis_tree_record.slices_of`).
+        command: The command line that was typed.
+        created: When the findings were made; now by default.
 
     Returns:
-        The findings. No example has a loss of its own: the record knows the mean of its cluster.
+        The findings. No example has a loss of its own, because the record knows only the mean of its cluster.
     """
-    found = build(record, slices, source=_NO_TEST, command=command, created=created)
-    return replace(found, examples=tuple(replace(example, loss=None) for example in found.examples))
+    findings = build(record, slices, source=_NO_TEST, command=command, created=created)
+    return replace(findings, examples=tuple(replace(example, loss=None) for example in findings.examples))

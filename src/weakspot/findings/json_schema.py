@@ -26,6 +26,15 @@ _SEAL = {
 """What a file holds beside the fields of `Findings` (`weakspot.predictions.seals`)."""
 
 
+_DEFINITIONS = {
+    "AuditedSet": "Whole",
+    "GroupDescription": "Portrait",
+    "ClassMetrics": "ClassRow",
+    "ClassPair": "Pair",
+}
+"""The names that definitions keep in the schema, whatever their classes are called: other schemas may refer to them."""
+
+
 class _WithoutTables(GenerateJsonSchema):
     """Leaves out the tables, which lie in Parquet files beside `findings.json`."""
 
@@ -33,7 +42,7 @@ class _WithoutTables(GenerateJsonSchema):
         raise PydanticOmit
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Titles would say the fields' names again."""
+        """Leave out titles, which would only repeat the fields' names."""
         return False
 
 
@@ -42,15 +51,28 @@ def json_schema() -> dict[str, Any]:
 
     Fields that it does not name are allowed: a later package may add some without another version.
     """
-    made = TypeAdapter(Findings).json_schema(schema_generator=_WithoutTables)
-    made["properties"] = _SEAL | made["properties"] | {"schema": {"const": SCHEMA}}
+    schema = TypeAdapter(Findings).json_schema(schema_generator=_WithoutTables)
+    schema["properties"] = _SEAL | schema["properties"] | {"schema": {"const": SCHEMA}}
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": f"urn:weakspot:{FILE}:{SCHEMA}",
-        **made,
+        **_with_kept_names(schema),
     }
 
 
+def _with_kept_names(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with definitions under the names that they keep."""
+    text = json.dumps(schema)
+    for name, kept in _DEFINITIONS.items():
+        text = text.replace(f'"#/$defs/{name}"', f'"#/$defs/{kept}"')
+    renamed: dict[str, Any] = json.loads(text)
+    definitions = renamed["$defs"]
+    for name, kept in _DEFINITIONS.items():
+        definitions[kept] = definitions.pop(name) | {"title": kept}
+    renamed["$defs"] = dict(sorted(definitions.items()))
+    return renamed
+
+
 def json_schema_text() -> str:
-    """Return the same as text, as `docs/findings.schema.json` holds it."""
+    """Return the JSON Schema as text, as `docs/findings.schema.json` holds it."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Where every audited example lies on a map of two dimensions, and what it can be coloured by there."""
+"""The table of a map: where every audited example lies in two dimensions, and what it can be coloured by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from weakspot.explain.neighbour_maps import FEWEST, neighbour_map
 from weakspot.explain.projection import projection
-from weakspot.findings.examined import Judged
+from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.predictions.reading import read_parquet, reading
@@ -24,14 +24,14 @@ MapKind = Literal["pca", "umap", "pacmap", "none"]
 KINDS = ("pca", "umap", "pacmap", "none")
 
 ATTRIBUTE = "attribute:"
-"""Before the name of a column that is an attribute of the data."""
+"""The prefix of a column that is an attribute of the data."""
 
 ORDERED = b"ordered"
-"""Key of a column's metadata where its values are ranges, from low to high."""
+"""The key in a column's metadata that says that its values are ranges, from low to high."""
 
-_STEPS = 65_535  # into which the longer side is divided
+_STEPS = 65_535  # that the longer side is divided into
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
-_KNOWN = {
+_COLUMN_TYPES = {
     "row": pa.int64(),
     "id": pa.string(),
     "x": pa.uint16(),
@@ -43,89 +43,93 @@ _KNOWN = {
     "count": pa.float32(),
     "leaf": pa.int64(),
 }
-_ALWAYS = ("row", "id", "x", "y")
+_REQUIRED = ("row", "id", "x", "y")
 
-NO_MAP: pa.Table = pa.schema([(name, _KNOWN[name]) for name in _ALWAYS], {"map": "none"}).empty_table()
+NO_MAP: pa.Table = pa.schema(
+    [(name, _COLUMN_TYPES[name]) for name in _REQUIRED], {"map": "none"}
+).empty_table()
 
 
-def map_of(
-    judged: Judged,
+def build_map(
+    audited: AuditedExamples,
     attributes: Sequence[Categorical],
     kind: MapKind = "pca",
     seed: int = 0,
     tree: ClusterNode | None = None,
 ) -> pa.Table:
-    """The map of the audited examples, a row for each.
+    """Make the map of the audited examples, a row for each.
 
     Args:
-        judged: The audited examples.
-        attributes: What describes them.
-        kind: By principal components, UMAP or PaCMAP; "none" makes no map.
+        audited: The audited examples.
+        attributes: Their attributes, as categories.
+        kind: How they are placed: by principal components ("pca"), UMAP or PaCMAP; "none" makes no map.
         seed: Of samples.
         tree: The cluster tree, for methods that have one.
 
     Returns:
         Columns `row`, `id`, `x` and `y` in 65 535ths of the longer side, and where they are known `label`,
         `prediction`, `correct`, `loss`, `count` and `attribute:NAME`; of a tree `leaf`, the id of the leaf that an
-        example lies in, null for one that was not searched. Empty where there is no map, or where all
+        example lies in, null for one that was not searched. The table is empty where there is no map, or where all
         examples lie in one point.
     """
-    p = judged.p
-    if kind == "none" or p.embeddings.shape[1] == 0:
+    record = audited.record
+    if kind == "none" or record.embeddings.shape[1] == 0:
         return NO_MAP
-    kind = kind if len(p) >= FEWEST else "pca"
-    at = projection(p.embeddings, seed) if kind == "pca" else neighbour_map(p.embeddings, kind, seed)
-    if not np.ptp(at, axis=0).any():
+    kind = kind if len(record) >= FEWEST else "pca"
+    positions = (
+        projection(record.embeddings, seed) if kind == "pca" else neighbour_map(record.embeddings, kind, seed)
+    )
+    if not np.ptp(positions, axis=0).any():
         return NO_MAP
-    x, y = _steps(at)
+    x, y = _as_steps(positions)
     columns: dict[str, pa.Array] = {
-        "row": pa.array(judged.rows, pa.int64()),
-        "id": pa.array(p.ids, pa.string()),
+        "row": pa.array(audited.rows, pa.int64()),
+        "id": pa.array(record.ids, pa.string()),
         "x": pa.array(x),
         "y": pa.array(y),
     }
     ordered: set[str] = set()
-    for name, values in (("label", p.labels), ("prediction", p.predictions)):
-        if (found := _classes(name, values, p)) is not None:
-            columns[name] = _encoded(found)
+    for name, values in (("label", record.labels), ("prediction", record.predictions)):
+        if (found := _as_categories(name, values, record)) is not None:
+            columns[name] = _dictionary_array(found)
             ordered |= {name} if found.ranges else set()
-    if p.correct is not None and judged.unit_errors is None:
-        columns["correct"] = pa.array(np.asarray(p.correct, dtype=bool))
-    if p.losses is not None:
-        columns["loss"] = pa.array(p.losses, pa.float32())
-    if p.counts is not None:
-        columns["count"] = pa.array(p.counts, pa.float32())
+    if record.correct is not None and audited.unit_errors is None:
+        columns["correct"] = pa.array(np.asarray(record.correct, dtype=bool))
+    if record.losses is not None:
+        columns["loss"] = pa.array(record.losses, pa.float32())
+    if record.counts is not None:
+        columns["count"] = pa.array(record.counts, pa.float32())
     if tree is not None:
-        columns["leaf"] = _leaves(tree, judged.rows)
-    columns |= {ATTRIBUTE + one.name: _encoded(one) for one in attributes}
+        columns["leaf"] = _leaf_of_each_row(tree, audited.rows)
+    columns |= {ATTRIBUTE + one.name: _dictionary_array(one) for one in attributes}
     ordered |= {ATTRIBUTE + one.name for one in attributes if one.ranges}
     return pa.table(list(columns.values()), _schema(list(columns), ordered, kind))
 
 
-def kind_of(table: pa.Table) -> str:
-    """What a map was made by."""
+def map_kind(table: pa.Table) -> str:
+    """Return what places the examples of a map: pca, umap, pacmap or none."""
     found = (table.schema.metadata or {}).get(b"map", b"pca").decode()
     return found if found in KINDS else "pca"
 
 
 def read_map(path: Path) -> pa.Table:
-    """A map that was saved, each of its columns of the type that it must have.
+    """Read a map that was saved, and check that each of its columns has the type that it must have.
 
     Raises:
         DamagedError: If it cannot be read.
     """
     table = read_parquet(path)
     with reading(path):
-        for name in _ALWAYS:
+        for name in _REQUIRED:
             table.column(name)
-        unknown = [n for n in table.column_names if n not in _KNOWN and not n.startswith(ATTRIBUTE)]
+        unknown = [n for n in table.column_names if n not in _COLUMN_TYPES and not n.startswith(ATTRIBUTE)]
         if unknown:
             raise ValueError(f"there is a column {unknown[0]!r}")
-        for name in set(table.column_names) & {*_ALWAYS, "correct", "count"}:
+        for name in set(table.column_names) & {*_REQUIRED, "correct", "count"}:
             if table.column(name).null_count:
                 raise ValueError(f"column {name!r} has no value in some rows")
         ordered = [field.name for field in table.schema if ORDERED in (field.metadata or {})]
-        found = table.cast(_schema(table.column_names, ordered, kind_of(table)))
+        found = table.cast(_schema(table.column_names, ordered, map_kind(table)))
         for name in set(found.column_names) & {"loss", "count"}:
             if not np.isfinite(found.column(name).drop_null().to_numpy()).all():
                 raise ValueError(f"column {name!r} holds NaN or infinity")
@@ -133,7 +137,7 @@ def read_map(path: Path) -> pa.Table:
 
 
 def same_map(one: pa.Table, other: pa.Table) -> bool:
-    """Whether two maps say the same, in whatever order they hold the values of a category."""
+    """Return whether two maps are the same, in whatever order they hold the values of a category."""
 
     def plain(table: pa.Table) -> pa.Table:
         kinds = [pa.string() if pa.types.is_dictionary(field.type) else field.type for field in table.schema]
@@ -142,8 +146,8 @@ def same_map(one: pa.Table, other: pa.Table) -> bool:
     return bool(plain(one).equals(plain(other), check_metadata=True))
 
 
-def _leaves(tree: ClusterNode, rows: Int[np.ndarray, " n"]) -> pa.Array:
-    """The leaf that each row lies in; null for one that lies in none."""
+def _leaf_of_each_row(tree: ClusterNode, rows: Int[np.ndarray, " n"]) -> pa.Array:
+    """Return the id of the leaf that each row lies in; null for a row that lies in none."""
     leaves = list(tree.leaves())
     members = np.concatenate([np.asarray(leaf.members, dtype=np.int64) for leaf in leaves])
     nodes = np.repeat([leaf.id for leaf in leaves], [len(leaf.members) for leaf in leaves])
@@ -157,22 +161,24 @@ def _leaves(tree: ClusterNode, rows: Int[np.ndarray, " n"]) -> pa.Array:
 
 def _schema(names: Sequence[str], ordered: Collection[str], kind: str) -> pa.Schema:
     fields = [
-        pa.field(name, _KNOWN.get(name, _CATEGORY), metadata={ORDERED: b"1"} if name in ordered else None)
+        pa.field(
+            name, _COLUMN_TYPES.get(name, _CATEGORY), metadata={ORDERED: b"1"} if name in ordered else None
+        )
         for name in names
     ]
     return pa.schema(fields, {"map": kind})
 
 
-def _steps(at: Float[np.ndarray, "n 2"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """Coordinates as whole numbers, both sides by the same measure."""
-    low = at.min(axis=0)
-    longest = float((at.max(axis=0) - low).max())
-    steps = np.rint((at.astype(np.float64) - low) / longest * _STEPS).astype(np.uint16)
+def _as_steps(positions: Float[np.ndarray, "n 2"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Return coordinates (n, 2) as whole numbers, both axes on the same scale."""
+    low = positions.min(axis=0)
+    longest = float((positions.max(axis=0) - low).max())
+    steps = np.rint((positions.astype(np.float64) - low) / longest * _STEPS).astype(np.uint16)
     return steps[:, 0], steps[:, 1]
 
 
-def _classes(name: str, values: np.ndarray | None, p: Predictions) -> Categorical | None:
-    """Labels or predictions as categories: sets of classes by their names, numbers in ranges; no answers."""
+def _as_categories(name: str, values: np.ndarray | None, p: Predictions) -> Categorical | None:
+    """Return labels or predictions as categories: sets of classes by name, numbers in ranges; None for answers."""
     if values is None or isinstance(p.task, QuestionAnswering):
         return None
     if isinstance(p.task, Regression) or (values.ndim == 1 and not p.classes()):
@@ -184,5 +190,5 @@ def _classes(name: str, values: np.ndarray | None, p: Predictions) -> Categorica
     return Categorical(name, tuple(p.name_of(values, int(row)) or "" for row in first), codes.ravel())
 
 
-def _encoded(one: Categorical) -> pa.DictionaryArray:
+def _dictionary_array(one: Categorical) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(one.codes, pa.int32()), pa.array(one.values, pa.string()))

@@ -1,4 +1,4 @@
-"""What a person looks at: previews and Grad-CAMs, each made once however often it is shown."""
+"""Previews and Grad-CAMs of examples, each made once however often it is shown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from PIL import Image
 
 log = logging.getLogger(__name__)
 
-_SIDE = 384  # pixels; larger ones are kept no larger, since nothing shows them larger
+_SIDE = 384  # pixels of the longer side; larger images are reduced, because nothing shows them larger
 
 
 class Media:
-    """Previews and Grad-CAMs by row, shared by all that show findings.
+    """Makes previews and Grad-CAMs by row, and keeps them for all that show findings.
 
     Args:
-        preview: Row → an image, a text, or a mapping of values; None where there is nothing to look at.
-        cams: Rows → one Grad-CAM overlay each; None where the model has no layer for it.
+        preview: Takes a row, and returns an image, a text, or a mapping of values; None where there is nothing to look
+            at.
+        cams: Takes rows, and returns one Grad-CAM overlay each; None where the model has no layer for Grad-CAM.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Media:
         self._overlays: dict[int, Image.Image] = {}
 
     def of(self, rows: Sequence[int]) -> Media:
-        """The media of some rows, by their position among these."""
+        """Return the media of some rows, by their position among these."""
         preview, cams = self._preview, self._cams
         return Media(
             None if preview is None else lambda row: preview(int(rows[row])),
@@ -50,49 +51,49 @@ class Media:
         return self._preview is not None
 
     def preview(self, row: int) -> Any:
-        """What there is to look at of a row: an image, a text, a mapping of values, or None."""
+        """Return the preview of a row: an image, a text, a mapping of values, or None."""
         if row not in self._previews:
             self._previews[row] = self.preview_once(row)
         return self._previews[row]
 
     def preview_once(self, row: int, side: int = _SIDE) -> Any:
-        """The same, not kept: for whoever goes through all rows, which fill the memory together.
+        """Return the preview of a row without keeping it, for callers that go through all rows.
 
         Args:
-            row: Of the example.
-            side: How large an image is, in pixels, at most.
+            row: The row of the example.
+            side: The longer side of an image, in pixels, at most.
         """
         shown = self._previews.get(row)
         if shown is None and self._preview is not None:
             shown = self._preview(row)
-        return _small(shown, side) if isinstance(shown, Image.Image) else shown
+        return _reduced(shown, side) if isinstance(shown, Image.Image) else shown
 
     def image(self, row: int) -> Image.Image | None:
-        """The image of a row, or None where its preview is none."""
+        """Return the image of a row, or None where its preview is not an image."""
         shown = self.preview(row)
         return shown if isinstance(shown, Image.Image) else None
 
     def text(self, row: int) -> str | None:
-        """The text of a row, or None where its preview is none."""
+        """Return the text of a row, or None where its preview is not a text."""
         shown = self.preview(row)
         return shown if isinstance(shown, str) else None
 
     def record(self, row: int) -> Mapping[str, Any] | None:
-        """The values of a row, or None where its preview has none."""
+        """Return the values of a row, or None where its preview is not a mapping."""
         shown = self.preview(row)
         return shown if isinstance(shown, Mapping) else None
 
     def cams(self, rows: Sequence[int]) -> list[Image.Image | None]:
-        """The Grad-CAM overlay of every row; None where there are none. New ones are made in one call.
+        """Return the Grad-CAM overlay of every row; None where there is none. New ones are made in one call.
 
-        Where that fails, on a full GPU say, it is said once, and what is shown goes without: an overlay is no reason
-        to lose a report.
+        Where that fails, for example on a full GPU, one warning says so and no more are made: a report is not lost for
+        want of an overlay.
         """
         new = [row for row in dict.fromkeys(rows) if row not in self._overlays]
         if self._cams is not None and new:
             try:
-                self._overlays |= dict(zip(new, map(_small, self._cams(new)), strict=True))
-            except Exception as error:  # of anyone's network
+                self._overlays |= dict(zip(new, map(_reduced, self._cams(new)), strict=True))
+            except Exception as error:  # a network of the user's may raise anything
                 log.warning(
                     "no more Grad-CAMs: %s", " ".join(str(error).split())[:300] or type(error).__name__
                 )
@@ -100,7 +101,7 @@ class Media:
         return [self._overlays.get(row) for row in rows]
 
 
-def _small(image: Image.Image, side: int = _SIDE) -> Image.Image:
+def _reduced(image: Image.Image, side: int = _SIDE) -> Image.Image:
     if max(image.size) <= side or image.mode.startswith(("I", "F")):
         return image
     small = image.copy()

@@ -1,16 +1,16 @@
-"""Numbers as people read them: two or three significant digits, grouped thousands, no false precision."""
+"""Formats numbers for readers: two or three significant digits, grouped thousands, no false precision."""
 
 from __future__ import annotations
 
 import math
 
 THIN = "\u202f"
-"""Narrow no-break space: groups thousands and parts a number from its percent sign."""
+"""A narrow no-break space, which groups thousands and separates a number from its percent sign."""
 _NONE = "–"
 
 
 def count(value: float | None) -> str:
-    """A number of examples: `23`, `10 954`; below ten a fraction keeps one decimal."""
+    """Format a number of examples: `23`, `10 954`; below ten a fraction keeps one decimal."""
     if value is None or not math.isfinite(value):
         return _NONE
     if abs(value) < 9.95 and value != round(value):
@@ -19,7 +19,7 @@ def count(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of one: `12 %`; below one percent `0.4 %`; never rounded to 0 or 100 unless it is."""
+    """Format a share of one: `12 %`; below one percent `0.4 %`; never rounded to 0 or 100 unless it is."""
     if share is None or not math.isfinite(share):
         return _NONE
     points = 100 * share
@@ -31,19 +31,19 @@ def percent(share: float | None) -> str:
 
 
 def tenth(share: float | None) -> str:
-    """A share of one to a tenth of a percent, where differences of points count: `58.2 %`, `100 %`."""
+    """Format a share of one to a tenth of a percent, where differences of points count: `58.2 %`, `100 %`."""
     if share is None or not math.isfinite(share):
         return _NONE
     return percent(share) if share in (0, 1) else f"{100 * share:.1f}{THIN}%"
 
 
 def share_of(share: float | None, n: float) -> str:
-    """A share of n examples: to a tenth of a percent, where a hundred examples or more bear that out."""
+    """Format a share of n examples: to a tenth of a percent where there are at least a hundred examples."""
     return tenth(share) if n >= 100 else percent(share)
 
 
 def decimal(value: float | None) -> str:
-    """A loss or a weight: three significant digits, `1.83`, `0.0042`, `12 300`."""
+    """Format a loss or a weight: three significant digits, `1.83`, `0.0042`, `12 300`."""
     if value is None or not math.isfinite(value):
         return _NONE
     if value == 0:
@@ -56,7 +56,7 @@ def decimal(value: float | None) -> str:
 
 
 def plain(value: object) -> str:
-    """Any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash."""
+    """Format any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NONE
     if isinstance(value, bool):
@@ -67,7 +67,7 @@ def plain(value: object) -> str:
 
 
 def times(lift: float | None) -> str:
-    """A lift: `3.8×`; a value seen only inside has none to state."""
+    """Format a lift: `3.8×`; a value that occurs only inside has no number."""
     if lift is None or math.isnan(lift):
         return _NONE
     if math.isinf(lift):
@@ -76,7 +76,7 @@ def times(lift: float | None) -> str:
 
 
 def probability(p: float | None) -> str:
-    """A p-value with its relation, which no line break parts from it: `= 0.03`, `< 0.001`."""
+    """Format a p-value with its relation, with no line break between: `= 0.03`, `< 0.001`."""
     if p is None or math.isnan(p):
         return _NONE
     if p < 0.001:
@@ -85,7 +85,7 @@ def probability(p: float | None) -> str:
 
 
 def signed(value: float, share: bool) -> str:
-    """A difference with its sign: of shares in points of a percent, `+12`, `−0.4`, of others three digits, `−0.18`."""
+    """Format a difference with its sign: of shares in percentage points, `+12`, `−0.4`, of others in three digits."""
     size = 100 * abs(value) if share else abs(value)
     text = decimal(size) if not share else f"{size:.0f}" if size >= 1 else f"{size:.1f}"
     if not text.strip("0."):

@@ -1,4 +1,4 @@
-"""The record of everything that is said about slices: computed once, saved, shown alike by whoever shows it."""
+"""The record of all findings of a run: computed once, saved, and shown alike by the report, W&B and the explorer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.findings.map import NO_MAP, read_map, same_map
-from weakspot.findings.naming import Condition
+from weakspot.findings.region_names import Condition
 from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
 from weakspot.predictions import Predictions
@@ -32,12 +32,12 @@ FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
 MAP = "map.parquet"
 
-_SCHEMA_OF_MEMBERSHIPS = pa.schema(
+_MEMBERSHIPS_SCHEMA = pa.schema(
     {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
 )
-_NO_MEMBERSHIPS: pa.Table = _SCHEMA_OF_MEMBERSHIPS.empty_table()
+_NO_MEMBERSHIPS: pa.Table = _MEMBERSHIPS_SCHEMA.empty_table()
 
-Plain = str | float | int | bool | None
+PlainValue = str | float | int | bool | None
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Example:
     Attributes:
         row: Its position in the predictions.
         id: Its id.
-        label, prediction: As a person reads them; None where the record has none.
-        wrong: Whether the model is wrong on it; None where the record cannot tell.
-        loss: Its loss; None where the record has none.
+        label, prediction: Label and prediction as text; None where the predictions hold none.
+        wrong: Whether the model is wrong on it; None where the predictions cannot tell.
+        loss: Its loss; None where the predictions hold none.
         attributes: Its attributes as plain values.
-        label_span, prediction_span: For question answering, first character and the one after the last.
+        label_span, prediction_span: For question answering, the first character and the one after the last.
     """
 
     row: int
@@ -60,25 +60,25 @@ class Example:
     prediction: str | None
     wrong: bool | None
     loss: float | None
-    attributes: dict[str, Plain] = field(default_factory=dict)
+    attributes: dict[str, PlainValue] = field(default_factory=dict)
     label_span: tuple[int, int] | None = None
     prediction_span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """What a group of examples looks like; it describes, and proves nothing.
+class GroupDescription:
+    """Describes what a group of examples looks like; it proves nothing.
 
     Attributes:
-        size: Sum of the weights, in examples.
-        share: Of all audited examples.
+        size: The sum of the weights, in examples.
+        share: The share of all audited examples.
         members: How many examples have any weight.
         soft: Whether the weights differ from one another.
-        enrichment: Attribute values that are commoner inside than outside, the most telling first.
+        enrichment: Attribute values that are more common inside than outside, the most distinctive first.
         distributions: Every attribute's values, inside and outside.
-        confusion: Weight by label and prediction, heaviest first.
-        words: Distinctive words, of texts.
-        participants: Who rated and what was rated, of ratings.
+        confusion: The weight by label and prediction, the heaviest first.
+        words: Distinctive words, where the examples are texts.
+        participants: Who rated and what was rated, where the examples are ratings.
         top: Rows of the examples of the highest weight; among equals the highest loss first (the lowest, where
             the best-served examples are sought).
         weights: The weight of each row in `top`.
@@ -103,8 +103,8 @@ class Neighbour:
 
     Attributes:
         senses: In which sense it is nearest: "embedding", "attributes" or both.
-        size: In examples.
-        accuracy: Of the cluster.
+        size: Its size in examples.
+        accuracy: Its accuracy.
         rows: Some of its members, those that the model gets right first.
     """
 
@@ -119,15 +119,15 @@ class Slice:
     """One slice of the method, as it was found.
 
     Attributes:
-        number: From 1, in the method's order.
-        name: What the method calls it: `Spotlight 1`.
+        number: Its number from 1 on, in the method's order.
+        name: The name that the method gives it: `Spotlight 1`.
         finding: The number of the finding that it is part of; None where it is not worse than the rest.
-        evidence: What the held-out examples say of it; where it was tested label by label, of its strongest part.
-        statistics: Over all audited examples, those that it was found in included.
-        portrait: What it looks like.
-        curves: How the search went, thinned to a few hundred steps: per name the steps and the values.
-        neighbours: Of a failing cluster, the nearest well-served ones.
-        stability: Mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
+        evidence: The evidence of the held-out examples; where it was tested label by label, of its strongest part.
+        statistics: Its statistics over all audited examples, those that it was found in included.
+        portrait: What its examples look like.
+        curves: The course of the search, thinned to a few hundred steps: steps and values of each curve by its name.
+        neighbours: The well-served clusters nearest to it, where it is a failing cluster.
+        stability: The mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
         error: The task's own measure (RMSE, MAE) of ratings and numbers, over the same examples as `statistics`.
         p_searched: In how many of all searches chance alone would find a slice as extreme in the examples that were
             searched; None where the method does not say. `evidence` is of held-out examples and does not use it.
@@ -138,7 +138,7 @@ class Slice:
     finding: int | None
     evidence: Evidence
     statistics: SliceStatistics
-    portrait: Portrait
+    portrait: GroupDescription
     curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
     stability: float | None = None
@@ -151,24 +151,24 @@ class Finding:
     """A region of examples on which the model fails (or does best, where that is sought), with its evidence.
 
     Attributes:
-        number: From 1, most errors explained first.
+        number: Its number from 1 on, most errors explained first.
         name: The subject of its sentence: `group = red_≥5`.
         sentence: What is claimed, in one sentence.
         verdict: confirmed, explained_by_label, not_confirmed or too_few.
-        p: Of the label-stratified rank test on held-out examples; None where nothing was tested.
+        p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
         p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
         examples: How many examples it extends over.
-        errors_explained: Share of all errors that lie in it. Of all squared or absolute errors for ratings and
+        errors_explained: The share of all errors that lie in it: of all squared or absolute errors for ratings and
             numbers, of all loss where only losses are known, of all right answers where the best is sought.
         accuracy, loss, error: Inside and outside with the interval of the inside, on held-out examples where there
             are any. `error` is the task's own measure (RMSE, MAE) of ratings and numbers.
         parts: Numbers of the slices that it is made of.
-        top_examples: Ids, in the order of `portrait.top`.
-        conditions: What it is named by, if attributes name it.
-        holds_for: Share of its examples for which the conditions hold.
-        covers: Share of the examples for which the conditions hold that lie in it.
+        top_examples: The ids of its top examples, in the order of `portrait.top`.
+        conditions: The conditions that name it, if attributes do.
+        holds_for: The share of its examples for which the conditions hold.
+        covers: The share of the examples for which the conditions hold that lie in it.
         labels: The labels that it is confined to; none where it is not.
-        portrait: What it looks like.
+        portrait: What its examples look like.
     """
 
     number: int
@@ -188,16 +188,24 @@ class Finding:
     holds_for: float | None
     covers: float | None
     labels: tuple[str, ...]
-    portrait: Portrait
+    portrait: GroupDescription
 
     @property
     def confirmed(self) -> bool:
+        """Whether it was confirmed on held-out examples."""
         return self.verdict == "confirmed"
 
 
 @dataclass(frozen=True)
-class ClassRow:
-    """How the model does on one class: how many have it, how many are predicted to, and how well that agrees."""
+class ClassMetrics:
+    """Holds how the model does on one class.
+
+    Attributes:
+        name: The class.
+        examples: How many examples have it.
+        predicted: How many are predicted to have it.
+        precision, recall, f1: How well the two agree; None where there are no examples to say so.
+    """
 
     name: str
     examples: float
@@ -208,9 +216,14 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two classes of a task of several labels, by their positions in `Whole.classes`: how many examples have both as
-    labels, and how many are predicted to."""
+class ClassPair:
+    """Counts the examples that have two classes both, by label and by prediction, for tasks of several labels.
+
+    Attributes:
+        first, second: The positions of the classes in `whole.classes`.
+        labels: How many examples have both as labels.
+        predictions: How many are predicted to have both.
+    """
 
     first: int
     second: int
@@ -219,24 +232,26 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The audited set as a whole.
+class AuditedSet:
+    """Summarises the audited set as a whole.
 
     Attributes:
         n: How many examples are audited (rows).
-        examples: Their number with counts.
+        examples: How many they are by their counts.
         record: How many examples the predictions hold: more than n where one category is audited.
-        errors: How many of them are wrong; None where the record cannot tell.
-        accuracy, loss: Of them; None where unknown, or where the task is not stated by accuracy.
-        error: The task's own measure, of ratings and numbers; `measure` is its word (rmse, mae).
-        category: The audited category, and its F1 over all examples of the record.
-        classes: Per class, for tasks that predict classes; over the whole record.
-        pairs: Two classes that come together, among labels or predictions, for tasks of several labels; of very many
+        errors: How many of the audited examples are wrong; None where the predictions cannot tell.
+        accuracy, loss: Their accuracy and mean loss; None where unknown, or where the task is not stated by accuracy.
+        error: The task's own measure, of ratings and numbers.
+        measure: Its word: accuracy, rmse or mae.
+        category: The audited category.
+        category_f1: The category's F1 over all examples of the record.
+        classes: How the model does on each class, over the whole record, for tasks that predict classes.
+        pairs: Classes that occur together, among labels or predictions, for tasks of several labels; of very many pairs
             those that differ most between the two, and those of the most frequent classes.
-        pairs_left_out: How many more there are.
+        pairs_left_out: How many more pairs there are.
         weak_values: Attribute values with the lowest accuracy.
         left_out: Attributes that describe nothing, each with the reason.
-        embedding_size: Width of the embeddings.
+        embedding_size: The width of the embeddings.
         counted: What every `errors_explained` is a share of, in words: "errors", "squared errors", "loss".
     """
 
@@ -251,8 +266,8 @@ class Whole:
     measure: str = "accuracy"
     category: str | None = None
     category_f1: float | None = None
-    classes: tuple[ClassRow, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    classes: tuple[ClassMetrics, ...] = ()
+    pairs: tuple[ClassPair, ...] = ()
     pairs_left_out: int = 0
     weak_values: tuple[Accuracy, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
@@ -261,7 +276,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How the slices were tested.
+    """Describes how the slices were tested.
 
     Attributes:
         mode: "held_out": on examples of the audited split that no slice was sought in; "other": on another split or
@@ -270,7 +285,7 @@ class Confirmation:
         tested: How many they were tested on.
         source: What was tested on, in words.
         level: The false discovery rate.
-        explanation: One sentence for whoever reads the findings.
+        explanation: The same in a sentence, for readers.
     """
 
     mode: Literal["held_out", "other", "off", "too_few"]
@@ -283,13 +298,13 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A node of the cluster tree; the tree is a list of nodes, parents first, `parent` a position in it.
+    """A node of the cluster tree. The tree is a list of nodes, parents first, and `parent` is a position in that list.
 
     Attributes:
-        id: The linkage's number.
-        slice: The number of the failing cluster's slice.
-        clusters: Of a leaf, how many clusters of the cut it holds.
-        rows: Of a leaf, some of its members, the wrong ones first.
+        id: The number of the node in the linkage.
+        slice: The number of the slice that a failing cluster is.
+        clusters: How many clusters of the cut a leaf holds.
+        rows: Some members of a leaf, the wrong ones first.
     """
 
     id: int
@@ -311,26 +326,27 @@ class Cluster:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """All that is said about the slices of one run; build it with `Findings.build`.
+    """Holds all that was found in one run; `Findings.build` makes it.
 
     Attributes:
         schema: Version of `findings.json`.
-        method: The method's word; `seeks` is what it looks for.
+        method: The method's word.
+        seeks: Whether it looks for examples that the model does worse on, or better.
         title: The headline: what was found, or that nothing reliable was.
         whole: The audited set.
         confirmation: How the slices were tested.
-        findings: Most errors explained first; confirmed or not.
+        findings: All findings, confirmed or not, most errors explained first.
         slices: Every slice of the method, in its order.
         examples: Every example that is shown somewhere, by row.
         clusters: The cluster tree, for methods that have one.
-        cut_scores: The silhouette of every number of clusters.
+        cut_scores: The numbers of clusters that were scored, each with its silhouette.
         near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
-        dataset, model, split, command, created: Where it comes from.
+        dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the manifest of the predictions.
-        memberships: Table of (group, number, row, id, weight): every example of every finding and slice.
-        map: Table of every audited example: where it lies on a map, and what is known of it (`findings.map.map_of`);
-            empty where there is none.
+        memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
+        map: The table of where every audited example lies on a map, and what is known of it
+            (`weakspot.findings.map.build_map`); empty where there is no map.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)  # the tables
@@ -344,7 +360,7 @@ class Findings:
     split: str
     command: str
     created: str
-    whole: Whole
+    whole: AuditedSet
     confirmation: Confirmation
     findings: tuple[Finding, ...]
     slices: tuple[Slice, ...]
@@ -359,17 +375,17 @@ class Findings:
 
     def __repr__(self) -> str:
         confirmed = sum(finding.confirmed for finding in self.findings)
-        said = f"{len(self.findings)} findings, {confirmed} confirmed"
-        return f"Findings({self.method}: {said}, of {self.whole.n} examples)"
+        counts = f"{len(self.findings)} findings, {confirmed} confirmed"
+        return f"Findings({self.method}: {counts}, of {self.whole.n} examples)"
 
     @classmethod
     def build(cls, predictions: Predictions, slices: Slices, **settings: Any) -> Findings:
-        """Everything there is to say about `slices`; see `weakspot.findings.build.build` for the settings.
+        """Test, extend, merge, name and describe slices.
 
         Args:
-            predictions: What the slices are described over.
+            predictions: The examples that the slices are described over.
             slices: What a method found, over the same examples.
-            **settings: `confirm`, `hide`, `texts` and others.
+            **settings: `confirm`, `hide`, `texts` and others, as for `weakspot.findings.build.build`.
 
         Returns:
             The findings.
@@ -425,12 +441,12 @@ class Findings:
             folder: A run's folder.
 
         Returns:
-            Findings equal to those that were saved; those of an earlier version have no map.
+            Findings that equal those that were saved; those of an earlier version have no map.
 
         Raises:
             FileNotFoundError: If the folder holds no findings, or lacks a file of theirs.
-            DamagedError: If a file cannot be read, or says what no findings can; it names the file.
-            ValueError: If they are of another schema than this version reads.
+            DamagedError: If a file cannot be read, or a field has a value that it cannot have; it names the file.
+            ValueError: If the findings are of another schema than this version reads.
         """
         folder = Path(folder)
         file = folder / FILE
@@ -454,14 +470,14 @@ class Findings:
 
 
 def memberships_table(columns: dict[str, Any]) -> pa.Table:
-    """The table of `Findings.memberships` from its columns."""
-    return pa.table(columns, schema=_SCHEMA_OF_MEMBERSHIPS)
+    """Make the table of `Findings.memberships` from its columns."""
+    return pa.table(columns, schema=_MEMBERSHIPS_SCHEMA)
 
 
 def _read_memberships(path: Path) -> pa.Table:
     table = read_parquet(path)
     with reading(path):
-        return table.select(_SCHEMA_OF_MEMBERSHIPS.names).cast(_SCHEMA_OF_MEMBERSHIPS)
+        return table.select(_MEMBERSHIPS_SCHEMA.names).cast(_MEMBERSHIPS_SCHEMA)
 
 
 _ADAPTER = TypeAdapter(Findings)

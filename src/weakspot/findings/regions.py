@@ -1,4 +1,4 @@
-"""From tested slices to regions: extended as far as errors stay commoner, and made one where they are one place."""
+"""Turns tested slices into regions: confirmed ones are extended as far as errors stay common, and overlaps merged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from jaxtyping import Bool, Float
 from scipy.sparse import csr_array
 
 from weakspot.evaluation.confirmation import Evidence
-from weakspot.findings.extent import Rates, Space, extend, honest_rows
-from weakspot.findings.naming import Description
-from weakspot.findings.units import Examined, Unit, fails_more
+from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
+from weakspot.findings.extent import ErrorRates, ReducedEmbeddings, cross_fitted_rows, find_extent
+from weakspot.findings.region_names import Conjunction
+from weakspot.findings.slice_parts import SlicePart
 
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
-_AS_LIKELY = (
-    0.95  # of the likelihood of a slice's labels apart that all of them together must have to stay one
-)
+_AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
 
-_ORDER = {"confirmed": 0, "explained_by_label": 1, "not_confirmed": 2, "too_few": 3}
+_VERDICT_ORDER = {"confirmed": 0, "explained_by_label": 1, "not_confirmed": 2, "too_few": 3}
+
+NameRegion = Callable[["Region"], Conjunction | None]
+TestRegion = Callable[["Region", ExampleOutcomes], Evidence]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,34 +32,34 @@ class Region:
     Attributes:
         parts: Positions of the slices that it is made of, the leading one first.
         labels: Codes of the labels that it is confined to; none if it is not.
-        here: (1, r) membership of the described examples: 1 within the extent of a confirmed region, else those of
-            its slice. It is sparse, for there may be hundreds of regions.
-        there: (1, m) membership of the tested examples: those of its slice, or (where its extent has been found) 1 for
-            examples that lie in it by a threshold which their own errors had no part in.
-        evidence: The strongest of its parts'.
-        likelihood: Log likelihood ratio of the extent of a confirmed region.
-        description: What attributes name it by.
+        described: (1, r) memberships of the described examples: 1 within the extent of a confirmed region, otherwise
+            those of its slice. The array is sparse, for there may be hundreds of regions.
+        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) 1
+            for examples inside a threshold that their own errors had no part in.
+        evidence: The strongest evidence of its parts.
+        likelihood: The log likelihood ratio of the extent of a confirmed region.
+        conjunction: The attribute values that name it.
     """
 
     parts: tuple[int, ...]
     labels: tuple[int, ...]
-    here: csr_array
-    there: csr_array
+    described: csr_array
+    tested: csr_array
     evidence: Evidence
     likelihood: float = 0.0
-    description: Description | None = None
+    conjunction: Conjunction | None = None
 
     @property
-    def weights(self) -> Float[np.ndarray, " r"]:
-        """Membership of the described examples."""
-        w: np.ndarray = self.here.toarray()[0]
-        return w
+    def described_weights(self) -> Float[np.ndarray, " r"]:
+        """Memberships of the described examples as a dense array."""
+        weights: np.ndarray = self.described.toarray()[0]
+        return weights
 
     @property
-    def tested(self) -> Float[np.ndarray, " m"]:
-        """Membership of the tested examples."""
-        w: np.ndarray = self.there.toarray()[0]
-        return w
+    def tested_weights(self) -> Float[np.ndarray, " m"]:
+        """Memberships of the tested examples as a dense array."""
+        weights: np.ndarray = self.tested.toarray()[0]
+        return weights
 
     @property
     def confirmed(self) -> bool:
@@ -65,213 +67,226 @@ class Region:
 
 
 def find_regions(
-    tested_units: Sequence[tuple[Unit, Evidence]],
-    here: Examined,
-    there: Examined,
+    failing_parts: Sequence[tuple[SlicePart, Evidence]],
+    described: ExampleOutcomes,
+    tested: ExampleOutcomes,
     searched: Bool[np.ndarray, " r"],
-    describe: Callable[[Region], Description | None],
-    test: Callable[[Region, Examined], Evidence],
+    name_region: NameRegion,
+    test_region: TestRegion,
     seed: int,
 ) -> list[Region]:
-    """Regions of the units that are worse than the rest: confirmed ones extended and merged, the others as they are.
+    """Turn the parts of slices that are worse than the rest into regions.
 
-    Confirmed units are extended. They are one region where their extents share most of the smaller one, where they
+    Confirmed parts are extended. They are one region where their extents share most of the smaller one, where they
     are the labels of one slice and as likely together as apart, where attributes name them alike whatever their
-    labels, and where one is worse than the rest only because of what it shares with a likelier one. A unit that was
-    not confirmed, but lies mostly in a confirmed region, is a part of it.
+    labels, and where one is worse than the rest only because of what it shares with a likelier one. A part that was
+    not confirmed, but lies mostly in a confirmed region, belongs to that region.
 
     Args:
-        tested_units: Units that are worse than the rest, each with its evidence.
-        here: What the slices are described over.
-        there: What they were tested on.
-        searched: The described examples that they were sought in.
-        describe: Names a region by attributes.
-        test: The evidence of a region on some of the tested examples.
+        failing_parts: Parts of slices that are worse than the rest, each with its evidence.
+        described: The r examples that the slices are described over.
+        tested: The examples that they were tested on.
+        searched: (r,) the described examples that the slices were sought in.
+        name_region: Names a region by attributes.
+        test_region: Tests a region on some of the tested examples.
         seed: Of samples.
 
     Returns:
-        The regions, each with its description.
+        The regions, each with its name.
     """
-    sure = [_alone(unit, e) for unit, e in tested_units if e.verdict == "confirmed"]
-    found: list[Region] = []
-    if sure:
-        grow = _Growth(Space(here.embeddings, there.embeddings, seed), here, there, searched)
-        found = _united(_whole_slices([grow(region) for region in sure], grow), grow)
-        found = _standing_alone(found, there, test)
-        found = _united_by_name(found, describe, grow)
-    doubtful: list[Region] = []
-    for unit, e in tested_units:
+    confirmed = [_region_of(part, e) for part, e in failing_parts if e.verdict == "confirmed"]
+    regions: list[Region] = []
+    if confirmed:
+        reduced = ReducedEmbeddings(described.embeddings, tested.embeddings, seed)
+        extender = _RegionExtender(reduced, described, tested, searched)
+        regions = _merge_labels([extender(region) for region in confirmed], extender)
+        regions = _merge_overlapping(regions, extender)
+        regions = _absorb_dependent(regions, tested, test_region)
+        regions = _merge_by_name(regions, name_region, extender)
+    unconfirmed: list[Region] = []
+    for part, e in failing_parts:
         if e.verdict == "confirmed":
             continue
-        region = _alone(unit, e)
-        for regions in (found, doubtful):
-            home = next((i for i, other in enumerate(regions) if _lies_in(region, other)), None)
-            if home is not None:
-                regions[home] = _joining(regions[home], region)
+        region = _region_of(part, e)
+        for hosts in (regions, unconfirmed):
+            host = next((i for i, other in enumerate(hosts) if _lies_in(region, other)), None)
+            if host is not None:
+                hosts[host] = _with_part(hosts[host], region)
                 break
         else:
-            doubtful.append(region)
-    return [*found, *(replace(region, description=describe(region)) for region in doubtful)]
+            unconfirmed.append(region)
+    return [*regions, *(replace(region, conjunction=name_region(region)) for region in unconfirmed)]
 
 
-def _alone(unit: Unit, evidence: Evidence) -> Region:
-    return Region((unit.slice,), unit.labels, _kept(unit.described), _kept(unit.tested), evidence)
+def _region_of(part: SlicePart, evidence: Evidence) -> Region:
+    """Return a region that is one part of a slice."""
+    described, tested = _sparse_row(part.described_weights), _sparse_row(part.tested_weights)
+    return Region((part.slice,), part.labels, described, tested, evidence)
 
 
-def _kept(weights: Float[np.ndarray, " n"]) -> csr_array:
+def _sparse_row(weights: Float[np.ndarray, " n"]) -> csr_array:
     return csr_array(weights[None])
 
 
-def _whole_slices(regions: Sequence[Region], grow: _Growth) -> list[Region]:
-    """Extended regions, the labels of one slice made one where that is as likely: the failure knows no label then."""
+def _merge_labels(regions: Sequence[Region], extender: _RegionExtender) -> list[Region]:
+    """Merge the labels of one slice where they are as likely together: the failure does not depend on the label."""
     by_slice: dict[tuple[int, ...], list[Region]] = {}
     for region in regions:
         by_slice.setdefault(region.parts, []).append(region)
-    found = []
+    result = []
     for group in by_slice.values():
-        apart = sum(region.likelihood for region in group)
+        likelihood_apart = sum(region.likelihood for region in group)
         if len(group) > 1:
-            together = grow(_together(group, ()))
-            if together.likelihood >= _AS_LIKELY * apart:
-                found.append(together)
+            merged = extender(_merge(group, ()))
+            if merged.likelihood >= _AS_LIKELY * likelihood_apart:
+                result.append(merged)
                 continue
-        found.extend(group)
-    return found
+        result.extend(group)
+    return result
 
 
-def _united(regions: Sequence[Region], grow: _Growth) -> list[Region]:
-    """Extended regions, likeliest first, those that share most of the smaller one made one and extended anew."""
-    found: list[Region] = []
-    grown: set[int] = set()
+def _merge_overlapping(regions: Sequence[Region], extender: _RegionExtender) -> list[Region]:
+    """Merge regions that share most of the smaller one, likeliest first, and extend what was merged anew."""
+    result: list[Region] = []
+    merged: set[int] = set()
     for region in sorted(regions, key=lambda region: -region.likelihood):
-        same = next((i for i, other in enumerate(found) if overlap(other, region) >= _SAME_PLACE), None)
+        same = next((i for i, other in enumerate(result) if overlap(other, region) >= _SAME_PLACE), None)
         if same is None:
-            found.append(region)
+            result.append(region)
         else:
-            found[same] = _together((found[same], region), found[same].labels)
-            grown.add(same)
-    return [grow(region) if i in grown else region for i, region in enumerate(found)]
+            result[same] = _merge((result[same], region), result[same].labels)
+            merged.add(same)
+    return [extender(region) if i in merged else region for i, region in enumerate(result)]
 
 
-def _standing_alone(
-    regions: Sequence[Region], there: Examined, test: Callable[[Region, Examined], Evidence]
+def _absorb_dependent(
+    regions: Sequence[Region], tested: ExampleOutcomes, test_region: TestRegion
 ) -> list[Region]:
-    """Regions that are worse than the rest also without the examples that they share with likelier ones.
+    """Keep regions that are worse than the rest also without the examples that they share with likelier ones.
 
-    The others are parts of the one that they share most with.
+    Each of the others becomes a part of the region that it shares most with.
     """
-    found: list[Region] = []
+    result: list[Region] = []
     for region in sorted(regions, key=lambda region: -region.likelihood):
-        shared = [float(region.there.minimum(other.there).sum()) for other in found]
+        shared = [float(region.tested.minimum(other.tested).sum()) for other in result]
         if not any(shared):
-            found.append(region)
+            result.append(region)
             continue
-        apart = reduce(csr_array.maximum, (other.there for other in found)).toarray()[0] == 0
-        left = replace(region, there=region.there[:, apart])
-        if left.there.nnz and test(left, there.take(apart)).verdict == "confirmed":
-            found.append(region)
+        unshared = reduce(csr_array.maximum, (other.tested for other in result)).toarray()[0] == 0
+        remainder = replace(region, tested=region.tested[:, unshared])
+        if remainder.tested.nnz and test_region(remainder, tested.take(unshared)).verdict == "confirmed":
+            result.append(region)
         else:
-            home = int(np.argmax(shared))
-            found[home] = replace(found[home], parts=_joined(found[home].parts, region.parts))
-    return found
+            host = int(np.argmax(shared))
+            result[host] = replace(result[host], parts=_unique(result[host].parts, region.parts))
+    return result
 
 
-def _united_by_name(
-    regions: Sequence[Region], describe: Callable[[Region], Description | None], grow: _Growth
+def _merge_by_name(
+    regions: Sequence[Region], name_region: NameRegion, extender: _RegionExtender
 ) -> list[Region]:
-    """Regions with their descriptions, those of one name made one: dark cats and dark dogs are dark images."""
+    """Name regions, and merge those of one name: dark cats and dark dogs are dark images."""
     by_name: dict[object, list[Region]] = {}
     for i, region in enumerate(regions):
-        named = replace(region, description=describe(region))
-        said = named.description
-        subject = () if said is None else tuple(c.topic for c in said.conditions if not c.of_label)
-        by_name.setdefault(subject or i, []).append(named)
-    found = []
+        named = replace(region, conjunction=name_region(region))
+        conditions = () if named.conjunction is None else named.conjunction.conditions
+        name = tuple(condition.topic for condition in conditions if not condition.of_label)
+        by_name.setdefault(name or i, []).append(named)
+    result = []
     for group in by_name.values():
         if len(group) == 1:
-            found.append(group[0])
+            result.append(group[0])
         else:
             labels = tuple(sorted({label for region in group for label in region.labels}))
-            one = grow(_together(group, labels if all(region.labels for region in group) else ()))
-            found.append(replace(one, description=describe(one)))
-    return found
+            confined = all(region.labels for region in group)
+            merged = extender(_merge(group, labels if confined else ()))
+            result.append(replace(merged, conjunction=name_region(merged)))
+    return result
 
 
-def _together(regions: Sequence[Region], labels: tuple[int, ...]) -> Region:
-    """Regions as one, of the strongest one's evidence."""
+def _merge(regions: Sequence[Region], labels: tuple[int, ...]) -> Region:
+    """Return one region of several, with the strongest evidence among them."""
     return Region(
-        parts=_joined(*(region.parts for region in regions)),
+        parts=_unique(*(region.parts for region in regions)),
         labels=labels,
-        here=reduce(csr_array.maximum, (region.here for region in regions)),
-        there=reduce(csr_array.maximum, (region.there for region in regions)),
+        described=reduce(csr_array.maximum, (region.described for region in regions)),
+        tested=reduce(csr_array.maximum, (region.tested for region in regions)),
         evidence=reduce(stronger, (region.evidence for region in regions)),
         likelihood=max(region.likelihood for region in regions),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Growth:
+class _RegionExtender:
     """Extends regions over the examples at hand."""
 
-    space: Space
-    here: Examined
-    there: Examined
+    reduced: ReducedEmbeddings
+    described: ExampleOutcomes
+    tested: ExampleOutcomes
     searched: Bool[np.ndarray, " r"]
 
     def __call__(self, region: Region) -> Region:
-        """A region whose extent is found from all that it holds; as it is, where the extent loses sight of it.
+        """Return a region with the extent that is found from all of its members and from those of high weight.
 
-        That is so where the embedding does not tell its members from the others (a slice of another tool's, say), and
-        where the extent is no worse than the rest on the tested examples.
-        It is sought from all members and from those of high weight.
+        The region is returned as it is where the extent misses most of its members, because the embedding does not
+        tell them from the others (in a slice of another tool, say), and where the extent is no worse than the rest on
+        the tested examples.
         """
-        population = self.there.of_labels(region.labels)
-        own = self.here.of_labels(region.labels)
-        weights = region.weights
-        starts = [(members, own) for members in _cores(weights)]
-        counted = self.there.counts * population
-        rates = Rates.of(region.tested, self.there.badness, counted)
-        extent = extend(self.space, starts, own, self.searched, population, self.there.badness, rates)
-        tested = honest_rows(extent, population, self.there.badness, rates).astype(np.float64)
-        inside = extent.rows.astype(np.float64)
-        lost = weights @ inside < _SAME_PLACE * weights.sum()
-        if lost or not fails_more(self.there, tested):
+        tested_population = self.tested.with_labels(region.labels)
+        population = self.described.with_labels(region.labels)
+        weights = region.described_weights
+        starts = [(members, population) for members in _cores(weights)]
+        counts = self.tested.counts * tested_population
+        badness = self.tested.badness
+        rates = ErrorRates.of(region.tested_weights, badness, counts)
+        extent = find_extent(
+            self.reduced, starts, population, self.searched, tested_population, badness, rates
+        )
+        tested = cross_fitted_rows(extent, tested_population, badness, rates).astype(np.float64)
+        described = extent.rows.astype(np.float64)
+        misses_members = weights @ described < _SAME_PLACE * weights.sum()
+        if misses_members or not fails_more(self.tested, tested):
             return region
-        return replace(region, here=_kept(inside), there=_kept(tested), likelihood=extent.likelihood)
+        return replace(
+            region,
+            described=_sparse_row(described),
+            tested=_sparse_row(tested),
+            likelihood=extent.likelihood,
+        )
 
 
 def _cores(weights: Float[np.ndarray, " r"]) -> list[Bool[np.ndarray, " r"]]:
-    """The members by any weight, and by at least half of the highest where that is not the same."""
+    """Return the members of any weight, and those of at least half of the highest where they are not the same."""
     members, core = weights > 0, weights >= max(weights.max() / 2, 1e-300)
     return [members] if np.array_equal(members, core) else [members, core]
 
 
 def _lies_in(region: Region, other: Region) -> bool:
-    """Whether a region that was not confirmed is mostly the same place as another."""
+    """Return whether a region that was not confirmed is mostly the same place as another."""
     if not other.confirmed:
-        if region.parts[0] in other.parts:  # the labels of one slice
+        if region.parts[0] in other.parts:  # another label of the same slice
             return True
         return region.labels == other.labels and overlap(other, region) >= _SAME_PLACE
-    return bool(region.here.multiply(other.here).sum() >= _SAME_PLACE * region.here.sum())
+    return bool(region.described.multiply(other.described).sum() >= _SAME_PLACE * region.described.sum())
 
 
-def _joining(region: Region, part: Region) -> Region:
-    """A region with one more part; a confirmed one's extent stays as it is."""
+def _with_part(region: Region, part: Region) -> Region:
+    """Return a region with one more part; the extent of a confirmed one stays as it is."""
     if region.confirmed:
-        return replace(region, parts=_joined(region.parts, part.parts))
-    return _together((region, part), region.labels if region.labels == part.labels else ())
+        return replace(region, parts=_unique(region.parts, part.parts))
+    return _merge((region, part), region.labels if region.labels == part.labels else ())
 
 
 def overlap(one: Region, other: Region) -> float:
-    """The share of the smaller region's weight that lies in the other."""
-    shared = float(one.here.minimum(other.here).sum())
-    return shared / max(1e-300, float(min(one.here.sum(), other.here.sum())))
+    """Return the share of the smaller region's weight that lies in the other."""
+    shared = float(one.described.minimum(other.described).sum())
+    return shared / max(1e-300, float(min(one.described.sum(), other.described.sum())))
 
 
 def stronger(one: Evidence, other: Evidence) -> Evidence:
-    """The evidence that says more."""
-    return min((one, other), key=lambda e: (_ORDER[e.verdict], 2.0 if e.p is None else e.p))
+    """Return the evidence that says more: by verdict, then by p-value."""
+    return min((one, other), key=lambda e: (_VERDICT_ORDER[e.verdict], 2.0 if e.p is None else e.p))
 
 
-def _joined(*parts: tuple[int, ...]) -> tuple[int, ...]:
+def _unique(*parts: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(part for group in parts for part in group))

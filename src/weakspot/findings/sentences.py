@@ -1,4 +1,4 @@
-"""What is claimed, in words: the name of a finding, its sentence, the headline."""
+"""Findings in words: the name of a finding, the sentence that claims it, the headline, and how it was tested."""
 
 from __future__ import annotations
 
@@ -6,58 +6,55 @@ from collections.abc import Sequence
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings.numbers import THIN, count, decimal, percent, probability
-from weakspot.findings.record import Confirmation, Finding, Portrait
+from weakspot.findings.record import Confirmation, Finding, GroupDescription
 from weakspot.findings.regions import Region
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
-_OFTEN = 0.4  # share of its texts that a word must be in
-_TELLING = 2.0  # times that a word must be commoner inside
+_IN_TEXTS = 0.4  # share of its texts that a word must be in
+_MORE_COMMON = 2.0  # times that a word must be more common inside than outside
 _WORDS = 3
 
 
-def name_of(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
-    """The subject of a finding's sentence.
+def finding_name(region: Region, description: GroupDescription, noun: str, labels: Sequence[str]) -> str:
+    """Return the name of a finding, the subject of its sentence.
 
-    Attributes name it where they can; else its words; else the commonest mistake; else the slice that it is made of.
+    It is named by attributes where they agree with it, or else by its words, its most common mistake, or the slice
+    that it is made of.
 
     Args:
-        region: The region, with its description.
-        portrait: What it looks like.
+        region: The region.
+        description: What its examples look like.
         noun: What the method calls a slice.
         labels: The labels that the region is confined to.
 
     Returns:
         The name: `group = red_≥5`, `texts with “refund”`, `label = cat, predicted dog`, `Spotlight 3`.
     """
-    if region.description is not None:
-        return str(region.description)
+    if region.conjunction is not None:
+        return str(region.conjunction)
     words = [
         word.text
-        for word in portrait.words[:_WORDS]
-        if word.share_inside >= _OFTEN and word.share_inside >= _TELLING * word.share_outside
+        for word in description.words[:_WORDS]
+        if word.share_inside >= _IN_TEXTS and word.share_inside >= _MORE_COMMON * word.share_outside
     ]
     if words:
         return "texts with " + ", ".join(f"“{word}”" for word in words)
-    total = sum(cell.weight for cell in portrait.confusion)
-    commonest = portrait.confusion[0] if portrait.confusion else None
-    if (
-        commonest is not None
-        and commonest.label != commonest.prediction
-        and commonest.weight >= _MOSTLY * total
-    ):
-        return f"label = {commonest.label}, predicted {commonest.prediction}"
+    total = sum(cell.weight for cell in description.confusion)
+    mistake = description.confusion[0] if description.confusion else None
+    if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
+        return f"label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
 
-def sentence(finding: Finding, tested: bool, measure: str, counted: str, better: bool) -> str:
-    """What is claimed of a finding, with how sure it is.
+def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str, better: bool) -> str:
+    """Return what is claimed of a finding, and how sure it is.
 
     Args:
-        finding: All of it but the sentence.
+        finding: The finding, complete but for its sentence.
         tested: Whether its numbers come from examples that it was not found in.
         measure: The word of the task's own measure.
-        counted: What the share is a share of, in words.
+        counted: What `errors_explained` is a share of, in words.
         better: Whether the best-served examples are sought.
 
     Returns:
@@ -67,15 +64,15 @@ def sentence(finding: Finding, tested: bool, measure: str, counted: str, better:
         size = f"About {count(round(finding.examples))} examples"
     else:
         size = f"{count(finding.examples)} examples"
-    said = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
+    sentences = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
-        said.append(f"They hold {percent(finding.errors_explained)} of all {counted}.")
-    said.append(_verdict(finding, better))
-    return " ".join(said)
+        sentences.append(f"They hold {percent(finding.errors_explained)} of all {counted}.")
+    sentences.append(_verdict(finding, better))
+    return " ".join(sentences)
 
 
 def _numbers(finding: Finding, tested: bool, measure: str) -> str:
-    if finding.accuracy is not None and not _says_nothing(finding.accuracy, finding.loss):
+    if finding.accuracy is not None and not _accuracy_says_nothing(finding.accuracy, finding.loss):
         return _contrast("the model is right on", finding.accuracy, percent, " of them", tested)
     if finding.error is not None:
         return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
@@ -84,7 +81,8 @@ def _numbers(finding: Finding, tested: bool, measure: str) -> str:
     return "none of them is among the examples that could be looked at"
 
 
-def _says_nothing(accuracy: Contrast, loss: Contrast | None) -> bool:
+def _accuracy_says_nothing(accuracy: Contrast, loss: Contrast | None) -> bool:
+    """Return whether the accuracy is the same inside and outside, so that the loss says more."""
     return accuracy.inside == accuracy.outside and loss is not None
 
 
@@ -116,10 +114,10 @@ def _verdict(finding: Finding, better: bool) -> str:
     return f"Not confirmed: on held-out examples chance may have done it (corrected p\u00a0{p})."
 
 
-def title(
+def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
-    """The headline: where the model fails, or that nothing reliable says so."""
+    """Return the headline: where the model fails, or that nothing reliable was found."""
     data, subject = dataset or f"{n} examples", model or "the model"
     if any(finding.confirmed for finding in findings):
         return f"Where {subject} {'does best' if better else 'fails'} on {data}"
@@ -131,8 +129,8 @@ def title(
     return "Nothing reliable was found"
 
 
-def explanation(mode: str, searched: int, tested: int, source: str, level: float, by_label: bool) -> str:
-    """How slices were tested, in one or two sentences."""
+def explain_test(mode: str, searched: int, tested: int, source: str, level: float, by_label: bool) -> str:
+    """Return how slices were tested, in one or two sentences."""
     if mode == "off":
         why, advice = source, ""
         if not source:

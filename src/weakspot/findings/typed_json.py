@@ -1,4 +1,4 @@
-"""Records of what is said, read from JSON: of the version that is known, and of the types that are declared."""
+"""Reads records from JSON files, and checks their version and the types of all fields."""
 
 from __future__ import annotations
 
@@ -10,31 +10,36 @@ from pydantic import TypeAdapter, ValidationError
 
 from weakspot.predictions.reading import DamagedError, reading
 
-_AGAIN = "run discover.py again"
+_ADVICE = "run discover.py again"
 T = TypeVar("T")
 
 
 def read_typed(file: Path, adapter: TypeAdapter[T], schema: int) -> tuple[T, dict[str, Any]]:
-    """The record in a file, and its fields as they stand there.
+    """Read a record from a file.
 
     Args:
-        file: That was written from such a record.
-        adapter: Of the record's type.
-        schema: The version that the file must say.
+        file: A file that was written from such a record.
+        adapter: The adapter of the record's type.
+        schema: The version that the file must have.
+
+    Returns:
+        The record, and the fields of the file.
 
     Raises:
-        DamagedError: If the file cannot be read, or says what no such record can; it names the file.
+        DamagedError: If the file cannot be read, or a field has a value that it cannot have; it names the file.
         ValueError: If it is of another version.
     """
     with reading(file):
         fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
-        said = fields.get("schema")
-    if said != schema:
-        raise ValueError(f"{file} has schema {said!r}, and this version of weakspot reads {schema}; {_AGAIN}")
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is not text
+        version = fields.get("schema")
+    if version != schema:
+        raise ValueError(
+            f"{file} has schema {version!r}, and this version of weakspot reads {schema}; {_ADVICE}"
+        )
     try:
         return adapter.validate_python(fields), fields
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise DamagedError(f"{file} cannot be read: {where}: {first['msg']}; {_AGAIN}") from None
+        raise DamagedError(f"{file} cannot be read: {where}: {first['msg']}; {_ADVICE}") from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from weakspot.findings.mended import Mended
+from weakspot.findings.mended_model import MendedModelComparison
 from weakspot.identity import content_identity
 from weakspot.methods import Method
 from weakspot.pipeline.checkpoint_files import is_trained
@@ -56,7 +56,7 @@ class Adversary(Reweight):
 
         return Seeking(self, subject.module(subject.inference_batch_size))
 
-    def compared(self, subject: Subject) -> Mended | None:
+    def compared(self, subject: Subject) -> MendedModelComparison | None:
         """With the model that the same words make without an adversary, if there is one."""
         plain = replace(subject, reweight=None)
         if not agree("plain", lambda: is_trained(plain.checkpoint_folder())):
@@ -69,5 +69,5 @@ class Adversary(Reweight):
         return (
             None
             if before is None or after is None
-            else Mended.of(before, after, {}, f"split {subject.split}")
+            else MendedModelComparison.of(before, after, {}, f"split {subject.split}")
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.findings.comparing import FEWEST
+from weakspot.findings.compare_slices import FEWEST
 from weakspot.methods import apply, audit_of, memberships_of
 from weakspot.pipeline.runs import Run
 from weakspot.predictions import Predictions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from weakspot.findings.comparing import Reading, compare
+from weakspot.findings.compare_slices import RunToCompare, compare_slices
 from weakspot.findings.comparison import PAGE, Comparison
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.report.compare import render_comparison
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 def compare_runs(
-    before: Reading,
-    after: Reading,
+    before: RunToCompare,
+    after: RunToCompare,
     folder: Path,
     *,
     logger: RunLogger | None = None,
@@ -43,7 +43,7 @@ def compare_runs(
     Returns:
         The comparison.
     """
-    comparison = compare(before, after, command=command, seed=seed)
+    comparison = compare_slices(before, after, command=command, seed=seed)
     with writing(folder, "hydra.run.dir"):
         comparison.save(folder)
         with atomic_file(folder / PAGE) as draft:

@@ -9,7 +9,7 @@ import numpy as np
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Findings
-from weakspot.findings.comparing import Reading, check_comparable
+from weakspot.findings.compare_slices import RunToCompare, check_comparable
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.numbers import percent
 from weakspot.findings.record import Slice
@@ -28,7 +28,7 @@ class Gate:
     """
 
     accuracy_below: float | None = None
-    new_against: Reading | None = None
+    new_against: RunToCompare | None = None
 
     @property
     def asked(self) -> bool:
@@ -55,7 +55,7 @@ class Gate:
             settings = {} if method is None else {"settings": method.get_params()}
             word = "" if method is None else method.word
             nothing = Slices(word, p.ids, np.empty((0, len(p))), (), provenance=settings)
-            check_comparable(self.new_against, Reading("this run", nothing, p))
+            check_comparable(self.new_against, RunToCompare("this run", nothing, p))
 
     def failures(self, findings: Findings) -> list[str]:
         """The confirmed slices that are below the accuracy, each with its name and interval.

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from weakspot.findings import Findings
-from weakspot.findings.carry import Carried
-from weakspot.findings.mended import Mended
+from weakspot.findings.finding_classifier import FindingClassifier
+from weakspot.findings.mended_model import MendedModelComparison
 from weakspot.findings.numbers import count, decimal
 from weakspot.identity import digest
 from weakspot.legible import printable
@@ -148,7 +148,7 @@ class Mend(Reweight):
         val_weights = example_weights(carried.membership(val)[within], self.strength)
         return Weighing(self, {"train": weights, "val": val_weights})
 
-    def compared(self, subject: Subject) -> Mended | None:
+    def compared(self, subject: Subject) -> MendedModelComparison | None:
         audited = self.audited(subject)
         if self.findings.confirmation.mode == "other":
             audited = replace(audited, split=str(self.confirm))
@@ -163,7 +163,7 @@ class Mend(Reweight):
         if self.findings.confirmation.mode == "held_out":
             rows = self._held(before)
             where = f"{where}, the examples in which nothing was sought"
-        return Mended.of(
+        return MendedModelComparison.of(
             before.take(rows),
             after.take(rows),
             {
@@ -173,10 +173,10 @@ class Mend(Reweight):
             where,
         )
 
-    def _carried(self, subject: Subject) -> Carried | None:
+    def _carried(self, subject: Subject) -> FindingClassifier | None:
         """The findings as they can be told in other splits; None on ranks above 0."""
         p = pull_predictions(self.audited(subject))
-        return None if p is None else Carried(self.findings, self.slices, p, ~self._held(p))
+        return None if p is None else FindingClassifier(self.findings, self.slices, p, ~self._held(p))
 
     def _held(self, p: Predictions) -> Bool[np.ndarray, " n"]:
         """The examples of the audited split that no slice was sought in."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
-    from weakspot.findings.mended import Mended
+    from weakspot.findings.mended_model import MendedModelComparison
     from weakspot.pipeline.subject import Subject
 
 
@@ -54,7 +54,7 @@ class Reweight(ABC):
         """What weighs the examples as training goes; it may infer first what it needs to know of them."""
 
     @abstractmethod
-    def compared(self, subject: Subject) -> Mended | None:
+    def compared(self, subject: Subject) -> MendedModelComparison | None:
         """What the trained model does better than the one before, and worse; inferred where it is not yet.
 
         None on ranks above 0, and where there is no model before.

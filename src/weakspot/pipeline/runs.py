@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings import Finding, Findings
-from weakspot.findings.comparing import Reading
+from weakspot.findings.compare_slices import RunToCompare
 from weakspot.findings.record import FILE
 from weakspot.pipeline.keys import key
 from weakspot.predictions import Predictions
@@ -97,6 +97,6 @@ class Run:
         for above in self.folder.absolute().parents:
             yield above / given
 
-    def reading(self, store: Path) -> Reading:
+    def reading(self, store: Path) -> RunToCompare:
         """The run, as a comparison reads it."""
-        return Reading(str(self.folder), self.slices, self.predictions(store), self.findings)
+        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings)

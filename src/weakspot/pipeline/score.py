@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.datasets.base import Dataset
-from weakspot.findings.classes import Tally, tally
+from weakspot.findings.classes import ClassCounts, count_classes
 from weakspot.predictions import Predictions
 from weakspot.tasks import Multilabel
 
@@ -43,7 +43,7 @@ def score_by_class(predictions: Predictions) -> ByClass:
 
     A share of nothing is NaN where it is an accuracy, and 0 where it is a precision, recall or F1.
     """
-    found = tally(predictions)
+    found = count_classes(predictions)
     if found is None:
         return {}
     columns = {"examples": found.actual}
@@ -58,17 +58,17 @@ def score_by_class(predictions: Predictions) -> ByClass:
 
 
 def _averages(predictions: Predictions) -> dict[str, float]:
-    found = tally(predictions)
+    found = count_classes(predictions)
     if found is None or not isinstance(predictions.task, Multilabel):
         return {}
-    by_class, overall = _of(found), _of(found.together())
+    by_class, overall = _of(found), _of(found.pooled())
     letters = {"P": "precision", "R": "recall", "F": "f1"}
     return {f"{letter}_C": float(by_class[name].mean()) for letter, name in letters.items()} | {
         f"{letter}_O": float(overall[name].item()) for letter, name in letters.items()
     }
 
 
-def _of(found: Tally) -> dict[str, Float[np.ndarray, " k"]]:
+def _of(found: ClassCounts) -> dict[str, Float[np.ndarray, " k"]]:
     """Precision, recall and F1, where a share of nothing is 0, as the literature has it."""
     shares = {"precision": found.precision, "recall": found.recall, "f1": found.f1}
     return {name: np.nan_to_num(values, nan=0.0) for name, values in shares.items()}

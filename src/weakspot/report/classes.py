@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.findings import Findings
-from weakspot.findings.classes import surprise
-from weakspot.findings.record import ClassRow, Pair, Whole
+from weakspot.findings.classes import relative_difference
+from weakspot.findings.record import AuditedSet, ClassMetrics, ClassPair
 
 _SHOWN = 40  # classes, in the table and in a map
 _PAIRS = 12  # in the table of pairs
@@ -26,7 +26,7 @@ _LEVELS = 10
 class ClassTable:
     """The classes that are shown, and how many there are."""
 
-    rows: Sequence[ClassRow]
+    rows: Sequence[ClassMetrics]
     total: int
 
 
@@ -68,7 +68,7 @@ class Together:
     total: int
     pairs_left_out: int
     maps: Sequence[HeatMap]
-    pairs: Sequence[tuple[str, str, Pair]]
+    pairs: Sequence[tuple[str, str, ClassPair]]
     margin: float
     cell: int
     width: float
@@ -113,9 +113,9 @@ def together(findings: Findings) -> Together | None:
         HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])
         for place, (title, scale, kinds) in enumerate(layers)
     ]
-    most = sorted(whole.pairs, key=lambda pair: surprise(pair.labels, pair.predictions), reverse=True)[
-        :_PAIRS
-    ]
+    most = sorted(
+        whole.pairs, key=lambda pair: relative_difference(pair.labels, pair.predictions), reverse=True
+    )[:_PAIRS]
     return Together(
         names,
         len(whole.classes),
@@ -130,7 +130,7 @@ def together(findings: Findings) -> Together | None:
 
 
 def shares(
-    whole: Whole, drawn: Sequence[int] | Int[np.ndarray, " s"]
+    whole: AuditedSet, drawn: Sequence[int] | Int[np.ndarray, " s"]
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]:
     """Of the examples of each row's class the share that has the column's too, by labels and by predictions.
 
@@ -151,7 +151,7 @@ def shares(
     return labels, predictions
 
 
-def _drawn(classes: Sequence[ClassRow]) -> list[int]:
+def _drawn(classes: Sequence[ClassMetrics]) -> list[int]:
     """Positions of the most frequent classes, among labels and predictions together, in their own order."""
     frequent = sorted(range(len(classes)), key=lambda i: -(classes[i].examples + classes[i].predicted))
     return sorted(frequent[:_SHOWN])

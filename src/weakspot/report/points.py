@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.explain.attributes import OTHERS
 from weakspot.findings import Findings
-from weakspot.findings.map import ATTRIBUTE, ORDERED, kind_of
+from weakspot.findings.map import ATTRIBUTE, ORDERED, map_kind
 from weakspot.predictions.attributes import MISSING
 from weakspot.report.folds import pack
 from weakspot.report.ids import groups
@@ -124,7 +124,7 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
         data=data,
         shown=len(rows),
         total=table.num_rows,
-        kind=kind_of(table),
+        kind=map_kind(table),
         offers=_offered(table, columns),
         findings=frozenset(members),
         tree="leaf" in table.column_names and bool(findings.clusters),

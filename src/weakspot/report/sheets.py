@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from weakspot.findings import Findings
-from weakspot.findings.record import Whole
+from weakspot.findings.record import AuditedSet
 
 CLASSES = "classes.csv"
 CO_OCCURRENCE = "co_occurrence.csv"
@@ -38,7 +38,7 @@ def sheets(findings: Findings) -> dict[str, str]:
     return found
 
 
-def _pairs(whole: Whole) -> Iterable[Sequence[object]]:
+def _pairs(whole: AuditedSet) -> Iterable[Sequence[object]]:
     """Each pair twice, so that a class stands with all that come with it: those that differ most first."""
     both = [
         (*ends, pair)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings, NearMiss
-from weakspot.findings.record import Neighbour, Portrait, Slice
+from weakspot.findings.record import GroupDescription, Neighbour, Slice
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.exhibits import FEWER, Exhibit, Exhibits
 from weakspot.report.figures import Curve, curves
@@ -152,7 +152,7 @@ def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView
     return [NearMissView(miss, exhibits.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 
 
-def _top(portrait: Portrait, exhibits: Exhibits, most: int) -> list[Exhibit]:
+def _top(portrait: GroupDescription, exhibits: Exhibits, most: int) -> list[Exhibit]:
     """The top examples of a group with their Grad-CAMs, and with their weights where these differ."""
     weights = portrait.weights[:most] if portrait.soft else None
     return exhibits.show(portrait.top[:most], weights, cams=True)
@@ -182,7 +182,7 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
     )
 
 
-def _words_of(portrait: Portrait, exhibits: Sequence[Exhibit]) -> str:
+def _words_of(portrait: GroupDescription, exhibits: Sequence[Exhibit]) -> str:
     pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
     pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same[:6]}
     cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}

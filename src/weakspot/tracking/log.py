@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings import Findings, Media
-from weakspot.findings.comparison import PAGE, STATUSES, Compared, Comparison
+from weakspot.findings.comparison import PAGE, STATUSES, ComparedSlice, Comparison
 from weakspot.tracking.dashboard import curves, to_wandb
 from weakspot.tracking.loggers import RunLogger, TensorBoardLogger, WandbLogger
 from weakspot.tracking.scalars import scalars
@@ -67,7 +67,7 @@ def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Pat
     logger.finalize("success")
 
 
-def _compared(one: Compared) -> dict[str, Any]:
+def _compared(one: ComparedSlice) -> dict[str, Any]:
     found: dict[str, Any] = {"slice": one.name, "found": one.found, "status": one.status}
     for name, standing in (("before", one.before), ("after", one.after)):
         if standing is not None:

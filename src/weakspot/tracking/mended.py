@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from weakspot.findings.mended import Change, Measured, Mended
+from weakspot.findings.mended_model import Change, GroupPerformance, MendedModelComparison
 from weakspot.findings.numbers import THIN, count, decimal, tenth
 from weakspot.legible import printable
 from weakspot.predictions.atomic_files import atomic_file, writing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FILE = "mended.json"
 
 
-def write_mended(mended: Mended, folder: Path) -> None:
+def write_mended(mended: MendedModelComparison, folder: Path) -> None:
     """Leave it in the checkpoint's folder."""
     record = {
         "where": mended.where,
@@ -35,7 +35,7 @@ def write_mended(mended: Mended, folder: Path) -> None:
         )
 
 
-def log_mended(mended: Mended, logger: RunLogger | None) -> None:
+def log_mended(mended: MendedModelComparison, logger: RunLogger | None) -> None:
     """Send it to the run's logger: `mended/worst group/accuracy_before`, `…/accuracy_after`."""
     if logger is None:
         return
@@ -50,7 +50,7 @@ def log_mended(mended: Mended, logger: RunLogger | None) -> None:
     logger.finalize("success")
 
 
-def mended_table(mended: Mended) -> Group:
+def mended_table(mended: MendedModelComparison) -> Group:
     """What rich prints: a line for all examples, for each finding, and for the worst group of each attribute."""
     by_accuracy = mended.changes[0].points is not None
     table = Table()
@@ -74,7 +74,7 @@ def _name(change: Change) -> str:
     return f"worst {change.name}" if change.kind == "worst" else change.name
 
 
-def _cell(measured: Measured) -> str:
+def _cell(measured: GroupPerformance) -> str:
     show, value = (decimal, measured.loss) if measured.accuracy is None else (tenth, measured.accuracy)
     lines = [show(value)]
     if measured.interval is not None:

@@ -1,4 +1,4 @@
-"""Two runs, and what each says of the other's slices: which failures are fixed, which persist, which are new."""
+"""Compares two runs slice by slice: which failures are fixed, which persist, and which are new."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ from scipy.sparse import csr_array
 from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
+from weakspot.findings.audited_examples import AuditedExamples, audit_examples
 from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
     STATUSES,
-    Compared,
+    ComparedSlice,
     Comparison,
     Found,
-    Side,
-    Standing,
+    RunSummary,
+    SlicePerformance,
     Status,
 )
-from weakspot.findings.contrasts import in_measure
-from weakspot.findings.examined import Judged, judge
+from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
 from weakspot.findings.numbers import count, decimal, percent, signed
 from weakspot.findings.record import Finding
-from weakspot.findings.units import Examined, fails_more, leading_labels
+from weakspot.findings.region_contrasts import in_task_measure
+from weakspot.findings.slice_parts import leading_labels
 from weakspot.methods import apply, memberships_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, Weights, as_weights
 
 FEWEST = 20
-"""Examples that the slices of a run must be measured on."""
+"""The fewest examples that the slices of a run may be measured on."""
 
-_REMAINING = 0.5  # of a gap: what is fixed has less of it left, beyond chance
+_REMAINING = 0.5  # share of a gap: of what is fixed less is left, beyond chance
 _SAME_PLACE = 0.5  # share of the smaller of two slices that lies in the other
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """A run, as a comparison reads it.
+class RunToCompare:
+    """Holds what a comparison needs of a run.
 
     Attributes:
         run: Its folder, in words.
-        slices: What it found, with a weight for each of the predictions.
-        predictions: What it found that in.
-        findings: What was said of the slices, which are called by it.
+        slices: The slices that it found, with a weight for each of the predictions.
+        predictions: The examples that it found them in.
+        findings: What it reported of the slices; they are named after it.
     """
 
     run: str
@@ -58,11 +59,12 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What is compared: a slice, or the part of it that has one label, cut as findings are.
+class _ComparedPart:
+    """A slice, or the part of it that has one label, split as for findings: what is compared.
 
-    slice    its position
-    labels   codes of the labels that it has; none if it is all of the slice
+    Attributes:
+        slice: The position of the slice.
+        labels: Codes of the labels that the part has; none if it is all of the slice.
     """
 
     slice: int
@@ -70,41 +72,46 @@ class _Part:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """The same parts of slices on examples of one run, none of which the slices were sought in."""
+class _MeasuredParts:
+    """Measures parts of slices on examples of one run, none of which the slices were sought in."""
 
-    judged: Judged
-    there: Examined
+    audited: AuditedExamples
+    outcomes: ExampleOutcomes
 
     @classmethod
     def of(
         cls,
-        reading: Reading,
+        run: RunToCompare,
         rows: Int[np.ndarray, " m"],
-        parts: Sequence[_Part] = (),
+        parts: Sequence[_ComparedPart] = (),
         weights: Weights | None = None,
-    ) -> _Measured:
-        """Examples of a run, with the memberships of parts of slices that have these weights there."""
-        judged = judge(method_of(reading.slices).audited(reading.predictions.take(rows)), False, False)
-        there = judged.examined(np.empty((0, len(rows))))
+    ) -> _MeasuredParts:
+        """Take rows (m,) of a run, with memberships in parts of slices that have these weights (k, m) there."""
+        audited = audit_examples(method_of(run.slices).audited(run.predictions.take(rows)), False, False)
+        outcomes = audited.outcomes(np.empty((0, len(rows))))
         if weights is None or not parts:
-            return cls(judged, there)
-        sliced = judged.examined(weights)
-        cut = (sliced.of_part(part.slice, part.labels) for part in parts)
-        return cls(judged, judged.examined(Memberships.of_rows(cut, len(rows))))
+            return cls(audited, outcomes)
+        of_slices = audited.outcomes(weights)
+        part_weights = (of_slices.part_weights(part.slice, part.labels) for part in parts)
+        return cls(audited, audited.outcomes(Memberships.of_rows(part_weights, len(rows))))
 
     @property
-    def outcomes(self) -> Float[np.ndarray, " m"]:
-        """What every example adds to the measure."""
-        if self.judged.unit_errors is not None:
-            return self.judged.unit_errors
-        return self.there.losses if self.there.correct is None else self.there.correct.astype(np.float64)
+    def values(self) -> Float[np.ndarray, " m"]:
+        """(m,) what every example adds to the measure."""
+        if self.audited.unit_errors is not None:
+            return self.audited.unit_errors
+        return (
+            self.outcomes.losses
+            if self.outcomes.correct is None
+            else self.outcomes.correct.astype(np.float64)
+        )
 
     @property
     def measure(self) -> str:
-        if self.judged.unit_errors is not None and self.judged.p.task is not None:
-            return self.judged.p.task.measure
-        return "loss" if self.there.correct is None else "accuracy"
+        """The measure's word: accuracy, loss, rmse or mae."""
+        if self.audited.unit_errors is not None and self.audited.record.task is not None:
+            return self.audited.record.task.measure
+        return "loss" if self.outcomes.correct is None else "accuracy"
 
     def contrast(
         self,
@@ -112,51 +119,53 @@ class _Measured:
         outside: Float[np.ndarray, " m"],
         codes: Int[np.ndarray, " m"] | None = None,
     ) -> Contrast:
-        """Means of the measure, in its own units."""
-        if self.measure == "accuracy" and self.there.correct is not None:
-            return accuracy_contrast(self.there.correct, inside, outside, codes)
-        of_one = loss_contrast(self.outcomes, inside, outside, codes)
-        task = self.judged.p.task
-        return of_one if self.judged.unit_errors is None or task is None else in_measure(of_one, task)
+        """Contrast means of the measure, in its own units, by weights inside (m,) and outside (m,)."""
+        if self.measure == "accuracy" and self.outcomes.correct is not None:
+            return accuracy_contrast(self.outcomes.correct, inside, outside, codes)
+        means = loss_contrast(self.values, inside, outside, codes)
+        task = self.audited.record.task
+        return means if self.audited.unit_errors is None or task is None else in_task_measure(means, task)
 
     def evidence(self, level: float, seed: int) -> list[Evidence]:
-        there = self.there
-        if not len(there.memberships):
+        """Test every part."""
+        tested = self.outcomes
+        if not len(tested.memberships):
             return []
         return confirm(
-            there.memberships,
-            there.losses,
-            there.correct,
-            there.strata,
-            there.counts,
+            tested.memberships,
+            tested.losses,
+            tested.correct,
+            tested.strata,
+            tested.counts,
             level=level,
             seed=seed,
         )
 
-    def standing(self, j: int, evidence: Evidence) -> Standing | None:
-        weights, counts, codes = self.there.memberships[j], self.there.counts, self.there.strata
+    def performance(self, j: int, evidence: Evidence) -> SlicePerformance | None:
+        """Measure how the model does on part j; None where none of the examples lies in it."""
+        weights, counts, codes = self.outcomes.memberships[j], self.outcomes.counts, self.outcomes.strata
         inside, outside = counts * weights, counts * (1 - weights)
         if inside.sum() <= 0:
             return None
-        found = self.contrast(inside, outside, codes)
-        alike, gap = match_label_mix(inside, outside, codes), None
-        if alike.sum() > 0:
-            others = self.contrast(alike, np.zeros_like(alike))
-            pair = (found, others) if self.measure == "accuracy" else (others, found)
+        contrast = self.contrast(inside, outside, codes)
+        same_labels, gap = match_label_mix(inside, outside, codes), None
+        if same_labels.sum() > 0:
+            others = self.contrast(same_labels, np.zeros_like(same_labels))
+            pair = (contrast, others) if self.measure == "accuracy" else (others, contrast)
             gap = difference(*pair)
-        return Standing(evidence.verdict, evidence.p_corrected, float(inside.sum()), found, gap)
+        return SlicePerformance(evidence.verdict, evidence.p_corrected, float(inside.sum()), contrast, gap)
 
 
-def compare(
-    before: Reading,
-    after: Reading,
+def compare_slices(
+    before: RunToCompare,
+    after: RunToCompare,
     *,
     command: str = "",
     created: datetime | None = None,
     level: float = LEVEL,
     seed: int = 0,
 ) -> Comparison:
-    """What is fixed, persists and is new between two runs.
+    """Compare two runs: which slices are fixed, which persist, and which are new.
 
     Every slice is measured in both runs, on examples that it was not sought in. Where the runs hold the same examples,
     these are the same examples (by id), whatever the embeddings: an example belongs to a slice as the run that found
@@ -166,9 +175,9 @@ def compare(
     Args:
         before: The earlier run, or the baseline.
         after: The later run.
-        command: The line that was typed.
-        created: Now, unless given.
-        level: False discovery rate, of each run's slices in each run.
+        command: The command line that was typed.
+        created: When the comparison was made; now by default.
+        level: The false discovery rate of each run's slices in each run.
         seed: Of permutations.
 
     Returns:
@@ -179,30 +188,36 @@ def compare(
     """
     paired, notes = check_comparable(before, after)
     tested: dict[Found, int] = {}
-    compared: dict[Found, list[Compared]] = {}
-    parts: dict[Found, list[_Part]] = {}
+    compared: dict[Found, list[ComparedSlice]] = {}
+    parts: dict[Found, list[_ComparedPart]] = {}
     measure = ""
-    sides: tuple[tuple[Found, Reading, Reading], ...] = (("before", before, after), ("after", after, before))
-    for found, own, other in sides:
-        parts[found] = _parts(own)
-        here, there = _measured(own, other, parts[found], paired)
-        tested[found], measure = len(here.there.losses), here.measure
-        compared[found] = _compared(found, own, parts[found], here, there, paired, level, seed)
+    directions: tuple[tuple[Found, RunToCompare, RunToCompare], ...] = (
+        ("before", before, after),
+        ("after", after, before),
+    )
+    for found, own, other in directions:
+        parts[found] = _split_slices(own)
+        in_own, in_other = _measure_in_both_runs(own, other, parts[found], paired)
+        tested[found], measure = len(in_own.outcomes.losses), in_own.measure
+        compared[found] = _compare_parts(found, own, parts[found], in_own, in_other, paired, level, seed)
     if paired:
         overlaps = _overlaps(before, after, parts["before"], parts["after"])
         old, new = compared["before"], compared["after"]
-        compared = {"before": _with_twins(old, new, overlaps), "after": _with_twins(new, old, overlaps.T)}
+        compared = {
+            "before": _with_counterparts(old, new, overlaps),
+            "after": _with_counterparts(new, old, overlaps.T),
+        }
     slices = [*compared["before"], *compared["after"]]
-    whole = _whole(before, after, paired)
+    mean_before, mean_after, change = _overall_change(before, after, paired)
     return Comparison(
         schema=SCHEMA,
         title=_title(slices, before, after),
         measure=measure,
-        before=_side(before, whole[0]),
-        after=_side(after, whole[1]),
+        before=_run_summary(before, mean_before),
+        after=_run_summary(after, mean_after),
         paired=paired,
         tested=tested,
-        change=whole[2],
+        change=change,
         slices=tuple(slices),
         explanation=_explanation(paired, tested, level),
         notes=tuple(notes),
@@ -212,10 +227,18 @@ def compare(
     )
 
 
-def check_comparable(before: Reading, after: Reading) -> tuple[bool, list[str]]:
-    """Whether both runs hold the same examples, and words of caution.
+def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, list[str]]:
+    """Check that two runs can be compared.
 
-    Raises ValueError, with the reason and what to do, where they cannot be compared.
+    Args:
+        before: The earlier run.
+        after: The later run.
+
+    Returns:
+        Whether both runs hold the same examples, and words of caution.
+
+    Raises:
+        ValueError: If they cannot be compared, with the reason and what to do.
     """
     for one in (before, after):
         method = method_of(one.slices)
@@ -234,9 +257,9 @@ def check_comparable(before: Reading, after: Reading) -> tuple[bool, list[str]]:
             f"{before.run} and {after.run} are of different tasks ({_task(old)}; {_task(new)}); compare runs of one "
             "task"
         )
-    mine, theirs = _shared(before, after)
+    mine, theirs = _shared_rows(before, after)
     if not len(mine):
-        return False, _same_space(before, after)
+        return False, _check_same_model(before, after)
     if old.labels is not None and new.labels is not None:
         different = (old.labels[mine] != new.labels[theirs]).reshape(len(mine), -1).any(axis=1)
         if different.any():
@@ -254,8 +277,8 @@ def check_comparable(before: Reading, after: Reading) -> tuple[bool, list[str]]:
     return True, []
 
 
-def _same_space(before: Reading, after: Reading) -> list[str]:
-    """A word of caution where nobody knows whether two runs without an example in common are of one model."""
+def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
+    """Check that two runs without an example in common are of one model; return a note where nobody knows that."""
     weights = [(one.predictions.manifest.get("made_from") or {}).get("weights") for one in (before, after)]
     if None not in weights and weights[0] != weights[1]:
         raise ValueError(
@@ -280,75 +303,80 @@ def _task(p: Predictions) -> str:
     return "none" if p.task is None else " ".join([p.task.kind, ", ".join(p.task.classes[:6])]).strip()
 
 
-def _parts(own: Reading) -> list[_Part]:
-    """The slices of a run, cut by label as its findings are: by what was searched, where that is at hand."""
+def _split_slices(own: RunToCompare) -> list[_ComparedPart]:
+    """Split the slices of a run by label as its findings are, by the searched examples where these are at hand."""
     searched = own.slices.searched_mask
     rows = np.flatnonzero(searched) if searched.any() else np.arange(len(searched))
-    examined = _Measured.of(own, rows)
-    found = []
+    measured = _MeasuredParts.of(own, rows)
+    parts = []
     for j, weights in enumerate(as_weights(own.slices.weights)[:, rows]):
-        labels = leading_labels(examined.there, weights) if examined.judged.by_label else ()
-        found += [_Part(j, (label,)) for label in labels] or [_Part(j, ())]
-    return found
+        labels = leading_labels(measured.outcomes, weights) if measured.audited.by_label else ()
+        parts += [_ComparedPart(j, (label,)) for label in labels] or [_ComparedPart(j, ())]
+    return parts
 
 
-def _measured(
-    own: Reading, other: Reading, parts: Sequence[_Part], paired: bool
-) -> tuple[_Measured, _Measured]:
-    """The slices of `own` in its own predictions, and in those of the other run: row for row the same if paired."""
-    free = ~own.slices.searched_mask
+def _measure_in_both_runs(
+    own: RunToCompare, other: RunToCompare, parts: Sequence[_ComparedPart], paired: bool
+) -> tuple[_MeasuredParts, _MeasuredParts]:
+    """Measure the slices of `own` in its own run and in the other one; if paired, on the same examples row for row."""
+    held_out = ~own.slices.searched_mask
     weights = as_weights(own.slices.weights)
     if paired:
-        mine, theirs = _shared(own, other)
-        mine, theirs = mine[free[mine]], theirs[free[mine]]
+        mine, theirs = _shared_rows(own, other)
+        mine, theirs = mine[held_out[mine]], theirs[held_out[mine]]
         return (
-            _Measured.of(own, mine, parts, weights[:, mine]),
-            _Measured.of(other, theirs, parts, weights[:, mine]),
+            _MeasuredParts.of(own, mine, parts, weights[:, mine]),
+            _MeasuredParts.of(other, theirs, parts, weights[:, mine]),
         )
-    mine, theirs = np.flatnonzero(free), np.arange(len(other.predictions))
+    mine, theirs = np.flatnonzero(held_out), np.arange(len(other.predictions))
     carried = memberships_of(own.slices, other.predictions) if parts else None
-    return _Measured.of(own, mine, parts, weights[:, mine]), _Measured.of(other, theirs, parts, carried)
+    return _MeasuredParts.of(own, mine, parts, weights[:, mine]), _MeasuredParts.of(
+        other, theirs, parts, carried
+    )
 
 
-def _shared(one: Reading, other: Reading) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " s"]]:
-    """The rows of the examples that both hold, by id."""
+def _shared_rows(
+    one: RunToCompare, other: RunToCompare
+) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " s"]]:
+    """Return the rows of the examples that both runs hold by id, (s,) of each run."""
     _, mine, theirs = np.intersect1d(one.predictions.ids, other.predictions.ids, return_indices=True)
     return mine, theirs
 
 
-def _compared(
+def _compare_parts(
     found: Found,
-    own: Reading,
-    parts: Sequence[_Part],
-    here: _Measured,
-    there: _Measured,
+    own: RunToCompare,
+    parts: Sequence[_ComparedPart],
+    in_own: _MeasuredParts,
+    in_other: _MeasuredParts,
     paired: bool,
     level: float,
     seed: int,
-) -> list[Compared]:
+) -> list[ComparedSlice]:
+    """Compare every part that is worse than the rest in the run that found it."""
     result = []
-    evidence = zip(parts, here.evidence(level, seed), there.evidence(level, seed), strict=True)
-    for i, (part, mine, theirs) in enumerate(evidence):
-        if fails_more(here.there, here.there.memberships[i]) is False:
-            continue  # no worse than the rest: no failure, for the report of its run either
-        standings = here.standing(i, mine), there.standing(i, theirs)
-        before, after = standings if found == "before" else standings[::-1]
+    evidence = zip(parts, in_own.evidence(level, seed), in_other.evidence(level, seed), strict=True)
+    for i, (part, own_evidence, other_evidence) in enumerate(evidence):
+        if fails_more(in_own.outcomes, in_own.outcomes.memberships[i]) is False:
+            continue  # it is no worse than the rest, so the report of its run does not call it a failure either
+        performances = in_own.performance(i, own_evidence), in_other.performance(i, other_evidence)
+        before, after = performances if found == "before" else performances[::-1]
         change = None
         if before is not None and after is not None:
-            weights = here.there.counts * here.there.memberships[i]
-            together = correlation(here.outcomes, there.outcomes, weights) if paired else 0.0
-            change = difference(before.inside, after.inside, together)
-        status = status_of(found, *standings, change, here.measure)
+            weights = in_own.outcomes.counts * in_own.outcomes.memberships[i]
+            paired_correlation = correlation(in_own.values, in_other.values, weights) if paired else 0.0
+            change = difference(before.inside, after.inside, paired_correlation)
+        status = status_of(found, *performances, change, in_own.measure)
         label = own.predictions.classes()[part.labels[0]] if part.labels else None
         result.append(
-            Compared(
+            ComparedSlice(
                 found=found,
                 number=i + 1,
                 slice=part.slice + 1,
                 label=label,
                 name=_name(own, part.slice + 1, label),
                 status=status,
-                sentence=_sentence(found, status, before, after, change, here.measure),
+                sentence=_sentence(found, status, before, after, change, in_own.measure),
                 before=before,
                 after=after,
                 change=change,
@@ -358,22 +386,22 @@ def _compared(
     return result
 
 
-def _name(own: Reading, number: int, label: str | None) -> str:
-    """The slice's own name, with that of the finding that it is part of."""
+def _name(own: RunToCompare, number: int, label: str | None) -> str:
+    """Return the slice's own name, with that of the finding that it is part of."""
     name = f"{method_of(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
-    homes = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
-    home = next(homes, None)
-    return name if home is None or home.name.startswith(name) else f"{name} ({home.name})"
+    holding = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
+    finding = next(holding, None)
+    return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.name})"
 
 
 def status_of(
     found: Found,
-    own: Standing | None,
-    other: Standing | None,
+    own: SlicePerformance | None,
+    other: SlicePerformance | None,
     change: Difference | None,
     measure: str,
 ) -> Status:
-    """What has become of a slice that one of two runs found.
+    """Decide what has become of a slice that one of two runs found.
 
     It must be confirmed in its own run. It persists where it is confirmed in the other run, too. It is fixed (or new)
     where it is not, where the change is beyond chance, and where less than half of the gap to others of the same
@@ -382,9 +410,12 @@ def status_of(
 
     Args:
         found: Which run found it.
-        own, other: How it does there, and in the other run.
-        change: After less before.
-        measure: accuracy, of which more is better, or another, of which less is.
+        own, other: How the model does on it in that run, and in the other.
+        change: The measure after, less that before.
+        measure: accuracy, of which more is better, or another measure, of which less is better.
+
+    Returns:
+        The status.
     """
     if own is None or other is None or change is None or own.verdict != "confirmed":
         return "unclear"
@@ -398,60 +429,64 @@ def status_of(
 
 
 def _overlaps(
-    before: Reading, after: Reading, old: Sequence[_Part], new: Sequence[_Part]
+    before: RunToCompare, after: RunToCompare, old: Sequence[_ComparedPart], new: Sequence[_ComparedPart]
 ) -> Float[np.ndarray, "b a"]:
-    """How much of the smaller of two parts lies in the other, over the examples that both runs hold."""
-    rows = _shared(before, after)
-    masses = [
-        _Measured.of(one, some, parts, as_weights(one.slices.weights)[:, some]).there.memberships
+    """Return how much of the smaller of two parts lies in the other, (b, a), over the examples that both runs hold."""
+    rows = _shared_rows(before, after)
+    memberships = [
+        _MeasuredParts.of(one, some, parts, as_weights(one.slices.weights)[:, some]).outcomes.memberships
         for one, some, parts in zip((before, after), rows, (old, new), strict=True)
     ]
-    mine, theirs = ([csr_array(one[None]) for one in some] for some in masses)
+    mine, theirs = ([csr_array(one[None]) for one in some] for some in memberships)
     shared = np.array([[one.minimum(other).sum() for other in theirs] for one in mine]).reshape(
         len(old), len(new)
     )
     sizes = [np.array([one.sum() for one in some]) for some in (mine, theirs)]
-    found: np.ndarray = shared / np.maximum(np.minimum(sizes[0][:, None], sizes[1]), 1e-300)
-    return found
+    overlaps: np.ndarray = shared / np.maximum(np.minimum(sizes[0][:, None], sizes[1]), 1e-300)
+    return overlaps
 
 
-def _with_twins(
-    compared: Sequence[Compared], others: Sequence[Compared], overlaps: Float[np.ndarray, "m o"]
-) -> list[Compared]:
-    """What was compared, with what of the other run is mostly the same."""
+def _with_counterparts(
+    compared: Sequence[ComparedSlice], others: Sequence[ComparedSlice], overlaps: Float[np.ndarray, "m o"]
+) -> list[ComparedSlice]:
+    """Give every compared slice the number of what the other run found that is mostly the same."""
 
-    def twin(one: Compared) -> int | None:
+    def counterpart(one: ComparedSlice) -> int | None:
         shares = {other.number: float(overlaps[one.number - 1, other.number - 1]) for other in others}
         best = max(shares, key=lambda number: shares[number], default=None)
         return best if best is not None and shares[best] >= _SAME_PLACE else None
 
-    return [replace(one, same_as=twin(one)) for one in compared]
+    return [replace(one, same_as=counterpart(one)) for one in compared]
 
 
-def _whole(before: Reading, after: Reading, paired: bool) -> tuple[Contrast, Contrast, Difference]:
-    """The mean of all examples that both hold, in each run, and the change."""
+def _overall_change(
+    before: RunToCompare, after: RunToCompare, paired: bool
+) -> tuple[Contrast, Contrast, Difference]:
+    """Return the mean over all examples that both runs hold, in each run, and the change."""
     everything = np.arange(len(before.predictions)), np.arange(len(after.predictions))
-    rows = _shared(before, after) if paired else everything
-    sides = [_Measured.of(one, which) for one, which in zip((before, after), rows, strict=True)]
-    old, new = (side.contrast(side.there.counts, np.zeros(len(side.there.counts))) for side in sides)
-    together = correlation(sides[0].outcomes, sides[1].outcomes, sides[0].there.counts) if paired else 0.0
-    return old, new, difference(old, new, together)
+    rows = _shared_rows(before, after) if paired else everything
+    measured = [_MeasuredParts.of(one, which) for one, which in zip((before, after), rows, strict=True)]
+    old, new = (one.contrast(one.outcomes.counts, np.zeros(len(one.outcomes.counts))) for one in measured)
+    paired_correlation = (
+        correlation(measured[0].values, measured[1].values, measured[0].outcomes.counts) if paired else 0.0
+    )
+    return old, new, difference(old, new, paired_correlation)
 
 
-def _side(reading: Reading, measured: Contrast) -> Side:
-    manifest = reading.predictions.manifest
+def _run_summary(run: RunToCompare, measured: Contrast) -> RunSummary:
+    manifest = run.predictions.manifest
     words = {name: str(manifest.get(name) or "") for name in ("dataset", "model", "split")}
-    return Side(
-        run=reading.run,
-        method=reading.slices.method,
-        slices=len(reading.slices),
-        examples=len(reading.predictions),
+    return RunSummary(
+        run=run.run,
+        method=run.slices.method,
+        slices=len(run.slices),
+        examples=len(run.predictions),
         measured=measured,
         **words,
     )
 
 
-def _title(slices: Sequence[Compared], before: Reading, after: Reading) -> str:
+def _title(slices: Sequence[ComparedSlice], before: RunToCompare, after: RunToCompare) -> str:
     numbers = {status: sum(one.status == status for one in slices) for status in STATUSES}
     persisting = sum(one.status == "persisting" and one.found == "after" for one in slices)
     persisting = max(persisting, numbers["persisting"] - persisting)
@@ -479,29 +514,36 @@ def _explanation(paired: bool, tested: dict[Found, int], level: float) -> str:
 def _sentence(
     found: Found,
     status: Status,
-    before: Standing | None,
-    after: Standing | None,
+    before: SlicePerformance | None,
+    after: SlicePerformance | None,
     change: Difference | None,
     measure: str,
 ) -> str:
-    """What is claimed of a slice, with its numbers."""
+    """Return what is claimed of a slice, with its numbers."""
     if before is None or after is None or change is None:
         return "None of the examples that can be measured lies in it."
     show = percent if measure == "accuracy" else decimal
     words, on = (
-        ("the model was right on", "on ") if measure == "accuracy" else (f"the {_word(measure)} was", "")
+        ("the model was right on", "on ")
+        if measure == "accuracy"
+        else (f"the {_measure_in_words(measure)} was", "")
     )
-    said = f"Before, {words} {show(before.inside.inside)}, and after {on}{show(after.inside.inside)}"
+    sentence = f"Before, {words} {show(before.inside.inside)}, and after {on}{show(after.inside.inside)}"
     share = measure == "accuracy"
-    said += f" ({signed(change.value, share)}{' points' if share else ''}"
+    sentence += f" ({signed(change.value, share)}{' points' if share else ''}"
     if change.interval is not None:
         low, high = (signed(bound, share) for bound in change.interval)
-        said += f"; 95\u202f% interval {low} to {high}"
-    return f"{said}). {_verdict(found, status, before, after, change, measure)}"
+        sentence += f"; 95\u202f% interval {low} to {high}"
+    return f"{sentence}). {_verdict(found, status, before, after, change, measure)}"
 
 
 def _verdict(
-    found: str, status: Status, before: Standing, after: Standing, change: Difference, measure: str
+    found: str,
+    status: Status,
+    before: SlicePerformance,
+    after: SlicePerformance,
+    change: Difference,
+    measure: str,
 ) -> str:
     match status:
         case "fixed":
@@ -524,5 +566,5 @@ def _verdict(
     return f"It is confirmed in the run that found it; {where}, {there}."
 
 
-def _word(measure: str) -> str:
+def _measure_in_words(measure: str) -> str:
     return "mean loss" if measure == "loss" else measure.upper()

@@ -1,4 +1,4 @@
-"""Confirmed findings carried to examples that they were not found in: those of another split, or of tomorrow."""
+"""Recognises the examples of confirmed findings among others: those of another split, or new ones."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_COMPONENTS = 32  # as the extents of findings have it
-_FEWEST = 2  # examples of either kind that a discriminant is fitted to
+_COMPONENTS = 32  # as many as the extents of findings are sought in
+_FEWEST = 2  # members, and other examples, that a discriminant is fitted to
 
 
-class Carried:
+class FindingClassifier:
     """Recognises the examples of confirmed findings in other predictions of the same model.
 
-    A finding is a set of examples. What tells them from other examples of its labels is learnt by a linear
-    discriminant of their embeddings (its covariance shrunken, Ledoit-Wolf; after PCA to 32 dimensions), whose posterior
-    is the membership of any other example. Whether an example is right has no part in it.
+    A finding is a set of examples. A linear discriminant of their embeddings (its covariance shrunken, Ledoit-Wolf;
+    after PCA to 32 dimensions) learns what tells them from other examples of its labels, and its posterior is the
+    membership of any other example. Whether an example is right has no part in it.
 
     Args:
-        findings: Those of a run; confirmed ones are carried.
-        slices: Of the same run: their method says which examples it judges.
-        predictions: What the findings are of.
-        searched: Which of these examples slices were sought in; only they are learnt from, so that on the others the
-            findings can be measured.
+        findings: The findings of a run, of which the confirmed ones are recognised.
+        slices: The slices of the same run; their method says which examples it audits.
+        predictions: The n examples that the findings are of.
+        searched: (n,) which of these examples slices were sought in. The discriminants learn from them alone, so that
+            the findings can be measured on the others.
 
     Attributes:
-        findings: The confirmed ones, in their order.
+        findings: The k confirmed findings, in their order.
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Carried:
             members = np.zeros(len(predictions), dtype=bool)
             members[row[(group == "finding") & (number == finding.number)]] = True
             rows = np.flatnonzero(self._population(finding, predictions) & searched)
-            self._models.append(_fitted(np.asarray(predictions.embeddings[rows]), members[rows]))
+            self._models.append(_fit(np.asarray(predictions.embeddings[rows]), members[rows]))
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "k n"]:
-        """How likely each example of `p` is one of each finding's; 0 for those of other labels."""
-        found = np.zeros((len(self.findings), len(p)))
-        for weights, finding, model in zip(found, self.findings, self._models, strict=True):
+        """Return how likely each example of `p` belongs to each finding; 0 for examples of other labels."""
+        memberships = np.zeros((len(self.findings), len(p)))
+        for weights, finding, model in zip(memberships, self.findings, self._models, strict=True):
             rows = np.flatnonzero(self._population(finding, p))
             if len(rows):
                 x = np.asarray(p.embeddings[rows], dtype=np.float64)
                 weights[rows] = model if isinstance(model, float) else model.predict_proba(x)[:, 1]
-        return found
+        return memberships
 
     def _population(self, finding: Finding, p: Predictions) -> Bool[np.ndarray, " n"]:
-        """The examples that the method judges, of the labels that the finding is confined to."""
+        """Return the examples that the method audits, of the labels that the finding is confined to."""
         audited = audit_of(self.slices, p)
         rows = np.asarray(audited.rows, dtype=bool)
         if not finding.labels or audited.record.labels is None:
@@ -77,8 +77,8 @@ def _codes(classes: Sequence[str], labels: Sequence[str]) -> list[int]:
     return [classes.index(label) for label in labels]
 
 
-def _fitted(x: Float[np.ndarray, "m d"], members: Bool[np.ndarray, " m"]) -> Any:
-    """A discriminant; or, where there are too few of either kind to tell apart, the one membership of all."""
+def _fit(x: Float[np.ndarray, "m d"], members: Bool[np.ndarray, " m"]) -> Any:
+    """Fit a discriminant of members against others; with too few of either, return one membership for all examples."""
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.pipeline import make_pipeline

@@ -1,4 +1,4 @@
-"""The name of a region: the attribute values, alone or two together, that hold for it and hardly elsewhere."""
+"""Names regions by attribute values, one alone or two together, that hold for a region and hardly elsewhere."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jaxtyping import Bool, Float, Int
 from weakspot.predictions.attributes import categorise
 
 LABEL = "label"
-"""What a condition on the label is called; the record reserves the name, so no attribute has it."""
+"""The name under which a condition is about the label; predictions reserve it, so no attribute has it."""
 
-_AGREES = 0.5  # F1 below which a name would be about something else
-_BEYOND = 0.25  # of the way to 1 that a name's F1 must get beyond the F1 of naming everything
-_WORTH = 0.04  # of F1 that a second condition must add
-_ROUND = 0.01  # of F1 that a round threshold may cost
-_BASES = 8  # single conditions that a second one is tried with
-_FEW_NUMBERS = 5  # distinct ones, up to which each is a value of its own
-_MOST_ROWS = 50_000  # more do not name a region better
+_LEAST_F1 = 0.5  # below it a name would be about something else
+_LEAST_GAIN = 0.25  # of the way from the F1 of naming everything to 1 that the F1 of a name must reach
+_SECOND_ADDS = 0.04  # of F1 that a second condition must add
+_ROUNDING_COSTS = 0.01  # of F1, at most, that a round threshold may cost
+_FIRST_CONDITIONS = 8  # with which a second condition is tried
+_FEW_NUMBERS = 5  # distinct numbers, up to which each is a value of its own
+_MOST_ROWS = 50_000  # more rows do not name a region better
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A value of an attribute, or the numbers on one side of a threshold: `colour = red`, `age > 70`."""
+    """A condition on an attribute: its value, or a threshold of its numbers (`colour = red`, `age > 70`)."""
 
     attribute: str
     relation: Literal["=", "≤", ">"]
@@ -36,7 +36,7 @@ class Condition:
 
     @property
     def of_label(self) -> bool:
-        """Whether it is about the label, which is no attribute."""
+        """Whether it is about the label, which is not an attribute."""
         return self.attribute == LABEL
 
     @property
@@ -50,13 +50,13 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Description:
-    """Conditions that a region can be named by, joined by *and*.
+class Conjunction:
+    """One or two conditions, joined by *and*, that name a region.
 
     Attributes:
-        conditions: One or two.
-        holds_for: Share of the region for which they hold.
-        covers: Share of the examples for which they hold that lie in the region.
+        conditions: The conditions.
+        holds_for: The share of the region for which they hold (recall).
+        covers: The share of the examples for which they hold that lie in the region (precision).
     """
 
     conditions: tuple[Condition, ...]
@@ -65,6 +65,7 @@ class Description:
 
     @property
     def f1(self) -> float:
+        """The harmonic mean of both shares: how well the conditions predict who lies in the region."""
         return _f1(self.holds_for, self.covers)
 
     def __str__(self) -> str:
@@ -73,22 +74,24 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
+    """Conditions with the examples (n,) for which they hold."""
+
     conditions: tuple[Condition, ...]
     holds: Bool[np.ndarray, " n"]
     f1: float
 
 
-class Namer:
-    """Names regions by attributes; looks at each attribute once, however many regions there are.
+class RegionNamer:
+    """Names regions by attributes; reads each attribute once, however many regions there are.
 
     Candidates are the values of every attribute that `categorise` keeps, thresholds of numbers, and conjunctions of
     two of them; they are compared by F1, as if the name were to predict who lies in the region. A second condition
     is only named where it adds something. Thresholds are as round as they can be without naming the region worse.
 
     Args:
-        attributes: Table of n rows.
+        attributes: A table of n rows.
         counts: (n,) how many times each example stands for itself; ones by default.
-        seed: Of the sample that is looked at where there are very many examples.
+        seed: Of the sample that is taken where there are very many examples.
     """
 
     def __init__(
@@ -105,48 +108,53 @@ class Namer:
         ]
         self._places = {name: place for place, name in enumerate(attributes.column_names)}
 
-    def describe(self, region: Float[np.ndarray, " n"]) -> Description | None:
-        """The best name of a region.
+    def name(self, weights: Float[np.ndarray, " n"]) -> Conjunction | None:
+        """Find the conditions that agree best with a region.
 
         Args:
-            region: Weights in [0, 1], how much each example belongs to the region.
+            weights: (n,) in [0, 1], how much each example belongs to the region.
 
         Returns:
-            The description, or None where no attribute agrees with the region well enough.
+            The conditions, or None where no attribute agrees with the region well enough.
         """
-        inside = self._pick(np.asarray(region, dtype=np.float64))
-        c = np.ones_like(inside) if self._counts is None else self._counts
-        outside, inside = c * (1 - inside), c * inside
+        inside = self._pick(np.asarray(weights, dtype=np.float64))
+        counts = np.ones_like(inside) if self._counts is None else self._counts
+        outside, inside = counts * (1 - inside), counts * inside
         total, rest = float(inside.sum()), float(outside.sum())
         if not (total > 0 and rest > 0):
             return None
-        singles = sorted(self._singles(inside, outside, total), key=lambda one: -one.f1)
+        singles = sorted(self._single_conditions(inside, outside, total), key=lambda one: -one.f1)
         if not singles:
             return None
         best = singles[0]
-        for base in singles[:_BASES]:
-            for second in self._singles(inside * base.holds, outside * base.holds, total):
-                new = second.conditions[0].attribute != base.conditions[0].attribute
-                if new and second.f1 > best.f1 + (_WORTH if len(best.conditions) == 1 else 0):
-                    both = base.holds & second.holds
-                    best = _Candidate((*base.conditions, *second.conditions), both, second.f1)
+        for first in singles[:_FIRST_CONDITIONS]:
+            for second in self._single_conditions(inside * first.holds, outside * first.holds, total):
+                other_attribute = second.conditions[0].attribute != first.conditions[0].attribute
+                must_add = _SECOND_ADDS if len(best.conditions) == 1 else 0
+                if other_attribute and second.f1 > best.f1 + must_add:
+                    both = first.holds & second.holds
+                    best = _Candidate((*first.conditions, *second.conditions), both, second.f1)
         conditions = sorted(best.conditions, key=lambda condition: self._places[condition.attribute])
         hits, misses = float(inside @ best.holds), float(outside @ best.holds)
         if hits <= 0:
             return None
-        found = Description(tuple(conditions), hits / total, hits / (hits + misses))
-        everything = _f1(1.0, total / (total + rest))
-        return found if found.f1 >= max(_AGREES, everything + _BEYOND * (1 - everything)) else None
+        found = Conjunction(tuple(conditions), hits / total, hits / (hits + misses))
+        f1_of_everything = _f1(1.0, total / (total + rest))
+        least = max(_LEAST_F1, f1_of_everything + _LEAST_GAIN * (1 - f1_of_everything))
+        return found if found.f1 >= least else None
 
     def _pick(self, values: np.ndarray) -> np.ndarray:
         return values if self._rows is None else values[self._rows]
 
-    def _singles(
+    def _single_conditions(
         self, inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], total: float
     ) -> Iterator[_Candidate]:
-        """For every attribute its best value and, of numbers, its best threshold on either side.
+        """Yield the best value of every attribute, or of numbers the best threshold on either side.
 
-        `total` is the region's whole mass, where `inside` holds only part of it.
+        Args:
+            inside: (n,) the mass of each example in the region, or in a part of it.
+            outside: (n,) its mass outside.
+            total: The mass of the whole region.
         """
         for column, numbers in self._columns:
             if numbers is not None:
@@ -165,9 +173,9 @@ class _Numbers:
     """A column of numbers, sorted once.
 
     Attributes:
-        all: (n,) as they are.
-        order: The rows of finite numbers, ascending.
-        ends: Positions in `order` after which a larger number follows: where a threshold can lie.
+        all: (n,) the numbers.
+        order: (m,) the rows of finite numbers, in ascending order.
+        ends: (t,) positions in `order` after which a larger number follows: where a threshold can lie.
     """
 
     all: Float[np.ndarray, " n"]
@@ -176,7 +184,7 @@ class _Numbers:
 
 
 def _numbers(column: pa.ChunkedArray) -> _Numbers | None:
-    """A column of numbers that are many enough to have an order worth naming; None for any other."""
+    """Sort a column of numbers; return None for any other column, and where the distinct numbers are few."""
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
@@ -197,15 +205,16 @@ def _thresholds(
     outside: Float[np.ndarray, " n"],
     total: float,
 ) -> Iterator[_Candidate]:
+    """Yield the best threshold of numbers that a region lies below, and the best that it lies above."""
     values, ends = numbers.all[numbers.order], numbers.ends
     sums = [np.cumsum(mass[numbers.order]) for mass in (inside, outside)]
     below = sums[0][ends], sums[1][ends]
     above = sums[0][-1] - below[0], sums[1][-1] - below[1]
-    sides: list[tuple[Literal["≤", ">"], np.ndarray]] = [
+    both_sides: list[tuple[Literal["≤", ">"], np.ndarray]] = [
         ("≤", _f1_of(*below, total)),
         (">", _f1_of(*above, total)),
     ]
-    for relation, f1 in sides:
+    for relation, f1 in both_sides:
         best = int(np.argmax(f1))
 
         def score(threshold: float, f1: np.ndarray = f1) -> float:
@@ -213,13 +222,13 @@ def _thresholds(
             return float(f1[at]) if at >= 0 and threshold < values[-1] else -1.0
 
         low, high = float(values[ends[best]]), float(values[ends[best] + 1])
-        threshold = _round_between(low, high, score, float(f1[best]) - _ROUND)
+        threshold = _round_between(low, high, score, float(f1[best]) - _ROUNDING_COSTS)
         holds = numbers.all <= threshold if relation == "≤" else numbers.all > threshold
         yield _Candidate((Condition(name, relation, threshold),), holds, score(threshold))
 
 
 def _round_between(low: float, high: float, score: Callable[[float], float], least: float) -> float:
-    """The roundest threshold of at least this score, near the gap between two neighbouring numbers."""
+    """Return the roundest threshold of at least this score, near the gap between two neighbouring numbers."""
     scale = max(abs(low), abs(high), 1e-300)
     for digits in range(1, 7):
         unit = 10.0 ** (math.floor(math.log10(scale)) + 1 - digits)
@@ -232,7 +241,7 @@ def _round_between(low: float, high: float, score: Callable[[float], float], lea
 
 
 def _f1_of(hits: np.ndarray, misses: np.ndarray, total: float) -> np.ndarray:
-    """F1 of conditions that hold for so much mass inside and outside a region of mass `total`."""
+    """Return the F1 of conditions that hold for these masses inside and outside a region of mass `total`."""
     f1: np.ndarray = 2 * hits / np.maximum(hits + misses + total, 1e-300)
     return f1
 

@@ -1,4 +1,4 @@
-"""How long the texts of each slice are, in words."""
+"""Measures how long the texts of each slice are, in words."""
 
 from __future__ import annotations
 
@@ -16,61 +16,63 @@ from weakspot.slices import Slices
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """The lengths of one group of texts.
+class TextLengths:
+    """Holds the lengths of one group of texts.
 
     Attributes:
         name: "all", or the slice's name.
-        size: In examples.
-        mean: Words in a text, with its 95 % interval; None of an empty group.
-        middle: The quartiles between which the middle half of the texts lies; None of an empty group.
-        words: Distinctive words of the slice, the most telling first.
+        size: The size of the group in examples.
+        mean: The mean number of words in a text, with its 95 % interval; None for an empty group.
+        quartiles: The lower and upper quartile, in words; None for an empty group.
+        words: Distinctive words of the slice, the most distinctive first.
     """
 
     name: str
     size: float
     mean: Contrast | None
-    middle: tuple[float, float] | None
+    quartiles: tuple[float, float] | None
     words: tuple[str, ...] = ()
 
 
-def lengths_of(
+def measure_text_lengths(
     findings: Findings, predictions: Predictions, slices: Slices, texts: Sequence[str], most: int
-) -> list[Lengths]:
-    """The lengths of all audited texts, and of those of the first slices; words are what blanks part.
+) -> list[TextLengths]:
+    """Measure the lengths of all audited texts, and of those of the first slices; words are separated by spaces.
 
     Args:
-        findings: What is said of the slices; their words are from here.
-        predictions: The record, whose counts weigh.
-        slices: Of the same examples.
-        texts: What is written in each.
-        most: How many slices are described.
+        findings: The findings, for the slices' names and distinctive words.
+        predictions: The n examples, each weighted by its count.
+        slices: Slices of the same examples.
+        texts: What is written in each example.
+        most: How many slices are measured.
 
     Returns:
         One for all texts, then one for each slice.
     """
     rows = np.flatnonzero(audit_of(slices, predictions).rows)
     counts = np.ones(len(rows)) if predictions.counts is None else predictions.counts[rows].astype(np.float64)
-    long = np.array([len(texts[row].split()) for row in rows.tolist()], dtype=np.float64)
-    found = [_lengths("all", long, counts, counts)]
+    lengths = np.array([len(texts[row].split()) for row in rows.tolist()], dtype=np.float64)
+    result = [_lengths("all", lengths, counts, counts)]
     for one in findings.slices[:most]:
         mass = counts * np.asarray(slices.weights[one.number - 1])[rows]
         words = tuple(word.text for word in one.portrait.words)
-        found.append(_lengths(one.name, long, mass, counts, words))
-    return found
+        result.append(_lengths(one.name, lengths, mass, counts, words))
+    return result
 
 
 def _lengths(
     name: str,
-    long: Float[np.ndarray, " r"],
+    lengths: Float[np.ndarray, " r"],
     mass: Float[np.ndarray, " r"],
     counts: Float[np.ndarray, " r"],
     words: tuple[str, ...] = (),
-) -> Lengths:
+) -> TextLengths:
     size = float(mass.sum())
     if size <= 0:
-        return Lengths(name, size, None, None, words)
-    return Lengths(name, size, loss_contrast(long, mass, counts - mass, None), _quartiles(long, mass), words)
+        return TextLengths(name, size, None, None, words)
+    return TextLengths(
+        name, size, loss_contrast(lengths, mass, counts - mass, None), _quartiles(lengths, mass), words
+    )
 
 
 def _quartiles(values: Float[np.ndarray, " r"], mass: Float[np.ndarray, " r"]) -> tuple[float, float]:

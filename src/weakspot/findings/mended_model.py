@@ -1,4 +1,4 @@
-"""Before and after: how two models do on the same examples, where the first one failed and in its worst groups."""
+"""Compares a model before and after mending on the same examples: in its findings and in its worst groups."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import MISSING
 
 _FEWEST = 10  # examples of a value, below which its accuracy says little
-_MOST_VALUES = 100  # of an attribute that parts examples into groups
+_MOST_VALUES = 100  # of an attribute whose values are groups
 
 
 @dataclass(frozen=True)
-class Measured:
-    """How one model does on some of the examples.
+class GroupPerformance:
+    """Holds how one model does on some of the examples.
 
     Attributes:
-        examples: How many they are.
-        accuracy: The share that is right, and its 95 % interval (Wilson); None where nothing is right or wrong.
-        interval: Of the accuracy, or where that is unknown of the loss.
-        loss: Mean loss; None where there are no losses.
-        value: The attribute value that they have in common, where that was chosen for being the worst.
+        examples: The number of examples.
+        accuracy: The share that is right; None where nothing is right or wrong.
+        interval: The 95 % interval of the accuracy (Wilson), or where that is unknown of the loss.
+        loss: The mean loss; None where there are no losses.
+        value: The attribute value that the examples have in common, where it was chosen because it is the worst.
     """
 
     examples: int
@@ -38,40 +38,41 @@ class Measured:
 
     @property
     def badness(self) -> float:
-        """By which the worst of several is told."""
+        """How badly the model does; the worst of several groups has the highest value."""
         return -self.accuracy if self.accuracy is not None else self.loss or 0.0
 
 
 @dataclass(frozen=True)
 class Change:
-    """The same examples before and after; of the worst group each model's own.
+    """Holds how two models do on the same examples; of an attribute, how each does on its own worst group.
 
     Attributes:
         kind: "all", "finding", "rest" (what lies in no finding), or "worst": the worst value of an attribute.
-        name: Of the finding or the attribute; else what the examples are, in words.
-        before, after: What the two models do on them.
+        name: The name of the finding or the attribute; otherwise what the examples are, in words.
+        before, after: How the two models do on them.
     """
 
     kind: Literal["all", "finding", "rest", "worst"]
     name: str
-    before: Measured
-    after: Measured
+    before: GroupPerformance
+    after: GroupPerformance
 
     @property
     def points(self) -> float | None:
-        """By how many percentage points accuracy rose."""
+        """By how many percentage points the accuracy rose; None where it is unknown."""
         if self.before.accuracy is None or self.after.accuracy is None:
             return None
         return 100 * (self.after.accuracy - self.before.accuracy)
 
 
 @dataclass(frozen=True)
-class Mended:
-    """What a second model does better than a first, and worse.
+class MendedModelComparison:
+    """Holds what a second model does better than a first one, and what it does worse.
 
     Attributes:
-        where: On which examples, in words.
-        changes: Of all of them, of every finding, of the rest, and of the worst group of every attribute of few values.
+        where: Which examples the models are compared on, in words.
+        changes: The changes on all of them, on every finding, on the rest, and on the worst group of every attribute
+            that has few values.
     """
 
     where: str
@@ -84,39 +85,44 @@ class Mended:
         after: Predictions,
         findings: Mapping[str, Bool[np.ndarray, " n"]],
         where: str,
-    ) -> Mended:
-        """Measure both.
+    ) -> MendedModelComparison:
+        """Measure both models.
 
         Args:
-            before, after: The record of each model, of the same examples in the same order.
-            findings: Which examples each finding holds, by its name.
+            before, after: The predictions of each model, for the same n examples in the same order.
+            findings: (n,) which examples each finding holds, by the finding's name.
             where: What the examples are, in words.
+
+        Returns:
+            The comparison.
 
         Raises:
             ValueError: If the examples are not the same.
         """
         if not np.array_equal(before.ids, after.ids):
             raise ValueError("before and after must be of the same examples, in the same order")
-        everyone = np.ones(len(before), dtype=bool)
-        changes = [Change("all", "all examples", _measured(before, everyone), _measured(after, everyone))]
+        all_examples = np.ones(len(before), dtype=bool)
+        changes = [
+            Change("all", "all examples", _measure(before, all_examples), _measure(after, all_examples))
+        ]
         changes += [
-            Change("finding", name, _measured(before, rows), _measured(after, rows))
+            Change("finding", name, _measure(before, rows), _measure(after, rows))
             for name, rows in findings.items()
             if rows.any()
         ]
-        rest = ~np.any(list(findings.values()), axis=0) if findings else ~everyone
+        rest = ~np.any(list(findings.values()), axis=0) if findings else ~all_examples
         if rest.any():
-            changes.append(Change("rest", "in none of them", _measured(before, rest), _measured(after, rest)))
-        for attribute, values in _parted(before.attributes):
+            changes.append(Change("rest", "in none of them", _measure(before, rest), _measure(after, rest)))
+        for attribute, values in _groups_by_attribute(before.attributes):
             worst = (
-                max((_measured(p, rows, value) for value, rows in values.items()), key=lambda m: m.badness)
+                max((_measure(p, rows, value) for value, rows in values.items()), key=lambda m: m.badness)
                 for p in (before, after)
             )
             changes.append(Change("worst", attribute, *worst))
         return cls(where, tuple(changes))
 
 
-def _measured(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = None) -> Measured:
+def _measure(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = None) -> GroupPerformance:
     counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
     inside, outside = counts * rows, counts * ~rows
     loss = accuracy = None
@@ -125,7 +131,7 @@ def _measured(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = 
     if p.correct is not None:
         accuracy = accuracy_contrast(np.asarray(p.correct, dtype=bool), inside, outside, None)
     stated: Contrast | None = accuracy or loss
-    return Measured(
+    return GroupPerformance(
         examples=int(rows.sum()),
         accuracy=None if accuracy is None else accuracy.inside,
         interval=None if stated is None else stated.interval,
@@ -134,20 +140,20 @@ def _measured(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = 
     )
 
 
-def _parted(attributes: pa.Table) -> Iterator[tuple[str, dict[str, Bool[np.ndarray, " n"]]]]:
-    """Attributes that part the examples into a few groups of some size, and these groups by value."""
+def _groups_by_attribute(attributes: pa.Table) -> Iterator[tuple[str, dict[str, Bool[np.ndarray, " n"]]]]:
+    """Yield attributes whose values split the examples into a few groups of some size, and the groups by value."""
     for name in attributes.column_names:
         column = attributes[name]
         if pa.types.is_floating(column.type):
             continue
-        words = np.array([_in_words(value) for value in column.to_pylist()], dtype=object)
+        words = np.array([_as_text(value) for value in column.to_pylist()], dtype=object)
         values, codes, sizes = np.unique(words.astype(str), return_inverse=True, return_counts=True)
         groups = {str(values[i]): codes == i for i in np.flatnonzero(sizes >= _FEWEST)}
         if len(values) <= _MOST_VALUES and len(groups) > 1:
             yield name, groups
 
 
-def _in_words(value: object) -> str:
+def _as_text(value: object) -> str:
     if value is None:
         return MISSING
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)

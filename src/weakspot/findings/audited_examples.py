@@ -1,0 +1,156 @@
+"""The examples that a method audits, and how badly the model does on each, in the measure of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from weakspot.findings.example_outcomes import ExampleOutcomes
+from weakspot.methods.base import AuditedRows
+from weakspot.predictions import Predictions
+from weakspot.slices import Weights
+from weakspot.tasks import Classification, Multilabel, Regression
+
+_MOST_PATTERNS = (
+    0.1  # share of the examples: with more combinations of labels, strata are the numbers of labels
+)
+_BINS = 10  # of a regression's labels, within which slices are tested
+
+
+@dataclass(frozen=True, eq=False)
+class AuditedExamples:
+    """Holds the r audited examples, and how badly the model does on each.
+
+    Attributes:
+        record: Their predictions, with the correctness and losses of the audit.
+        rows: (r,) their positions in the whole record.
+        errors: (r,) what an example adds to all errors: 1 where the model is wrong; its squared or absolute error
+            for ratings and numbers; its loss where nothing else is known. Where the best-served examples are
+            sought, right answers take the place of errors.
+        badness: (r,) the same in [0, 1]; ranks where there is no right and wrong.
+        unit_errors: (r,) squared or absolute errors of ratings and numbers; None for other tasks.
+        strata: (r,) codes of the labels, or None.
+        counted: What `errors` add up to, in words: "errors", "squared errors", "loss".
+    """
+
+    record: Predictions
+    rows: Int[np.ndarray, " r"]
+    errors: Float[np.ndarray, " r"]
+    badness: Float[np.ndarray, " r"]
+    unit_errors: Float[np.ndarray, " r"] | None
+    strata: Int[np.ndarray, " r"] | None
+    counted: str
+
+    @property
+    def counts(self) -> Float[np.ndarray, " r"]:
+        """How many times each example stands for itself; ones where the record does not say."""
+        counts = self.record.counts
+        return np.ones(len(self.record)) if counts is None else counts.astype(np.float64)
+
+    @property
+    def by_label(self) -> bool:
+        """Whether labels are classes that a slice can be split by."""
+        return self.strata is not None and type(self.record.task) is Classification
+
+    def take(self, chosen: Bool[np.ndarray, " r"]) -> AuditedExamples:
+        """Return the chosen examples alone."""
+
+        def pick(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[chosen]
+
+        return AuditedExamples(
+            self.record.take(chosen),
+            self.rows[chosen],
+            self.errors[chosen],
+            self.badness[chosen],
+            pick(self.unit_errors),
+            pick(self.strata),
+            self.counted,
+        )
+
+    def positions(self, rows: Sequence[int]) -> Int[np.ndarray, " m"]:
+        """Return where m rows of the whole record stand among the audited ones."""
+        positions: np.ndarray = np.searchsorted(self.rows, np.asarray(rows, dtype=np.int64))
+        return positions
+
+    def outcomes(self, memberships: Weights) -> ExampleOutcomes:
+        """Return the outcomes that slices with these memberships (k, r) are tested by."""
+        record = self.record
+        return ExampleOutcomes(
+            embeddings=record.embeddings,
+            memberships=memberships,
+            losses=self.errors if record.losses is None else record.losses.astype(np.float64),
+            badness=self.badness,
+            errors=self.errors,
+            correct=None
+            if self.unit_errors is not None or record.correct is None
+            else np.asarray(record.correct, dtype=bool),
+            strata=self.strata,
+            counts=self.counts,
+        )
+
+
+def audit_examples(audited: AuditedRows, better: bool, category: bool) -> AuditedExamples:
+    """Measure how badly the model does on every audited example.
+
+    Args:
+        audited: Which examples a method audits, and what it judges them by.
+        better: Whether the best-served examples are sought: what counts as an error is then a right answer.
+        category: Whether one category is audited. Its labels are then no strata: among examples predicted to have
+            it, the label says who is right.
+
+    Returns:
+        The audited examples.
+
+    Raises:
+        ValueError: If nothing tells a good example from a bad one.
+    """
+    rows = np.flatnonzero(audited.rows)
+    record = audited.record if len(rows) == len(audited.rows) else audited.record.take(rows)
+    unit_errors = None
+    if record.task is not None and not record.task.by_accuracy and record.labels is not None:
+        unit_errors = record.task.unit_errors(record.outputs, record.predictions, record.labels)
+    if unit_errors is not None:
+        errors, badness = unit_errors, _ranks(unit_errors)
+        squared = record.task is not None and record.task.measure == "rmse"
+        counted = "closeness" if better else "squared errors" if squared else "absolute errors"
+    elif record.correct is not None:
+        errors = badness = 1.0 - record.correct.astype(np.float64)
+        counted = "right answers" if better else "errors"
+    elif record.losses is not None:
+        losses = record.losses.astype(np.float64)
+        errors, badness = losses - min(0.0, float(losses.min())), _ranks(losses)
+        counted = "lack of loss" if better else "loss"
+    else:
+        raise ValueError("findings need losses, or which examples are right; these predictions hold neither")
+    if better:
+        errors, badness = float(errors.max()) - errors, 1.0 - badness
+    strata = None if category else _strata(record)
+    return AuditedExamples(record, rows, errors, badness, unit_errors, strata, counted)
+
+
+def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
+    """Return average ranks in [0, 1]."""
+    ranks: np.ndarray = (rankdata(values) - 1) / max(1, len(values) - 1)
+    return ranks
+
+
+def _strata(record: Predictions) -> Int[np.ndarray, " r"] | None:
+    """Return the label of every example as a code: of several labels their combination, of numbers the decile."""
+    if record.labels is None:
+        return None
+    match record.task:
+        case Classification():
+            return np.asarray(record.labels, dtype=np.int64)
+        case Multilabel():
+            patterns, codes = np.unique(record.labels, axis=0, return_inverse=True)
+            few = len(patterns) <= max(2, _MOST_PATTERNS * len(record))
+            return np.asarray(codes.ravel() if few else record.labels.sum(axis=1), dtype=np.int64)
+        case Regression():
+            edges = np.unique(np.quantile(record.labels, np.arange(1, _BINS) / _BINS))
+            return np.searchsorted(edges, record.labels)
+    return None

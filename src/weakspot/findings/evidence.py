@@ -1,0 +1,94 @@
+"""The evidence for every part of a slice, tested where there are examples that no slice was sought in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
+from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
+from weakspot.findings.example_outcomes import ExampleOutcomes
+from weakspot.findings.regions import Region
+from weakspot.findings.slice_parts import SlicePart
+from weakspot.slices import Memberships, Weights
+
+Mode = Literal["held_out", "other", "off", "too_few"]
+
+
+def evidence_of_parts(
+    parts: Sequence[SlicePart], tested: ExampleOutcomes, mode: Mode, better: bool, level: float, seed: int
+) -> list[Evidence]:
+    """Test every part, corrected for how many there are.
+
+    Args:
+        parts: What is to be tested.
+        tested: The examples to test on.
+        mode: "held_out" and "other" test; "off" and "too_few" only describe, on the examples searched.
+        better: Whether the best-served examples are sought.
+        level: The false discovery rate.
+        seed: Of permutations.
+
+    Returns:
+        The evidence of each part.
+    """
+    if not parts:
+        return []
+    if mode in ("off", "too_few"):
+        verdict: Verdict = "not_confirmed" if mode == "off" else "too_few"
+        return [_untested(part, tested, verdict) for part in parts]
+    groups = Memberships.of_rows((part.tested_weights for part in parts), len(tested.losses))
+    return _confirm(groups, tested, better, level, seed)
+
+
+def evidence_of_region(
+    region: Region, tested: ExampleOutcomes, better: bool, level: float, seed: int
+) -> Evidence:
+    """Test one region by itself on some of the tested examples."""
+    (evidence,) = _confirm(region.tested_weights[None], tested, better, level, seed)
+    return evidence
+
+
+def _confirm(
+    groups: Weights, tested: ExampleOutcomes, better: bool, level: float, seed: int
+) -> list[Evidence]:
+    """Test every group of the tested examples."""
+    return confirm(
+        groups,
+        tested.losses,
+        tested.correct,
+        tested.strata,
+        tested.counts,
+        direction="better" if better else "worse",
+        level=level,
+        seed=seed,
+    )
+
+
+def _untested(part: SlicePart, described: ExampleOutcomes, verdict: Verdict) -> Evidence:
+    """Return numbers of the very examples that a slice was found in: they prove nothing and have no interval."""
+    weights = part.described_weights
+    inside, outside = described.counts * weights, described.counts * (1 - weights)
+    accuracy = loss = None
+    if inside.sum() > 0:
+        loss = without_interval(loss_contrast(described.losses, inside, outside, described.strata))
+        if described.correct is not None:
+            accuracy = without_interval(
+                accuracy_contrast(described.correct, inside, outside, described.strata)
+            )
+    return Evidence(
+        verdict=verdict,
+        p=None,
+        p_corrected=None,
+        p_unstratified=None,
+        p_unstratified_corrected=None,
+        members=int((inside > 0).sum()),
+        n_effective=effective_size(inside),
+        accuracy=accuracy,
+        loss=loss,
+        lift=None,
+    )
+
+
+def without_interval(contrast: Contrast | None) -> Contrast | None:
+    """Return the same means without an interval, which would be too narrow for examples that were searched."""
+    return None if contrast is None else Contrast(contrast.inside, contrast.outside, None, contrast.expected)

@@ -1,0 +1,106 @@
+"""The examples that slices are described over, and those that they are tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from weakspot.findings.audited_examples import AuditedExamples, audit_examples
+from weakspot.findings.example_outcomes import ExampleOutcomes
+from weakspot.findings.record import Confirmation
+from weakspot.findings.sentences import explain_test
+from weakspot.methods import memberships_of, method_of
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices, as_weights
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleSets:
+    """Holds the r examples that slices are described over, and the m examples that they are tested on.
+
+    Attributes:
+        described, tested: Both sets; `tested` is `described` itself where nothing could be tested.
+        described_outcomes, tested_outcomes: The same with the memberships of the slices.
+        searched: (r,) which of the described examples the slices were sought in. It is all of them where the slices
+            were found elsewhere, for then any example may say where a slice lies.
+        mode: As in `Confirmation`.
+    """
+
+    described: AuditedExamples
+    tested: AuditedExamples
+    described_outcomes: ExampleOutcomes
+    tested_outcomes: ExampleOutcomes
+    searched: Bool[np.ndarray, " r"]
+    mode: Any
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are examples that the slices were not found in."""
+        return self.mode in ("held_out", "other")
+
+
+def choose_example_sets(
+    predictions: Predictions,
+    slices: Slices,
+    confirm: Predictions | Bool[np.ndarray, " n"] | None,
+    better: bool,
+    category: bool,
+) -> ExampleSets:
+    """Choose the examples that slices are described over and tested on.
+
+    Args:
+        predictions: The n examples that the slices are described over.
+        slices: The slices, with a weight for each of these examples.
+        confirm: What to test on, as for `weakspot.findings.build.build`.
+        better: Whether the best-served examples are sought.
+        category: Whether one category is audited.
+
+    Returns:
+        Both sets.
+
+    Raises:
+        ValueError: If nothing tells a good example from a bad one.
+    """
+    method = method_of(slices)
+    described = audit_examples(method.audited(predictions), better, category)
+    outcomes = described.outcomes(as_weights(slices.weights)[:, described.rows])
+    everywhere = np.ones(len(described.rows), dtype=bool)
+    if confirm is None:
+        return ExampleSets(described, described, outcomes, outcomes, everywhere, "off")
+    if isinstance(confirm, Predictions):
+        tested = audit_examples(method.audited(confirm), better, category)
+        tested_outcomes = tested.outcomes(memberships_of(slices, confirm)[:, tested.rows])
+        return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other")
+    held_out = np.asarray(confirm, dtype=bool)[described.rows]
+    if held_out.all():
+        return ExampleSets(described, described, outcomes, outcomes, everywhere, "other")
+    if not held_out.any():
+        return ExampleSets(described, described, outcomes, outcomes, everywhere, "too_few")
+    tested = described.take(held_out)
+    tested_outcomes = tested.outcomes(as_weights(outcomes.memberships)[:, held_out])
+    return ExampleSets(described, tested, outcomes, tested_outcomes, ~held_out, "held_out")
+
+
+def describe_confirmation(sets: ExampleSets, searched: int | None, source: str, level: float) -> Confirmation:
+    """Describe how the slices were tested.
+
+    Args:
+        sets: The examples.
+        searched: How many examples the slices were sought in, where these are not among the described ones.
+        source: What was tested on, in words.
+        level: The false discovery rate.
+    """
+    searched = int(sets.searched.sum()) if searched is None else searched
+    tested = len(sets.tested_outcomes.losses) if sets.has_test else 0
+    by_label = sets.described_outcomes.strata is not None
+    return Confirmation(
+        mode=sets.mode,
+        searched=searched,
+        tested=tested,
+        source=source,
+        level=level,
+        explanation=explain_test(sets.mode, searched, tested, source, level, by_label),
+    )
