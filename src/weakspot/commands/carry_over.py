@@ -58,7 +58,7 @@ def carry_over_to_given(cfg: DictConfig, folder: Path, run: Run) -> None:
     from weakspot.pipeline.carry_over import carry_over
     from weakspot.pipeline.ranks import is_main
     from weakspot.predictions import Predictions
-    from weakspot.tracking.lineage import used
+    from weakspot.tracking.lineage import log_input_artifact
 
     if not is_main():
         return
@@ -69,7 +69,7 @@ def carry_over_to_given(cfg: DictConfig, folder: Path, run: Run) -> None:
     media = Media(previews.preview if previews else None)
     what, hide = f"the predictions {cfg.predictions}", carried.predictions.manifest.get("restating") or ()
     with opened_logger(cfg, folder) as logger:
-        used(logger, "predictions", Path(cfg.predictions))
+        log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = report_carried(cfg, folder, carried, what, hide, media, previews.texts, logger)
         failures = failures_of(cfg, folder, gate, findings, carried.predictions, logger)
     end(failures)

@@ -99,7 +99,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.shares import is_sharded
     from weakspot.predictions import Predictions
-    from weakspot.tracking.lineage import used
+    from weakspot.tracking.lineage import log_input_artifact
 
     if not (is_main() or is_sharded(method)):
         return
@@ -116,7 +116,7 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
         return
     previews = previews_of(cfg, p)
     with opened_logger(cfg, folder) as logger:
-        used(logger, "predictions", Path(cfg.predictions))
+        log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = discover(
             method,
             p,
@@ -145,7 +145,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.discover import report
     from weakspot.pipeline.ranks import is_main
     from weakspot.predictions import Predictions
-    from weakspot.tracking.lineage import used
+    from weakspot.tracking.lineage import log_input_artifact
 
     if not is_main():
         return
@@ -168,7 +168,7 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
     if other is not None:
         apply(slices, other)  # slices that cannot be applied are told before a logger opens
     with opened_logger(cfg, folder) as logger:
-        used(logger, "predictions", Path(cfg.predictions))
+        log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = report(
             slices,
             p,

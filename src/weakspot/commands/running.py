@@ -45,7 +45,7 @@ def opened_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
 
 def _logged(cfg: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, with the words that were chosen and the multirun that the run is one of."""
-    from weakspot.tracking.naming import MULTIRUN, WORDS
+    from weakspot.tracking.run_names import MULTIRUN, WORDS
 
     config: Any = HydraConfig.get()
     several = config.mode == RunMode.MULTIRUN

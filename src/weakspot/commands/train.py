@@ -40,7 +40,7 @@ def say_what_mending_did(subject: Subject, reweight: Reweight, logger: RunLogger
     """Say what mending did, and what it cost."""
     from rich.console import Console
 
-    from weakspot.tracking.mended import log_mended, mended_table, write_mended
+    from weakspot.tracking.mended_model import log_mended, mended_table, write_mended
 
     mended = reweight.compared(subject)
     if mended is None:

@@ -25,7 +25,7 @@ from weakspot.report.options import ReportOptions
 from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
 from weakspot.slices.failing import ACCURACY_THRESHOLD
-from weakspot.tracking.console import summary
+from weakspot.tracking.console import findings_summary
 from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _tell(
             with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")
     log_findings(findings, media, logger, folder)
-    Console().print(summary(findings))
+    Console().print(findings_summary(findings))
     log.info("report → %s", folder / REPORT)
 
 

@@ -27,7 +27,7 @@ from weakspot.predictions.atomic_files import writing
 from weakspot.predictions.reading import DamagedError
 from weakspot.predictions.shards import finished_rows
 from weakspot.predictions.store import is_complete, read
-from weakspot.tracking.lineage import made, used
+from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 
 if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
@@ -49,18 +49,18 @@ def pull_checkpoint(
     if subject.checkpoint == "pretrained":
         return None
     if subject.checkpoint != "auto":
-        used(logger, "checkpoint", subject.given_checkpoint())
+        log_input_artifact(logger, "checkpoint", subject.given_checkpoint())
         return subject.given_checkpoint()
     folder = subject.checkpoint_folder()
     if agree("kept_checkpoint", lambda: is_trained(folder)):
-        used(logger, "checkpoint", folder)
+        log_input_artifact(logger, "checkpoint", folder)
         return folder / CHECKPOINT  # without a lock: it may lie on a read-only disk
     with sole_maker(folder, "checkpoints_dir") as waited:
         state = "cached" if is_trained(folder) else "interrupted" if is_interrupted(folder) else "missing"
         if agree("train", lambda: state) == "cached":
             if waited:
                 _say("train: another job has made it meanwhile")
-            used(logger, "checkpoint", folder)
+            log_input_artifact(logger, "checkpoint", folder)
             return folder / CHECKPOINT
         if upstream == "require":
             raise missing(subject, "train")
@@ -75,7 +75,7 @@ def pull_checkpoint(
         checkpoint = train(
             model, data, subject.training, subject.make_trainer, folder, logger, made_from, callbacks
         )
-        made(logger, "checkpoint", folder)
+        log_output_artifact(logger, "checkpoint", folder)
         return checkpoint
 
 
@@ -90,12 +90,12 @@ def pull_predictions(
     folder = subject.predictions_folder(weights)
     found = _kept_predictions(folder, upstream) if is_main() else None
     if agree("kept_predictions", lambda: found is not None):
-        used(logger, "predictions", folder)
+        log_input_artifact(logger, "predictions", folder)
         return found
     with sole_maker(folder, "predictions_dir"):
         found = _kept_predictions(folder, upstream) if is_main() else None
         if agree("infer", lambda: found is not None):
-            used(logger, "predictions", folder)
+            log_input_artifact(logger, "predictions", folder)
             return found
         if upstream == "require":
             raise missing(subject, "infer")
@@ -116,7 +116,7 @@ def pull_predictions(
         }
         data = subject.module(subject.inference_batch_size)
         inferred = infer(model, data, subject.split, subject.make_trainer, folder, manifest)
-        made(logger, "predictions", folder)
+        log_output_artifact(logger, "predictions", folder)
         return inferred
 
 

@@ -31,8 +31,8 @@ from weakspot.pipeline.quiet import quiet
 from weakspot.pipeline.ranks import agree, heed_signals
 from weakspot.pipeline.training import Training
 from weakspot.pipeline.watch import Watch, wants_bar
+from weakspot.tracking.lightning_logger import as_lightning_logger
 from weakspot.tracking.loggers import RunLogger
-from weakspot.tracking.trainer_logger import for_trainer
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def train(
                     Watch(tell),
                 ],
                 enable_progress_bar=False,
-                logger=False if logger is None else for_trainer(logger),
+                logger=False if logger is None else as_lightning_logger(logger),
                 default_root_dir=folder,
                 log_every_n_steps=10,
             )

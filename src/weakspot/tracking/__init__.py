@@ -1,1 +1,1 @@
-"""Where runs are logged; the only room that knows Weights & Biases."""
+"""Logs runs and prints them; the only package that knows Weights & Biases."""

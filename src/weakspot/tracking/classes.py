@@ -1,4 +1,4 @@
-"""The whole set class by class, and which classes come together, as tables of a logger."""
+"""Tables for a logger: how the model does on each class, and which classes occur together."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from weakspot.findings import Findings
 
-_PAIRS = 10_000  # of the table, those that differ most; the run's folder has more
+_PAIRS = 10_000  # rows of the table, the pairs that differ most; the run's folder has more
 
 
 def class_tables(findings: Findings) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """(columns, rows) by the name of the table; none for tasks without classes."""
+    """Return (columns, rows) of each table by its name; no tables for tasks without classes."""
     whole = findings.whole
-    found: dict[str, tuple[list[str], list[list[Any]]]] = {}
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
     if whole.classes:
-        found["classes"] = (
+        tables["classes"] = (
             ["class", "examples", "predicted", "precision", "recall", "f1"],
             [
                 [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1]
@@ -22,10 +22,10 @@ def class_tables(findings: Findings) -> dict[str, tuple[list[str], list[list[Any
             ],
         )
     if whole.pairs:
-        most = sorted(whole.pairs, key=lambda pair: -abs(pair.predictions - pair.labels))[:_PAIRS]
+        pairs = sorted(whole.pairs, key=lambda pair: -abs(pair.predictions - pair.labels))[:_PAIRS]
         names = [row.name for row in whole.classes]
-        found["co_occurrence"] = (
+        tables["co_occurrence"] = (
             ["class", "with", "labels", "predictions"],
-            [[names[pair.first], names[pair.second], pair.labels, pair.predictions] for pair in most],
+            [[names[pair.first], names[pair.second], pair.labels, pair.predictions] for pair in pairs],
         )
-    return found
+    return tables

@@ -1,4 +1,4 @@
-"""Findings on the console."""
+"""Summaries of findings and comparisons for the console."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from weakspot.legible import printable
 _SHOWN = 10
 
 
-def summary(findings: Findings) -> Group:
-    """The headline, how the slices were tested, and a line for each finding.
+def findings_summary(findings: Findings) -> Group:
+    """Summarise findings: the headline, a line for each finding, and how the slices were tested.
 
     Args:
-        findings: Everything that is said; nothing is computed here.
+        findings: The findings; nothing is computed here.
 
     Returns:
         What rich prints.
     """
     whole = findings.whole
-    facts = [f"{findings.method}: {_found(findings)}"]
+    facts = [f"{findings.method}: {_slice_count(findings)}"]
     if whole.accuracy is not None:
         of = (
             f"the {count(whole.examples)} predicted {whole.category}"
@@ -47,10 +47,10 @@ def summary(findings: Findings) -> Group:
 
 
 def comparison_summary(comparison: Comparison) -> Group:
-    """The headline, how the slices were tested, and a line for each slice, those first that a reader wants first.
+    """Summarise a comparison: the headline, a line for each slice by its status, and how the slices were tested.
 
     Args:
-        comparison: Everything that is said; nothing is computed here.
+        comparison: The comparison; nothing is computed here.
 
     Returns:
         What rich prints.
@@ -72,8 +72,8 @@ def comparison_summary(comparison: Comparison) -> Group:
             table.add_column(column, justify="right")
         for one in (one for status in STATUSES for one in comparison.of(status)):
             numbers = [
-                "–" if standing is None else show(standing.inside.inside)
-                for standing in (one.before, one.after)
+                "–" if performance is None else show(performance.inside.inside)
+                for performance in (one.before, one.after)
             ]
             table.add_row(
                 escape(printable(one.name)), one.found, one.status, *numbers, _change(one.change, shares)
@@ -91,26 +91,27 @@ def _change(change: Difference | None, shares: bool) -> str:
     return f"{signed(change.value, shares)} ({low} to {high})"
 
 
-def _found(findings: Findings) -> str:
+def _slice_count(findings: Findings) -> str:
+    """Return how many slices were found, or of a tree how many of its clusters fail."""
     if not findings.clusters:
-        return _counted(len(findings.slices), "slice")
+        return _plural(len(findings.slices), "slice")
     clusters = sum(cluster.clusters for cluster in findings.clusters if cluster.leaf)
     fail = "fails" if len(findings.slices) == 1 else "fail"
-    return f"{len(findings.slices) or 'none'} of {_counted(clusters, 'cluster')} {fail}"
+    return f"{len(findings.slices) or 'none'} of {_plural(clusters, 'cluster')} {fail}"
 
 
 def _table(findings: Findings) -> Table:
     table = Table()
     table.add_column("finding", overflow="fold", ratio=2)
     table.add_column("examples", justify="right")
-    held = [
+    measures = [
         ("accuracy", percent),
         ("error", decimal),
         ("loss", decimal),
     ]
     name, show = next(
-        (column for column in held if any(getattr(f, column[0]) is not None for f in findings.findings)),
-        held[-1],
+        (column for column in measures if any(getattr(f, column[0]) is not None for f in findings.findings)),
+        measures[-1],
     )
     table.add_column(f"of all {findings.whole.counted}", justify="right")
     table.add_column(f"{findings.whole.measure if name == 'error' else name} (outside)", justify="right")
@@ -136,9 +137,9 @@ def _verdict(finding: Finding) -> str:
 
 
 def _text(words: str) -> Text:
-    """Names of classes and values are anyone's: nothing in them may steer the terminal."""
+    """Return text without control characters, which names of classes and values could steer the terminal by."""
     return Text(printable(words))
 
 
-def _counted(n: int, noun: str) -> str:
+def _plural(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,4 +1,4 @@
-"""Findings as a run of W&B shows them: numbers, tables, charts, a picture of each finding, and the files."""
+"""Logs findings to a run of W&B: numbers, tables, charts, a picture of each finding, and the files."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from weakspot.findings.numbers import percent
 from weakspot.findings.record import FILE, MAP, MEMBERSHIPS, Neighbour, Slice
 from weakspot.tracking.panel import Block, panel
 from weakspot.tracking.scalars import scalars
-from weakspot.tracking.tables import examples, mistaken, pictured, tables
+from weakspot.tracking.tables import confusion_square, example_rows_of_tables, examples_table, findings_tables
 
 TREE = "tree.json"
-"""The cluster tree in the artifact of slices: its nodes, parents first, `parent` a position among them."""
+"""The cluster tree in the artifact of slices: its nodes, parents first, where `parent` is a position in the list."""
 
 _PICTURED = 20  # findings that have a picture and a chart of their own; the tables have all
-_MEMBERS = 12  # in a picture
+_MEMBERS = 12  # examples in a picture
 
 
-def curves(one: Slice) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, values) of a slice's search."""
+def search_curves(one: Slice) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield (step, values by name) of a slice's search."""
     by_step: dict[int, dict[str, float]] = {}
     for name, points in one.curves.items():
         for step, value in points:
@@ -33,94 +33,101 @@ def curves(one: Slice) -> Iterator[tuple[int, dict[str, float]]]:
     yield from sorted(by_step.items())
 
 
-def to_wandb(run: Any, findings: Findings, media: Media, folder: Path) -> None:
+def log_to_wandb(run: Any, findings: Findings, media: Media, folder: Path) -> None:
     """Log findings to an open run.
 
     Args:
-        run: W&B's.
-        findings: Everything that is said; nothing is computed here.
-        media: Previews and Grad-CAMs; each is logged once, in the artifact of tables, however many tables show it.
+        run: The run of W&B.
+        findings: The findings; nothing is computed here.
+        media: Previews and Grad-CAMs. Each is logged once, in the artifact of tables, however many tables show it.
         folder: The run's folder, with the report, the slices and the findings.
     """
     import wandb
 
     for one in findings.slices:
         name = f"slice_{one.number}/search"
-        for first, (step, values) in enumerate(curves(one)):
+        for first, (step, values) in enumerate(search_curves(one)):
             if first == 0:
                 run.define_metric(f"{name}/step", hidden=True)
                 run.define_metric(f"{name}/*", step_metric=f"{name}/step")
             run.log({f"{name}/step": step} | {f"{name}/{key}": value for key, value in values.items()})
     run.summary.update({"title": findings.title, "notes": " ".join(findings.notes), **scalars(findings)})
 
-    made = _tables(findings, media)
-    together = wandb.Artifact(f"tables-{run.id}", type="tables", metadata={"method": findings.method})
-    for name, table in made.items():
-        together.add(table, name)
-    run.log_artifact(together)
+    all_tables = _tables(findings, media)
+    artifact = wandb.Artifact(f"tables-{run.id}", type="tables", metadata={"method": findings.method})
+    for name, table in all_tables.items():
+        artifact.add(table, name)
+    run.log_artifact(artifact)
     page = (folder / "report.html").read_text(encoding="utf-8")
     charts = _charts(findings) | _pictures(findings, media)
-    run.log(made | charts | {"report": wandb.Html(page, inject=False)})
-    run.log_artifact(_slices(run, findings, folder))
+    run.log(all_tables | charts | {"report": wandb.Html(page, inject=False)})
+    run.log_artifact(_slices_artifact(run, findings, folder))
 
 
 def _tables(findings: Findings, media: Media) -> dict[str, Any]:
-    """All tables, those of findings, slices and clusters with the image of an example in every row."""
+    """Return all tables; those of findings, slices and clusters have the image of an example in every row."""
     import wandb
 
-    made: dict[int, Any] = {}
+    previews: dict[int, Any] = {}
     overlays: dict[int, Any] = {}
 
-    def shown(row: int | None) -> Any:
-        if row is not None and row not in made:
+    def preview_of(row: int | None) -> Any:
+        if row is not None and row not in previews:
             preview = media.preview(row)
-            made[row] = (
+            previews[row] = (
                 wandb.Image(preview)
                 if isinstance(preview, Image.Image)
                 else None
                 if preview is None
                 else str(preview)
             )
-        return None if row is None else made[row]
+        return None if row is None else previews[row]
 
-    found = tables(findings)
-    for name, rows in pictured(findings).items():
-        images = [shown(row) for row in rows]
-        if name in found and any(image is not None for image in images):
-            columns, values = found[name]
-            found[name] = ["example", *columns], [[a, *b] for a, b in zip(images, values, strict=True)]
-    (columns, values), rows_of = examples(findings)
-    for row, overlay in zip(rows_of, media.cams(rows_of), strict=True):
+    tables = findings_tables(findings)
+    for name, rows in example_rows_of_tables(findings).items():
+        images = [preview_of(row) for row in rows]
+        if name in tables and any(image is not None for image in images):
+            columns, values = tables[name]
+            tables[name] = (
+                ["example", *columns],
+                [[image, *cells] for image, cells in zip(images, values, strict=True)],
+            )
+    (columns, values), example_rows = examples_table(findings)
+    for row, overlay in zip(example_rows, media.cams(example_rows), strict=True):
         if overlay is not None and row not in overlays:
             overlays[row] = wandb.Image(overlay)
-    found["examples"] = (
+    tables["examples"] = (
         ["example", "grad_cam", *columns],
-        [[shown(row), overlays.get(row), *told] for row, told in zip(rows_of, values, strict=True)],
+        [
+            [preview_of(row), overlays.get(row), *cells]
+            for row, cells in zip(example_rows, values, strict=True)
+        ],
     )
-    return {name: wandb.Table(columns=[*columns], data=rows) for name, (columns, rows) in found.items()}
+    return {name: wandb.Table(columns=[*columns], data=rows) for name, (columns, rows) in tables.items()}
 
 
 def _charts(findings: Findings) -> dict[str, Any]:
-    """What is mistaken for what in each finding, and how well separated each number of clusters is."""
+    """Return charts of the confusions in each finding, and of the silhouette by the number of clusters."""
     import wandb
 
-    found = {
+    charts = {
         f"finding_{one.number}/confusion": _confusion(one)
         for one in findings.findings[:_PICTURED]
         if one.portrait.confusion
     }
     if findings.cut_scores:
         points = wandb.Table(columns=["clusters", "silhouette"], data=[list(p) for p in findings.cut_scores])
-        found["silhouette_by_clusters"] = wandb.plot.line(
+        charts["silhouette_by_clusters"] = wandb.plot.line(
             points, "clusters", "silhouette", title="Silhouette by the number of clusters"
         )
-    return found
+    return charts
 
 
 def _confusion(one: Finding) -> Any:
+    """Return the chart of which labels are mistaken for which in a finding."""
     import wandb
 
-    columns, square = mistaken(one.portrait.confusion)
+    columns, square = confusion_square(one.portrait.confusion)
     return wandb.plot_table(
         "wandb/confusion_matrix/v1",
         wandb.Table(columns=[*columns], data=square),
@@ -130,41 +137,44 @@ def _confusion(one: Finding) -> Any:
 
 
 def _pictures(findings: Findings, media: Media) -> dict[str, Any]:
+    """Return a picture of each of the first findings that have images, beside its nearest well-served cluster."""
     import wandb
 
-    found = {}
+    pictures = {}
     for one in findings.findings[:_PICTURED]:
         blocks = [_block("members", one.portrait.top, media)]
-        near = _neighbour(one, findings)
-        if near is not None:
-            accuracy = percent(near.accuracy).replace("\u202f", " ")
-            blocks.append(_block(f"the nearest well-served cluster ({accuracy} right)", near.rows, media))
+        neighbour = _neighbour(one, findings)
+        if neighbour is not None:
+            accuracy = percent(neighbour.accuracy).replace("\u202f", " ")
+            blocks.append(
+                _block(f"the nearest well-served cluster ({accuracy} right)", neighbour.rows, media)
+            )
         blocks = [block for block in blocks if block.images]
         if blocks:
-            found[f"finding_{one.number}/examples"] = wandb.Image(panel(blocks), caption=one.sentence)
-    return found
+            pictures[f"finding_{one.number}/examples"] = wandb.Image(panel(blocks), caption=one.sentence)
+    return pictures
 
 
 def _block(heading: str, rows: tuple[int, ...], media: Media) -> Block:
-    seen = [row for row in rows[:_MEMBERS] if media.image(row) is not None]
-    images = [image for image in map(media.image, seen) if image is not None]
-    overlays = [image for image in media.cams(seen) if image is not None]
-    whole = len(overlays) == len(images)
+    pictured = [row for row in rows[:_MEMBERS] if media.image(row) is not None]
+    images = [image for image in map(media.image, pictured) if image is not None]
+    overlays = [image for image in media.cams(pictured) if image is not None]
+    complete = len(overlays) == len(images)
     return Block(
-        f"{heading}, and what the model looked at" if whole and images else heading,
+        f"{heading}, and what the model looked at" if complete and images else heading,
         images,
-        overlays if whole else [],
+        overlays if complete else [],
     )
 
 
 def _neighbour(one: Finding, findings: Findings) -> Neighbour | None:
-    """The nearest well-served cluster of the first of its slices that has one."""
+    """Return the well-served cluster nearest to the first slice of a finding that has one."""
     parts = [each for each in findings.slices if each.number in one.parts]
-    return next((near for each in parts for near in each.neighbours), None)
+    return next((neighbour for each in parts for neighbour in each.neighbours), None)
 
 
-def _slices(run: Any, findings: Findings, folder: Path) -> Any:
-    """The artifact of what the run found. Its files stay where they are: W&B need not copy what nobody changes."""
+def _slices_artifact(run: Any, findings: Findings, folder: Path) -> Any:
+    """Return the artifact of what the run found. W&B does not copy its files, because nothing changes them."""
     import wandb
 
     from weakspot.interop.udis_tree import FILE_NAME as PUBLISHED_TREE

@@ -1,4 +1,4 @@
-"""Findings, sent to whichever logger the run has."""
+"""Sends findings and comparisons to the logger of a run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 
 from weakspot.findings import Findings, Media
 from weakspot.findings.comparison import PAGE, STATUSES, ComparedSlice, Comparison
-from weakspot.tracking.dashboard import curves, to_wandb
+from weakspot.tracking.dashboard import log_to_wandb, search_curves
 from weakspot.tracking.loggers import RunLogger, TensorBoardLogger, WandbLogger
 from weakspot.tracking.scalars import scalars
-from weakspot.tracking.tables import records
+from weakspot.tracking.tables import table_of_records
 
 
 def log_findings(findings: Findings, media: Media, logger: RunLogger | None, folder: Path) -> None:
-    """Send findings to the run's logger; all that is sent stands in the run's folder too.
+    """Send findings to the run's logger; everything that is sent is also in the run's folder.
 
     Args:
-        findings: Everything that is said; nothing is computed here.
+        findings: The findings; nothing is computed here.
         media: Previews and Grad-CAMs.
-        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
+        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or
+            None.
         folder: The run's folder, with the report, the slices and the findings.
     """
     if logger is None:
         return
     match logger:
         case WandbLogger():
-            to_wandb(logger.experiment, findings, media, folder)
+            log_to_wandb(logger.experiment, findings, media, folder)
         case TensorBoardLogger():
             _log_numbers(logger, findings)
             _to_tensorboard(logger.experiment, findings, media)
@@ -39,11 +40,12 @@ def log_findings(findings: Findings, media: Media, logger: RunLogger | None, fol
 
 
 def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Path) -> None:
-    """Send a comparison of two runs to the run's logger: how many slices of each status, and what became of each.
+    """Send a comparison of two runs to the run's logger: how many slices have each status, and what became of each.
 
     Args:
-        comparison: Everything that is said; nothing is computed here.
-        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
+        comparison: The comparison; nothing is computed here.
+        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or
+            None.
         folder: The run's folder, with the comparison's page.
     """
     if logger is None:
@@ -53,7 +55,7 @@ def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Pat
     if isinstance(logger, WandbLogger):
         import wandb
 
-        columns, rows = records(map(_compared, comparison.slices))
+        columns, rows = table_of_records(map(_slice_record, comparison.slices))
         page = (folder / PAGE).read_text(encoding="utf-8")
         logger.experiment.summary.update({"comparison": comparison.title, **numbers})
         logger.experiment.log(
@@ -67,26 +69,26 @@ def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Pat
     logger.finalize("success")
 
 
-def _compared(one: ComparedSlice) -> dict[str, Any]:
-    found: dict[str, Any] = {"slice": one.name, "found": one.found, "status": one.status}
-    for name, standing in (("before", one.before), ("after", one.after)):
-        if standing is not None:
-            found |= {name: standing.inside.inside, f"{name}_p_corrected": standing.p_corrected}
+def _slice_record(one: ComparedSlice) -> dict[str, Any]:
+    record: dict[str, Any] = {"slice": one.name, "found": one.found, "status": one.status}
+    for name, performance in (("before", one.before), ("after", one.after)):
+        if performance is not None:
+            record |= {name: performance.inside.inside, f"{name}_p_corrected": performance.p_corrected}
     if one.change is not None:
         low, high = one.change.interval or (None, None)
-        found |= {"change": one.change.value, "change_low": low, "change_high": high}
-    return found | {"sentence": one.sentence}
+        record |= {"change": one.change.value, "change_low": low, "change_high": high}
+    return record | {"sentence": one.sentence}
 
 
 def _log_numbers(logger: RunLogger, findings: Findings) -> None:
     for one in findings.slices:
-        for step, values in curves(one):
+        for step, values in search_curves(one):
             logger.log_metrics({f"slice_{one.number}/search/{name}": v for name, v in values.items()}, step)
     logger.log_metrics(scalars(findings))
 
 
 def _to_tensorboard(writer: Any, findings: Findings, media: Media) -> None:
-    for kind, number, rows in _galleries(findings):
+    for kind, number, rows in _top_examples(findings):
         images = [image for image in map(media.image, rows) if image is not None]
         for rank, image in enumerate(images):
             pixels = np.asarray(image.convert("RGB"))
@@ -101,7 +103,7 @@ def _to_tensorboard(writer: Any, findings: Findings, media: Media) -> None:
         writer.add_text(f"finding_{finding.number}/attributes", head + "\n".join(lines))
 
 
-def _galleries(findings: Findings) -> Iterator[tuple[str, int, Sequence[int]]]:
+def _top_examples(findings: Findings) -> Iterator[tuple[str, int, Sequence[int]]]:
     for kind, parts in (("finding", findings.findings), ("slice", findings.slices)):
         for part in parts:
             yield kind, part.number, part.portrait.top

@@ -1,7 +1,7 @@
 """The loggers of the command line, each made for one run's folder.
 
-They are not Lightning's: those take seconds to import, and most runs train nothing. A run that does hands its own on
-(`weakspot.tracking.trainer_logger`).
+They are not Lightning's: those take seconds to import, and most runs train nothing. A run that trains gives its logger
+to Lightning by `weakspot.tracking.lightning_logger`.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from weakspot.predictions.atomic_files import atomic_file
-from weakspot.tracking.naming import MULTIRUN, name_of, tags_of
+from weakspot.tracking.run_names import MULTIRUN, run_name, run_tags
 
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_LOG_IN = "5"
 WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
 _STEP = "trainer/global_step"  # what W&B draws curves over, as under Lightning's own logger
-_STAGING = "WANDB_DATA_DIR"  # where W&B lays artifacts ready; by default a folder of the person's home
-_LONGEST_GROUP = 128  # that W&B takes
-_ROWS_AT_ONCE = 100  # of metrics.csv: what a killed run loses
+_STAGING = "WANDB_DATA_DIR"  # where W&B prepares artifacts; by default a folder of the user's home
+_LONGEST_GROUP = 128  # characters of a group's name that W&B accepts
+_ROWS_AT_ONCE = 100  # of metrics.csv that are written together; a run that is killed loses no more
 
-# A library is imported where its logger is wanted: each takes a second.
+# The library of a logger is imported only where the logger is made, because each takes a second to import.
 
 
 class RunLogger(Protocol):
-    """What a run's numbers go to: one of these, or any of Lightning's."""
+    """The interface of a run's logger: one of this module's, or any of Lightning's."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Log numbers by name."""
 
     def finalize(self, status: str) -> None:
-        """Have all that was logged on the disk; more may follow."""
+        """Write all that was logged to the disk; more may follow."""
 
 
 class CsvLogger:
-    """`metrics.csv`, a row for whatever was logged at once; a number that is not among it is empty there."""
+    """Writes `metrics.csv`, with a row for the numbers that are logged together; other columns are empty there."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "metrics.csv"
@@ -65,7 +65,7 @@ class CsvLogger:
 
 
 class TensorBoardLogger:
-    """Event files, by torch's own writer, `experiment`."""
+    """Writes TensorBoard's event files by torch's writer, `experiment`."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -81,42 +81,47 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """A run of W&B, `experiment`.
+    """Logs to a run of W&B, `experiment`.
 
     Args:
-        run: W&B's.
-        upload: Whether checkpoints and predictions are sent themselves, and not only where they lie.
+        run: The run of W&B.
+        upload: Whether checkpoints and predictions themselves are sent, and not only their paths.
     """
 
     def __init__(self, run: Any, upload: bool = False) -> None:
         self.experiment = run
         self.upload = upload
-        self._mentioned: set[tuple[str, Path]] = set()
+        self._artifacts: set[tuple[str, Path]] = set()
         run.define_metric(_STEP)
         run.define_metric("*", step_metric=_STEP, step_sync=True)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.experiment.log(metrics if step is None else {**metrics, _STEP: step})
 
-    def first_mention(self, kind: str, path: Path) -> bool:
-        """Whether the run has not yet said that it read or made this."""
-        known = len(self._mentioned)
-        self._mentioned.add((kind, path.absolute()))
-        return len(self._mentioned) > known
+    def register_artifact(self, kind: str, path: Path) -> bool:
+        """Remember an artifact that the run reads or makes, and return whether it is new."""
+        known = len(self._artifacts)
+        self._artifacts.add((kind, path.absolute()))
+        return len(self._artifacts) > known
 
     def finalize(self, status: str) -> None: ...
 
 
 def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
-    """`logger=none`: the run's folder holds everything anyway."""
+    """Make no logger (`logger=none`): the run's folder holds everything anyway."""
 
 
 def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> CsvLogger:
+    """Make the logger of `logger=csv`, which writes `csv/metrics.csv` in the run's folder."""
     return CsvLogger(folder / "csv")
 
 
 def tensorboard_logger(folder: Path, job: str, config: Mapping[str, Any]) -> TensorBoardLogger:
-    """Raises ImportError, with the extra to install, where TensorBoard is missing."""
+    """Make the logger of `logger=tensorboard`, which writes to `tensorboard` in the run's folder.
+
+    Raises:
+        ImportError: If TensorBoard is missing; the message names the extra to install.
+    """
     try:
         return TensorBoardLogger(folder / "tensorboard")
     except ModuleNotFoundError as error:
@@ -136,36 +141,41 @@ def wandb_logger(
     tags: Sequence[str] = (),
     upload: bool = False,
 ) -> WandbLogger:
-    """A W&B run: offline unless someone is logged in or WANDB_MODE says otherwise; nothing asks, or waits long.
+    """Open a run of W&B, offline unless someone is logged in or WANDB_MODE says otherwise.
 
-    Everything it writes stays in the run's folder, in `wandb`.
+    It never asks for a key, and does not wait long for the server. Everything it writes stays in `wandb` in the run's
+    folder.
 
     Args:
-        folder: The run's.
-        job: train, infer or discover, as W&B's job type.
-        config: What W&B keeps as the run's configuration, the words that were chosen among it.
+        folder: The run's folder.
+        job: train, infer or discover; W&B's job type.
+        config: What W&B keeps as the run's configuration, with the words that were chosen.
         project, entity: Where the run belongs.
-        name: By default `<method>-<dataset>-<model>-s<seed>`, or WANDB_NAME.
-        group: By default the multirun, if it is one of such, or WANDB_RUN_GROUP.
-        tags: Beside the words that were chosen.
-        upload: Whether checkpoints and predictions are sent themselves, and not only where they lie.
+        name: The run's name; by default WANDB_NAME, or `<method>-<dataset>-<model>-s<seed>`.
+        group: The run's group; by default WANDB_RUN_GROUP, or the multirun that it is part of.
+        tags: Tags in addition to the words that were chosen.
+        upload: Whether checkpoints and predictions themselves are sent, and not only their paths.
 
-    Raises ValueError for settings, and environment variables, that W&B does not take, or if it opens no run.
+    Returns:
+        The logger.
+
+    Raises:
+        ValueError: If W&B does not accept a setting or an environment variable, or opens no run.
     """
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
-    name = name or os.environ.get("WANDB_NAME") or name_of(job, config)
+    name = name or os.environ.get("WANDB_NAME") or run_name(job, config)
     group = (
         group or os.environ.get("WANDB_RUN_GROUP") or (config.get(MULTIRUN) or "")[-_LONGEST_GROUP:] or None
     )
     own = [*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
-    _check(
+    _check_settings(
         project=project,
         entity=entity,
         run_name=name,
         run_group=group,
-        run_tags=tuple(tags_of(config, own)),
+        run_tags=tuple(run_tags(config, own)),
     )
     mode: Any = _mode()
     try:
@@ -177,7 +187,7 @@ def wandb_logger(
             name=name,
             group=group,
             job_type=job,
-            tags=tags_of(config, own),
+            tags=run_tags(config, own),
             config=dict(config),
             resume="allow",
         )
@@ -187,28 +197,28 @@ def wandb_logger(
         raise ValueError(
             f"W&B opens no run ({' '.join(str(error).split())}); mend that, or choose WANDB_MODE=offline or logger=none"
         ) from error
-    os.environ.setdefault(_STAGING, _own_files(run))
+    os.environ.setdefault(_STAGING, _run_files(run))
     return WandbLogger(run, upload)
 
 
-def _own_files(run: Any) -> str:
-    """The folder that W&B keeps for this run alone."""
+def _run_files(run: Any) -> str:
+    """Return the folder that W&B keeps for this run alone."""
     return str(run.settings.sync_dir)
 
 
 def close(logger: RunLogger | None, code: int = 0) -> None:
-    """End the run. W&B is torn down with it: it would keep this run's folders for the next one of a sweep.
+    """End a run. W&B is torn down with it; otherwise it would keep this run's folders for the next one of a sweep.
 
     Args:
-        logger: The run's, or none.
-        code: Of the job; W&B shows a run of another than 0 as failed.
+        logger: The logger of the run, or None.
+        code: The exit code of the job; W&B shows a run with any other code than 0 as failed.
     """
     match logger:
         case WandbLogger():
             import wandb
 
             run = logger.experiment
-            files, offline, url = _own_files(run), run.offline, run.url
+            files, offline, url = _run_files(run), run.offline, run.url
             run.finish(exit_code=code)
             wandb.teardown()
             if os.environ.get(_STAGING) == files:
@@ -221,8 +231,8 @@ def close(logger: RunLogger | None, code: int = 0) -> None:
             logger.experiment.close()
 
 
-def _check(**settings: Any) -> None:
-    """Have W&B judge its environment variables, and the settings of the command line."""
+def _check_settings(**settings: Any) -> None:
+    """Have W&B check its environment variables and the settings of the command line."""
     import wandb
     from pydantic import ValidationError
 
@@ -242,7 +252,7 @@ def _check(**settings: Any) -> None:
 
 
 def _mode() -> str:
-    """What WANDB_MODE says, or else online where someone is logged in; offline where W&B lets nobody in."""
+    """Return the mode that WANDB_MODE names, or online where someone is logged in, or offline."""
     import wandb
 
     asked = os.environ.get("WANDB_MODE")
@@ -262,7 +272,7 @@ def _mode() -> str:
 
 
 def _log_in() -> bool:
-    """Whether someone is logged in; raises AuthenticationError if the server refuses, or does not answer soon."""
+    """Return whether someone is logged in; AuthenticationError says that the server refuses or does not answer soon."""
     import wandb
 
     patience = os.environ.get("WANDB_HTTP_TIMEOUT")

@@ -1,4 +1,4 @@
-"""Whether W&B would be used online, as far as this machine can tell: W&B itself is not asked."""
+"""Tells whether W&B would be used online, as far as this machine can tell without asking W&B."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from weakspot.tracking.loggers import WITHOUT_NETWORK
 
-_SERVER = "https://api.wandb.ai"  # where WANDB_BASE_URL names no other
+_SERVER = "https://api.wandb.ai"  # unless WANDB_BASE_URL names another
 
 
-def where_key_is() -> str | None:
+def api_key_source() -> str | None:
     """Return the name of the variable or file that holds a key for W&B's server, or None where nobody is logged in."""
     for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         if os.environ.get(variable):
@@ -31,8 +31,8 @@ def where_key_is() -> str | None:
 
 
 def describe_login() -> tuple[bool, str]:
-    """Return whether a run logs as it is asked to, and in a sentence how that is: offline or online, and why."""
-    asked, key = os.environ.get("WANDB_MODE"), where_key_is()
+    """Return whether a run will be logged as requested, and a sentence that says whether offline or online, and why."""
+    asked, key = os.environ.get("WANDB_MODE"), api_key_source()
     if asked in WITHOUT_NETWORK:
         return True, f"{asked}, as WANDB_MODE says"
     if key is not None:

@@ -1,4 +1,4 @@
-"""One picture of a finding: its members, what the model looked at, and the same of the well-served neighbour beside."""
+"""Draws one picture of a finding: its members and what the model looked at, beside those of a well-served cluster."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-_SIDE, _GAP, _LINE = 96, 4, 22  # pixels: of an example, between two, and of a line of words
-_ACROSS = 6
-_WORDS, _BACKGROUND = "#333333", "white"
+_SIDE, _GAP, _LINE = 96, 4, 22  # pixels of an example, between two examples, and of a line of text
+_ACROSS = 6  # examples in a row
+_TEXT, _BACKGROUND = "#333333", "white"
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Block:
     """Some examples under a heading.
 
     Attributes:
-        heading: Letters that Pillow's own font has.
+        heading: Text in letters that Pillow's own font has.
         images: The examples.
-        overlays: What the model looked at in each, which stands below it; or none at all.
+        overlays: The Grad-CAM of each, which is drawn below it; or none at all.
     """
 
     heading: str
@@ -28,11 +28,12 @@ class Block:
 
     @property
     def width(self) -> int:
+        """The width in pixels."""
         return _ACROSS * (_SIDE + _GAP)
 
     @property
-    def lines(self) -> list[Sequence[Image.Image]]:
-        """The pictures line by line: of each six examples first the images, then what was looked at in them."""
+    def rows(self) -> list[Sequence[Image.Image]]:
+        """The pictures row by row: for every six examples first the images, then their Grad-CAMs."""
         return [
             kind[start : start + _ACROSS]
             for start in range(0, len(self.images), _ACROSS)
@@ -41,30 +42,30 @@ class Block:
 
 
 def panel(blocks: Sequence[Block]) -> Image.Image:
-    """The blocks side by side.
+    """Draw blocks side by side.
 
     Args:
-        blocks: At least one.
+        blocks: At least one block.
 
     Returns:
         An image of 600 pixels in width for each block.
     """
-    height = _LINE + max(len(block.lines) for block in blocks) * (_SIDE + _GAP)
+    height = _LINE + max(len(block.rows) for block in blocks) * (_SIDE + _GAP)
     width = sum(block.width for block in blocks) + (len(blocks) - 1) * _SIDE // 2
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     left = 0
     for block in blocks:
-        draw.text((left, 2), block.heading, _WORDS, font)
-        for j, line in enumerate(block.lines):
-            for i, image in enumerate(line):
+        draw.text((left, 2), block.heading, _TEXT, font)
+        for j, row in enumerate(block.rows):
+            for i, image in enumerate(row):
                 sheet.paste(_square(image), (left + i * (_SIDE + _GAP), _LINE + j * (_SIDE + _GAP)))
         left += block.width + _SIDE // 2
     return sheet
 
 
 def _square(image: Image.Image) -> Image.Image:
-    """The image whole, as large as it goes, in the middle of a square."""
+    """Return the whole image in the middle of a square, as large as it fits."""
     scale = _SIDE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     smooth = (

@@ -1,4 +1,4 @@
-"""The numbers that runs are compared by."""
+"""The numbers of a run, by which runs are compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weakspot.findings.record import Slice
 
 
 def scalars(findings: Findings) -> dict[str, float]:
-    """The numbers that runs are compared by.
+    """Return the numbers by which runs are compared.
 
     `test/accuracy` and `test/loss` (of the audited split, by its name), `n_slices`, `confirmed/n` and
     `confirmed/errors_explained` (the share of errors in confirmed findings that explain the most), `worst/gap` (the
@@ -29,16 +29,18 @@ def scalars(findings: Findings) -> dict[str, float]:
     found["confirmed/errors_explained"] = max((f.errors_explained or 0.0 for f in confirmed), default=0.0)
     found["worst/gap"] = max((_gap(finding) for finding in confirmed), default=0.0)
     for finding in findings.findings:
-        found |= {f"finding_{finding.number}/{name}": value for name, value in numbers(finding).items()}
+        found |= {
+            f"finding_{finding.number}/{name}": value for name, value in finding_scalars(finding).items()
+        }
     for one in findings.slices:
-        found |= {f"slice_{one.number}/{name}": value for name, value in measures(one, findings).items()}
+        found |= {f"slice_{one.number}/{name}": value for name, value in slice_scalars(one, findings).items()}
         found[f"slice_{one.number}/p"] = one.evidence.p_corrected
         found[f"slice_{one.number}/p_searched"] = one.p_searched
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _of_split(findings: Findings) -> dict[str, float | None]:
-    """What `infer.py` says of the split under the same names; nothing where only one category of it is audited."""
+    """Return what `infer.py` logs of the split, under the same names; nothing where only one category is audited."""
     whole, split = findings.whole, findings.split or "test"
     if whole.category is not None:
         return {}
@@ -46,8 +48,8 @@ def _of_split(findings: Findings) -> dict[str, float | None]:
     return {f"{split}/loss": whole.loss, f"{split}/{whole.measure}": measure}
 
 
-def measures(one: Slice, findings: Findings) -> dict[str, float | None]:
-    """A slice's numbers over all audited examples, by name, in the measure of the task."""
+def slice_scalars(one: Slice, findings: Findings) -> dict[str, float | None]:
+    """Return a slice's numbers over all audited examples, by name, in the measure of the task."""
     s, error = one.statistics, one.error
     found: dict[str, float | None] = {"size": s.size, "share": s.share, "members": s.members}
     found |= {"loss_inside": s.loss_inside, "loss_outside": s.loss_outside}
@@ -63,8 +65,8 @@ def _gap(finding: Finding) -> float:
     return 0.0 if accuracy is None or accuracy.outside is None else abs(accuracy.outside - accuracy.inside)
 
 
-def numbers(finding: Finding) -> dict[str, Any]:
-    """A finding's numbers by name."""
+def finding_scalars(finding: Finding) -> dict[str, Any]:
+    """Return a finding's numbers by name."""
     found: dict[str, Any] = {
         "examples": finding.examples,
         "errors_explained": finding.errors_explained,

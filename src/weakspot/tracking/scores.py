@@ -1,4 +1,4 @@
-"""How well a model did on a split: to the logger, as a table on the console, and as a file."""
+"""Reports how well a model does on a split: to the logger, on the console, and in a file."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from rich.text import Text
 from weakspot.findings.numbers import count, tenth
 from weakspot.legible import printable
 from weakspot.predictions.atomic_files import atomic_file, writing
-from weakspot.tracking.tables import records
+from weakspot.tracking.tables import table_of_records
 
 if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
 
 FILE = "scores.csv"
 
-_WIDE = 80
-_MOST = 100  # classes that are all shown
-_WORST = 20  # of more than that
+_WIDTH = 80  # characters of a line
+_MOST = 100  # classes, up to which all are shown
+_WORST = 20  # classes that are shown of more
 
 ByClass = Mapping[str, Mapping[str, float]]
 
 
 def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logger: RunLogger | None) -> None:
-    """Send all of it to the run's logger: `test/accuracy`, `test/class=dog/f1`; what is no number is left out.
+    """Send the scores to the run's logger: `test/accuracy`, `test/class=dog/f1`; NaN and infinity are left out.
 
-    W&B gets the classes as a table, too, `test/classes`.
+    W&B also gets the classes as a table, `test/classes`.
     """
     from weakspot.tracking.loggers import WandbLogger
 
@@ -48,31 +48,31 @@ def log_scores(scores: Mapping[str, float], by_class: ByClass, split: str, logge
     if isinstance(logger, WandbLogger) and by_class:
         import wandb
 
-        columns, rows = records({"class": one, **measures} for one, measures in by_class.items())
+        columns, rows = table_of_records({"class": one, **measures} for one, measures in by_class.items())
         logger.experiment.log({f"{split}/classes": wandb.Table(columns=[*columns], data=rows)})
     logger.finalize("success")
 
 
 def write_scores(by_class: ByClass, folder: Path) -> None:
-    """Leave the measures of all classes in the run's folder, if there are any."""
+    """Write the measures of all classes to `scores.csv` in the run's folder, if there are any."""
     if not by_class:
         return
     measures = list(next(iter(by_class.values())))
-    sheet = io.StringIO()
-    rows = csv.writer(sheet)
+    text = io.StringIO()
+    rows = csv.writer(text)
     rows.writerow(["class", *measures])
     rows.writerows([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
     with writing(folder, "hydra.run.dir"), atomic_file(folder / FILE) as draft:
-        draft.write_text(sheet.getvalue(), encoding="utf-8", newline="")
+        draft.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
-    """What rich prints: all measures in a line or two, and a row for every class.
+    """Return what rich prints: all measures in a line or two, and a row for every class.
 
     Of very many classes only the worst are shown.
     """
     line = " · ".join(f"{name} {value:.4g}" for name, value in scores.items())
-    lines = [Text(line) for line in textwrap.wrap(line, _WIDE)]
+    lines = [Text(line) for line in textwrap.wrap(line, _WIDTH)]
     if not by_class:
         return Group(*lines)
     shown = list(by_class.items())

@@ -1,4 +1,4 @@
-"""Findings as tables of plain values; whoever logs them adds the images."""
+"""Findings as tables of plain values, without images."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from weakspot.findings import Findings
 from weakspot.findings.record import Example
 from weakspot.slices.statistics import ConfusionCell
 from weakspot.tracking.classes import class_tables
-from weakspot.tracking.scalars import measures, numbers
+from weakspot.tracking.scalars import finding_scalars, slice_scalars
 
 Rows = tuple[list[str], list[list[Any]]]
 
 _MEMBER_ROWS = 100_000  # of the table; the artifact holds all
-_CLASSES = 20  # of a chart, the heaviest; the table of confusions has all
-_ATTRIBUTES = 100  # columns of the table of examples; those that tell most come first
+_CLASSES = 20  # in a chart, the heaviest; the table of confusions has all
+_ATTRIBUTES = 100  # columns of the table of examples; the most distinctive ones come first
 
 
-def tables(findings: Findings) -> dict[str, Rows]:
-    """Every table by its name, as (columns, rows).
+def findings_tables(findings: Findings) -> dict[str, Rows]:
+    """Return every table by its name, as (columns, rows).
 
     Args:
-        findings: Everything that is said; nothing is computed here.
+        findings: The findings; nothing is computed here.
 
     Returns:
         `findings`, `slices`, `attributes`, `confusion`, `weights`, and where there are any `words`, `clusters` (all
         nodes of the tree), `silhouette` (of every number of clusters) and `near_misses`.
     """
     found = {
-        "findings": records(
+        "findings": table_of_records(
             {
                 "finding": f.number,
                 "name": f.name,
                 "verdict": f.verdict,
                 "sentence": f.sentence,
-                **numbers(f),
+                **finding_scalars(f),
                 "slices": ", ".join(map(str, f.parts)),
             }
             for f in findings.findings
         ),
-        "slices": records(
+        "slices": table_of_records(
             {
                 "slice": one.number,
                 "finding": one.finding,
                 "verdict": one.evidence.verdict,
                 "p_corrected": one.evidence.p_corrected,
                 **({} if one.p_searched is None else {"p_searched": one.p_searched}),
-                **measures(one, findings),
+                **slice_scalars(one, findings),
                 **(_plain(vars(one.statistics.cluster)) if one.statistics.cluster else {}),
             }
             for one in findings.slices
@@ -80,14 +80,14 @@ def tables(findings: Findings) -> dict[str, Rows]:
             ],
         )
     if findings.clusters:
-        found["clusters"] = records(
+        found["clusters"] = table_of_records(
             _plain(vars(cluster)) | {"top_attributes": ", ".join(a.name for a in cluster.top_attributes)}
             for cluster in findings.clusters
         )
     if findings.cut_scores:
         found["silhouette"] = ["clusters", "silhouette"], [list(point) for point in findings.cut_scores]
     if findings.near_misses:
-        found["near_misses"] = records(_plain(vars(miss)) for miss in findings.near_misses)
+        found["near_misses"] = table_of_records(_plain(vars(miss)) for miss in findings.near_misses)
     return found | class_tables(findings)
 
 
@@ -95,8 +95,8 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if isinstance(value, bool | int | float | str)}
 
 
-def records(rows: Iterable[dict[str, Any]]) -> Rows:
-    """Records as a table; a column that some lack is empty there."""
+def table_of_records(rows: Iterable[dict[str, Any]]) -> Rows:
+    """Return records as a table; where a record lacks a column, the cell is None."""
     listed = list(rows)
     columns = list(dict.fromkeys(name for record in listed for name in record))
     return columns, [[record.get(name) for name in columns] for record in listed]
@@ -108,8 +108,8 @@ def _memberships(findings: Findings) -> Rows:
     return columns, [list(row) for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
 
 
-def pictured(findings: Findings) -> dict[str, list[int | None]]:
-    """By the name of a table the example that stands for each of its rows."""
+def example_rows_of_tables(findings: Findings) -> dict[str, list[int | None]]:
+    """Return the row of the example that illustrates each row of a table, by the name of the table."""
     return {
         "findings": [next(iter(one.portrait.top), None) for one in findings.findings],
         "slices": [next(iter(one.portrait.top), None) for one in findings.slices],
@@ -117,43 +117,43 @@ def pictured(findings: Findings) -> dict[str, list[int | None]]:
     }
 
 
-def mistaken(cells: Sequence[ConfusionCell]) -> Rows:
-    """A square of labels and predictions, as W&B's chart of confusions reads it.
+def confusion_square(cells: Sequence[ConfusionCell]) -> Rows:
+    """Return a square of labels and predictions, as W&B's chart of confusions reads it.
 
     Args:
         cells: The weights by label and prediction, heaviest first.
 
     Returns:
-        A row for every pair of the classes that most weight is on, 20 at most; 0 where a pair has none.
+        A row for every pair of the heaviest classes, at most 20 of them; 0 where a pair has no weight.
     """
     weights = {(cell.label, cell.prediction): cell.weight for cell in cells}
     names = list(dict.fromkeys(name for pair in weights for name in pair))[:_CLASSES]
-    square = [[label, said, weights.get((label, said), 0.0)] for label in names for said in names]
+    square = [[label, guess, weights.get((label, guess), 0.0)] for label in names for guess in names]
     return ["Actual", "Predicted", "nPredictions"], square
 
 
-def examples(findings: Findings) -> tuple[Rows, list[int]]:
-    """The top examples of every finding and slice with their attributes, and the row of the record of each.
+def examples_table(findings: Findings) -> tuple[Rows, list[int]]:
+    """Return the top examples of every finding and slice with their attributes.
 
     Args:
-        findings: Everything that is said; nothing is computed here.
+        findings: The findings; nothing is computed here.
 
     Returns:
-        The table, without images, and the examples' rows.
+        The table, without images, and the row of each example in the predictions.
     """
-    names = _telling_attributes(findings)
-    found, rows = [], []
+    names = _attribute_columns(findings)
+    records, rows = [], []
     for group, parts in (("finding", findings.findings), ("slice", findings.slices)):
         for part in parts:
             for row, weight in zip(part.portrait.top, part.portrait.weights, strict=True):
                 one = findings.example(row)
-                told = {"group": group, "number": part.number, "weight": weight} | _said_of(one)
-                found.append(told | {column: one.attributes.get(name) for name, column in names.items()})
+                record = {"group": group, "number": part.number, "weight": weight} | _outcome_of(one)
+                records.append(record | {column: one.attributes.get(name) for name, column in names.items()})
                 rows.append(row)
-    return records(found), rows
+    return table_of_records(records), rows
 
 
-def _said_of(one: Example) -> dict[str, Any]:
+def _outcome_of(one: Example) -> dict[str, Any]:
     return {
         "id": one.id,
         "label": one.label,
@@ -169,13 +169,15 @@ _OWN_COLUMNS = {
     "weight",
     "example",
     "grad_cam",
-    *_said_of(Example(0, "", None, None, None, None)),
+    *_outcome_of(Example(0, "", None, None, None, None)),
 }
 
 
-def _telling_attributes(findings: Findings) -> dict[str, str]:
-    """The attributes of the examples that are shown, those that findings are enriched in first, each with the name of
-    its column: its own unless the table has that already."""
+def _attribute_columns(findings: Findings) -> dict[str, str]:
+    """Return the attributes of the shown examples, those that findings are enriched in first.
+
+    Each has the name of its column: its own name, unless the table has such a column already.
+    """
     enriched = [e.attribute for f in findings.findings for e in f.portrait.enrichment]
     held = dict.fromkeys(name for one in findings.examples for name in one.attributes)
     names = list(dict.fromkeys([*(name for name in enriched if name in held), *held]))[:_ATTRIBUTES]

@@ -1,4 +1,4 @@
-"""Before and after: as a table on the console, to the logger, and as a file beside the checkpoint."""
+"""Reports a model before and after mending: on the console, to the logger, and in a file beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 FILE = "mended.json"
 
 
-def write_mended(mended: MendedModelComparison, folder: Path) -> None:
-    """Leave it in the checkpoint's folder."""
+def write_mended(comparison: MendedModelComparison, folder: Path) -> None:
+    """Write the comparison to `mended.json` in the checkpoint's folder."""
     record = {
-        "where": mended.where,
-        "changes": [{**asdict(one), "points": one.points} for one in mended.changes],
+        "where": comparison.where,
+        "changes": [{**asdict(one), "points": one.points} for one in comparison.changes],
     }
     with writing(folder, "checkpoints_dir"), atomic_file(folder / FILE) as draft:
         draft.write_text(
@@ -35,38 +35,38 @@ def write_mended(mended: MendedModelComparison, folder: Path) -> None:
         )
 
 
-def log_mended(mended: MendedModelComparison, logger: RunLogger | None) -> None:
-    """Send it to the run's logger: `mended/worst group/accuracy_before`, `…/accuracy_after`."""
+def log_mended(comparison: MendedModelComparison, logger: RunLogger | None) -> None:
+    """Send the comparison to the run's logger: `mended/worst group/accuracy_before`, `…/accuracy_after`."""
     if logger is None:
         return
     numbers = {
         f"mended/{_name(change)}/{measure}_{when}": value
-        for change in mended.changes
-        for when, measured in (("before", change.before), ("after", change.after))
-        for measure, value in (("accuracy", measured.accuracy), ("loss", measured.loss))
+        for change in comparison.changes
+        for when, performance in (("before", change.before), ("after", change.after))
+        for measure, value in (("accuracy", performance.accuracy), ("loss", performance.loss))
         if value is not None
     }
     logger.log_metrics(numbers)
     logger.finalize("success")
 
 
-def mended_table(mended: MendedModelComparison) -> Group:
-    """What rich prints: a line for all examples, for each finding, and for the worst group of each attribute."""
-    by_accuracy = mended.changes[0].points is not None
+def mended_table(comparison: MendedModelComparison) -> Group:
+    """Return a table for rich: a line for all examples, for each finding, and for the worst group of each attribute."""
+    by_accuracy = comparison.changes[0].points is not None
     table = Table()
     table.add_column("examples", overflow="fold", ratio=1)
     table.add_column("before", justify="right")
     table.add_column("after", justify="right")
     if by_accuracy:
         table.add_column("points", justify="right")
-    for change in mended.changes:
+    for change in comparison.changes:
         cells = [escape(printable(_name(change))), _cell(change.before), _cell(change.after)]
         if by_accuracy:
             cells.append(f"{change.points or 0:+.1f}".replace("-", "−"))
         table.add_row(*cells)
     measure = "Accuracy" if by_accuracy else "Loss"
     return Group(
-        Text(f"{measure} before and after, with 95{THIN}% intervals ({printable(mended.where)})"), table
+        Text(f"{measure} before and after, with 95{THIN}% intervals ({printable(comparison.where)})"), table
     )
 
 
@@ -74,10 +74,12 @@ def _name(change: Change) -> str:
     return f"worst {change.name}" if change.kind == "worst" else change.name
 
 
-def _cell(measured: GroupPerformance) -> str:
-    show, value = (decimal, measured.loss) if measured.accuracy is None else (tenth, measured.accuracy)
+def _cell(performance: GroupPerformance) -> str:
+    show, value = (
+        (decimal, performance.loss) if performance.accuracy is None else (tenth, performance.accuracy)
+    )
     lines = [show(value)]
-    if measured.interval is not None:
-        lines.append(f"{show(measured.interval[0])} to {show(measured.interval[1])}")
-    of = "" if measured.value is None else f"{escape(printable(measured.value))}, "
-    return "\n".join([*lines, f"{of}n{THIN}={THIN}{count(measured.examples)}"])
+    if performance.interval is not None:
+        lines.append(f"{show(performance.interval[0])} to {show(performance.interval[1])}")
+    of = "" if performance.value is None else f"{escape(printable(performance.value))}, "
+    return "\n".join([*lines, f"{of}n{THIN}={THIN}{count(performance.examples)}"])

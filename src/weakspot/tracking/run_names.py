@@ -1,4 +1,4 @@
-"""What a run is called where many are listed: its name, its tags and its group."""
+"""The name, tags and group of a run, by which it is found in a list."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 WORDS = "words"
-"""In the configuration of a logger: the words that were chosen, by group (method, dataset, model, experiment), or the
-file of predictions that was given instead of a dataset and a model."""
+"""The key in a logger's configuration of the words that were chosen, by group (method, dataset, model, experiment), or
+of the file of predictions that was given instead of a dataset and a model."""
 
 MULTIRUN = "multirun"
-"""In the configuration of a logger: the folder of the multirun that a run is one of, or None."""
+"""The key in a logger's configuration of the folder of the multirun that a run is part of, or None."""
 
-_LONGEST_TAG, _LONGEST_NAME = 64, 128  # that W&B takes
+_LONGEST_TAG, _LONGEST_NAME = 64, 128  # characters that W&B accepts
 
 
-def name_of(job: str, config: Mapping[str, Any]) -> str | None:
-    """`<method>-<dataset>-<model>-s<seed>`, the job's word standing for the method where nothing is searched.
+def run_name(job: str, config: Mapping[str, Any]) -> str | None:
+    """Return `<method>-<dataset>-<model>-s<seed>`, with the job's word instead of the method where nothing is searched.
 
     Args:
         job: train, infer or discover.
-        config: Of the run, with the words.
+        config: The configuration of the run, with the words that were chosen.
 
     Returns:
         The name; None where no words are known.
@@ -35,8 +35,8 @@ def name_of(job: str, config: Mapping[str, Any]) -> str | None:
     return "-".join([*(part for part in parts if part), f"s{config.get('seed', 0)}"])[:_LONGEST_NAME]
 
 
-def tags_of(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
-    """A person's own tags, and the words that were chosen."""
+def run_tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
+    """Return the tags that a user gave, and the words that were chosen."""
     words = config.get(WORDS) or {}
     chosen = [words.get(group) for group in ("method", "dataset", "model", "experiment")]
     return list(dict.fromkeys([*own, *(word for word in chosen if word and len(word) <= _LONGEST_TAG)]))
