@@ -8,26 +8,26 @@ except ModuleNotFoundError as error:
     ) from error
 
 from weakspot.figures.accuracies import accuracies
-from weakspot.figures.drawn import draw, drawn
+from weakspot.figures.all_figures import draw, make_figures
+from weakspot.figures.co_occurrence import co_occurrence
 from weakspot.figures.lengths import lengths
 from weakspot.figures.members import members
 from weakspot.figures.space import space
 from weakspot.figures.style import FORMATS, save
-from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 
 __all__ = [
     "FORMATS",
     "accuracies",
+    "co_occurrence",
     "draw",
-    "drawn",
     "lengths",
+    "make_figures",
     "members",
     "save",
     "silhouettes",
     "space",
-    "together",
     "tree",
     "values",
 ]

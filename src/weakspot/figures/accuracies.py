@@ -1,4 +1,4 @@
-"""What is claimed: how well the model does in each finding, with the interval, against everything else."""
+"""Draws how well the model does in each finding, with the interval, and outside of it."""
 
 from __future__ import annotations
 
@@ -6,61 +6,71 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weakspot.figures.lettering import lines
-from weakspot.figures.style import BLUE, FAINT, INK, PERCENT, QUIET, SMALL, VERMILION, sheet, style
+from weakspot.figures.style import (
+    BLUE,
+    DARK_GREY,
+    LIGHT_GREY,
+    MID_GREY,
+    PERCENT,
+    SMALL,
+    VERMILION,
+    column_figure,
+    style,
+)
+from weakspot.figures.text_fitting import wrap_lines
 from weakspot.findings import VERDICTS, Contrast, Finding, Findings, numbers
 
-_NAME = 1.2  # inches of a finding's name
+_NAME = 1.2  # inches that the name of a finding may take
 
 
 @style()
 def accuracies(findings: Findings, most: int = 12) -> Figure:
-    """Accuracy inside every finding with its 95 % interval, and outside; of ratings and numbers the error.
+    """Draw the accuracy inside every finding with its 95 % interval, and outside; of ratings and numbers the error.
 
-    Those that are confirmed come first. What they are measured on are held-out examples where there are any, as in
+    Confirmed findings come first. They are measured on held-out examples where there are any, as in
     `Finding.accuracy`.
 
     Args:
-        findings: Of a run.
-        most: How many are drawn; those that explain most errors.
+        findings: The findings of a run.
+        most: How many findings are drawn, at most, those that explain most errors.
 
     Returns:
         The figure, a line for each finding.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are no findings.
     """
     order = sorted(findings.findings, key=lambda finding: not finding.confirmed)[:most]
     if not order:
         raise ValueError("there are no findings to draw: no slice is worse than the rest")
     measure, label = _measure(findings)
-    names = [_words(finding) for finding in order]
-    figure = sheet(0.75 + sum(0.09 + 0.11 * len(name.splitlines()) for name in names))
+    names = [_label(finding) for finding in order]
+    figure = column_figure(0.75 + sum(0.09 + 0.11 * len(name.splitlines()) for name in names))
     axes = figure.add_subplot()
     for y, finding in enumerate(order):
         contrast: Contrast | None = getattr(finding, measure)
         if contrast is not None:
-            _draw(axes, y, finding, contrast)
+            _draw_contrast(axes, y, finding, contrast)
     whole = getattr(findings.whole, measure)
     if whole is not None:
-        axes.axvline(whole, color=QUIET, linewidth=0.6, linestyle=":", zorder=0)
+        axes.axvline(whole, color=MID_GREY, linewidth=0.6, linestyle=":", zorder=0)
     axes.set(yticks=range(len(order)), yticklabels=names, xlabel=label)
     axes.set(ylim=(len(order) - 0.5, -0.5), ylabel="Finding")
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=FAINT, linewidth=0.4)
+    axes.grid(axis="x", color=LIGHT_GREY, linewidth=0.4)
     axes.spines["left"].set_visible(False)
     if measure == "accuracy":
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PERCENT)
-    _beside(axes, order, findings.whole.counted)
+    _write_sizes(axes, order, findings.whole.counted)
     if len(order) < len(findings.findings):
-        axes.set_title(f"{len(order)} of {len(findings.findings)} findings", fontsize=SMALL, color=QUIET)
+        axes.set_title(f"{len(order)} of {len(findings.findings)} findings", fontsize=SMALL, color=MID_GREY)
     _legend(figure, order)
     return figure
 
 
 def _measure(findings: Findings) -> tuple[str, str]:
-    """The field that holds what is stated, and what its axis is called."""
+    """Return the field of a finding that is drawn, and the label of its axis."""
     where = "held-out examples" if findings.confirmation.mode in ("held_out", "other") else "all examples"
     if any(finding.accuracy is not None for finding in findings.findings):
         return "accuracy", f"Accuracy on {where}"
@@ -69,8 +79,9 @@ def _measure(findings: Findings) -> tuple[str, str]:
     return "loss", f"Mean loss on {where}"
 
 
-def _draw(axes: Axes, y: int, finding: Finding, contrast: Contrast) -> None:
-    colour = VERMILION if finding.confirmed else QUIET
+def _draw_contrast(axes: Axes, y: int, finding: Finding, contrast: Contrast) -> None:
+    """Draw the interval and the mean inside a finding, and the mean outside."""
+    colour = VERMILION if finding.confirmed else MID_GREY
     if contrast.interval is not None:
         axes.plot(contrast.interval, [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
     filled = colour if finding.confirmed else "white"
@@ -81,28 +92,29 @@ def _draw(axes: Axes, y: int, finding: Finding, contrast: Contrast) -> None:
         )
 
 
-def _words(finding: Finding) -> str:
+def _label(finding: Finding) -> str:
+    """Return the name of a finding with its verdict and p-value."""
     p = "" if finding.p_corrected is None else f", p {numbers.probability(finding.p_corrected)}"
-    name = "\n".join(lines(finding.name, _NAME, 6, 2))
+    name = "\n".join(wrap_lines(finding.name, _NAME, 6, 2))
     return f"{name}\n{VERDICTS[finding.verdict]}{p}"
 
 
-def _beside(axes: Axes, order: list[Finding], counted: str) -> None:
-    """How much each finding matters, to the right of its line."""
+def _write_sizes(axes: Axes, order: list[Finding], counted: str) -> None:
+    """Write the size of each finding, and its share of all errors, to the right of its line."""
     place = axes.get_yaxis_transform()
     heading = f"examples,\n% of {counted}"
-    axes.text(1.04, -0.5, heading, transform=place, fontsize=SMALL, va="bottom", color=QUIET)
+    axes.text(1.04, -0.5, heading, transform=place, fontsize=SMALL, va="bottom", color=MID_GREY)
     for y, finding in enumerate(order):
-        much = f"{numbers.count(finding.examples)}\n{numbers.percent(finding.errors_explained)}"
-        axes.text(1.04, y, much, transform=place, fontsize=SMALL, va="center", color=INK)
+        size = f"{numbers.count(finding.examples)}\n{numbers.percent(finding.errors_explained)}"
+        axes.text(1.04, y, size, transform=place, fontsize=SMALL, va="center", color=DARK_GREY)
 
 
 def _legend(figure: Figure, order: list[Finding]) -> None:
     signs = {
         "inside, 95 % interval": Line2D([], [], color=VERMILION, marker="o", markersize=4),
-        "not confirmed": Line2D([], [], color=QUIET, marker="o", markerfacecolor="white", markersize=4),
+        "not confirmed": Line2D([], [], color=MID_GREY, marker="o", markerfacecolor="white", markersize=4),
         "outside": Line2D([], [], color=BLUE, marker="D", markerfacecolor="white", markersize=3.5, ls=""),
-        "all examples": Line2D([], [], color=QUIET, linestyle=":", linewidth=0.8),
+        "all examples": Line2D([], [], color=MID_GREY, linestyle=":", linewidth=0.8),
     }
     if not any(finding.confirmed for finding in order):
         del signs["inside, 95 % interval"]

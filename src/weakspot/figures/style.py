@@ -1,4 +1,4 @@
-"""How all figures look, and how one becomes a file: the same bytes for the same figure, its text kept as text."""
+"""The style of all figures, and the function that saves one: the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from weakspot.predictions.atomic_files import atomic_file
 FORMATS = ("pdf", "png", "svg")
 
 WIDTH = 3.3
-"""Inches: a column of a paper of two."""
+"""The width of a figure in inches: a column of a paper that has two."""
 
-# Okabe and Ito's colours, which people of every colour vision tell apart
+# Okabe and Ito's colours, which people of every colour vision can tell apart
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
-INK, QUIET, FAINT = "#222222", "#767676", "#DDDDDD"
+DARK_GREY, MID_GREY, LIGHT_GREY = "#222222", "#767676", "#DDDDDD"
 
-MORE: Colormap = LinearSegmentedColormap.from_list("more", ["#D3E4EE", "#5B9BC4", "#0B4C86", "#041B3A"])
-"""Of a quantity from little to much."""
+SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list("more", ["#D3E4EE", "#5B9BC4", "#0B4C86", "#041B3A"])
+"""The colours of a quantity, from little to much."""
 
-EITHER: Colormap = LinearSegmentedColormap.from_list(
+DIVERGING: Colormap = LinearSegmentedColormap.from_list(
     "either", ["#9A3B00", "#EE8B3B", "#EDEDED", "#6BA6D6", "#0A4A86"]
 )
-"""From one side, orange, over neither to the other, blue."""
+"""The colours of a quantity around a middle, from orange below it to blue above it."""
 
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}{THIN}%")
-"""Of an axis of shares."""
+"""The format of an axis of shares."""
 
 SMALL = 5.5
-"""Points: of what stands in a figure beside its axes."""
+"""The size in points of text beside the axes."""
 
-_LOOK: Any = {
+_RC_PARAMS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 6.5,
     "axes.titlesize": 6.5,
@@ -57,11 +57,11 @@ _LOOK: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.axisbelow": True,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    "text.color": DARK_GREY,
+    "axes.labelcolor": DARK_GREY,
+    "axes.edgecolor": DARK_GREY,
+    "xtick.color": DARK_GREY,
+    "ytick.color": DARK_GREY,
     "xtick.major.width": 0.5,
     "ytick.major.width": 0.5,
     "xtick.major.size": 2,
@@ -74,50 +74,54 @@ _LOOK: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "weakspot",
 }
-_NO_DATE: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+_METADATA_WITHOUT_DATE: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+    "png": {},
+}
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Inside the block, or in a function decorated by it, figures look like this, whatever a person's own style is."""
+    """Give figures this style inside the block, or in a decorated function, whatever the user's own style is."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_LOOK)
+        matplotlib.rcParams.update(_RC_PARAMS)
         yield
 
 
 def save(figure: Figure, file: str | Path) -> Path:
-    """Write a figure; the same one gives the same bytes.
+    """Save a figure; the same figure gives the same bytes.
 
-    Text stays text: in a PDF its fonts are embedded whole letters (TrueType), in an SVG a viewer sets it.
+    Text stays text: a PDF embeds its fonts (TrueType), and the viewer of an SVG sets it.
 
     Args:
-        figure: Any of this package's.
-        file: Where to; its ending says the format: .pdf, .png or .svg.
+        figure: A figure of this package.
+        file: The file, whose ending is its format: .pdf, .png or .svg.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: If the ending is another.
+        ValueError: If the file has another ending.
     """
     file = Path(file)
     kind = file.suffix[1:].lower()
     if kind not in FORMATS:
         raise ValueError(f"{file} ends in no format of figures; choose {', '.join(FORMATS)}")
     with style(), atomic_file(file) as draft:
-        figure.savefig(draft, format=kind, metadata=_NO_DATE[kind])
+        figure.savefig(draft, format=kind, metadata=_METADATA_WITHOUT_DATE[kind])
     return file
 
 
-def sheet(height: float) -> Figure:
-    """An empty figure as wide as a column, whose axes leave each other room."""
+def column_figure(height: float) -> Figure:
+    """Return an empty figure as wide as a column, whose axes leave each other room; the height is in inches."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
     return figure
 
 
-def bare(axes: Axes) -> None:
-    """Take an axis' frame and ticks away, where places on it say nothing."""
+def hide_axes(axes: Axes) -> None:
+    """Remove frame and ticks of axes on which positions mean nothing."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""The cluster tree as nested bars, and the silhouette of every cut."""
+"""Draws the cluster tree as nested bars, and the silhouette of every cut."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from weakspot.figures.style import BLUE, EITHER, FAINT, INK, QUIET, VERMILION, sheet, style
+from weakspot.figures.style import (
+    BLUE,
+    DARK_GREY,
+    DIVERGING,
+    LIGHT_GREY,
+    MID_GREY,
+    VERMILION,
+    column_figure,
+    style,
+)
 from weakspot.findings import Findings, numbers
 from weakspot.findings.record import Cluster
 
-_LABELLED = 16  # failing clusters whose numbers stand below the tree, the largest
+_LABELLED = 16  # failing clusters, the largest, whose numbers are written below the tree
 _BARS = (
     3000  # drawn at most, the widest, and failing clusters however narrow: the others are finer than print
 )
-_APART = 0.058  # of the width: how far two numbers are, at least
-_BESIDE = 0.06  # of the scale of accuracies: no number stands nearer to that of all examples
+_LABEL_DISTANCE = 0.058  # of the width, at least, between two numbers
+_TICK_DISTANCE = 0.06  # of the scale, at least, between 0 or 100 % and the accuracy of all examples
 
 
 @style()
 def tree(findings: Findings) -> Figure:
-    """The cluster tree: each node a bar as wide as its examples, coloured by accuracy; below it its children.
+    """Draw the cluster tree: each node is a bar as wide as its examples, coloured by accuracy, above its children.
 
-    Colours turn at the accuracy of all examples: blue above, orange below. Failing clusters are outlined, and their
-    slices' numbers stand below them. Of a very large tree the widest bars are drawn, and those of failing clusters.
+    Colours turn at the accuracy of all examples: blue above, orange below. Failing clusters are outlined, and the
+    numbers of their slices are written below them. Of a very large tree the widest bars are drawn, and those of failing
+    clusters.
 
     Args:
-        findings: Of a method that makes a tree (UDIS).
+        findings: Findings of a method that makes a tree (UDIS).
 
     Returns:
         The figure, a column wide.
@@ -46,11 +56,11 @@ def tree(findings: Findings) -> Figure:
     levels = 1 + max(cluster.depth for cluster in clusters)
     overall = min(max(clusters[0].accuracy, 1e-6), 1 - 1e-6)
     scale = TwoSlopeNorm(overall, 0, 1)
-    figure = sheet(1.1 + min(1.6, 0.2 * levels))
+    figure = column_figure(1.1 + min(1.6, 0.2 * levels))
     axes = figure.add_subplot()
     failing = []
     least = _least_size(clusters)
-    for cluster, left in zip(clusters, _lefts(clusters), strict=True):
+    for cluster, left in zip(clusters, _left_edges(clusters), strict=True):
         if cluster.size <= least and not cluster.failing:
             continue
         height = levels - cluster.depth if cluster.leaf else 1
@@ -58,13 +68,15 @@ def tree(findings: Findings) -> Figure:
             (left, cluster.depth),
             cluster.size,
             height,
-            facecolor=EITHER(float(scale(cluster.accuracy))),
+            facecolor=DIVERGING(float(scale(cluster.accuracy))),
             edgecolor="white",
             linewidth=min(0.3, 60 / min(len(clusters), _BARS)),
         )
         axes.add_patch(bar)
         if cluster.failing:
-            bar.set(edgecolor=INK, linewidth=min(0.8, 0.2 + 20 * cluster.size / clusters[0].size), zorder=2)
+            bar.set(
+                edgecolor=DARK_GREY, linewidth=min(0.8, 0.2 + 20 * cluster.size / clusters[0].size), zorder=2
+            )
             failing.append((left + cluster.size / 2, cluster))
     axes.set(
         xlim=(0, clusters[0].size),
@@ -76,10 +88,10 @@ def tree(findings: Findings) -> Figure:
     axes.set_yticks([depth + 0.5 for depth in depths], labels=map(str, depths))
     axes.yaxis.set_tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _labels(axes, failing, clusters[0].size)
-    colours = figure.colorbar(ScalarMappable(scale, EITHER), ax=axes, label="Accuracy", aspect=25)
+    _write_labels(axes, failing, clusters[0].size)
+    colours = figure.colorbar(ScalarMappable(scale, DIVERGING), ax=axes, label="Accuracy", aspect=25)
     colours.ax.set_yscale("linear")
-    ends = [end for end in (0.0, 1.0) if abs(end - overall) > _BESIDE]
+    ends = [end for end in (0.0, 1.0) if abs(end - overall) > _TICK_DISTANCE]
     colours.set_ticks(
         sorted([*ends, overall]), labels=[numbers.percent(at) for at in sorted([*ends, overall])]
     )
@@ -88,13 +100,13 @@ def tree(findings: Findings) -> Figure:
 
 
 def _least_size(clusters: Sequence[Cluster]) -> float:
-    """The size that a node has to exceed to be among the `_BARS` largest; 0 where all nodes are drawn."""
+    """Return the size that a node must exceed to be among the `_BARS` largest; 0 where all nodes are drawn."""
     sizes = sorted((cluster.size for cluster in clusters), reverse=True)
     return sizes[_BARS] if len(sizes) > _BARS else 0.0
 
 
-def _lefts(clusters: Sequence[Cluster]) -> list[float]:
-    """Where each node begins: its parent's children side by side, in their order."""
+def _left_edges(clusters: Sequence[Cluster]) -> list[float]:
+    """Return where each node begins: the children of a node lie side by side, in their order."""
     lefts: list[float] = []
     ends: list[float] = []  # how far the children of each node reach so far
     for cluster in clusters:
@@ -106,15 +118,15 @@ def _lefts(clusters: Sequence[Cluster]) -> list[float]:
     return lefts
 
 
-def _labels(axes: Axes, failing: Sequence[tuple[float, Cluster]], width: float) -> None:
-    """The numbers of failing clusters' slices below them, moved apart where they would overprint."""
+def _write_labels(axes: Axes, failing: Sequence[tuple[float, Cluster]], width: float) -> None:
+    """Write the numbers of failing clusters' slices below them, moved apart where they would overlap."""
     largest = sorted(failing, key=lambda one: -one[1].size)[:_LABELLED]
     shown = sorted((one for one in largest if one[1].slice is not None), key=lambda one: one[0])
     middles = [middle / width for middle, _ in shown]
     place = axes.get_xaxis_transform()
-    for middle, at, (_, cluster) in zip(middles, apart(middles, _APART), shown, strict=True):
-        across = [middle * width, at * width]
-        axes.plot(across, [0, -0.05], transform=place, color=QUIET, linewidth=0.4, clip_on=False)
+    for middle, moved, (_, cluster) in zip(middles, move_apart(middles, _LABEL_DISTANCE), shown, strict=True):
+        across = [middle * width, moved * width]
+        axes.plot(across, [0, -0.05], transform=place, color=MID_GREY, linewidth=0.4, clip_on=False)
         axes.annotate(
             str(cluster.slice),
             (across[1], -0.05),
@@ -124,15 +136,20 @@ def _labels(axes: Axes, failing: Sequence[tuple[float, Cluster]], width: float) 
             va="center",
             ha="center",
             fontsize=5,
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": INK, "linewidth": 0.4},
+            bbox={
+                "boxstyle": "round,pad=0.2",
+                "facecolor": "white",
+                "edgecolor": DARK_GREY,
+                "linewidth": 0.4,
+            },
         )
     axes.tick_params(axis="x", pad=14 if shown else 2)
 
 
-def apart(places: Sequence[float], least: float) -> list[float]:
-    """Ascending places in [0, 1], moved as little as keeps each `least` from the next; less, if there is no room."""
+def move_apart(places: Sequence[float], least: float) -> list[float]:
+    """Move ascending places in [0, 1] as little as keeps each `least` from the next; less, if there is no room."""
     least = min(least, 1 / max(len(places), 1))
-    groups: list[tuple[list[int], float]] = []  # places that touch, and where the first of them stands
+    groups: list[tuple[list[int], float]] = []  # places that touch, and where the first of them lies
     for i, place in enumerate(places):
         groups.append(([i], place))
         while len(groups) > 1 and groups[-1][1] < groups[-2][1] + least * len(groups[-2][0]):
@@ -145,10 +162,10 @@ def apart(places: Sequence[float], least: float) -> list[float]:
 
 @style()
 def silhouettes(findings: Findings) -> Figure:
-    """The silhouette of every number of clusters that was scored, the cut that was made marked.
+    """Draw the silhouette of every number of clusters that was scored, with the chosen cut marked.
 
     Args:
-        findings: Of a method that cuts a tree (UDIS).
+        findings: Findings of a method that cuts a tree (UDIS).
 
     Returns:
         The figure, a column wide.
@@ -159,7 +176,7 @@ def silhouettes(findings: Findings) -> Figure:
     if len(findings.cut_scores) < 2:
         raise ValueError("fewer than two cuts were scored, so there is no curve to draw")
     clusters, scores = np.array(findings.cut_scores).T
-    figure = sheet(1.5)
+    figure = column_figure(1.5)
     axes = figure.add_subplot(xlabel="Number of clusters", ylabel="Silhouette")
     axes.plot(clusters, scores, color=BLUE, linewidth=0.9)
     cut = sum(cluster.clusters for cluster in findings.clusters if cluster.leaf)
@@ -167,9 +184,9 @@ def silhouettes(findings: Findings) -> Figure:
         score = float(scores[clusters == cut][0])
         axes.plot(cut, score, "o", color=VERMILION, markersize=4)
         side = "right" if cut > clusters.mean() else "left"
-        said = f"{cut} clusters, {numbers.decimal(score)}"
-        axes.annotate(said, (cut, score), (0, 4), textcoords="offset points", ha=side)
+        note = f"{cut} clusters, {numbers.decimal(score)}"
+        axes.annotate(note, (cut, score), (0, 4), textcoords="offset points", ha=side)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color=FAINT, linewidth=0.4)
+    axes.grid(color=LIGHT_GREY, linewidth=0.4)
     axes.margins(y=0.15)
     return figure

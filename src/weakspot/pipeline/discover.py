@@ -265,7 +265,7 @@ def _draw(
     if kind is None:
         return
     from weakspot.figures import draw
-    from weakspot.figures.drawn import FOLDER
+    from weakspot.figures.all_figures import FOLDER
 
     with writing(folder, "hydra.run.dir"):
         files = draw(folder / FOLDER, kind, findings, predictions, slices, media, texts)

@@ -1,4 +1,4 @@
-"""All figures that a run has something to show in, as files."""
+"""Draws all figures of a run, and writes them to files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from weakspot.figures.accuracies import accuracies
+from weakspot.figures.co_occurrence import co_occurrence
 from weakspot.figures.lengths import lengths
 from weakspot.figures.members import members
 from weakspot.figures.space import space
 from weakspot.figures.style import save
-from weakspot.figures.together import together
 from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 from weakspot.findings import Findings, Media
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 FOLDER = "figures"
 
 _GROUPS = 10  # findings, and slices, whose members are drawn
-_ATTRIBUTES = 6
-_VALUES = 100  # of an attribute, at most: not who rated, of hundreds
+_ATTRIBUTES = 6  # attributes whose values are drawn
+_VALUES = 100  # of an attribute, at most: this leaves out who rated, one of hundreds
 
 
 def draw(
@@ -42,14 +42,14 @@ def draw(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write every figure that there is something to show in.
+    """Write every figure that a run has something to show in.
 
     Args:
-        folder: Where to; made where it is missing.
-        kind: pdf, png or svg.
-        findings: Of a run.
-        predictions: Its record; without it there are no maps and no tables.
-        slices: What was found in it.
+        folder: The folder of the files; it is made where it is missing.
+        kind: The format: pdf, png or svg.
+        findings: The findings of a run.
+        predictions: The predictions that they are of; without them there are no maps and no tables.
+        slices: The slices that were found.
         media: Previews and Grad-CAMs; without them no members are shown.
         texts: What is written in each example.
 
@@ -58,18 +58,18 @@ def draw(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    every = drawn(findings, predictions, slices, media, texts)
-    return [save(figure, folder / f"{name}.{kind}") for name, figure in every]
+    figures = make_figures(findings, predictions, slices, media, texts)
+    return [save(figure, folder / f"{name}.{kind}") for name, figure in figures]
 
 
-def drawn(
+def make_figures(
     findings: Findings,
     predictions: Predictions | None = None,
     slices: Slices | None = None,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
 ) -> Iterator[tuple[str, Figure]]:
-    """Every figure that there is something to show in, with its name; the arguments are those of `draw`."""
+    """Yield every figure that a run has something to show in, with its name; the arguments are those of `draw`."""
     if findings.findings:
         yield "findings", accuracies(findings)
     if findings.clusters:
@@ -77,7 +77,7 @@ def drawn(
     if len(findings.cut_scores) > 1:
         yield "silhouettes", silhouettes(findings)
     if findings.whole.pairs:
-        yield "together", together(findings)
+        yield "together", co_occurrence(findings)
     yield from _members(findings, media or Media())
     if predictions is None or slices is None:
         return
@@ -85,20 +85,20 @@ def drawn(
         yield "map-loss", space(predictions, slices)
     if can_colour_by(predictions, "prediction"):
         yield "map-prediction", space(predictions, slices, "prediction")
-    telling = distinguishing_attributes(findings, predictions, _VALUES)[:_ATTRIBUTES]
-    for i, name in enumerate(telling, start=1):
-        yield f"values-{i}-{_as_file(name)}", values(predictions, slices, name)
+    attributes = distinguishing_attributes(findings, predictions, _VALUES)[:_ATTRIBUTES]
+    for i, name in enumerate(attributes, start=1):
+        yield f"values-{i}-{_in_file_name(name)}", values(predictions, slices, name)
     if texts is not None and len(slices):
         yield "lengths", lengths(findings, predictions, slices, texts)
 
 
 def _members(findings: Findings, media: Media) -> Iterator[tuple[str, Figure]]:
-    """Of the first findings and slices, where there is something to look at."""
+    """Yield figures of the members of the first findings and slices that have previews."""
     for kind, groups in (("finding", findings.findings), ("slice", findings.slices)):
         shown = (
             group for group in groups if any(media.preview(row) is not None for row in group.portrait.top)
         )
-        first = list(islice(shown, _GROUPS))  # no further: to ask for a preview is to load it
+        first = list(islice(shown, _GROUPS))  # and no more, because each preview is loaded
         if len(first) == _GROUPS < len(groups):
             log.info(
                 "figures show the members of the first %d of %d %ss; weakspot.figures.members draws any",
@@ -110,6 +110,6 @@ def _members(findings: Findings, media: Media) -> Iterator[tuple[str, Figure]]:
             yield f"members-{kind}-{group.number}", members(findings, media, group)
 
 
-def _as_file(attribute: str) -> str:
-    """The attribute's name as a part of a file's, which any disk takes."""
+def _in_file_name(attribute: str) -> str:
+    """Return the name of an attribute as part of a file's name that any disk accepts."""
     return re.sub(r"[^\w-]+", "-", attribute, flags=re.ASCII).strip("-")[:60] or "attribute"
