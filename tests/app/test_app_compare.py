@@ -12,7 +12,7 @@ from pet_runs import predictions, write_run
 from report_pages import needs_chromium
 from weakspot import Predictions, Scan
 from weakspot.app.runs import Runs
-from weakspot.findings.comparing import compare
+from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.runs import Run as Earlier
@@ -63,7 +63,7 @@ def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs
     before, after = (
         Earlier.open(outputs / "discover" / name).reading(outputs / "predictions") for name in ("old", "new")
     )
-    expected, found = compare(before, after), Comparison.load(made.folder)
+    expected, found = compare_slices(before, after), Comparison.load(made.folder)
     assert [(one.name, one.status) for one in found.slices] == [
         (one.name, one.status) for one in expected.slices
     ]

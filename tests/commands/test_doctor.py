@@ -15,7 +15,7 @@ from layouts import celeba, movielens
 from processes import quiet_environment
 from weakspot import cli
 from weakspot.commands import doctor
-from weakspot.tracking.login import describe_login, where_key_is
+from weakspot.tracking.login import api_key_source, describe_login
 
 Lines = dict[str, tuple[str, str]]
 
@@ -131,11 +131,11 @@ def test_wandb(
 
 def test_a_key_in_netrc_is_of_its_server_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine wandb.example login user password secret\n")
-    assert where_key_is() is None
+    assert api_key_source() is None
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
-    assert where_key_is() == str(tmp_path / "netrc")
+    assert api_key_source() == str(tmp_path / "netrc")
     (tmp_path / "netrc").write_text("this is no netrc")
-    assert where_key_is() is None
+    assert api_key_source() is None
 
 
 @pytest.mark.parametrize("word", ["data", "root=", "roots=x"])

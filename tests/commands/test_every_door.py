@@ -31,10 +31,10 @@ from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, decimal, percent
 from weakspot.pipeline.discover import discover
 from weakspot.report.html import render
-from weakspot.tracking.console import summary
+from weakspot.tracking.console import findings_summary
 from weakspot.tracking.loggers import close, wandb_logger
 from weakspot.tracking.scalars import scalars
-from weakspot.tracking.tables import tables
+from weakspot.tracking.tables import findings_tables
 
 CASES = {
     "scan": (classes, Scan()),
@@ -120,7 +120,7 @@ def test_slices_of_ratings_and_numbers_are_stated_by_the_task_s_measure(case):
     assert decimal(findings.slices[0].error.inside) in table
     logged = scalars(findings)
     assert logged["slice_1/error_inside"] == findings.slices[0].error.inside
-    columns, rows = tables(findings)["slices"]
+    columns, rows = findings_tables(findings)["slices"]
     assert rows[0][columns.index("error_inside")] == findings.slices[0].error.inside
     assert not any("accuracy" in name for name in (*logged, *columns))
 
@@ -154,7 +154,7 @@ def squeezed(text: str) -> str:
 
 def printed_on_a_console(findings: Findings) -> str:
     console = Console(width=220, record=True, file=io.StringIO())
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     return squeezed(console.export_text())
 
 

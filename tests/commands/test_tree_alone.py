@@ -28,7 +28,7 @@ from weakspot.interop.udis_tree_record import record_of, slices_of
 from weakspot.pipeline.discover import discover
 from weakspot.report import render
 from weakspot.slices import Slices
-from weakspot.tracking.console import summary
+from weakspot.tracking.console import findings_summary
 
 BED = FIXTURES / "seed_tree_bed.json"
 
@@ -40,7 +40,7 @@ def told(published, **settings):
 
 def printed(findings):
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     return re.sub(r"\s+", " ", console.export_text())
 
 

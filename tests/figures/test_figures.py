@@ -18,21 +18,20 @@ from processes import quiet_environment
 from report_pages import picture, planted
 from weakspot.figures import (
     accuracies,
+    co_occurrence,
     draw,
-    drawn,
     lengths,
-    lettering,
+    make_figures,
     members,
     save,
     silhouettes,
     space,
-    together,
     tree,
     values,
 )
-from weakspot.figures.lettering import line, lines, width
 from weakspot.figures.style import VERMILION, WIDTH
-from weakspot.figures.tree import apart
+from weakspot.figures.text_fitting import fit_line, text_width, wrap_lines
+from weakspot.figures.tree import move_apart
 from weakspot.findings import Findings, Media
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
@@ -79,7 +78,7 @@ def clustered():
 
 def everything(found, media=None, texts=None):
     predictions, slices, findings = found
-    return dict(drawn(findings, predictions, slices, media, texts))
+    return dict(make_figures(findings, predictions, slices, media, texts))
 
 
 def texts_of(figure):
@@ -157,7 +156,7 @@ def test_only_previews_that_are_drawn_are_loaded(found, caplog):
         return f"text {row}"
 
     with caplog.at_level("INFO", "weakspot.figures"):
-        names = [name for name, _ in drawn(findings, media=Media(text)) if name.startswith("members")]
+        names = [name for name, _ in make_figures(findings, media=Media(text)) if name.startswith("members")]
     assert names == [f"members-slice-{j}" for j in range(1, 11)]
     assert loaded == {row for one in findings.slices[:10] for row in one.portrait.top[:10]}
     assert "the first 10 of 25 slices" in caplog.text
@@ -261,7 +260,7 @@ def test_bars_of_the_tree_hold_their_children(clustered):
 
 def test_of_a_large_tree_the_widest_bars_are_drawn_and_all_that_fail(clustered, monkeypatch):
     _, _, findings = clustered
-    monkeypatch.setattr(sys.modules[apart.__module__], "_BARS", 3)
+    monkeypatch.setattr(sys.modules[move_apart.__module__], "_BARS", 3)
     narrowest = min(range(len(findings.clusters)), key=lambda i: findings.clusters[i].size)
     clusters = [replace(one, failing=i == narrowest) for i, one in enumerate(findings.clusters)]
     assert len(clusters) > 5
@@ -279,7 +278,7 @@ def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
     )
     weights = rng.random((1, 200))
     slices = Slices("spotlight", p.ids, weights, describe(weights, p))
-    counts, changes, *_ = together(Findings.build(p, slices)).axes
+    counts, changes, *_ = co_occurrence(Findings.build(p, slices)).axes
     said, shown = labels.T @ labels, (outputs > 0).astype(int).T @ (outputs > 0)
     expected = np.tril(said, -1) + np.triu(shown, 1)
     drawn_counts = np.asarray(counts.images[0].get_array())
@@ -295,11 +294,11 @@ def test_classes_that_come_together_are_counted_by_label_and_by_prediction():
 def test_labels_are_moved_apart_and_no_further(seed):
     rng = np.random.default_rng(seed)
     places = np.sort(rng.random(rng.integers(1, 26)) ** rng.integers(1, 4))
-    moved = np.array(apart(places.tolist(), 0.04))
+    moved = np.array(move_apart(places.tolist(), 0.04))
     assert (np.diff(moved) >= 0.04 - 1e-9).all()
     assert moved.min() >= -1e-9
     assert moved.max() <= 1 + 1e-9
-    far = np.array(apart([0.1, 0.5, 0.9], 0.04))
+    far = np.array(move_apart([0.1, 0.5, 0.9], 0.04))
     np.testing.assert_allclose(far, [0.1, 0.5, 0.9])
 
 
@@ -451,36 +450,38 @@ def test_words_are_as_wide_as_they_are_drawn():
     renderer = FigureCanvasAgg(figure).get_renderer()
     for words in ("label = negative, predicted positive", "Wim lives ill in Miami", "≥5 → <5"):
         box = figure.text(0, 0, words, fontsize=6, fontfamily="DejaVu Sans").get_window_extent(renderer)
-        assert width(words, 6) == pytest.approx(box.width / 1000, rel=0.05)
+        assert text_width(words, 6) == pytest.approx(box.width / 1000, rel=0.05)
     for most in (0.2, 1.0, 3.0):
-        assert width(line(HOSTILE, most, 6), 6) <= most + 1e-9
-        wrapped = lines(HOSTILE, most, 6, 3)
+        assert text_width(fit_line(HOSTILE, most, 6), 6) <= most + 1e-9
+        wrapped = wrap_lines(HOSTILE, most, 6, 3)
         assert len(wrapped) == 3
-        assert all(width(words, 6) <= most + 1e-9 for words in wrapped)
+        assert all(text_width(words, 6) <= most + 1e-9 for words in wrapped)
         assert "\n" not in "".join(wrapped)
         assert "\x1b" not in "".join(wrapped)
-    assert lines("a few words", 3, 6, 3) == ["a few words"]
-    assert line("長", 1, 6) == "□"
+    assert wrap_lines("a few words", 3, 6, 3) == ["a few words"]
+    assert fit_line("長", 1, 6) == "□"
 
 
 @pytest.mark.parametrize("inches", [0.0, 0.05, 0.3, 2.0])
 @pytest.mark.parametrize("words", ["label = negative", "W" * 50 + "i" * 50, "a few words " * 30])
 def test_a_line_is_as_long_as_there_is_room(words, inches):
-    cut = line(words, inches, 6)
+    cut = fit_line(words, inches, 6)
     words = words.strip()
-    if width(words, 6) <= inches:
+    if text_width(words, 6) <= inches:
         assert cut == words
     else:
-        fits = [end for end in range(len(words)) if width(words[:end] + "…", 6) <= inches]
+        fits = [end for end in range(len(words)) if text_width(words[:end] + "…", 6) <= inches]
         assert cut == words[: max(fits, default=0)].rstrip() + "…"
 
 
 def test_a_long_text_is_read_a_few_times_and_not_once_for_each_letter(monkeypatch):
     looked_up = []
-    advance = lettering._advance
-    monkeypatch.setattr(lettering, "_advance", lambda letter: looked_up.append(letter) or advance(letter))
-    line("word " * 4000, 2, 6)
-    lines("word " * 4000, 2, 6, 3)
+    advance = text_fitting._letter_width
+    monkeypatch.setattr(
+        text_fitting, "_letter_width", lambda letter: looked_up.append(letter) or advance(letter)
+    )
+    fit_line("word " * 4000, 2, 6)
+    wrap_lines("word " * 4000, 2, 6, 3)
     assert len(looked_up) < 10 * 20_000
 
 

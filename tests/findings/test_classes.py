@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from predictions_of_classes import NAMES, one_label, several_labels
 from weakspot import UDIS, Findings, Predictions
-from weakspot.findings.classes import MOST_PAIRS, class_rows, pairs, tally
+from weakspot.findings.classes import MOST_PAIRS, class_metrics, class_pairs, count_classes
 from weakspot.tasks import Multilabel, Rating
 
 
@@ -22,7 +22,7 @@ def test_every_class_has_the_precision_recall_and_f1_that_scikit_learn_finds(mak
     precision, recall, f1, support = precision_recall_fscore_support(
         p.labels, p.predictions, labels=range(k), zero_division=np.nan
     )
-    rows = class_rows(p)
+    rows = class_metrics(p)
     assert [row.name for row in rows] == list(p.classes())
     assert [row.examples for row in rows] == support.tolist()
     for name, theirs in (("precision", precision), ("recall", recall), ("f1", f1)):
@@ -36,14 +36,14 @@ def test_every_class_has_the_precision_recall_and_f1_that_scikit_learn_finds(mak
 def test_the_precision_is_the_accuracy_that_udis_audits():
     p = several_labels()
     audited = UDIS(category="dog").audited(p)
-    (dog,) = (row for row in class_rows(p) if row.name == "dog")
+    (dog,) = (row for row in class_metrics(p) if row.name == "dog")
     assert dog.predicted == audited.rows.sum()
     assert dog.precision == pytest.approx(audited.correct[audited.rows].mean())
 
 
 def test_pairs_are_what_a_loop_counts():
     p = several_labels()
-    found = {(one.first, one.second): (one.labels, one.predictions) for one in pairs(p)[0]}
+    found = {(one.first, one.second): (one.labels, one.predictions) for one in class_pairs(p)[0]}
     expected = {}
     for i in range(len(NAMES)):
         for j in range(i + 1, len(NAMES)):
@@ -62,26 +62,26 @@ def test_a_count_of_two_is_a_row_that_stands_there_twice(make):
     p = make()
     counts = np.random.default_rng(0).integers(1, 4, len(p))
     weighed, repeated = make(counts=counts), p.take(np.repeat(np.arange(len(p)), counts))
-    assert class_rows(weighed) == class_rows(repeated)
-    assert pairs(weighed) == pairs(repeated)
-    assert tally(weighed).total == counts.sum()
+    assert class_metrics(weighed) == class_metrics(repeated)
+    assert class_pairs(weighed) == class_pairs(repeated)
+    assert count_classes(weighed).total == counts.sum()
 
 
 def test_there_are_none_where_there_is_no_class_or_no_answer():
     x = np.random.default_rng(0).normal(size=(9, 5))
     rated = Predictions.from_arrays(x, outputs=x, labels=np.arange(9) % 5, task=Rating(tuple("12345")))
     for p in (rated, Predictions.from_arrays(x, losses=np.ones(9))):
-        assert class_rows(p) == ()
-        assert pairs(p) == ((), 0)
-    assert pairs(one_label()) == ((), 0)
+        assert class_metrics(p) == ()
+        assert class_pairs(p) == ((), 0)
+    assert class_pairs(one_label()) == ((), 0)
 
 
 def test_findings_hold_them_for_the_whole_record_and_keep_them(tmp_path):
     p = several_labels()
     findings = Findings.build(p, UDIS(category="bed").fit(p).slices_)
     assert findings.whole.n < findings.whole.record == len(p)
-    assert findings.whole.classes == class_rows(p)
-    assert (findings.whole.pairs, findings.whole.pairs_left_out) == pairs(p)
+    assert findings.whole.classes == class_metrics(p)
+    assert (findings.whole.pairs, findings.whole.pairs_left_out) == class_pairs(p)
     findings.save(tmp_path)
     assert Findings.load(tmp_path).equals(findings)
 
@@ -96,7 +96,7 @@ def test_of_thousands_of_classes_the_pairs_that_differ_most_are_kept():
     p = Predictions.from_arrays(
         np.zeros((n, 1)), labels=labels, predictions=said, task=Multilabel(tuple(map(str, range(k))))
     )
-    kept, left_out = pairs(p)
+    kept, left_out = class_pairs(p)
     by_labels, by_predictions = (np.triu(of.T @ of, 1) for of in (labels.astype("f4"), said.astype("f4")))
     there = by_labels + by_predictions > 0
     assert len(kept) + left_out == there.sum() > 800_000

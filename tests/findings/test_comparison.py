@@ -12,8 +12,8 @@ from weakspot import Predictions, Slices
 from weakspot.app.runs import Runs
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
-from weakspot.findings.comparing import Reading, compare, status_of
-from weakspot.findings.comparison import Comparison, Standing
+from weakspot.findings.compare_slices import RunToCompare, compare_slices, status_of
+from weakspot.findings.comparison import Comparison, SlicePerformance
 from weakspot.findings.numbers import signed
 from weakspot.methods.kmeans import Kmeans
 from weakspot.report.compare import render_comparison
@@ -44,11 +44,13 @@ def predictions(failing: dict[int, float], seed: int, ids: list[str] | None = No
     )
 
 
-def reading(name: str, p: Predictions, groups: list[int], searched: float = 0.5) -> Reading:
+def reading(name: str, p: Predictions, groups: list[int], searched: float = 0.5) -> RunToCompare:
     """A run that searched a part of the examples and found these groups."""
     weights = np.array([group == GROUPS for group in groups], dtype=float).reshape(len(groups), N)
     searched_mask = np.arange(N) < searched * N
-    return Reading(name, Slices("kmeans", p.ids, weights, describe(weights, p), searched=searched_mask), p)
+    return RunToCompare(
+        name, Slices("kmeans", p.ids, weights, describe(weights, p), searched=searched_mask), p
+    )
 
 
 BEFORE, AFTER = {0: 0.2, 1: 0.3}, {1: 0.3, 2: 0.2}
@@ -57,7 +59,7 @@ BEFORE, AFTER = {0: 0.2, 1: 0.3}, {1: 0.3, 2: 0.2}
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
     """Group 0 is mended, group 1 is not, and group 2 is broken; group 3 was never wrong."""
-    return compare(
+    return compare_slices(
         reading("old", predictions(BEFORE, 0), [0, 1, 3]),
         reading("new", predictions(AFTER, 1), [1, 2]),
         command="python discover.py compare=[old,new]",
@@ -104,7 +106,7 @@ def test_nothing_is_claimed_of_two_models_alike():
     claimed = 0
     for seed in range(12):
         old, new = (predictions({}, 100 + 2 * seed + i) for i in range(2))
-        found = compare(reading("old", old, [0, 1]), reading("new", new, [2, 3]))
+        found = compare_slices(reading("old", old, [0, 1]), reading("new", new, [2, 3]))
         claimed += any(status in ("fixed", "new") for _, _, status in statuses(found))
     assert claimed <= 1
 
@@ -119,7 +121,7 @@ def test_a_slice_that_is_not_shown_to_be_gone_is_unclear():
     before = reading("old", p, [0])
     before = replace(before, slices=replace(before.slices, searched=~held))
     after = replace(before, run="new", predictions=predictions({0: 0.65}, 5))
-    assert ("before", 1, "fixed") not in statuses(compare(before, after))
+    assert ("before", 1, "fixed") not in statuses(compare_slices(before, after))
 
 
 def test_runs_of_other_examples_are_compared_by_the_embedding():
@@ -131,28 +133,28 @@ def test_runs_of_other_examples_are_compared_by_the_embedding():
     weights = Kmeans.apply(found, old).T
     carried = found.carry_over(weights, old, np.flatnonzero(half))
     nothing = reading("new", p, [], searched=0)
-    result = compare(Reading("old", carried, old), nothing)
+    result = compare_slices(RunToCompare("old", carried, old), nothing)
     assert not result.paired
     assert result.tested == {"before": N // 2, "after": N}
     assert "they are taken to be of one model" in " ".join(result.notes)
     by_weights = [{"made_from": {"weights": weights}} for weights in ("a", "b")]
     old, p = (replace(one, manifest=manifest) for one, manifest in zip((old, p), by_weights, strict=True))
     with pytest.raises(ValueError, match="no example in common and are of different weights"):
-        compare(Reading("old", carried, old), replace(nothing, predictions=p))
+        compare_slices(RunToCompare("old", carried, old), replace(nothing, predictions=p))
 
 
 def test_what_cannot_be_compared_is_a_sentence():
     old, new = reading("old", predictions(BEFORE, 0), [0]), reading("new", predictions(AFTER, 1), [1])
     other = predictions(AFTER, 1, labels=1 - LABELS)
     with pytest.raises(ValueError, match=r"1200 of the 1200 examples .* have other labels"):
-        compare(old, reading("new", other, [1]))
+        compare_slices(old, reading("new", other, [1]))
     with pytest.raises(ValueError, match="old searched all but 0 of the 1200 examples"):
-        compare(reading("old", predictions(BEFORE, 0), [0], searched=1), new)
+        compare_slices(reading("old", predictions(BEFORE, 0), [0], searched=1), new)
     numbers = Predictions.from_arrays(
         np.zeros((N, 3)), labels=LABELS * 1.5, predictions=LABELS * 1.0, task=Regression()
     )
     with pytest.raises(ValueError, match="of different tasks"):
-        compare(old, reading("new", numbers, [1]))
+        compare_slices(old, reading("new", numbers, [1]))
 
 
 def test_errors_of_numbers_are_compared_in_their_measure():
@@ -163,7 +165,9 @@ def test_errors_of_numbers_are_compared_in_their_measure():
         x = rng.normal(size=(N, 3))
         return Predictions.from_arrays(x, labels=y, predictions=said, task=Regression())
 
-    found = compare(reading("old", numbers(5, 0), [0]), replace(reading("new", numbers(1, 1), []), run="new"))
+    found = compare_slices(
+        reading("old", numbers(5, 0), [0]), replace(reading("new", numbers(1, 1), []), run="new")
+    )
     assert found.measure == "rmse"
     (one,) = found.slices
     assert one.status == "fixed"
@@ -225,8 +229,8 @@ def test_labels_are_mixed_as_inside():
 )
 def test_a_status_needs_evidence(other, gap, change, status):
     inside = Contrast(0.4, 0.9, (0.3, 0.5))
-    own = Standing("confirmed", 0.001, 50.0, inside, Difference(0.5, (0.4, 0.6)))
-    there = Standing(other, 0.5, 50.0, inside, Difference(sum(gap) / 2, gap))
+    own = SlicePerformance("confirmed", 0.001, 50.0, inside, Difference(0.5, (0.4, 0.6)))
+    there = SlicePerformance(other, 0.5, 50.0, inside, Difference(sum(gap) / 2, gap))
     assert status_of("before", own, there, Difference(sum(change) / 2, change), "accuracy") == status
     as_new = {"fixed": "new"}.get(status, status)
     fell = tuple(-bound for bound in reversed(change))

@@ -136,7 +136,7 @@ def test_a_transparent_picture_stays_transparent_and_one_that_is_none_is_missing
 
 def test_pictures_pass_and_none_is_kept(monkeypatch, tmp_path):
     """However many there are, no more than one is in memory, and no more than a block of them encoded."""
-    monkeypatch.setattr(export, "_ROWS_OF_PICTURES", 50)
+    monkeypatch.setattr(export, "_ROWS_WITH_IMAGES", 50)
     alive = []
     p = failing()
     slices = Scan().fit(p).slices_

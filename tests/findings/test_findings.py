@@ -22,7 +22,7 @@ from weakspot.pipeline.discover import discover
 from weakspot.pipeline.search import plan
 from weakspot.report import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
-from weakspot.tracking.console import summary
+from weakspot.tracking.console import findings_summary
 from weakspot.tracking.scalars import scalars
 
 
@@ -136,7 +136,7 @@ def test_no_name_steers_the_terminal(tmp_path):
     )
     findings = run(hostile, tmp_path)
     console = Console(width=200, file=io.StringIO())
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     printed = console.file.getvalue()
     assert "Lima\\x1b[2J\\x1b]0;owned\\x07" in printed
     assert not set(printed) & {"\x1b", "\x07", "\u202e"}
@@ -148,7 +148,7 @@ def test_every_door_says_the_same(found):
     page = (folder / "report.html").read_text(encoding="utf-8")
     said = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     printed = console.export_text()
     numbers = scalars(findings)
     words = unescape(page)

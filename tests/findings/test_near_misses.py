@@ -13,8 +13,8 @@ from weakspot import UDIS, Findings, Predictions
 from weakspot.findings import Media
 from weakspot.report import render
 from weakspot.tasks import Multilabel
-from weakspot.tracking.console import summary
-from weakspot.tracking.tables import tables
+from weakspot.tracking.console import findings_summary
+from weakspot.tracking.tables import findings_tables
 
 SIZES = (40, 30, 20, 4)
 
@@ -100,11 +100,11 @@ def test_every_door_shows_them(tmp_path):
         (40, 0.7, 24.4),
         (30, 0.8, 34.4),
     ]
-    columns, rows = tables(findings)["near_misses"]
+    columns, rows = findings_tables(findings)["near_misses"]
     assert [dict(zip(columns, row, strict=True)) for row in rows] == said
 
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     printed = re.sub(r"\s+", " ", console.export_text())
     words = re.sub(r"\s+", " ", read(render(findings, Media())))
     for door in (printed, words):

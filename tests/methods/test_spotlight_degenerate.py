@@ -15,7 +15,7 @@ from rich.console import Console
 from report_pages import read
 from weakspot import Findings, Predictions, Slices, Spotlight
 from weakspot.report.html import render
-from weakspot.tracking.console import summary
+from weakspot.tracking.console import findings_summary
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4)).astype(np.float32)
@@ -204,7 +204,7 @@ def test_twelve_rows_in_one_dimension_and_the_lowest_losses_are_told_without_nan
     assert all(statistics.size >= 1 for statistics in spotlight.slices_.statistics)
     findings = Findings.build(p, spotlight.slices_)
     console = Console(file=io.StringIO(), record=True)
-    console.print(summary(findings))
+    console.print(findings_summary(findings))
     told = json.dumps(asdict(findings), default=str) + console.export_text() + read(render(findings))
     assert not re.search(r"\bnan\b|\binf", told, re.IGNORECASE)
 

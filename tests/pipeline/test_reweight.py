@@ -16,8 +16,8 @@ from short_training import FewDigits, InterruptedRunError, assert_same_result, m
 from weakspot import Findings, Predictions, Spotlight
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
-from weakspot.findings.carry import Carried
-from weakspot.findings.mended import Mended
+from weakspot.findings.finding_classifier import FindingClassifier
+from weakspot.findings.mended_model import MendedModelComparison
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.adversary import Adversary
 from weakspot.pipeline.adversary_callback import Seeking
@@ -92,7 +92,7 @@ def found():
 
 def test_a_finding_is_told_in_other_predictions(found):
     p, slices, held, findings = found
-    carried = Carried(findings, slices, p, ~held)
+    carried = FindingClassifier(findings, slices, p, ~held)
     assert [finding.labels for finding in carried.findings] == [("b",)]
     other = planted(1)
     inside = other.attributes["inside"].to_numpy(zero_copy_only=False)
@@ -122,7 +122,9 @@ def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
         ),
     )
     other = planted(1)
-    np.testing.assert_array_equal(Carried(whole, slices, p, ~held).membership(other)[0], other.labels == 1)
+    np.testing.assert_array_equal(
+        FindingClassifier(whole, slices, p, ~held).membership(other)[0], other.labels == 1
+    )
 
 
 def test_before_and_after_are_counted_by_hand():
@@ -142,7 +144,7 @@ def test_before_and_after_are_counted_by_hand():
             task=Classification(("a", "b")),
         )
 
-    mended = Mended.of(told(first), told(second), {"finding": np.arange(40) < 5}, "here")
+    mended = MendedModelComparison.of(told(first), told(second), {"finding": np.arange(40) < 5}, "here")
     everyone, finding, rest, worst = mended.changes
     assert (everyone.before.accuracy, everyone.after.accuracy) == (0.75, 37 / 40)
     assert (finding.before.accuracy, finding.after.accuracy, finding.points) == (0.0, 0.6, pytest.approx(60))
@@ -151,7 +153,7 @@ def test_before_and_after_are_counted_by_hand():
     assert (worst.before.value, worst.before.accuracy) == ("few", 0.0)
     assert (worst.after.value, worst.after.accuracy) == ("few", 0.8)
     with pytest.raises(ValueError, match="same examples"):
-        Mended.of(told(first), told(second).take(range(40)[::-1]), {}, "here")
+        MendedModelComparison.of(told(first), told(second).take(range(40)[::-1]), {}, "here")
 
 
 def adversary(**settings) -> Adversary:

@@ -14,7 +14,7 @@ from samples import unsealed
 from weakspot import Findings, Predictions
 from weakspot.explain.neighbour_maps import check_installed, neighbour_map
 from weakspot.explain.projection import projection
-from weakspot.findings.map import NO_MAP, kind_of
+from weakspot.findings.map import NO_MAP, map_kind
 from weakspot.predictions.reading import DamagedError
 from weakspot.report import render
 from weakspot.report.options import ReportOptions
@@ -44,7 +44,7 @@ def found():
 def test_every_audited_example_lies_where_the_projection_puts_it(found):
     predictions, findings = found
     table = findings.map
-    assert kind_of(table) == "pca"
+    assert map_kind(table) == "pca"
     at = np.column_stack([table.column(name).to_numpy() for name in "xy"]).astype(float)
     expected = projection(predictions.embeddings)
     expected = (expected - expected.min(axis=0)) / np.ptp(expected, axis=0).max() * 65_535

@@ -27,11 +27,11 @@ from weakspot.findings.build import build
 from weakspot.pipeline.discover import discover
 from weakspot.slices.statistics import ConfusionCell
 from weakspot.tasks import Classification
-from weakspot.tracking.lineage import made, used
+from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 from weakspot.tracking.loggers import WandbLogger, close, wandb_logger
-from weakspot.tracking.naming import name_of, tags_of
 from weakspot.tracking.panel import Block, panel
-from weakspot.tracking.tables import examples, mistaken
+from weakspot.tracking.run_names import run_name, run_tags
+from weakspot.tracking.tables import confusion_square
 
 N = 400
 WORDS = {"method": "udis", "dataset": "pets", "model": "net"}
@@ -97,11 +97,11 @@ def test_a_run_is_named_tagged_and_grouped_by_what_was_chosen(audit: tuple[Findi
 
 def test_names() -> None:
     words = {"method": "scan", "dataset": "pets", "model": "net"}
-    assert name_of("train", {"words": words, "seed": 3}) == "train-pets-net-s3"
+    assert run_name("train", {"words": words, "seed": 3}) == "train-pets-net-s3"
     given = {"words": {"method": "scan", "predictions": "some/where/my.npz"}, "seed": 0}
-    assert name_of("discover", given) == "scan-my-s0"
-    assert name_of("discover", {}) is None
-    assert tags_of({"words": words | {"model": "m" * 65}}, ["a"]) == ["a", "scan", "pets"]
+    assert run_name("discover", given) == "scan-my-s0"
+    assert run_name("discover", {}) is None
+    assert run_tags({"words": words | {"model": "m" * 65}}, ["a"]) == ["a", "scan", "pets"]
 
 
 def test_the_summary_compares_runs(audit: tuple[Findings, Logged]) -> None:
@@ -237,7 +237,7 @@ def test_nothing_of_wandb_lies_beside_its_own_folder(audit: tuple[Findings, Logg
 
 def test_a_chart_of_confusions_has_the_heaviest_classes() -> None:
     cells = [ConfusionCell(f"c{i}", f"c{i + 1}", 100.0 - i) for i in range(90)]
-    _, rows = mistaken(cells)
+    _, rows = confusion_square(cells)
     assert len(rows) == 20 * 20
     assert {name for row in rows for name in row[:2]} == {f"c{i}" for i in range(20)}
     assert {(a, b): weight for a, b, weight in rows if weight} == {
@@ -254,7 +254,7 @@ def test_what_was_made_is_what_is_used(upload: bool, tmp_path: Path, monkeypatch
     for name in ("manifest.json", "arrays.safetensors", "records.parquet"):
         (store / name).write_text('{"n": 3, "dataset": "pets"}' if name == "manifest.json" else name)
     logged = []
-    for job, mention in (("infer", made), ("discover", used)):
+    for job, mention in (("infer", log_output_artifact), ("discover", log_input_artifact)):
         logger = wandb_logger(tmp_path / job, job, {}, upload=upload)
         mention(logger, "predictions", store)
         mention(logger, "predictions", store)
@@ -278,8 +278,8 @@ def test_a_synced_run_has_what_it_made_as_output_and_what_it_used_as_input(
     for name in ("trained", "given"):
         (tmp_path / f"{name}.ckpt").write_text(name)
     logger = wandb_logger(tmp_path, "infer", {})
-    made(logger, "checkpoint", tmp_path / "trained.ckpt")
-    used(logger, "checkpoint", tmp_path / "given.ckpt")
+    log_output_artifact(logger, "checkpoint", tmp_path / "trained.ckpt")
+    log_input_artifact(logger, "checkpoint", tmp_path / "given.ckpt")
     close(logger)
     with listening() as (address, heard):
         environment = quiet_environment() | {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": address}
@@ -329,12 +329,12 @@ def test_online_what_is_used_is_told_as_wandb_has_it(
     (tmp_path / "my net.ckpt").write_text("weights")
     run = OnlineRun()
     logger = WandbLogger(run)
-    used(logger, "checkpoint", tmp_path / "my net.ckpt")
+    log_input_artifact(logger, "checkpoint", tmp_path / "my net.ckpt")
     assert run.used == ["checkpoint-my_net"]
     close(logger)
     assert "W&B → https://wandb.ai/me/weakspot/runs/1" in caplog.text
     refused = OnlineRun(wandb.Error("no such project"))
-    used(WandbLogger(refused), "checkpoint", tmp_path / "my net.ckpt")
+    log_input_artifact(WandbLogger(refused), "checkpoint", tmp_path / "my net.ckpt")
     assert f"W&B does not know that this run used {tmp_path / 'my net.ckpt'}: no such project" in caplog.text
 
 
@@ -356,7 +356,7 @@ def test_attributes_beyond_a_hundred_are_left_to_the_record() -> None:
         attributes={f"a{i}": np.arange(N) % 2 for i in range(150)} | {"weather": p.attributes["weather"]},
         task=p.task,
     )
-    (columns, _), _ = examples(build(many, UDIS().fit(many).slices_))
+    (columns, _), _ = examples_table(build(many, UDIS().fit(many).slices_))
     assert len(columns) == 8 + 100
     assert "weather" in columns  # the last, but the only one that tells anything
 

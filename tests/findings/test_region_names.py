@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from weakspot.findings.naming import Namer
+from weakspot.findings.region_names import RegionNamer
 
 CITIES = ["Lima", "Quito", "Rome", "Oslo"]
 
@@ -28,7 +28,7 @@ def test_a_conjunction_of_two_attributes_is_named(seed):
     rng, table, age, city = people(seed)
     planted = (age > 70) & (city == "Lima")
     region = np.where(planted, rng.random(len(age)) < 0.9, rng.random(len(age)) < 0.01)
-    found = Namer(table).describe(region.astype(float))
+    found = RegionNamer(table).name(region.astype(float))
     assert str(found) == "age > 70 and city = Lima"
     assert found.holds_for > 0.7
     assert found.covers == pytest.approx(0.9, abs=0.04)
@@ -37,14 +37,14 @@ def test_a_conjunction_of_two_attributes_is_named(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_one_attribute_is_not_dressed_up_as_two(seed):
     _, table, age, city = people(seed)
-    assert str(Namer(table).describe((city == "Oslo").astype(float))) == "city = Oslo"
-    assert str(Namer(table).describe((age <= 30).astype(float))) == "age ≤ 30"
+    assert str(RegionNamer(table).name((city == "Oslo").astype(float))) == "city = Oslo"
+    assert str(RegionNamer(table).name((age <= 30).astype(float))) == "age ≤ 30"
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.8])
 def test_noise_has_no_name(share):
     rng, table, _, _ = people(0)
-    assert Namer(table).describe((rng.random(table.num_rows) < share).astype(float)) is None
+    assert RegionNamer(table).name((rng.random(table.num_rows) < share).astype(float)) is None
 
 
 def test_counts_are_copies():
@@ -52,14 +52,14 @@ def test_counts_are_copies():
     region = ((city == "Rome") & (age > 50)).astype(float)
     counts = rng.integers(1, 4, len(region))
     rows = np.repeat(np.arange(len(region)), counts)
-    weighted = Namer(table, counts).describe(region)
-    copied = Namer(table.take(rows)).describe(region[rows])
+    weighted = RegionNamer(table, counts).name(region)
+    copied = RegionNamer(table.take(rows)).name(region[rows])
     assert str(weighted) == str(copied)
     assert weighted.f1 == pytest.approx(copied.f1)
 
 
 def test_numbers_that_are_missing_hold_nowhere():
     age = np.array([np.nan, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, np.inf] * 20)
-    found = Namer(pa.table({"age": age})).describe((age > 45).astype(float) * np.isfinite(age))
+    found = RegionNamer(pa.table({"age": age})).name((age > 45).astype(float) * np.isfinite(age))
     assert found.conditions[0].attribute == "age"
     assert 0.5 <= found.covers <= 1
