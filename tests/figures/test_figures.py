@@ -26,6 +26,7 @@ from weakspot.figures import (
     save,
     silhouettes,
     space,
+    text_fitting,
     tree,
     values,
 )
