@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from weakspot import Predictions, Spotlight
 from weakspot.methods.distributed import SingleProcess
 from weakspot.methods.spotlight.fixed_size import scale_of_size
-from weakspot.methods.spotlight.kernel import quadratic_form
+from weakspot.methods.spotlight.kernel import kernel_weights, quadratic_form
 from weakspot.methods.spotlight.objective import Problem
 from weakspot.methods.spotlight.optim.lazy import LazyOptimizer
 from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OptimizationRun
