@@ -88,11 +88,11 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
             if "trainer" not in cfg:
                 return job(cfg, run_folder())
             plugins.make_working_directory_importable()
-            from weakspot.pipeline.ranks import is_main, processes
+            from weakspot.pipeline.ranks import is_main_process, job_processes
 
-            if is_main():
+            if is_main_process():
                 log.info("loading libraries …")
-            with processes(cfg.trainer.accelerator):
+            with job_processes(cfg.trainer.accelerator):
                 return job(cfg, run_folder())
 
     try:
@@ -233,13 +233,13 @@ def _end_workers() -> None:
 
 
 def _print_interruption(interrupted: signals.Interrupted, name: str) -> None:
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.ranks import is_main_process
 
     again = {
         "browse": "starts it again",
         "discover": "searches again, and goes on from what is trained and inferred",
     }.get(name, "goes on from what is finished")
-    if is_main():
+    if is_main_process():
         print(f"interrupted ({interrupted.name}); the same command {again}", file=sys.stderr, flush=True)
 
 
@@ -272,10 +272,10 @@ def _final_error(sentence: str, code: int) -> UserError | JobError:
 
 def _remove_empty_run(folder: Path, log_file: str) -> None:
     """Remove what Hydra wrote into the folder of a run that never began, and the folders that are then empty."""
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.ranks import is_main_process
 
     if (
-        not is_main()
+        not is_main_process()
         or not folder.is_dir()
         or {path.name for path in folder.iterdir()} - {".hydra", log_file}
     ):

@@ -9,8 +9,9 @@ from clustered_predictions import single_label
 from explorer import serving
 from report_pages import chromium, needs_chromium
 from weakspot import UDIS, Predictions
-from weakspot.app.runs import Runs
+from weakspot.app.run_index import RunIndex
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.run_outputs import RunOutputs
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 
@@ -24,7 +25,7 @@ def outputs(tmp_path_factory):
             UDIS(),
             Predictions.load(folder / "predictions" / "mine"),
             folder / name,
-            command="python discover.py",
+            outputs=RunOutputs(command="python discover.py"),
         )
     logged = folder / "a" / "wandb" / "offline-run-20261129_205941-ugvwkz6j"
     logged.mkdir(parents=True)
@@ -34,7 +35,7 @@ def outputs(tmp_path_factory):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_every_page_is_accessible(outputs, scheme, width):
-    run = next(run for run in Runs([outputs]).all() if not run.compares)
+    run = next(run for run in RunIndex([outputs]).all() if not run.is_comparison)
     pages = {
         "/": "Compare the ticked",
         f"/run/{run.digest}?rows=all&label=": "Examples",

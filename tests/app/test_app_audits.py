@@ -25,7 +25,7 @@ from explorer import asked, opened, posted, read, serving
 from paths import ROOT
 from processes import ended_with, quiet_environment
 from report_pages import needs_chromium
-from weakspot.app.audits import Audits, Words
+from weakspot.app.audits import Audits, UploadChoices
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.tasks import Classification
 
@@ -142,7 +142,7 @@ def test_a_hostile_file_is_refused_in_a_sentence_and_leaves_nothing(server, home
 def test_only_words_that_can_be_chosen_are_taken(server, home, words):
     status, _, text = posted(server, "/models", saved(weights()), **words)
     assert status == 400
-    assert "is none of those that can be chosen here" in read(text)
+    assert "cannot be chosen here" in read(text)
     assert list((home / "uploads").glob("*")) == []
 
 
@@ -156,7 +156,7 @@ def test_weights_that_announce_too_much_are_refused_before_they_come(server):
 def commanded(tmp_path, script):
     file = tmp_path / "job.py"
     file.write_text(script)
-    return Audits(tmp_path / "uploads", Words((sys.executable, str(file)), ("d",), (), ("m",)))
+    return Audits(tmp_path / "uploads", UploadChoices((sys.executable, str(file)), ("d",), (), ("m",)))
 
 
 def is_running(process):
@@ -182,11 +182,11 @@ def test_one_audit_runs_at_a_time_and_what_it_started_ends_with_it(tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert "\x1b" not in audit.log
-    assert audit.code is None
+    assert audit.exit_code is None
     with pytest.raises(ValueError, match="Another model is being audited"):
         audits.start(io.BytesIO(saved(weights())), "b.pt", "d", "", "m")
     audits.stop()
-    assert audit.code == -15
+    assert audit.exit_code == -15
     child = int((tmp_path / "child").read_text())
     while is_running(child):
         assert time.monotonic() < end
@@ -231,11 +231,11 @@ def test_the_line_names_our_file_and_our_folder_alone(tmp_path):
     audits = commanded(tmp_path, "import sys; print(sys.argv[1:])")
     audit = audits.start(io.BytesIO(save(weights())), "../../x.pt", "d", "", "m")
     audit.process.wait(30)
-    words = audit.line[2:]
+    words = audit.command[2:]
     assert words[:2] == ("dataset=d", "method=m")
     assert words[2] == f"checkpoint={audit.folder / 'model.safetensors'}"
     assert words[3] == f"hydra.run.dir={audit.folder / 'run'}"
-    assert audit.code == 0
+    assert audit.exit_code == 0
     assert audit.folder.parent == tmp_path / "uploads"
 
 

@@ -11,11 +11,11 @@ from explorer import asked, opened, read, serving
 from pet_runs import predictions, write_run
 from report_pages import needs_chromium
 from weakspot import Predictions, Scan
-from weakspot.app.runs import Runs
+from weakspot.app.run_index import RunIndex
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.pipeline.discover import discover
-from weakspot.pipeline.runs import Run as Earlier
+from weakspot.pipeline.saved_runs import SavedRun
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def server(outputs):
 
 
 def digests(outputs):
-    return {run.folder.name: run.digest for run in Runs([outputs]).all() if not run.compares}
+    return {run.folder.name: run.digest for run in RunIndex([outputs]).all() if not run.is_comparison}
 
 
 def compared(server, before, after, origin=None):
@@ -59,9 +59,10 @@ def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs
         assert tab.evaluate("self.origin") == "null"
         tab.goto(f"http://localhost:{server.port}/")
         assert tab.locator("tbody tr").first.locator("td").first.inner_text() == "compare"
-    (made,) = (run for run in Runs([outputs]).all() if run.compares)
+    (made,) = (run for run in RunIndex([outputs]).all() if run.is_comparison)
     before, after = (
-        Earlier.open(outputs / "discover" / name).reading(outputs / "predictions") for name in ("old", "new")
+        SavedRun.open(outputs / "discover" / name).run_to_compare(outputs / "predictions")
+        for name in ("old", "new")
     )
     expected, found = compare_slices(before, after), Comparison.load(made.folder)
     assert [(one.name, one.status) for one in found.slices] == [
@@ -92,7 +93,7 @@ def test_two_checkpoints_of_one_model_are_compared_by_ticking_them_in_the_list(t
         assert "epoch_9.pt" in tab.get_by_label("After").evaluate(chosen)
         tab.get_by_role("button", name="Compare").click()
         assert tab.evaluate("self.origin") == "null"  # the page that was made
-    (made,) = (run for run in Runs([tmp_path]).all() if run.compares)
+    (made,) = (run for run in RunIndex([tmp_path]).all() if run.is_comparison)
     found = {
         (one.status, "snow" in one.name or "fog" in one.name) for one in Comparison.load(made.folder).slices
     }
@@ -120,7 +121,7 @@ def test_the_form_offers_what_was_ticked_or_the_run_before(server, outputs):
 def test_what_cannot_be_compared_is_said(server, outputs):
     known = digests(outputs)
     for before, after, reason in (
-        (known["old"], known["old"], "These are one run"),
+        (known["old"], known["old"], "Both are the same run"),
         (known["old"], "x", "Choose two runs of the list"),
         (known["old"], "", "Choose two runs of the list"),
         ("../../etc", known["old"], "Choose two runs of the list"),
@@ -132,7 +133,7 @@ def test_what_cannot_be_compared_is_said(server, outputs):
 
 
 def test_a_run_that_was_opened_is_found_again_and_gone_when_it_is_gone(outputs, tmp_path):
-    shelf = Runs([outputs])
+    shelf = RunIndex([outputs])
     digest = digests(outputs)["old"]
     first = shelf.find(digest)
     assert shelf.find(digest) is first

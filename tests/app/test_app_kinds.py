@@ -13,9 +13,9 @@ import pytest
 from explorer import asked, read, serving
 from predictions_of_every_task import classes, losses_alone, numbers, ratings, several_labels
 from weakspot import Predictions, Spotlight
-from weakspot.app.media import Parts
-from weakspot.app.records import Records
-from weakspot.app.runs import Runs
+from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.run_components import ComponentBuilders
+from weakspot.app.run_index import RunIndex
 from weakspot.datasets.base import Dataset
 from weakspot.pipeline.discover import discover
 from weakspot.tasks import Classification
@@ -34,7 +34,7 @@ def explored(folder, make):
     p.save(folder / "predictions" / "mine")
     p = Predictions.load(folder / "predictions" / "mine")
     discover(Spotlight(n_slices=1, search="published", steps=300), p, folder / "run")
-    (run,) = Runs([folder]).all()
+    (run,) = RunIndex([folder]).all()
     return p, run
 
 
@@ -54,7 +54,7 @@ def test_a_run_of_every_task_has_its_examples(kind, tmp_path):
                 found = csv.DictReader(io.StringIO(asked(server, f"/run/{run.digest}/ids.csv?{query}")[2]))
                 assert {row["id"] for row in found} == set(p.ids[expected])
         status, _, text = asked(server, f"/run/{run.digest}?label=nothing")
-        assert (status, "is no class of this run" in text) == (400, True)
+        assert (status, "is not a class of this run" in text) == (400, True)
         wrong = asked(server, f"/run/{run.digest}?outcome=wrong")[0]
         assert wrong == (400 if p.correct is None else 200)
 
@@ -87,8 +87,8 @@ class Written(Dataset):
 @pytest.mark.parametrize("record", [False, True])
 def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
     _, run = explored(tmp_path, classes)
-    parts = Parts(lambda split: Written(split, record), lambda task: None)
-    with serving(tmp_path, parts_of=lambda folder: parts) as server:
+    builders = ComponentBuilders(lambda split: Written(split, record), lambda task: None)
+    with serving(tmp_path, builders_of=lambda folder: builders) as server:
         text = asked(server, f"/run/{run.digest}/example/7")[2]
         shown = "user: <i>u492 · movie: Up" if record else Written.texts[492]
         assert shown in read(text)
@@ -119,14 +119,14 @@ class Changed(Written):
 @pytest.mark.parametrize("pictured", [False, True])
 def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, tmp_path):
     _, run = explored(tmp_path, classes)
-    parts = Parts(lambda split: Changed(split, pictured), lambda task: None)
-    with serving(tmp_path, parts_of=lambda folder: parts) as server:
+    builders = ComponentBuilders(lambda split: Changed(split, pictured), lambda task: None)
+    with serving(tmp_path, builders_of=lambda folder: builders) as server:
         for path in ("?rows=all", "?rows=all&search=refund", "/example/7", "/example/450"):
             status, _, text = asked(server, f"/run/{run.digest}{path}")
             assert status == 200, path
             assert ("0.png is missing" in read(text)) == pictured
         gone = read(asked(server, f"/run/{run.digest}/example/7")[2])
-        assert ("do not hold this example" in gone) != pictured
+        assert ("does not hold this example any more" in gone) != pictured
         found = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=refund")[2]
         assert len(found.splitlines()) == 1 + (0 if pictured else 200)
 
@@ -135,8 +135,8 @@ def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path)
     p, run = explored(tmp_path, classes)
     (tmp_path / "predictions").rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match="name their folder too"):
-        Records(Runs([tmp_path / "run"])).of(run)
-    found = Records(Runs([tmp_path / "run", tmp_path / "elsewhere"])).of(run)
+        LoadedRuns(RunIndex([tmp_path / "run"])).of(run)
+    found = LoadedRuns(RunIndex([tmp_path / "run", tmp_path / "elsewhere"])).of(run)
     assert np.array_equal(found.predictions.ids, p.ids)
     for number, weights in enumerate(found.slices.weights, start=1):
         rows = found.groups[f"slice-{number}"][1]

@@ -17,9 +17,9 @@ from map_page import drag, in_page, placed, to_map
 from pet_runs import write_run
 from report_pages import needs_chromium
 from weakspot import Findings, Scan
-from weakspot.app.lasso import MOST_CORNERS, Lasso
-from weakspot.app.records import Record, Records
-from weakspot.app.runs import Runs
+from weakspot.app.lasso import MAX_CORNERS, Lasso
+from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
+from weakspot.app.run_index import RunIndex
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,10 @@ def test_what_lies_in_a_lasso_is_what_lies_in_the_polygon():
     lasso = Lasso(tuple((int(x), int(y)) for x, y in corners))
     expected = Polygon(corners).contains_points(at)
     assert 500 < expected.sum() < 4500
-    assert np.array_equal(lasso.holds(at), expected)
-    assert Lasso.read(str(lasso)) == lasso
+    assert np.array_equal(lasso.contains(at), expected)
+    assert Lasso.parse(str(lasso)) == lasso
     at[::2] = np.nan
-    assert np.array_equal(lasso.holds(at), expected & (np.arange(5000) % 2 == 1))
+    assert np.array_equal(lasso.contains(at), expected & (np.arange(5000) % 2 == 1))
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_what_lies_in_a_lasso_is_what_lies_in_the_polygon():
         "1,2;3,4;5,nan",
         "1,2;3,4;5,99999999",
         "<b>;<i>;<u>",
-        ";".join(["1,2"] * (MOST_CORNERS + 1)),
+        ";".join(["1,2"] * (MAX_CORNERS + 1)),
     ],
 )
 def test_what_is_no_lasso_is_refused(server, record, text):
     status, _, page = asked(server, f"/run/{record.run.digest}?{urlencode({'lasso': text})}")
     assert status == 400
-    assert "is no part of a map" in read(page)
+    assert "is not a part of a map" in read(page)
     assert "<b>" not in page
 
 
 def test_members_of_a_lasso_are_listed_and_filtered(server, record):
-    p, lasso = record.predictions, around(record.at[in_fog(record)])
-    inside = Polygon(lasso.corners).contains_points(record.at)
+    p, lasso = record.predictions, around(record.map_positions[in_fog(record)])
+    inside = Polygon(lasso.corners).contains_points(record.map_positions)
     assert in_fog(record)[inside].mean() > 0.5
     assert ids(server, record, lasso=lasso) == set(p.ids[inside & record.searched])
     assert ids(server, record, lasso=lasso, rows="all") == set(p.ids[inside])
@@ -115,16 +115,18 @@ def test_a_map_of_other_examples_is_none(record):
     others = [table.set_column(0, "row", pa.array(one)) for one in rows]
     others.append(table.set_column(1, "id", pa.array([f"x{i}" for i in range(600)])))
     for changed in (*others, table.slice(0, 0)):
-        found = Record(record.run, record.slices, record.predictions, replace(record.findings, map=changed))
-        assert found.at is None
+        found = LoadedRun(
+            record.run, record.slices, record.predictions, replace(record.findings, map=changed)
+        )
+        assert found.map_positions is None
         assert found.points("searched") is None
-    without = Record(record.run, record.slices, record.predictions, None)
-    assert without.at is None
-    part = Record(
+    without = LoadedRun(record.run, record.slices, record.predictions, None)
+    assert without.map_positions is None
+    part = LoadedRun(
         record.run, record.slices, record.predictions, replace(record.findings, map=table.slice(0, 50))
     )
-    assert np.isnan(part.at[50:]).all()
-    assert np.array_equal(part.at[:50], record.at[:50])
+    assert np.isnan(part.map_positions[50:]).all()
+    assert np.array_equal(part.map_positions[:50], record.map_positions[:50])
 
 
 @needs_chromium
@@ -143,7 +145,7 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         turns = np.linspace(0, 2 * np.pi, 40)
         drag(tab, [tuple(middle + wide * (np.cos(t), np.sin(t))) for t in turns])
         few = tab.evaluate("sayable(Array.from({ length: 1000 }, (_, i) => [i / 3, 2 * i]))")
-        assert len(few) <= MOST_CORNERS
+        assert len(few) <= MAX_CORNERS
         assert all(isinstance(number, int) for corner in few for number in corner)
         counted = int(tab.locator(".map-told dd").first.inner_text())
         tab.get_by_role("button", name="List them, and test them").click()
@@ -158,10 +160,12 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         assert "label is cat, inside a lasso on the map" in tab.locator("form .note").first.inner_text()
         tab.get_by_role("button", name="Make it a slice, and test it").click()
         assert "net" in tab.locator("h1").inner_text()
-    made = next(run for run in Runs([outputs]).all() if run.method == "selection")
+    made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
     assert Findings.load(made.folder).slices[0].evidence.verdict == "confirmed"
-    again = Records(Runs([outputs])).of(made)
-    lasso = Lasso.read(again.slices.provenance["settings"]["lasso"])
-    inside = lasso.holds(record.at) & np.array([record.label(row) == "cat" for row in range(len(record))])
+    again = LoadedRuns(RunIndex([outputs])).of(made)
+    lasso = Lasso.parse(again.slices.provenance["settings"]["lasso"])
+    inside = lasso.contains(record.map_positions) & np.array(
+        [record.label(row) == "cat" for row in range(len(record))]
+    )
     assert np.array_equal(again.slices.weights[0] > 0, inside)
     assert (inside & ~record.searched).sum() > 20

@@ -23,15 +23,16 @@ from report_pages import needs_chromium
 from shell import Shell
 from weakspot import Findings, Predictions, Spotlight
 from weakspot.app.filters import Condition
-from weakspot.app.media import Parts, Subject, webp
-from weakspot.app.records import Records
-from weakspot.app.runs import Runs
-from weakspot.app.selections import Turn
-from weakspot.commands.earlier import parts_of
+from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.run_components import ComponentBuilders, RunComponents, encode_webp
+from weakspot.app.run_index import RunIndex
+from weakspot.app.selections import SelectionTest
+from weakspot.commands.component_builders import component_builders
 from weakspot.findings.build import LEVEL
 from weakspot.models.checkpoint import load_weights
-from weakspot.pipeline.cams import GradCams
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.grad_cams import GradCams
+from weakspot.pipeline.run_outputs import RunOutputs
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,13 @@ def outputs(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(outputs):
-    (run,) = Runs([outputs]).all()
+    (run,) = RunIndex([outputs]).all()
     return run
 
 
 @pytest.fixture(scope="module")
 def record(outputs, run):
-    return Records(Runs([outputs])).of(run)
+    return LoadedRuns(RunIndex([outputs])).of(run)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_filters_find_what_they_say(server, run, record):
         f"rows=all&where=image.brightness%3E%3D{edge}": brightness >= edge,
         f"rows=all&where=image.brightness%3C{edge}": brightness < edge,
         "rows=all&" + urlencode({"label": "≥5", "prediction": "<5"}): (labels == "≥5")
-        & (np.array([record.said(row) for row in range(len(p))]) == "<5"),
+        & (np.array([record.prediction(row) for row in range(len(p))]) == "<5"),
         "rows=all&search=DIGIT-00": np.char.startswith(p.ids, "digit-00"),
     }
     for query, mask in expected.items():
@@ -123,15 +124,15 @@ def test_members_of_every_node_slice_and_finding_are_found(server, run, record):
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("where=secret%3D1", "is no condition on an attribute"),
-        ("attribute=colour&operator=~&value=x", "is no condition on an attribute"),
-        ("where=colour%3E%3D1", "compares what is no number"),
-        ("where=digit%3E%3Dx", "compares what is no number"),
-        ("in=node-999999", "is no finding, slice or node"),
-        ("in=%3Cscript%3E", "is no finding, slice or node"),
+        ("where=secret%3D1", "is not a condition on an attribute"),
+        ("attribute=colour&operator=~&value=x", "is not a condition on an attribute"),
+        ("where=colour%3E%3D1", "compares values that are not numbers"),
+        ("where=digit%3E%3Dx", "compares values that are not numbers"),
+        ("in=node-999999", "is not a finding, slice or node"),
+        ("in=%3Cscript%3E", "is not a finding, slice or node"),
         ("outcome=x", "is neither wrong nor right"),
         ("rows=x", "is neither all, nor searched, nor held"),
-        ("from=-1", "is no whole number"),
+        ("from=-1", "is not a whole number"),
     ],
 )
 def test_what_cannot_be_asked_is_said(server, run, query, reason):
@@ -142,20 +143,20 @@ def test_what_cannot_be_asked_is_said(server, run, query, reason):
 
 
 def test_grad_cam_of_the_models_own_layer_is_the_reports(server, outputs, run, record):
-    parts = parts_of(run.folder)
-    data = parts.dataset("test")
-    model = parts.model(data.task)
+    builders = component_builders(run.folder)
+    data = builders.dataset("test")
+    model = builders.model(data.task)
     load_weights(model, outputs.parent / record.predictions.manifest["checkpoint"])
     for name, target in (("predicted", "predicted"), ("label", "label"), ("≥5", "≥5")):
         (expected,) = GradCams(model, data, target, device="cpu")([7])
         found = picture(server, f"/run/{run.digest}/cam/7?{urlencode({'class': name})}")
-        assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(webp(expected)))))
+        assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(encode_webp(expected)))))
 
 
 def test_an_image_is_the_datasets(server, run):
-    shown = parts_of(run.folder).dataset("test").preview(7)
+    shown = component_builders(run.folder).dataset("test").preview(7)
     found = picture(server, f"/run/{run.digest}/image/7?side=512")
-    assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(webp(shown)))))
+    assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(encode_webp(shown)))))
 
 
 @pytest.mark.parametrize(
@@ -220,8 +221,8 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
         assert "small_cnn" in tab.locator("h1").inner_text()
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}?where=" + quote("group=red_≥5"))
         assert "selection 2 at the level 0.0083" in tab.locator("form .note").first.inner_text()
-    (made,) = (one for one in Runs([outputs]).all() if one.method == "selection")
-    again = Records(Runs([outputs])).of(made)
+    (made,) = (one for one in RunIndex([outputs]).all() if one.method == "selection")
+    again = LoadedRuns(RunIndex([outputs])).of(made)
     inside = np.array(record.attributes["group"].to_pylist()) == "red_≥5"
     assert np.array_equal(again.slices.weights[0] > 0, inside)
     assert np.array_equal(again.searched, record.searched)
@@ -239,7 +240,7 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
 
 
 def test_the_levels_of_all_selections_add_up_to_one_tests():
-    levels = [Turn(number).level for number in range(1, 5000)]
+    levels = [SelectionTest(number).level for number in range(1, 5000)]
     assert sum(levels) < LEVEL
     assert sum(levels) == pytest.approx(LEVEL, rel=1e-3)
 
@@ -249,11 +250,11 @@ def test_the_levels_of_all_selections_add_up_to_one_tests():
     [{}, {"outcome": "wrong"}, {"where": "colour=red", "prediction": "<5"}, {"in": "slice-1", "label": "<5"}],
 )
 def test_no_slice_is_tested_that_is_made_of_what_the_model_does(server, run, outputs, fields):
-    before = len(Runs([outputs]).all())
+    before = len(RunIndex([outputs]).all())
     status, _, text = form(server, run, **fields)
     assert status == 400
     assert "A slice is tested by what its examples are" in read(text)
-    assert len(Runs([outputs]).all()) == before
+    assert len(RunIndex([outputs]).all()) == before
 
 
 def form(server, run, **fields):
@@ -283,7 +284,7 @@ def test_another_origin_makes_no_slice(server, run):
 @pytest.fixture
 def copied(outputs, tmp_path):
     shutil.copytree(outputs, tmp_path / "outputs", ignore=shutil.ignore_patterns("selections"))
-    (run,) = Runs([tmp_path / "outputs"]).all()
+    (run,) = RunIndex([tmp_path / "outputs"]).all()
     return run
 
 
@@ -333,12 +334,12 @@ def test_a_configuration_behind_a_link_is_not_read(copied, tmp_path):
     (copied.folder / "config.yaml").rename(tmp_path / "config.yaml")
     (copied.folder / "config.yaml").symlink_to(tmp_path / "config.yaml")
     with serving(tmp_path / "outputs") as server:
-        assert "keeps no config.yaml" in read(asked(server, f"/run/{copied.digest}")[2])
+        assert "holds no config.yaml" in read(asked(server, f"/run/{copied.digest}")[2])
 
 
 def test_weights_and_predictions_outside_the_folders_are_not_read(copied, tmp_path):
     with serving(copied.folder.parents[1]) as server:  # outputs/discover alone
-        (run,) = Runs([copied.folder.parents[1]]).all()
+        (run,) = RunIndex([copied.folder.parents[1]]).all()
         status, _, text = asked(server, f"/run/{run.digest}")
         assert status == 400
         assert "name their folder too" in read(text)
@@ -375,13 +376,13 @@ def given(tmp_path_factory):
         Spotlight(n_slices=1, search="published"),
         Predictions.load(folder / "mine"),
         folder / "run",
-        command="<u>",
+        outputs=RunOutputs(command="<u>"),
     )
     return folder
 
 
 def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
-    (run,) = Runs([given]).all()
+    (run,) = RunIndex([given]).all()
     with serving(given) as server:
         for path in ("", "/example/7", "?" + urlencode({"where": "<b>=x=<i>"}), "?search=%3Cscript"):
             status, _, text = asked(server, f"/run/{run.digest}{path}")
@@ -389,14 +390,14 @@ def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
             assert text.count("<script") == text.count('<script src="/static/') == 2
             assert "<i>" not in text
             assert "<u>" not in text
-            assert "keeps no config.yaml" in read(text)
+            assert "holds no config.yaml" in read(text)
         found = ids(server, run, "rows=all&" + urlencode({"where": "<b>=x=<i>"}))
         assert len(found) == 300 - len(ids(server, run, "rows=all&" + urlencode({"where": "<b>=x==1+1"})))
 
 
 def test_a_condition_is_written_as_it_is_read():
     assert str(Condition("age", ">=", "3")) == "age>=3"
-    assert Condition("age", "<", "3").words == "age below 3"
+    assert Condition("age", "<", "3").description == "age below 3"
 
 
 def at_once(job, times=8):
@@ -411,7 +412,7 @@ def at_once(job, times=8):
 
 
 def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
-    runs = Runs([tmp_path])
+    runs = RunIndex([tmp_path])
 
     def job(turn):
         for number in range(30):
@@ -425,7 +426,7 @@ def test_the_list_is_read_by_many_at_once_while_runs_come(tmp_path):
 
 
 def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
-    runs = Runs([tmp_path])
+    runs = RunIndex([tmp_path])
 
     def job(turn):
         for number in range(60):
@@ -442,13 +443,13 @@ def test_a_run_that_is_deleted_while_runs_are_listed_is_no_matter(tmp_path):
 
 
 def test_data_and_model_are_built_once_however_many_ask(record, outputs, run):
-    parts, built = parts_of(run.folder), []
+    builders, built = component_builders(run.folder), []
 
     def dataset(split):
         built.append(split)
-        return parts.dataset(split)
+        return builders.dataset(split)
 
-    subject = Subject(record, Parts(dataset, parts.model), Runs([outputs]))
-    found = at_once(lambda turn: (subject.model, subject.places, subject.pictures))
+    components = RunComponents(record, ComponentBuilders(dataset, builders.model), RunIndex([outputs]))
+    found = at_once(lambda turn: (components.model, components.positions, components.has_images))
     assert built == ["test"]
     assert len({(id(model), id(places)) for model, places, _ in found}) == 1

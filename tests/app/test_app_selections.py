@@ -12,9 +12,9 @@ from explorer import asked, opened, read, record_of, serving
 from pet_runs import write_run
 from report_pages import needs_chromium
 from weakspot import Findings, Predictions, Scan
-from weakspot.app.records import Record, Records
-from weakspot.app.runs import Runs
-from weakspot.app.selections import Turn, alike, select
+from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
+from weakspot.app.run_index import RunIndex
+from weakspot.app.selections import SelectionTest, save_selection, similarity_weights
 from weakspot.findings import Media
 from weakspot.pipeline.discover import discover
 
@@ -44,7 +44,7 @@ def test_what_is_like_the_ticked_lies_where_they_lie(record):
     for label in (None, "cat"):
         inside = where(record, "snow", label)
         ticked = np.flatnonzero(inside & record.searched)[:12]
-        weights = alike(record, ticked.tolist())
+        weights = similarity_weights(record, ticked.tolist())
         assert weights[~record.searched & inside].mean() > 0.5
         assert weights[~inside].mean() < 0.05
 
@@ -53,20 +53,20 @@ def test_neither_what_the_model_says_nor_whether_it_is_right_is_asked(record):
     ticked = np.flatnonzero(where(record, "fog") & record.searched)[:8].tolist()
     p = record.predictions
     other = replace(p, predictions=1 - p.predictions, correct=~p.correct, losses=p.losses[::-1])
-    changed = Record(record.run, record.slices, other, record.findings)
-    assert np.array_equal(alike(record, ticked), alike(changed, ticked))
+    changed = LoadedRun(record.run, record.slices, other, record.findings)
+    assert np.array_equal(similarity_weights(record, ticked), similarity_weights(changed, ticked))
 
 
 def test_what_cannot_be_ticked_is_said(record):
     searched, held = np.flatnonzero(record.searched), np.flatnonzero(~record.searched)
     with pytest.raises(ValueError, match="at least 3"):
-        alike(record, searched[:2].tolist())
+        similarity_weights(record, searched[:2].tolist())
     with pytest.raises(ValueError, match="at least 3"):
-        alike(record, [*searched[:3].tolist(), 10**9])
+        similarity_weights(record, [*searched[:3].tolist(), 10**9])
     with pytest.raises(ValueError, match="kept for the test"):
-        alike(record, [*searched[:3].tolist(), int(held[0])])
+        similarity_weights(record, [*searched[:3].tolist(), int(held[0])])
     with pytest.raises(ValueError, match="leave some out"):
-        alike(record, np.flatnonzero(record.searched & labelled(record, "cat")).tolist())
+        similarity_weights(record, np.flatnonzero(record.searched & labelled(record, "cat")).tolist())
 
 
 @needs_chromium
@@ -81,7 +81,7 @@ def test_ticked_examples_become_a_slice_that_is_confirmed_or_not(outputs, record
                 ticks.nth(place).check()
             tab.get_by_role("button", name="what is like the ticked").click()
             assert "net" in tab.locator("h1").inner_text() or "reliable" in tab.locator("h1").inner_text()
-            made = next(run for run in Runs([outputs]).all() if run.method == "selection")
+            made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
             findings = Findings.load(made.folder)
             assert findings.slices[0].evidence.verdict == verdict
             assert findings.confirmation.level == pytest.approx(0.05 / (turn * (turn + 1)))
@@ -97,12 +97,14 @@ def test_rows_that_are_none_are_refused(outputs, record):
             path = f"/run/{record.run.digest}/slices"
             status, _, text = asked(server, path, method="POST", body=body, **headers)
             assert status == 400
-            assert "is no whole number" in read(text) or "Tick at least 3" in read(text)
+            assert "is not a whole number" in read(text) or "Tick at least 3" in read(text)
 
 
 def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
     discover(Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, hide=("weather",))
-    runs = Runs([tmp_path, outputs])
-    record = Records(runs).of(next(run for run in runs.all() if run.folder == tmp_path))
-    select(record, where(record, "fog").astype(float), "fog", tmp_path / "new", Turn(1), Media(), None)
+    runs = RunIndex([tmp_path, outputs])
+    record = LoadedRuns(runs).of(next(run for run in runs.all() if run.folder == tmp_path))
+    save_selection(
+        record, where(record, "fog").astype(float), "fog", tmp_path / "new", SelectionTest(1), Media(), None
+    )
     assert ("weather", "restates the target") in Findings.load(tmp_path / "new").whole.left_out

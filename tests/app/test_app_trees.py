@@ -12,7 +12,7 @@ from explorer import asked, opened, posted, read, serving
 from paths import FIXTURES
 from report_pages import needs_chromium
 from weakspot import UDIS, Findings
-from weakspot.app.trees import Tree
+from weakspot.app.cluster_trees import ClusterTree
 from weakspot.findings.numbers import THIN
 from weakspot.interop.udis_tree import export, leaves_of
 from weakspot.report.html import render
@@ -151,7 +151,7 @@ def test_a_threshold_that_is_none_is_said(empty, words):
     for path in (address, "/clusters"):
         status, _, text = asked(empty, f"{path}?{words}")
         assert status == 400
-        assert "is no number between 0 and 100" in text
+        assert "is not a number between 0 and 100" in text
 
 
 def test_a_tree_deeper_than_a_browser_draws_is_drawn_flat():
@@ -159,7 +159,7 @@ def test_a_tree_deeper_than_a_browser_draws_is_drawn_flat():
     for number in range(1, 3000):
         leaf = ClusterNode(-number, 1.0, 0.0, 1.0, members=(1,))
         node = ClusterNode(number, 3.0, 1.0, 0.5, children=(node, leaf))
-    outline = Tree(node, ids).outline([], 2000)
+    outline = ClusterTree(node, ids).outline([], 2000)
     opens = 0
     deepest = 0
     for branch in outline:

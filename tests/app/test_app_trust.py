@@ -16,11 +16,11 @@ from PIL import Image
 from explorer import asked, read, serving
 from paths import ROOT
 from shell import Shell
-from weakspot.app.media import webp
-from weakspot.app.runs import Runs
-from weakspot.commands.earlier import check_trusted, parts_of
+from weakspot.app.run_components import encode_webp
+from weakspot.app.run_index import RunIndex
+from weakspot.commands.component_builders import check_trusted_modules, component_builders
 from weakspot.models.checkpoint import load_weights
-from weakspot.pipeline.cams import GradCams
+from weakspot.pipeline.grad_cams import GradCams
 
 MINE = """
 import os
@@ -93,7 +93,7 @@ def shell(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(shell):
-    (run,) = Runs([shell.folder / "outputs"]).all()
+    (run,) = RunIndex([shell.folder / "outputs"]).all()
     return run
 
 
@@ -117,20 +117,20 @@ def picture(server, path):
 
 
 def seen(image):
-    return np.asarray(Image.open(io.BytesIO(webp(image))))
+    return np.asarray(Image.open(io.BytesIO(encode_webp(image))))
 
 
 def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run):
-    trusting = partial(parts_of, trust=("mine",))
-    with serving(at_home, parts_of=trusting) as server:
+    trusting = partial(component_builders, trust=("mine",))
+    with serving(at_home, builders_of=trusting) as server:
         assert 'class="gallery"' in asked(server, f"/run/{run.digest}")[2]
         text = asked(server, f"/run/{run.digest}/example/7")[2]
         assert "Grad-CAM of net.body for" in read(text)
         image = picture(server, f"/run/{run.digest}/image/7?side=512")
         cam = picture(server, f"/run/{run.digest}/cam/7?class=upright")
-    parts = trusting(run.folder)
-    data = parts.dataset("test")
-    model = parts.model(data.task)
+    builders = trusting(run.folder)
+    data = builders.dataset("test")
+    model = builders.model(data.task)
     (weights,) = at_home.glob("checkpoints/*/model.ckpt")
     load_weights(model, weights)
     assert np.array_equal(image, seen(data.preview(7)))
@@ -140,7 +140,7 @@ def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run
 
 def test_nothing_is_imported_that_is_not_trusted(at_home, run):
     for trust in ((), ("min",), ("mine.deeper",), ("conf",)):
-        with serving(at_home, parts_of=partial(parts_of, trust=trust)) as server:
+        with serving(at_home, builders_of=partial(component_builders, trust=trust)) as server:
             status, _, text = asked(server, f"/run/{run.digest}")
             assert status == 200
             assert "If it is your own, start browse.py trust=[mine]." in read(text)
@@ -175,8 +175,8 @@ def test_only_datasets_and_networks_that_are_written_in_a_trusted_module_are_cal
     OmegaConf.save(OmegaConf.create(config), tmp_path / "config.yaml")
 
     def build():
-        parts = parts_of(tmp_path, trust=("mine",))
-        parts.model(parts.dataset("test").task)
+        builders = component_builders(tmp_path, trust=("mine",))
+        builders.model(builders.dataset("test").task)
 
     with pytest.raises(ValueError, match="so it is not built"):
         build()
@@ -193,14 +193,14 @@ def test_a_configuration_that_repeats_itself_is_not_unfolded(tmp_path):
     ):
         file.write_text(text)  # unfolded, it would fill the memory, or take minutes
         with pytest.raises(ValueError, match=r"config\.yaml cannot be read"):
-            parts_of(tmp_path)
+            component_builders(tmp_path)
     file.write_text("model: {}\ndataset: {_target_: weakspot.no.One, root: 'R & D, a=1&b=2'}\n")
-    with pytest.raises(ValueError, match="none of those that come with weakspot"):
-        parts_of(tmp_path)
+    with pytest.raises(ValueError, match="does not come with weakspot"):
+        component_builders(tmp_path)
 
 
 def test_a_trusted_module_is_ones_own():
-    check_trusted(["mine", "my_package.nets", "über"])
+    check_trusted_modules(["mine", "my_package.nets", "über"])
     for module, reason in (
         ("os", "comes with Python"),
         ("torch.nn; os", "is no module"),
@@ -210,7 +210,7 @@ def test_a_trusted_module_is_ones_own():
         (".mine", "is no module"),
     ):
         with pytest.raises(ValueError, match=reason):
-            check_trusted([module])
+            check_trusted_modules([module])
 
 
 # Data that have moved
@@ -228,7 +228,7 @@ def test_data_are_read_where_they_lie_now(run, tmp_path):
         config["dataset"] = {"_target_": target, "root": before}
         OmegaConf.save(OmegaConf.create(config), place / "config.yaml")
         with pytest.raises((ValueError, OSError)) as error:
-            parts_of(place, root=root).dataset("test")
+            component_builders(place, root=root).dataset("test")
         return str(error.value)
 
     assert "/old/data/stripes" in found("/old/data/stripes", None)

@@ -21,8 +21,8 @@ from paths import ROOT
 from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import POLICY, SANDBOX
-from weakspot.app.runs import Runs
-from weakspot.commands.browse import words_of
+from weakspot.app.run_index import RunIndex
+from weakspot.commands.browse import upload_choices
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -62,7 +62,7 @@ def server(runs):
 
 
 def find_runs(folders):
-    return Runs(folders).all()
+    return RunIndex(folders).all()
 
 
 def get(server, path, host="localhost"):
@@ -363,7 +363,7 @@ def test_a_run_says_how_it_was_made(runs, server):
 
 
 def test_a_run_is_read_again_only_when_it_has_changed(runs):
-    shelf = Runs([runs])
+    shelf = RunIndex([runs])
     first = {run.folder.name: run for run in shelf.all()}
     said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
     (runs / "a" / "findings.json").write_text(json.dumps(said | {"title": "another"}), encoding="utf-8")
@@ -431,12 +431,12 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
 
 def test_what_is_chosen_for_a_model_are_words_of_the_command_line(monkeypatch):
     monkeypatch.setattr("sys.argv", [str(ROOT / "browse.py")])
-    words = words_of(OmegaConf.create({"words": ["dataset.root=/data/my faces", "logger=none"]}))
+    words = upload_choices(OmegaConf.create({"words": ["dataset.root=/data/my faces", "logger=none"]}))
     assert words.command == (sys.executable, str(ROOT / "discover.py"))
     assert {"fairface", "csv"} <= set(words.datasets)
     assert {"small_cnn", "resnet18"} <= set(words.models)
     assert "module" not in words.models  # whose path names anyone's code
     assert {"scan", "udis"} <= set(words.methods)
-    assert words.more == ("dataset.root=/data/my faces", "logger=none")
+    assert words.extra_words == ("dataset.root=/data/my faces", "logger=none")
     monkeypatch.setattr("sys.argv", ["/usr/bin/weakspot-browse"])
-    assert words_of(OmegaConf.create({"words": []})).command[1] == "/usr/bin/weakspot-discover"
+    assert upload_choices(OmegaConf.create({"words": []})).command[1] == "/usr/bin/weakspot-discover"

@@ -16,8 +16,8 @@ from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
 from weakspot.methods import apply
 from weakspot.pipeline.carry_over import carry_over
-from weakspot.pipeline.discover import discover, report
-from weakspot.pipeline.runs import Run
+from weakspot.pipeline.discover import discover, report_slices
+from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.tasks import Classification
 from weakspot.testing import example_predictions
 
@@ -159,12 +159,12 @@ def others(**change) -> Predictions:
 
 @every
 def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
-    run, p = Run.open(found[word]), others()
+    run, p = SavedRun.open(found[word]), others()
     carried = carry_over(run, p)
     np.testing.assert_array_equal(carried.slices.weights, apply(run.slices, p).T)
     assert carried.searched == run.slices.searched_mask.sum() < 400
     assert carried.left_out == 0
-    findings = report(
+    findings = report_slices(
         carried.slices,
         carried.predictions,
         tmp_path,
@@ -176,11 +176,11 @@ def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
         assert any(one.confirmed for one in findings.findings)
     else:
         assert not any(one.confirmed for one in findings.findings)
-    assert Run.open(tmp_path).slices.equals(carried.slices)
+    assert SavedRun.open(tmp_path).slices.equals(carried.slices)
 
 
 def test_what_a_run_searched_is_never_tested(found):
-    run = Run.open(found["kmeans"])
+    run = SavedRun.open(found["kmeans"])
     carried = carry_over(run, example_predictions(400))
     np.testing.assert_array_equal(carried.rows, np.flatnonzero(~run.slices.searched_mask))
     assert carried.left_out == run.slices.searched_mask.sum()
@@ -191,7 +191,7 @@ def test_what_a_run_searched_is_never_tested(found):
 
 
 def test_slices_that_do_not_fit_are_a_sentence(found):
-    run = Run.open(found["kmeans"])
+    run = SavedRun.open(found["kmeans"])
     with pytest.raises(ValueError, match=r"were found in 5 dimensions"):
         carry_over(run, others(embeddings=np.zeros((300, 3))))
     p = example_predictions(400)
@@ -209,19 +209,19 @@ def test_predictions_of_a_run_are_found_where_they_are(tmp_path, monkeypatch):
     p = example_predictions(200)
     p.save("store/record")
     discover(made("kmeans"), Predictions.load("store/record"), tmp_path / "runs" / "one")
-    run = Run.open("runs/one")
+    run = SavedRun.open("runs/one")
     assert len(run.predictions(Path("nowhere"))) == 200
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")  # seen from the run's folder
-    assert len(Run.open("../runs/one").predictions(Path("nowhere"))) == 200
+    assert len(SavedRun.open("../runs/one").predictions(Path("nowhere"))) == 200
     (tmp_path / "store").rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError, match=r"they were store/record\. Put them back .*predictions_dir="):
-        Run.open("../runs/one").predictions(Path("nowhere"))
-    assert len(Run.open("../runs/one").predictions(Path("../moved"))) == 200
+        SavedRun.open("../runs/one").predictions(Path("nowhere"))
+    assert len(SavedRun.open("../runs/one").predictions(Path("../moved"))) == 200
 
 
 def test_an_earlier_format_counts_as_searched_throughout(found, tmp_path):
-    slices = Run.open(found["kmeans"]).slices
+    slices = SavedRun.open(found["kmeans"]).slices
     slices.save(tmp_path / "slices")
     header = json.loads((tmp_path / "slices" / "slices.json").read_text())
     assert header["format"] == 4

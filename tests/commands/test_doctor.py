@@ -143,7 +143,7 @@ def test_words_that_there_are_not(word: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop:
         doctor.main([word])
     assert stop.value.code == 2
-    assert f"{word} is no word of doctor; it takes root=FOLDER and --json" in capsys.readouterr().err
+    assert f"{word} is not a word of doctor; it takes root=FOLDER and --json" in capsys.readouterr().err
 
 
 def test_weakspot_says_which_commands_there_are(

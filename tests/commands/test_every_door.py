@@ -30,6 +30,7 @@ from weakspot import UDIS, Findings, Scan, Spotlight
 from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, decimal, percent
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.report.html import render
 from weakspot.tracking.console import findings_summary
 from weakspot.tracking.loggers import close, wandb_logger
@@ -57,7 +58,12 @@ def test_every_door_says_the_same(case, tmp_path, monkeypatch):
     predictions, media, *written = make(np.random.default_rng(1))
     logger = wandb_logger(tmp_path, "discover", {})
     findings = discover(
-        method, predictions, tmp_path, media=media, texts=written[0] if written else None, logger=logger
+        method,
+        predictions,
+        tmp_path,
+        media=media,
+        texts=written[0] if written else None,
+        outputs=RunOutputs(logger=logger),
     )
     close(logger)
 

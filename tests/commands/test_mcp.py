@@ -73,7 +73,7 @@ def test_what_there_is_not_is_a_sentence(tools: RunTools) -> None:
         tools.get_findings("../old")
     with pytest.raises(ValueError, match="There is no finding 99; its numbers are: 1"):
         tools.get_finding(old, 99)
-    with pytest.raises(ValueError, match="These are one run"):
+    with pytest.raises(ValueError, match="Both are the same run"):
         tools.compare(old, old)
 
 

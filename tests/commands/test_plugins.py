@@ -20,7 +20,7 @@ from processes import quiet_environment
 from shell import Shell
 from weakspot import Slices, methods, plugins
 from weakspot.commands import doctor
-from weakspot.commands.browse import words_of
+from weakspot.commands.browse import upload_choices
 from weakspot.config import BrowseConfig, all_words
 from weakspot.methods.base import UnknownMethod
 from weakspot.methods.registry import find, method_of
@@ -88,7 +88,7 @@ def test_words_are_listed_and_nothing_is_imported(kind, origin, request):
     assert "stripes" in all_words("dataset")
     assert {"lines", "resnet34", "small_cnn"} <= {*all_words("model")}
     assert "ball" in methods.words()
-    offered = words_of(BrowseConfig())
+    offered = upload_choices(BrowseConfig())
     assert ("stripes" in offered.datasets, "lines" in offered.models, "ball" in offered.methods) == (
         True,
     ) * 3

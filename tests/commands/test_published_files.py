@@ -65,7 +65,7 @@ def test_saved_spotlights_are_reported_by_one_line(shell, published):
     assert findings.confirmation.mode == "off"
     assert {finding.verdict for finding in findings.findings} == {"not_confirmed"}
     words = re.sub(r"\s+", " ", words_of(report.read_text(encoding="utf-8")))
-    assert "Nothing was tested, for these slices were found in all of the examples" in words
+    assert "Nothing was tested, because these slices were found in all of the examples" in words
     assert "Spotlight 2" in words
 
 

@@ -16,40 +16,40 @@ from pytorch_lightning import Trainer, seed_everything
 from weakspot.datasets.digits import Digits
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import discover as discover_module
-from weakspot.pipeline import plan
-from weakspot.pipeline.plan import pull_predictions
-from weakspot.pipeline.subject import Named, Subject
-from weakspot.pipeline.training import Training
+from weakspot.pipeline import upstream as plan
+from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.pipeline.upstream import pull_predictions
 
 CPU = functools.partial(Trainer, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
 
 
 @pytest.fixture
-def subject(tmp_path):
+def target(tmp_path):
     """The digits and a network whose weights are given."""
     small = functools.partial(SmallCNN, channels=(4, 8), embedding=8)
     seed_everything(0, verbose=False)
     torch.save(small(Digits("test").task).state_dict(), tmp_path / "weights.pt")
-    return Subject(
-        Named("digits", {}, Digits),
-        Named("small_cnn", {}, small),
-        Training(),
+    return AuditTarget(
+        Component("digits", {}, Digits),
+        Component("small_cnn", {}, small),
+        TrainingSettings(),
         CPU,
         checkpoint=str(tmp_path / "weights.pt"),
         predictions_dir=tmp_path / "predictions",
     )
 
 
-def the_folder(subject) -> Path:
-    (folder,) = (path.parent for path in subject.predictions_dir.glob("*/manifest.json"))
+def the_folder(target) -> Path:
+    (folder,) = (path.parent for path in target.predictions_dir.glob("*/manifest.json"))
     return folder
 
 
 @pytest.mark.parametrize("name", ["arrays.safetensors", "records.parquet"])
 @pytest.mark.parametrize("kind", ["flipped", "missing"])
-def test_a_damaged_record_is_set_aside_and_inferred_again(subject, name, kind, caplog):
-    before = pull_predictions(subject)
-    file = the_folder(subject) / name
+def test_a_damaged_record_is_set_aside_and_inferred_again(target, name, kind, caplog):
+    before = pull_predictions(target)
+    file = the_folder(target) / name
     if kind == "missing":
         file.unlink()
     else:
@@ -57,10 +57,10 @@ def test_a_damaged_record_is_set_aside_and_inferred_again(subject, name, kind, c
         content[-100] ^= 1
         file.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=name):
-        pull_predictions(subject, upstream="require")
-    assert the_folder(subject) == file.parent
+        pull_predictions(target, upstream="require")
+    assert the_folder(target) == file.parent
     with caplog.at_level("WARNING"):
-        again = pull_predictions(subject)
+        again = pull_predictions(target)
     np.testing.assert_array_equal(again.embeddings, before.embeddings)
     (sentence,) = (record.getMessage() for record in caplog.records if record.name == plan.__name__)
     assert name in sentence
@@ -76,36 +76,36 @@ def refusing(number):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_what_is_complete_needs_no_lock(subject, number, monkeypatch):
+def test_what_is_complete_needs_no_lock(target, number, monkeypatch):
     """A store on a read-only disk serves what it holds, and says what to do about what it lacks."""
     with monkeypatch.context() as patch:
         patch.setattr(filelock.FileLock, "acquire", refusing(number))
         with pytest.raises(
             OSError, match=r"predictions cannot be written \(.*\); give predictions_dir=…, or the right"
         ):
-            pull_predictions(subject)
-    pull_predictions(subject)
+            pull_predictions(target)
+    pull_predictions(target)
     monkeypatch.setattr(filelock.FileLock, "acquire", refusing(number))
     monkeypatch.setattr(Path, "mkdir", refusing(number))
-    assert len(pull_predictions(subject)) == len(Digits("test"))
+    assert len(pull_predictions(target)) == len(Digits("test"))
 
 
-def test_a_trained_checkpoint_needs_no_lock(subject, tmp_path, monkeypatch):
+def test_a_trained_checkpoint_needs_no_lock(target, tmp_path, monkeypatch):
     import dataclasses
 
-    subject = dataclasses.replace(subject, checkpoint="auto", checkpoints_dir=tmp_path / "checkpoints")
+    target = dataclasses.replace(target, checkpoint="auto", checkpoints_dir=tmp_path / "checkpoints")
     with monkeypatch.context() as patch:
         patch.setattr(filelock.FileLock, "acquire", refusing(errno.EROFS))
         with pytest.raises(
             OSError, match=r"checkpoints cannot be written \(.*\); give checkpoints_dir=…, or the right"
         ):
-            plan.pull_checkpoint(subject)
-    folder = subject.checkpoint_folder()
+            plan.pull_checkpoint(target)
+    folder = target.checkpoint_folder()
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
     (folder / "model.ckpt").write_text("")
     monkeypatch.setattr(filelock.FileLock, "acquire", refusing(errno.EROFS))
-    assert plan.pull_checkpoint(subject) == folder / "model.ckpt"
+    assert plan.pull_checkpoint(target) == folder / "model.ckpt"
 
 
 def test_what_killed_runs_left_is_swept_by_the_next(tmp_path, monkeypatch):

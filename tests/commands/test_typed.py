@@ -166,7 +166,7 @@ COMPOSED = [
         "browse tree=a.json folders=outputs",
         "folders=[outputs] says nothing of a tree by itself: leave it out",
     ),
-    ("browse port=80000", "port=80000 is none: ports are 1 to 65535"),
+    ("browse port=80000", "port=80000 is not a port: ports are 1 to 65535"),
     ("browse port=x", "port must be a whole number, not x"),
 ]
 JOBS = [
@@ -188,16 +188,16 @@ JOBS = [
         "model._target_=weakspot.models.SmalCNN cannot be imported (module",
     ),
     ("split=tset", "ColoredDigits has no split 'tset'; it has: train, val, test"),
-    ("shard=0/4", "shard=0/4: the 4 parts are numbered from 1 to 4"),
-    ("shard=5/4", "shard=5/4: the 4 parts are numbered from 1 to 4"),
-    ("shard=x", "shard=x is no part of the rows: write shard=3/64 for the third of 64"),
+    ("shard=0/4", "shard=0/4: the 4 shards are numbered from 1 to 4"),
+    ("shard=5/4", "shard=5/4: the 4 shards are numbered from 1 to 4"),
+    ("shard=x", "shard=x is not a shard of the rows: write shard=3/64 for the third of 64"),
     ("training.epochs=0", "training.epochs=0 must be more than 0"),
     ("training.schedule=linear", "training.schedule='linear' is unknown; choose constant or cosine"),
     ("inference.batch_size=0", "batch_size must be at least 1, not 0"),
     ("num_workers=-1", "num_workers must be 0 (load in the main process) or more, not -1"),
     ("upstream=requir", "upstream='requir' is unknown; choose pull or require"),
     ("slices=a.pkl", "slices=… needs neither training nor inference: only discover.py takes it"),
-    ("outputs_are=probabilities", "there is none: add predictions=FILE, or leave it out"),
+    ("outputs_are=probabilities", "no file is given: add predictions=FILE, or leave it out"),
     ("trainer.devices=9 trainer.accelerator=gpu", "choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)"),
     ("checkpoint=pretrained", "checkpoint=pretrained, but the last layer of model=small_cnn is random"),
     ("checkpoint=nowhere.ckpt", "checkpoint 'nowhere.ckpt' was not found as "),
@@ -263,7 +263,10 @@ GIVEN = [
     ("predictions=from_one.npz", "from_one.npz: labels: row "),
     ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
     ("predictions=my.npz method=spotlight method.min_size=40", "min_size=40 asks for 40 examples"),
-    ("predictions=my.npz confirm=my.npz", "confirm=my.npz are the predictions that slices come from"),
+    (
+        "predictions=my.npz confirm=my.npz",
+        "confirm=my.npz is the file of predictions in which the slices are found",
+    ),
     ("predictions=my.npz slices=a.pkl,short.pkl", "short.pkl has weights for 39 examples, but there are 40"),
     ("predictions=my.npz slices=nowhere.pkl", "nowhere.pkl does not exist; give the .pkl file"),
     ("predictions=my.npz slices=conf", "conf holds no slices: give the folder of a run of discover.py"),
@@ -274,7 +277,10 @@ GIVEN = [
     ),
     ("predictions=a.pkl slices=a.pkl", "a.pkl holds no embeddings, so it is no inference result"),
     ("slices=a.pkl", "slices=a.pkl are reported over what they were found in: add predictions=FILE"),
-    ("predictions=my.npz slices=a.pkl confirm=0.5", "confirm=0.5 sets nothing aside, for slices=a.pkl were"),
+    (
+        "predictions=my.npz slices=a.pkl confirm=0.5",
+        "confirm=0.5 holds nothing out, because slices=a.pkl were",
+    ),
     ("predictions=inference.pkl slices=a.pkl confirm=my.npz", "these spotlight slices hold no centers"),
     (
         "predictions=my.npz method=spotlight method.past=a.pkl,short.pkl",
@@ -322,7 +328,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_a_part_of_the_rows_is_for_inference_alone(typed: Typed, tmp_path: Path, script: str) -> None:
     refused(
         typed(script, "logger=tensorboard", "trainer=cpu", "shard=3/64"),
-        "shard=3/64 is a part of the rows to infer: only infer.py takes it",
+        "shard=3/64 infers some of the rows: only infer.py takes it",
     )
     assert nothing_is_left(tmp_path)
 
@@ -424,7 +430,7 @@ def test_a_logger_that_is_not_installed_is_named_before_training(
 def test_a_busy_port_is_refused(typed: Typed) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         code, said = typed("browse", f"port={server.getsockname()[1]}", "open=false")
-    assert "cannot be had (Address already in use); port=0 takes any that is free" in said
+    assert "cannot be used (Address already in use); port=0 takes any that is free" in said
     assert code == 2
 
 

@@ -514,7 +514,7 @@ def test_one_word_leaves_figures_in_the_run(shell, tmp_path):
     names = {file.name for file in (tmp_path / "run" / "figures").iterdir()}
     assert {"findings.svg", "map-loss.svg"} <= names
     said = shell("discover", *words, "figures=jpg", "hydra.run.dir=other", fails=2)
-    assert "figures=jpg is no format of figures; choose pdf, png, svg" in said
+    assert "figures=jpg is not a format of figures; choose pdf, png, svg" in said
     said = shell("discover", "compare=[run,run]", "figures=pdf", "hydra.run.dir=other", fails=2)
     assert "figures=pdf draws what one run found" in said
     assert not (tmp_path / "other").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from report_pages import Reader, chromium, needs_chromium, opened
 from weakspot import Predictions, Slices
-from weakspot.app.runs import Runs
+from weakspot.app.run_index import RunIndex
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.compare_slices import RunToCompare, compare_slices, status_of
@@ -262,7 +262,7 @@ def test_a_comparison_is_listed_among_the_runs(comparison, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "compare.html").write_text(page, encoding="utf-8")
     comparison.save(tmp_path / "both")
-    (run,) = Runs([tmp_path]).all()
+    (run,) = RunIndex([tmp_path]).all()
     assert (run.method, run.title, run.report.name) == ("compare", comparison.title, "compare.html")
 
 

@@ -19,7 +19,7 @@ from weakspot.findings import Media
 from weakspot.findings.numbers import THIN, percent, share_of
 from weakspot.methods import apply
 from weakspot.pipeline.discover import discover
-from weakspot.pipeline.search import plan
+from weakspot.pipeline.search import plan_search
 from weakspot.report import render
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import findings_summary
@@ -290,7 +290,7 @@ def test_examples_of_one_group_stay_on_one_side(tmp_path):
         predictions=p.predictions,
         attributes={"patient": patient},
     )
-    held = plan(UDIS(), grouped, 0.5, group="patient").held
+    held = plan_search(UDIS(), grouped, 0.5, group="patient").held_out
     assert all(len(set(held[patient == one].tolist())) == 1 for one in range(60))
     assert 0.3 < held.mean() < 0.7
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from weakspot.models import SmallCNN, UserModel
 from weakspot.pipeline.groups import Groups
 from weakspot.pipeline.learner import Learner
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification
 
 THREE = Classification(("a", "b", "c"))
@@ -42,7 +42,7 @@ def test_the_objective_is_the_published_sum(name: str, side: int, weight: float)
     for module in model.modules():  # the pass above moved the running means; dropout draws the same again
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
-    learner = Learner(model, THREE, Training())
+    learner = Learner(model, THREE, TrainingSettings())
     torch.manual_seed(1)
     drawn = model(batch["input"])  # dropout before the head is drawn once, in either pass
     assert drawn.shape == (4, 3)
@@ -72,7 +72,7 @@ def test_without_them_nothing_is_added() -> None:
     model = SmallCNN(THREE)
     batch = {"input": torch.rand(4, 3, 32, 32), "target": torch.tensor([0, 1, 2, 0])}
     found = Learner(
-        model, THREE, Training(), {"g": Groups(("all",), np.zeros(4, dtype=np.int64))}
+        model, THREE, TrainingSettings(), {"g": Groups(("all",), np.zeros(4, dtype=np.int64))}
     ).training_step(batch, 0)
     torch.testing.assert_close(found, cross_entropy(model(batch["input"]), batch["target"]))
 

@@ -13,7 +13,7 @@ from torchvision.models import resnet18
 from tiny_models import write_model
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.embedding import InEncoder, InLayer, embeds_alike
+from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding, have_equal_embeddings
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
 
@@ -48,12 +48,12 @@ def test_maps_are_pooled_to_a_grid_and_small_ones_kept_whole():
     x = torch.rand(3, 3, 12, 10)
     with torch.no_grad():
         maps = model.features(x)
-        z, outputs = InLayer(model, "features").read(x)
+        z, outputs = LayerEmbedding(model, "features").read(x)
         assert_array_equal(outputs, model(x))
         assert maps.shape == (3, 64, 6, 5)
         assert_array_equal(z, maps.flatten(1))  # 64 maps of 6 x 5 are fewer numbers than 4096
         wide = SmallCNN(TASK, channels=(1024,)).eval()
-        z = InLayer(wide, "features").read(x)[0]
+        z = LayerEmbedding(wide, "features").read(x)[0]
         assert_allclose(z, adaptive_avg_pool2d(wide.features(x), (2, 2)).flatten(1))
 
 
@@ -62,7 +62,7 @@ def test_the_tokens_of_a_text_are_averaged_without_padding():
     tokens, mask = torch.rand(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
     with torch.no_grad():
         batch = {"tokens": tokens, "attention_mask": mask}
-        z = InLayer(model, "tokens").read(batch)[0]
+        z = LayerEmbedding(model, "tokens").read(batch)[0]
     assert_allclose(z[0], tokens[0, :2].mean(0), rtol=1e-6)
     assert_allclose(z[1], tokens[1].mean(0), rtol=1e-6)
 
@@ -72,25 +72,25 @@ def test_an_encoder_gives_the_embedding_and_the_model_the_outputs():
     model, encoder = SmallCNN(TASK).eval(), SmallCNN(TASK, embedding=7).eval()
     x = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
-        z, outputs = InEncoder(model, encoder).read(x)
+        z, outputs = EncoderEmbedding(model, encoder).read(x)
         assert_array_equal(z, encoder.embed(x))
         assert_array_equal(outputs, model(x))
-    assert embeds_alike(encoder, encoder, x)
-    assert not embeds_alike(encoder, SmallCNN(TASK, embedding=7), x)
+    assert have_equal_embeddings(encoder, encoder, x)
+    assert not have_equal_embeddings(encoder, SmallCNN(TASK, embedding=7), x)
 
 
 def test_a_layer_that_cannot_be_read_is_named():
     model, x = SmallCNN(TASK), torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer; it has features"):
-        InLayer(model, "featurs")
+        LayerEmbedding(model, "featurs")
     again = SmallCNN(TASK, channels=(3, 3))
     again.features[3] = again.features[0]
     with pytest.raises(ValueError, match="called 2 times in a forward pass, not once"):
-        InLayer(again, "features.0").read(x)
+        LayerEmbedding(again, "features.0").read(x)
     model = Tokens()
     model.tokens = nn.Unflatten(1, (1, 1, 1, -1))
     with pytest.raises(ValueError, match=r"model.embed_layer=tokens gives shape \(1, 1, 1, 1, 3\)"):
-        InLayer(model, "tokens").read(x)
+        LayerEmbedding(model, "tokens").read(x)
 
 
 def record(shell, *words):
@@ -104,7 +104,7 @@ def test_an_images_tokens_are_maps_of_their_patches():
     x, tokens = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 3)  # a class token, then 2 x 2 patches
     model.tokens.register_forward_hook(lambda *_: tokens)
     with torch.no_grad():
-        z = InLayer(model, "tokens").read(x)[0]
+        z = LayerEmbedding(model, "tokens").read(x)[0]
     assert_array_equal(z, tokens[:, 1:].transpose(1, 2).flatten(1))
 
 

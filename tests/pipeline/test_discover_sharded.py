@@ -17,8 +17,8 @@ from processes import quiet_environment
 from shell import Shell
 from weakspot import Scan
 from weakspot.evaluation.synthetic import planted_predictions
-from weakspot.pipeline import shares
-from weakspot.pipeline.shares import check_shares, share
+from weakspot.pipeline import sharded_search as shares
+from weakspot.pipeline.sharded_search import check_sharded_search, shard_bounds
 
 LINE = "torchrun --nproc-per-node=2 discover.py"
 OF_A_RUN = ("seal", "checksums", "command", "created", "manifest", "settings")
@@ -100,7 +100,7 @@ def test_a_record_whose_parts_are_there_is_joined_before_all_search(digits: Shel
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("method.n_slices=1",), f"start them: {LINE} method.n_slices=1 method.sharded=true"),
+        (("method.n_slices=1",), f"start several: {LINE} method.n_slices=1 method.sharded=true"),
         (("method=udis",), "choose one that has method.sharded: method=scan, spotlight"),
         (("reweight=adversary",), "reweight=adversary searches in one process"),
     ],
@@ -112,10 +112,10 @@ def test_what_cannot_be_shared_out_is_said(shell: Shell, words: tuple[str, ...],
 
 
 def test_a_search_is_not_repeated_on_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "grouped", lambda: True)
-    check_shares(Scan(sharded=True), 0, "discover.py")
+    monkeypatch.setattr(shares, "in_process_group", lambda: True)
+    check_sharded_search(Scan(sharded=True), 0, "discover.py")
     with pytest.raises(ValueError, match="stability=3 searches again in one process"):
-        check_shares(Scan(sharded=True), 3, "discover.py")
+        check_sharded_search(Scan(sharded=True), 3, "discover.py")
 
 
 def test_shares_hold_every_row_once_and_equally_many_that_are_searched() -> None:
@@ -124,10 +124,10 @@ def test_shares_hold_every_row_once_and_equally_many_that_are_searched() -> None
         held, size = random.random(n) < 0.5, int(random.integers(1, 6))
         worlds = [SimpleNamespace(size=size, rank=rank) for rank in range(size)]
         if (~held).sum() < size:
-            with pytest.raises(ValueError, match=f"{size} processes cannot share out"):
-                share(held, worlds[0])
+            with pytest.raises(ValueError, match=f"{size} processes cannot divide"):
+                shard_bounds(held, worlds[0])
             continue
-        parts = [share(held, processes) for processes in worlds]
+        parts = [shard_bounds(held, processes) for processes in worlds]
         assert [row for start, stop in parts for row in range(start, stop)] == list(range(n))
         searched = [(~held[start:stop]).sum() for start, stop in parts]
         assert max(searched) - min(searched) <= 1

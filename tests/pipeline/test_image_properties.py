@@ -19,7 +19,7 @@ from weakspot.datasets.image_folder import ImageFolder
 from weakspot.explain.image_properties import PROPERTIES, image_properties
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.properties import describe
+from weakspot.pipeline.properties import add_image_properties
 from weakspot.predictions import Predictions
 from weakspot.predictions.shards import write_shard
 from weakspot.tasks import Classification
@@ -222,7 +222,7 @@ def test_a_dataset_says_for_itself_what_it_knows_and_some_rows_show_no_image(tmp
 
 def test_a_column_of_the_dataset_with_the_same_values_is_not_repeated():
     measured = np.tile(np.arange(3.0)[:, None] + 1, (1, len(PROPERTIES)))
-    found = describe(pa.table({"width": [1, 2, 3], "height": [3, 2, 1]}), measured)
+    found = add_image_properties(pa.table({"width": [1, 2, 3], "height": [3, 2, 1]}), measured)
     assert "image.width" not in found.column_names
     assert "image.height" in found.column_names
 

@@ -22,10 +22,10 @@ from weakspot import Predictions
 from weakspot.datasets.digits import Digits
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import infer as infer_module
-from weakspot.pipeline.part import Part, missing_parts, spans
-from weakspot.pipeline.plan import describe_plan, pull_part, pull_predictions
-from weakspot.pipeline.subject import Named, Subject
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.job_shard import JobShard, format_ranges, missing_shards
+from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.pipeline.upstream import describe_plan, pull_predictions, pull_shard
 from weakspot.predictions.shards import finished_rows
 
 N = len(Digits("test"))
@@ -37,10 +37,10 @@ def subject_in(folder, dataset=Digits):
     if not weights.exists():
         seed_everything(0, verbose=False)
         torch.save(SmallCNN(Digits("test").task, channels=(4, 8), embedding=8).state_dict(), weights)
-    return Subject(
-        Named("digits", {}, dataset),
-        Named("small_cnn", {"channels": [4, 8], "embedding": 8}, small),
-        Training(),
+    return AuditTarget(
+        Component("digits", {}, dataset),
+        Component("small_cnn", {"channels": [4, 8], "embedding": 8}, small),
+        TrainingSettings(),
         CPU,
         checkpoint=str(weights),
         predictions_dir=folder / "predictions",
@@ -52,15 +52,15 @@ def small(task):
     return SmallCNN(task, channels=(4, 8), embedding=8)
 
 
-def folder_of(subject):
-    (folder,) = (path for path in subject.predictions_dir.iterdir() if not path.name.startswith("."))
+def folder_of(target):
+    (folder,) = (path for path in target.predictions_dir.iterdir() if not path.name.startswith("."))
     return folder
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 719])
 @pytest.mark.parametrize("of", [1, 3, 64])
 def test_parts_share_out_the_rows(n, of):
-    parts = [Part(number, of).rows(n) for number in range(1, of + 1)]
+    parts = [JobShard(number, of).rows(n) for number in range(1, of + 1)]
     assert [row for part in parts for row in part] == list(range(n))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -68,8 +68,8 @@ def test_parts_share_out_the_rows(n, of):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("0/4", "the 4 parts are numbered from 1 to 4"),
-        ("5/4", "the 4 parts are numbered from 1 to 4"),
+        ("0/4", "the 4 shards are numbered from 1 to 4"),
+        ("5/4", "the 4 shards are numbered from 1 to 4"),
         ("x", "write shard=3/64"),
         ("3", "write shard=3/64"),
         ("1/0", "write shard=3/64"),
@@ -79,27 +79,31 @@ def test_parts_share_out_the_rows(n, of):
 )
 def test_what_is_no_part_is_refused(word, said):
     with pytest.raises(ValueError, match=f"^shard={word}.*{said}"):
-        Part.read(word)
-    assert Part.read("3/64") == Part(3, 64)
+        JobShard.parse(word)
+    assert JobShard.parse("3/64") == JobShard(3, 64)
 
 
 def test_missing_parts_are_told_as_an_array_takes_them():
-    assert spans([2, 5, 6, 7, 9]) == "2,5-7,9"
+    assert format_ranges([2, 5, 6, 7, 9]) == "2,5-7,9"
 
 
 def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch):
-    subject = subject_in(tmp_path)
-    assert pull_part(subject, Part(2, 4)).startswith(
+    target = subject_in(tmp_path)
+    assert pull_shard(target, JobShard(2, 4)).startswith(
         "1 of 4 shards are inferred, missing: 1,3-4; `infer.py` joins"
     )
-    assert describe_plan(subject, "infer", part=Part(2, 4)).endswith("infer shard 2/4: cached")
-    assert describe_plan(subject, "infer", part=Part(3, 4)).endswith("infer shard 3/4: missing → will run")
-    assert pull_part(subject, Part(4, 4)).startswith("2 of 4 shards are inferred, missing: 1,3;")
-    folder = folder_of(subject)
-    np.testing.assert_array_equal(finished_rows(folder, N), [*Part(2, 4).rows(N), *Part(4, 4).rows(N)])
+    assert describe_plan(target, "infer", shard=JobShard(2, 4)).endswith("infer shard 2/4: cached")
+    assert describe_plan(target, "infer", shard=JobShard(3, 4)).endswith(
+        "infer shard 3/4: missing → will run"
+    )
+    assert pull_shard(target, JobShard(4, 4)).startswith("2 of 4 shards are inferred, missing: 1,3;")
+    folder = folder_of(target)
+    np.testing.assert_array_equal(
+        finished_rows(folder, N), [*JobShard(2, 4).rows(N), *JobShard(4, 4).rows(N)]
+    )
     # parts of another size take what is there already
-    assert describe_plan(subject, "infer", part=Part(2, 2)).endswith(
-        f"interrupted at {len(Part(4, 4).rows(N))} of {len(Part(2, 2).rows(N))} → will resume"
+    assert describe_plan(target, "infer", shard=JobShard(2, 2)).endswith(
+        f"interrupted at {len(JobShard(4, 4).rows(N))} of {len(JobShard(2, 2).rows(N))} → will resume"
     )
 
     read = []
@@ -111,37 +115,37 @@ def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Digits, "preview", noted)
-        joined = pull_predictions(subject)
-    assert set(read) == {*Part(1, 4).rows(N), *Part(3, 4).rows(N)}
-    whole = pull_predictions(dataclasses.replace(subject, predictions_dir=tmp_path / "whole"))
+        joined = pull_predictions(target)
+    assert set(read) == {*JobShard(1, 4).rows(N), *JobShard(3, 4).rows(N)}
+    whole = pull_predictions(dataclasses.replace(target, predictions_dir=tmp_path / "whole"))
     for name in ("embeddings", "outputs", "losses"):
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
     assert joined.ids.tolist() == whole.ids.tolist()
     assert joined.attributes.equals(whole.attributes)
     assert joined.manifest["made_from"] == whole.manifest["made_from"]
-    assert pull_part(subject, Part(1, 4)) == f"the predictions are complete → {folder}"
+    assert pull_shard(target, JobShard(1, 4)) == f"the predictions are complete → {folder}"
 
 
 def test_a_part_without_rows_is_done(tmp_path):
-    subject = subject_in(tmp_path)
-    assert Part(1, 10 * N).rows(N) == range(0)
-    assert f"of {10 * N} shards are inferred" in pull_part(subject, Part(1, 10 * N))
+    target = subject_in(tmp_path)
+    assert JobShard(1, 10 * N).rows(N) == range(0)
+    assert f"of {10 * N} shards are inferred" in pull_shard(target, JobShard(1, 10 * N))
 
 
 def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
     """It neither checks what they wrote nor, where its own rows are not numbers, takes it away."""
-    subject = subject_in(tmp_path)
-    pull_part(subject, Part(1, 2))
-    folder = folder_of(subject)
+    target = subject_in(tmp_path)
+    pull_shard(target, JobShard(1, 2))
+    folder = folder_of(target)
     (shard,) = (folder / "shards").iterdir()
     content = bytearray(shard.read_bytes())
     content[-100] ^= 1
     shard.write_bytes(content)
     monkeypatch.setattr(Digits, "input", lambda self, row: torch.full((3, 8, 8), float("nan")))
-    with pytest.raises(ValueError, match=subject.data("test").examples["id"][N // 2].as_py()):
-        pull_part(subject, Part(2, 2))
+    with pytest.raises(ValueError, match=target.split_dataset("test").examples["id"][N // 2].as_py()):
+        pull_shard(target, JobShard(2, 2))
     assert list((folder / "shards").iterdir()) == [shard]
-    assert missing_parts(folder, N, 2) == [2]
+    assert missing_shards(folder, N, 2) == [2]
     assert (
         len(finished_rows(folder, N)) == 0
     )  # who joins them sees that the first is damaged, and infers it again
@@ -204,19 +208,19 @@ def test_jobs_of_different_parts_run_at_once(tmp_path):
 
 
 def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch):
-    subject = subject_in(tmp_path)
-    pull_part(subject, Part(1, 2))
-    folder = folder_of(subject)
-    locks = subject.predictions_dir / ".locks"
+    target = subject_in(tmp_path)
+    pull_shard(target, JobShard(1, 2))
+    folder = folder_of(target)
+    locks = target.predictions_dir / ".locks"
     done = []
 
     def in_thread(job, *words):
-        thread = threading.Thread(target=lambda: done.append(job(subject, *words)), daemon=True)
+        thread = threading.Thread(target=lambda: done.append(job(target, *words)), daemon=True)
         thread.start()
         return thread
 
     with FileLock(locks / f"{folder.name}.part2of2"):  # another job is at it
-        same, joins = in_thread(pull_part, Part(2, 2)), in_thread(pull_predictions)
+        same, joins = in_thread(pull_shard, JobShard(2, 2)), in_thread(pull_predictions)
         same.join(1.5)
         assert same.is_alive()
         assert joins.is_alive()
@@ -226,12 +230,12 @@ def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch
     assert len(done) == 2
     assert not (folder / "shards").exists()
 
-    other = dataclasses.replace(subject, predictions_dir=tmp_path / "other")
-    pull_part(other, Part(1, 2))
+    other = dataclasses.replace(target, predictions_dir=tmp_path / "other")
+    pull_shard(other, JobShard(1, 2))
     begun = []
     monkeypatch.setattr(infer_module, "infer_rows", lambda *_, **__: begun.append(1))
     with FileLock(other.predictions_dir / ".locks" / folder.name):  # another job joins, or infers all
-        part = threading.Thread(target=lambda: pull_part(other, Part(2, 2)), daemon=True)
+        part = threading.Thread(target=lambda: pull_shard(other, JobShard(2, 2)), daemon=True)
         part.start()
         part.join(1.5)
         assert not begun

@@ -22,8 +22,8 @@ from weakspot.datasets.digits import Digits
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.identity import content_identity, source_digest
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.subject import Named, Subject
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification
 
 FIRST = ("logger=none", "training.epochs=1", "trainer.limit_train_batches=1", "training.batch_size=32")
@@ -49,7 +49,7 @@ def test_what_changes_a_result_changes_the_key_and_what_does_not_does_not(shell)
         assert made(shell, other) == ["train"], other
 
 
-def subject(*names: str, **by_split: tuple[str, ...]) -> Subject:
+def target(*names: str, **by_split: tuple[str, ...]) -> AuditTarget:
     """The digits, under these names of their classes."""
 
     def make(split: str) -> Digits:
@@ -57,21 +57,21 @@ def subject(*names: str, **by_split: tuple[str, ...]) -> Subject:
         dataset.task = Classification(by_split.get(split, names))
         return dataset
 
-    named = Named("digits", {}, make)
-    return Subject(named, Named("small_cnn", {}, SmallCNN), Training(), Trainer)
+    named = Component("digits", {}, make)
+    return AuditTarget(named, Component("small_cnn", {}, SmallCNN), TrainingSettings(), Trainer)
 
 
 def test_other_classes_are_another_result() -> None:
-    digits, letters = subject(*"0123456789"), subject(*"abcdefghij")
-    assert digits.checkpoint_folder() == subject(*"0123456789").checkpoint_folder()
+    digits, letters = target(*"0123456789"), target(*"abcdefghij")
+    assert digits.checkpoint_folder() == target(*"0123456789").checkpoint_folder()
     assert digits.checkpoint_folder() != letters.checkpoint_folder()
     assert digits.predictions_folder("same weights") != letters.predictions_folder("same weights")
 
 
 def test_splits_of_other_classes_are_refused() -> None:
-    odd = subject(*"0123456789", val=tuple("012345678"))
+    odd = target(*"0123456789", val=tuple("012345678"))
     with pytest.raises(
-        ValueError, match="train and val of dataset=digits have not the same classes: 10 and 9"
+        ValueError, match="train and val of dataset=digits do not have the same classes: 10 and 9"
     ):
         odd.checkpoint_folder()
 
@@ -179,18 +179,18 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("users")
 
 
-def of_model(make: Any, **settings: Any) -> Subject:
-    named = Named("mine", settings, partial(make, **settings))
-    return Subject(Named("digits", {}, Digits), named, Training(), Trainer)
+def of_model(make: Any, **settings: Any) -> AuditTarget:
+    named = Component("mine", settings, partial(make, **settings))
+    return AuditTarget(Component("digits", {}, Digits), named, TrainingSettings(), Trainer)
 
 
-def of_data(make: Any, **settings: Any) -> Subject:
-    named = Named("mine", settings, partial(make, **settings))
-    return Subject(named, Named("small_cnn", {}, SmallCNN), Training(), Trainer)
+def of_data(make: Any, **settings: Any) -> AuditTarget:
+    named = Component("mine", settings, partial(make, **settings))
+    return AuditTarget(named, Component("small_cnn", {}, SmallCNN), TrainingSettings(), Trainer)
 
 
-def folders(subject: Subject) -> tuple[Path, Path]:
-    return subject.checkpoint_folder(), subject.predictions_folder("same weights")
+def folders(target: AuditTarget) -> tuple[Path, Path]:
+    return target.checkpoint_folder(), target.predictions_folder("same weights")
 
 
 def test_every_argument_of_a_users_model_is_in_the_key(users: ModuleType, tmp_path: Path) -> None:

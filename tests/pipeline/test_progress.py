@@ -19,9 +19,9 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import progress as module
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.progress import duration, progress
+from weakspot.pipeline.progress import format_duration, progress
 from weakspot.pipeline.train import train
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.training_settings import TrainingSettings
 
 
 def screen(written: str) -> list[str]:
@@ -68,7 +68,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 def test_off_a_terminal_there_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "EVERY", 0.02)
+    monkeypatch.setattr(module, "LOG_INTERVAL", 0.02)
     console = Console(file=io.StringIO())
     with caplog.at_level("INFO"), progress("starting", console=console) as tell:
         wait_for(lambda: bool(caplog.messages))
@@ -90,7 +90,7 @@ def test_off_a_terminal_there_is_a_line_now_and_then(
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min"), (600, "10 min"), (3600, "1 h 0 min"), (7800, "2 h 10 min")],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_training_and_inference_tell_how_far_they_are(
@@ -101,12 +101,14 @@ def test_training_and_inference_tell_how_far_they_are(
 ) -> None:
     told: list[tuple[str, int, int]] = []
     monkeypatch.setattr(
-        module, "_Stage", lambda first: type("Stage", (), {"tell": lambda _, *now: told.append(now)})()
+        module,
+        "_Stage",
+        lambda first: type("Stage", (), {"report_progress": lambda _, *now: told.append(now)})(),
     )
     trainer = partial(Trainer, accelerator="cpu", limit_train_batches=3, enable_model_summary=False)
     data = DataModule(ColoredDigits, batch_size=64)
     model = SmallCNN(data.dataset("test").task, channels=(4,), embedding=4)
-    train(model, data, Training(epochs=2), trainer, tmp_path / "checkpoint")
+    train(model, data, TrainingSettings(epochs=2), trainer, tmp_path / "checkpoint")
     assert [done for _, done, _ in told] == [1, 2, 3, 4, 5, 6]
     assert {total for _, _, total in told} == {6}
     assert told[0][0] == "training: epoch 1 of 2"

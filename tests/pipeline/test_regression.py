@@ -19,7 +19,7 @@ from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.score import score
 from weakspot.pipeline.train import train
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification, Multilabel, Rating, Regression, Task
 
 RNG = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def test_a_head_of_one_output_learns_it(tmp_path: Path):
     data = DataModule(Brightness, batch_size=16)
     torch.manual_seed(0)
     model = SmallCNN(task=Brightness.task)
-    training = Training(epochs=20, learning_rate=3e-3)
+    training = TrainingSettings(epochs=20, learning_rate=3e-3)
     kept = train(model, data, training, make_trainer, tmp_path / "run")
     manifest = json.loads((kept.parent / "manifest.json").read_text())
     assert {"val/rmse", "val/loss"} <= set(manifest["last_epoch"])

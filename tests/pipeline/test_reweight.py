@@ -19,16 +19,16 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.findings.finding_classifier import FindingClassifier
 from weakspot.findings.mended_model import MendedModelComparison
 from weakspot.models.small_cnn import SmallCNN
-from weakspot.pipeline.adversary import Adversary
-from weakspot.pipeline.adversary_callback import Seeking
+from weakspot.pipeline.adversary_callback import AdversaryCallback
+from weakspot.pipeline.audit_target import AuditTarget, Component
 from weakspot.pipeline.learner import Learner
-from weakspot.pipeline.mend import Mend
-from weakspot.pipeline.mend_callback import Weighing
-from weakspot.pipeline.plan import pull_predictions
 from weakspot.pipeline.reweight import example_weights
-from weakspot.pipeline.subject import Named, Subject
+from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
+from weakspot.pipeline.reweight_by_findings import ReweightByFindings
 from weakspot.pipeline.train import train
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.pipeline.upstream import pull_predictions
+from weakspot.pipeline.weights_callback import WeightsCallback
 from weakspot.tasks import Classification
 
 
@@ -52,7 +52,7 @@ def test_what_holds_less_than_an_example_gets_nothing():
 
 
 def test_an_example_of_weight_two_counts_as_two():
-    learner = Learner(model(), FewDigits("val").task, Training())
+    learner = Learner(model(), FewDigits("val").task, TrainingSettings())
     data = DataModule(FewDigits, batch_size=4)
     batch = next(iter(data.loader("train", [7, 3, 11, 20])))
     twice = next(iter(data.loader("train", [7, 3, 3, 20])))
@@ -156,15 +156,15 @@ def test_before_and_after_are_counted_by_hand():
         MendedModelComparison.of(told(first), told(second).take(range(40)[::-1]), {}, "here")
 
 
-def adversary(**settings) -> Adversary:
+def adversary(**settings) -> ReweightByAdversary:
     method = Spotlight(n_slices=1, min_size=0.1, search="published", steps=100)
-    return Adversary(method=method, settings={}, **settings)
+    return ReweightByAdversary(method=method, settings={}, **settings)
 
 
-def fit(folder, reweight: Adversary, make_trainer=CPU, training=None):
+def fit(folder, reweight: ReweightByAdversary, make_trainer=CPU, training=None):
     data = DataModule(FewDigits, seed=0)
-    training = training or Training(epochs=2, keep="last")
-    return train(model(), data, training, make_trainer, folder, callbacks=[Seeking(reweight, data)])
+    training = training or TrainingSettings(epochs=2, keep="last")
+    return train(model(), data, training, make_trainer, folder, callbacks=[AdversaryCallback(reweight, data)])
 
 
 @pytest.mark.slow
@@ -182,7 +182,11 @@ def test_an_adversary_weighs_from_its_first_epoch_and_goes_on_where_it_stopped(t
     late = torch.load(tmp_path / "whole" / "model.ckpt", weights_only=True)["state_dict"]
     assert any(not torch.equal(plain[name], late[name]) for name in plain)
     without = train(
-        model(), DataModule(FewDigits, seed=0), Training(epochs=2, keep="last"), CPU, tmp_path / "without"
+        model(),
+        DataModule(FewDigits, seed=0),
+        TrainingSettings(epochs=2, keep="last"),
+        CPU,
+        tmp_path / "without",
     )
     alike = torch.load(without, weights_only=True)["state_dict"]
     for name in plain:  # looking alone changes nothing: no draw, no mode
@@ -194,11 +198,11 @@ def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
     seed_everything(0, verbose=False)
     n = {split: len(data.dataset(split)) for split in ("train", "val")}
     only = {split: example_weights(np.eye(1, rows), 1.0) for split, rows in n.items()}  # the first row alone
-    weighing = Weighing(Mend(folder=tmp_path), only)
+    weighing = WeightsCallback(ReweightByFindings(folder=tmp_path), only)
     folder = tmp_path / "store"
-    train(model(), data, Training(epochs=1), CPU, folder, callbacks=[weighing])
+    train(model(), data, TrainingSettings(epochs=1), CPU, folder, callbacks=[weighing])
     manifest = json.loads((folder / "manifest.json").read_text())
-    learner = Learner(model(), data.dataset("val").task, Training())
+    learner = Learner(model(), data.dataset("val").task, TrainingSettings())
     state = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
     learner.load_state_dict(state)
     batch = next(iter(data.loader("val", [0])))
@@ -210,7 +214,7 @@ def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
 @pytest.mark.parametrize("settings", [{"strength": 1.1}, {"strength": -0.1}, {"first_epoch": 0}])
 def test_weights_that_cannot_be_are_refused(settings, tmp_path):
     with pytest.raises(ValueError, match=next(iter(settings))):
-        Mend(folder=tmp_path, **settings)
+        ReweightByFindings(folder=tmp_path, **settings)
 
 
 def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
@@ -220,17 +224,17 @@ def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
     )
     for name, run, said in (
         ("unsure", unsure, "confirmed nothing"),
-        ("best", replace(findings, seeks="better"), "needs no mending"),
+        ("best", replace(findings, seeks="better"), "needs no improvement"),
         ("file", findings, "read predictions from a file"),
     ):
         run.save(tmp_path / name)
         with pytest.raises(ValueError, match=said):
-            _ = Mend(folder=tmp_path / name).findings
+            _ = ReweightByFindings(folder=tmp_path / name).findings
 
 
 def test_words_that_cannot_be_cost_nothing(shell):
     said = shell("train", "reweight=nowhere", "logger=none", fails=True)
-    assert "is no folder; name the folder of a run of discover.py" in said
+    assert "is not a folder; name the folder of a run of discover.py" in said
     assert not list(shell.folder.iterdir())
 
 
@@ -239,25 +243,25 @@ def audited(tmp_path, found):
     """A model whose weights are given, and a run that found something in what it says of the digits."""
     small = functools.partial(SmallCNN, channels=(4, 8), embedding=8)
     torch.save(model().state_dict(), tmp_path / "weights.pt")
-    subject = Subject(
-        Named("colored_digits", {}, ColoredDigits),
-        Named("small_cnn", {}, small),
-        Training(epochs=2),
+    target = AuditTarget(
+        Component("colored_digits", {}, ColoredDigits),
+        Component("small_cnn", {}, small),
+        TrainingSettings(epochs=2),
         CPU,
         checkpoint=str(tmp_path / "weights.pt"),
         checkpoints_dir=tmp_path / "checkpoints",
         predictions_dir=tmp_path / "predictions",
     )
-    manifest = dict(pull_predictions(subject).manifest)
+    manifest = dict(pull_predictions(target).manifest)
     replace(found[-1], provenance={"predictions": manifest}).save(tmp_path / "run")
-    return replace(subject, checkpoint="auto")
+    return replace(target, checkpoint="auto")
 
 
 def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
-    mend = Mend(folder=tmp_path / "run")
+    mend = ReweightByFindings(folder=tmp_path / "run")
     mend.check(audited)
     mend.check(
-        replace(audited, seed=1, training=Training(epochs=1))
+        replace(audited, seed=1, training=TrainingSettings(epochs=1))
     )  # of what is trained, not of what was audited
     other = replace(audited, dataset=replace(audited.dataset, name="digits"))
     with pytest.raises(ValueError, match="audited dataset=colored_digits, not dataset=digits"):
@@ -266,11 +270,11 @@ def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
     with pytest.raises(ValueError, match="the model's settings have changed since that run"):
         mend.check(wider)
     with pytest.raises(ValueError, match=r"first_epoch=3 comes after the last of training\.epochs=2"):
-        Mend(folder=tmp_path / "run", first_epoch=3).check(audited)
+        ReweightByFindings(folder=tmp_path / "run", first_epoch=3).check(audited)
     findings = Findings.load(tmp_path / "run")
     replace(findings, confirmation=replace(findings.confirmation, mode="other")).save(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="on which what is mended cannot be measured"):
-        Mend(folder=tmp_path / "elsewhere", confirm="more.npz").check(audited)
+    with pytest.raises(ValueError, match="on which the effect cannot be measured"):
+        ReweightByFindings(folder=tmp_path / "elsewhere", confirm="more.npz").check(audited)
     torch.save(SmallCNN(audited.task, channels=(4, 8), embedding=8).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="the audited model has been trained anew"):
         mend.check(audited)
@@ -282,7 +286,7 @@ def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
 def test_another_strength_makes_another_checkpoint(audited, tmp_path):
     plain = audited.checkpoint_folder()
     folders = {
-        replace(audited, reweight=Mend(folder=tmp_path / "run", strength=s)).checkpoint_folder()
+        replace(audited, reweight=ReweightByFindings(folder=tmp_path / "run", strength=s)).checkpoint_folder()
         for s in (0.2, 0.5)
     }
     assert len(folders | {plain}) == 3

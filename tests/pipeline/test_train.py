@@ -33,18 +33,18 @@ from short_training import (
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.checkpoint_files import is_interrupted, is_trained
-from weakspot.pipeline.checkpoints import Progress
+from weakspot.pipeline.checkpoints import TrainingProgress
 from weakspot.pipeline.groups import GroupScores, groups_of
 from weakspot.pipeline.train import train
-from weakspot.pipeline.training import Training
+from weakspot.pipeline.training_settings import TrainingSettings
 
 
-def fit(folder: Path, training: Training, make_trainer=CPU) -> Path:
+def fit(folder: Path, training: TrainingSettings, make_trainer=CPU) -> Path:
     return train(model(), DataModule(FewDigits, seed=0), training, make_trainer, folder)
 
 
 def test_a_checkpoint_loads_and_its_manifest_tells_how_well_it_did(tmp_path):
-    checkpoint = fit(tmp_path / "store", Training(epochs=2))
+    checkpoint = fit(tmp_path / "store", TrainingSettings(epochs=2))
     load_weights(model(), checkpoint)
     assert is_trained(tmp_path / "store")
     numbers = json.loads((tmp_path / "store" / "manifest.json").read_text())["last_epoch"]
@@ -61,21 +61,21 @@ def keep(request):
 def whole(keep, tmp_path_factory):
     """Three epochs in one go."""
     folder = tmp_path_factory.mktemp(f"whole-{keep}")
-    fit(folder, Training(epochs=3, keep=keep))
+    fit(folder, TrainingSettings(epochs=3, keep=keep))
     return folder
 
 
-def interrupt(folder: Path, training: Training, make_trainer=CPU):
+def interrupt(folder: Path, training: TrainingSettings, make_trainer=CPU):
     """Two epochs of it."""
     with pytest.raises(InterruptedRunError):
         fit(folder, training, stopping_after(2, make_trainer))
     assert is_interrupted(folder)
-    assert Progress.read(folder / "last.ckpt").epoch == 2
+    assert TrainingProgress.read(folder / "last.ckpt").epoch == 2
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, whole, keep):
-    interrupt(tmp_path / "parts", Training(epochs=3, keep=keep))
-    fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+    interrupt(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
+    fit(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
     assert_same_result(tmp_path / "parts", whole)
 
 
@@ -97,9 +97,9 @@ def test_a_run_that_dies_while_it_writes_goes_on(tmp_path, monkeypatch, whole, k
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", dying)
         with pytest.raises(KilledError):
-            fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+            fit(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
     assert not is_trained(tmp_path / "parts")
-    fit(tmp_path / "parts", Training(epochs=3, keep=keep))
+    fit(tmp_path / "parts", TrainingSettings(epochs=3, keep=keep))
     assert_same_result(tmp_path / "parts", whole)
 
 
@@ -119,37 +119,39 @@ def flip(path: Path):
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 def test_a_damaged_checkpoint_is_noticed(tmp_path, caplog, whole, keep, damage):
     folder = tmp_path / "parts"
-    interrupt(folder, Training(epochs=3, keep=keep))
-    epoch = Progress.read(folder / "model.ckpt").epoch
+    interrupt(folder, TrainingSettings(epochs=3, keep=keep))
+    epoch = TrainingProgress.read(folder / "model.ckpt").epoch
     damage(folder / "last.ckpt")
     caplog.clear()
-    fit(folder, Training(epochs=3, keep=keep))
+    fit(folder, TrainingSettings(epochs=3, keep=keep))
     assert_same_result(folder, whole)
     assert caplog.messages == [
-        f"{folder / 'last.ckpt'} is missing or damaged; training goes on from model.ckpt, after epoch {epoch}"
+        f"{folder / 'last.ckpt'} is missing or damaged; training resumes from model.ckpt, after epoch {epoch}"
     ]
 
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 def test_what_the_last_epoch_holds_is_not_lost(tmp_path, caplog, damage):
     """The epoch to keep is the last one, so that it is in both files."""
-    interrupt(tmp_path, Training(epochs=3, keep="last"))
+    interrupt(tmp_path, TrainingSettings(epochs=3, keep="last"))
     damage(tmp_path / "model.ckpt")
     caplog.clear()
-    fit(tmp_path, Training(epochs=3, keep="last"))
+    fit(tmp_path, TrainingSettings(epochs=3, keep="last"))
     assert (tmp_path / "model.ckpt").read_bytes() == (tmp_path / "last.ckpt").read_bytes()
     assert caplog.messages == []
 
 
 def test_without_a_whole_checkpoint_training_starts_again(tmp_path, caplog, whole, keep):
     folder = tmp_path / "parts"
-    interrupt(folder, Training(epochs=3, keep=keep))
+    interrupt(folder, TrainingSettings(epochs=3, keep=keep))
     cut(folder / "last.ckpt")
     flip(folder / "model.ckpt")
     caplog.clear()
-    fit(folder, Training(epochs=3, keep=keep))
+    fit(folder, TrainingSettings(epochs=3, keep=keep))
     assert_same_result(folder, whole)
-    assert caplog.messages == [f"no whole checkpoint is left in {folder}; training starts from the beginning"]
+    assert caplog.messages == [
+        f"no complete checkpoint is left in {folder}; training starts from the beginning"
+    ]
 
 
 def growing_worse(**options):
@@ -165,7 +167,7 @@ def growing_worse(**options):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_the_best_epoch_is_remembered_in_another_folder(tmp_path, caplog, lost):
-    training = Training(epochs=3)
+    training = TrainingSettings(epochs=3)
     fit(tmp_path / "whole", training, growing_worse)
     assert manifest_of(tmp_path / "whole")["kept_epoch"] != manifest_of(tmp_path / "whole")["last_epoch"]
     interrupt(tmp_path / "store", training, growing_worse)
@@ -181,7 +183,7 @@ def test_the_best_epoch_is_remembered_in_another_folder(tmp_path, caplog, lost):
 
 def test_a_run_that_stopped_early_is_not_trained_further(tmp_path, monkeypatch):
     """It dies at the manifest, after the epoch that exhausted its patience."""
-    training = Training(epochs=9, patience=1)
+    training = TrainingSettings(epochs=9, patience=1)
     fit(tmp_path / "whole", training, growing_worse)
     with monkeypatch.context() as patch:
         patch.setattr("weakspot.pipeline.train.json.dumps", lambda *_, **__: 1 / 0)
@@ -195,17 +197,17 @@ def test_a_run_that_stopped_early_is_not_trained_further(tmp_path, monkeypatch):
 def test_a_full_disk_leaves_the_epochs_before(tmp_path, whole, keep):
     """Files may grow to 10 kB, less than a checkpoint: the system's own error comes out of torch's writer."""
     folder = tmp_path / "parts"
-    interrupt(folder, Training(epochs=3, keep=keep))
+    interrupt(folder, TrainingSettings(epochs=3, keep=keep))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
     try:
         with pytest.raises(OSError, match=r"model\.ckpt could not be written: File too large; make room"):
-            fit(folder, Training(epochs=3, keep=keep))
+            fit(folder, TrainingSettings(epochs=3, keep=keep))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    fit(folder, Training(epochs=3, keep=keep))
+    fit(folder, TrainingSettings(epochs=3, keep=keep))
     assert_same_result(folder, whole)
 
 
@@ -240,13 +242,13 @@ def test_a_killed_process_loses_the_epoch_it_was_in(tmp_path, whole, keep, flush
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert is_interrupted(folder)
     assert list(folder.glob("*.part"))
-    fit(folder, Training(epochs=3, keep=keep))
+    fit(folder, TrainingSettings(epochs=3, keep=keep))
     assert_same_result(folder, whole)
 
 
 def test_training_that_diverges_says_so_and_leaves_no_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"smaller training\.learning_rate"):
-        fit(tmp_path / "store", Training(epochs=1, optimizer="sgd", learning_rate=1e12))
+        fit(tmp_path / "store", TrainingSettings(epochs=1, optimizer="sgd", learning_rate=1e12))
     assert not is_trained(tmp_path / "store")
 
 
@@ -261,23 +263,23 @@ def test_validation_within_an_epoch_may_find_the_best_one(tmp_path):
     def twice(**options):
         return CPU(**options | {"callbacks": [*options["callbacks"], Worse()], "val_check_interval": 0.67})
 
-    training = Training(epochs=2)
+    training = TrainingSettings(epochs=2)
     fit(tmp_path / "whole", training, twice)
-    kept = Progress.read(tmp_path / "whole" / "model.ckpt")
+    kept = TrainingProgress.read(tmp_path / "whole" / "model.ckpt")
     assert kept.epoch == 0
     assert manifest_of(tmp_path / "whole")["val_loss"] == kept.metrics["val/loss"] < 1
-    assert Progress.read(tmp_path / "whole" / "last.ckpt").metrics["val/loss"] > 1
+    assert TrainingProgress.read(tmp_path / "whole" / "last.ckpt").metrics["val/loss"] > 1
 
 
 def test_without_validation_nothing_can_be_kept(tmp_path):
     with pytest.raises(ValueError, match="training ended without a validation"):
-        fit(tmp_path, Training(epochs=1), functools.partial(CPU, check_val_every_n_epoch=2))
+        fit(tmp_path, TrainingSettings(epochs=1), functools.partial(CPU, check_val_every_n_epoch=2))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_every_optimizer_and_schedule_lowers_the_loss(tmp_path, optimizer):
     rate = 0.05 if optimizer == "sgd" else 1e-3
-    training = Training(
+    training = TrainingSettings(
         epochs=2, optimizer=optimizer, learning_rate=rate, schedule="cosine", clip=1.0, patience=5
     )
     fit(tmp_path / "store", training)
@@ -319,7 +321,7 @@ def test_groups_are_attributes_of_few_values():
 
 def test_every_group_is_told_as_a_plain_loop_finds_it(tmp_path):
     folder = tmp_path / "store"
-    checkpoint = fit(folder, Training(epochs=1, keep="last"))
+    checkpoint = fit(folder, TrainingSettings(epochs=1, keep="last"))
     told = json.loads((folder / "manifest.json").read_text())["last_epoch"]
     net, data = model(), FewDigits("val")
     load_weights(net, checkpoint)

@@ -9,18 +9,18 @@ from http.client import HTTPConnection
 
 from paths import ROOT
 from report_pages import Reader, chromium
-from weakspot.app.audits import Words
-from weakspot.app.records import Records
-from weakspot.app.runs import Runs
+from weakspot.app.audits import UploadChoices
+from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.run_index import RunIndex
 from weakspot.app.site import Site, make_server
-from weakspot.commands.earlier import parts_of
+from weakspot.commands.component_builders import component_builders
 
-WORDS = Words(
+WORDS = UploadChoices(
     (sys.executable, str(ROOT / "discover.py")),
     datasets=("colored_digits", "digits"),
     models=("small_cnn",),
     methods=("scan", "udis"),
-    more=("logger=none", "trainer=cpu"),
+    extra_words=("logger=none", "trainer=cpu"),
 )
 
 
@@ -35,13 +35,13 @@ def read(page):
 
 def record_of(outputs, method):
     """The record of the run of a method in a folder of outputs."""
-    runs = Runs([outputs])
-    return Records(runs).of(next(run for run in runs.all() if run.method == method))
+    runs = RunIndex([outputs])
+    return LoadedRuns(runs).of(next(run for run in runs.all() if run.method == method))
 
 
 @contextmanager
-def serving(*folders, parts_of=parts_of, **settings):
-    site = Site(folders, WORDS, parts_of)
+def serving(*folders, builders_of=component_builders, **settings):
+    site = Site(folders, WORDS, builders_of)
     server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -64,12 +64,12 @@ def asked(server, path, host="localhost", method="GET", body=None, **headers):
 def posted(server, path, content=b"", name="tree.json", field="file", **fields):
     """The answer to a form with a file, as a browser sends it from a page of the server."""
     edge = "edge7d1f"
-    parts = [
+    builders = [
         f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
         for key, value in fields.items()
     ]
     head = f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
-    body = b"".join([*parts, head.encode(), content, f"\r\n--{edge}--\r\n".encode()])
+    body = b"".join([*builders, head.encode(), content, f"\r\n--{edge}--\r\n".encode()])
     headers = {
         "Origin": f"http://localhost:{server.port}",
         "Content-Type": f"multipart/form-data; boundary={edge}",

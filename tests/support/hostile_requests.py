@@ -17,9 +17,9 @@ import numpy as np
 from mutations import a_tree_file, attempt, mutated
 from samples import a_record
 from weakspot import UDIS, Predictions
-from weakspot.app.audits import Words
+from weakspot.app.audits import UploadChoices
 from weakspot.app.guard import Guard
-from weakspot.app.site import _MOST, LOOPBACK, Site
+from weakspot.app.site import _UPLOAD_LIMITS, LOOPBACK, Site
 from weakspot.pipeline.discover import discover
 
 EDGE = b"edge7d1f"
@@ -64,10 +64,10 @@ class RequestCases:
         a_record(80).save(store)
         with redirect_stdout(io.StringIO()):
             discover(UDIS(), Predictions.load(store), folder / "outputs" / "discover" / "udis")
-        words = Words((sys.executable, "-c", ""), ("digits",), ("small_cnn",), ("scan",))
+        words = UploadChoices((sys.executable, "-c", ""), ("digits",), ("small_cnn",), ("scan",))
         self.site = Site([folder / "outputs"], words, _no_parts)
         (run,) = self.site.runs.all()
-        self.app = Guard(self.site.app(), LOOPBACK, None, _MOST)
+        self.app = Guard(self.site.app(), LOOPBACK, None, _UPLOAD_LIMITS)
         self.requests = _requests(run.digest)
 
     def outcome(self, seed: Sequence[int], steps: Sequence[int]) -> str:

@@ -25,6 +25,7 @@ from weakspot import UDIS, Findings, Predictions, Spotlight
 from weakspot.findings import Media
 from weakspot.findings.build import build
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.slices.statistics import ConfusionCell
 from weakspot.tasks import Classification
 from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
@@ -72,7 +73,7 @@ def offline_run(
         patch.setenv("WANDB_MODE", "offline")
         config = {"words": WORDS, "seed": 7, "multirun": "multirun/discover/today"}
         logger = wandb_logger(folder, "discover", config, **settings)
-        found = discover(method, pets(), folder, media=media, logger=logger)
+        found = discover(method, pets(), folder, media=media, outputs=RunOutputs(logger=logger))
         close(logger)
         assert "WANDB_DATA_DIR" not in os.environ
     return found, Logged(folder)

@@ -156,7 +156,7 @@ TYPED = [
     ({}, "logger.project=a/b", "Invalid project name 'a/b': cannot contain characters .* logger.entity"),
     ({}, "logger.project=[a]", r"logger.project must be a text, not \['a'\]"),
     ({}, "logger.tags=['']", "logger.tags=.* is not for W&B: Tag at index 0 is empty"),
-    ({}, "fail_if.accuracy_below=2", "fail_if.accuracy_below=2 must be a share, above 0 and at most 1"),
+    ({}, "fail_if.accuracy_below=2", "fail_if.accuracy_below=2 must be a share above 0 and at most 1"),
     ({"WANDB_MODE": "offlin"}, "", "WANDB_MODE=offlin is not for W&B: Input should be 'online', 'offline', "),
     ({"WANDB_BASE_URL": "a.b"}, "", "WANDB_BASE_URL=a.b is not for W&B: Input should be a valid URL"),
     ({"WANDB_MODE": "online"}, "", "WANDB_MODE=online, but nobody is logged in: run `wandb login`"),

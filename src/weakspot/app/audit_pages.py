@@ -1,4 +1,4 @@
-"""Upload Model: a file of weights, audited by the ordinary command, its progress and its run."""
+"""The pages of an uploaded model: the form, the progress of its audit by the ordinary command, and its run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from weakspot.app.audits import Audit, Audits
-from weakspot.app.forms import name_of, uploaded
-from weakspot.app.pages import page
-from weakspot.app.runs import Runs
+from weakspot.app.forms import display_name, uploaded_file
+from weakspot.app.pages import render_page
+from weakspot.app.run_index import RunIndex
 
 UPLOAD = "/models"
 
-MOST_BYTES = 4 << 30
-"""Of a file of weights."""
+MAX_BYTES = 4 << 30
+"""The most bytes of a file of weights."""
 
 
 class AuditPages:
-    """The pages of uploaded models.
+    """Serves the pages of uploaded models.
 
     Args:
-        runs: Those at hand; an audit's run is one of them when it has ended.
-        audits: Those of this server.
+        runs: The runs below the folders; an audit's run is one of them once it has ended.
+        audits: The audits of this server.
     """
 
-    def __init__(self, runs: Runs, audits: Audits) -> None:
+    def __init__(self, runs: RunIndex, audits: Audits) -> None:
         self._runs, self._audits = runs, audits
 
     def routes(self) -> list[Route]:
+        """Return the routes of these pages."""
         return [
             Route(UPLOAD, self.form),
             Route(UPLOAD, self.upload, methods=["POST"]),
@@ -42,44 +43,53 @@ class AuditPages:
         ]
 
     def form(self, request: Request) -> Response:
-        used = {run.dataset for run in self._runs.all()}
-        words = self._audits.words
-        return page(
+        """Show the form for an upload, and the audits that were started."""
+        audited_datasets = {run.dataset for run in self._runs.all()}
+        choices = self._audits.choices
+        return render_page(
             "upload_model",
-            at_hand=[word for word in words.datasets if word in used],
-            others=[word for word in words.datasets if word not in used],
-            words=words,
+            audited=[word for word in choices.datasets if word in audited_datasets],
+            others=[word for word in choices.datasets if word not in audited_datasets],
+            choices=choices,
             started=list(self._audits.started.values()),
-            most=MOST_BYTES,
+            max_bytes=MAX_BYTES,
         )
 
     async def upload(self, request: Request) -> Response:
+        """Start the audit of an uploaded file, and lead to its page."""
         self._audits.check_free()
         async with request.form(max_files=1, max_fields=8) as form:
-            file, name = uploaded(form, "file"), name_of(uploaded(form, "file"))
-            words = [_word(form, key) for key in ("dataset", "model", "method")]
+            file, name = uploaded_file(form, "file"), display_name(uploaded_file(form, "file"))
+            words = [_field(form, key) for key in ("dataset", "model", "method")]
             audit = await run_in_threadpool(self._audits.start, file.file, name, *words)
         return RedirectResponse(f"/model/{audit.digest}", 303)
 
     def audit(self, request: Request) -> Response:
-        audit = self._asked(request)
-        made = [run for run in self._runs.all() if run.folder.absolute() == audit.run.absolute()]
-        return page(
-            "model", audit=audit, code=audit.code, line=shlex.join(audit.line), made=made, log=audit.log
+        """Show how far an audit is, its log, and its run once there is one."""
+        audit = self._requested_audit(request)
+        runs = [run for run in self._runs.all() if run.folder.absolute() == audit.run.absolute()]
+        return render_page(
+            "model",
+            audit=audit,
+            exit_code=audit.exit_code,
+            command=shlex.join(audit.command),
+            runs=runs,
+            log=audit.log,
         )
 
     def stop(self, request: Request) -> Response:
-        audit = self._asked(request)
+        """Stop an audit."""
+        audit = self._requested_audit(request)
         audit.stop()
         return RedirectResponse(f"/model/{audit.digest}", 303)
 
-    def _asked(self, request: Request) -> Audit:
+    def _requested_audit(self, request: Request) -> Audit:
         audit = self._audits.started.get(request.path_params["digest"])
         if audit is None:
             raise HTTPException(404, "No such model was uploaded since this server started.")
         return audit
 
 
-def _word(form: FormData, key: str) -> str:
+def _field(form: FormData, key: str) -> str:
     value = form.get(key, "")
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Two runs side by side: what is fixed, what persists, what is new."""
+"""The page that compares two runs: which slices are fixed, which persist, which are new."""
 
 from __future__ import annotations
 
@@ -13,76 +13,81 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from weakspot.app.pages import page
-from weakspot.app.records import Records
-from weakspot.app.runs import Run, Runs
+from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.pages import render_page
+from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.findings.compare_slices import RunToCompare, check_comparable
 from weakspot.pipeline.compare import compare_runs
 
 
 class ComparePages:
-    """The page that compares two runs.
+    """Serves the page that compares two runs.
 
     Args:
-        runs: Those at hand.
-        records: The same, read.
-        home: Where comparisons are kept.
+        runs: The runs below the folders.
+        loaded_runs: The same runs with their slices and predictions.
+        home: The folder of comparisons.
     """
 
-    def __init__(self, runs: Runs, records: Records, home: Path) -> None:
-        self._runs, self._records, self._home = runs, records, home
+    def __init__(self, runs: RunIndex, loaded_runs: LoadedRuns, home: Path) -> None:
+        self._runs, self._loaded_runs, self._home = runs, loaded_runs, home
 
     def routes(self) -> list[Route]:
+        """Return the routes of this page."""
         return [Route("/compare", self.form), Route("/compare", self.compare, methods=["POST"])]
 
     def form(self, request: Request) -> Response:
-        runs = [run for run in self._runs.all() if not run.compares]
-        return page("compare", runs=runs, chosen=_chosen(request.query_params, runs))
+        """Show the form in which two runs are chosen."""
+        runs = [run for run in self._runs.all() if not run.is_comparison]
+        return render_page("compare", runs=runs, preselected=_preselected(request.query_params, runs))
 
     async def compare(self, request: Request) -> Response:
+        """Compare the two chosen runs, and lead to the comparison."""
         async with request.form(max_files=0, max_fields=4) as form:
             chosen = [str(form.get(name, "")) for name in ("before", "after")]
         return RedirectResponse(await run_in_threadpool(self._compare, *chosen), 303)
 
     def _compare(self, before: str, after: str) -> str:
         if before == after:
-            raise ValueError("These are one run: choose two.")
-        earlier, later = (self._reading(self._run(digest)) for digest in (before, after))
+            raise ValueError("Both are the same run: choose two.")
+        earlier, later = (self._run_to_compare(self._run(digest)) for digest in (before, after))
         check_comparable(earlier, later)
         folder = self._home / secrets.token_hex(8)
         command = shlex.join(["python", "discover.py", f"compare=[{earlier.run},{later.run}]"])
         compare_runs(earlier, later, folder, command=command)
-        made = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
-        return next(made).address
+        saved = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
+        return next(saved).address
 
-    def _run(self, digest: str) -> Run:
+    def _run(self, digest: str) -> RunSummary:
         run = self._runs.find(digest)
-        if run is None or run.compares:
-            raise ValueError("Choose two runs of the list; one of these is none, or no longer there.")
+        if run is None or run.is_comparison:
+            raise ValueError("Choose two runs of the list; one of these is not there, or not any more.")
         return run
 
-    def _reading(self, run: Run) -> RunToCompare:
-        record = self._records.of(run)
-        findings = () if record.findings is None else record.findings.findings
-        return RunToCompare(str(run.folder), record.slices, record.predictions, findings)
+    def _run_to_compare(self, run: RunSummary) -> RunToCompare:
+        loaded = self._loaded_runs.of(run)
+        findings = () if loaded.findings is None else loaded.findings.findings
+        return RunToCompare(str(run.folder), loaded.slices, loaded.predictions, findings)
 
 
-def _chosen(words: QueryParams, runs: Sequence[Run]) -> dict[str, str]:
-    """Which two the form offers first: those that were ticked in the list, or the one named and the run before it.
+def _preselected(query: QueryParams, runs: Sequence[RunSummary]) -> dict[str, str]:
+    """Return the digests of the two runs that the form offers first, by field.
+
+    These are the two that were ticked in the list, or the one that the address names and the run before it.
 
     Args:
-        words: Of the address: `run` twice, or `after`.
-        runs: Those at hand, newest first.
+        query: The address's query: `run` twice, or `after`.
+        runs: The runs below the folders, newest first.
 
     Raises:
-        ValueError: Where other than two were ticked.
+        ValueError: If other than two runs were ticked.
     """
-    ticked = [run.digest for run in runs if run.digest in words.getlist("run")]
-    if "run" in words and len(ticked) != 2:
+    selected = [run.digest for run in runs if run.digest in query.getlist("run")]
+    if "run" in query and len(selected) != 2:
         raise ValueError("Go back and tick two runs: a comparison is of an earlier and a later one.")
-    known = [run.digest for run in runs]
-    if ticked or len(known) < 2:
-        after, before = ticked or ("", "")
+    digests = [run.digest for run in runs]
+    if selected or len(digests) < 2:
+        after, before = selected or ("", "")
         return {"before": before, "after": after}
-    place = known.index(words["after"]) if words.get("after") in known else 0
-    return {"after": known[place], "before": known[place + 1 if place + 1 < len(known) else 0]}
+    position = digests.index(query["after"]) if query.get("after") in digests else 0
+    return {"after": digests[position], "before": digests[position + 1 if position + 1 < len(digests) else 0]}

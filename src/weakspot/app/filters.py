@@ -1,4 +1,4 @@
-"""Which examples of a run are asked for, as an address says."""
+"""Filters of a run's examples, as an address's query states them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from jaxtyping import Bool, Int
 from starlette.datastructures import QueryParams
 
 from weakspot.app.lasso import Lasso
-from weakspot.app.records import Record
+from weakspot.app.loaded_runs import LoadedRun
 
-_OPERATORS = {">=": "at least", "<": "below", "=": "is"}  # the longest first
-_LONGEST = 1000  # characters of a value
+_OPERATORS = {">=": "at least", "<": "below", "=": "is"}  # the longest first, so that >= is not read as =
+_MAX_LENGTH = 1000  # characters of a value
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What an attribute must be: `colour=red`, `age>=30`."""
+    """A condition on an attribute: `colour=red`, `age>=30`."""
 
     attribute: str
     operator: str
@@ -31,19 +31,20 @@ class Condition:
         return f"{self.attribute}{self.operator}{self.value}"
 
     @property
-    def words(self) -> str:
-        """As a person reads it."""
+    def description(self) -> str:
+        """The condition in words."""
         return f"{self.attribute} {_OPERATORS[self.operator]} {self.value}"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is asked for; every part that is empty admits all.
+    """Criteria for examples; every criterion that is empty admits all of them.
 
     Attributes:
         search: Letters in the id or the text.
-        conditions: On attributes.
-        label, prediction: As a person reads them.
+        conditions: Conditions on attributes.
+        label: A class's name.
+        prediction: A class's name.
         outcome: wrong or right.
         group: A finding, a slice or a node of the tree: `finding-1`, `slice-2`, `node-680`.
         lasso: A part of the map.
@@ -60,46 +61,55 @@ class Filter:
     rows: str = ""
 
     @classmethod
-    def read(cls, words: QueryParams, record: Record) -> Filter:
-        """What an address asks for.
+    def from_query(cls, query: QueryParams, loaded: LoadedRun) -> Filter:
+        """Read the criteria that an address's query states.
+
+        Args:
+            query: The query.
+            loaded: The run whose examples are filtered.
 
         Raises:
-            ValueError: Where it names what the run has not.
+            ValueError: If it names something that the run does not have.
         """
-        said = {name: words.get(name, "")[:_LONGEST] for name in ("search", "label", "prediction", "outcome")}
-        conditions = [_condition(text[:_LONGEST], record) for text in words.getlist("where")]
-        if words.get("attribute") and words.get("value", "") != "":
-            text = f"{words['attribute']}{words.get('operator', '=')}{words['value']}"
-            conditions.append(_condition(text[:_LONGEST], record))
-        if said["outcome"] not in ("", "wrong", "right"):
-            raise ValueError(f"outcome={said['outcome']} is neither wrong nor right")
-        rows = words.get("rows", "searched" if record.splits else "")
+        fields = {
+            name: query.get(name, "")[:_MAX_LENGTH] for name in ("search", "label", "prediction", "outcome")
+        }
+        conditions = [_parse_condition(text[:_MAX_LENGTH], loaded) for text in query.getlist("where")]
+        if query.get("attribute") and query.get("value", "") != "":
+            text = f"{query['attribute']}{query.get('operator', '=')}{query['value']}"
+            conditions.append(_parse_condition(text[:_MAX_LENGTH], loaded))
+        if fields["outcome"] not in ("", "wrong", "right"):
+            raise ValueError(f"outcome={fields['outcome']} is neither wrong nor right")
+        rows = query.get("rows", "searched" if loaded.has_held_out else "")
         if rows not in ("", "all", "searched", "held"):
             raise ValueError(f"rows={rows} is neither all, nor searched, nor held")
         return cls(
-            **said,
+            **fields,
             conditions=tuple(dict.fromkeys(conditions)),
-            group=words.get("in", "")[:_LONGEST],
-            lasso=Lasso.read(words["lasso"]) if words.get("lasso") else None,
+            group=query.get("in", "")[:_MAX_LENGTH],
+            lasso=Lasso.parse(query["lasso"]) if query.get("lasso") else None,
             rows="" if rows == "all" else rows,
         )
 
-    def mask(self, record: Record, texts: Mapping[int, str] | None = None) -> Bool[np.ndarray, " n"]:
-        """Which examples those are.
+    def mask(self, loaded: LoadedRun, texts: Mapping[int, str] | None = None) -> Bool[np.ndarray, " n"]:
+        """Return which examples meet all criteria.
 
         Args:
-            record: Whose.
-            texts: Of every row, where examples are texts.
+            loaded: The run.
+            texts: The text of every row, where examples are texts.
+
+        Returns:
+            (n,) true for examples that do.
 
         Raises:
-            ValueError: Where the run has no such group or no map, or a value is no number.
+            ValueError: If the run has no such group or no map, or a value is not a number.
         """
-        p, found = record.predictions, np.ones(len(record), dtype=bool)
+        p, mask = loaded.predictions, np.ones(len(loaded), dtype=bool)
         for condition in self.conditions:
-            found &= _satisfying(condition, record.attributes)
+            mask &= _satisfies(condition, loaded.attributes)
         if self.search:
             letters = self.search.lower()
-            found &= np.array(
+            mask &= np.array(
                 [
                     letters in str(id).lower() or (texts is not None and letters in texts[row].lower())
                     for row, id in enumerate(p.ids)
@@ -107,42 +117,54 @@ class Filter:
             )
         for wanted, values in ((self.label, p.labels), (self.prediction, p.predictions)):
             if wanted:
-                found &= _of_class(wanted, values, record)
+                mask &= _has_class(wanted, values, loaded)
         if self.outcome:
             if p.correct is None:
                 raise ValueError("This record cannot tell wrong from right.")
-            found &= np.asarray(p.correct, dtype=bool) == (self.outcome == "right")
+            mask &= np.asarray(p.correct, dtype=bool) == (self.outcome == "right")
         if self.group:
-            found &= self._in_group(record)
+            mask &= self._in_group(loaded)
         if self.lasso is not None:
-            if record.at is None:
+            if loaded.map_positions is None:
                 raise ValueError("This run has no map, so no lasso holds any of its examples.")
-            found &= self.lasso.holds(record.at)
+            mask &= self.lasso.contains(loaded.map_positions)
         if self.rows:
-            found &= record.searched == (self.rows == "searched")
-        return found
+            mask &= loaded.searched == (self.rows == "searched")
+        return mask
 
-    def order(self, record: Record, mask: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-        """The rows found, as they are shown: of a finding or slice the heaviest first, else the highest loss."""
-        if self.group in record.groups:
-            rows = record.groups[self.group][1]
+    def order(self, loaded: LoadedRun, mask: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+        """Return the rows of a mask as they are shown.
+
+        In a finding or slice the greatest membership comes first, elsewhere the highest loss.
+
+        Args:
+            loaded: The run.
+            mask: (n,) the examples that meet the criteria.
+
+        Returns:
+            (m,) rows.
+        """
+        if self.group in loaded.groups:
+            rows = loaded.groups[self.group][1]
             return np.asarray(rows[mask[rows]])
         rows = np.flatnonzero(mask)
-        losses = record.predictions.losses
+        losses = loaded.predictions.losses
         if losses is None:
             return rows
         return np.asarray(rows[np.argsort(-np.asarray(losses)[rows], kind="stable")])
 
     @property
-    def defines(self) -> bool:
-        """Whether it says what examples are, not how the model does on them: only then can a slice be tested."""
-        asked = self.search or self.conditions or self.label or self.lasso
-        return bool(asked) and not (self.prediction or self.outcome or self.group)
+    def is_definition(self) -> bool:
+        """Whether the criteria say what examples are, and nothing of how the model does on them: only then can a
+        slice be tested.
+        """
+        criteria = self.search or self.conditions or self.label or self.lasso
+        return bool(criteria) and not (self.prediction or self.outcome or self.group)
 
     @property
-    def words(self) -> str:
-        """What is asked for, as a person reads it."""
-        parts = [condition.words for condition in self.conditions]
+    def description(self) -> str:
+        """The criteria in words."""
+        parts = [condition.description for condition in self.conditions]
         parts += [f"label is {self.label}"] if self.label else []
         parts += [f"prediction is {self.prediction}"] if self.prediction else []
         parts += [self.outcome] if self.outcome else []
@@ -151,57 +173,60 @@ class Filter:
         return ", ".join(parts)
 
     def without(self, condition: Condition) -> Filter:
-        return replace(self, conditions=tuple(one for one in self.conditions if one != condition))
+        """Return the filter without one condition."""
+        return replace(self, conditions=tuple(other for other in self.conditions if other != condition))
 
     @property
     def without_lasso(self) -> Filter:
+        """The filter without its lasso."""
         return replace(self, lasso=None)
 
     @property
     def query(self) -> str:
-        """It as an address says it."""
-        said = [("search", self.search), ("label", self.label), ("prediction", self.prediction)]
-        said += [("outcome", self.outcome), ("in", self.group), ("rows", self.rows or "all")]
-        said += [("where", str(condition)) for condition in self.conditions]
-        said += [("lasso", str(self.lasso))] if self.lasso else []
-        return urlencode([(name, value) for name, value in said if value])
+        """The filter as the query of an address."""
+        fields = [("search", self.search), ("label", self.label), ("prediction", self.prediction)]
+        fields += [("outcome", self.outcome), ("in", self.group), ("rows", self.rows or "all")]
+        fields += [("where", str(condition)) for condition in self.conditions]
+        fields += [("lasso", str(self.lasso))] if self.lasso else []
+        return urlencode([(name, value) for name, value in fields if value])
 
-    def _in_group(self, record: Record) -> Bool[np.ndarray, " n"]:
-        inside = np.zeros(len(record), dtype=bool)
+    def _in_group(self, loaded: LoadedRun) -> Bool[np.ndarray, " n"]:
+        inside = np.zeros(len(loaded), dtype=bool)
         kind, _, number = self.group.partition("-")
-        if kind == "node" and record.tree is not None and number.isdecimal() and len(number) < 16:
-            node = record.tree.node(int(number))
+        if kind == "node" and loaded.tree is not None and number.isdecimal() and len(number) < 16:
+            node = loaded.tree.node(int(number))
             if node is not None:
-                inside[[row for row, _ in record.tree.members(node)]] = True
+                inside[[row for row, _ in loaded.tree.members(node)]] = True
                 return inside
-        if self.group not in record.groups:
-            raise ValueError(f"in={self.group} is no finding, slice or node of this run")
-        inside[record.groups[self.group][1]] = True
+        if self.group not in loaded.groups:
+            raise ValueError(f"in={self.group} is not a finding, slice or node of this run")
+        inside[loaded.groups[self.group][1]] = True
         return inside
 
 
-def _of_class(name: str, values: np.ndarray | None, record: Record) -> Bool[np.ndarray, " n"]:
-    """Which examples have a class: it alone, or among several."""
-    classes = record.predictions.classes()
+def _has_class(name: str, values: np.ndarray | None, loaded: LoadedRun) -> Bool[np.ndarray, " n"]:
+    """Return which examples have a class, as the only one or as one of several."""
+    classes = loaded.predictions.classes()
     if values is None or name not in classes:
-        raise ValueError(f"“{name[:100]}” is no class of this run")
+        raise ValueError(f"“{name[:100]}” is not a class of this run")
     column = values[:, classes.index(name)] > 0 if values.ndim == 2 else values == classes.index(name)
     return np.asarray(column)
 
 
-def _condition(text: str, record: Record) -> Condition:
-    """A condition on the attribute with the longest name that fits: names may hold signs, too."""
-    for name in sorted(record.attributes.column_names, key=len, reverse=True):
+def _parse_condition(text: str, loaded: LoadedRun) -> Condition:
+    """Read a condition on the attribute with the longest name that fits: names may contain the operators, too."""
+    for name in sorted(loaded.attributes.column_names, key=len, reverse=True):
         rest = text.removeprefix(name) if text.startswith(name) else ""
         for operator in _OPERATORS:
             if rest.startswith(operator):
                 return Condition(name, operator, rest.removeprefix(operator))
     raise ValueError(
-        f"“{text[:100]}” is no condition on an attribute of this run (colour=red, age>=30, age<60)"
+        f"“{text[:100]}” is not a condition on an attribute of this run (colour=red, age>=30, age<60)"
     )
 
 
-def _satisfying(condition: Condition, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
+def _satisfies(condition: Condition, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
+    """Return which examples satisfy a condition."""
     column = attributes[condition.attribute]
     if condition.operator == "=":
         return np.array([str(value) == condition.value for value in column.to_pylist()])
@@ -209,6 +234,6 @@ def _satisfying(condition: Condition, attributes: pa.Table) -> Bool[np.ndarray, 
         edge = float(condition.value)
         values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except (ValueError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"“{condition}” compares what is no number") from error
+        raise ValueError(f"“{condition}” compares values that are not numbers") from error
     with np.errstate(invalid="ignore"):
         return np.asarray(values >= edge if condition.operator == ">=" else values < edge)

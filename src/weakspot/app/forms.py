@@ -1,4 +1,4 @@
-"""What a page's form says: every value checked, and a sentence where it is none."""
+"""Values of the pages' forms: every one is checked, and an error says which one cannot be used."""
 
 from __future__ import annotations
 
@@ -10,46 +10,56 @@ from starlette.datastructures import FormData, UploadFile
 
 from weakspot.legible import printable
 
-_LONGEST = 100  # characters of a file's name that are shown
+_MAX_LENGTH = 100  # characters of a file's name that are shown
 
 
-def number(words: Mapping[str, str], name: str, otherwise: float, low: float, high: float) -> float:
-    """A number that a form names.
+def parse_number(form: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    """Return the number in a field of a form.
 
     Args:
-        words: Of the form.
-        name: Of the field.
-        otherwise: Where it is empty.
-        low, high: What it must lie between.
+        form: The form's values by field.
+        name: The field.
+        default: The number where the field is empty.
+        low: The least number that is allowed.
+        high: The greatest number that is allowed.
 
     Raises:
-        ValueError: Where it is none, or lies beyond.
+        ValueError: If the value is not a number between the two.
     """
-    said = words.get(name, "").strip()
+    text = form.get(name, "").strip()
     try:
-        value = float(said) if said else otherwise
+        value = float(text) if text else default
     except ValueError:
         value = float("nan")
     if not (isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name}={said[:_LONGEST]} is no number between {low:g} and {high:g}")
+        raise ValueError(f"{name}={text[:_MAX_LENGTH]} is not a number between {low:g} and {high:g}")
     return value
 
 
-def whole(words: Mapping[str, str], name: str, otherwise: int = 0) -> int:
-    """A whole number that is not negative."""
-    said = words.get(name, "").strip()
-    if not said:
-        return otherwise
-    if not (said.isdecimal() and len(said) < 16):
-        raise ValueError(f"{name}={said[:_LONGEST]} is no whole number")
-    return int(said)
+def parse_whole_number(form: Mapping[str, str], name: str, default: int = 0) -> int:
+    """Return the whole number in a field of a form, which must not be negative.
 
-
-def uploaded(form: FormData, name: str) -> UploadFile:
-    """The file that a form brings.
+    Args:
+        form: The form's values by field.
+        name: The field.
+        default: The number where the field is empty.
 
     Raises:
-        ValueError: Where it brings none.
+        ValueError: If the value is not such a number.
+    """
+    text = form.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isdecimal() and len(text) < 16):
+        raise ValueError(f"{name}={text[:_MAX_LENGTH]} is not a whole number")
+    return int(text)
+
+
+def uploaded_file(form: FormData, name: str) -> UploadFile:
+    """Return the file in a field of a form.
+
+    Raises:
+        ValueError: If there is none, or it is empty.
     """
     file = form.get(name)
     if not isinstance(file, UploadFile) or not file.size:
@@ -57,7 +67,7 @@ def uploaded(form: FormData, name: str) -> UploadFile:
     return file
 
 
-def name_of(file: UploadFile) -> str:
-    """What an uploaded file is called, as it can be shown; never a path that anything is written to."""
+def display_name(file: UploadFile) -> str:
+    """Return an uploaded file's name as it can be shown; it is never used as a path."""
     name = PurePath((file.filename or "").replace("\\", "/")).name
-    return printable(name)[:_LONGEST] or "file"
+    return printable(name)[:_MAX_LENGTH] or "file"

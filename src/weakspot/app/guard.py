@@ -1,4 +1,4 @@
-"""Who is answered, and how much is listened to: before any page is made."""
+"""Checks of every request before a page is made: who asks, from which page, and how much is sent."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Of the explorer's own pages: nothing inline is run, nothing comes from elsewhere."""
+"""The content policy of the explorer's own pages: nothing inline is run, nothing comes from elsewhere."""
 
 SANDBOX = "sandbox allow-scripts allow-popups allow-downloads"
-"""Of a report or a comparison: it has an origin of its own, so that one put among the runs by someone else can neither
-read the others nor press a button of the explorer."""
+"""The content policy of a report or a comparison: it has an origin of its own, so that one that somebody else put
+among the runs can neither read the others nor press a button of the explorer."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
-_SMALL = 1 << 20  # bytes of a request that brings no file
+_DEFAULT_LIMIT = 1 << 20  # bytes of a request that sends no file
 
 
 class TooLargeError(Exception):
-    """A request that brings more than it may.
+    """A request that sends more bytes than it may.
 
     Attributes:
-        most: How many bytes it may.
+        limit: How many bytes it may send.
     """
 
-    def __init__(self, most: int) -> None:
-        super().__init__(most)
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class Guard:
-    """Stands before the app.
+    """Checks every request before the app answers it.
 
-    Only requests for this machine by name are answered, so that no page elsewhere can read through a name of its own
-    (DNS rebinding). What changes something must come from a page of this server. Where there is a token, whoever asks
-    must know it, from the address that the console shows.
+    Only requests to this machine's own names are answered, so that no page elsewhere can read through a name
+    of its own (DNS rebinding). A request that changes something must come from a page of this server. Where
+    there is a token, a request must carry it; the address that the console shows has it.
 
     Args:
-        app: What answers.
-        host: The address that is listened on.
-        token: What must be known; None where all that reach the address may ask.
-        most: How many bytes a request to a path may bring; 1 MB to any other.
+        app: The app that answers.
+        host: The address that the server listens on.
+        token: The token; None where everyone who reaches the address may ask.
+        limits: How many bytes a request to a path may send; to any other path 1 MB.
     """
 
-    def __init__(self, app: ASGIApp, host: str, token: str | None, most: Mapping[str, int]) -> None:
-        self._app, self._token, self._most = app, token, most
+    def __init__(self, app: ASGIApp, host: str, token: str | None, limits: Mapping[str, int]) -> None:
+        self._app, self._token, self._limits = app, token, limits
         self._names = {host.lower(), "localhost"}
-        self._beyond = not is_loopback(host)
-        if self._beyond:
+        self._is_public = not is_loopback(host)
+        if self._is_public:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,14 +69,14 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, _with_headers(send))
             return
-        received, most = 0, self._most.get(scope["path"], _SMALL)
+        received, limit = 0, self._limits.get(scope["path"], _DEFAULT_LIMIT)
 
         async def receive_some() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > most:
-                raise TooLargeError(most)
+            if received > limit:
+                raise TooLargeError(limit)
             return message
 
         await self._app(scope, receive_some, _with_headers(send))
@@ -84,58 +84,59 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._is_named(host):
-            return _refused(HTTPStatus.FORBIDDEN, "only requests to localhost are answered")
+            return _refuse(HTTPStatus.FORBIDDEN, "only requests to localhost are answered")
         if self._token is not None:
-            entering = self._entering(scope)
-            if entering is not None:
-                return entering
-            known = cookie_parser(headers.get("cookie", "")).get(_cookie(scope), "")
-            if not _equal(known, self._token):
-                return _refused(
-                    HTTPStatus.FORBIDDEN, "open the address with the token that the console shows"
-                )
+            entry = self._token_entry(scope)
+            if entry is not None:
+                return entry
+            cookie = cookie_parser(headers.get("cookie", "")).get(_cookie_name(scope), "")
+            if not _equal(cookie, self._token):
+                return _refuse(HTTPStatus.FORBIDDEN, "open the address with the token that the console shows")
         if scope["method"] not in ("GET", "HEAD"):
             if headers.get("origin") != f"http://{host}":
-                return _refused(HTTPStatus.FORBIDDEN, "only pages of this server may change anything")
-            most = self._most.get(scope["path"], _SMALL)
+                return _refuse(HTTPStatus.FORBIDDEN, "only pages of this server may change anything")
+            limit = self._limits.get(scope["path"], _DEFAULT_LIMIT)
             announced = headers.get("content-length", "")
-            if announced.isdecimal() and int(announced[:20]) > most:
-                return too_large(most)
+            if announced.isdecimal() and int(announced[:20]) > limit:
+                return refuse_too_large(limit)
         return None
 
     def _is_named(self, host: str) -> bool:
-        """Whether a Host header names this machine."""
+        """Return whether a Host header names this machine."""
         matched = _HOST.fullmatch(host)
         if matched is None:
             return False
         name = matched[1].strip("[]").lower()
-        return name in self._names or (_is_address(name) and (self._beyond or is_loopback(name)))
+        return name in self._names or (_is_address(name) and (self._is_public or is_loopback(name)))
 
-    def _entering(self, scope: Scope) -> Response | None:
-        """The way in with the token in the address: it becomes a cookie, and leaves the address."""
-        words = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        token = dict(words).get("token")
+    def _token_entry(self, scope: Scope) -> Response | None:
+        """Answer a request with the token in its address: the token becomes a cookie, and leaves the address."""
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        token = dict(query).get("token")
         if token is None or self._token is None or not _equal(token, self._token):
             return None
-        rest = urlencode([(name, value) for name, value in words if name != "token"])
-        # a path that begins with two strokes would lead to another machine
-        there = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")
-        answer = RedirectResponse(there, HTTPStatus.SEE_OTHER)
-        answer.set_cookie(_cookie(scope), self._token, httponly=True, samesite="strict")
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        # a path that begins with two slashes would lead to another machine
+        location = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")
+        answer = RedirectResponse(location, HTTPStatus.SEE_OTHER)
+        answer.set_cookie(_cookie_name(scope), self._token, httponly=True, samesite="strict")
         return answer
 
 
-def _cookie(scope: Scope) -> str:
-    """The cookie's name: browsers send cookies to every port of a machine, where another explorer may listen."""
+def _cookie_name(scope: Scope) -> str:
+    """Return the cookie's name, which holds the port: browsers send cookies to every port of a machine, where
+    another explorer may listen.
+    """
     return f"weakspot-{scope['server'][1]}"
 
 
 def new_token() -> str:
+    """Return a random token."""
     return secrets.token_urlsafe(24)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody beyond this machine reaches this address."""
+    """Return whether an address is reached from this machine alone."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
@@ -151,19 +152,19 @@ def _equal(given: str, token: str) -> bool:
     return secrets.compare_digest(given.encode(), token.encode())
 
 
-def _refused(status: HTTPStatus, sentence: str) -> Response:
+def _refuse(status: HTTPStatus, sentence: str) -> Response:
     return PlainTextResponse(sentence + "\n", status)
 
 
-def too_large(most: int) -> Response:
-    """What is answered to a request that brings more."""
-    return _refused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than the {most:,} bytes that are taken"
+def refuse_too_large(limit: int) -> Response:
+    """Return the answer to a request that sends more bytes than it may."""
+    return _refuse(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than the {limit:,} bytes that are taken"
     )
 
 
 def _with_headers(send: Send) -> Send:
-    """Every answer's headers, where it has none of its own."""
+    """Add the security headers to every answer that does not set them itself."""
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Runs that Weights & Biases logged offline, as their folders are named."""
+"""Runs that Weights & Biases logged offline, found by the names of their folders."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-_NAMED = re.compile(r"offline-run-(\d{8}_\d{6})-(\w+)")
+_FOLDER_NAME = re.compile(r"offline-run-(\d{8}_\d{6})-(\w+)")
 
 
 @dataclass(frozen=True)
 class OfflineRun:
-    """One of them.
+    """A run that was logged offline.
 
     Attributes:
-        folder: Its own, `…/wandb/offline-run-…`.
-        started: When, as the folder is named.
-        id: What W&B calls it.
-        size: Of its log, in bytes.
+        folder: Its own folder, `…/wandb/offline-run-…`.
+        started: When it started, as the folder's name says.
+        id: Its id in W&B.
+        size: The size of its log in bytes.
     """
 
     folder: Path
@@ -30,17 +30,17 @@ class OfflineRun:
 
     @property
     def home(self) -> Path:
-        """The folder of the run that was logged."""
+        """The folder of the weakspot run that was logged."""
         return self.folder.parent.parent
 
     @property
     def sync(self) -> str:
-        """The line that sends it to the server of W&B."""
+        """The command that sends it to W&B's server."""
         return shlex.join(["wandb", "sync", str(self.folder)])
 
 
 def find_offline_runs(folders: Sequence[Path]) -> list[OfflineRun]:
-    """Those below these folders, newest first."""
+    """Return the runs that were logged offline below these folders, newest first."""
     logs = {
         log.absolute(): log for folder in folders for log in folder.glob("**/wandb/offline-run-*/*.wandb")
     }
@@ -49,7 +49,7 @@ def find_offline_runs(folders: Sequence[Path]) -> list[OfflineRun]:
 
 
 def _read(log: Path) -> OfflineRun | None:
-    named = _NAMED.fullmatch(log.parent.name)
+    named = _FOLDER_NAME.fullmatch(log.parent.name)
     try:
         if named is None or log.name != f"run-{named[2]}.wandb":
             return None

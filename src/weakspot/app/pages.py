@@ -1,4 +1,4 @@
-"""The explorer's own pages: templates of this package, into which nothing is put unescaped."""
+"""Renders the explorer's own pages from templates, which escape everything that is put into them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _TEMPLATES = escaping("weakspot.app")
 _TEMPLATES.filters["as_input"] = "{:.6g}".format  # a number as an <input> takes it
 
 
-def page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
-    """A page.
+def render_page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
+    """Render a page.
 
     Args:
-        name: Of its template, without `.html.jinja`.
-        status: Of the answer.
-        **content: What the template shows.
+        name: The template's name, without `.html.jinja`.
+        status: The answer's status.
+        **content: The template's variables.
     """
     written = _TEMPLATES.get_template(f"{name}.html.jinja").render(content)
     return HTMLResponse(as_utf8(written), status)  # of anyone's texts and names of files
 
 
 def map_section(points: Points) -> Markup:
-    """The report's map, for a page that serves its scripts and style beside it."""
+    """Render the report's map, for a page that serves its scripts and style beside it."""
     return Markup(_REPORT.get_template("map.html.jinja").render(points=points, sprites=None))
 
 
-def refusal(sentence: str, status: int = 400) -> HTMLResponse:
-    """A page that says what is wrong, and what to do."""
-    return page("refusal", status, sentence=sentence)
+def render_refusal(sentence: str, status: int = 400) -> HTMLResponse:
+    """Render a page that says what is wrong, and what to do."""
+    return render_page("refusal", status, sentence=sentence)

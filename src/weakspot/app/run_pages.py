@@ -1,4 +1,4 @@
-"""A run, live: its examples by filter, each with Grad-CAM of any layer and class; a new slice, tested on the rest."""
+"""The pages of a run: its examples by filter, Grad-CAM of any layer and class, and new slices that are tested."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from weakspot.app.filters import Filter
-from weakspot.app.forms import whole
-from weakspot.app.media import Parts, Subject, Subjects, webp
-from weakspot.app.pages import map_section, page
-from weakspot.app.records import Record, Records
-from weakspot.app.runs import Runs, own
-from weakspot.app.selections import FEWEST, alike, select, turn_of
-from weakspot.app.tree_pages import table
+from weakspot.app.forms import parse_whole_number
+from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
+from weakspot.app.pages import map_section, render_page
+from weakspot.app.run_components import ComponentBuilders, RunComponents, RunComponentsCache, encode_webp
+from weakspot.app.run_index import RunIndex, file_inside
+from weakspot.app.selections import MIN_TICKED, next_selection_test, save_selection, similarity_weights
+from weakspot.app.tree_pages import csv_response
 from weakspot.findings import Media
 from weakspot.legible import printable_lines
 
-_SHOWN = 60  # examples on a page
+_PAGE_SIZE = 60  # examples on a page
 _THUMBNAIL = 160  # pixels
-_LIKELIEST = 5  # classes of an example
+_CLASSES_SHOWN = 5  # classes of an example
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExampleRow:
     """An example as a page shows it."""
 
     row: int
@@ -51,22 +51,29 @@ class Shown:
 
 
 class RunPages:
-    """The pages of one run.
+    """Serves the pages of one run.
 
     Args:
-        runs: Those at hand.
-        records: The same, read.
-        parts_of: What the run of a folder was made of.
-        home: Where new slices are kept.
+        runs: The runs below the folders.
+        loaded_runs: The same runs with their slices and predictions.
+        builders_of: Returns the builders of the dataset and the model of a run's folder.
+        home: The folder of new slices.
     """
 
-    def __init__(self, runs: Runs, records: Records, parts_of: Callable[[Path], Parts], home: Path) -> None:
-        self._runs, self._records = runs, records
-        self._subjects = Subjects(runs, parts_of)
+    def __init__(
+        self,
+        runs: RunIndex,
+        loaded_runs: LoadedRuns,
+        builders_of: Callable[[Path], ComponentBuilders],
+        home: Path,
+    ) -> None:
+        self._runs, self._loaded_runs = runs, loaded_runs
+        self._components_cache = RunComponentsCache(runs, builders_of)
         self._home = home
-        self._selecting = Lock()  # of two at a time each would be the first
+        self._selecting = Lock()  # two selections at a time would both count as the first
 
     def routes(self) -> list[Route]:
+        """Return the routes of these pages."""
         return [
             Route("/run/{digest}", self.run),
             Route("/run/{digest}/ids.csv", self.ids),
@@ -77,196 +84,222 @@ class RunPages:
         ]
 
     def run(self, request: Request) -> Response:
-        record, words = self._record(request), request.query_params
-        asked = Filter.read(words, record)
-        subject, reason = self._subject(record)
-        mask = asked.mask(record, _texts(record, subject) if asked.search else None)
-        rows, start = asked.order(record, mask), whole(words, "from")
-        shown = [self._shown(record, subject, int(row)) for row in rows[start:][:_SHOWN]]
-        on_map = words.get("map") == "shown" or asked.lasso is not None
-        points = record.points(asked.rows) if on_map else None
-        return page(
+        """Show the examples that meet the criteria of the address."""
+        loaded, query = self._loaded_run(request), request.query_params
+        criteria = Filter.from_query(query, loaded)
+        components, problem = self._components(loaded)
+        mask = criteria.mask(loaded, _texts_by_row(loaded, components) if criteria.search else None)
+        rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
+        examples = [self._example_row(loaded, components, int(row)) for row in rows[start:][:_PAGE_SIZE]]
+        on_map = query.get("map") == "shown" or criteria.lasso is not None
+        points = loaded.points(criteria.rows) if on_map else None
+        return render_page(
             "run",
             points=points,
             map=map_section(points) if points else "",
-            mapped=record.at is not None,
-            record=record,
-            run=record.run,
-            asked=asked,
-            shown=shown,
-            found=len(rows),
-            accuracy=_accuracy(record, rows),
-            following=start + _SHOWN if start + _SHOWN < len(rows) else None,
-            pictured=subject is not None and subject.pictures,
-            reason=reason,
-            inside=int(mask[record.searched].sum()),
-            turn=turn_of(self._runs, record),
-            fewest=FEWEST,
-            hidden=_fields(asked),
+            has_map=loaded.map_positions is not None,
+            loaded=loaded,
+            run=loaded.run,
+            criteria=criteria,
+            examples=examples,
+            n_found=len(rows),
+            accuracy=_accuracy(loaded, rows),
+            next_start=start + _PAGE_SIZE if start + _PAGE_SIZE < len(rows) else None,
+            has_images=components is not None and components.has_images,
+            problem=problem,
+            n_searched=int(mask[loaded.searched].sum()),
+            test=next_selection_test(self._runs, loaded),
+            min_ticked=MIN_TICKED,
+            form_fields=_form_fields(criteria),
         )
 
     def ids(self, request: Request) -> Response:
-        record = self._record(request)
-        asked = Filter.read(request.query_params, record)
-        subject, _ = self._subject(record) if asked.search else (None, "")
-        mask = asked.mask(record, _texts(record, subject) if asked.search else None)
-        rows = [self._shown(record, None, int(row)) for row in asked.order(record, mask)]
+        """Return the ids of the same examples as CSV."""
+        loaded = self._loaded_run(request)
+        criteria = Filter.from_query(request.query_params, loaded)
+        components, _ = self._components(loaded) if criteria.search else (None, "")
+        mask = criteria.mask(loaded, _texts_by_row(loaded, components) if criteria.search else None)
+        rows = [self._example_row(loaded, None, int(row)) for row in criteria.order(loaded, mask)]
         values = [
             (
-                one.id,
-                "searched" if one.searched else "held out",
-                one.label,
-                one.prediction,
-                one.wrong,
-                one.loss,
+                example.id,
+                "searched" if example.searched else "held out",
+                example.label,
+                example.prediction,
+                example.wrong,
+                example.loss,
             )
-            for one in rows
+            for example in rows
         ]
-        return table(("id", "rows", "label", "prediction", "wrong", "loss"), values, "examples.csv")
+        return csv_response(("id", "rows", "label", "prediction", "wrong", "loss"), values, "examples.csv")
 
     def image(self, request: Request) -> Response:
-        record = self._record(request)
-        row, side = _row(request, record), whole(request.query_params, "side", _THUMBNAIL)
-        shown = self._at_hand(record).shown(row)
-        if not isinstance(shown, Image.Image):
+        """Return the image of an example."""
+        loaded = self._loaded_run(request)
+        row, side = (
+            _requested_row(request, loaded),
+            parse_whole_number(request.query_params, "side", _THUMBNAIL),
+        )
+        preview = self._require_components(loaded).preview(row)
+        if not isinstance(preview, Image.Image):
             raise HTTPException(404, "This example is no image.")
-        return Response(webp(shown, min(max(side, 16), 1024)), media_type="image/webp")
+        return Response(encode_webp(preview, min(max(side, 16), 1024)), media_type="image/webp")
 
     def cam(self, request: Request) -> Response:
-        record, words = self._record(request), request.query_params
-        target = _target(words.get("class", "predicted"), record, _row(request, record))
-        picture = self._at_hand(record).cam(_row(request, record), words.get("layer", ""), target)
-        return Response(webp(picture), media_type="image/webp")
+        """Return the Grad-CAM overlay of an example."""
+        loaded, query = self._loaded_run(request), request.query_params
+        target = _cam_class(query.get("class", "predicted"), loaded, _requested_row(request, loaded))
+        picture = self._require_components(loaded).cam_overlay(
+            _requested_row(request, loaded), query.get("layer", ""), target
+        )
+        return Response(encode_webp(picture), media_type="image/webp")
 
     def example(self, request: Request) -> Response:
-        record, words = self._record(request), request.query_params
-        row = _row(request, record)
-        subject, reason = self._subject(record)
-        shown = None
-        if subject is not None:
+        """Show one example."""
+        loaded, query = self._loaded_run(request), request.query_params
+        row = _requested_row(request, loaded)
+        components, problem = self._components(loaded)
+        preview = None
+        if components is not None:
             try:
-                shown = subject.shown(row)
+                preview = components.preview(row)
             except (ValueError, OSError) as error:
-                reason = printable_lines(str(error))
-        pictured, layer = isinstance(shown, Image.Image), ""
+                problem = printable_lines(str(error))
+        is_image, layer = isinstance(preview, Image.Image), ""
         layers: tuple[str, ...] = ()
-        if subject is not None and pictured:
+        if components is not None and is_image:
             try:
-                layers, layer = subject.layers, words.get("layer", "") or subject.own_layer
+                layers, layer = components.layers, query.get("layer", "") or components.default_layer
             except (ValueError, OSError) as error:
-                reason = str(error)
-        chosen = words.get("class", "predicted")
-        _target(chosen, record, row)
-        node = None if record.tree is None else record.tree.leaf_of(row)
-        return page(
+                problem = str(error)
+        cam_class = query.get("class", "predicted")
+        _cam_class(cam_class, loaded, row)
+        node = None if loaded.tree is None else loaded.tree.leaf_of(row)
+        return render_page(
             "example",
-            record=record,
-            run=record.run,
-            one=self._shown(record, subject, row),
-            pictured=pictured,
-            attributes=record.attributes.slice(row, 1).to_pylist()[0]
-            if record.attributes.column_names
+            loaded=loaded,
+            run=loaded.run,
+            example=self._example_row(loaded, components, row),
+            is_image=is_image,
+            attributes=loaded.attributes.slice(row, 1).to_pylist()[0]
+            if loaded.attributes.column_names
             else {},
             layers=layers,
             layer=layer,
-            chosen=chosen,
-            single=record.predictions.labels is not None and record.predictions.labels.ndim == 1,
-            classes=record.predictions.classes(),
-            likeliest=_likeliest(record, row),
-            groups=[(key, name) for key, (name, rows) in record.groups.items() if row in rows],
+            cam_class=cam_class,
+            has_single_label=loaded.predictions.labels is not None and loaded.predictions.labels.ndim == 1,
+            classes=loaded.predictions.classes(),
+            most_likely=_most_likely_classes(loaded, row),
+            groups=[(key, name) for key, (name, rows) in loaded.groups.items() if row in rows],
             node=node,
-            reason=reason,
+            problem=problem,
         )
 
     async def select(self, request: Request) -> Response:
+        """Test the selected examples as a slice, and lead to its report."""
         async with request.form(max_files=0, max_fields=200) as form:
-            words = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-        return RedirectResponse(await run_in_threadpool(self._select, request, QueryParams(words)), 303)
+            query = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+        return RedirectResponse(await run_in_threadpool(self._select, request, QueryParams(query)), 303)
 
-    def _select(self, request: Request, words: QueryParams) -> str:
-        record = self._record(request)
-        subject, _ = self._subject(record)
-        texts, lasso = _texts(record, subject), None
-        if words.getlist("row"):
-            weights, said = self._ticked(record, words)
+    def _select(self, request: Request, query: QueryParams) -> str:
+        loaded = self._loaded_run(request)
+        components, _ = self._components(loaded)
+        texts, lasso = _texts_by_row(loaded, components), None
+        if query.getlist("row"):
+            weights, description = self._ticked(loaded, query)
         else:
-            asked = _defining(record, words)
-            weights, said, lasso = asked.mask(record, texts).astype(np.float64), asked.words, asked.lasso
+            criteria = _definition_from(loaded, query)
+            weights, description, lasso = (
+                criteria.mask(loaded, texts).astype(np.float64),
+                criteria.description,
+                criteria.lasso,
+            )
         folder = self._home / secrets.token_hex(8)
-        media = Media() if subject is None else Media(subject.shown)
-        written = None if texts is None else [texts[row] for row in range(len(record))]
+        media = Media() if components is None else Media(components.preview)
+        texts_of_rows = None if texts is None else [texts[row] for row in range(len(loaded))]
         with self._selecting:
-            select(record, weights, said, folder, turn_of(self._runs, record), media, written, lasso)
-        config = own(record.run.folder, "config.yaml")
-        if config is not None:  # so that its examples can be looked at as well
+            save_selection(
+                loaded,
+                weights,
+                description,
+                folder,
+                next_selection_test(self._runs, loaded),
+                media,
+                texts_of_rows,
+                lasso,
+            )
+        config = file_inside(loaded.run.folder, "config.yaml")
+        if config is not None:  # its dataset and model, so that the new run's examples can be shown as well
             shutil.copyfile(config, folder / "config.yaml")
-        made = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
-        return next(made).address
+        saved = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
+        return next(saved).address
 
-    def _ticked(self, record: Record, words: QueryParams) -> tuple[Any, str]:
-        """What is like the examples that were ticked, and how that is said."""
-        rows = sorted({whole({"row": row}, "row") for row in words.getlist("row")})
-        weights = alike(record, rows)
-        names = [str(record.predictions.ids[row]) for row in rows]
+    def _ticked(self, loaded: LoadedRun, query: QueryParams) -> tuple[Any, str]:
+        """Return how similar every example is to those that were ticked, and a description of that."""
+        rows = sorted({parse_whole_number({"row": row}, "row") for row in query.getlist("row")})
+        weights = similarity_weights(loaded, rows)
+        names = [str(loaded.predictions.ids[row]) for row in rows]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return weights, f"like {', '.join(names[:3])}{more}"
 
-    def _record(self, request: Request) -> Record:
+    def _loaded_run(self, request: Request) -> LoadedRun:
         run = self._runs.find(request.path_params["digest"])
-        if run is None or run.compares:
-            raise HTTPException(404, "There is no such run, or no longer; the list shows those there are.")
-        return self._records.of(run)
+        if run is None or run.is_comparison:
+            raise HTTPException(
+                404, "There is no such run, or it is gone; the list shows those that there are."
+            )
+        return self._loaded_runs.of(run)
 
-    def _subject(self, record: Record) -> tuple[Subject | None, str]:
-        """The data of a run, or why they are not at hand."""
+    def _components(self, loaded: LoadedRun) -> tuple[RunComponents | None, str]:
+        """Return the dataset and model of a run, or None and the reason why they cannot be built."""
         try:
-            subject = self._subjects.of(record)
-            _ = subject.places, subject.pictures  # built, and looked at, once
-        except Exception as error:  # of anyone's data, under a configuration that anyone may have written
+            components = self._components_cache.of(loaded)
+            _ = components.positions, components.has_images  # built, and looked at, once
+        except Exception as error:  # the data and the configuration may be anyone's
             return None, printable_lines(str(error) or type(error).__name__)
-        return subject, ""
+        return components, ""
 
-    def _at_hand(self, record: Record) -> Subject:
-        subject, reason = self._subject(record)
-        if subject is None:
-            raise HTTPException(404, reason)
-        return subject
+    def _require_components(self, loaded: LoadedRun) -> RunComponents:
+        components, problem = self._components(loaded)
+        if components is None:
+            raise HTTPException(404, problem)
+        return components
 
-    def _shown(self, record: Record, subject: Subject | None, row: int) -> Shown:
-        p = record.predictions
+    def _example_row(self, loaded: LoadedRun, components: RunComponents | None, row: int) -> ExampleRow:
+        p = loaded.predictions
         try:
-            shown = None if subject is None or subject.pictures else subject.shown(row)
-        except (ValueError, OSError) as error:  # of this example alone: the page has others
-            shown = printable_lines(str(error))
-        text = shown if isinstance(shown, str) else ""
-        if isinstance(shown, Mapping):
-            text = " · ".join(f"{name}: {value}" for name, value in shown.items())
-        return Shown(
+            preview = None if components is None or components.has_images else components.preview(row)
+        except (ValueError, OSError) as error:  # the page shows the other examples all the same
+            preview = printable_lines(str(error))
+        text = preview if isinstance(preview, str) else ""
+        if isinstance(preview, Mapping):
+            text = " · ".join(f"{name}: {value}" for name, value in preview.items())
+        return ExampleRow(
             row,
             str(p.ids[row]),
-            record.label(row),
-            record.said(row),
+            loaded.label(row),
+            loaded.prediction(row),
             None if p.correct is None else not bool(p.correct[row]),
             None if p.losses is None else float(p.losses[row]),
-            bool(record.searched[row]),
+            bool(loaded.searched[row]),
             text,
         )
 
 
-def _row(request: Request, record: Record) -> int:
+def _requested_row(request: Request, loaded: LoadedRun) -> int:
     row: int = request.path_params["row"]
-    if row >= len(record):
+    if row >= len(loaded):
         raise HTTPException(404, "The run has no such example.")
     return row
 
 
-def _target(chosen: str, record: Record, row: int) -> int | None:
-    """The class that Grad-CAM is asked for."""
-    classes = record.predictions.classes()
+def _cam_class(chosen: str, loaded: LoadedRun, row: int) -> int | None:
+    """Return the index of the class that Grad-CAM explains; None for the predicted one."""
+    classes = loaded.predictions.classes()
     if chosen == "predicted":
         return None
     if chosen == "label":
-        labels = record.predictions.labels
+        labels = loaded.predictions.labels
         if labels is None or labels.ndim != 1:
             raise ValueError("This record has no single label.")
         return int(labels[row])
@@ -275,45 +308,46 @@ def _target(chosen: str, record: Record, row: int) -> int | None:
     return classes.index(chosen)
 
 
-def _defining(record: Record, words: QueryParams) -> Filter:
-    """What a form asks for, of all examples, if it is of what they are."""
-    asked = replace(Filter.read(words, record), rows="")
-    if not asked.defines:
+def _definition_from(loaded: LoadedRun, query: QueryParams) -> Filter:
+    """Read the criteria of a form, for all examples; they must say what examples are."""
+    criteria = replace(Filter.from_query(query, loaded), rows="")
+    if not criteria.is_definition:
         raise ValueError(
             "A slice is tested by what its examples are: filter by attributes, label, text or a lasso on the map, and "
             "neither by what the model says nor by whether it is right; or tick some examples."
         )
-    return asked
+    return criteria
 
 
-def _texts(record: Record, subject: Subject | None) -> Mapping[int, str] | None:
-    """What is written in each row, where examples are texts."""
-    texts = None if subject is None else subject.dataset.texts
-    if subject is None or texts is None:
+def _texts_by_row(loaded: LoadedRun, components: RunComponents | None) -> Mapping[int, str] | None:
+    """Return the text of each row, where examples are texts."""
+    texts = None if components is None else components.dataset.texts
+    if components is None or texts is None:
         return None
-    places = (subject.places.get(str(id)) for id in record.predictions.ids)
-    return {row: "" if place is None else texts[place] for row, place in enumerate(places)}
+    positions = (components.positions.get(str(id)) for id in loaded.predictions.ids)
+    return {row: "" if position is None else texts[position] for row, position in enumerate(positions)}
 
 
-def _fields(asked: Filter) -> list[tuple[str, str]]:
-    """What a form repeats of a filter: all but the examples' part."""
-    return [(name, value) for name, value in parse_qsl(asked.query) if name != "rows"]
+def _form_fields(criteria: Filter) -> list[tuple[str, str]]:
+    """Return the fields with which a form repeats the criteria, all but `rows`."""
+    return [(name, value) for name, value in parse_qsl(criteria.query) if name != "rows"]
 
 
-def _accuracy(record: Record, rows: Any) -> float | None:
-    p = record.predictions
+def _accuracy(loaded: LoadedRun, rows: Any) -> float | None:
+    """Return the accuracy on some rows; None where predictions are not right or wrong."""
+    p = loaded.predictions
     if p.correct is None or not len(rows):
         return None
     counts = None if p.counts is None else np.asarray(p.counts)[rows]
     return float(np.average(np.asarray(p.correct)[rows], weights=counts))
 
 
-def _likeliest(record: Record, row: int) -> list[tuple[str, float]]:
-    """The classes with the highest outputs, as probabilities, of a classification."""
-    p = record.predictions
+def _most_likely_classes(loaded: LoadedRun, row: int) -> list[tuple[str, float]]:
+    """Return the classes of a classification with the highest probabilities, and these."""
+    p = loaded.predictions
     if p.outputs is None or p.task is None or p.task.kind != "classification" or p.outputs.shape[1] < 2:
         return []
     z = np.asarray(p.outputs[row], dtype=np.float64)
-    shares = np.exp(z - z.max())
-    shares /= shares.sum()
-    return [(p.classes()[c], float(shares[c])) for c in np.argsort(-shares)[:_LIKELIEST]]
+    probabilities = np.exp(z - z.max())
+    probabilities /= probabilities.sum()
+    return [(p.classes()[c], float(probabilities[c])) for c in np.argsort(-probabilities)[:_CLASSES_SHOWN]]

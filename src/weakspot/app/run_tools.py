@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from weakspot.app.records import Records
-from weakspot.app.runs import Run, Runs, check_own
+from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside
 from weakspot.findings import Finding, Findings
 from weakspot.findings.compare_slices import RunToCompare, check_comparable, compare_slices
 from weakspot.findings.comparison import Comparison
@@ -33,8 +33,8 @@ class RunTools:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._runs = Runs(folders)
-        self._records = Records(self._runs)
+        self._runs = RunIndex(folders)
+        self._loaded_runs = LoadedRuns(self._runs)
 
     def list_runs(self) -> dict[str, Any]:
         """List every run below the folders, the newest first: its name for the other tools, its words, its headline."""
@@ -51,7 +51,7 @@ class RunTools:
                     "slices": run.n_slices,
                 }
                 for run in self._runs.all()
-                if not run.compares
+                if not run.is_comparison
             ]
         }
 
@@ -125,8 +125,8 @@ class RunTools:
             after: The later run's name.
         """
         if before == after:
-            raise ValueError("These are one run: choose two.")
-        earlier, later = self._reading(before), self._reading(after)
+            raise ValueError("Both are the same run: choose two.")
+        earlier, later = self._run_to_compare(before), self._run_to_compare(after)
         check_comparable(earlier, later)
         return dict(_COMPARISON.dump_python(compare_slices(earlier, later), mode="json"))
 
@@ -134,15 +134,15 @@ class RunTools:
         """Return the JSON Schema of findings.json, which says what every field means."""
         return json_schema()
 
-    def _run(self, name: str) -> Run:
+    def _run(self, name: str) -> RunSummary:
         run = self._runs.find(name)
-        if run is None or run.compares:
+        if run is None or run.is_comparison:
             raise ValueError(f"There is no run {name!r}; list_runs names those that there are.")
         return run
 
     def _findings(self, name: str) -> Findings:
         run = self._run(name)
-        check_own(run.folder)
+        check_files_inside(run.folder)
         return Findings.load(run.folder)
 
     def _finding(self, findings: Findings, number: int) -> Finding:
@@ -152,7 +152,7 @@ class RunTools:
         known = ", ".join(str(finding.number) for finding in findings.findings) or "none"
         raise ValueError(f"There is no finding {number}; its numbers are: {known}.")
 
-    def _reading(self, name: str) -> RunToCompare:
-        record = self._records.of(self._run(name))
-        findings = () if record.findings is None else record.findings.findings
-        return RunToCompare(str(record.run.folder), record.slices, record.predictions, findings)
+    def _run_to_compare(self, name: str) -> RunToCompare:
+        loaded = self._loaded_runs.of(self._run(name))
+        findings = () if loaded.findings is None else loaded.findings.findings
+        return RunToCompare(str(loaded.run.folder), loaded.slices, loaded.predictions, findings)

@@ -1,4 +1,4 @@
-"""A slice that a person has selected: tested on the examples that were held out, and kept as a run like any other."""
+"""Slices that a person has selected: they are tested on the held-out examples, and saved as runs like any other."""
 
 from __future__ import annotations
 
@@ -10,146 +10,166 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.app.lasso import Lasso
-from weakspot.app.records import Record
-from weakspot.app.runs import Runs
+from weakspot.app.loaded_runs import LoadedRun
+from weakspot.app.run_index import RunIndex
 from weakspot.findings import Media
 from weakspot.findings.audited_set import RESTATES
 from weakspot.findings.build import LEVEL
 from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, fit_discriminant
 from weakspot.methods.principal_components import fit_principal_components
-from weakspot.pipeline.discover import report
+from weakspot.pipeline.discover import report_slices
+from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 
 METHOD = "selection"
-"""What the list of runs calls it."""
+"""The method of a selection, in the list of runs."""
 
-FEWEST = 3
-"""Examples that must be ticked."""
+MIN_TICKED = 3
+"""The fewest examples that can be ticked."""
 
-_COMPONENTS = 32  # as the scan has
+_N_COMPONENTS = 32  # as in the method `scan`
 _UNTESTED = "Nothing was tested, for the run of this selection had searched all of the examples"
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Which selection of these examples comes next.
+class SelectionTest:
+    """The test of the next selection on the same predictions.
 
     Attributes:
-        number: From 1.
-        level: At which it is tested. The levels of all selections, however many there will be, add up to that of a
-            single test: so a person may go on trying, and is no more often misled.
+        number: The selection's number, counted from 1.
     """
 
     number: int
 
     @property
     def level(self) -> float:
+        """The level of the test. The levels of all selections, however many there will be, add up to that of a
+        single test, so that a person who goes on trying is misled no more often.
+        """
         return LEVEL / (self.number * (self.number + 1))
 
 
-def turn_of(runs: Runs, record: Record) -> Turn:
-    """The turn after all selections that have been tested on the same predictions."""
-    return Turn(1 + sum(run.method == METHOD and run.settings.get("of") == record.key for run in runs.all()))
+def next_selection_test(runs: RunIndex, loaded: LoadedRun) -> SelectionTest:
+    """Return the test of the selection after all those that have been tested on the same predictions."""
+    return SelectionTest(
+        1
+        + sum(
+            run.method == METHOD and run.settings.get("of") == loaded.predictions_digest for run in runs.all()
+        )
+    )
 
 
-def alike(record: Record, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
-    """How much every example belongs to where some lie in the embedding.
+def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
+    """Return how much every example resembles some that were ticked, by their embeddings.
 
-    By a linear discriminant of them against the others that were searched, as the scan has; confined to their label,
-    where they have one. The others are no counterexamples but not ticked (Elkan and Noto 2008, lemma 1). What the
-    model says of an example, and whether that is right, is not asked.
+    A linear discriminant separates the ticked examples from the others that were searched, as the method
+    `scan` does; it is confined to their label, where they share one. The others are not counterexamples, but
+    merely not ticked (Elkan and Noto 2008, lemma 1). The model's predictions, and whether they are right, are
+    not used.
 
     Args:
-        record: The run.
-        ticked: Rows that were searched, at least three.
+        loaded: The run.
+        ticked: At least three rows that were searched.
+
+    Returns:
+        (n,) memberships in [0, 1].
 
     Raises:
-        ValueError: Where they are fewer, or held out.
+        ValueError: If there are fewer rows, or some of them are held out.
     """
-    p, rows = record.predictions, np.unique(np.asarray(ticked, dtype=np.int64))
-    if len(rows) < FEWEST or rows[-1] >= len(p):
-        raise ValueError(f"Tick at least {FEWEST} examples of this run, so that what they share can be told.")
-    if not record.searched[rows].all():
+    p, rows = loaded.predictions, np.unique(np.asarray(ticked, dtype=np.int64))
+    if len(rows) < MIN_TICKED or rows[-1] >= len(p):
+        raise ValueError(
+            f"Tick at least {MIN_TICKED} examples of this run, so that what they have in common can be found."
+        )
+    if not loaded.searched[rows].all():
         raise ValueError("Only examples that were searched can be ticked: the others are kept for the test.")
     if p.embeddings.shape[1] == 0:
-        raise ValueError("These predictions hold no embeddings, by which others could be like them.")
+        raise ValueError("These predictions hold no embeddings, by which others could be compared with them.")
     codes = None if p.labels is None or p.labels.ndim != 1 or not p.classes() else np.asarray(p.labels)
     label = ANY_LABEL if codes is None or len(set(codes[rows].tolist())) > 1 else int(codes[rows[0]])
-    among = record.searched if codes is None or label == ANY_LABEL else record.searched & (codes == label)
-    here = np.flatnonzero(among)
-    if len(here) == len(rows):
+    eligible = loaded.searched if codes is None or label == ANY_LABEL else loaded.searched & (codes == label)
+    candidates = np.flatnonzero(eligible)
+    if len(candidates) == len(rows):
         raise ValueError("These are all of the examples searched that have their label: leave some out.")
     counts = np.ones(len(p)) if p.counts is None else np.asarray(p.counts, dtype=np.float64)
-    space = fit_principal_components(p.embeddings[here], counts[here], _COMPONENTS, seed=0)
-    x = space.transform_rows(p.embeddings, here)
-    direction, offset = space.score_of_embeddings(*fit_discriminant(x, np.isin(here, rows), counts[here]))
-    ticked_share = discriminant_membership(p, direction[None], np.array([offset]), np.array([label]))[:, 0]
-    # nobody ticks all that belong: what is said of the ticked themselves is what belonging comes to
-    belonging: np.ndarray = np.minimum(ticked_share / ticked_share[rows].mean(), 1)
+    space = fit_principal_components(p.embeddings[candidates], counts[candidates], _N_COMPONENTS, seed=0)
+    x = space.transform_rows(p.embeddings, candidates)
+    direction, offset = space.score_of_embeddings(
+        *fit_discriminant(x, np.isin(candidates, rows), counts[candidates])
+    )
+    ticked_membership = discriminant_membership(p, direction[None], np.array([offset]), np.array([label]))[
+        :, 0
+    ]
+    # nobody ticks all that belong: the mean of the ticked examples themselves counts as full membership
+    belonging: np.ndarray = np.minimum(ticked_membership / ticked_membership[rows].mean(), 1)
     return belonging
 
 
-def select(
-    record: Record,
+def save_selection(
+    loaded: LoadedRun,
     weights: Float[np.ndarray, " n"],
-    words: str,
+    description: str,
     folder: Path,
-    turn: Turn,
+    test: SelectionTest,
     media: Media,
     texts: Sequence[str] | None,
     lasso: Lasso | None = None,
 ) -> None:
-    """Test a selection on the examples that were held out, and leave report, findings and slices in a folder.
+    """Test a selection on the held-out examples, and save report, findings and slices in a folder.
 
     Args:
-        record: The run that it was selected in.
-        weights: How much it holds of each example, in [0, 1].
-        words: How it was selected.
-        folder: Of the new run.
-        turn: Which selection it is.
+        loaded: The run that it was selected in.
+        weights: (n,) how much of each example it holds, in [0, 1].
+        description: How it was selected, in words.
+        folder: The folder of the new run.
+        test: The number and the level of the test.
         media: Previews of the run's examples.
-        texts: What is written in each, where they are texts.
+        texts: The text of each example, where they are texts.
         lasso: The part of the map that it was confined to.
 
     Raises:
-        ValueError: Where it holds none of the examples, or all.
+        ValueError: If it holds none of the examples, or all.
     """
     if not 0 < weights.sum() < len(weights):
-        raise ValueError(f"{words}: that are {'none' if not weights.any() else 'all'} of the examples.")
-    p = record.predictions
+        raise ValueError(
+            f"{description}: this selects {'none' if not weights.any() else 'all'} of the examples."
+        )
+    p = loaded.predictions
     slices = Slices(
         method=METHOD,
         ids=p.ids,
         weights=weights[None],
         statistics=describe(weights[None], p),
-        searched=record.searched,
+        searched=loaded.searched,
         provenance={
-            "settings": {"selected": words, "of": record.key} | ({"lasso": str(lasso)} if lasso else {}),
+            "settings": {"selected": description, "of": loaded.predictions_digest}
+            | ({"lasso": str(lasso)} if lasso else {}),
             "predictions": dict(p.manifest),
         },
     )
     notes = [
-        f"Selected by hand: {words}. It is selection {turn.number} of these predictions, tested at the level "
-        f"{turn.level:.2g}: those of all selections add up to {LEVEL:g}."
+        f"Selected by hand: {description}. It is selection {test.number} of these predictions, tested at the level "
+        f"{test.level:.2g}: those of all selections add up to {LEVEL:g}."
     ]
-    report(
+    report_slices(
         slices,
         p,
         folder,
-        confirm=~record.searched if record.splits else None,
-        source="" if record.splits else _UNTESTED,
-        hide=_hidden(record),
+        confirm=~loaded.searched if loaded.has_held_out else None,
+        source="" if loaded.has_held_out else _UNTESTED,
+        hide=_hidden_attributes(loaded),
         media=media,
         texts=texts,
-        notes=notes if record.splits else (),
-        command=f"selected in browse.py: {words}",
-        level=turn.level,
+        notes=notes if loaded.has_held_out else (),
+        outputs=RunOutputs(command=f"selected in browse.py: {description}"),
+        level=test.level,
     )
 
 
-def _hidden(record: Record) -> tuple[str, ...]:
-    """Attributes that restate the target, as the data say and as the run was told (`dataset.hide`)."""
-    told = () if record.findings is None else record.findings.whole.left_out
-    restating = record.predictions.manifest.get("restating") or ()
-    return (*restating, *(name for name, reason in told if reason == RESTATES))
+def _hidden_attributes(loaded: LoadedRun) -> tuple[str, ...]:
+    """Return the attributes that restate the target, as the dataset and the run's setting `dataset.hide` say."""
+    left_out = () if loaded.findings is None else loaded.findings.whole.left_out
+    restating = loaded.predictions.manifest.get("restating") or ()
+    return (*restating, *(name for name, reason in left_out if reason == RESTATES))

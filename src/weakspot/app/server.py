@@ -1,4 +1,4 @@
-"""A server that no client can hold up: few connections at a time, and each has its time."""
+"""A server that no client can block: there are few connections at a time, and each has a time limit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 @dataclass
 class Limits:
-    """What a client may take.
+    """The limits for clients.
 
     Attributes:
-        connections: How many may wait at a time: for a request to arrive, or for an answer to be taken.
+        connections: How many may wait at a time, for a request to arrive or for an answer to be taken.
         seconds: How long a request may take to arrive, and its answer to be taken.
-        upload_seconds: How long a request may take that has begun to bring a file.
+        upload_seconds: How long a request may take that has begun to send a file.
     """
 
     connections: int = 32
@@ -30,17 +30,17 @@ class Limits:
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection.
+    """One connection with time limits.
 
-    A client that sends its request byte by byte, or does not read the answer, is hung up on. Where as many wait as
-    may, a new one takes the place of the oldest: whoever opens hundreds and keeps them waiting loses them, and a
-    browser beside them is still answered.
+    A client that sends its request byte by byte, or does not read the answer, is disconnected. Where the
+    limit of waiting connections is reached, a new one replaces the oldest: a client that opens hundreds and
+    keeps them waiting loses them, and a browser beside it is still answered.
     """
 
     def __init__(self, limits: Limits, **settings: Any) -> None:
         super().__init__(**settings)
         self._limits = limits
-        self._deadline: asyncio.TimerHandle | None = None  # while this connection waits for its client
+        self._deadline: asyncio.TimerHandle | None = None  # set while this connection waits for its client
         self._since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -60,7 +60,7 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
             return
         if not self.cycle.more_body:
-            self._stop_waiting()  # the request is whole, and its answer takes the time that it takes
+            self._stop_waiting()  # the request is complete, and its answer may take any time
         elif self.cycle is not before:
             self._wait(self._limits.upload_seconds)
 
@@ -91,17 +91,17 @@ class Server:
     """An app on a port.
 
     Args:
-        app: What answers.
+        app: The app that answers.
         host: The address to listen on.
-        port: 0 takes any that is free.
-        token: What whoever asks must know; none where anyone on this machine may ask.
+        port: The port; 0 takes any that is free.
+        token: The token that requests must carry; None where everyone on this machine may ask.
 
     Attributes:
-        port: The one that was taken.
-        limits: What a client may take.
+        port: The port that was taken.
+        limits: The limits for clients.
 
     Raises:
-        OSError: Where the address cannot be had.
+        OSError: If the address cannot be used.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int, token: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Server:
                 ws="none",
                 lifespan="off",
                 loop="asyncio",
-                log_config=None,  # the console is the user's
+                log_config=None,  # uvicorn must not write to the user's console
                 log_level="error",
                 access_log=False,
                 server_header=False,
@@ -141,7 +141,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         if ipaddress.ip_address(self.host).is_unspecified:
             name = socket.gethostname()

@@ -1,4 +1,4 @@
-"""What is answered to which address."""
+"""The explorer's addresses, and the pages that answer them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from starlette.types import ASGIApp
 
 from weakspot.app import audit_pages, tree_pages
 from weakspot.app.audit_pages import AuditPages
-from weakspot.app.audits import Audits, Words
+from weakspot.app.audits import Audits, UploadChoices
 from weakspot.app.compare_pages import ComparePages
-from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, too_large
-from weakspot.app.media import Parts
+from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, refuse_too_large
+from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.offline_runs import find_offline_runs
-from weakspot.app.pages import page, refusal
-from weakspot.app.records import Records
+from weakspot.app.pages import render_page, render_refusal
+from weakspot.app.run_components import ComponentBuilders
+from weakspot.app.run_index import RunIndex, RunSummary, read_page
 from weakspot.app.run_pages import RunPages
-from weakspot.app.runs import Run, Runs, page_of
 from weakspot.app.server import Server
 from weakspot.app.tree_pages import TreePages
 
 LOOPBACK = "127.0.0.1"
 
-_MOST = {
-    tree_pages.UPLOAD: tree_pages.MOST_BYTES,
-    audit_pages.UPLOAD: audit_pages.MOST_BYTES,
-}  # that a request may bring, where it is more than a form's
-_OURS, _REPORTS = files("weakspot.app") / "static", files("weakspot.report")
-_STATIC = {  # what is served beside pages: a file, and its type
-    **{name: (_OURS / name, "text/javascript") for name in ("app.js", "lasso.js")},
-    **{name: (_REPORTS / name, "text/javascript") for name in ("sort.js", "folds.js", "points.js", "map.js")},
-    "app.css": (_OURS / "app.css", "text/css"),
-    **{name: (_REPORTS / name, "text/css") for name in ("base.css", "map.css")},
+_UPLOAD_LIMITS = {
+    tree_pages.UPLOAD: tree_pages.MAX_BYTES,
+    audit_pages.UPLOAD: audit_pages.MAX_BYTES,
+}  # bytes that a request may send, where that is more than a form
+_STATIC_FOLDER, _REPORT_FOLDER = files("weakspot.app") / "static", files("weakspot.report")
+_STATIC = {  # the file and the media type of what is served beside pages
+    **{name: (_STATIC_FOLDER / name, "text/javascript") for name in ("app.js", "lasso.js")},
+    **{
+        name: (_REPORT_FOLDER / name, "text/javascript")
+        for name in ("sort.js", "folds.js", "points.js", "map.js")
+    },
+    "app.css": (_STATIC_FOLDER / "app.css", "text/css"),
+    **{name: (_REPORT_FOLDER / name, "text/css") for name in ("base.css", "map.css")},
 }
 
 
@@ -46,91 +49,102 @@ class Site:
     """The pages over the runs of some folders.
 
     Args:
-        folders: What is shown; nothing outside them is read. Uploads are kept in the first.
-        words: What may be chosen for an uploaded model.
-        parts_of: What the run of a folder was made of.
+        folders: The folders of runs; nothing outside of them is read. Uploads are stored in the first.
+        choices: The words that may be chosen for an uploaded model.
+        builders_of: Returns the builders of the dataset and the model of a run's folder.
     """
 
-    def __init__(self, folders: Sequence[Path], words: Words, parts_of: Callable[[Path], Parts]) -> None:
-        home, self.runs = Path(folders[0]), Runs(folders)
-        self.audits = Audits(home / "uploads", words)
-        records = Records(self.runs)
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        choices: UploadChoices,
+        builders_of: Callable[[Path], ComponentBuilders],
+    ) -> None:
+        home, self.runs = Path(folders[0]), RunIndex(folders)
+        self.audits = Audits(home / "uploads", choices)
+        loaded_runs = LoadedRuns(self.runs)
         self._pages = (
             TreePages(self.runs),
             AuditPages(self.runs, self.audits),
-            RunPages(self.runs, records, parts_of, home / "selections"),
-            ComparePages(self.runs, records, home / "comparisons"),
+            RunPages(self.runs, loaded_runs, builders_of, home / "selections"),
+            ComparePages(self.runs, loaded_runs, home / "comparisons"),
         )
 
     def app(self) -> Starlette:
+        """Return the app that answers all addresses."""
         return Starlette(
             routes=[
                 Route("/", self.index),
                 Route("/run/{digest:str}/report", self.report),
-                Route("/static/{name:str}", static),
+                Route("/static/{name:str}", serve_static),
                 *(route for pages in self._pages for route in pages.routes()),
             ],
             exception_handlers={
-                HTTPException: lambda _, error: refusal(error.detail, error.status_code),
-                ValueError: lambda _, error: refusal(str(error)),
-                OSError: lambda _, error: refusal(_said(error)),
-                TooLargeError: lambda _, error: too_large(error.most),
+                HTTPException: lambda _, error: render_refusal(error.detail, error.status_code),
+                ValueError: lambda _, error: render_refusal(str(error)),
+                OSError: lambda _, error: render_refusal(_describe_error(error)),
+                TooLargeError: lambda _, error: refuse_too_large(error.most),
             },
         )
 
     def index(self, request: Request) -> Response:
+        """Show the list of runs."""
         folders = self.runs.folders
-        return page("runs", runs=self.runs.all(), folders=folders, offline=find_offline_runs(folders))
+        return render_page("runs", runs=self.runs.all(), folders=folders, offline=find_offline_runs(folders))
 
     def report(self, request: Request) -> Response:
-        written = page_of(self.run(request))
-        if written is None:
+        """Return the report or comparison of a run, as it was written."""
+        html = read_page(self.run(request))
+        if html is None:
             raise HTTPException(404, "This run's page is gone.")
-        return sandboxed(written)
+        return sandboxed(html)
 
-    def run(self, request: Request) -> Run:
-        """The run that an address names."""
+    def run(self, request: Request) -> RunSummary:
+        """Return the run that an address names."""
         run = self.runs.find(request.path_params["digest"])
         if run is None:
-            raise HTTPException(404, "There is no such run, or no longer; the list shows those there are.")
+            raise HTTPException(
+                404, "There is no such run, or it is gone; the list shows those that there are."
+            )
         return run
 
 
 def make_server(site: Site, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
-    """A server of the explorer.
+    """Return a server of the explorer.
 
     Args:
         site: Its pages.
-        port: 0 takes any that is free.
+        port: The port; 0 takes any that is free.
         host: The address to listen on.
-        token: Whether to ask for a token on the loopback interface, too: everyone on this machine reaches that.
+        token: Whether to require a token on the loopback interface, too: everyone on this machine reaches
+            that.
     """
-    return _guarded(site.app(), port, host, token)
+    return _guarded_server(site.app(), port, host, token)
 
 
-def make_page_server(written: str, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
-    """A server of one page, `/`; the rest as for `make_server`."""
-    app = Starlette(routes=[Route("/", lambda request: sandboxed(written.encode()))])
-    return _guarded(app, port, host, token)
+def make_page_server(html: str, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
+    """Return a server of one page, `/`; the other arguments are those of `make_server`."""
+    app = Starlette(routes=[Route("/", lambda request: sandboxed(html.encode()))])
+    return _guarded_server(app, port, host, token)
 
 
-def _guarded(app: ASGIApp, port: int, host: str, token: bool) -> Server:
-    word = None if is_loopback(host) and not token else new_token()
-    return Server(Guard(app, host, word, _MOST), host, port, word)
+def _guarded_server(app: ASGIApp, port: int, host: str, token: bool) -> Server:
+    token_value = None if is_loopback(host) and not token else new_token()
+    return Server(Guard(app, host, token_value, _UPLOAD_LIMITS), host, port, token_value)
 
 
-def _said(error: OSError) -> str:
-    """What the system refused; a sentence of ours where there is one."""
+def _describe_error(error: OSError) -> str:
+    """Return the system's reason and the file, or our own message where there is one."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
-def sandboxed(written: bytes) -> Response:
-    """A page as it was written, in an origin of its own."""
-    return HTMLResponse(written, headers={"Content-Security-Policy": SANDBOX})
+def sandboxed(html: bytes) -> Response:
+    """Return a page as it was written, in an origin of its own."""
+    return HTMLResponse(html, headers={"Content-Security-Policy": SANDBOX})
 
 
-def static(request: Request) -> Response:
-    """A style or script of ours."""
+def serve_static(request: Request) -> Response:
+    """Return one of the explorer's style sheets or scripts."""
     name = request.path_params["name"]
     if name not in _STATIC:
         raise HTTPException(404, "There is no such file.")

@@ -1,4 +1,4 @@
-"""Cluster trees: of the published tool's files that are uploaded, and of the runs at hand."""
+"""The pages of cluster trees, of uploaded files of the published tool and of the runs below the folders."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from weakspot.app.forms import name_of, number, uploaded, whole
-from weakspot.app.pages import page
-from weakspot.app.runs import Run, Runs
-from weakspot.app.trees import Tree, published_tree, tree_of
+from weakspot.app.cluster_trees import ClusterTree, tree_of_published_file, tree_of_run
+from weakspot.app.forms import display_name, parse_number, parse_whole_number, uploaded_file
+from weakspot.app.pages import render_page
+from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.interop import udis_tree
 from weakspot.slices import ClusterNode
 from weakspot.slices.failing import ACCURACY_THRESHOLD
 
-MOST_BYTES = 64 << 20
-"""Of a tree that is uploaded."""
+MAX_BYTES = 64 << 20
+"""The most bytes of an uploaded tree."""
 
 UPLOAD = "/trees"
 
-_KEPT = 8  # trees in memory
-_SHOWN = 2000  # nodes of an outline, and members of a node, on a page
+_MAX_CACHED = 8  # trees in memory
+_PAGE_SIZE = 2000  # nodes of an outline, and members of a node, on a page
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A tree, what it is called, and where its page is."""
+class NamedTree:
+    """A tree with its name and the address of its page."""
 
     name: str
     address: str
-    tree: Tree
+    tree: ClusterTree
 
 
 @dataclass(frozen=True)
-class Failing:
+class FailingCluster:
     """A failing cluster of a run."""
 
-    run: Run
+    run: RunSummary
     category: str
     node: ClusterNode
 
 
 class TreePages:
-    """The pages of cluster trees.
+    """Serves the pages of cluster trees.
 
     Args:
-        runs: Those at hand.
+        runs: The runs below the folders.
     """
 
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: RunIndex) -> None:
         self._runs = runs
-        self._uploaded: OrderedDict[str, Kept] = OrderedDict()
-        self._of_runs: OrderedDict[tuple[str, float], Tree] = OrderedDict()
+        self._uploaded: OrderedDict[str, NamedTree] = OrderedDict()
+        self._run_trees: OrderedDict[tuple[str, float], ClusterTree] = OrderedDict()
         self._lock = Lock()
 
     def routes(self) -> list[Route]:
+        """Return the routes of these pages."""
         return [
             Route("/clusters", self.clusters),
             Route(UPLOAD, self.form),
@@ -76,141 +77,149 @@ class TreePages:
         ]
 
     def form(self, request: Request) -> Response:
+        """Show the form for an upload, and the trees that were uploaded."""
         with self._lock:
-            kept = list(self._uploaded.values())
-        return page("upload_tree", uploaded=kept, most=MOST_BYTES)
+            named_tree = list(self._uploaded.values())
+        return render_page("upload_tree", uploaded=named_tree, max_bytes=MAX_BYTES)
 
     async def upload(self, request: Request) -> Response:
+        """Read an uploaded tree, and lead to its page."""
         async with request.form(max_files=1, max_fields=4) as form:
-            file = uploaded(form, "file")
-            name, content = name_of(file), await file.read()
+            file = uploaded_file(form, "file")
+            name, content = display_name(file), await file.read()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        tree = await run_in_threadpool(lambda: published_tree(udis_tree.parse(content, name)))
+        tree = await run_in_threadpool(lambda: tree_of_published_file(udis_tree.parse(content, name)))
         with self._lock:
-            _keep(self._uploaded, digest, Kept(name, f"/uploaded/{digest}", tree))
+            _remember(self._uploaded, digest, NamedTree(name, f"/uploaded/{digest}", tree))
         return RedirectResponse(f"/uploaded/{digest}/tree", 303)
 
     def tree(self, request: Request) -> Response:
-        kept, words = self._asked(request), request.query_params
-        tree = kept.tree
-        share = number(words, "threshold", ACCURACY_THRESHOLD, 0, 100)
-        accuracy = number(words, "accuracy", 100 * tree.root.accuracy, 0, 100)
-        failing = tree.below(share, accuracy / 100)
-        return page(
+        """Show a tree: its failing clusters and its outline."""
+        named_tree, query = self._requested_tree(request), request.query_params
+        tree = named_tree.tree
+        threshold = parse_number(query, "threshold", ACCURACY_THRESHOLD, 0, 100)
+        accuracy = parse_number(query, "accuracy", 100 * tree.root.accuracy, 0, 100)
+        failing = tree.failing_clusters(threshold, accuracy / 100)
+        return render_page(
             "tree",
-            kept=kept,
+            named_tree=named_tree,
             tree=tree,
             failing=failing,
-            share=share,
+            threshold=threshold,
             accuracy=accuracy,
-            given=words.get("accuracy", ""),
-            outline=tree.outline(failing, _SHOWN),
-            marked={node.id for node in failing},
-            nodes=sum(1 for _ in tree.root.walk()),
+            given_accuracy=query.get("accuracy", ""),
+            outline=tree.outline(failing, _PAGE_SIZE),
+            failing_ids={node.id for node in failing},
+            n_nodes=sum(1 for _ in tree.root.walk()),
         )
 
     def node(self, request: Request) -> Response:
-        kept, node = self._asked_node(request)
-        start, members = whole(request.query_params, "from"), kept.tree.members(node)
-        return page(
+        """Show a node and its members."""
+        named_tree, node = self._requested_node(request)
+        start, members = parse_whole_number(request.query_params, "from"), named_tree.tree.members(node)
+        return render_page(
             "node",
-            kept=kept,
+            named_tree=named_tree,
             node=node,
-            members=[(kept.tree.ids[row], wrong) for row, wrong in members[start:][:_SHOWN]],
+            members=[(named_tree.tree.ids[row], wrong) for row, wrong in members[start:][:_PAGE_SIZE]],
             start=start,
-            following=start + _SHOWN if start + _SHOWN < len(members) else None,
+            next_start=start + _PAGE_SIZE if start + _PAGE_SIZE < len(members) else None,
         )
 
     def ids(self, request: Request) -> Response:
-        kept, node = self._asked_node(request)
-        rows = [(kept.tree.ids[row], int(wrong)) for row, wrong in kept.tree.members(node)]
-        return table(("id", "wrong"), rows, f"cluster-{node.id}.csv")
+        """Return the ids of a node's members as CSV."""
+        named_tree, node = self._requested_node(request)
+        rows = [(named_tree.tree.ids[row], int(wrong)) for row, wrong in named_tree.tree.members(node)]
+        return csv_response(("id", "wrong"), rows, f"cluster-{node.id}.csv")
 
     def clusters(self, request: Request) -> Response:
-        words = request.query_params
-        share = number(words, "threshold", ACCURACY_THRESHOLD, 0, 100)
-        accuracy = number(words, "accuracy", -1, 0, 100) if words.get("accuracy", "").strip() else None
-        having = [run for run in self._runs.all() if run.clusters]
-        asked = [run for run in having if _fits(run, words)]
-        failing, refused = [], []
-        for run in asked:
+        """Show the failing clusters of all runs with a tree."""
+        query = request.query_params
+        threshold = parse_number(query, "threshold", ACCURACY_THRESHOLD, 0, 100)
+        accuracy = parse_number(query, "accuracy", -1, 0, 100) if query.get("accuracy", "").strip() else None
+        runs_with_tree = [run for run in self._runs.all() if run.clusters]
+        runs = [run for run in runs_with_tree if _matches(run, query)]
+        failing, errors = [], []
+        for run in runs:
             try:
-                nodes = self._of_run(run).below(share, None if accuracy is None else accuracy / 100)
+                nodes = self._tree_of_run(run).failing_clusters(
+                    threshold, None if accuracy is None else accuracy / 100
+                )
             except (ValueError, OSError) as error:
-                refused.append(str(error))
+                errors.append(str(error))
             else:
-                failing += [Failing(run, _category(run), node) for node in nodes]
-        return page(
+                failing += [FailingCluster(run, _category(run), node) for node in nodes]
+        return render_page(
             "clusters",
             failing=failing,
-            refused=refused,
-            asked=asked,
+            errors=errors,
+            runs=runs,
             choices={
-                "dataset": _values(run.dataset for run in having),
-                "model": _values(run.model for run in having),
-                "category": _values(_category(run) for run in having),
+                "dataset": _distinct(run.dataset for run in runs_with_tree),
+                "model": _distinct(run.model for run in runs_with_tree),
+                "category": _distinct(_category(run) for run in runs_with_tree),
             },
-            words=words,
-            share=share,
+            query=query,
+            threshold=threshold,
         )
 
-    def _asked(self, request: Request) -> Kept:
+    def _requested_tree(self, request: Request) -> NamedTree:
         kind, digest = request.path_params["kind"], request.path_params["digest"]
         with self._lock:
-            kept = self._uploaded.get(digest) if kind == "uploaded" else None
-        if kept is not None:
-            return kept
+            named_tree = self._uploaded.get(digest) if kind == "uploaded" else None
+        if named_tree is not None:
+            return named_tree
         run = self._runs.find(digest) if kind == "run" else None
         if run is None:
-            raise HTTPException(404, "There is no such tree, or no longer: upload it again.")
-        return Kept(f"{run.model} on {run.dataset}", f"/run/{digest}", self._of_run(run))
+            raise HTTPException(404, "There is no such tree, or it is gone: upload it again.")
+        return NamedTree(f"{run.model} on {run.dataset}", f"/run/{digest}", self._tree_of_run(run))
 
-    def _asked_node(self, request: Request) -> tuple[Kept, ClusterNode]:
-        kept = self._asked(request)
-        node = kept.tree.node(request.path_params["number"])
+    def _requested_node(self, request: Request) -> tuple[NamedTree, ClusterNode]:
+        named_tree = self._requested_tree(request)
+        node = named_tree.tree.node(request.path_params["number"])
         if node is None:
             raise HTTPException(404, "The tree has no such node.")
-        return kept, node
+        return named_tree, node
 
-    def _of_run(self, run: Run) -> Tree:
+    def _tree_of_run(self, run: RunSummary) -> ClusterTree:
         key = run.digest, run.created.timestamp()
         with self._lock:
-            tree = self._of_runs.get(key)
-        if tree is None:  # two that ask at once both read it: nobody waits for another's tree
-            tree = tree_of(run)
+            tree = self._run_trees.get(key)
+        if tree is None:  # two requests at a time both read it, so that no request waits for another's tree
+            tree = tree_of_run(run)
             with self._lock:
-                _keep(self._of_runs, key, tree)
+                _remember(self._run_trees, key, tree)
         return tree
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Response:
-    """A CSV file to save."""
+def csv_response(header: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Response:
+    """Return a CSV file to save."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(head)
+    writer.writerow(header)
     writer.writerows(rows)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
 
-def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    """Keep the newest few."""
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
+def _remember(named_tree: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    """Add a value to a cache, and drop all but the newest few."""
+    named_tree[key] = value
+    named_tree.move_to_end(key)
+    while len(named_tree) > _MAX_CACHED:
+        named_tree.popitem(last=False)
 
 
-def _fits(run: Run, words: Mapping[str, str]) -> bool:
-    said = {"dataset": run.dataset, "model": run.model, "category": _category(run)}
-    return all(words.get(name, "") in ("", value) for name, value in said.items())
+def _matches(run: RunSummary, query: Mapping[str, str]) -> bool:
+    values = {"dataset": run.dataset, "model": run.model, "category": _category(run)}
+    return all(query.get(name, "") in ("", value) for name, value in values.items())
 
 
-def _category(run: Run) -> str:
-    """The category that a run audited; empty where it audited all."""
+def _category(run: RunSummary) -> str:
+    """Return the category that a run audited; "" where it audited all examples."""
     category = run.settings.get("category", "null")
     return "" if category == "null" else category
 
 
-def _values(values: Any) -> list[str]:
+def _distinct(values: Any) -> list[str]:
     return sorted({value for value in values if value})

@@ -1,1 +1,1 @@
-"""What each command does with its configuration; configuration stops here."""
+"""The commands: each turns its configuration into objects and calls the pipeline with them."""

@@ -1,4 +1,4 @@
-"""What `browse.py` does."""
+"""The command `browse.py`."""
 
 from __future__ import annotations
 
@@ -12,47 +12,55 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.earlier import check_trusted, parts_of
-from weakspot.commands.running import say, typed_command
+from weakspot.commands.component_builders import check_trusted_modules, component_builders
+from weakspot.commands.run_logging import log_on_main, typed_command
 from weakspot.config import all_words
 
 if TYPE_CHECKING:
-    from weakspot.app.audits import Words
+    from weakspot.app.audits import UploadChoices
     from weakspot.app.server import Server
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
+    """Serve the explorer, or the page of one tree, until it is interrupted."""
     import webbrowser
 
-    what = cfg.tree or f"runs under {', '.join(cfg.folders)}"
-    with serving(cfg) as server:
-        say(f"{what} → {server.address} (Ctrl+C ends)")
+    source = cfg.tree or f"runs under {', '.join(cfg.folders)}"
+    with open_server(cfg) as server:
+        log_on_main(f"{source} → {server.address} (Ctrl+C ends)")
         if cfg.open:
             webbrowser.open(server.address)
         server.serve_forever()
 
 
 @contextmanager
-def serving(cfg: DictConfig) -> Iterator[Server]:
-    """The server that a line asks for; what it has started ends with it."""
+def open_server(cfg: DictConfig) -> Iterator[Server]:
+    """Yield the server that the configuration describes; when it ends, so do the audits that it has started.
+
+    Raises:
+        ValueError: If a setting cannot be used.
+        OSError: If the address cannot be used.
+    """
     from weakspot.app.site import Site, make_page_server, make_server
 
     if not 0 <= cfg.port < 1 << 16:
-        raise ValueError(f"port={cfg.port} is none: ports are 1 to 65535, and port=0 takes any that is free")
+        raise ValueError(
+            f"port={cfg.port} is not a port: ports are 1 to 65535, and port=0 takes any that is free"
+        )
     if not cfg.folders:
-        raise ValueError("folders=[] names none: name the folders of runs, folders=[outputs]")
+        raise ValueError("folders=[] names no folder: name the folders of runs, folders=[outputs]")
     if cfg.tree:
-        written = page_of_tree(cfg.tree)
-        with _address(cfg):
-            server = make_page_server(written, cfg.port, cfg.host, cfg.token)
+        html = render_tree_file(cfg.tree)
+        with _explained_address_errors(cfg):
+            server = make_page_server(html, cfg.port, cfg.host, cfg.token)
         yield server
         return
-    check_trusted(cfg.trust)
+    check_trusted_modules(cfg.trust)
     if cfg.root is not None and not Path(cfg.root).is_dir():
-        raise ValueError(f"root={cfg.root} is no folder: name the one in which the data lie now")
-    parts = partial(parts_of, trust=tuple(cfg.trust), root=cfg.root)
-    site = Site([Path(name) for name in cfg.folders], words_of(cfg), parts)
-    with _address(cfg):
+        raise ValueError(f"root={cfg.root} is not a folder: name the one in which the data lie now")
+    builders_of = partial(component_builders, trust=tuple(cfg.trust), root=cfg.root)
+    site = Site([Path(name) for name in cfg.folders], upload_choices(cfg), builders_of)
+    with _explained_address_errors(cfg):
         server = make_server(site, cfg.port, cfg.host, cfg.token)
     try:
         yield server
@@ -61,8 +69,8 @@ def serving(cfg: DictConfig) -> Iterator[Server]:
 
 
 @contextmanager
-def _address(cfg: DictConfig) -> Iterator[None]:
-    """Say what to do where an address cannot be had."""
+def _explained_address_errors(cfg: DictConfig) -> Iterator[None]:
+    """Explain what to do where an address cannot be used."""
     try:
         yield
     except OSError as error:
@@ -70,18 +78,20 @@ def _address(cfg: DictConfig) -> Iterator[None]:
             remedy = "port=0 takes any that is free"
         else:
             remedy = "host=127.0.0.1 is this machine alone, host=0.0.0.0 all of its addresses"
-        said = (error.strerror or str(error)).partition(" (")[0]
-        raise OSError(f"port={cfg.port} of host={cfg.host} cannot be had ({said}); {remedy}") from error
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise OSError(f"port={cfg.port} of host={cfg.host} cannot be used ({reason}); {remedy}") from error
 
 
-def words_of(cfg: DictConfig) -> Words:
-    """What may be chosen for an uploaded model: every word but `module`, which runs code that the line names."""
-    from weakspot.app.audits import Words
+def upload_choices(cfg: DictConfig) -> UploadChoices:
+    """Return what may be chosen for an uploaded model: every word except `module`, which runs code of the user."""
+    from weakspot.app.audits import UploadChoices
 
-    mine = Path(sys.argv[0])
-    discover = mine.with_name(mine.name.replace("browse", "discover"))  # discover.py, or weakspot-discover
+    script = Path(sys.argv[0])
+    discover = script.with_name(
+        script.name.replace("browse", "discover")
+    )  # discover.py, or weakspot-discover
     models = [word for word in all_words("model") if word != "module"]
-    return Words(
+    return UploadChoices(
         (sys.executable, str(discover)),
         tuple(all_words("dataset")),
         tuple(models),
@@ -90,8 +100,9 @@ def words_of(cfg: DictConfig) -> Words:
     )
 
 
-def page_of_tree(file: str) -> str:
+def render_tree_file(file: str) -> str:
+    """Return the report of a file of the published UDIS tool."""
     from weakspot.interop.udis_tree import read
-    from weakspot.pipeline.discover import page_of_tree
+    from weakspot.pipeline.discover import render_tree
 
-    return page_of_tree(read(file), file, typed_command())
+    return render_tree(read(file), file, typed_command())

@@ -1,4 +1,4 @@
-"""What `discover.py slices=RUN` does: slices of an earlier run over other examples."""
+"""The command `discover.py slices=RUN`: it tests the slices of an earlier run on other examples."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
-from weakspot.commands.running import opened_logger, report_options, say, typed_command
-from weakspot.commands.subject import (
-    cam_target,
-    grad_cams_of,
+from weakspot.commands.audit_target import (
+    audited_grad_cams,
+    build_audit_target,
+    check_grad_cam,
+    choose_cam_class,
+    file_previews,
     hidden_attributes,
-    previews_of,
-    rehearsed_target,
-    subject_of,
 )
+from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
+from weakspot.commands.run_logging import log_on_main, open_logger
+from weakspot.commands.run_outputs import build_run_outputs
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings, Media
     from weakspot.pipeline.carry_over import CarriedOver
-    from weakspot.pipeline.runs import Run
+    from weakspot.pipeline.saved_runs import SavedRun
     from weakspot.tracking.loggers import RunLogger
 
 
 def carry_over_run(cfg: DictConfig, folder: Path) -> None:
-    """Slices of an earlier run over other examples: those of a file, or of a split of the dataset."""
-    from weakspot.pipeline.runs import Run
+    """Test the slices of an earlier run on other examples: those of a file, or of a split of the dataset.
+
+    Raises:
+        ValueError: If the words do not say which examples.
+    """
+    from weakspot.pipeline.saved_runs import SavedRun
 
     if len(cfg.slices) > 1:
         raise ValueError(
@@ -41,9 +46,9 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
             f"confirm={cfg.confirm}: slices of a run are tested on all of the examples that it did not search; leave "
             "it out, and give those examples (predictions=FILE, or dataset=… split=…)"
         )
-    run = Run.open(cfg.slices[0])
+    run = SavedRun.open(cfg.slices[0])
     if cfg.predictions:
-        carry_over_to_given(cfg, folder, run)
+        carry_over_to_predictions(cfg, folder, run)
     elif words & {"dataset", "model", "split", "checkpoint"}:
         carry_over_to_model(cfg, folder, run)
     else:
@@ -53,89 +58,93 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
         )
 
 
-def carry_over_to_given(cfg: DictConfig, folder: Path, run: Run) -> None:
+def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
+    """Test the slices of a run on given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.carry_over import carry_over
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.ranks import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
-    if not is_main():
+    if not is_main_process():
         return
-    say(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
-    carried, gate = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), asked_gate(cfg)
-    gate.check(carried.predictions)
-    previews = previews_of(cfg, carried.predictions)
+    log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
+    carried, fail_if = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), build_fail_if(cfg)
+    fail_if.check(carried.predictions)
+    previews = file_previews(cfg, carried.predictions)
     media = Media(previews.preview if previews else None)
-    what, hide = f"the predictions {cfg.predictions}", carried.predictions.manifest.get("restating") or ()
-    with opened_logger(cfg, folder) as logger:
+    tested_on, hide = (
+        f"the predictions {cfg.predictions}",
+        carried.predictions.manifest.get("restating") or (),
+    )
+    with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
-        findings = report_carried(cfg, folder, carried, what, hide, media, previews.texts, logger)
-        failures = failures_of(cfg, folder, gate, findings, carried.predictions, logger)
-    end(failures)
+        findings = report_carried_over(cfg, folder, carried, tested_on, hide, media, previews.texts, logger)
+        failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
+    end_if_failed(failures)
 
 
-def carry_over_to_model(cfg: DictConfig, folder: Path, run: Run) -> None:
+def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
+    """Test the slices of a run on a split of the dataset, which is inferred first where that is not done."""
     from weakspot.findings import Media
-    from weakspot.pipeline.carry_over import carry_over, check_fits, not_searched
-    from weakspot.pipeline.checks import check, few_predictions
-    from weakspot.pipeline.plan import describe_plan, pull_predictions
+    from weakspot.pipeline.carry_over import carry_over, check_fits, rows_not_searched
+    from weakspot.pipeline.checks import check_steps, predict_few_examples
+    from weakspot.pipeline.upstream import describe_plan, pull_predictions
 
-    subject = subject_of(cfg)
-    data = subject.data(subject.split)
-    not_searched(run, data.examples.column("id").to_pylist())
-    few = few_predictions(subject)
-    if few is not None:
-        check_fits(run, data.task, few)
-    gate = asked_gate(cfg)
-    if gate.asked:
-        gate.check(foreseen(subject))
-    target = cam_target(cfg, subject)
-    check(subject, "infer", cfg.upstream)
-    say(f"{describe_plan(subject, 'infer', cfg.upstream)} · slices: given ({run.folder})")
-    target = rehearsed_target(cfg, subject, target)
-    with opened_logger(cfg, folder) as logger:
-        pulled = pull_predictions(subject, cfg.upstream, logger)
+    target = build_audit_target(cfg)
+    data = target.split_dataset(target.split)
+    rows_not_searched(run, data.examples.column("id").to_pylist())
+    predicted = predict_few_examples(target)
+    if predicted is not None:
+        check_fits(run, data.task, predicted)
+    fail_if = build_fail_if(cfg)
+    if fail_if.is_set:
+        fail_if.check(expected_predictions(target))
+    cam_class = choose_cam_class(cfg, target)
+    check_steps(target, "infer", cfg.upstream)
+    log_on_main(f"{describe_plan(target, 'infer', cfg.upstream)} · slices: given ({run.folder})")
+    cam_class = check_grad_cam(cfg, target, cam_class)
+    with open_logger(cfg, folder) as logger:
+        pulled = pull_predictions(target, cfg.upstream, logger)
         if pulled is None:
-            return  # a rank above 0 has done its share
+            return  # ranks above 0 are done
         carried = carry_over(run, pulled)
-        media = Media(data.preview, grad_cams_of(subject, target))
-        what = f"split {subject.split} of {subject.dataset.name}"
-        findings = report_carried(cfg, folder, carried, what, data.restating, media, data.texts, logger)
-        failures = failures_of(cfg, folder, gate, findings, carried.predictions, logger)
-    end(failures)
+        media = Media(data.preview, audited_grad_cams(target, cam_class))
+        tested_on = f"split {target.split} of {target.dataset.name}"
+        findings = report_carried_over(
+            cfg, folder, carried, tested_on, data.restating, media, data.texts, logger
+        )
+        failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
+    end_if_failed(failures)
 
 
-def report_carried(
+def report_carried_over(
     cfg: DictConfig,
     folder: Path,
     carried: CarriedOver,
-    what: str,
+    tested_on: str,
     restating: Sequence[str],
     media: Media,
     texts: Sequence[str] | None,
     logger: RunLogger | None,
 ) -> Findings:
+    """Report slices that were carried over, tested on all examples that the run did not search."""
     import numpy as np
 
-    from weakspot.pipeline.discover import report
+    from weakspot.pipeline.discover import report_slices
 
     left_out = f", without the {carried.left_out} examples that were searched" if carried.left_out else ""
-    return report(
+    return report_slices(
         carried.slices,
         carried.predictions,
         folder,
         confirm=np.ones(len(carried.predictions), dtype=bool),
         searched=carried.searched,
-        source=what + left_out,
+        source=tested_on + left_out,
         hide=(*hidden_attributes(cfg), *restating),
         media=media.of(carried.rows.tolist()),
         texts=None if texts is None else [texts[row] for row in carried.rows],
         notes=carried.notes,
-        options=report_options(cfg),
-        logger=logger,
-        export=cfg.export,
-        command=typed_command(),
+        outputs=build_run_outputs(cfg, logger),
         seed=cfg.seed,
-        figures=cfg.figures,
     )

@@ -1,4 +1,4 @@
-"""What `discover.py compare=[RUN_A,RUN_B]` does."""
+"""The command `discover.py compare=[RUN_A,RUN_B]`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from weakspot.commands.gate import end
-from weakspot.commands.running import opened_logger, say, typed_command
+from weakspot.commands.fail_if import end_if_failed
+from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
 
 
 def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
-    """What is fixed, persists and is new between two earlier runs."""
+    """Report which slices are fixed, persist or are new between two earlier runs."""
     from weakspot.findings.compare_slices import check_comparable
     from weakspot.pipeline.compare import compare_runs
-    from weakspot.pipeline.gate import Gate
-    from weakspot.pipeline.ranks import is_main
-    from weakspot.pipeline.runs import Run
+    from weakspot.pipeline.fail_if import FailIf
+    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.saved_runs import SavedRun
 
-    if not is_main():
+    if not is_main_process():
         return
     if len(cfg.compare) != 2 or len({Path(name).resolve() for name in cfg.compare}) != 2:
         raise ValueError(
@@ -30,13 +30,13 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
             f"fail_if.new_against={baseline}: what is new in {cfg.compare[1]} is told against {cfg.compare[0]}; "
             f"write fail_if.new_against={cfg.compare[0]}"
         )
-    before, after = (Run.open(name).reading(Path(cfg.predictions_dir)) for name in cfg.compare)
+    before, after = (SavedRun.open(name).run_to_compare(Path(cfg.predictions_dir)) for name in cfg.compare)
     check_comparable(before, after)
-    gate = Gate(cfg.fail_if.accuracy_below, None if baseline is None else before)
-    gate.check(after.predictions)
-    say(f"compare: {before.run} → {after.run}")
-    with opened_logger(cfg, folder) as logger:
+    fail_if = FailIf(cfg.fail_if.accuracy_below, None if baseline is None else before)
+    fail_if.check(after.predictions)
+    log_on_main(f"compare: {before.run} → {after.run}")
+    with open_logger(cfg, folder) as logger:
         comparison = compare_runs(
             before, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
         )
-    end(gate.failures_of(comparison))
+    end_if_failed(fail_if.comparison_failures(comparison))

@@ -1,4 +1,4 @@
-"""Which datasets lie under the folder of data, as the datasets themselves find when they open their files."""
+"""The datasets below the data folder, found by opening their files with the datasets themselves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def data_folders() -> Iterator[DataFolder]:
     for file in sorted((CONFIGS / "dataset").glob("*.yaml")):
         node: Any = OmegaConf.load(file)
         root = OmegaConf.to_container(node.dataset, resolve=False).get("root")  # type: ignore[union-attr]
-        # digits come with scikit-learn; a table and a dataset of the hub are named on the command line
+        # digits come with scikit-learn; tables and datasets of the hub are named on the command line
         if isinstance(root, str) and root.startswith(_ROOT) and "name" not in node.dataset:
             yield _open(file.stem, data_root() / root.removeprefix(_ROOT).lstrip("/"))
 
@@ -66,7 +66,7 @@ def _open(dataset: str, root: Path) -> DataFolder:
         found = build(dataset_own_settings(cfg.dataset), "dataset", {"split"})(split=SPLIT)
         found.check()
         return DataFolder(dataset, root, len(found))
-    except Exception as error:  # files of any kind, read by libraries of any kind
-        # several datasets look into the folder of all data: that one lacks their files says nothing of them
+    except Exception as error:  # any library that reads the files may raise any error
+        # several datasets share the folder of all data, so that it says nothing if their own files are missing
         shared = root == data_root() and isinstance(error, FileNotFoundError)
         return DataFolder(dataset, root, problem="" if shared else " ".join(str(error).split()))

@@ -1,4 +1,4 @@
-"""What `discover.py` does: search in a model, in given predictions, or tell what is found already."""
+"""The command `discover.py`: it searches a model or given predictions, or reports slices that exist already."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.commands.carry_over import carry_over_run
-from weakspot.commands.compare import compare_two_runs
-from weakspot.commands.gate import asked_gate, end, failures_of, foreseen
-from weakspot.commands.running import opened_logger, report_options, say, typed_command
-from weakspot.commands.subject import (
-    cam_target,
-    check_figures,
-    check_whole,
-    grad_cams_of,
+from weakspot.commands.audit_target import (
+    audited_grad_cams,
+    build_audit_target,
+    check_grad_cam,
+    check_no_shard,
+    choose_cam_class,
+    file_previews,
     held_out_share,
     hidden_attributes,
-    previews_of,
-    rehearsed_target,
-    subject_of,
 )
+from weakspot.commands.carry_over import carry_over_run
+from weakspot.commands.compare import compare_two_runs
+from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
+from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
+from weakspot.commands.run_outputs import build_run_outputs, check_run_outputs
 from weakspot.config import build
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
     from weakspot.methods import Method
-    from weakspot.pipeline.subject import Subject
+    from weakspot.pipeline.audit_target import AuditTarget
     from weakspot.predictions import Predictions
 
-_NOT_SET_ASIDE = (
-    "Nothing was tested, for these slices were found in all of the examples (confirm=FILE tests them on other "
+_NOTHING_HELD_OUT = (
+    "Nothing was tested, because these slices were found in all of the examples (confirm=FILE tests them on other "
     "predictions of the same model)"
 )
 
@@ -44,78 +44,75 @@ _PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
-    from weakspot.pipeline.export import check_export
-    from weakspot.pipeline.shares import check_shares
+    """Run the discovery that the configuration describes."""
+    from weakspot.pipeline.sharded_search import check_sharded_search
 
-    check_whole(cfg)
-    check_export(cfg.export)
-    check_figures(cfg)
-    report_options(cfg)
+    check_no_shard(cfg)
+    check_run_outputs(cfg)
     method: Method = build(cfg.method)()
-    check_shares(method, cfg.stability, typed_command().removeprefix("python "))
+    check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
-        in_tree(cfg, folder, method)
+        report_tree_file(cfg, folder, method)
     elif cfg.compare:
         compare_two_runs(cfg, folder)
     elif cfg.slices and all(name.endswith(_PUBLISHED) for name in cfg.slices):
-        report_given(cfg, folder)
+        report_published_spotlights(cfg, folder)
     elif cfg.slices:
         carry_over_run(cfg, folder)
     elif cfg.predictions:
-        in_given(cfg, folder, method)
+        discover_in_predictions(cfg, folder, method)
     else:
-        in_model(cfg, folder, method)
+        discover_in_model(cfg, folder, method)
 
 
-def in_tree(cfg: DictConfig, folder: Path, method: Method) -> None:
+def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
+    """Report a cluster tree of the published UDIS tool."""
     from weakspot.interop.udis_tree import read
     from weakspot.methods.udis import UDIS
-    from weakspot.pipeline.discover import discover_in_tree
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.discover import report_tree
+    from weakspot.pipeline.ranks import is_main_process
 
-    if not is_main():
+    if not is_main_process():
         return
-    say(f"tree: given ({cfg.tree}) · discover")
+    log_on_main(f"tree: given ({cfg.tree}) · discover")
     udis = method if isinstance(method, UDIS) else UDIS()
     tree = read(cfg.tree)
     udis.check(2, None)
-    with opened_logger(cfg, folder) as logger:
-        discover_in_tree(
+    with open_logger(cfg, folder) as logger:
+        report_tree(
             tree,
             folder,
             accuracy_threshold=udis.accuracy_threshold,
             source=str(cfg.tree),
-            options=report_options(cfg),
-            logger=logger,
-            command=typed_command(),
-            figures=cfg.figures,
+            outputs=build_run_outputs(cfg, logger),
         )
 
 
-def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
+def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> None:
+    """Search given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.ranks import is_main_process
     from weakspot.pipeline.search import check_search, search
-    from weakspot.pipeline.shares import is_sharded
+    from weakspot.pipeline.sharded_search import is_sharded
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
-    if not (is_main() or is_sharded(method)):
+    if not (is_main_process() or is_sharded(method)):
         return
-    say(f"predictions: given ({cfg.predictions}) · discover")
+    log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
-    share, other = held_out_share(cfg), other_predictions(cfg)
+    share, other = held_out_share(cfg), load_test_predictions(cfg)
     group = cfg.dataset.get("group") or p.manifest.get("group")
-    come_after(cfg, method, p.ids)
+    set_past_spotlights(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
-    gate = asked_gate(cfg, share)
-    gate.check(p, method)
-    if not is_main():
+    fail_if = build_fail_if(cfg, share)
+    fail_if.check(p, method)
+    if not is_main_process():
         search(method, p, share or 0.0, group=group)
         return
-    previews = previews_of(cfg, p)
-    with opened_logger(cfg, folder) as logger:
+    previews = file_previews(cfg, p)
+    with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = discover(
             method,
@@ -127,27 +124,24 @@ def in_given(cfg: DictConfig, folder: Path, method: Method) -> None:
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
             media=Media(previews.preview if previews else None),
             texts=previews.texts,
-            options=report_options(cfg),
-            logger=logger,
-            export=cfg.export,
             stability=cfg.stability,
-            command=typed_command(),
+            outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
-            figures=cfg.figures,
         )
-        failures = failures_of(cfg, folder, gate, findings, p, logger)
-    end(failures)
+        failures = find_failures(cfg, folder, fail_if, findings, p, logger)
+    end_if_failed(failures)
 
 
-def report_given(cfg: DictConfig, folder: Path) -> None:
+def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
+    """Report spotlights of the published tool over the predictions that they were found in."""
     from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.methods import apply
-    from weakspot.pipeline.discover import report
-    from weakspot.pipeline.ranks import is_main
+    from weakspot.pipeline.discover import report_slices
+    from weakspot.pipeline.ranks import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
-    if not is_main():
+    if not is_main_process():
         return
     names = ",".join(cfg.slices)
     if not cfg.predictions:
@@ -156,39 +150,43 @@ def report_given(cfg: DictConfig, folder: Path) -> None:
         )
     if held_out_share(cfg) and any(word.startswith("confirm=") for word in HydraConfig.get().overrides.task):
         raise ValueError(
-            f"confirm={cfg.confirm} sets nothing aside, for slices={names} were found in all of the examples; "
+            f"confirm={cfg.confirm} holds nothing out, because slices={names} were found in all of the examples; "
             "leave it out, or test them on other predictions (confirm=FILE)"
         )
-    say(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
+    log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     slices = read_spotlights(list(cfg.slices), p)
-    other = other_predictions(cfg)
-    gate = asked_gate(cfg, None if other else 0.0)
-    gate.check(p)
+    other = load_test_predictions(cfg)
+    fail_if = build_fail_if(cfg, None if other else 0.0)
+    fail_if.check(p)
     if other is not None:
-        apply(slices, other)  # slices that cannot be applied are told before a logger opens
-    with opened_logger(cfg, folder) as logger:
+        apply(slices, other)  # so that slices that cannot be applied are refused before a logger opens
+    with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
-        findings = report(
+        findings = report_slices(
             slices,
             p,
             folder,
             confirm=other,
-            source=_NOT_SET_ASIDE if other is None else f"the predictions {cfg.confirm}",
+            source=_NOTHING_HELD_OUT if other is None else f"the predictions {cfg.confirm}",
             hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
-            options=report_options(cfg),
-            logger=logger,
-            export=cfg.export,
-            command=typed_command(),
+            outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
-            figures=cfg.figures,
         )
-        failures = failures_of(cfg, folder, gate, findings, p, logger)
-    end(failures)
+        failures = find_failures(cfg, folder, fail_if, findings, p, logger)
+    end_if_failed(failures)
 
 
-def come_after(cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> None:
-    """Give the method the published spotlights that its own come after; they must be of the examples of these ids."""
+def set_past_spotlights(
+    cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.ndarray, " n"]
+) -> None:
+    """Give the method the published spotlights of `method.past`, which its own spotlights come after.
+
+    Args:
+        cfg: The configuration.
+        method: The method.
+        ids: (n,) ids of the examples, which the spotlights must be of.
+    """
     files = cfg.method.get("past")
     if not files:
         return
@@ -202,38 +200,39 @@ def come_after(cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.n
     )
 
 
-def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
+def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
+    """Search the predictions of a model, which is trained and inferred first where that is not done."""
     from weakspot.findings import Media
-    from weakspot.pipeline.checks import check
+    from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.plan import describe_plan, pull_predictions, pulled_predictions
-    from weakspot.pipeline.ranks import agree
+    from weakspot.pipeline.ranks import broadcast_decision
     from weakspot.pipeline.search import check_search, search
-    from weakspot.pipeline.shares import is_sharded
+    from weakspot.pipeline.sharded_search import is_sharded
+    from weakspot.pipeline.upstream import describe_plan, pull_predictions, read_pulled_predictions
 
-    subject = subject_of(cfg)
-    data = subject.data(subject.split)
+    target = build_audit_target(cfg)
+    data = target.split_dataset(target.split)
     share, group = held_out_share(cfg), cfg.dataset.get("group") or data.group
     ids = data.examples.column("id").to_pylist()
-    come_after(cfg, method, ids)
+    set_past_spotlights(cfg, method, ids)
     check_search(method, data.task, ids, data.examples, share or 0.0, group)
-    gate = asked_gate(cfg, share)
-    if gate.asked:
-        gate.check(foreseen(subject), method)
-    target = cam_target(cfg, subject)
-    other = None if share is not None else other_split(cfg, subject)
-    for audited in [subject] if other is None else [subject, other]:
-        check(audited, "infer", cfg.upstream)
-    say(describe_plan(subject, "discover", cfg.upstream))
-    target = rehearsed_target(cfg, subject, target)
-    with opened_logger(cfg, folder) as logger:
-        pulled = pull_predictions(subject, cfg.upstream, logger)
+    fail_if = build_fail_if(cfg, share)
+    if fail_if.is_set:
+        fail_if.check(expected_predictions(target), method)
+    cam_class = choose_cam_class(cfg, target)
+    other = None if share is not None else test_split_target(cfg, target)
+    for audited in [target] if other is None else [target, other]:
+        check_steps(audited, "infer", cfg.upstream)
+    log_on_main(describe_plan(target, "discover", cfg.upstream))
+    cam_class = check_grad_cam(cfg, target, cam_class)
+    with open_logger(cfg, folder) as logger:
+        pulled = pull_predictions(target, cfg.upstream, logger)
         tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
-        if is_sharded(method):  # rank 0 joins the record when the others have left it already
-            agree("joined", lambda: True)
-        if pulled is None:  # a rank above 0 has done its share, but for that of the search
+        if is_sharded(method):  # the other ranks wait until rank 0 has joined the record
+            broadcast_decision("joined", lambda: True)
+        if pulled is None:  # ranks above 0 only have to search
             if is_sharded(method):
-                search(method, pulled_predictions(subject), share or 0.0, group=group)
+                search(method, read_pulled_predictions(target), share or 0.0, group=group)
             return
         findings = discover(
             method,
@@ -243,36 +242,34 @@ def in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             source="" if other is None else f"split {cfg.confirm}",
             group=group,
             hide=(*hidden_attributes(cfg), *data.restating),
-            media=Media(data.preview, grad_cams_of(subject, target)),
+            media=Media(data.preview, audited_grad_cams(target, cam_class)),
             texts=data.texts,
-            options=report_options(cfg),
-            logger=logger,
-            export=cfg.export,
             stability=cfg.stability,
-            command=typed_command(),
+            outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
-            figures=cfg.figures,
         )
-        failures = failures_of(cfg, folder, gate, findings, pulled, logger)
-    end(failures)
+        failures = find_failures(cfg, folder, fail_if, findings, pulled, logger)
+    end_if_failed(failures)
 
 
-def other_predictions(cfg: DictConfig) -> Predictions | None:
-    """The predictions that `confirm=` names, beside given ones; None where it is a share."""
+def load_test_predictions(cfg: DictConfig) -> Predictions | None:
+    """Return the predictions that `confirm=` names, next to given ones; None where it is a share."""
     from weakspot.predictions import Predictions
 
     if held_out_share(cfg) is not None:
         return None
     path = Path(str(cfg.confirm))
     if path.exists() and path.samefile(cfg.predictions):
-        raise ValueError(f"confirm={cfg.confirm} are the predictions that slices come from; choose others")
+        raise ValueError(
+            f"confirm={cfg.confirm} is the file of predictions in which the slices are found; choose another"
+        )
     return Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
 
 
-def other_split(cfg: DictConfig, subject: Subject) -> Subject:
-    """The split that `confirm=` names, of the same model."""
-    splits = [split for split in subject.data(subject.split).splits if split != subject.split]
-    if cfg.confirm == subject.split:
+def test_split_target(cfg: DictConfig, target: AuditTarget) -> AuditTarget:
+    """Return the same model on the split that `confirm=` names."""
+    splits = [split for split in target.split_dataset(target.split).splits if split != target.split]
+    if cfg.confirm == target.split:
         raise ValueError(
             f"confirm={cfg.confirm} is the split that is searched; choose another, or a share (confirm=0.5)"
         )
@@ -281,4 +278,4 @@ def other_split(cfg: DictConfig, subject: Subject) -> Subject:
             f"confirm={cfg.confirm!r} is neither a share of the examples (confirm=0.5), nor another split "
             f"({', '.join(splits)}), nor 0 to test nothing"
         )
-    return replace(subject, split=cfg.confirm)
+    return replace(target, split=cfg.confirm)

@@ -1,4 +1,4 @@
-"""What `weakspot doctor` does: it says what is installed, what the machine has, and what to do about what is not."""
+"""The command `weakspot doctor`: it says what is installed, what the machine has, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def main(words: Sequence[str]) -> int:
     for word in chosen.words:
         name, _, value = word.partition("=")
         if name != "root" or not value:
-            parser.error(f"{word} is no word of doctor; it takes root=FOLDER and --json")
+            parser.error(f"{word} is not a word of doctor; it takes root=FOLDER and --json")
         os.environ["DATA_DIR"] = str(Path(value).expanduser())
     found = []
     for check in checks():
@@ -78,7 +78,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def checks() -> Iterator[Check]:
-    """Look at everything, and yield what was found in the order in which a person mends it."""
+    """Check everything, and yield the results in the order in which a person fixes problems."""
     yield from _packages()
     yield from _torch()
     yield from _machine()
@@ -103,11 +103,13 @@ def _packages() -> Iterator[Check]:
     yield Check("Python", "ok" if fits else "broken", text if fits else text + wanted)
     yield Check("weakspot", "ok", f"{about['Version']} in {Path(__file__).parents[1]}")
     for requirement in _requirements(""):
-        problem = _problem(requirement)
+        problem = _unmet(requirement)
         if problem is None:
             yield Check(requirement.name, "ok", version(requirement.name))
         else:
-            yield Check(requirement.name, "broken", f"{problem}: run pip install '{_bare(requirement)}'")
+            yield Check(
+                requirement.name, "broken", f"{problem}: run pip install '{_without_marker(requirement)}'"
+            )
 
 
 def _plugins() -> Iterator[Check]:
@@ -143,8 +145,8 @@ def _requirements(extra: str) -> list[Requirement]:
     ]
 
 
-def _problem(requirement: Requirement) -> str | None:
-    """Why a requirement is not met; None where it is."""
+def _unmet(requirement: Requirement) -> str | None:
+    """Return why a requirement is not met; None where it is."""
     try:
         found = version(requirement.name)
     except PackageNotFoundError:
@@ -154,7 +156,7 @@ def _problem(requirement: Requirement) -> str | None:
     return f"{found} is installed, and {requirement.specifier} is needed"
 
 
-def _bare(requirement: Requirement) -> str:
+def _without_marker(requirement: Requirement) -> str:
     return f"{requirement.name}{requirement.specifier}"
 
 
@@ -162,7 +164,7 @@ def _torch() -> Iterator[Check]:
     """How torch was built, and the devices that it finds."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # a library that it was linked with is missing
+    except (ImportError, OSError) as error:  # a library that torch is linked with may be missing
         yield Check(
             "torch's build",
             "broken",
@@ -171,7 +173,7 @@ def _torch() -> Iterator[Check]:
         return
     built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU"
     yield Check("torch's build", "ok", f"{torch.__version__}, {built}")
-    with warnings.catch_warnings(record=True) as caught:  # by which torch says what is wrong with a driver
+    with warnings.catch_warnings(record=True) as caught:  # torch reports a driver's problem as a warning
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for number in range(count):
@@ -246,6 +248,6 @@ def _browser() -> Check:
 def _extras() -> Iterator[Check]:
     with suppress(PackageNotFoundError):
         for extra in sorted(metadata("weakspot").get_all("Provides-Extra") or ()):
-            lacking = [line.name for line in _requirements(extra) if _problem(line) is not None]
+            lacking = [line.name for line in _requirements(extra) if _unmet(line) is not None]
             advice = f"without {', '.join(lacking)}: pip install 'weakspot[{extra}]'"
             yield Check(f"extra {extra}", "missing" if lacking else "ok", advice if lacking else "installed")

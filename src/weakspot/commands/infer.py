@@ -1,4 +1,4 @@
-"""What `infer.py` does."""
+"""The command `infer.py`."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from weakspot.commands.running import opened_logger, say
-from weakspot.commands.subject import check_makes, subject_of
+from weakspot.commands.audit_target import build_audit_target, check_no_given_results
+from weakspot.commands.run_logging import log_on_main, open_logger
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
+    """Infer a split, or one shard of it, and show the scores."""
     from rich.console import Console
 
-    from weakspot.pipeline.checks import check
-    from weakspot.pipeline.part import Part
-    from weakspot.pipeline.plan import describe_plan, pull_part, pull_predictions
+    from weakspot.pipeline.checks import check_steps
+    from weakspot.pipeline.job_shard import JobShard
     from weakspot.pipeline.score import score, score_by_class
+    from weakspot.pipeline.upstream import describe_plan, pull_predictions, pull_shard
     from weakspot.tracking.scores import log_scores, scores_table, write_scores
 
-    check_makes(cfg)
-    part = None if cfg.shard is None else Part.read(cfg.shard)
-    subject = subject_of(cfg)
-    check(subject, "infer", cfg.upstream)
-    say(describe_plan(subject, "infer", cfg.upstream, part))
-    with opened_logger(cfg, folder) as logger:
-        if part is not None:
-            told = pull_part(subject, part, cfg.upstream, logger)
-            if told is not None:  # a rank above 0 has done its share
-                say(told)
+    check_no_given_results(cfg)
+    shard = None if cfg.shard is None else JobShard.parse(cfg.shard)
+    target = build_audit_target(cfg)
+    check_steps(target, "infer", cfg.upstream)
+    log_on_main(describe_plan(target, "infer", cfg.upstream, shard))
+    with open_logger(cfg, folder) as logger:
+        if shard is not None:
+            progress = pull_shard(target, shard, cfg.upstream, logger)
+            if progress is not None:  # ranks above 0 are done
+                log_on_main(progress)
             return
-        predictions = pull_predictions(subject, cfg.upstream, logger)
+        predictions = pull_predictions(target, cfg.upstream, logger)
         if predictions is None:
-            return  # a rank above 0 has done its share
-        scores, by_class = score(predictions, subject.data(subject.split)), score_by_class(predictions)
+            return  # ranks above 0 are done
+        scores, by_class = score(predictions, target.split_dataset(target.split)), score_by_class(predictions)
         write_scores(by_class, folder)
-        log_scores(scores, by_class, subject.split, logger)
-    say(f"predictions → {subject.predictions_folder(predictions.manifest['made_from']['weights'])}")
-    say(str(predictions))
+        log_scores(scores, by_class, target.split, logger)
+    log_on_main(f"predictions → {target.predictions_folder(predictions.manifest['made_from']['weights'])}")
+    log_on_main(str(predictions))
     Console().print(scores_table(scores, by_class))

@@ -1,4 +1,4 @@
-"""What `weakspot-mcp` does: it serves runs to programs that speak the Model Context Protocol, over standard input."""
+"""The command `weakspot-mcp`: it serves runs to programs that speak the Model Context Protocol, over standard input."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def make_server(folders: Sequence[Path]) -> MCPServer[Any]:
 
 
 def _explained(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The tool, whose errors reach the client in their own words; it would learn that there was one, and no more."""
+    """Return the tool with errors that reach the client in their own words; otherwise the client would only learn that
+    there was one.
+    """
     from mcp.server.mcpserver.exceptions import ToolError
 
     @wraps(tool)

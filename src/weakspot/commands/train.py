@@ -1,4 +1,4 @@
-"""What `train.py` does."""
+"""The command `train.py`."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.running import opened_logger, say
-from weakspot.commands.subject import check_makes, check_whole, subject_of
+from weakspot.commands.audit_target import build_audit_target, check_no_given_results, check_no_shard
+from weakspot.commands.run_logging import log_on_main, open_logger
 
 if TYPE_CHECKING:
+    from weakspot.pipeline.audit_target import AuditTarget
     from weakspot.pipeline.reweight import Reweight
-    from weakspot.pipeline.subject import Subject
     from weakspot.tracking.loggers import RunLogger
 
 
 def main(cfg: DictConfig, folder: Path) -> float | None:
-    """Returns the validation loss of the epoch that is kept, by which a sweeper may search."""
+    """Train the model, and return the validation loss of the kept epoch, which a sweeper may minimise."""
     from weakspot.pipeline.checkpoint_files import kept_loss
-    from weakspot.pipeline.checks import check
-    from weakspot.pipeline.plan import describe_plan, pull_checkpoint
+    from weakspot.pipeline.checks import check_steps
+    from weakspot.pipeline.upstream import describe_plan, pull_checkpoint
 
-    check_makes(cfg)
-    check_whole(cfg)
-    cfg.checkpoint = "auto"  # also where the audited model would be a given one
-    subject = subject_of(cfg)
-    check(subject, "train")
-    say(describe_plan(subject, "train"))
-    with opened_logger(cfg, folder) as logger:
-        checkpoint = pull_checkpoint(subject, logger=logger)
-        say(f"checkpoint → {checkpoint}")
-        if subject.reweight is not None:
-            say_what_mending_did(subject, subject.reweight, logger)
-    return kept_loss(subject.checkpoint_folder())
+    check_no_given_results(cfg)
+    check_no_shard(cfg)
+    cfg.checkpoint = "auto"  # even if the audited model would be a given file
+    target = build_audit_target(cfg)
+    check_steps(target, "train")
+    log_on_main(describe_plan(target, "train"))
+    with open_logger(cfg, folder) as logger:
+        checkpoint = pull_checkpoint(target, logger=logger)
+        log_on_main(f"checkpoint → {checkpoint}")
+        if target.reweight is not None:
+            report_effect_of_reweight(target, target.reweight, logger)
+    return kept_loss(target.checkpoint_folder())
 
 
-def say_what_mending_did(subject: Subject, reweight: Reweight, logger: RunLogger | None) -> None:
-    """Say what mending did, and what it cost."""
+def report_effect_of_reweight(target: AuditTarget, reweight: Reweight, logger: RunLogger | None) -> None:
+    """Show what reweighting improved, and what it cost."""
     from rich.console import Console
 
     from weakspot.tracking.mended_model import log_mended, mended_table, write_mended
 
-    mended = reweight.compared(subject)
+    mended = reweight.measure_effect(target)
     if mended is None:
-        return  # a rank above 0 has done its share, or there is nothing to compare with
-    write_mended(mended, subject.checkpoint_folder())
+        return  # ranks above 0 are done, or there is nothing to compare with
+    write_mended(mended, target.checkpoint_folder())
     log_mended(mended, logger)
     Console().print(mended_table(mended))

@@ -1,1 +1,1 @@
-"""Train, infer, discover: functions on objects; configuration stops one floor above."""
+"""The steps of a run (train, infer, discover) as functions on objects; configuration stops in `weakspot.commands`."""

@@ -1,4 +1,4 @@
-"""The adversary's part in training: what the model says of all examples now, the slices, their weights."""
+"""The training callback of the adversary: it predicts all examples, finds slices, and sets the examples' weights."""
 
 from __future__ import annotations
 
@@ -17,43 +17,48 @@ from sklearn.base import clone
 from torch import Tensor
 
 from weakspot.datasets.datamodule import DataModule
-from weakspot.pipeline.adversary import Adversary
 from weakspot.pipeline.learner import Learner
-from weakspot.pipeline.ranks import is_main
+from weakspot.pipeline.ranks import is_main_process
 from weakspot.pipeline.reweight import example_weights
+from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
 from weakspot.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 
-class Seeking(Callback):
-    """Gives the learner its weights at the start of every epoch."""
+class AdversaryCallback(Callback):
+    """Sets the learner's weights at the start of every epoch.
 
-    def __init__(self, reweight: Adversary, data: DataModule) -> None:
+    Args:
+        reweight: The adversary's settings.
+        data: The data that the model is trained on.
+    """
+
+    def __init__(self, reweight: ReweightByAdversary, data: DataModule) -> None:
         self.reweight = reweight
         self.data = data
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
-        if not self.reweight.begins(trainer.current_epoch):
+        if not self.reweight.is_active(trainer.current_epoch):
             return
-        with isolate_rng():  # whatever is drawn here, training draws as it would without it
-            read = _read(trainer, pl_module, self.data)
-            weights = self._weights(read) if is_main() else None
+        with isolate_rng():  # random draws here do not change those of training
+            arrays = _predict_all_rows(trainer, pl_module, self.data)
+            weights = self._weights(arrays) if is_main_process() else None
         pl_module.weights["train"] = torch.from_numpy(trainer.strategy.broadcast(weights)).to(
             pl_module.device
         )
 
-    def _weights(self, read: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _weights(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         dataset = self.data.dataset("train")
-        record: dict[str, Any] = {name: values for name, values in read.items() if name != "index"}
-        record |= dataset.judge(read["index"], record["predictions"])
+        record: dict[str, Any] = {name: values for name, values in arrays.items() if name != "index"}
+        record |= dataset.judge(arrays["index"], record["predictions"])
         ids, attributes = dataset.examples["id"].to_pylist(), dataset.examples.drop_columns(["id"])
         p = Predictions.from_arrays(
             **record, ids=ids, attributes=attributes, task=dataset.task, outputs_are="logits"
         )
         with warnings.catch_warnings():
-            # a spotlight that collapsed, say, is advice for a search that somebody looks at
+            # the method's advice is meant for a search whose results somebody reads
             warnings.simplefilter("ignore", UserWarning)
             slices = clone(self.reweight.method).fit(p).slices_
         weights = example_weights(slices.weights, self.reweight.strength)
@@ -62,36 +67,36 @@ class Seeking(Callback):
 
 
 @torch.no_grad()
-def _read(trainer: Trainer, learner: Learner, data: DataModule) -> dict[str, np.ndarray]:
-    """What the model says of every training example now, by row; the processes share the rows."""
-    n, world = len(data.dataset("train")), trainer.world_size
-    # as many rows for each process: what goes through the strategy's model must do so on all of them
-    rows = np.arange(trainer.global_rank, -(-n // world) * world, world) % n
-    modes = {module: module.training for module in learner.modules()}
+def _predict_all_rows(trainer: Trainer, learner: Learner, data: DataModule) -> dict[str, np.ndarray]:
+    """Return what the model predicts for every training example, by row; the processes divide the rows among them."""
+    n, world_size = len(data.dataset("train")), trainer.world_size
+    # every process gets equally many rows: a pass through the strategy's model must run on all of them
+    rows = np.arange(trainer.global_rank, -(-n // world_size) * world_size, world_size) % n
+    training_modes = {module: module.training for module in learner.modules()}
     learner.eval()
     try:
-        parts = [
+        batches = [
             trainer.strategy.predict_step(trainer.strategy.batch_to_device(batch, learner.device), i)
             for i, batch in enumerate(data.loader("train", rows))
         ]
     finally:
-        for module, training in modes.items():  # a frozen encoder stays as it was
+        for module, training in training_modes.items():  # a frozen encoder stays in eval mode
             module.training = training
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     order = None
-    for name in ("index", *(name for name in parts[0] if name != "index")):
-        mine: Tensor = torch.cat([part[name] for part in parts])
-        values = _of_all(mine, world).cpu().numpy()
+    for name in ("index", *(name for name in batches[0] if name != "index")):
+        own_rows: Tensor = torch.cat([batch[name] for batch in batches])
+        values = _gather_rows(own_rows, world_size).cpu().numpy()
         if order is None:
             order = np.unique(values, return_index=True)[1]
-        found[name] = values[order]
-    return found
+        arrays[name] = values[order]
+    return arrays
 
 
-def _of_all(mine: Tensor, world: int) -> Tensor:
-    """The rows of every process, one after the other."""
-    if world == 1:
-        return mine
-    parts = [torch.empty_like(mine) for _ in range(world)]
-    dist.all_gather(parts, mine.contiguous())
-    return torch.cat(parts)
+def _gather_rows(own_rows: Tensor, world_size: int) -> Tensor:
+    """Return the rows of every process, in the order of ranks."""
+    if world_size == 1:
+        return own_rows
+    batches = [torch.empty_like(own_rows) for _ in range(world_size)]
+    dist.all_gather(batches, own_rows.contiguous())
+    return torch.cat(batches)

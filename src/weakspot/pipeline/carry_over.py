@@ -1,4 +1,4 @@
-"""Saved slices over other examples: those that they were not sought in, so that all of these may be tested."""
+"""Carries saved slices over to examples that they were not sought in, so that they can be tested on all of these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Int, Shaped
 
 from weakspot.findings.compare_slices import FEWEST
 from weakspot.methods import apply, audit_of, memberships_of
-from weakspot.pipeline.runs import Run
+from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Task
@@ -18,15 +18,15 @@ from weakspot.tasks import Task
 
 @dataclass(frozen=True, eq=False)
 class CarriedOver:
-    """Slices of an earlier run, as they lie in examples that it did not search.
+    """Slices of an earlier run in examples that the run did not search.
 
     Attributes:
-        slices: With a weight for each of the predictions.
+        slices: The slices, with a weight for each of the predictions.
         predictions: The examples that the run did not search.
-        rows: Where they stand among all examples that were given.
+        rows: (m,) their rows among all examples that were given.
         searched: How many examples the run searched.
-        left_out: How many of those given it searched.
-        notes: Words of caution.
+        left_out: How many of the given examples the run searched.
+        notes: Cautions for the reader.
     """
 
     slices: Slices
@@ -37,42 +37,55 @@ class CarriedOver:
     notes: tuple[str, ...]
 
 
-def carry_over(run: Run, p: Predictions) -> CarriedOver:
+def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
     """Apply a run's slices to the examples of `p` that it did not search.
 
     Args:
         run: The run.
         p: Predictions of the same model.
 
+    Returns:
+        The slices over these examples.
+
     Raises:
-        ValueError: Where the slices do not fit (`check_fits`), or the run searched nearly all of the examples.
+        ValueError: If the slices do not fit (`check_fits`), or the run searched nearly all of the examples.
     """
-    rows = not_searched(run, p.ids)
+    rows = rows_not_searched(run, p.ids)
     check_fits(run, p.task, p)
-    some = p if len(rows) == len(p) else p.take(rows)
-    audit = audit_of(run.slices, some)
+    not_searched = p if len(rows) == len(p) else p.take(rows)
+    audit = audit_of(run.slices, not_searched)
     if int(audit.rows.sum()) < FEWEST:
         raise ValueError(
             f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs {FEWEST}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
-    carried = run.slices.carry_over(memberships_of(run.slices, some), audit.record, elsewhere, audit.rows)
-    before = run.slices.provenance.get("predictions")
-    found_in = {"run": str(run.folder), "predictions": before}
+    carried = run.slices.carry_over(
+        memberships_of(run.slices, not_searched), audit.record, elsewhere, audit.rows
+    )
+    manifest = run.slices.provenance.get("predictions")
+    found_in = {"run": str(run.folder), "predictions": manifest}
     return CarriedOver(
         slices=replace(carried, tree=None, provenance={**carried.provenance, "found_in": found_in}),
-        predictions=some,
+        predictions=not_searched,
         rows=rows,
         searched=int(run.slices.searched_mask.sum()),
         left_out=len(p) - len(rows),
-        notes=_notes(run, p),
+        notes=_caution_notes(run, p),
     )
 
 
-def not_searched(run: Run, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-    """Which of these examples the run did not search.
+def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+    """Return the rows of the examples that the run did not search.
 
-    Raises ValueError where these are too few to test anything on.
+    Args:
+        run: The run.
+        ids: (n,) ids of examples.
+
+    Returns:
+        (m,) rows.
+
+    Raises:
+        ValueError: If these are too few to test anything on.
     """
     names = np.asarray(ids)
     rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
@@ -85,36 +98,41 @@ def not_searched(run: Run, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> Int
     return rows
 
 
-def check_fits(run: Run, task: Task | None, p: Predictions) -> None:
-    """Raise ValueError where a run's slices say nothing of examples like these.
+def check_fits(run: SavedRun, task: Task | None, p: Predictions) -> None:
+    """Check that a run's slices can be applied to examples like these.
 
     Args:
         run: The run.
-        task: What was asked of the model.
-        p: Some of its predictions, to which the slices are applied.
+        task: The model's task.
+        p: Some of the model's predictions, to which the slices are applied.
+
+    Raises:
+        ValueError: If the run found no slices, its task was another one, or its slices cannot be applied.
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
-    before = (run.slices.provenance.get("predictions") or {}).get("task")
-    if before and task is not None:
-        then = Task.from_dict(before)
-        few = min(len(then.classes), len(task.classes))
-        if then.kind != task.kind or then.classes[:few] != task.classes[:few]:
+    manifest = (run.slices.provenance.get("predictions") or {}).get("task")
+    if manifest and task is not None:
+        earlier_task = Task.from_dict(manifest)
+        shared = min(len(earlier_task.classes), len(task.classes))
+        if earlier_task.kind != task.kind or earlier_task.classes[:shared] != task.classes[:shared]:
             raise ValueError(
-                f"the slices of {run.folder} are of another task ({_described(then)}) than these examples "
-                f"({_described(task)}); give predictions of the model that it searched"
+                f"the slices of {run.folder} are of another task ({_describe_task(earlier_task)}) than these examples "
+                f"({_describe_task(task)}); give predictions of the model that it searched"
             )
     apply(run.slices, p.take([0]))
 
 
-def _described(task: Task) -> str:
+def _describe_task(task: Task) -> str:
     return f"{task.kind}: {', '.join(task.classes[:6])}{', …' if len(task.classes) > 6 else ''}"
 
 
-def _notes(run: Run, p: Predictions) -> tuple[str, ...]:
-    before = run.slices.provenance.get("predictions") or {}
-    then, now = ((manifest.get("made_from") or {}).get("weights") for manifest in (before, p.manifest))
-    if then is None or now is None or then == now:
+def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:
+    manifest = run.slices.provenance.get("predictions") or {}
+    earlier_task, current = (
+        (manifest.get("made_from") or {}).get("weights") for manifest in (manifest, p.manifest)
+    )
+    if earlier_task is None or current is None or earlier_task == current:
         return ()
     return (
         "These slices were found in the embeddings of other weights: where training has moved the embedding, they lie "

@@ -1,4 +1,4 @@
-"""What can be known to fail is refused before anything is trained, and before a logger opens a run."""
+"""Checks before a run starts: what is known to fail is refused before anything is trained or a logger opens a run."""
 
 from __future__ import annotations
 
@@ -14,103 +14,113 @@ from weakspot.datasets.inputs.batches import check_batches
 from weakspot.datasets.inputs.texts import Texts
 from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
-from weakspot.pipeline.embedding import embeds_alike
-from weakspot.pipeline.plan import (
+from weakspot.pipeline.audit_target import AuditTarget
+from weakspot.pipeline.embedding_sources import have_equal_embeddings
+from weakspot.pipeline.lightning_messages import silence_lightning
+from weakspot.pipeline.properties import measure_image
+from weakspot.pipeline.upstream import (
     Upstream,
-    audited_model,
-    embedded,
-    missing,
+    load_audited_model,
+    missing_step_error,
+    use_embedding_source,
     will_infer,
     will_train,
 )
-from weakspot.pipeline.properties import measure
-from weakspot.pipeline.quiet import quiet
-from weakspot.pipeline.subject import Subject
 from weakspot.predictions import Predictions
 
-_FEW = 2  # examples that a model is tried on
+_EXAMPLES_TRIED = 2  # how many examples a model is tried on
 
 
-def check(subject: Subject, last: Literal["train", "infer"], upstream: Upstream = "pull") -> None:
-    """Try what the steps up to `last` need, where they are not made yet: data, model, trainer, places to write to.
+def check_steps(
+    target: AuditTarget, last_step: Literal["train", "infer"], upstream: Upstream = "pull"
+) -> None:
+    """Try what the steps up to `last_step` need, where they are yet to run: data, model, trainer, folders.
+
+    Args:
+        target: The audit target.
+        last_step: The last step that is to run.
+        upstream: "require" to refuse where a step is missing.
 
     Raises:
-        ValueError: For data, a checkpoint, a model or a trainer that cannot be used, or do not fit together.
-        FileNotFoundError: For those that are not there; or, with the command that makes it, for a step that is
-            missing and that `upstream` says to require.
-        PermissionError: For a store that cannot be written to.
+        ValueError: If data, a checkpoint, a model or a trainer cannot be used, or they do not fit together.
+        FileNotFoundError: If one of them is missing; or if a step is missing and `upstream` is "require"; then the
+            message names the command that makes it.
+        PermissionError: If a store cannot be written to.
     """
-    check_batches(subject.inference_batch_size, subject.num_workers)
-    check_batches(subject.training.batch_size, subject.num_workers)
-    if subject.reweight is not None:
-        subject.reweight.check(subject)
-    trains = will_train(subject)
-    infers = last == "infer" and (trains or will_infer(subject))
+    check_batches(target.inference_batch_size, target.num_workers)
+    check_batches(target.training.batch_size, target.num_workers)
+    if target.reweight is not None:
+        target.reweight.check(target)
+    trains = will_train(target)
+    infers = last_step == "infer" and (trains or will_infer(target))
     if not (trains or infers):
         return
     if upstream == "require":
-        raise missing(subject, "train" if trains else "infer")
+        raise missing_step_error(target, "train" if trains else "infer")
     if trains:
-        _check_writable("checkpoints_dir", subject.checkpoints_dir)
+        _check_writable("checkpoints_dir", target.checkpoints_dir)
     if infers:
-        _check_writable("predictions_dir", subject.predictions_dir)
-    with quiet():
-        subject.make_trainer(logger=False, enable_checkpointing=False)
-    model = subject.build_model() if trains else audited_model(subject)
+        _check_writable("predictions_dir", target.predictions_dir)
+    with silence_lightning():
+        target.make_trainer(logger=False, enable_checkpointing=False)
+    model = target.build_model() if trains else load_audited_model(target)
     if infers:
-        _check_encoder(subject)
-        model = embedded(model, subject)
-    _read(model, subject)
+        _check_encoder(target)
+        model = use_embedding_source(model, target)
+    _check_model_reads(model, target)
 
 
-def _check_encoder(subject: Subject) -> None:
-    """An encoder's weights are those that it is built with, and are not random ones."""
-    if subject.encoder is None:
+def _check_encoder(target: AuditTarget) -> None:
+    """Check that the encoder reads the dataset's tokens, and that its weights are not random."""
+    if target.encoder is None:
         return
-    tokenizer, name = subject.dataset.settings.get("tokenizer"), subject.encoder.settings.get("name")
-    if isinstance(subject.data(subject.split), Texts) and str(tokenizer) != str(name):
+    tokenizer, name = target.dataset.settings.get("tokenizer"), target.encoder.settings.get("name")
+    if isinstance(target.split_dataset(target.split), Texts) and str(tokenizer) != str(name):
         raise ValueError(
-            f"encoder={subject.encoder.name} reads the tokens that the dataset gives: its name ({name}) and "
+            f"encoder={target.encoder.name} reads the tokens that the dataset gives: its name ({name}) and "
             f"dataset.tokenizer={tokenizer} must be the same"
         )
-    encoder, again = subject.build_encoder(subject.seed), subject.build_encoder(subject.seed + 1)
-    if not embeds_alike(encoder, again, _few_inputs(subject)):
+    encoder, rebuilt = target.build_encoder(target.seed), target.build_encoder(target.seed + 1)
+    if not have_equal_embeddings(encoder, rebuilt, _few_inputs(target)):
         raise ValueError(
-            f"encoder={subject.encoder.name} has random weights, and its embeddings mean nothing: give it trained ones "
+            f"encoder={target.encoder.name} has random weights, and its embeddings mean nothing: give it trained ones "
             "(encoder.weights=FILE, or encoder.weights=DEFAULT)"
         )
 
 
-def _few_inputs(subject: Subject) -> Any:
-    data = subject.data(subject.split)
-    return data.collate([data[row] for row in range(min(_FEW, len(data)))])["input"]
+def _few_inputs(target: AuditTarget) -> Any:
+    data = target.split_dataset(target.split)
+    return data.collate([data[row] for row in range(min(_EXAMPLES_TRIED, len(data)))])["input"]
 
 
-def _read(model: Model, subject: Subject) -> None:
-    """Have the model read a few examples, so that what it cannot read is known now."""
+def _check_model_reads(model: Model, target: AuditTarget) -> None:
+    """Let the model read a few examples, so that an error with them is known now."""
     try:
         with torch.no_grad():
-            model.eval().read(_few_inputs(subject))
+            model.eval().read(_few_inputs(target))
     except (RuntimeError, TypeError, NotImplementedError):
-        return  # it may need the device or the precision that it is to run with; then it says so itself
+        return  # it may need the device or the precision that it is to run with, where it reports its own errors
 
 
-def few_predictions(subject: Subject) -> Predictions | None:
-    """What a model yet to be trained says of a few examples: of the same form as what it will say.
+def predict_few_examples(target: AuditTarget) -> Predictions | None:
+    """Return what a model that is yet to be trained predicts for a few examples, in the form that all predictions will
+    have.
 
-    None where they cannot be read here: the model may need the device or the precision that it is to run with.
+    Returns:
+        None where they cannot be computed here: the model may need the device or the precision that it is to run
+        with.
     """
-    data = subject.data(subject.split)
-    rows = np.arange(min(_FEW, len(data)))
+    data = target.split_dataset(target.split)
+    rows = np.arange(min(_EXAMPLES_TRIED, len(data)))
     try:
         with torch.no_grad():
-            model = embedded(subject.build_model(), subject).eval()
-            embeddings, outputs = model.read(_few_inputs(subject))
+            model = use_embedding_source(target.build_model(), target).eval()
+            embeddings, outputs = model.read(_few_inputs(target))
     except (RuntimeError, TypeError, NotImplementedError):
         return None
     attributes = data.examples.drop_columns(["id"]).take(pa.array(rows))
-    looks = np.stack([measure(data.preview(int(row))) for row in rows])
-    for name, values in zip(PROPERTIES, looks.T, strict=True):
+    properties = np.stack([measure_image(data.preview(int(row))) for row in rows])
+    for name, values in zip(PROPERTIES, properties.T, strict=True):
         if PREFIX + name not in attributes.column_names:
             attributes = attributes.append_column(PREFIX + name, pa.array(values))
     return Predictions.from_arrays(
@@ -124,11 +134,11 @@ def few_predictions(subject: Subject) -> Predictions | None:
 
 
 def _check_writable(name: str, folder: Path) -> None:
-    """A folder that is there, or can be made, and takes files."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(f"{place} is a file, so {name}={folder} cannot be a folder; choose another")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(f"{place} cannot be written to; choose another folder: {name}=…")
+    """Check that a folder exists or can be made, and that files can be written to it."""
+    parent = folder.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{parent} is a file, so {name}={folder} cannot be a folder; choose another")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{parent} cannot be written to; choose another folder: {name}=…")

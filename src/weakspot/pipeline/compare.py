@@ -1,4 +1,4 @@
-"""Compare two runs, and leave the page and the file that say what is fixed, persists and is new."""
+"""Compares two runs, and writes the page and the file that say which slices are fixed, persist or are new."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ def compare_runs(
     command: str = "",
     seed: int = 0,
 ) -> Comparison:
-    """Compare two runs, and leave `compare.html` and `compare.json` in `folder`; each appears whole or not at all.
+    """Compare two runs, and write `compare.html` and `compare.json`; each appears completely or not at all.
 
     Args:
         before: The earlier run, or the baseline.
         after: The later run.
-        folder: The run's folder.
-        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
-        command: The line that was typed.
-        seed: Of permutations.
+        folder: The folder of the comparison.
+        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which receives the numbers
+            alone.
+        command: The command line that was typed.
+        seed: The seed of permutations.
 
     Returns:
         The comparison.

@@ -1,4 +1,4 @@
-"""Run a method on predictions and say what it found: findings, report, logger, console."""
+"""Runs a method on predictions, and saves and shows what it found: slices, findings, report, logger, console."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from weakspot.findings.build import LEVEL
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.export import export_examples
-from weakspot.pipeline.runs import SLICES
+from weakspot.pipeline.run_outputs import RunOutputs
+from weakspot.pipeline.saved_runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import atomic_file, remove_drafts, writing
 from weakspot.report.html import render
-from weakspot.report.options import ReportOptions
 from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
 from weakspot.slices.failing import ACCURACY_THRESHOLD
@@ -30,13 +30,12 @@ from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
     from weakspot.interop.udis_tree import PublishedTree
-    from weakspot.tracking.loggers import RunLogger
 
 REPORT = "report.html"
 
 log = logging.getLogger(__name__)
 
-_DEFAULT = ReportOptions()
+_DEFAULT = RunOutputs()
 
 
 def discover(
@@ -51,38 +50,33 @@ def discover(
     stability: int = 0,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
-    options: ReportOptions = _DEFAULT,
-    logger: RunLogger | None = None,
-    export: str | None = None,
-    command: str = "",
+    outputs: RunOutputs = _DEFAULT,
     seed: int = 0,
-    figures: str | None = None,
 ) -> Findings:
-    """Fit `method`, and `report` what it found: slices, findings and report in `folder`, each whole or not at all.
+    """Fit `method`, and save what it found with `report_slices`; each file appears completely or not at all.
 
     Args:
-        method: Any discovery method; it is fitted.
+        method: The discovery method; it is fitted.
         predictions: The audited set.
         folder: The run's folder.
         confirm: A share of the examples to hold out and test on; other predictions to test on; 0 tests nothing.
-        source: What other predictions are, in words.
-        group: An attribute whose values keep their examples on one side.
+        source: A description of the other predictions.
+        group: An attribute whose values keep their examples on one side of the split.
         hide: Attributes that restate the target.
-        stability: How often to fit again on parts of the data, to say how stable slices are; 0 leaves it out.
+        stability: How often to fit again on parts of the data, to measure how stable slices are; 0 leaves it out.
         media: Previews and Grad-CAMs by row.
-        texts: What is written in each example.
-        options: How much the report shows.
-        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
-        export: "parquet" to leave every example as a table that other viewers read, too.
-        command: The line that was typed.
-        seed: Of samples and permutations.
-        figures: pdf, png or svg: leave figures for papers there, too.
+        texts: The text of each example.
+        outputs: What the run writes besides slices and findings.
+        seed: The seed of samples and permutations.
 
     Returns:
         The findings.
     """
+    remove_drafts(
+        folder.parent.glob("*"), SLICES
+    )  # drafts of runs that were killed, before a search that may be long
     found = search(method, predictions, confirm, source, group, stability, seed)
-    return report(
+    return report_slices(
         found.slices,
         predictions,
         folder,
@@ -92,16 +86,12 @@ def discover(
         stability=found.stability,
         media=media,
         texts=texts,
-        options=options,
-        logger=logger,
-        export=export,
-        command=command,
+        outputs=outputs,
         seed=seed,
-        figures=figures,
     )
 
 
-def report(
+def report_slices(
     slices: Slices,
     predictions: Predictions,
     folder: Path,
@@ -114,34 +104,34 @@ def report(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
     notes: Sequence[str] = (),
-    options: ReportOptions = _DEFAULT,
-    logger: RunLogger | None = None,
-    export: str | None = None,
-    command: str = "",
+    outputs: RunOutputs = _DEFAULT,
     level: float = LEVEL,
     seed: int = 0,
-    figures: str | None = None,
 ) -> Findings:
-    """Say what there is to say of slices that are there already, and leave the same files as `discover`.
+    """Describe and test slices that exist already, and save the same files as `discover`.
 
     Args:
-        slices: With a weight for every example.
-        predictions: What they are described over.
+        slices: The slices, with a weight for every example.
+        predictions: The predictions that they are described over.
         folder: The run's folder.
-        confirm: The rows that nothing was sought in (all of them, where the slices were found elsewhere), or other
-            predictions, to test on; None tests nothing.
+        confirm: (n,) the rows that nothing was sought in (all of them, where the slices were found elsewhere), or
+            other predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
-        source: What is tested on, in words, or why nothing is.
-        hide, media, texts, options, logger, export, command, seed, figures: As for `discover`.
-        stability: Of every slice, if it was measured.
-        notes: Words of caution.
-        level: False discovery rate of what is confirmed.
+        source: A description of what is tested on, or why nothing is.
+        hide: Attributes that restate the target.
+        stability: The stability of every slice, if it was measured.
+        media: Previews and Grad-CAMs by row.
+        texts: The text of each example.
+        notes: Cautions for the reader.
+        outputs: What the run writes besides slices and findings.
+        level: The false discovery rate of what is confirmed.
+        seed: The seed of samples and permutations.
 
     Returns:
         The findings.
     """
-    remove_drafts(folder.parent.glob("*"), SLICES)  # of runs that were killed
-    _keep(slices, folder)
+    remove_drafts(folder.parent.glob("*"), SLICES)  # drafts of runs that were killed
+    _save_slices(slices, folder)
     findings = Findings.build(
         predictions,
         slices,
@@ -152,68 +142,64 @@ def report(
         texts=texts,
         stability=stability,
         notes=notes,
-        command=command,
+        command=outputs.command,
         level=level,
         seed=seed,
-        members=options.members,
-        projection=options.map,
+        members=outputs.report.members,
+        projection=outputs.report.map,
     )
     media = media or Media()
-    _tell(findings, media, options, logger, folder)
-    if export is not None:
+    _publish(findings, media, folder, outputs)
+    if outputs.export is not None:
         export_examples(findings, slices, predictions, folder, media, texts)
-    _draw(figures, folder, findings, predictions, slices, media, texts)
+    _draw_figures(outputs.figures, folder, findings, predictions, slices, media, texts)
     return findings
 
 
-def discover_in_tree(
+def report_tree(
     tree: PublishedTree,
     folder: Path,
     *,
     accuracy_threshold: float = ACCURACY_THRESHOLD,
     source: str = "",
-    options: ReportOptions = _DEFAULT,
-    logger: RunLogger | None = None,
-    command: str = "",
-    figures: str | None = None,
+    outputs: RunOutputs = _DEFAULT,
 ) -> Findings:
-    """Say what a published cluster tree tells by itself, and leave the same files as `discover`.
+    """Describe a published cluster tree by itself, and save the same files as `discover`.
 
     Args:
-        tree: As `weakspot.interop.udis_tree.read` gives it.
+        tree: The tree, as `weakspot.interop.udis_tree.read` returns it.
         folder: The run's folder.
-        accuracy_threshold: Share of the accuracy of all below which a cluster fails.
-        source: The file that it comes from.
-        options: How much the report shows.
-        logger: The run's (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or none.
-        command: The line that was typed.
-        figures: As for `discover`.
+        accuracy_threshold: The share of the accuracy of all examples below which a cluster fails.
+        source: The file that the tree comes from.
+        outputs: What the run writes besides slices and findings.
 
     Returns:
-        The findings; nothing is confirmed, for nothing can be tested.
+        The findings; nothing is confirmed, because nothing can be tested.
     """
     remove_drafts(folder.parent.glob("*"), SLICES)
-    slices, findings = _from_tree(tree, source, command, accuracy_threshold)
+    slices, findings = _tree_findings(tree, source, outputs.command, accuracy_threshold)
     slices.save(folder / SLICES)
-    _tell(findings, Media(), options, logger, folder)
-    _draw(figures, folder, findings)
+    _publish(findings, Media(), folder, outputs)
+    _draw_figures(outputs.figures, folder, findings)
     return findings
 
 
-def page_of_tree(tree: PublishedTree, source: str, command: str) -> str:
-    """The report that `discover_in_tree` would write, and nothing on the disk.
+def render_tree(tree: PublishedTree, source: str, command: str) -> str:
+    """Return the report that `report_tree` would write, and write nothing to the disk.
 
     Args:
-        tree, source, command: As for `discover_in_tree`.
+        tree: The tree, as `weakspot.interop.udis_tree.read` returns it.
+        source: The file that the tree comes from.
+        command: The command line that was typed.
 
     Returns:
         One HTML page.
     """
-    _, findings = _from_tree(tree, source, command)
+    _, findings = _tree_findings(tree, source, command)
     return render(findings, Media())
 
 
-def _from_tree(
+def _tree_findings(
     tree: PublishedTree, source: str, command: str, accuracy_threshold: float = ACCURACY_THRESHOLD
 ) -> tuple[Slices, Findings]:
     from weakspot.interop.udis_tree_record import record_of, slices_of
@@ -223,8 +209,8 @@ def _from_tree(
     return slices, from_tree(record, slices, command=command)
 
 
-def _keep(slices: Slices, folder: Path) -> None:
-    """Slices as files, and a cluster tree as the published UDIS tool has it where they tell all that its form holds."""
+def _save_slices(slices: Slices, folder: Path) -> None:
+    """Save slices, and their cluster tree in the published UDIS tool's format where they hold all that it needs."""
     slices.save(folder / SLICES)
     if slices.tree is None:
         return
@@ -236,23 +222,21 @@ def _keep(slices: Slices, folder: Path) -> None:
         log.info("%s of the published tool is not written: %s", udis_tree.FILE_NAME, error)
 
 
-def _tell(
-    findings: Findings, media: Media, options: ReportOptions, logger: RunLogger | None, folder: Path
-) -> None:
-    """Findings as files, to the logger and on the console."""
+def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs) -> None:
+    """Save the findings and the report, and pass them to the logger and the console."""
     with writing(folder, "hydra.run.dir"):
         findings.save(folder)
         with atomic_file(folder / REPORT) as draft:
-            draft.write_text(render(findings, media, options), encoding="utf-8")
+            draft.write_text(render(findings, media, outputs.report), encoding="utf-8")
         for name, text in sheets(findings).items():
             with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")
-    log_findings(findings, media, logger, folder)
+    log_findings(findings, media, outputs.logger, folder)
     Console().print(findings_summary(findings))
     log.info("report → %s", folder / REPORT)
 
 
-def _draw(
+def _draw_figures(
     kind: str | None,
     folder: Path,
     findings: Findings,
@@ -261,7 +245,7 @@ def _draw(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
 ) -> None:
-    """Figures for papers, where they are asked for."""
+    """Draw figures for papers, where they are asked for."""
     if kind is None:
         return
     from weakspot.figures import draw

@@ -1,4 +1,4 @@
-"""What `export=` adds to a run: its examples as a file that other viewers read."""
+"""The table of examples that `export=` adds to a run, for other viewers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def check_export(export: str | None) -> None:
-    """Raise ValueError for a format that there is not."""
+    """Check the value of `export=`.
+
+    Raises:
+        ValueError: If it is not one of the formats.
+    """
     if export is not None and export not in FORMATS:
         raise ValueError(f"export={export!r} is unknown; there is export={' and export='.join(FORMATS)}")
 
@@ -37,20 +41,24 @@ def export_examples(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
 ) -> Path:
-    """Write every example into `examples.parquet`, and say which line opens it.
+    """Write every example to `examples.parquet`, and log the command that opens it.
 
     Args:
-        findings, slices, predictions, media, texts: As for `weakspot.findings.export.ExampleTable`.
+        findings: The run's findings.
+        slices: The run's slices.
+        predictions: The predictions that they were found in.
         folder: The run's folder.
+        media: Previews by row.
+        texts: The text of each example.
 
     Returns:
-        The file; it appears whole or not at all.
+        The file; it appears completely or not at all.
 
     Raises:
-        OSError: If the disk is full or refuses, in a sentence that says what to do.
+        OSError: If the disk is full or refuses; the message says what to do.
     """
     file = folder / FILE
-    with progress("exporting: placing the examples") as tell:
+    with progress("exporting: placing the examples") as report_progress:
         table = ExampleTable(findings, slices, predictions, media, texts)
         with (
             writing(folder, "hydra.run.dir"),
@@ -61,13 +69,13 @@ def export_examples(
             for block in table.blocks():
                 writer.write_batch(block)
                 done += len(block)
-                tell("exporting the examples", done, len(table))
+                report_progress("exporting the examples", done, len(table))
     log.info("examples → %s: pip install embedding-atlas, then", file)
-    log.info("  %s", viewer_line(file, table.schema))
+    log.info("  %s", viewer_command(file, table.schema))
     return file
 
 
-def viewer_line(file: Path, schema: pa.Schema) -> str:
-    """The command that opens the file in embedding-atlas."""
+def viewer_command(file: Path, schema: pa.Schema) -> str:
+    """Return the command that opens the file in embedding-atlas."""
     shown = [word for name in ("image", "text") if name in schema.names for word in (f"--{name}", name)]
     return shlex.join(["embedding-atlas", str(file), "--x", "x", "--y", "y", *shown])

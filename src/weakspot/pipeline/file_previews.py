@@ -1,4 +1,4 @@
-"""What there is to look at in predictions=FILE: texts, or images with a box, which are read when they are shown."""
+"""Previews of the examples in predictions=FILE: texts, or images with a box, which are read when they are shown."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from weakspot.predictions.user_files import IMAGE
 TEXTS = ("text", "prompt")
 """The columns of texts; the first that a file has is shown."""
 
-_MARGIN = 0.3  # of the longer side of a box, around it
+_MARGIN = 0.3  # the margin around a box, as a share of its longer side
 _LEAST_MARGIN = 8  # pixels
-_LEAST_SIDE = 128  # pixels: a smaller crop is magnified, so that the line around its box hides nothing
-_LONGEST = 60  # characters of a name that is told
+_LEAST_SIDE = 128  # pixels; a smaller crop is magnified, so that the outline of its box hides nothing
+_LONGEST = 60  # characters of a name in a message
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ class FilePreviews:
         if not source.is_file():
             return
         names = p.attributes.column_names
-        shown = next((name for name in TEXTS if name in names), None)
-        if shown is not None:
-            self.texts = ["" if text is None else str(text) for text in p.attributes[shown].to_pylist()]
+        text_column = next((name for name in TEXTS if name in names), None)
+        if text_column is not None:
+            self.texts = ["" if text is None else str(text) for text in p.attributes[text_column].to_pylist()]
         if IMAGE in names:
             self._paths = _paths(
                 p.attributes[IMAGE], source.parent if root is None else Path(root).expanduser()
@@ -101,7 +101,7 @@ class FilePreviews:
                 return None
             with open_image(source) as file:
                 return to_rgb(file)
-        except (OSError, ValueError) as error:  # no reason to lose a report
+        except (OSError, ValueError) as error:  # this must not cost the report
             log.warning("the image of example %s cannot be read: %s", self._ids[row], str(error)[:200])
             return None
 
@@ -129,13 +129,18 @@ def crop_to_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
     scale = max(1, round(_LEAST_SIDE / max(crop.size)))
     crop = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(crop)
-    line = [
+    outline = [
         round((edge - start) * scale)
         for edge, start in zip((left, top, right, bottom), corner * 2, strict=True)
     ]
-    for outset, colour in ((3, "black"), (2, "white"), (1, "black")):  # it stands out on any ground
+    for outset, colour in (
+        (3, "black"),
+        (2, "white"),
+        (1, "black"),
+    ):  # the outline stands out on any background
         draw.rectangle(
-            (line[0] - outset, line[1] - outset, line[2] + outset - 1, line[3] + outset - 1), outline=colour
+            (outline[0] - outset, outline[1] - outset, outline[2] + outset - 1, outline[3] + outset - 1),
+            outline=colour,
         )
     return crop
 
@@ -154,8 +159,8 @@ def _paths(column: pa.ChunkedArray, root: Path) -> list[Path | None] | None:
         try:
             path = path_below(value, root)
             file = None if path is None else Path(os.path.realpath(root / path))
-            there = file is not None and file.is_file()
-        except (OSError, ValueError) as error:  # of a name that no file can have: too long, with a NUL
+            exists = file is not None and file.is_file()
+        except (OSError, ValueError) as error:  # no file can have such a name: it is too long, or has a NUL
             raise ValueError(
                 f"the image {value[:_LONGEST]!r} of row {_row(encoded, code)} has a name that no file can have: "
                 f"{getattr(error, 'strerror', None) or error}"
@@ -165,7 +170,7 @@ def _paths(column: pa.ChunkedArray, root: Path) -> list[Path | None] | None:
                 f"the image {value} of row {_row(encoded, code)} is not below {root}; name the folder that holds all "
                 "images (dataset.root=…)"
             )
-        if not there:
+        if not exists:
             raise FileNotFoundError(
                 f"there is no image {root / value}, of row {_row(encoded, code)}; say what paths are relative to "
                 "(dataset.root=…), or rename the column 'image' if it holds no paths"
@@ -195,12 +200,12 @@ def _encoded_images(source: Path, n: int) -> EncodedImages | None:
 
 def _boxes(table: pa.Table) -> list[tuple[float, ...] | None]:
     rows: Iterable[tuple[Any, ...]] = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    found: list[tuple[float, ...] | None] = []
+    boxes_by_row: list[tuple[float, ...] | None] = []
     for row, box in enumerate(rows):
         missing = all(number is None or number != number for number in box)
         if not missing and not boxes.is_box(box):
             raise ValueError(
                 f"the box of row {row} is {box}; give x, y, width and height in pixels, or none of them"
             )
-        found.append(None if missing else box)
-    return found
+        boxes_by_row.append(None if missing else box)
+    return boxes_by_row

@@ -1,4 +1,4 @@
-"""How well each group is served while a model trains: what an average hides."""
+"""Accuracy and loss of every group during training, which an average hides."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from torchmetrics import Metric
 from weakspot.predictions.attributes import MISSING
 
 MOST_GROUPS = 100
-"""An attribute with more values than this is no grouping of a validation set."""
+"""An attribute with more values than this does not group a validation set."""
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The values of an attribute, in words, and the one of every row."""
+    """The groups of the examples by the values of an attribute.
+
+    Attributes:
+        values: The values, in words.
+        codes: (n,) the index of each row's value.
+    """
 
     values: tuple[str, ...]
     codes: Int[np.ndarray, " n"]
 
 
 class GroupScores(Metric):
-    """Accuracy and mean loss of every group, (g,) each; NaN where a group does not occur, or nothing is right or wrong.
+    """Accuracy and mean loss of every group, (g,) each; NaN where a group does not occur, or predictions are not right
+    or wrong.
 
-    Update with (losses (b,), correct (b,) or None, group (b,) in 0…g-1).
+    It is updated with losses (b,), correct (b,) or None, and group (b,) in 0…g-1.
     """
 
     full_state_update = False
@@ -52,7 +58,7 @@ class GroupScores(Metric):
 
 
 def groups_of(attributes: pa.Table) -> dict[str, Groups]:
-    """The groups of each attribute of few values; the id column is no attribute."""
+    """Return the groups of each attribute with few values; the id column is not an attribute."""
     groups = {}
     for name in attributes.column_names:
         if name == "id":
@@ -62,12 +68,12 @@ def groups_of(attributes: pa.Table) -> dict[str, Groups]:
             column = column.cast(column.type.value_type)
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
         if 2 <= len(encoded.dictionary) <= min(MOST_GROUPS, max(2, attributes.num_rows // 2)):
-            values = tuple(map(_in_words, encoded.dictionary.to_pylist()))
+            values = tuple(map(_value_name, encoded.dictionary.to_pylist()))
             groups[name] = Groups(values, encoded.indices.to_numpy().astype(np.int64))
     return groups
 
 
-def _in_words(value: object) -> str:
+def _value_name(value: object) -> str:
     if value is None:
         return MISSING
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Keys of the stores: a folder is named by what made it, so a stale one cannot be picked up by accident."""
+"""Keys of the stores: a folder is named by what made it, so that an outdated one cannot be used by accident."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Any
 from weakspot.identity import Identifiable, describe_target
 
 
-def key(*words: str, made_from: Mapping[str, Any]) -> str:
-    """Folder name `<word>-<word>-<8 hex>`; the digest is of plain values, as canonical JSON."""
+def store_key(*words: str, made_from: Mapping[str, Any]) -> str:
+    """Return the name of a folder in a store, `<word>-<word>-<8 hex>`.
+
+    Args:
+        words: The words that begin the name.
+        made_from: What made the folder's content, as plain values; the digest is of its canonical JSON.
+    """
     text = json.dumps(made_from, sort_keys=True)
     return "-".join([*words, hashlib.sha256(text.encode()).hexdigest()[:8]])
 
 
-def identity(
+def component_identity(
     make: Callable[..., Any], settings: Mapping[str, Any], kind: type[Identifiable]
 ) -> dict[str, Any]:
-    """What makes the products of what `make` builds with these settings different from all others.
+    """Return what distinguishes the products of a component from all others.
 
     Args:
         make: A class or function, or a `functools.partial` of one.
-        settings: What it is called with, as plain values.
+        settings: The arguments that it is called with, as plain values.
         kind: The class of what it builds, or a base of it where that is not known yet.
     """
     target = make.func if isinstance(make, partial) else make

@@ -1,7 +1,7 @@
-"""One maker per folder, across jobs; or one per part of a record, at the same time, and then one that joins them.
+"""Locks across jobs: one job makes a folder; or several jobs make shards of a record, and then one joins them.
 
-.locks/NAME             held while the folder is made; and for a moment, to begin a part of it
-.locks/NAME.part3of64   held while that part is inferred
+.locks/NAME             held while the folder is made; and for a moment, to begin a shard of it
+.locks/NAME.part3of64   held while that shard is inferred
 """
 
 from __future__ import annotations
@@ -14,34 +14,43 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from weakspot.pipeline.part import Part
-from weakspot.pipeline.ranks import is_main
+from weakspot.pipeline.job_shard import JobShard
+from weakspot.pipeline.ranks import is_main_process
 from weakspot.predictions.atomic_files import writing
 
-_TO_BEGIN = 2.0  # seconds in which many jobs at once begin their parts
+_START_TIMEOUT = 2.0  # seconds in which many jobs at once can begin their shards
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def sole_maker(folder: Path, setting: str) -> Iterator[bool]:
-    """Make a folder alone: no other job makes it, or a part of it; says if another had it. Ranks above 0 follow the
-    one that holds it.
+def folder_lock(folder: Path, setting: str) -> Iterator[bool]:
+    """Hold the lock of a folder, so that no other job makes the folder or a shard of it.
 
-    Raises OSError where the disk is full or refuses, naming the `setting` for another folder.
+    Ranks above 0 follow the rank that holds the lock.
+
+    Args:
+        folder: The folder to make.
+        setting: The setting that names another place for it.
+
+    Yields:
+        Whether another job had held the lock.
+
+    Raises:
+        OSError: If the disk is full or refuses; the message names the setting.
     """
-    if not is_main():
+    if not is_main_process():
         yield False
         return
-    lock = _lock(folder, setting)
+    lock = _file_lock(folder, setting)
     with writing(folder.parent, setting):
-        waited = _wait_for(lock, folder)
+        waited = _acquire(lock, folder)
         try:
-            # no part begins from here on
+            # no shard can begin from here on
             for begun in sorted(folder.parent.glob(f".locks/{glob.escape(folder.name)}.part*")):
-                part = FileLock(begun)
-                waited = _wait_for(part, folder) or waited
-                part.release()
+                shard = FileLock(begun)
+                waited = _acquire(shard, folder) or waited
+                shard.release()
         except BaseException:
             lock.release()
             raise
@@ -52,28 +61,37 @@ def sole_maker(folder: Path, setting: str) -> Iterator[bool]:
 
 
 @contextmanager
-def maker_of(part: Part, folder: Path, setting: str) -> Iterator[None]:
-    """Make one part of a folder: others may make other parts meanwhile, but nobody the whole. Raises as above."""
-    if not is_main():
+def shard_lock(shard: JobShard, folder: Path, setting: str) -> Iterator[None]:
+    """Hold the lock of one shard of a folder: other jobs may make other shards meanwhile, but none the whole.
+
+    Args:
+        shard: The shard.
+        folder: The folder of the record.
+        setting: The setting that names another place for it.
+
+    Raises:
+        OSError: If the disk is full or refuses; the message names the setting.
+    """
+    if not is_main_process():
         yield
         return
-    own = _lock(folder, setting, f".part{part.number}of{part.of}")
+    lock = _file_lock(folder, setting, f".part{shard.number}of{shard.count}")
     with writing(folder.parent, setting):
-        while not _begun(own, _lock(folder, setting), folder):
-            # whoever holds the whole waits for parts: to wait for one while holding the whole would be for ever
-            _wait_for(own, folder)
-            own.release()
+        while not _acquire_shard(lock, _file_lock(folder, setting), folder):
+            # the holder of the whole lock waits for shards: waiting for a shard while holding it would never end
+            _acquire(lock, folder)
+            lock.release()
     try:
         yield
     finally:
-        own.release()
+        lock.release()
 
 
-def _begun(own: FileLock, whole: FileLock, folder: Path) -> bool:
-    """Take the lock of a part, while nobody makes the whole; False where another job makes the same part."""
-    _wait_for(whole, folder, _TO_BEGIN)
+def _acquire_shard(shard: FileLock, whole: FileLock, folder: Path) -> bool:
+    """Acquire the lock of a shard while no job makes the whole; return False where another job makes the same shard."""
+    _acquire(whole, folder, _START_TIMEOUT)
     try:
-        own.acquire(blocking=False)
+        shard.acquire(blocking=False)
     except Timeout:
         return False
     finally:
@@ -81,15 +99,15 @@ def _begun(own: FileLock, whole: FileLock, folder: Path) -> bool:
     return True
 
 
-def _lock(folder: Path, setting: str, part: str = "") -> FileLock:
+def _file_lock(folder: Path, setting: str, shard: str = "") -> FileLock:
     locks = folder.parent / ".locks"
     with writing(folder.parent, setting):
         locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{folder.name}{part}")
+    return FileLock(locks / f"{folder.name}{shard}")
 
 
-def _wait_for(lock: FileLock, folder: Path, patience: float = 0.0) -> bool:
-    """Take a lock; says if another job had it for longer than so many seconds."""
+def _acquire(lock: FileLock, folder: Path, patience: float = 0.0) -> bool:
+    """Acquire a lock; return whether another job had held it for longer than `patience` seconds."""
     try:
         lock.acquire(timeout=patience)
     except Timeout:

@@ -1,4 +1,4 @@
-"""What every image looks like, as attributes of the record: measured at inference, seen by no method."""
+"""Properties of every image, as attributes of the record; they are measured at inference, and no method uses them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,30 @@ from weakspot.explain.image_properties import PREFIX, PROPERTIES, image_properti
 _PIXELS = ("width", "height")
 
 
-def measure(preview: Any) -> Float[np.ndarray, " p"]:
-    """The properties of a preview in the order of `PROPERTIES`; all NaN where it is no image."""
+def measure_image(preview: Any) -> Float[np.ndarray, " p"]:
+    """Measure the properties of a preview.
+
+    Args:
+        preview: What the dataset shows of an example.
+
+    Returns:
+        (p,) the properties in the order of `PROPERTIES`; all NaN where the preview is not an image.
+    """
     if not isinstance(preview, Image.Image):
         return np.full(len(PROPERTIES), np.nan)
     return np.array(list(image_properties(preview).values()))
 
 
-def describe(attributes: pa.Table, measured: Float[np.ndarray, "n p"]) -> pa.Table:
-    """Attributes followed by `image.brightness` and its like, null where the preview was no image.
+def add_image_properties(attributes: pa.Table, measured: Float[np.ndarray, "n p"]) -> pa.Table:
+    """Return the attributes followed by `image.brightness` and the other properties, null where the preview was not an
+    image.
 
-    Left out are properties that are the same for every image, and those that the dataset has itself: an attribute
-    of the same name (a property's, with or without "image."), the same in value.
+    Properties that are the same for every image are left out, and so are those that the dataset has itself: an
+    attribute of the same name (with or without "image.") and the same values.
+
+    Args:
+        attributes: The dataset's attributes.
+        measured: (n, p) properties, as `measure_image` returns them.
     """
     for name, values in zip(PROPERTIES, measured.T, strict=True):
         known = values[~np.isnan(values)]

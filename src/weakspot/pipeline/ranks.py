@@ -1,4 +1,4 @@
-"""Several processes, one decision: rank 0 decides and the others follow."""
+"""Several processes that make one decision: rank 0 decides and the others follow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from weakspot import signals
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
-_PARENT = "WEAKSPOT_PARENT"
-_PATIENCE = timedelta(days=1)  # of ranks, while the first of them waits for another job's part
+_PARENT_VARIABLE = "WEAKSPOT_PARENT"
+_GROUP_TIMEOUT = timedelta(
+    days=1
+)  # how long ranks wait while the first of them waits for another job's shard
 
-_launchers: list[Any] = []  # of the trainers of this job, each with the processes that it launched, if any
+_launchers: list[
+    Any
+] = []  # the launchers of this job's trainers, each with the processes that it started, if any
 
-# torch is imported where a group of processes exists: a job of one process may never need it.
+# torch is imported only where a process group exists: a job of one process may never need it.
 
-_times_agreed: Counter[str] = Counter()
-"""How often each word has been decided on in this job."""
+_decision_counts: Counter[str] = Counter()
+"""How often each decision has been made in this job, by its name."""
 
 
-def is_main() -> bool:
-    """Whether this is rank 0, or the process that is yet to launch the others."""
-    if grouped():
+def is_main_process() -> bool:
+    """Return whether this is rank 0, or the process that is yet to launch the others."""
+    if in_process_group():
         import torch.distributed as dist
 
         return dist.get_rank() == 0
@@ -40,21 +44,26 @@ def is_main() -> bool:
     return int(next((rank for rank in ranks if rank), "0")) == 0
 
 
-def agree(word: str, decide: Callable[[], Any]) -> Any:
-    """What rank 0 decides, in every process; `decide` runs on rank 0 alone and returns plain JSON values.
+def broadcast_decision(name: str, decide: Callable[[], Any]) -> Any:
+    """Return what rank 0 decides, in every process.
 
-    Processes that already form a group have it broadcast. Children that Lightning is yet to launch run the job from
-    its start, and find in the environment what was decided at each of these calls, the first of a word, the second…
+    In a process group the decision is broadcast. Children that Lightning is yet to launch run the job from its start,
+    and find in the environment what was decided in each of these calls: the first call of a name, the second, and so
+    on.
+
+    Args:
+        name: The name of the decision.
+        decide: Returns the decision, as plain JSON values; it runs on rank 0 alone.
     """
-    if grouped():
+    if in_process_group():
         import torch.distributed as dist
 
-        box = [decide() if dist.get_rank() == 0 else None]
-        dist.broadcast_object_list(box)
-        return box[0]
-    _times_agreed[word] += 1
-    variable = f"WEAKSPOT_{word.upper()}_{_times_agreed[word]}"
-    if is_main():
+        decisions = [decide() if dist.get_rank() == 0 else None]
+        dist.broadcast_object_list(decisions)
+        return decisions[0]
+    _decision_counts[name] += 1
+    variable = f"WEAKSPOT_{name.upper()}_{_decision_counts[name]}"
+    if is_main_process():
         decision = decide()
         os.environ[variable] = json.dumps(decision)
         return decision
@@ -62,54 +71,60 @@ def agree(word: str, decide: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def processes(accelerator: str = "auto") -> Iterator[None]:
-    """Around one job: join the group that torchrun or SLURM started, and leave nothing behind for the next.
+def job_processes(accelerator: str = "auto") -> Iterator[None]:
+    """Manage the processes of one job: join the group that torchrun or SLURM started, and leave nothing behind for the
+    next job.
 
-    Lightning marks the process that launched children by environment variables; a second job of a sweep
-    would take itself for such a child and wait for siblings that never come. A job that is interrupted ends its
-    children, and those end with the process that launched them.
+    Lightning marks the process that launched children by environment variables; a second job of a sweep would take
+    itself for such a child and wait for siblings that never come. An interrupted job ends its children, and the
+    children end when the process that launched them does.
+
+    Args:
+        accelerator: The trainer's accelerator, which decides how processes communicate.
     """
-    parent = os.getppid() if os.environ.get(_PARENT) == str(os.getppid()) else None
-    before = dict(os.environ)
-    _times_agreed.clear()
-    os.environ[_PARENT] = str(os.getpid())
+    parent = os.getppid() if os.environ.get(_PARENT_VARIABLE) == str(os.getppid()) else None
+    environment = dict(os.environ)
+    _decision_counts.clear()
+    os.environ[_PARENT_VARIABLE] = str(os.getpid())
     children: list[Popen[bytes]] = []
-    over = threading.Event()
+    finished = threading.Event()
 
-    def tell() -> None:
-        if parent is not None and parent == os.getppid():  # else it is gone, and its number may be another's
+    def forward_interruption() -> None:
+        if (
+            parent is not None and parent == os.getppid()
+        ):  # else it is gone, and its process id may be another's
             with suppress(ProcessLookupError):
                 os.kill(parent, signal.SIGTERM)
         for launcher in _launchers:
             children.extend(launcher.procs)
-            launcher.procs.clear()  # Lightning would take their end for a crash, and kill this process too
+            launcher.procs.clear()  # Lightning would take their end for a crash and kill this process, too
         for child in children:
             child.send_signal(signal.SIGTERM)
 
     _join_launched_group(accelerator)
     try:
-        with signals.on_interruption(tell):
+        with signals.on_interruption(forward_interruption):
             if parent is not None:
-                threading.Thread(target=_end_with, args=(parent, over), daemon=True).start()
+                threading.Thread(target=_end_with, args=(parent, finished), daemon=True).start()
             yield
     finally:
-        over.set()
-        if grouped():
+        finished.set()
+        if in_process_group():
             import torch.distributed as dist
 
             dist.destroy_process_group()
         _launchers.clear()
-        _end(children)
-        for name in set(os.environ) - set(before):
+        _end_processes(children)
+        for name in set(os.environ) - set(environment):
             del os.environ[name]
-        os.environ.update(before)
+        os.environ.update(environment)
 
 
-def heed_signals(trainer: Trainer) -> None:
-    """Make a trainer leave SIGTERM to this process, and that of its children to theirs.
+def keep_sigterm_handler(trainer: Trainer) -> None:
+    """Keep this process's own SIGTERM handler, which a trainer would replace, and those of the trainer's children.
 
-    Lightning hears SIGTERM between batches of training alone, and asks all processes about it, some of which may be
-    elsewhere.
+    Lightning reacts to SIGTERM between batches of training alone, and asks all processes about it, some of which may
+    be elsewhere.
     """
     if not signals.handles_signals():
         return
@@ -118,16 +133,16 @@ def heed_signals(trainer: Trainer) -> None:
     connector: Any = trainer._signal_connector
     register = connector.register_signal_handlers
 
-    def register_others() -> None:
-        ours = signal.getsignal(signal.SIGTERM)
+    def register_other_handlers() -> None:
+        own_handler = signal.getsignal(signal.SIGTERM)
         register()
-        signal.signal(signal.SIGTERM, ours)
+        signal.signal(signal.SIGTERM, own_handler)
 
-    connector.register_signal_handlers = register_others
+    connector.register_signal_handlers = register_other_handlers
 
 
-def _end(children: list[Popen[bytes]]) -> None:
-    """Wait for interrupted processes, and not for ever: one may be waiting for another."""
+def _end_processes(children: list[Popen[bytes]]) -> None:
+    """Wait for interrupted processes, and kill them after a while: one may be waiting for another."""
     for child in children:
         try:
             child.wait(signals.GRACE)
@@ -136,19 +151,19 @@ def _end(children: list[Popen[bytes]]) -> None:
             child.wait()
 
 
-def _end_with(parent: int, over: threading.Event) -> None:
-    """End this process once its parent is gone, unless its job is over first."""
-    while not over.wait(0.5):
+def _end_with(parent: int, finished: threading.Event) -> None:
+    """End this process once its parent is gone, unless its job finishes first."""
+    while not finished.wait(0.5):
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
-            if not over.wait(signals.GRACE):
+            if not finished.wait(signals.GRACE):
                 os._exit(128 + signal.SIGTERM)
             return
 
 
-def grouped() -> bool:
-    """Whether this process is in a group of torch.distributed, which torchrun, SLURM or Lightning has started."""
-    # both: an import of torch that was interrupted leaves parts behind
+def in_process_group() -> bool:
+    """Return whether this process is in a torch.distributed group, which torchrun, SLURM or Lightning has started."""
+    # both modules: an interrupted import of torch leaves one behind
     if not {"torch", "torch.distributed"} <= set(sys.modules):
         return False
     import torch.distributed as dist
@@ -157,13 +172,15 @@ def grouped() -> bool:
 
 
 def _join_launched_group(accelerator: str) -> None:
-    """Lightning joins what is already joined, so the plan can be agreed on before a trainer exists."""
+    """Join the group that torchrun or SLURM started, so that the plan can be agreed on before a trainer exists;
+    Lightning uses a group that exists.
+    """
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
     if slurm and not torchrun:
         from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-        if not SLURMEnvironment.detect():  # an interactive shell, whose tasks are not ours
+        if not SLURMEnvironment.detect():  # an interactive shell, whose tasks do not belong to this job
             return
         cluster = SLURMEnvironment()
         os.environ["MASTER_ADDR"] = cluster.main_address
@@ -174,9 +191,9 @@ def _join_launched_group(accelerator: str) -> None:
         import torch
         import torch.distributed as dist
 
-        # Lightning picks its way of averaging by the backend's name, so it must be one, not torch's default pair
+        # Lightning chooses how to average by the backend's name, so it must be one name, not torch's default pair
         if accelerator == "cpu" or not torch.cuda.is_available():
-            dist.init_process_group("gloo", timeout=_PATIENCE)
+            dist.init_process_group("gloo", timeout=_GROUP_TIMEOUT)
         else:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))))
-            dist.init_process_group("nccl", timeout=_PATIENCE)
+            dist.init_process_group("nccl", timeout=_GROUP_TIMEOUT)

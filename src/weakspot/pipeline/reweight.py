@@ -1,4 +1,4 @@
-"""Training that weighs its examples by how much they belong to slices on which a model fails."""
+"""Training that weights its examples by their membership in slices on which a model fails."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
     from weakspot.findings.mended_model import MendedModelComparison
-    from weakspot.pipeline.subject import Subject
+    from weakspot.pipeline.audit_target import AuditTarget
 
 
 @dataclass(frozen=True)
 class Reweight(ABC):
-    """By what the training examples are weighed.
+    """Decides the weights of the training examples.
 
-    The weights stand in the loss, not in a sampler: an epoch still sees every example once, in the order that the seed
-    gives, whatever the task and however many processes share it, and a run that was killed goes on as it would have.
+    The weights stand in the loss, not in a sampler: an epoch still sees every example once, in the order that the
+    seed gives, whatever the task and however many processes divide it, and a run that was killed resumes as it would
+    have gone on.
 
     Attributes:
-        strength: Share of the loss that goes to the slices, from 0 (all examples alike) to 1 (nothing else).
-        first_epoch: The first one, counted from 1, in which examples are weighed.
+        strength: The share of the loss that goes to the slices, from 0 (all examples alike) to 1 (nothing else).
+        first_epoch: The first epoch, counted from 1, in which examples are weighted.
     """
 
     strength: float = 0.5
@@ -43,66 +44,71 @@ class Reweight(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What makes a model that is trained so different from all others, as plain values."""
+        """Return what distinguishes a model that is trained so from all others, as plain values."""
 
     @abstractmethod
-    def check(self, subject: Subject) -> None:
+    def check(self, target: AuditTarget) -> None:
         """Raise the error with which training would refuse, before anything is trained."""
 
     @abstractmethod
-    def callback(self, subject: Subject) -> Callback:
-        """What weighs the examples as training goes; it may infer first what it needs to know of them."""
-
-    @abstractmethod
-    def compared(self, subject: Subject) -> MendedModelComparison | None:
-        """What the trained model does better than the one before, and worse; inferred where it is not yet.
-
-        None on ranks above 0, and where there is no model before.
+    def build_callback(self, target: AuditTarget) -> Callback:
+        """Return the callback that sets the weights during training; it may infer first what it needs to know of the
+        examples.
         """
 
-    def begins(self, epoch: int) -> bool:
-        """Whether examples are weighed in this epoch, counted from 0 as Lightning does."""
+    @abstractmethod
+    def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
+        """Compare the trained model with the one before, and infer both first where that is not done yet.
+
+        Returns:
+            What it does better, and worse; None on ranks above 0, and where there is no model before.
+        """
+
+    def is_active(self, epoch: int) -> bool:
+        """Return whether examples are weighted in an epoch, counted from 0 as Lightning does."""
         return epoch + 1 >= self.first_epoch
 
-    def _check_epochs(self, subject: Subject) -> None:
-        if self.first_epoch > subject.training.epochs:
+    def _check_epochs(self, target: AuditTarget) -> None:
+        if self.first_epoch > target.training.epochs:
             raise ValueError(
                 f"reweight.first_epoch={self.first_epoch} comes after the last of training.epochs="
-                f"{subject.training.epochs}; choose an earlier one, or train for longer"
+                f"{target.training.epochs}; choose an earlier one, or train for longer"
             )
 
 
 def example_weights(memberships: Float[np.ndarray, "k n"], strength: float) -> Float[np.ndarray, " n"]:
-    """Weights of mean 1, a share of which goes to the slices.
+    """Return weights of mean 1, a share of which goes to the slices.
 
-    Each of k slices gets the same part of that share, so that a rare failure is not drowned by a common one:
-    w = 1 - s + s · mean over j of n · m_j / Σ m_j. With one slice this is what the Spotlight's authors train against
-    (`train_fairface_adversary.py` in gregdeon/spotlight). What holds less than one example is left out: nothing can be
-    learnt from it, and whatever came near would be blown up.
+    Each of k slices gets the same part of that share, so that a rare failure counts as much as a common one: w = 1 -
+    s + s · mean over j of n · m_j / Σ m_j. With one slice this is what the Spotlight's authors train against
+    (`train_fairface_adversary.py` in gregdeon/spotlight). A slice that holds less than one example is left out:
+    nothing can be learnt from it, and the weights of examples near it would be enormous.
 
     Args:
-        memberships: How much each example belongs to each slice, in [0, 1].
+        memberships: (k, n) how much each example belongs to each slice, in [0, 1].
         strength: The share s.
 
     Returns:
-        The weights; all 1 where no slice holds an example.
+        (n,) the weights; all 1 where no slice holds an example.
 
     Example:
         >>> example_weights(np.array([[1.0, 0.0, 0.0, 0.0]]), 0.5).tolist()
         [2.5, 0.5, 0.5, 0.5]
     """
     n = memberships.shape[1]
-    there = holds_examples(memberships)
-    if not there.any():
+    nonempty = holds_examples(memberships)
+    if not nonempty.any():
         return np.ones(n)
-    found = memberships[there]
+    memberships_found = memberships[nonempty]
     weights: np.ndarray = (
-        1 - strength + strength * n * (found / found.sum(axis=1, keepdims=True)).mean(axis=0)
+        1
+        - strength
+        + strength * n * (memberships_found / memberships_found.sum(axis=1, keepdims=True)).mean(axis=0)
     )
     return weights
 
 
 def holds_examples(memberships: Float[np.ndarray, "k n"]) -> Bool[np.ndarray, " k"]:
-    """Which slices hold an example or more."""
-    there: np.ndarray = memberships.sum(axis=1) >= 1
-    return there
+    """Return (k,) which slices hold one example or more."""
+    nonempty: np.ndarray = memberships.sum(axis=1) >= 1
+    return nonempty

@@ -1,4 +1,4 @@
-"""Search for slices in some of the examples, and keep the others to test what is found."""
+"""Searches for slices in some of the examples, and holds out the others to test what is found."""
 
 from __future__ import annotations
 
@@ -16,76 +16,79 @@ from weakspot.evaluation.stability import stability
 from weakspot.methods import Method, apply, audit_of, memberships_of
 from weakspot.methods.distributed import process_group
 from weakspot.pipeline.progress import progress
-from weakspot.pipeline.shares import is_sharded, share
+from weakspot.pipeline.sharded_search import is_sharded, shard_bounds
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices, scatter_memberships
 from weakspot.tasks import Task
 
-FEWEST = 20
-"""Audited examples that each part must have for a split to be worth it."""
+MIN_EXAMPLES = 20
+"""The fewest audited examples that each part of a split must have."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """How the slices of one run are searched and tested.
+class SearchPlan:
+    """Which examples one run searches, and which it tests on.
 
     Attributes:
-        held: (n,) the examples that no slice is sought in; none where all are searched.
+        held_out: (n,) the examples that no slice is sought in; none where all are searched.
         confirm: What `findings.build` tests on: the held-out rows, other predictions, or nothing.
-        source: What is tested on, in words.
+        source: A description of what is tested on.
     """
 
-    held: Bool[np.ndarray, " n"]
+    held_out: Bool[np.ndarray, " n"]
     confirm: Bool[np.ndarray, " n"] | Predictions | None
     source: str
 
 
-def plan(
+def plan_search(
     method: Method,
     predictions: Predictions,
     confirm: float | Predictions,
     source: str = "",
     group: str | None = None,
-) -> Plan:
-    """Decide what is searched and what is tested on.
+) -> SearchPlan:
+    """Decide which examples are searched and which are tested on.
 
     Args:
-        method: It says which examples it audits.
+        method: The method; it says which examples it audits.
         predictions: The audited set.
         confirm: A share of the examples to hold out; other predictions, on which slices found in the whole set are
             tested; 0 to test nothing.
-        source: What the other predictions are, in words.
+        source: A description of the other predictions.
         group: An attribute whose values keep their examples on one side (patients, cameras, users).
 
     Returns:
-        The plan. Where either part would have too few examples all are searched and none tested.
+        The plan. Where either part would have too few examples, all are searched and none tested.
 
     Raises:
         ValueError: If the share is not in [0, 1), or there is no such attribute.
     """
-    nobody = np.zeros(len(predictions), dtype=bool)
+    none_held_out = np.zeros(len(predictions), dtype=bool)
     if isinstance(confirm, Predictions):
-        return Plan(nobody, confirm, source)
-    held = _held(predictions.ids, predictions.attributes, confirm, group)
+        return SearchPlan(none_held_out, confirm, source)
+    held_out = _held_out_rows(predictions.ids, predictions.attributes, confirm, group)
     if confirm == 0:
-        return Plan(held, None, "")
+        return SearchPlan(held_out, None, "")
     audited = method.audited(predictions).rows
-    if min((audited & held).sum(), (audited & ~held).sum()) < FEWEST:
-        return Plan(nobody, nobody, "")
+    if min((audited & held_out).sum(), (audited & ~held_out).sum()) < MIN_EXAMPLES:
+        return SearchPlan(none_held_out, none_held_out, "")
     kept = "" if group is None else f", each {group} on one side"
-    return Plan(
-        held, held, f"{confirm:.0%} of the set, chosen by a hash of the ids{kept}".replace("%", "\u202f%")
+    return SearchPlan(
+        held_out,
+        held_out,
+        f"{confirm:.0%} of the set, chosen by a hash of the ids{kept}".replace("%", "\u202f%"),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
-    """What a method found, and what it is to be tested on.
+class SearchResult:
+    """The slices that a method found, and what they are to be tested on.
 
     Attributes:
-        slices: With a weight for every example of the audited set, searched or not.
-        confirm, source: As in `Plan`.
-        stability: Of every slice, where it was asked for.
+        slices: The slices, with a weight for every example of the audited set, searched or not.
+        confirm: What is tested on, as in `SearchPlan`.
+        source: A description of it.
+        stability: The stability of every slice, where it was asked for.
     """
 
     slices: Slices
@@ -102,40 +105,44 @@ def search(
     group: str | None = None,
     refits: int = 0,
     seed: int = 0,
-) -> Searched:
-    """Fit a method on the examples that it may search, and say how all of them belong to what it found.
+) -> SearchResult:
+    """Fit a method on the examples that it may search, and apply the slices that it found to all examples.
 
     Args:
-        method: Any discovery method; it is fitted. A sharded one searches each process's share of the rows, and all
-            processes call this alike.
+        method: The discovery method; it is fitted. A sharded one searches each process's rows, and all processes call
+            this alike.
         predictions: The audited set.
-        confirm, source, group: As for `plan`.
-        refits: How often to fit again on parts of the data, to say how stable slices are.
-        seed: Of these parts.
+        confirm: As for `plan_search`.
+        source: As for `plan_search`.
+        group: As for `plan_search`.
+        refits: How often to fit again on parts of the data, to measure how stable slices are.
+        seed: The seed of these parts.
 
     Returns:
-        The slices: weights are as found where they were sought, and applied elsewhere.
+        The slices: weights are as the method found them where it searched, and applied elsewhere.
     """
-    planned = plan(method, predictions, confirm, source, group)
+    search_plan = plan_search(method, predictions, confirm, source, group)
     processes = process_group(is_sharded(method))
-    start, stop = share(planned.held, processes)
+    start, stop = shard_bounds(search_plan.held_out, processes)
     part = predictions if processes.size == 1 else predictions.between(start, stop)
-    rows = np.flatnonzero(~planned.held[start:stop])
-    some = part.take(rows) if planned.held.any() else part
-    with progress("starting: the first run compiles") as tell:
-        method.fit(some, callback=tell)
+    rows = np.flatnonzero(~search_plan.held_out[start:stop])
+    searched_part = part.take(rows) if search_plan.held_out.any() else part
+    with progress("starting: the first run compiles") as report_progress:
+        method.fit(searched_part, callback=report_progress)
     slices = method.slices_
     weights = slices.weights
-    if planned.held.any():
+    if search_plan.held_out.any():
         weights = scatter_memberships(slices.weights, rows, memberships_of(slices, part))
     if processes.size > 1:
-        weights, rows = processes.gather(np.asarray(weights).T).T, np.flatnonzero(~planned.held)
+        weights, rows = processes.gather(np.asarray(weights).T).T, np.flatnonzero(~search_plan.held_out)
         slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])
-    if planned.held.any() or processes.size > 1:
+    if search_plan.held_out.any() or processes.size > 1:
         audit = audit_of(slices, predictions)
         slices = slices.carry_over(weights, audit.record, rows, audit.rows)
-    stable = stability(partial(_refit, method), apply, some, refits=refits, seed=seed) if refits else None
-    return Searched(slices, planned.confirm, planned.source, stable)
+    stability_of_slices = (
+        stability(partial(_refit, method), apply, searched_part, refits=refits, seed=seed) if refits else None
+    )
+    return SearchResult(slices, search_plan.confirm, search_plan.source, stability_of_slices)
 
 
 def _refit(method: Method, predictions: Predictions) -> Slices:
@@ -152,28 +159,29 @@ def check_search(
     group: str | None = None,
     counts: Num[np.ndarray, " n"] | None = None,
 ) -> None:
-    """Raise the ValueError with which `plan` or the method would refuse these examples, before there are predictions.
+    """Raise the ValueError with which `plan_search` or the method would refuse these examples, before there are
+    predictions.
 
     Args:
         method: The method, with its parameters.
-        task: What the model is asked, if that is known.
+        task: The model's task, if it is known.
         ids: (n,) ids of the audited set.
-        attributes: Its n rows.
-        confirm: The share to hold out; 0 where nothing is, as other predictions are tested on.
+        attributes: Its n rows of attributes.
+        confirm: The share to hold out; 0 where nothing is, because other predictions are tested on.
         group: An attribute whose values keep their examples on one side.
-        counts: (n,) how many times each example stands for itself.
+        counts: (n,) how many times each example counts.
     """
-    held = _held(ids, attributes, confirm, group)
-    if min(held.sum(), (~held).sum()) < FEWEST:
-        held[:] = False
-    method.check(int((~held).sum()) if counts is None else float(counts[~held].sum()), task)
+    held_out = _held_out_rows(ids, attributes, confirm, group)
+    if min(held_out.sum(), (~held_out).sum()) < MIN_EXAMPLES:
+        held_out[:] = False
+    method.check(int((~held_out).sum()) if counts is None else float(counts[~held_out].sum()), task)
     method.check_attributes([name for name in attributes.column_names if name != "id"])
 
 
-def _held(
+def _held_out_rows(
     ids: Sequence[str] | Shaped[np.ndarray, " n"], attributes: pa.Table, confirm: float, group: str | None
 ) -> Bool[np.ndarray, " n"]:
-    """The rows that are held out; none where the share is 0."""
+    """Return (n,) the rows that are held out; none where the share is 0."""
     if not 0 <= confirm < 1:
         raise ValueError(
             f"confirm={confirm} must be a share of the examples below 1 (confirm=0.5), another split of the dataset "

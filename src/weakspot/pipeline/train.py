@@ -1,4 +1,4 @@
-"""Train a model into the store of checkpoints: resumable, complete when its manifest is there."""
+"""Trains a model into the checkpoint store; training can be resumed, and is complete once its manifest is written."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
 from weakspot.pipeline.checkpoint_files import CHECKPOINT, LAST, MANIFEST
 from weakspot.pipeline.checkpoints import (
-    Keeper,
-    Progress,
-    Start,
-    WholeFiles,
-    find_start,
-    whole_checkpoint,
+    AtomicCheckpointIO,
+    CheckpointWriter,
+    ResumePoint,
+    TrainingProgress,
+    atomic_checkpoint_file,
+    find_resume_point,
 )
 from weakspot.pipeline.groups import groups_of
 from weakspot.pipeline.learner import Learner
+from weakspot.pipeline.lightning_messages import silence_lightning
 from weakspot.pipeline.progress import progress
-from weakspot.pipeline.quiet import quiet
-from weakspot.pipeline.ranks import agree, heed_signals
-from weakspot.pipeline.training import Training
-from weakspot.pipeline.watch import Watch, wants_bar
+from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
+from weakspot.pipeline.ranks import broadcast_decision, keep_sigterm_handler
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tracking.lightning_logger import as_lightning_logger
 from weakspot.tracking.loggers import RunLogger
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 def train(
     model: Model,
     data: DataModule,
-    training: Training,
+    training: TrainingSettings,
     make_trainer: Callable[..., Trainer],
     folder: Path,
     logger: RunLogger | None = None,
@@ -49,37 +49,57 @@ def train(
 ) -> Path:
     """Fit `model` and return the checkpoint of the epoch that `training.keep` asks for.
 
-    A folder that an interrupted run left is resumed from its last whole checkpoint, batch order included. The
+    A folder that an interrupted run left is resumed from its last complete checkpoint, batch order included. The
     manifest, written last, says what made the checkpoint and how well it did.
 
+    Args:
+        model: The model, with fresh weights.
+        data: The data.
+        training: The settings of training.
+        make_trainer: Builds a trainer.
+        folder: The folder of the checkpoint in the store.
+        logger: The run's logger.
+        manifest: What the manifest holds besides the metrics.
+        callbacks: Further callbacks of the trainer.
+
+    Returns:
+        The checkpoint file.
+
     Raises:
-        ValueError: The loss stops being a number.
-        OSError: A checkpoint cannot be written; the one before stays.
+        ValueError: If the loss stops being a number.
+        OSError: If a checkpoint cannot be written; the previous one stays.
     """
     validation = data.dataset("val")
     learner = Learner(model, validation.task, training, groups_of(validation.examples))
-    start = Start.from_dict(agree("start", lambda: asdict(find_start(folder))))
-    if not (start.progress and start.progress.finished):
-        with quiet(), progress("training: starting", wants_bar(make_trainer)) as tell:
+    resume_point = ResumePoint.from_dict(
+        broadcast_decision("start", lambda: asdict(find_resume_point(folder)))
+    )
+    if not (resume_point.progress and resume_point.progress.finished):
+        with (
+            silence_lightning(),
+            progress("training: starting", shows_progress_bar(make_trainer)) as report_progress,
+        ):
             trainer = make_trainer(
                 max_epochs=training.epochs,
                 gradient_clip_val=training.clip,
                 callbacks=[
                     *callbacks,
-                    Keeper(folder, training.keep, start),
-                    *_stopping(training),
-                    Watch(tell),
+                    CheckpointWriter(folder, training.keep, resume_point),
+                    *_early_stopping(training),
+                    ProgressCallback(report_progress),
                 ],
                 enable_progress_bar=False,
                 logger=False if logger is None else as_lightning_logger(logger),
                 default_root_dir=folder,
                 log_every_n_steps=10,
             )
-            heed_signals(trainer)
-            trainer.strategy.checkpoint_io = WholeFiles()
-            resume = None if start.name is None else folder / start.name
-            trainer.fit(learner, datamodule=data, ckpt_path=resume, weights_only=True)
-    loss = agree("val_loss", lambda: _finish(folder, training, manifest or {}))
+            keep_sigterm_handler(trainer)
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+            checkpoint = (
+                None if resume_point.checkpoint_name is None else folder / resume_point.checkpoint_name
+            )
+            trainer.fit(learner, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    loss = broadcast_decision("val_loss", lambda: _write_manifest(folder, training, manifest or {}))
     if loss is None:
         raise ValueError(
             "training diverged: the validation loss is not a number; "
@@ -88,12 +108,13 @@ def train(
     return folder / CHECKPOINT
 
 
-def _finish(folder: Path, training: Training, manifest: Mapping[str, Any]) -> float | None:
-    """Write the manifest from what the checkpoints say, and return the validation loss of the one that is kept.
+def _write_manifest(folder: Path, training: TrainingSettings, manifest: Mapping[str, Any]) -> float | None:
+    """Write the manifest from the checkpoints' records, and return the validation loss of the kept one.
 
-    None, and no manifest, where that is not a number.
+    Returns:
+        None, and no manifest is written, where the loss is not a number.
     """
-    last, kept = Progress.read(folder / LAST), Progress.read(folder / CHECKPOINT)
+    last, kept = TrainingProgress.read(folder / LAST), TrainingProgress.read(folder / CHECKPOINT)
     if kept is None or "val/loss" not in kept.metrics:
         raise ValueError(
             "training ended without a validation, by which its checkpoint is judged; "
@@ -117,12 +138,12 @@ def _finish(folder: Path, training: Training, manifest: Mapping[str, Any]) -> fl
         "val_loss": loss,
         "epoch": last.epoch,
     }
-    with whole_checkpoint(folder / MANIFEST) as file:
+    with atomic_checkpoint_file(folder / MANIFEST) as file:
         file.write(f"{json.dumps(record, indent=1)}\n".encode())
     return loss
 
 
-def _stopping(training: Training) -> list[Callback]:
+def _early_stopping(training: TrainingSettings) -> list[Callback]:
     if training.patience is None:
         return []
     return [EarlyStopping("val/loss", patience=training.patience)]

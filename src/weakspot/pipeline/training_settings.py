@@ -1,4 +1,4 @@
-"""How a model is trained: the settings alone, which a plan needs long before anything is trained."""
+"""The settings of training, apart from its code: a plan needs them long before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from typing import Literal, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
-class Training:
-    """How a model is trained.
+class TrainingSettings:
+    """The settings of training, as `training.…` on the command line.
 
-    keep       the epoch of the lowest validation loss, or the last one
-    patience   epochs without a lower validation loss before training ends; None: never
+    Attributes:
+        epochs: Passes over the training data.
+        batch_size: Examples in a batch.
+        optimizer: The optimizer.
+        learning_rate: The learning rate at the start.
+        weight_decay: The optimizer's weight decay.
+        momentum: The momentum of sgd.
+        schedule: The schedule of the learning rate.
+        clip: The largest norm of the gradient; None: no bound.
+        patience: Epochs without a lower validation loss before training ends; None: never.
+        keep: The epoch to keep: the one of the lowest validation loss, or the last.
+
+    Raises:
+        ValueError: If a value is not allowed.
     """
 
     epochs: int = 20

@@ -1,4 +1,4 @@
-"""Weights of a mending, handed to the learner as training goes."""
+"""The training callback that sets fixed weights of the examples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.reweight import Reweight
 
 
-class Weighing(Callback):
-    """Gives the learner its weights: of validation from the start, so that all epochs are judged alike."""
+class WeightsCallback(Callback):
+    """Sets the learner's weights; those of validation from the start, so that all epochs are compared equally.
+
+    Args:
+        reweight: The settings of reweighting.
+        weights: (n,) weights by split; None on ranks above 0, which receive them from rank 0.
+    """
 
     def __init__(self, reweight: Reweight, weights: Mapping[str, Float[np.ndarray, " n"]] | None) -> None:
         self.reweight = reweight
@@ -23,13 +28,13 @@ class Weighing(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.weights = trainer.strategy.broadcast(self.weights)
-        self._give("val", pl_module)
+        self._set_weights("val", pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.reweight.begins(trainer.current_epoch):
-            self._give("train", pl_module)
+        if self.reweight.is_active(trainer.current_epoch):
+            self._set_weights("train", pl_module)
 
-    def _give(self, split: str, learner: LightningModule) -> None:
+    def _set_weights(self, split: str, learner: LightningModule) -> None:
         assert self.weights is not None
         assert isinstance(learner, Learner)
         weights = torch.from_numpy(self.weights[split].astype(np.float32))

@@ -1,4 +1,4 @@
-"""Lightning's progress, told as every other step's: epochs and the last validation, without its own bar."""
+"""Lightning's progress, reported like that of every other step, without Lightning's own bar."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from weakspot.pipeline.progress import Tell
+from weakspot.pipeline.progress import ReportProgress
 
 
-class Watch(Callback):
-    """Tells how far training or inference is."""
+class ProgressCallback(Callback):
+    """Reports the progress of training or inference.
 
-    def __init__(self, tell: Tell) -> None:
-        self.tell = tell
+    Args:
+        report_progress: The function that shows it.
+    """
+
+    def __init__(self, report_progress: ReportProgress) -> None:
+        self.report_progress = report_progress
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -25,7 +29,9 @@ class Watch(Callback):
         done = trainer.current_epoch * per_epoch + batch_idx + 1
         loss = trainer.callback_metrics.get("val/loss")
         last = "" if loss is None else f", validation loss {float(loss):.3g}"
-        self.tell(f"training: epoch {trainer.current_epoch + 1} of {epochs}{last}", done, per_epoch * epochs)
+        self.report_progress(
+            f"training: epoch {trainer.current_epoch + 1} of {epochs}{last}", done, per_epoch * epochs
+        )
 
     def on_predict_batch_end(
         self,
@@ -36,10 +42,10 @@ class Watch(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.tell("inferring", batch_idx + 1, int(trainer.num_predict_batches[dataloader_idx]))
+        self.report_progress("inferring", batch_idx + 1, int(trainer.num_predict_batches[dataloader_idx]))
 
 
-def wants_bar(make_trainer: Callable[..., Trainer]) -> bool:
-    """What a trainer's settings say of its bar."""
+def shows_progress_bar(make_trainer: Callable[..., Trainer]) -> bool:
+    """Return whether a trainer's settings ask for a progress bar."""
     settings = make_trainer.keywords if isinstance(make_trainer, partial) else {}
     return bool(settings.get("enable_progress_bar", True))

@@ -1,0 +1,222 @@
+"""Runs with their slices, predictions and findings: what a run's page shows of its examples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from weakspot.app.cluster_trees import ClusterTree
+from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, file_inside
+from weakspot.findings import Findings
+from weakspot.findings.record import FILE
+from weakspot.pipeline.saved_runs import SavedRun
+from weakspot.predictions import Predictions
+from weakspot.report.ids import groups as pieces_of
+from weakspot.report.points import Points, points_of
+from weakspot.slices import Slices
+
+PREDICTIONS_STORE = Path("outputs/predictions")
+
+_MAX_CACHED = 3  # runs in memory; their arrays are mapped from files
+_MAX_MAP_CHARACTERS = 1_500_000  # characters of a map's points in a page
+_MAX_VALUES = 200  # of an attribute that is chosen from a list
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedRun:
+    """A run whose files have been read.
+
+    Attributes:
+        run: The run's entry in the list.
+        slices: The slices that it found.
+        predictions: The predictions that they were found in.
+        findings: Its findings; None for a run from before there were findings.
+    """
+
+    run: RunSummary
+    slices: Slices
+    predictions: Predictions
+    findings: Findings | None
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    @cached_property
+    def searched(self) -> Bool[np.ndarray, " n"]:
+        """(n,) which examples the slices were sought in."""
+        return self.slices.searched_mask
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether there are examples that no slice was sought in."""
+        return not bool(self.searched.all())
+
+    @cached_property
+    def tree(self) -> ClusterTree | None:
+        """The cluster tree of the slices; None where there is none."""
+        return None if self.slices.tree is None else ClusterTree(self.slices.tree, self.slices.ids.tolist())
+
+    @cached_property
+    def groups(self) -> Mapping[str, tuple[str, Int[np.ndarray, " m"]]]:
+        """The name and the rows of every finding and slice, by `finding-1`, `slice-2`; the greatest membership
+        comes first.
+        """
+        if self.findings is None:
+            return {}
+        table = self.findings.memberships.drop_null()
+        pieces: dict[
+            str, list[Int[np.ndarray, " m"]]
+        ] = {}  # one of each, except in a table that somebody else wrote
+        for piece in pieces_of(table):
+            pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
+        rows, weights = table["row"].to_numpy(), table["weight"].to_numpy()
+        named = [("finding", one.number, one.name) for one in self.findings.findings]
+        named += [("slice", one.number, one.name) for one in self.findings.slices]
+        groups = {}
+        for kind, number, name in named:
+            anchor = f"{kind}-{number}"
+            positions = np.concatenate(pieces.get(anchor, [np.arange(0)]))
+            positions = positions[weights[positions] > 0]
+            group_rows = rows[positions[np.argsort(-weights[positions], kind="stable")]]
+            groups[anchor] = name, group_rows[(group_rows >= 0) & (group_rows < len(self))]
+        return groups
+
+    @cached_property
+    def map_positions(self) -> Float[np.ndarray, "n 2"] | None:
+        """(n, 2) the position of each example on the run's map, NaN where it has none; None where there is no
+        map of these examples.
+        """
+        if self.findings is None or not self.findings.map.num_rows:
+            return None
+        table = self.findings.map
+        rows = table["row"].to_numpy()
+        if rows.min() < 0 or rows.max() >= len(self) or len(np.unique(rows)) < len(rows):
+            return None
+        if table["id"].to_pylist() != self.predictions.ids[rows].tolist():
+            return None
+        map_positions = np.full((len(self), 2), np.nan)
+        map_positions[rows] = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+        return map_positions
+
+    def points(self, rows: str) -> Points | None:
+        """Return what a page draws of the map.
+
+        Args:
+            rows: searched or held, where some examples are held out; "" for all.
+
+        Returns:
+            The points; None where there are none.
+        """
+        if rows not in self._points:
+            self._points[rows] = self._build_points(rows)
+        return self._points[rows]
+
+    def _build_points(self, rows: str) -> Points | None:
+        if self.findings is None or self.map_positions is None:
+            return None
+        table = self.findings.map
+        if rows:
+            shown = self.searched[table["row"].to_numpy()] == (rows == "searched")
+            table = table.filter(pa.array(shown))
+        return points_of(replace(self.findings, map=table), _MAX_MAP_CHARACTERS)
+
+    @cached_property
+    def _points(self) -> dict[str, Points | None]:
+        return {}
+
+    @cached_property
+    def predictions_digest(self) -> str:
+        """A digest of the predictions' origin and ids, which distinguishes them from others."""
+        manifest = self.predictions.manifest
+        origin = json.dumps(
+            manifest.get("made_from") or manifest.get("source") or "", sort_keys=True, default=str
+        )
+        sha = hashlib.sha256(origin.encode())
+        for id in self.predictions.ids:
+            sha.update(f"\n{id}".encode())
+        return sha.hexdigest()[:16]
+
+    def label(self, row: int) -> str | None:
+        """Return the label of a row, as a person reads it."""
+        return self.predictions.name_of(self.predictions.labels, row)
+
+    def prediction(self, row: int) -> str | None:
+        """Return the model's prediction for a row, as a person reads it."""
+        return self.predictions.name_of(self.predictions.predictions, row)
+
+    @property
+    def attributes(self) -> pa.Table:
+        """The attributes of the examples."""
+        return self.predictions.attributes
+
+    @cached_property
+    def attribute_values(self) -> Mapping[str, list[str]]:
+        """The values of every attribute that has few of them."""
+        found = {}
+        for name in self.attributes.column_names:
+            distinct = self.attributes[name].unique().drop_null().to_pylist()
+            if len(distinct) <= _MAX_VALUES:
+                found[name] = sorted(map(str, distinct))
+        return found
+
+
+class LoadedRuns:
+    """Reads runs, and keeps the last few.
+
+    Args:
+        runs: The runs below the folders; predictions are read from the same folders, and from nowhere else.
+    """
+
+    def __init__(self, runs: RunIndex) -> None:
+        self._runs = runs
+        self._cached: OrderedDict[tuple[str, float], LoadedRun] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, run: RunSummary) -> LoadedRun:
+        """Return a run with its files read.
+
+        Raises:
+            ValueError: If a file leads out of the folders or cannot be used.
+            OSError: If a file is missing or cannot be read.
+        """
+        key = run.digest, run.created.timestamp()
+        with self._lock:
+            if key not in self._cached:
+                self._cached[key] = self._read(run)
+            self._cached.move_to_end(key)
+            while len(self._cached) > _MAX_CACHED:
+                self._cached.popitem(last=False)
+            return self._cached[key]
+
+    def may_read(self, path: Path) -> bool:
+        """Return whether predictions may be read: they, and all files in their folder, must lie in the folders."""
+        return all(self._runs.contains(file) for file in (path, *path.glob("*")))
+
+    def _read(self, run: RunSummary) -> LoadedRun:
+        check_files_inside(run.folder)
+        saved_run = SavedRun.open(run.folder)
+        predictions = self._predictions(saved_run)
+        findings = Findings.load(run.folder) if file_inside(run.folder, FILE) else None
+        return LoadedRun(run, saved_run.slices, predictions, findings)
+
+    def _predictions(self, saved_run: SavedRun) -> Predictions:
+        """Return the predictions of a run, from the usual store or from any of the folders as a store."""
+        for store in (PREDICTIONS_STORE, *self._runs.folders):
+            with suppress(FileNotFoundError):
+                return saved_run.predictions(store, self.may_read)
+        raise FileNotFoundError(
+            f"The predictions that {saved_run.folder} was made of do not lie under "
+            f"{', '.join(map(str, self._runs.folders))}: name their folder too (browse.py folders=[…]), which is "
+            "predictions_dir where the run had one of its own."
+        )

@@ -1,0 +1,283 @@
+"""The list of runs below some folders, read from their files; no link leads to a file outside of a run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from weakspot.findings.comparison import FILE as COMPARISON
+from weakspot.findings.comparison import PAGE
+from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
+from weakspot.legible import as_utf8
+from weakspot.pipeline.discover import REPORT
+from weakspot.pipeline.saved_runs import SLICES
+
+_MAX_LENGTH = 300  # characters of a value in the list
+_MAX_COMMAND_LENGTH = 10_000
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One discovery, or a comparison of two, as the list shows it.
+
+    Attributes:
+        folder: The run's folder.
+        created: When its page was written.
+        method: The method's word.
+        dataset: The dataset's word.
+        model: The model's word.
+        title: The headline of its findings; empty for a run from before there were findings.
+        finding: The name of the finding that explains most errors, of the confirmed ones if there are any.
+        verdict: That finding's verdict.
+        errors_explained: The share of all errors that it explains.
+        n_slices: How many slices the method found.
+        page: The name of the file that is shown: a report, or a comparison of two runs.
+        command: The command line that was typed.
+        seed: The method's seed; empty where it has none.
+        settings: The method's settings, as text.
+        clusters: How many nodes its cluster tree has.
+        weights: The end of the path of the audited checkpoint; empty where none is known.
+    """
+
+    folder: Path
+    created: datetime
+    method: str
+    dataset: str
+    model: str
+    title: str
+    finding: str
+    verdict: str
+    errors_explained: float | None
+    n_slices: int
+    page: str = REPORT
+    command: str = ""
+    seed: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    clusters: int = 0
+    weights: str = ""
+
+    @property
+    def report(self) -> Path:
+        """The file that is shown."""
+        return self.folder / self.page
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether it is a comparison of two runs."""
+        return self.page == PAGE
+
+    @property
+    def digest(self) -> str:
+        """The name by which addresses refer to it: no path of a request ever reaches the file system."""
+        return hashlib.sha256(os.fsencode(self.report.absolute())).hexdigest()[:16]
+
+    @property
+    def address(self) -> str:
+        """The address of its report."""
+        return f"/run/{self.digest}/report"
+
+
+class RunIndex:
+    """Lists the runs below some folders; what has not changed on the disk is not read again.
+
+    Args:
+        folders: The folders; nothing outside of them and of the runs in them is read.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+        self._readers: dict[
+            Path, Callable[[Path], RunSummary | None]
+        ] = {}  # with the function that reads the run of each
+        self._known: dict[Path, tuple[Any, RunSummary | None]] = {}
+        self._page_by_digest: dict[str, Path] = {}
+        self._lock = Lock()
+
+    def all(self) -> list[RunSummary]:
+        """Return every run that left a report and readable findings, or compared two others, newest first."""
+        pages = dict(_find_pages(self.folders))
+        with self._lock:
+            self._readers = pages
+            found = [self._run_of(page) for page in pages]
+            self._known = {page: known for page, known in self._known.items() if page in pages}
+            runs = {run.digest: run for run in found if run is not None}
+            self._page_by_digest = {digest: run.report for digest, run in runs.items()}
+        return sorted(runs.values(), key=lambda run: run.created, reverse=True)
+
+    def find(self, digest: str) -> RunSummary | None:
+        """Return the run of a digest; the folders are searched only where it is not known yet."""
+        with self._lock:
+            page = self._page_by_digest.get(digest)
+            if page is not None:
+                return self._run_of(page)
+        return next((run for run in self.all() if run.digest == digest), None)
+
+    def contains(self, path: Path) -> bool:
+        """Return whether a file or folder lies in the folders, once all links are followed."""
+        real = Path(os.path.realpath(path))
+        return any(real.is_relative_to(os.path.realpath(folder)) for folder in self.folders)
+
+    def _run_of(self, page: Path) -> RunSummary | None:
+        stamp = [_file_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON)]
+        known = self._known.get(page)
+        if known is None or known[0] != stamp:
+            read = self._readers.get(page)  # None, where another request has found that the page is gone
+            known = self._known[page] = stamp, None if read is None else read(page.parent)
+        return known[1]
+
+
+def file_inside(folder: Path, name: str) -> Path | None:
+    """Return the path of a run's file; None where there is none, or a link leads out of the run's folder."""
+    path = Path(os.path.realpath(folder / name))  # `resolve` would raise for links in a circle
+    return path if path.is_file() and path.is_relative_to(os.path.realpath(folder)) else None
+
+
+def check_files_inside(folder: Path) -> None:
+    """Check that the files of a run's findings and slices lie in its folder.
+
+    Raises:
+        ValueError: If a link leads out of it.
+    """
+    slices = (f"{SLICES}/{file.name}" for file in (folder / SLICES).glob("*"))
+    for name in (FILE, MEMBERSHIPS, MAP, *slices):
+        if os.path.lexists(folder / name) and file_inside(folder, name) is None:
+            raise ValueError(f"{folder / name} leads out of the run's folder, so it is not read")
+
+
+def read_page(run: RunSummary) -> bytes | None:
+    """Return the report or comparison of a run; None where it is gone meanwhile or a link leads out of the
+    folder.
+    """
+    try:
+        page = file_inside(run.folder, run.page)
+        return None if page is None else page.read_bytes()
+    except OSError:
+        return None
+
+
+def _find_pages(folders: Sequence[Path]) -> Iterator[tuple[Path, Callable[[Path], RunSummary | None]]]:
+    """Find reports and comparisons below the folders; a folder that vanishes while they are listed does no harm."""
+    readers = {REPORT: _read_discovery, PAGE: _read_comparison}
+    return (
+        (Path(parent, name), read)
+        for folder in folders
+        for parent, _, files in os.walk(folder)
+        for name, read in readers.items()
+        if name in files
+    )
+
+
+def _file_stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _read_discovery(folder: Path) -> RunSummary | None:
+    """Read the run of a folder; None where it holds neither findings nor slices of weakspot."""
+    try:
+        report = file_inside(folder, REPORT)
+        if report is None:
+            return None
+        created = datetime.fromtimestamp(report.stat().st_mtime).astimezone()
+        file = file_inside(folder, FILE)
+        if file is None:
+            return _read_without_findings(folder, created)
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        findings = sorted(saved["findings"], key=lambda finding: finding["verdict"] != "confirmed")
+        first: dict[str, Any] = findings[0] if findings else {}
+        explained = first.get("errors_explained")
+        settings = _settings(saved.get("provenance"))
+        return RunSummary(
+            folder,
+            created,
+            _shortened(saved["method"]),
+            _shortened(saved["dataset"] or "own predictions"),
+            _shortened(saved["model"]),
+            _shortened(saved["title"]),
+            _shortened(first.get("name", "")),
+            _shortened(first.get("verdict", "")).replace("_", " "),
+            float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
+            len(saved["slices"]),
+            command=_shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH),
+            seed=settings.pop("seed", ""),
+            settings=settings,
+            clusters=len(saved.get("clusters") or ()),
+            weights=_weights(saved.get("provenance")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+
+
+def _settings(provenance: Any) -> dict[str, str]:
+    """Return the settings of a method, as its run states them."""
+    settings = provenance.get("settings") if isinstance(provenance, dict) else None
+    if not isinstance(settings, dict):
+        return {}
+    return {
+        _shortened(name): "null" if value is None else _shortened(value) for name, value in settings.items()
+    }
+
+
+def _weights(provenance: Any) -> str:
+    """Return the end of the path of the audited checkpoint: its file, and the folder that distinguishes it from
+    others of that name.
+    """
+    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
+    checkpoint = manifest.get("checkpoint") if isinstance(manifest, dict) else None
+    return _shortened("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
+
+
+def _shortened(value: Any, max_length: int = _MAX_LENGTH) -> str:
+    return as_utf8(str(value)[:max_length])  # neither a page nor JSON can hold half a surrogate pair
+
+
+def _read_comparison(folder: Path) -> RunSummary | None:
+    """Read the comparison of a folder; None where it holds none of weakspot."""
+    try:
+        page, file = file_inside(folder, PAGE), file_inside(folder, COMPARISON)
+        if page is None or file is None:
+            return None
+        created = datetime.fromtimestamp(page.stat().st_mtime).astimezone()
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        dataset, model = _shortened(saved["after"]["dataset"]), _shortened(saved["after"]["model"])
+        path, command = len(saved["slices"]), _shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH)
+        title = _shortened(saved["title"])
+        return RunSummary(
+            folder, created, "compare", dataset, model, title, "", "", None, path, PAGE, command=command
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None
+
+
+def _read_without_findings(folder: Path, created: datetime) -> RunSummary | None:
+    """Read a run from before there were findings."""
+    file = file_inside(folder, "slices/slices.json")
+    if file is None:
+        return None
+    header = json.loads(file.read_text(encoding="utf-8"))
+    made_from = header["provenance"].get("predictions") or {}
+    dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
+    path = len(header["statistics"])
+    return RunSummary(
+        folder,
+        created,
+        _shortened(header["method"]),
+        _shortened(dataset),
+        _shortened(model),
+        "",
+        "",
+        "",
+        None,
+        path,
+    )

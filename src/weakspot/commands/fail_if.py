@@ -1,0 +1,107 @@
+"""The conditions of `fail_if.…` for a run of `discover.py`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from weakspot.commands.run_logging import typed_command
+from weakspot.launch import fail
+
+if TYPE_CHECKING:
+    from weakspot.findings import Findings
+    from weakspot.pipeline.audit_target import AuditTarget
+    from weakspot.pipeline.fail_if import FailIf
+    from weakspot.predictions import Predictions
+    from weakspot.tracking.loggers import RunLogger
+
+
+def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
+    """Return the conditions for which the run fails.
+
+    Args:
+        cfg: The configuration.
+        share: The share of the examples that are held out; None where other examples are tested on.
+
+    Raises:
+        ValueError: If nothing is tested, so that they cannot be decided.
+    """
+    from weakspot.pipeline.fail_if import FailIf
+    from weakspot.pipeline.saved_runs import SavedRun
+
+    minimum, baseline = cfg.fail_if.accuracy_below, cfg.fail_if.new_against
+    if share == 0 and (minimum is not None or baseline is not None):
+        raise ValueError(
+            "fail_if is decided on examples that no slice was sought in, and nothing is tested here (confirm=0.5)"
+        )
+    if share is None and baseline is not None:
+        raise ValueError(
+            f"fail_if.new_against={baseline} needs examples of the same set that no slice was sought in: hold some out "
+            "(confirm=0.5)"
+        )
+    return FailIf(
+        minimum,
+        None if baseline is None else SavedRun.open(baseline).run_to_compare(Path(cfg.predictions_dir)),
+    )
+
+
+def expected_predictions(target: AuditTarget) -> Predictions:
+    """Return what is known of predictions before they are made: the examples, their labels and the task."""
+    import numpy as np
+
+    from weakspot.pipeline.checks import predict_few_examples
+    from weakspot.predictions import Predictions
+
+    data = target.split_dataset(target.split)
+    ids = np.asarray(data.examples.column("id").to_pylist())
+    predicted = predict_few_examples(target)
+    dimensions = target.build_model().embedding_size if predicted is None else predicted.embeddings.shape[1]
+    embeddings = np.broadcast_to(np.zeros(dimensions), (len(ids), dimensions))
+    attributes = data.examples.drop_columns(["id"])
+    return Predictions(
+        ids, embeddings, labels=np.asarray(data.targets), attributes=attributes, task=data.task
+    )
+
+
+def find_failures(
+    cfg: DictConfig,
+    folder: Path,
+    fail_if: FailIf,
+    findings: Findings,
+    p: Predictions,
+    logger: RunLogger | None,
+) -> list[str]:
+    """Return a description of everything that the run fails for, once its results are saved.
+
+    Args:
+        cfg: The configuration.
+        folder: The run's folder.
+        fail_if: The conditions.
+        findings: The run's findings.
+        p: The predictions that it searched.
+        logger: The run's logger.
+    """
+    from weakspot.findings.compare_slices import RunToCompare
+    from weakspot.pipeline.compare import compare_runs
+    from weakspot.pipeline.saved_runs import SavedRun
+
+    failures = fail_if.failures(findings)
+    if fail_if.new_against is None:
+        return failures
+    run = SavedRun.open(folder)
+    after = RunToCompare(str(folder), run.slices, p, run.findings)
+    comparison = compare_runs(
+        fail_if.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
+    )
+    return [*failures, *replace(fail_if, accuracy_below=None).comparison_failures(comparison)]
+
+
+def end_if_failed(failures: list[str]) -> None:
+    """End the run with exit code 3 if it found anything that it fails for."""
+    from weakspot.pipeline.fail_if import describe_failures
+
+    if failures:
+        fail(describe_failures(failures))

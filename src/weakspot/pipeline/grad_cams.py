@@ -1,0 +1,131 @@
+"""Grad-CAM of the examples that a report shows, computed when the report asks for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from weakspot.datasets.base import Dataset
+from weakspot.explain.gradcam import grad_cam, overlay
+from weakspot.models.base import Model
+from weakspot.tasks import Regression, Task
+
+log = logging.getLogger(__name__)
+
+_BATCH_SIZE = 64  # images in memory at a time
+
+
+def check_cam_class(task: Task, cam_class: str) -> None:
+    """Check that a task has a class for Grad-CAM to explain; this is cheap, and done before anything is made.
+
+    Args:
+        task: The task.
+        cam_class: predicted, label, none or a class's name.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if cam_class not in ("predicted", "label", "none", *task.classes):
+        raise ValueError(
+            f"no Grad-CAM for cam={cam_class!r}: choose predicted, label, none or one of {', '.join(task.classes[:20])}"
+        )
+
+
+def build_grad_cams(
+    model: Model,
+    dataset: Dataset,
+    cam_class: str = "predicted",
+    layer_is_named: bool = False,
+    device: str | None = None,
+) -> GradCams | None:
+    """Return the object that computes Grad-CAM of a model, after trying it on the dataset's first example.
+
+    Grad-CAM never costs a report: where it cannot be computed, a warning says why, and the report has none. Called
+    with a model that is yet to be trained, this is known before anything has been spent.
+
+    Args:
+        model: The model.
+        dataset: The dataset whose examples are shown.
+        cam_class: The class to explain: predicted, label, none or a class's name.
+        layer_is_named: Whether a person named the layer, so that an error says why it cannot be used.
+        device: The device to compute on; by default a GPU, if there is one.
+
+    Returns:
+        None where the model has no layer for it, the task has no single class, or the trial fails.
+
+    Raises:
+        ValueError: If the named layer cannot be used, or the model refuses the examples.
+    """
+    unnamed = dataset.task.kind == "multilabel" and cam_class not in dataset.task.classes
+    if cam_class == "none" or unnamed or model.cam_layer is None:
+        return None
+    grad_cams = GradCams(model, dataset, cam_class, device)
+    example = dataset.collate([dataset[0]])["input"]
+    try:
+        grad_cam(grad_cams.model, example)
+    except Exception as error:  # any network, in a hook and a backward pass, may raise any error
+        _check_model_reads(grad_cams.model, example)
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if layer_is_named:
+            raise ValueError(
+                f"model.cam_layer cannot be used ({reason}); name another layer, or leave Grad-CAM out (cam=none)"
+            ) from error
+        log.warning("the report has no Grad-CAM: %s", reason)
+        return None
+    return grad_cams
+
+
+def _check_model_reads(model: Model, example: Any) -> None:
+    """Raise the model's own ValueError for examples that it refuses, whatever they are read for."""
+    try:
+        with torch.inference_mode():
+            model(example)
+    except ValueError:
+        raise
+    except Exception:  # the example is not at fault, or the trainer's precision avoids the error
+        return
+
+
+class GradCams:
+    """Computes the images of rows, each with the regions that the model's output for one class depends on.
+
+    Args:
+        model: The model.
+        dataset: The dataset of the rows.
+        cam_class: "predicted" for the predicted class; "label" for the right one; otherwise a class's name, which is
+            the only choice for a multilabel task.
+        device: The device to compute on; by default a GPU, if there is one.
+    """
+
+    def __init__(
+        self, model: Model, dataset: Dataset, cam_class: str = "predicted", device: str | None = None
+    ) -> None:
+        task = dataset.task
+        check_cam_class(task, cam_class)
+        self.model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dataset = dataset
+        self.cam_class = task.classes.index(cam_class) if cam_class in task.classes else cam_class
+
+    def __call__(self, rows: Sequence[int]) -> list[Image.Image]:
+        return [
+            image
+            for start in range(0, len(rows), _BATCH_SIZE)
+            for image in self._batch(rows[start:][:_BATCH_SIZE])
+        ]
+
+    def _batch(self, rows: Sequence[int]) -> Iterator[Image.Image]:
+        inputs = self.dataset.collate([self.dataset[int(row)] for row in rows])["input"]
+        targets: np.ndarray | None = None
+        if isinstance(self.cam_class, int):
+            targets = np.full(len(rows), self.cam_class)
+        elif self.cam_class == "label" and not isinstance(
+            self.dataset.task, Regression
+        ):  # a regression has one output
+            targets = self.dataset.targets[np.asarray(rows)]
+        for row, cam in zip(rows, grad_cam(self.model, inputs, targets), strict=True):
+            yield overlay(self.dataset.preview(int(row)), cam)

@@ -1,0 +1,219 @@
+"""Reweighting by findings: a run's confirmed findings, located in the training set, get more weight in training."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from weakspot.findings import Findings
+from weakspot.findings.finding_classifier import FindingClassifier
+from weakspot.findings.mended_model import MendedModelComparison
+from weakspot.findings.numbers import count, decimal
+from weakspot.identity import digest
+from weakspot.legible import printable
+from weakspot.methods import audit_of, method_of
+from weakspot.pipeline.audit_target import AuditTarget
+from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
+from weakspot.pipeline.search import plan_search
+from weakspot.pipeline.upstream import pull_predictions, weights_digest
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+
+_MIN_MEMBERSHIP = 0.5  # the least membership of an example that counts as a finding's
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReweightByFindings(Reweight):
+    """Reweights by the confirmed findings of a run, located in the training set by the embeddings of its model.
+
+    The trained model may have other settings than the one that was audited; dataset and model are the same.
+
+    Attributes:
+        folder: The run's folder.
+        confirm: What the run tested on: a share of its split, or another split.
+        group: The attribute whose examples it kept on one side of the split, where it was given one; else the
+            dataset's own.
+    """
+
+    folder: Path
+    confirm: float | str = 0.5
+    group: str | None = None
+
+    @cached_property
+    def findings(self) -> Findings:
+        """The findings of the run.
+
+        Raises:
+            FileNotFoundError: If the folder holds none.
+            ValueError: If there is nothing to train against.
+        """
+        found = Findings.load(self.folder)
+        if found.seeks == "better":
+            raise ValueError(
+                f"reweight={self.folder}: that run searched for the lowest losses (method.flip=true), where the "
+                "model needs no improvement; name a run that searched for failures"
+            )
+        if not any(finding.confirmed for finding in found.findings):
+            raise ValueError(
+                f"reweight={self.folder}: that run confirmed nothing, so there is nothing reliable to train against "
+                f"({found.title}); search again with more examples, or with another method"
+            )
+        if "made_from" not in self._manifest(found):
+            raise ValueError(
+                f"reweight={self.folder}: that run read predictions from a file, so no model is known that "
+                "would locate the training examples among them; name a run of discover.py with dataset=… and model=…"
+            )
+        return found
+
+    @cached_property
+    def slices(self) -> Slices:
+        """The slices of the run."""
+        return Slices.load(self.folder / "slices")
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "by": digest(self.folder / "findings.json"),
+            "strength": self.strength,
+            "first_epoch": self.first_epoch,
+        }
+
+    def check(self, target: AuditTarget) -> None:
+        """Check that the run audited this dataset and this model.
+
+        Raises:
+            ValueError: If it did not.
+        """
+        self._check_epochs(target)
+        audited_settings = self._manifest(self.findings)["made_from"]
+        for part in ("dataset", "model"):
+            name, own_name = audited_settings[part]["name"], getattr(target, part).name
+            if name != own_name:
+                raise ValueError(
+                    f"reweight={self.folder}: that run audited {part}={name}, not {part}={own_name}, so its findings "
+                    f"do not apply to this one; add {part}={name}"
+                )
+        tested_on = self.findings.confirmation
+        if tested_on.mode == "other" and self.confirm not in target.split_dataset(target.split).splits:
+            raise ValueError(
+                f"reweight={self.folder}: that run tested on {tested_on.source or 'other predictions'}, on which the "
+                "effect cannot be measured; name a run that tested on a share (confirm=0.5) or a split (confirm=val)"
+            )
+        audited = self.audited(target)
+        checkpoint = None if audited.checkpoint == "pretrained" else audited.given_checkpoint()
+        made_from = json.loads(json.dumps(audited.predictions_made_from(weights_digest(audited, checkpoint))))
+        for part, change in _CHANGES.items():
+            if made_from[part] != audited_settings[part]:
+                raise ValueError(
+                    f"reweight={self.folder}: {change} since that run, or the settings are not the same; its command "
+                    f"was `{self.findings.command}`"
+                )
+
+    def audited(self, target: AuditTarget) -> AuditTarget:
+        """Return the model that the run audited, on the split that it searched."""
+        manifest = self._manifest(self.findings)
+        return replace(
+            target, reweight=None, checkpoint=manifest["checkpoint"], split=manifest["made_from"]["split"]
+        )
+
+    def build_callback(self, target: AuditTarget) -> Callback:
+        from weakspot.pipeline.weights_callback import WeightsCallback
+
+        audited = self.audited(target)
+        train, val = (pull_predictions(replace(audited, split=split)) for split in ("train", "val"))
+        carried = self._carried_findings(target)
+        if carried is None or train is None or val is None:
+            return WeightsCallback(self, None)
+        members = carried.membership(train)
+        learnable_findings = holds_examples(members)
+        for finding, row, is_learnable in zip(carried.findings, members, learnable_findings, strict=True):
+            members_text = count(float(row.sum())) if is_learnable else "no"
+            log.info(
+                "reweight: %s training examples in finding %d, %s",
+                members_text,
+                finding.number,
+                printable(finding.name),
+            )
+        if not learnable_findings.any():
+            raise ValueError(
+                f"reweight={self.folder}: no training example lies in what that run confirmed, so weights cannot "
+                "change it; collect examples that are like those of its report"
+            )
+        weights = example_weights(members, self.strength)
+        log.info("reweight: the largest weight of an example is %s", decimal(float(weights.max())))
+        val_weights = example_weights(carried.membership(val)[learnable_findings], self.strength)
+        return WeightsCallback(self, {"train": weights, "val": val_weights})
+
+    def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
+        audited = self.audited(target)
+        if self.findings.confirmation.mode == "other":
+            audited = replace(audited, split=str(self.confirm))
+        carried = self._carried_findings(target)
+        before = pull_predictions(audited)
+        after = pull_predictions(replace(target, split=audited.split))
+        if carried is None or before is None or after is None:
+            return None
+        inside = carried.membership(before) >= _MIN_MEMBERSHIP
+        where = f"split {audited.split}"
+        rows = np.ones(len(before), dtype=bool)
+        if self.findings.confirmation.mode == "held_out":
+            rows = self._held_out_rows(before)
+            where = f"{where}, the examples that were held out"
+        return MendedModelComparison.of(
+            before.take(rows),
+            after.take(rows),
+            {
+                f"finding {finding.number}, {finding.name}": members[rows]
+                for finding, members in zip(carried.findings, inside, strict=True)
+            },
+            where,
+        )
+
+    def _carried_findings(self, target: AuditTarget) -> FindingClassifier | None:
+        """Return the findings as they can be located in other splits; None on ranks above 0."""
+        p = pull_predictions(self.audited(target))
+        return (
+            None if p is None else FindingClassifier(self.findings, self.slices, p, ~self._held_out_rows(p))
+        )
+
+    def _held_out_rows(self, p: Predictions) -> Bool[np.ndarray, " n"]:
+        """Return (n,) the examples of the audited split that no slice was sought in."""
+        if self.findings.confirmation.mode != "held_out":
+            return np.zeros(len(p), dtype=bool)
+        group = self.group or p.manifest.get("group")
+        held_out = plan_search(method_of(self.slices), p, float(self.confirm), group=group).held_out
+        tested = int((held_out & audit_of(self.slices, p).rows).sum())
+        if tested != self.findings.confirmation.tested:
+            raise ValueError(
+                f"reweight={self.folder}: that run tested on {self.findings.confirmation.tested} examples, not the "
+                f"{tested} that its config.yaml says; name a run that searched by itself"
+            )
+        return held_out
+
+    @staticmethod
+    def _manifest(findings: Findings) -> Mapping[str, Any]:
+        manifest: Mapping[str, Any] = findings.provenance.get("predictions") or {}
+        return manifest
+
+
+_CHANGES = {
+    "dataset": "the dataset's settings have changed",
+    "task": "the classes have changed",
+    "model": "the model's settings have changed",
+    "data": "the data have changed",
+    "weights": "the audited model has been trained anew",
+    "trainer": "trainer.precision has changed",
+}
+"""Why the findings do not apply, by the entry of `made_from` that differs."""

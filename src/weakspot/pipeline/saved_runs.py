@@ -1,0 +1,108 @@
+"""Earlier runs, read from their folders: slices, findings, and the predictions that the slices were found in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weakspot.findings import Finding, Findings
+from weakspot.findings.compare_slices import RunToCompare
+from weakspot.findings.record import FILE
+from weakspot.pipeline.keys import store_key
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+
+SLICES = "slices"
+"""The folder of a run that holds its slices."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavedRun:
+    """An earlier run of discover.py.
+
+    Attributes:
+        folder: The folder, as it was named.
+        slices: The slices that it found.
+        findings: Its findings; empty where a person saved slices by themselves.
+    """
+
+    folder: Path
+    slices: Slices
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> SavedRun:
+        """Read the run of a folder, or of its folder of slices.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or it holds no slices.
+            DamagedError: If they cannot be read.
+        """
+        folder = Path(folder).expanduser()
+        candidates = [
+            candidate for candidate in (folder / SLICES, folder) if (candidate / "slices.json").is_file()
+        ]
+        if not candidates:
+            what = "does not exist"
+            if folder.exists():
+                what = "holds no slices" if folder.is_dir() else "is a file, neither .pkl nor a run"
+            raise FileNotFoundError(
+                f"{folder} {what}: give the folder of a run of discover.py; python browse.py lists them"
+            )
+        slices = Slices.load(candidates[0])
+        run_folder = folder if candidates[0] != folder else folder.parent
+        has_findings = (run_folder / FILE).is_file()
+        return cls(folder, slices, Findings.load(run_folder).findings if has_findings else ())
+
+    def predictions(
+        self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
+    ) -> Predictions:
+        """Read the predictions that the slices were found in.
+
+        Args:
+            store: The store of predictions (`predictions_dir`).
+            allowed: Returns whether a file or folder may be read: a run that somebody else made may name any.
+
+        Raises:
+            FileNotFoundError: If they are not where they were; the message says where that is, and what to do.
+            ValueError: If other examples lie there now.
+        """
+        manifest: Mapping[str, Any] = self.slices.provenance.get("predictions") or {}
+        candidates = [candidate for candidate in self._candidate_paths(manifest, store) if allowed(candidate)]
+        path = next((candidate for candidate in candidates if candidate.exists()), None)
+        if path is None:
+            location = (
+                f"; they were {candidates[0]}" if candidates else ", and it does not say where they were"
+            )
+            raise FileNotFoundError(
+                f"the predictions that {self.folder} was made of are not found{location}. Put them back there, name "
+                "the folder that they are in now (predictions_dir=…), or run discover.py on them again"
+            )
+        p = Predictions.load(path, manifest.get("outputs_are"))
+        if not np.array_equal(p.ids, self.slices.ids):
+            raise ValueError(
+                f"{path} holds other examples than {self.folder} was made of; run discover.py on it again"
+            )
+        return p
+
+    def _candidate_paths(self, manifest: Mapping[str, Any], store: Path) -> Iterator[Path]:
+        """Yield the paths where the predictions may lie, relative to here or to a folder above the run's."""
+        if manifest.get("source"):
+            original = Path(str(manifest["source"]))
+        elif manifest.get("made_from"):
+            names = (str(manifest.get(name)) for name in ("dataset", "split", "model"))
+            original = store / store_key(*names, made_from=manifest["made_from"])
+        else:
+            return
+        yield original
+        yield store / original.name
+        for parent in self.folder.absolute().parents:
+            yield parent / original
+
+    def run_to_compare(self, store: Path) -> RunToCompare:
+        """Return the run as a comparison reads it."""
+        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings)
