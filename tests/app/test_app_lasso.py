@@ -144,7 +144,7 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         middle, wide = fog.mean(axis=0), 8 + 3 * fog.std(axis=0)
         turns = np.linspace(0, 2 * np.pi, 40)
         drag(tab, [tuple(middle + wide * (np.cos(t), np.sin(t))) for t in turns])
-        few = tab.evaluate("sayable(Array.from({ length: 1000 }, (_, i) => [i / 3, 2 * i]))")
+        few = tab.evaluate("addressCorners(Array.from({ length: 1000 }, (_, i) => [i / 3, 2 * i]))")
         assert len(few) <= MAX_CORNERS
         assert all(isinstance(number, int) for corner in few for number in corner)
         counted = int(tab.locator(".map-told dd").first.inner_text())

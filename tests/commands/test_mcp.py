@@ -102,7 +102,7 @@ def test_rows_that_are_not_there_are_a_sentence(outputs: Path, tmp_path: Path) -
     findings["findings"][0]["portrait"]["top"][0] = 10**6
     (place / "findings.json").write_text(json.dumps(findings))
     tools = RunTools([place])
-    with pytest.raises(ValueError, match=r"findings\.json shows row 1000000 and says nothing of it"):
+    with pytest.raises(ValueError, match=r"findings\.json shows row 1000000 but does not describe it"):
         tools.examples(named(tools)["crafted"], 1)
 
 

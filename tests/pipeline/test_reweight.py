@@ -276,7 +276,7 @@ def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
     with pytest.raises(ValueError, match="on which the effect cannot be measured"):
         ReweightByFindings(folder=tmp_path / "elsewhere", confirm="more.npz").check(audited)
     torch.save(SmallCNN(audited.task, channels=(4, 8), embedding=8).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="the audited model has been trained anew"):
+    with pytest.raises(ValueError, match="the audited model has been trained again"):
         mend.check(audited)
     (tmp_path / "weights.pt").unlink()
     with pytest.raises(FileNotFoundError, match=r"weights\.pt"):

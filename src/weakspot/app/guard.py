@@ -173,9 +173,8 @@ def _with_headers(send: Send) -> Send:
             headers.setdefault("Cache-Control", "no-store")
             headers.setdefault("X-Content-Type-Options", "nosniff")
             headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-            headers.setdefault(
-                "Referrer-Policy", "same-origin"
-            )  # none at all would send forms without an origin
+            # without this header browsers would send forms without an origin
+            headers.setdefault("Referrer-Policy", "same-origin")
         await send(message)
 
     return send_on

@@ -30,7 +30,7 @@ PREDICTIONS_STORE = Path("outputs/predictions")
 
 _MAX_CACHED = 3  # runs in memory; their arrays are mapped from files
 _MAX_MAP_CHARACTERS = 1_500_000  # characters of a map's points in a page
-_MAX_VALUES = 200  # of an attribute that is chosen from a list
+_MAX_VALUES = 200  # the most values of an attribute that are offered in a list
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,8 @@ class LoadedRun:
         if self.findings is None:
             return {}
         table = self.findings.memberships.drop_null()
-        pieces: dict[
-            str, list[Int[np.ndarray, " m"]]
-        ] = {}  # one of each, except in a table that somebody else wrote
+        # one piece of each group, except in a table that somebody else wrote
+        pieces: dict[str, list[Int[np.ndarray, " m"]]] = {}
         for piece in pieces_of(table):
             pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
         rows, weights = table["row"].to_numpy(), table["weight"].to_numpy()

@@ -25,7 +25,7 @@ def render_page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
         **content: The template's variables.
     """
     written = _TEMPLATES.get_template(f"{name}.html.jinja").render(content)
-    return HTMLResponse(as_utf8(written), status)  # of anyone's texts and names of files
+    return HTMLResponse(as_utf8(written), status)  # texts and names of files may be anyone's
 
 
 def map_section(points: Points) -> Markup:

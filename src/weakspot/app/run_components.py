@@ -237,9 +237,8 @@ class _ModelAtLayer(nn.Module):
     def __init__(self, model: Model, layer: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self._layer = (
-            layer,
-        )  # in a tuple, so that it is not registered as a module, and the model's names stay as they are
+        # in a tuple, so that it is not registered as a module, and the model's names stay as they are
+        self._layer = (layer,)
 
     @property
     def cam_layer(self) -> nn.Module:

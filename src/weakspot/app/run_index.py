@@ -94,9 +94,8 @@ class RunIndex:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
-        self._readers: dict[
-            Path, Callable[[Path], RunSummary | None]
-        ] = {}  # with the function that reads the run of each
+        # the function that reads the run of each page
+        self._readers: dict[Path, Callable[[Path], RunSummary | None]] = {}
         self._known: dict[Path, tuple[Any, RunSummary | None]] = {}
         self._page_by_digest: dict[str, Path] = {}
         self._lock = Lock()

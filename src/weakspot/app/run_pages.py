@@ -229,7 +229,8 @@ class RunPages:
                 lasso,
             )
         config = file_inside(loaded.run.folder, "config.yaml")
-        if config is not None:  # its dataset and model, so that the new run's examples can be shown as well
+        # with its dataset and model the new run's examples can be shown as well
+        if config is not None:
             shutil.copyfile(config, folder / "config.yaml")
         saved = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
         return next(saved).address
@@ -254,7 +255,7 @@ class RunPages:
         """Return the dataset and model of a run, or None and the reason why they cannot be built."""
         try:
             components = self._components_cache.of(loaded)
-            _ = components.positions, components.has_images  # built, and looked at, once
+            _ = components.positions, components.has_images  # computed here, where an error can be explained
         except Exception as error:  # the data and the configuration may be anyone's
             return None, printable_lines(str(error) or type(error).__name__)
         return components, ""

@@ -107,8 +107,8 @@ class RunTools:
         rows = finding.portrait.top[: max(limit, 0)]
         try:
             examples = [findings.example(row) for row in rows]
-        except KeyError as error:  # of findings.json as somebody else wrote it
-            raise ValueError(f"The run's {FILE} shows row {error} and says nothing of it.") from error
+        except KeyError as error:  # somebody else may have written findings.json
+            raise ValueError(f"The run's {FILE} shows row {error} but does not describe it.") from error
         return {
             "members": int(inside.sum()),
             "examples": [

@@ -87,9 +87,8 @@ def upload_choices(cfg: DictConfig) -> UploadChoices:
     from weakspot.app.audits import UploadChoices
 
     script = Path(sys.argv[0])
-    discover = script.with_name(
-        script.name.replace("browse", "discover")
-    )  # discover.py, or weakspot-discover
+    # discover.py, or weakspot-discover
+    discover = script.with_name(script.name.replace("browse", "discover"))
     models = [word for word in all_words("model") if word != "module"]
     return UploadChoices(
         (sys.executable, str(discover)),

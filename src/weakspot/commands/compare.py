@@ -27,7 +27,7 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
     baseline = cfg.fail_if.new_against
     if baseline is not None and Path(baseline).resolve() != Path(cfg.compare[0]).resolve():
         raise ValueError(
-            f"fail_if.new_against={baseline}: what is new in {cfg.compare[1]} is told against {cfg.compare[0]}; "
+            f"fail_if.new_against={baseline}: {cfg.compare[1]} is compared with {cfg.compare[0]}; "
             f"write fail_if.new_against={cfg.compare[0]}"
         )
     before, after = (SavedRun.open(name).run_to_compare(Path(cfg.predictions_dir)) for name in cfg.compare)

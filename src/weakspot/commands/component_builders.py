@@ -25,9 +25,8 @@ _TORCHVISION = "weakspot.models.torchvision.TorchvisionModel"
 _USER_MODEL = "weakspot.models.user.UserModel"
 _Factory = type | FunctionType
 _MOST_BYTES = 1 << 18  # the size of a configuration; OmegaConf takes 0.2 ms for each value
-_ANCHOR = re.compile(
-    r"(?:^|[\s\[\]{},:?])&[\w-]"
-)  # a YAML anchor: nine lines of references can make a thousand million values
+# a YAML anchor: nine lines of references can make a thousand million values
+_ANCHOR = re.compile(r"(?:^|[\s\[\]{},:?])&[\w-]")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 

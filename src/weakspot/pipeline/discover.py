@@ -72,9 +72,8 @@ def discover(
     Returns:
         The findings.
     """
-    remove_drafts(
-        folder.parent.glob("*"), SLICES
-    )  # drafts of runs that were killed, before a search that may be long
+    # drafts of runs that were killed are removed before a search that may be long
+    remove_drafts(folder.parent.glob("*"), SLICES)
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report_slices(
         found.slices,

@@ -60,11 +60,9 @@ class LayerEmbedding(EmbeddingOverride):
         super().__init__(model)
         net = getattr(model, "net", None)
         self.name = layer
-        self.layer = [
-            find_layer(
-                net if isinstance(net, nn.Module) else model, layer, "embed_layer", type(model).__name__
-            )
-        ]  # in a list, because it is registered already as a part of the model
+        root = net if isinstance(net, nn.Module) else model
+        # in a list, because it is registered already as a part of the model
+        self.layer = [find_layer(root, layer, "embed_layer", type(model).__name__)]
 
     def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         outputs_of_layer: list[Any] = []

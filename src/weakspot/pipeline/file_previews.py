@@ -49,8 +49,8 @@ class FilePreviews:
         root: What paths of images are relative to; by default the file's folder.
 
     Raises:
-        FileNotFoundError: An image is not there; the error names the row.
-        ValueError: A path leads out of the folder, or a box is none; the error names the row.
+        FileNotFoundError: If an image is not there; the error names the row.
+        ValueError: If a path leads out of the folder, or a box is not one; the error names the row.
     """
 
     def __init__(self, p: Predictions, root: str | Path | None = None) -> None:
@@ -133,11 +133,8 @@ def crop_to_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
         round((edge - start) * scale)
         for edge, start in zip((left, top, right, bottom), corner * 2, strict=True)
     ]
-    for outset, colour in (
-        (3, "black"),
-        (2, "white"),
-        (1, "black"),
-    ):  # the outline stands out on any background
+    # black and white, so that the outline stands out on any background
+    for outset, colour in ((3, "black"), (2, "white"), (1, "black")):
         draw.rectangle(
             (outline[0] - outset, outline[1] - outset, outline[2] + outset - 1, outline[3] + outset - 1),
             outline=colour,

@@ -123,9 +123,8 @@ class GradCams:
         targets: np.ndarray | None = None
         if isinstance(self.cam_class, int):
             targets = np.full(len(rows), self.cam_class)
-        elif self.cam_class == "label" and not isinstance(
-            self.dataset.task, Regression
-        ):  # a regression has one output
+        # a regression has one output, and no classes to choose from
+        elif self.cam_class == "label" and not isinstance(self.dataset.task, Regression):
             targets = self.dataset.targets[np.asarray(rows)]
         for row, cam in zip(rows, grad_cam(self.model, inputs, targets), strict=True):
             yield overlay(self.dataset.preview(int(row)), cam)

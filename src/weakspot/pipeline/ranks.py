@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 _PARENT_VARIABLE = "WEAKSPOT_PARENT"
-_GROUP_TIMEOUT = timedelta(
-    days=1
-)  # how long ranks wait while the first of them waits for another job's shard
+# how long ranks wait while the first of them waits for another job's shard
+_GROUP_TIMEOUT = timedelta(days=1)
 
-_launchers: list[
-    Any
-] = []  # the launchers of this job's trainers, each with the processes that it started, if any
+# the launchers of this job's trainers, each with the processes that it started, if any
+_launchers: list[Any] = []
 
 # torch is imported only where a process group exists: a job of one process may never need it.
 
@@ -90,9 +88,8 @@ def job_processes(accelerator: str = "auto") -> Iterator[None]:
     finished = threading.Event()
 
     def forward_interruption() -> None:
-        if (
-            parent is not None and parent == os.getppid()
-        ):  # else it is gone, and its process id may be another's
+        # a parent that is gone may have left its process id to another process
+        if parent is not None and parent == os.getppid():
             with suppress(ProcessLookupError):
                 os.kill(parent, signal.SIGTERM)
         for launcher in _launchers:

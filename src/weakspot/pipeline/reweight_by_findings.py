@@ -213,7 +213,7 @@ _CHANGES = {
     "task": "the classes have changed",
     "model": "the model's settings have changed",
     "data": "the data have changed",
-    "weights": "the audited model has been trained anew",
+    "weights": "the audited model has been trained again",
     "trainer": "trainer.precision has changed",
 }
 """Why the findings do not apply, by the entry of `made_from` that differs."""

@@ -158,9 +158,8 @@ def pull_shard(
     folder = target.predictions_folder(weights_digest(target, checkpoint))
     if not broadcast_decision("kept_predictions", lambda: is_complete(folder)):
         with shard_lock(shard, folder, "predictions_dir"):
-            if not broadcast_decision(
-                "infer", lambda: is_complete(folder)
-            ):  # another job may have joined it meanwhile
+            # another job may have joined it meanwhile
+            if not broadcast_decision("infer", lambda: is_complete(folder)):
                 from weakspot.pipeline.infer import infer_rows
 
                 _log_on_main("infer shard %s → %s", shard, folder)
@@ -208,10 +207,8 @@ def _read_complete_predictions(folder: Path, upstream: Upstream) -> Predictions 
         if upstream == "require":
             raise
         set_aside = _unused_path(folder.with_name(f"{folder.name}.damaged"))
-        with (
-            writing(folder.parent, "predictions_dir"),
-            suppress(FileNotFoundError),
-        ):  # another job may have renamed it
+        # another job may have renamed it
+        with writing(folder.parent, "predictions_dir"), suppress(FileNotFoundError):
             folder.rename(set_aside)
         log.warning("%s; the record is set aside as %s and inferred again", error, set_aside)
         return None

@@ -1,4 +1,4 @@
-// Tables that filter. Without this script every page reads the same, as plain tables and forms.
+// Adds filters to tables. Without this script every page works the same, with plain tables and forms.
 const text = (cell) => cell.textContent.trim();
 
 for (const table of document.querySelectorAll("table.filterable")) {
@@ -7,17 +7,17 @@ for (const table of document.querySelectorAll("table.filterable")) {
   const controls = document.createElement("div");
   controls.className = "filters";
   controls.setAttribute("role", "search");
-  const labelled = (words, control) => {
+  const addControl = (caption, control) => {
     const label = document.createElement("label");
-    label.append(words, control);
+    label.append(caption, control);
     controls.append(label);
     control.addEventListener("input", apply);
     return control;
   };
-  const search = labelled("Search", Object.assign(document.createElement("input"), { type: "search" }));
+  const search = addControl("Search", Object.assign(document.createElement("input"), { type: "search" }));
   const selects = table.dataset.filters.split(",").map((name) => {
     const column = headings.indexOf(name);
-    const select = labelled(name, document.createElement("select"));
+    const select = addControl(name, document.createElement("select"));
     const values = [...new Set(rows.map((row) => text(row.cells[column])))].sort();
     select.append(new Option("all", ""), ...values.map((one) => new Option(one, one)));
     return [column, select];
@@ -31,9 +31,9 @@ for (const table of document.querySelectorAll("table.filterable")) {
     const words = search.value.toLowerCase().split(/\s+/);
     let shown = 0;
     for (const row of rows) {
-      const said = row.textContent.toLowerCase();
-      const fits = selects.every(([column, select]) => !select.value || text(row.cells[column]) === select.value);
-      row.hidden = !(fits && words.every((word) => said.includes(word)));
+      const content = row.textContent.toLowerCase();
+      const matches = selects.every(([column, select]) => !select.value || text(row.cells[column]) === select.value);
+      row.hidden = !(matches && words.every((word) => content.includes(word)));
       shown += !row.hidden;
     }
     status.textContent = shown === rows.length ? "" : `${shown} of ${rows.length}`;

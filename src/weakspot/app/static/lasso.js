@@ -1,45 +1,46 @@
-// What is chosen on the map becomes a filter: its corners go into the form, and the server lists what lies inside.
-const MOST_CORNERS = 400; // Lasso.read takes no more
-const onMap = document.getElementById("map");
-const asking = document.getElementById("asking");
+// A lasso on the map becomes a filter: its corners go into the form, and the server lists the examples inside.
+const MAX_CORNERS = 400; // as in weakspot.app.lasso
+const runMap = document.getElementById("map");
+const exampleForm = document.getElementById("asking");
 
-// The same corners as the address can hold them: whole numbers, and few enough.
-function sayable(corners) {
-  const step = Math.ceil(corners.length / MOST_CORNERS);
+// Return the corners in the form that an address can hold: whole numbers, and at most MAX_CORNERS.
+function addressCorners(corners) {
+  const step = Math.ceil(corners.length / MAX_CORNERS);
   return corners.filter((_, i) => i % step === 0).map((corner) => corner.map(Math.round));
 }
 
-if (onMap) {
-  const field = asking.elements.lasso;
-  onMap.addEventListener("chosen", ({ detail: { corners, title } }) => {
+if (runMap) {
+  const field = exampleForm.elements.lasso;
+  runMap.addEventListener("chosen", ({ detail: { corners, title } }) => {
     if (!corners) return;
-    const said = sayable(corners);
-    if (String(said) !== String(corners)) {
-      drawnMap.choose(said, title); // so that what is counted is what will be listed
+    const rounded = addressCorners(corners);
+    if (String(rounded) !== String(corners)) {
+      drawnMap.choose(rounded, title); // so that the map counts the examples that the server will list
       return;
     }
-    if (!onMap.querySelector(".map-save")) return; // nothing lies inside
+    if (!runMap.querySelector(".map-save")) return; // nothing lies inside
     const list = Object.assign(document.createElement("button"), {
       type: "button",
       className: "map-list",
       textContent: "List them, and test them",
     });
     list.addEventListener("click", () => {
-      field.value = said.map((corner) => corner.join(",")).join(";");
-      asking.action += "#found";
-      asking.requestSubmit();
+      field.value = rounded.map((corner) => corner.join(",")).join(";");
+      exampleForm.action += "#found";
+      exampleForm.requestSubmit();
     });
-    onMap.querySelector(".map-acts").prepend(list);
+    runMap.querySelector(".map-acts").prepend(list);
   });
-  onMap.addEventListener("drawn", () => {
+  runMap.addEventListener("drawn", () => {
     if (!field.value) return;
     const corners = field.value.split(";").map((corner) => corner.split(",").map(Number));
     drawnMap.choose(corners, "Chosen by a lasso");
   });
-  onMap.addEventListener("click", (event) => {
-    const link = event.target.closest('a[href^="#finding-"], a[href^="#node-"]'); // of the report; here each has a list
+  runMap.addEventListener("click", (event) => {
+    // the report's links to its sections; here each leads to a list
+    const link = event.target.closest('a[href^="#finding-"], a[href^="#node-"]');
     if (!link) return;
     event.preventDefault();
-    location.assign(`${asking.action}?${new URLSearchParams({ map: "shown", in: link.hash.slice(1) })}`);
+    location.assign(`${exampleForm.action}?${new URLSearchParams({ map: "shown", in: link.hash.slice(1) })}`);
   });
 }
