@@ -22,7 +22,7 @@ from weakspot.findings import Findings
 from weakspot.findings.record import FILE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
-from weakspot.report.ids import groups as pieces_of
+from weakspot.report.member_csv import member_groups as pieces_of
 from weakspot.report.points import Points, points_of
 from weakspot.slices import Slices
 

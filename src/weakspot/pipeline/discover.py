@@ -21,8 +21,8 @@ from weakspot.pipeline.saved_runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import atomic_file, remove_drafts, writing
+from weakspot.report.class_csv import class_csv_files
 from weakspot.report.html import render
-from weakspot.report.sheets import sheets
 from weakspot.slices import Slices
 from weakspot.slices.failing import ACCURACY_THRESHOLD
 from weakspot.tracking.console import findings_summary
@@ -227,7 +227,7 @@ def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs
         findings.save(folder)
         with atomic_file(folder / REPORT) as draft:
             draft.write_text(render(findings, media, outputs.report), encoding="utf-8")
-        for name, text in sheets(findings).items():
+        for name, text in class_csv_files(findings).items():
             with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")
     log_findings(findings, media, outputs.logger, folder)

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page that shows a reader where a model fails."""
+"""The report: one self-contained HTML page that shows where a model fails."""
 
 from weakspot.report.html import render
 

@@ -1,4 +1,4 @@
-"""How the model does class by class, and which classes come together, laid out for the page."""
+"""How the model does on each class, and which classes occur together, laid out for the page."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from weakspot.findings import Findings
 from weakspot.findings.classes import relative_difference
 from weakspot.findings.record import AuditedSet, ClassMetrics, ClassPair
 
-_SHOWN = 40  # classes, in the table and in a map
-_PAIRS = 12  # in the table of pairs
-_CELL, _SMALL_CELL = 12, 7  # pixels of a map's cell, with the gap to the next
-_MANY = 24  # classes, beyond which the cells are small, so that three maps fit beside each other
-_LETTER = 0.47  # of a cell and a bit: about the width of a letter beside a map
-_LONGEST = 22  # letters of a name in a map
-_GAP = 28  # pixels between two maps
-_LEVELS = 10
+_SHOWN = 40  # classes in the table, and in a heat map
+_PAIRS = 12  # pairs in their table
+_CELL, _SMALL_CELL = 12, 7  # pixels of a cell, with the gap to the next
+_MANY = 24  # classes; with more the cells are small, so that three heat maps fit beside each other
+_LETTER = 0.47  # of a cell's size plus 2 pixels: about the width of a letter beside a heat map
+_LONGEST = 22  # letters of a name beside a heat map
+_GAP = 28  # pixels between two heat maps
+_LEVELS = 10  # shades
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes that are shown, and how many there are."""
+    """Holds the classes that are shown, and how many classes there are in all."""
 
     rows: Sequence[ClassMetrics]
     total: int
@@ -32,7 +32,7 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class Level:
-    """All cells of one shade as one path of a drawing; `strength` is its opacity, from 0 to 1."""
+    """Holds all cells of one shade as one SVG path; `strength` is its opacity, from 0 to 1."""
 
     kind: str
     strength: float
@@ -41,7 +41,14 @@ class Level:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One of the drawings that stand side by side; `left` is where it begins, `largest` what its darkest cell says."""
+    """One of three heat maps side by side.
+
+    Attributes:
+        title: Its title.
+        left: Its left edge in pixels.
+        largest: The share that its darkest cell stands for.
+        levels: Its cells by their shade.
+    """
 
     title: str
     left: float
@@ -50,18 +57,18 @@ class HeatMap:
 
 
 @dataclass(frozen=True)
-class Together:
-    """Labels and predictions that come together.
+class CoOccurrence:
+    """Holds heat maps of which classes occur together.
 
     Attributes:
-        names: Of the classes that are drawn, in their own order.
+        names: The names of the classes that are drawn, in their own order.
         total: How many classes there are.
         pairs_left_out: How many pairs the findings do not hold.
-        maps: By labels, by predictions, and their difference.
-        pairs: The pairs whose numbers differ most, by name.
-        margin: Pixels for the names, at the left and above.
-        cell: Pixels of a cell.
-        width, height: Of the whole drawing, in pixels.
+        maps: The heat maps by labels, by predictions, and of their difference.
+        pairs: The pairs whose numbers differ most, each with the names of its classes.
+        margin: The space for names at the left and at the top, in pixels.
+        cell: The size of a cell in pixels.
+        width, height: The size of the whole drawing in pixels.
     """
 
     names: Sequence[str]
@@ -76,26 +83,26 @@ class Together:
 
     @property
     def short(self) -> Sequence[str]:
-        """The names as they fit beside a map."""
+        """The names, cut to what fits beside a heat map."""
         return [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in self.names]
 
 
 def class_table(findings: Findings) -> ClassTable | None:
-    """Every class in its own order; of many those with the lowest F1. None for tasks without classes."""
+    """Return all classes in their own order, or of many those with the lowest F1; None for tasks without classes."""
     rows = findings.whole.classes
     if len(rows) > _SHOWN:
-        judged = [row for row in rows if row.f1 is not None]
-        shown = sorted(judged, key=lambda row: row.f1 or 0.0)[:_SHOWN]
+        with_f1 = [row for row in rows if row.f1 is not None]
+        shown = sorted(with_f1, key=lambda row: row.f1 or 0.0)[:_SHOWN]
         return ClassTable(shown, len(rows))
     return ClassTable(rows, len(rows)) if rows else None
 
 
-def together(findings: Findings) -> Together | None:
-    """Which classes come together; None where an example has one class only."""
+def co_occurrence(findings: Findings) -> CoOccurrence | None:
+    """Return heat maps of which classes occur together; None where an example has one class only."""
     whole = findings.whole
     if not whole.pairs:
         return None
-    drawn = _drawn(whole.classes)
+    drawn = _frequent_classes(whole.classes)
     names = [whole.classes[i].name for i in drawn]
     cell = _CELL if len(drawn) <= _MANY else _SMALL_CELL
     margin = 10 + _LETTER * (cell + 2) * min(_LONGEST, max(map(len, names)))
@@ -103,11 +110,11 @@ def together(findings: Findings) -> Together | None:
     by_labels, by_predictions = shares(whole, drawn)
     difference = by_predictions - by_labels
     largest = _largest(by_labels, by_predictions)
-    apart = _largest(difference)
+    largest_difference = _largest(difference)
     layers = [
         ("Labels", largest, {"labels": by_labels}),
         ("Predictions", largest, {"predictions": by_predictions}),
-        ("Predictions less labels", apart, {"oftener": difference, "rarer": -difference}),
+        ("Predictions less labels", largest_difference, {"oftener": difference, "rarer": -difference}),
     ]
     maps = [
         HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])
@@ -116,7 +123,7 @@ def together(findings: Findings) -> Together | None:
     most = sorted(
         whole.pairs, key=lambda pair: relative_difference(pair.labels, pair.predictions), reverse=True
     )[:_PAIRS]
-    return Together(
+    return CoOccurrence(
         names,
         len(whole.classes),
         whole.pairs_left_out,
@@ -132,11 +139,17 @@ def together(findings: Findings) -> Together | None:
 def shares(
     whole: AuditedSet, drawn: Sequence[int] | Int[np.ndarray, " s"]
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]:
-    """Of the examples of each row's class the share that has the column's too, by labels and by predictions.
+    """Return which share of the examples of a class has another class too, by labels and by predictions.
 
-    NaN on the diagonal and in the rows of classes that no example has, or is predicted to have.
+    Args:
+        whole: The audited set.
+        drawn: Positions of the s classes.
+
+    Returns:
+        Two arrays (s, s): of the examples of each row's class the share that has the column's class too. It is NaN on
+        the diagonal, and in the rows of classes that no example has, or is predicted to have.
     """
-    place = {int(i): at for at, i in enumerate(drawn)}
+    place = {int(i): position for position, i in enumerate(drawn)}
     labels, predictions = (np.zeros((len(place), len(place))) for _ in range(2))
     for pair in whole.pairs:
         if pair.first in place and pair.second in place:
@@ -151,8 +164,8 @@ def shares(
     return labels, predictions
 
 
-def _drawn(classes: Sequence[ClassMetrics]) -> list[int]:
-    """Positions of the most frequent classes, among labels and predictions together, in their own order."""
+def _frequent_classes(classes: Sequence[ClassMetrics]) -> list[int]:
+    """Return positions of the most frequent classes, in labels and predictions together, in their own order."""
     frequent = sorted(range(len(classes)), key=lambda i: -(classes[i].examples + classes[i].predicted))
     return sorted(frequent[:_SHOWN])
 
@@ -162,7 +175,7 @@ def _largest(*shares: Float[np.ndarray, "s s"]) -> float:
 
 
 def _levels(kinds: Mapping[str, Float[np.ndarray, "s s"]], largest: float, cell: int) -> Iterable[Level]:
-    """The cells of each kind by their shade: ten steps up to the largest share."""
+    """Yield the cells of each kind by their shade: ten steps up to the largest share."""
     for kind, values in kinds.items():
         steps = np.ceil(_LEVELS * np.nan_to_num(values, nan=0.0) / (largest or 1.0) - 1e-9).astype(int)
         for step in range(1, _LEVELS + 1):

@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML document that asks for nothing else."""
+"""The page of a comparison: one HTML document that makes no request."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ _SECTIONS: dict[Status, tuple[str, str]] = {
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """The comparison of two runs, as one HTML page; escaped, without a request, and read alike without its script.
+    """Render the comparison of two runs as one HTML page.
+
+    The page is escaped, makes no request, and reads the same without its script.
 
     Args:
-        comparison: Everything that is said; nothing is computed here.
+        comparison: The comparison; nothing is computed here.
 
     Returns:
         The HTML document.
@@ -43,9 +45,9 @@ def render_comparison(comparison: Comparison) -> str:
     names = ("base.css", "style.css", "sort.js")
     *styles, script = (package.joinpath(name).read_text(encoding="utf-8") for name in names)
     style = "".join(styles)
-    standings = [one for slice_ in comparison.slices for one in (slice_.before, slice_.after) if one]
-    values = [one.inside.inside for one in standings]
-    short = comparison.measure in ("rmse", "mae")
+    performances = [one for slice_ in comparison.slices for one in (slice_.before, slice_.after) if one]
+    values = [one.inside.inside for one in performances]
+    abbreviated = comparison.measure in ("rmse", "mae")
     return (
         environment()
         .get_template("compare.html.jinja")
@@ -55,9 +57,9 @@ def render_comparison(comparison: Comparison) -> str:
             script=Markup(script),
             comparison=comparison,
             measure=comparison.measure.upper()
-            if short
+            if abbreviated
             else {"loss": "mean loss"}.get(comparison.measure, comparison.measure),
-            short=short,
+            short=abbreviated,
             most=1 if comparison.higher_is_better else max(values, default=1.0),
             names={(one.found, one.number): one.name for one in comparison.slices},
             sections=[(status, *_SECTIONS[status]) for status in STATUSES],

@@ -1,4 +1,4 @@
-"""Labels against predictions inside a slice, cut down to what fits on a page."""
+"""The confusion matrix of a slice, cut down to what fits on a page."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 from weakspot.slices.statistics import ConfusionCell
 
-_SHOWN = 8
+_SHOWN = 8  # labels, and predictions
 _REST = "(others)"
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Shares of a slice's weight by label (rows) and prediction (columns).
+    """Holds shares of a slice's weight by label (rows) and prediction (columns).
 
-    cells       (labels × predictions) shares in [0, 1]
-    right       whether a cell lies on the diagonal; None where either side is a remainder
-    heaviest    the label, prediction and share of the heaviest single cell
-    mistake     likewise of the heaviest wrong one, if there is any
+    Attributes:
+        labels, predictions: The names of rows and columns.
+        cells: Shares in [0, 1], row by row.
+        right: Whether a cell is a right answer; None where its row or column adds up others.
+        heaviest: The label, prediction and share of the heaviest single cell.
+        mistake: The same of the heaviest wrong cell, if there is any.
     """
 
     labels: Sequence[str]
@@ -30,10 +32,17 @@ class Confusion:
 
 
 def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> Confusion | None:
-    """From the cells of a slice's statistics; None if there are none.
+    """Lay out the confusions of a slice.
 
-    Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. Of
-    more, only those that occur are, the heaviest first; beyond eight the others are added up.
+    Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. Of more classes
+    only those that occur are shown, the heaviest first, and beyond eight the others are added up.
+
+    Args:
+        weights: The cells of the slice's statistics.
+        classes: The names of all classes, in their own order.
+
+    Returns:
+        The matrix; None where the slice has no weight.
     """
     total = sum(cell.weight for cell in weights)
     if total <= 0:
@@ -63,7 +72,7 @@ def _top(weights: Sequence[ConfusionCell], total: float) -> tuple[str, str, floa
 
 
 def _axes(weights: Sequence[ConfusionCell], classes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Rows and columns, in one order as far as they share names: right answers stand on the diagonal."""
+    """Return rows and columns, in one order as far as they share names, so that right answers are on the diagonal."""
     named = {getattr(cell, side) for cell in weights for side in ("label", "prediction")}
     if len(classes) <= _SHOWN and named <= set(classes):
         return list(classes), list(classes)

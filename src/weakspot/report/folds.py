@@ -1,4 +1,4 @@
-"""Parts of the page that a reader opens: in the markup while it is short, and compressed beside it after that."""
+"""Parts of the page that a reader unfolds: the first ones are in the markup, and later ones compressed beside it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_ENTRY = 12  # characters that the table needs for an anchor or a part, beside its name
+_ENTRY = 12  # characters that the table needs for an anchor or a part, in addition to its name
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A compressed part: anchors and parts inside it, and characters that it takes with its entries in the table."""
+    """A compressed part.
+
+    Attributes:
+        packed: Its markup as base64 of gzip.
+        names: The anchors inside it.
+        inner: The numbers of the parts inside it.
+        size: Characters that it takes, with its entries in the table.
+    """
 
     packed: str
     names: Sequence[str]
@@ -22,17 +29,17 @@ class _Part:
     size: int
 
 
-class Folds:
-    """Keeps what is folded away, so that a run of any size makes a page that opens at once.
+class FoldedParts:
+    """Collects the parts of the page that are folded, so that the page of a run of any size opens at once.
 
-    A part is folded by `opening()`, its markup, and `closing(markup)`; parts may lie in one another. The first ones
-    stand in the page as they are, and can be read without script. Once these have as many elements as they may, a part
-    is compressed, and the script puts it in when its <details> is opened or a link leads into it. Where a part has no
-    room, neither have the parts inside it, which nobody could reach.
+    Call `open()` before the markup of a part is made, and `close(markup)` after it; parts may lie in one another. The
+    first parts are in the page as they are, and can be read without the script. Once these have as many elements as
+    they may have, a part is compressed, and the script inserts it when its <details> is opened or a link leads into it.
+    If there is no room for a part, there is none for the parts inside it either, which nobody could reach.
 
     Args:
-        elements: How many the parts in the markup may have together.
-        most: Characters that compressed parts may take; the script says of what does not fit that it was left out.
+        elements: The number of elements, at most, in all parts that are in the markup.
+        most: Characters that compressed parts may take; where one does not fit, the script says that it was left out.
     """
 
     def __init__(self, elements: int, most: int) -> None:
@@ -43,19 +50,19 @@ class Folds:
         self._spent = 0
         self._parts: list[_Part | None] = []  # None: there was no room
 
-    def opening(self) -> str:
-        """Begins a part; gives nothing to show."""
+    def open(self) -> str:
+        """Begin a part; return an empty text, so that a template can call this."""
         self._before.append(self._elements)
         return ""
 
-    def closing(self, markup: str) -> int | None:
-        """Ends the part that was begun last.
+    def close(self, markup: str) -> int | None:
+        """End the part that was begun last.
 
         Args:
-            markup: Of the part, with the parts inside it.
+            markup: The markup of the part, with the parts inside it.
 
         Returns:
-            The number of the compressed part; None where the markup is to stand in the page.
+            The number of the compressed part; None where the markup belongs in the page.
         """
         before = self._before.pop()
         elements = before + markup.count("<") - markup.count("</")
@@ -63,13 +70,13 @@ class Folds:
             self._elements = elements
             return None
         self._elements = before
-        return self.apart(markup)
+        return self.compress(markup)
 
-    def apart(self, markup: str) -> int:
-        """Compresses markup, however little there is.
+    def compress(self, markup: str) -> int:
+        """Compress a part, however short it is.
 
         Args:
-            markup: Of the part, with the parts inside it.
+            markup: The markup of the part, with the parts inside it.
 
         Returns:
             The part's number.
@@ -88,30 +95,30 @@ class Folds:
         return number
 
     def _leave_out(self, numbers: Sequence[int]) -> None:
-        waiting = list(numbers)
-        while waiting:  # a tree may be deeper than calls may go
-            number = waiting.pop()
+        pending = list(numbers)
+        while pending:  # a loop, because a tree may be deeper than calls may be nested
+            number = pending.pop()
             part, self._parts[number] = self._parts[number], None
             if part is not None:
                 self._spent -= part.size
-                waiting.extend(part.inner)
+                pending.extend(part.inner)
 
     def has(self, number: int) -> bool:
-        """Whether there was room for a part."""
+        """Return whether there was room for a part."""
         return self._parts[number] is not None
 
     @property
     def used(self) -> bool:
-        """Whether anything is compressed."""
+        """Whether any part is compressed."""
         return bool(self._parts)
 
     @property
     def full(self) -> bool:
-        """Whether anything is left out."""
+        """Whether any part is left out."""
         return None in self._parts
 
     def table(self) -> str:
-        """JSON: the compressed parts; the part that an anchor lies in; the part that a part lies in."""
+        """Return JSON of the compressed parts, of the part around each anchor, and of the part around each part."""
         kept = [(number, part) for number, part in enumerate(self._parts) if part is not None]
         table = {
             "parts": [None if part is None else part.packed for part in self._parts],
@@ -122,6 +129,6 @@ class Folds:
 
 
 def pack(content: str | bytes) -> str:
-    """Base64 of gzip, which `unpack` and `unpackBytes` of the script read."""
+    """Return base64 of gzip, which `unpack` and `unpackBytes` of the script read."""
     plain = content.encode() if isinstance(content, str) else content
     return base64.b64encode(gzip.compress(plain, mtime=0)).decode()

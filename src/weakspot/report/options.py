@@ -1,4 +1,4 @@
-"""How much a report shows."""
+"""The options of a report."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ReportOptions:
     """How much a report shows (`report.…` on the command line).
 
     Attributes:
-        members: How many members of each finding and slice are shown; "all" unfolds the others below these.
+        members: How many members of each finding and slice are shown; with "all" the others can be unfolded below.
         examples: "top" keeps the page below 5 MB, with the images that a reader looks at first; "all" below 25 MB.
-        map: What places the examples on the map; "none" draws none.
+        map: How examples are placed on the map; "none" draws no map.
 
     Raises:
-        ValueError: If a value is none of these.
+        ValueError: If an option has another value.
     """
 
     members: int | Literal["all"] = 24
@@ -27,7 +27,7 @@ class ReportOptions:
 
     @property
     def roomier(self) -> str:
-        """Where to find what such a page has no room for, in a sentence."""
+        """A sentence that says where to find what a page with these options has no room for."""
         if self.examples == "top":
             return "A page with report.examples=all has room for more; the run’s folder holds all numbers."
         if self.members == "all":

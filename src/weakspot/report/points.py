@@ -1,4 +1,4 @@
-"""The points of the map as the page holds them: packed columns, of as many examples as there is room for."""
+"""Packs the points of the map for the page: the columns of as many examples as there is room for."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from weakspot.findings import Findings
 from weakspot.findings.map import ATTRIBUTE, ORDERED, map_kind
 from weakspot.predictions.attributes import MISSING
 from weakspot.report.folds import pack
-from weakspot.report.ids import groups
+from weakspot.report.member_csv import member_groups
 
 MOST = 30_000
-"""Points of a page, unless it has more room."""
+"""The most points of a page, unless it has more room."""
 
-_FEWEST = 1000  # points: what does not fit with these draws no map
-_VALUES = 254  # of a column; the rarer ones are one more
-_ATTRIBUTES = 40
-_FOUND = 0.8  # of the points, at most, for members of findings
-_CORE = 0.5  # of a group's largest weight: members of less are not drawn as such
+_FEWEST = 1000  # points; where these do not fit, no map is drawn
+_VALUES = 254  # of a column; the rarer values are one more
+_ATTRIBUTES = 40  # that points can be coloured by, at most
+_FOUND = 0.8  # share of the points, at most, that are members of findings
+_CORE = 0.5  # of a group's largest weight: examples of less are not drawn as its members
 _FOUND_OR_RIGHT = ("finding", "slice", "correct")
-_LOSSES = 65_534  # levels; the one after them is for a loss that is not known
-_CLIPPED = 0.99  # of the losses: the colours end where one in a hundred begins
+_LOSSES = 65_534  # levels; the next one stands for an unknown loss
+_CLIPPED = 0.99  # quantile of the losses at which the colours end
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What points can be coloured by: map.js's word for it, its title, and whether it is an attribute of the data."""
+class ColourOption:
+    """A choice of what points are coloured by.
+
+    Attributes:
+        word: The word for it in map.js.
+        title: Its title.
+        attribute: Whether it is an attribute of the data.
+    """
 
     word: str
     title: str
@@ -41,24 +47,24 @@ class Offer:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """What the page draws as its map.
+    """Holds the m points that the page draws as its map.
 
     Attributes:
         data: JSON that map.js reads.
-        shown, total: How many examples are drawn, and of how many.
-        kind: What places them: pca, umap or pacmap.
-        offers: What they can be coloured by.
-        findings: Numbers of the findings that can be lit.
-        tree: Whether the nodes of the tree can be lit.
-        rows: Of the record, of each point.
-        inside: Whether each point is a member of a finding.
+        shown, total: How many examples are drawn, and how many there are.
+        kind: How they are placed: pca, umap or pacmap.
+        colour_options: What they can be coloured by.
+        findings: Numbers of the findings that can be highlighted.
+        tree: Whether nodes of the tree can be highlighted.
+        rows: (m,) the row of each point in the predictions.
+        inside: (m,) whether each point is a member of a finding.
     """
 
     data: str
     shown: int
     total: int
     kind: str
-    offers: tuple[Offer, ...]
+    colour_options: tuple[ColourOption, ...]
     findings: frozenset[int]
     tree: bool
     rows: Int[np.ndarray, " m"]
@@ -67,6 +73,8 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class _Column:
+    """What points can be coloured by: the code of each point's value."""
+
     name: str
     role: str  # finding, slice, correct, label, prediction, attribute
     values: Sequence[str]
@@ -77,7 +85,7 @@ class _Column:
         return _Column(self.name, self.role, self.values, self.codes[some], self.ordered)
 
     def shortened(self) -> _Column:
-        """The same with few enough values for a byte: the commonest, in their order, and one for all others."""
+        """Return the column with few enough values for a byte: the most frequent ones, and one for all others."""
         if len(self.values) <= _VALUES + 1:
             return self
         numbers = np.bincount(self.codes, minlength=len(self.values))
@@ -90,15 +98,15 @@ class _Column:
 
 
 def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) -> Points | None:
-    """The map of a run, as many of its points as fit.
+    """Pack as many points of a run's map as fit.
 
-    Beyond that a sample is drawn in which members of findings come first; every point then says how many examples
+    Of more points a sample is drawn in which members of findings come first. Every point then says how many examples
     it stands for, so that shares remain those of the whole set.
 
     Args:
-        findings: With a map.
-        room: Characters that it may take.
-        most: Points.
+        findings: Findings with a map.
+        room: Characters that the points may take.
+        most: The number of points, at most.
         seed: Of the sample.
 
     Returns:
@@ -114,7 +122,7 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
     order = np.random.default_rng(seed).permutation(table.num_rows)
     while most >= _FEWEST:
         rows, stand_for = _sample(inside, order, most)
-        data = _data(findings, columns, members, rows, stand_for)
+        data = _pack_points(findings, columns, members, rows, stand_for)
         if len(data) <= room:
             break
         most = int(min(most, len(rows)) * min(0.95 * room / len(data), 0.9))
@@ -125,7 +133,7 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
         shown=len(rows),
         total=table.num_rows,
         kind=map_kind(table),
-        offers=_offered(table, columns),
+        colour_options=_colour_options(table, columns),
         findings=frozenset(members),
         tree="leaf" in table.column_names and bool(findings.clusters),
         rows=table.column("row").to_numpy()[rows],
@@ -136,7 +144,7 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
 def _sample(
     inside: Bool[np.ndarray, " n"], order: Int[np.ndarray, " n"], most: int
 ) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Rows to draw, and how many examples each stands for."""
+    """Return the m rows to draw, and how many examples each stands for."""
     n = len(order)
     if n <= most:
         return np.arange(n), np.ones(n)
@@ -149,7 +157,7 @@ def _sample(
 
 
 def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarray, " m"]]]:
-    """What points can be coloured by, and the places in the map of each finding's members."""
+    """Return what points can be coloured by, and the places of each finding's members in the map."""
     table = findings.map
     in_finding, members = _groups(findings, "finding", len(findings.findings))
     in_slice, _ = _groups(findings, "slice", len(findings.slices))
@@ -174,12 +182,12 @@ def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarra
 def _groups(
     findings: Findings, kind: str, many: int
 ) -> tuple[Int[np.ndarray, " n"], dict[int, Int[np.ndarray, " m"]]]:
-    """The group in which each point has most weight, 0 for none, and the places of each group's members."""
+    """Return the group in which each point has most weight, 0 for none, and the places of each group's members."""
     rows = findings.map.column("row").to_numpy()
     table = findings.memberships
     which, most = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
     members = {}
-    for group in groups(table):
+    for group in member_groups(table):
         found, _, number = group.anchor.partition("-")
         if found != kind or not 1 <= int(number) <= many:
             continue
@@ -208,17 +216,19 @@ def _category(table: pa.Table, name: str, role: str) -> _Column:
     return _Column(name.removeprefix(ATTRIBUTE), role, values, codes, ordered)
 
 
-def _offered(table: pa.Table, columns: Sequence[_Column]) -> tuple[Offer, ...]:
-    """What points can be coloured by: what was found, how the model did, what it said, what describes examples."""
-    offers = [Offer(str(i), _title(one), one.role == "attribute") for i, one in enumerate(columns)]
+def _colour_options(table: pa.Table, columns: Sequence[_Column]) -> tuple[ColourOption, ...]:
+    """Return what points can be coloured by: findings, slices, outcomes, loss, labels, predictions and attributes."""
+    colour_options = [
+        ColourOption(str(i), _title(one), one.role == "attribute") for i, one in enumerate(columns)
+    ]
     if "loss" in table.column_names:
         first = next((i for i, one in enumerate(columns) if one.role not in _FOUND_OR_RIGHT), len(columns))
-        offers.insert(first, Offer("loss", "Loss", False))
-    return tuple(offers)
+        colour_options.insert(first, ColourOption("loss", "Loss", False))
+    return tuple(colour_options)
 
 
 def _title(column: _Column) -> str:
-    """A column as the page offers it; an attribute may have the name of anything."""
+    """Return the title of a column; an attribute may have any name."""
     return {
         "finding": "Finding",
         "slice": "Slice",
@@ -228,18 +238,18 @@ def _title(column: _Column) -> str:
     }.get(column.role, column.name)
 
 
-def _data(
+def _pack_points(
     findings: Findings,
     columns: Sequence[_Column],
     members: dict[int, Int[np.ndarray, " m"]],
     rows: Int[np.ndarray, " m"],
     stand_for: Float[np.ndarray, " m"],
 ) -> str:
-    """JSON of packed parts: bytes in planes, which compress better than numbers one by one."""
+    """Return JSON of packed parts: bytes in planes, which compress better than one number after another."""
     table = findings.map.take(pa.array(rows))
     place = np.full(findings.map.num_rows, -1)
     place[rows] = np.arange(len(rows))
-    lit = {number: place[found][place[found] >= 0] for number, found in members.items()}
+    shown_members = {number: place[found][place[found] >= 0] for number, found in members.items()}
     if "count" in table.column_names:
         stand_for = stand_for * table.column("count").to_numpy()
     linked = "leaf" in table.column_names and bool(findings.clusters)
@@ -250,12 +260,12 @@ def _data(
             {"name": _title(c), "role": c.role, "values": list(c.values), "ordered": c.ordered}
             for c in columns
         ],
-        "findings": [[number, len(found)] for number, found in lit.items()],
+        "findings": [[number, len(found)] for number, found in shown_members.items()],
         "names": {one.number: one.name for one in findings.findings},
         "loss": None if losses is None else losses[1],
         "tree": _tree(findings) if linked else None,
     }
-    steps = [np.diff(found, prepend=0) for found in lit.values()]
+    steps = [np.diff(found, prepend=0) for found in shown_members.values()]
     parts = {
         "header": pack(json.dumps(header)),
         "ids": pack(json.dumps(table.column("id").to_pylist())),
@@ -271,7 +281,7 @@ def _data(
 
 
 def _tree(findings: Findings) -> dict[str, object]:
-    """The nodes, parents first: ids, each one's parent as a place among them (-1 of the root), names of some."""
+    """Return the nodes of the tree, parents first: ids, positions of parents (-1 for the root), and names of slices."""
     clusters = findings.clusters
     return {
         "ids": [one.id for one in clusters],
@@ -285,7 +295,7 @@ def _tree(findings: Findings) -> dict[str, object]:
 
 
 def _nodes(findings: Findings, table: pa.Table) -> Int[np.ndarray, " m"]:
-    """Of each point the place of its leaf among the nodes, from 1 on; 0 where it lies in none."""
+    """Return the position (from 1 on) of each point's leaf among the nodes; 0 where it lies in none."""
     ids = np.array([one.id for one in findings.clusters])
     order = np.argsort(ids)
     leaves = table.column("leaf").fill_null(-1).to_numpy()
@@ -294,7 +304,7 @@ def _nodes(findings: Findings, table: pa.Table) -> Int[np.ndarray, " m"]:
 
 
 def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dict[str, float]]:
-    """Losses as levels of low + scale · (exp(t · level / levels) - 1), fine where most of them lie."""
+    """Return losses as levels of low + scale · (exp(t · level / levels) - 1), which are fine where most losses lie."""
     known = np.isfinite(losses)
     if not known.any():
         return np.full(len(losses), _LOSSES + 1), {
@@ -315,6 +325,6 @@ def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dic
 
 
 def planes(values: Num[np.ndarray, " n"], kind: type[np.generic]) -> str:
-    """The first bytes of all numbers, then their second ones, and so on; little-endian, packed."""
+    """Pack the first bytes of all numbers, then their second bytes, and so on; little-endian."""
     plain = np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder("<"))
     return pack(plain.view(np.uint8).reshape(-1, plain.itemsize).T.tobytes())

@@ -1,4 +1,4 @@
-"""Thumbnails of the map's points in a few sheets, of as many examples as there is room for."""
+"""Thumbnails of the map's points in a few sprite sheets, for as many examples as there is room for."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from weakspot.images import viewable
 from weakspot.report.points import Points, planes
 
 SIDE = 32
-"""Pixels of a thumbnail's side."""
+"""The side of a thumbnail in pixels."""
 
-_ACROSS = 32  # thumbnails of a sheet's side
+_ACROSS = 32  # thumbnails in a row of a sheet, and rows
 _QUALITY = 50  # of the WebP: some 170 bytes for a photograph
-_EXPECTED = 260  # characters of a thumbnail, until the first sheet says how many
-_MOST = 5000  # of a page: each costs the reading of its image
+_EXPECTED = 260  # characters of a thumbnail, by which their number is estimated
+_MOST = 5000  # thumbnails of a page: for each an image is read
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """Sheets of thumbnails as map.js reads them.
+    """Holds sheets of thumbnails as map.js reads them.
 
     Attributes:
         data: JSON.
@@ -39,33 +39,33 @@ class Sprites:
 
 
 def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
-    """Thumbnails of the points, members of findings and all others alike; all of them where they fit.
+    """Make thumbnails of the points, members of findings and others alike; of all points where they fit.
 
     Args:
-        points: Of the map.
-        media: What examples look like.
-        room: Characters that they may take.
+        points: The points of the map.
+        media: Previews of the examples.
+        room: Characters that the sheets may take.
 
     Returns:
-        The sheets; None where examples are no images, or where there is no room.
+        The sheets; None where examples are not images, or where there is no room.
     """
     chosen: list[int] = []
     sheets: list[str] = []
-    waiting = _order(points, min(room // _EXPECTED, _MOST))
-    if not waiting or media.image(int(points.rows[waiting[0]])) is None:
-        return None  # texts, say, of which a thousand would be read in vain
-    while waiting:
-        some, waiting = waiting[: _ACROSS**2], waiting[_ACROSS**2 :]
-        tiles = {i: _tile(media.preview_once(int(points.rows[i]), 2 * SIDE)) for i in some}
-        pictured = {i: tile for i, tile in tiles.items() if tile is not None}
-        sheet = _sheet(list(pictured.values()))
-        if len(sheet) > room:  # the last one, then: as much of it as fits
-            pictured = dict(list(pictured.items())[: int(0.9 * len(pictured) * room / len(sheet))])
-            sheet, waiting = _sheet(list(pictured.values())), []
-        if not pictured or len(sheet) > room:
+    pending = _order(points, min(room // _EXPECTED, _MOST))
+    if not pending or media.image(int(points.rows[pending[0]])) is None:
+        return None  # of texts, for example, a thousand would be read in vain
+    while pending:
+        some, pending = pending[: _ACROSS**2], pending[_ACROSS**2 :]
+        tiles = {i: _thumbnail(media.preview_once(int(points.rows[i]), 2 * SIDE)) for i in some}
+        thumbnails = {i: tile for i, tile in tiles.items() if tile is not None}
+        sheet = _sheet(list(thumbnails.values()))
+        if len(sheet) > room:  # this is the last sheet, with as many thumbnails as fit
+            thumbnails = dict(list(thumbnails.items())[: int(0.9 * len(thumbnails) * room / len(sheet))])
+            sheet, pending = _sheet(list(thumbnails.values())), []
+        if not thumbnails or len(sheet) > room:
             break
         room -= len(sheet)
-        chosen += pictured
+        chosen += thumbnails
         sheets.append(sheet)
     if not chosen:
         return None
@@ -74,7 +74,7 @@ def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
 
 
 def _order(points: Points, most: int) -> list[int]:
-    """Points that are to have a thumbnail, in an order that is fair to both kinds wherever it ends."""
+    """Return points for thumbnails, members of findings and others mixed, so that both get some if room ends early."""
     draw = np.random.default_rng(0)
     order = draw.permutation(points.shown)
     found, others = order[points.inside[order]], order[~points.inside[order]]
@@ -84,8 +84,8 @@ def _order(points: Points, most: int) -> list[int]:
     return mixed
 
 
-def _tile(shown: Any) -> Image.Image | None:
-    """The middle of an image, as a square; None of what is none."""
+def _thumbnail(shown: Any) -> Image.Image | None:
+    """Return the middle of an image as a square; None for anything that is not an image."""
     if not isinstance(shown, Image.Image):
         return None
     image = viewable(shown)
@@ -95,7 +95,7 @@ def _tile(shown: Any) -> Image.Image | None:
 
 
 def _sheet(tiles: Sequence[Image.Image]) -> str:
-    """Base64 of a WebP of tiles, row by row; all sheets but the last are full."""
+    """Return base64 of a WebP image of tiles, row by row; all sheets but the last are full."""
     if not tiles:
         return ""
     down = -(-len(tiles) // _ACROSS)

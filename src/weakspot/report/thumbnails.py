@@ -1,4 +1,4 @@
-"""Images small enough to travel inside the page, each stored once however often it is shown."""
+"""Thumbnails inside the page, each stored once, however often it is shown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from PIL import Image
 
 from weakspot.images import shrunk, webp
 
-_SMALLEST, _LARGEST = 96, 192  # px, of the longer side
-_BYTES = 0.33  # of a pixel of a photograph, as base64 of a WebP
-_RATIOS = (0.6, 1.8)  # width to height; an image beyond them stands in a frame of the nearest
+_SMALLEST, _LARGEST = 96, 192  # pixels of the longer side
+_BYTES = 0.33  # characters for a pixel of a photograph, as base64 of a WebP image
+_RATIOS = (0.6, 1.8)  # width to height; an image beyond them gets a frame of the nearest ratio
 _PIXEL_ART = 48  # up to this size an image is kept lossless and enlarged by whole pixels
-_REPEATED = 0.1  # of what images may take, for those that the page shows more than once
+_REPEATED = 0.1  # share of the room of images for those that the page shows more than once
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What the page needs to show an image: its number, the size of its frame, whether it is tiny."""
+    """Holds what the page needs to show an image.
+
+    Attributes:
+        number: The number of the image.
+        width, height: The size of its frame in pixels.
+        coarse: Whether it is so small that its pixels are shown enlarged.
+    """
 
     number: int
     width: int
@@ -29,11 +35,15 @@ class Thumbnail:
 
 
 class Thumbnails:
-    """Gathers images as WebP data, as large as fits; the same image, whoever asks for it, is stored once.
+    """Collects images as WebP data, as large as fits; the same image is stored once, however often it is added.
 
     Args:
-        most: Characters that the page may spend on them.
-        expected: How many there will be.
+        most: Characters that all images may take.
+        expected: How many images there will be.
+
+    Attributes:
+        spent: Characters that the images take.
+        full: Whether an image was refused for want of room.
     """
 
     def __init__(self, most: int, expected: int = 0) -> None:
@@ -48,7 +58,7 @@ class Thumbnails:
         ] = {}  # by identity, which holds while it is kept
 
     def add(self, picture: Image.Image) -> Thumbnail | None:
-        """The thumbnail of an image, encoded once; None where the page has no room for it."""
+        """Return the thumbnail of an image, which is encoded once; None where the page has no room for it."""
         if id(picture) not in self._known:
             found = self._encoded(picture)
             if found is None:
@@ -73,26 +83,26 @@ class Thumbnails:
         return self._found[data]
 
     def place(self, page: str) -> tuple[str, str]:
-        """Puts images where the markup names them by number.
+        """Insert images where the markup names them by number.
 
-        What the markup does not show, since a reader has to open it first, stays in a table, and so do repetitions
-        of an image once they take too much; the script puts these in.
+        Images of folded parts, which are not in the markup, stay in a table, and so do repetitions of an image once
+        they take too much; the script inserts these.
 
         Args:
             page: Markup with `data-image="3"` in its <img> elements.
 
         Returns:
-            The markup with their `src`, and the table as JSON: an image's number → base64 of a WebP file.
+            The markup with the `src` of images, and the table as JSON: base64 of a WebP file by the image's number.
         """
         placed: set[int] = set()
-        left = self.most * _REPEATED
+        room_left = self.most * _REPEATED
 
         def source(match: re.Match[str]) -> str:
-            nonlocal left
+            nonlocal room_left
             number = int(match[1])
             if number in placed:
-                left -= len(self._data[number])
-                if left < 0:
+                room_left -= len(self._data[number])
+                if room_left < 0:
                     return match[0]
             placed.add(number)
             return f'{match[0]} src="data:image/webp;base64,{self._data[number]}"'

@@ -1,4 +1,4 @@
-"""The cluster tree: one picture of the whole, and an outline that folds."""
+"""The cluster tree: one picture of all nodes, and an outline that can be folded."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from markupsafe import Markup
 
 from weakspot.findings import Findings, numbers
 from weakspot.findings.record import Cluster
-from weakspot.report.exhibits import Exhibit, Exhibits
-from weakspot.report.figures import Curve, cut_curve
-from weakspot.report.folds import Folds
-from weakspot.report.view import SliceView
+from weakspot.report.curves import Curve, cut_curve
+from weakspot.report.example_views import ExampleView, ExampleViews
+from weakspot.report.finding_views import SliceView
+from weakspot.report.folds import FoldedParts
 from weakspot.slices.failing import SMALLEST
 
-_HEIGHT = 240  # of the picture, in px, before the rows of labels
-_TALLEST, _LOWEST = 18, 5  # of one level
+_HEIGHT = 240  # pixels of the picture, without the rows of labels
+_TALLEST, _LOWEST = 18, 5  # pixels of one level
 _LABEL = 0.046  # width that a failing cluster's number takes on a phone, as a share of the picture
-_LABEL_ROWS = 6  # a number that has no place in these is left out; the outline holds it
-_TONES = 5
-_CELLS = 3000  # drawn at most; the widest ones, all of which are wider than a pixel
+_LABEL_ROWS = 6  # a number that has no place in these rows is left out; the outline holds it
+_TONES = 5  # above the overall accuracy, and below it
+_CELLS = 3000  # that are drawn, at most: the widest ones, all of which are wider than a pixel
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A node in the picture: left edge and width as shares of it, top and height in px."""
+    """A node in the picture.
+
+    Attributes:
+        left, width: Its left edge and width, as shares of the picture.
+        top, height: Its top and height in pixels.
+        tone: The class of its colour.
+        words: Its size and errors, in words.
+        node: The id of the node.
+        leaf: Whether it is a leaf.
+        slice: The slice that it is, if it is a failing cluster.
+        label_row: The row below the picture that holds its number, if there is one.
+    """
 
     left: float
     width: float
@@ -45,9 +56,14 @@ class Cell:
 class Branch:
     """A node in the outline.
 
-    width     its size as a share of the root's
-    closes    how many levels end after it
-    opened    whether it shows its children at first: a failing cluster lies below
+    Attributes:
+        cluster: The node.
+        tone: The class of its colour.
+        width: Its size as a share of the root's.
+        slice: The slice that it is, if it is a failing cluster.
+        opened: Whether its children are shown at first, because a failing cluster lies below.
+        closes: How many levels end after it.
+        examples: Some of its members.
     """
 
     cluster: Cluster
@@ -56,15 +72,24 @@ class Branch:
     slice: SliceView | None
     opened: bool
     closes: int
-    exhibits: Sequence[Exhibit]
+    examples: Sequence[ExampleView]
 
 
 @dataclass(frozen=True)
 class TreeView:
-    """The tree as the page shows it.
+    """Holds the tree as the page shows it.
 
-    `tones` are the legend's, from none right to all right; `judged` is JSON, node → accuracy of the clusters of more
-    than five examples, of which alone it is said that they fail (UDIS, Algorithm 1).
+    Attributes:
+        size, accuracy: The size and accuracy of the root.
+        clusters, leaves: How many clusters the cut makes, and how many leaves are drawn.
+        cut: The curve of the silhouette.
+        height, level: The height in pixels of the picture and of one level.
+        cells: The nodes in the picture.
+        label_rows: How many rows of numbers there are below the picture.
+        accuracies: JSON of the accuracy of each cluster of more than five examples by its node; only such clusters can
+            fail (UDIS, Algorithm 1).
+        branches: The nodes in the outline.
+        tones: The colours of the legend, from none right to all right.
     """
 
     size: float
@@ -76,13 +101,13 @@ class TreeView:
     level: float
     cells: Sequence[Cell]
     label_rows: int
-    judged: str
+    accuracies: str
     branches: Sequence[Branch]
     tones: Sequence[str]
 
 
-def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibits) -> TreeView:
-    """The tree of the findings' clusters."""
+def tree_view(findings: Findings, slices: Sequence[SliceView], examples: ExampleViews) -> TreeView:
+    """Lay out the tree of the findings' clusters."""
     clusters = findings.clusters
     root, levels = clusters[0], 1 + max(cluster.depth for cluster in clusters)
     level = max(_LOWEST, min(_TALLEST, _HEIGHT / levels))
@@ -96,7 +121,7 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
         height=levels * level,
         level=level,
         cells=cells,
-        judged=json.dumps(
+        accuracies=json.dumps(
             {
                 cluster.id: round(cluster.accuracy, 6)
                 for cluster in clusters
@@ -104,7 +129,7 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], exhibits: Exhibit
             }
         ),
         label_rows=1 + max((cell.label_row for cell in cells if cell.label_row is not None), default=0),
-        branches=_branches(clusters, slices, exhibits),
+        branches=_branches(clusters, slices, examples),
         tones=[f"low-{i}" for i in range(_TONES, 0, -1)]
         + ["even"]
         + [f"high-{i}" for i in range(1, _TONES + 1)],
@@ -116,7 +141,7 @@ def _slice_of(cluster: Cluster, slices: Sequence[SliceView]) -> SliceView | None
 
 
 def tone(accuracy: float, overall: float) -> str:
-    """The colour class of an accuracy: how far, in fifths, it lies from the overall one towards 0 or 1."""
+    """Return the class of an accuracy's colour: how far, in fifths, it is from the overall one towards 0 or 1."""
     if accuracy < overall:
         return f"low-{max(1, math.ceil(_TONES * (overall - accuracy) / overall - 1e-9))}"
     if accuracy > overall:
@@ -127,7 +152,7 @@ def tone(accuracy: float, overall: float) -> str:
 def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Sequence[SliceView]) -> list[Cell]:
     total, overall = clusters[0].size, clusters[0].accuracy
     ends: list[float] = []  # how far right the children of every node reach so far
-    taken = [-1.0] * _LABEL_ROWS  # how far right the labels of each row reach
+    taken = [-1.0] * _LABEL_ROWS  # how far right the labels of each row reach so far
     cells = []
     for cluster in clusters:
         left = 0.0 if cluster.parent is None else ends[cluster.parent]
@@ -151,7 +176,9 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
     return [cell for cell in cells if cell.width > least or cell.slice is not None]
 
 
-def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits: Exhibits) -> list[Branch]:
+def _branches(
+    clusters: Sequence[Cluster], slices: Sequence[SliceView], examples: ExampleViews
+) -> list[Branch]:
     total, overall = clusters[0].size, clusters[0].accuracy
     opened, shown = _opened(clusters), _rows_of_nodes(clusters)
     branches = []
@@ -165,14 +192,14 @@ def _branches(clusters: Sequence[Cluster], slices: Sequence[SliceView], exhibits
                 slice=_slice_of(cluster, slices),
                 opened=place in opened,
                 closes=cluster.depth - following if cluster.leaf else 0,
-                exhibits=exhibits.show(shown[place]),
+                examples=examples.show(shown[place]),
             )
         )
     return branches
 
 
 def _rows_of_nodes(clusters: Sequence[Cluster]) -> list[list[int]]:
-    """Some members of every node: of an inner one, those of the clusters below it with the lowest accuracy."""
+    """Return some members of every node; an inner node shows those of the cluster below it with the lowest accuracy."""
     found = [list(cluster.rows) for cluster in clusters]
     worst = [cluster.accuracy for cluster in clusters]
     for place in reversed(range(1, len(clusters))):
@@ -184,23 +211,27 @@ def _rows_of_nodes(clusters: Sequence[Cluster]) -> list[list[int]]:
 
 def outline(
     branches: Sequence[Branch],
-    folds: Folds,
+    folded: FoldedParts,
     node: Callable[[Branch, Markup | None, int | None], str],
     about: Callable[[Branch], str],
 ) -> Markup:
-    """The nested list of all nodes; built without nested calls, since a tree may be deeper than these may go.
+    """Return the nested list of all nodes, built in a loop because a tree may be deeper than calls may be nested.
 
     Args:
-        branches: Parents first.
-        folds: Keep what lies below a node that is closed at first.
-        node: Markup of a branch, of what is inside it (None of a leaf), and of the part that holds it instead.
-        about: What is said of a branch when it is opened.
+        branches: The nodes, parents first.
+        folded: Keeps what lies below a node that is closed at first.
+        node: Makes the markup of a branch from the branch, what is inside it (None for a leaf), and the number of the
+            folded part that holds this instead.
+        about: Makes the markup that describes a branch when it is opened.
+
+    Returns:
+        The markup of the list.
     """
     levels: list[list[str]] = [[]]
     above: list[Branch] = []
     for branch in branches:
         if not branch.cluster.leaf:
-            folds.opening()
+            folded.open()
             above.append(branch)
             levels.append([])
             continue
@@ -208,12 +239,12 @@ def outline(
         for _ in range(branch.closes):
             owner = above.pop()
             inside = Markup(f"{about(owner)}<ul>{''.join(levels.pop())}</ul>")
-            levels[-1].append(node(owner, inside, folds.closing(inside)))
+            levels[-1].append(node(owner, inside, folded.close(inside)))
     return Markup("".join(levels[0]))
 
 
 def _opened(clusters: Sequence[Cluster]) -> set[int]:
-    """Places of the root and of all that lies above a failing cluster."""
+    """Return places of the root and of all nodes above failing clusters."""
     opened = {0}
     for cluster in clusters:
         above = cluster.parent if cluster.failing else None

@@ -1,4 +1,4 @@
-"""Examples as the page shows them: image, text or record beside what is known of each."""
+"""Examples as the page shows them: the image, text or record of each, with its label and prediction."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from weakspot.explain.image_properties import PREFIX
 from weakspot.findings import Findings, Media
 from weakspot.findings.numbers import plain
 from weakspot.findings.record import Example
-from weakspot.report.passages import Segment, marked, said
+from weakspot.report.answer_passages import Segment, highlight_answers, span_text
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 
 FEWER = 12
-"""Examples of a slice that is part of a confirmed finding, which shows its own, and of what was not confirmed."""
+"""How many examples are shown of a slice in a confirmed finding, which shows its own, and of what was not confirmed."""
 
-_LONGEST = 2000  # characters shown of a text
-_AT_ONCE = 48  # Grad-CAMs that are asked for together
+_LONGEST = 2000  # characters of a text that are shown
+_AT_ONCE = 48  # Grad-CAMs that are made together
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """An example with what there is to look at.
+class ExampleView:
+    """Holds an example with its preview.
 
     Attributes:
-        example: What is known of it.
-        weight: In the slice that it is shown for; None where that says nothing (a cluster's member).
-        label, prediction: As shown: of an answer, the words of the passage.
+        example: The example.
+        weight: Its weight in the slice that it is shown for; None where all weights are 1 (in a cluster).
+        label, prediction: Label and prediction as they are shown: of an answer, the words of the passage.
         image, cam: Thumbnails; None where there are none, or where the page has no room for them.
-        text, record: Of texts and of rows of values.
-        pictured: Whether it is an image, be there room for it or not.
-        passage: The text that an answer is looked for in, with the answer and the model's marked.
+        text, record: The preview of a text, and of a row of values.
+        passage: The text in which an answer is sought, with the answer and the model's answer highlighted.
+        pictured: Whether the example is an image, even if there is no room for it.
     """
 
     example: Example
@@ -47,8 +47,10 @@ class Exhibit:
 
     @property
     def facts(self) -> list[str]:
-        """The attributes that neither record nor text shows, in few words: of those that are yes or no the names of
-        those that are yes, numbers by name, anything else by itself; not what the image shows anyway.
+        """The attributes that the preview does not show, in few words.
+
+        Of attributes that are yes or no the names of those that are yes are wanted, numbers by name, and any other
+        value by itself. Properties that are measured in the image are left out.
         """
         shown = self.record or {}
         return [
@@ -64,17 +66,23 @@ class Exhibit:
 
 
 def _fact(name: str, value: Any) -> str:
+    """Return an attribute in few words: its name if it is yes, otherwise its value, of numbers with the name."""
     if value is True or value == "yes":
         return name
     return f"{name} {plain(value)}" if isinstance(value, int | float) else plain(value)
 
 
-def wanted(findings: Findings, members: Sequence[Sequence[int]] = ()) -> Iterator[tuple[Sequence[int], bool]]:
-    """Rows whose images the page shows, and whether with their Grad-CAMs: what a reader looks at first comes first.
+def images_by_priority(
+    findings: Findings, members: Sequence[Sequence[int]] = ()
+) -> Iterator[tuple[Sequence[int], bool]]:
+    """Yield rows whose images the page shows, what a reader looks at first coming first.
 
     Args:
-        findings: What the page shows.
+        findings: The findings that the page shows.
         members: All members of each finding and slice, where they are shown.
+
+    Yields:
+        Rows, and whether they are shown with their Grad-CAMs.
     """
     ranked = sorted(findings.findings, key=lambda finding: not finding.confirmed)
     for cams in (False, True):
@@ -95,13 +103,13 @@ def wanted(findings: Findings, members: Sequence[Sequence[int]] = ()) -> Iterato
         yield rows, False
 
 
-class Exhibits:
-    """Makes exhibits of rows; the images of each are embedded once, however many slices show it.
+class ExampleViews:
+    """Makes the views of examples; the images of each are embedded once, however many slices show it.
 
     Args:
-        findings: What is known of the rows.
-        media: What there is to look at.
-        most: Characters that all images may take; those that `wanted` names first are shown.
+        findings: The findings, which describe the examples.
+        media: Previews and Grad-CAMs.
+        most: Characters that all images may take; those that `images_by_priority` yields first are shown.
         members: All members of each finding and slice, where they are shown.
     """
 
@@ -110,20 +118,20 @@ class Exhibits:
     ) -> None:
         self.findings = findings
         self.media = media
-        listed = list(wanted(findings, members))
-        images = {row for rows, _ in listed for row in rows}
-        overlaid = {row for rows, cams in listed if cams for row in rows} if media.has_cams else set()
-        self.thumbnails = Thumbnails(most, len(images) + len(overlaid))
+        wanted = list(images_by_priority(findings, members))
+        images = {row for rows, _ in wanted for row in rows}
+        with_cam = {row for rows, cams in wanted if cams for row in rows} if media.has_cams else set()
+        self.thumbnails = Thumbnails(most, len(images) + len(with_cam))
         self._images: dict[int, Thumbnail] = {}
         self._cams: dict[int, Thumbnail] = {}
-        for rows, cams in listed:
-            self._admit(rows, cams)
+        for rows, cams in wanted:
+            self._add_images(rows, cams)
         self.left_out = (
-            len(images) - len(self._images) + len(overlaid) - len(self._cams) if self.thumbnails.full else 0
+            len(images) - len(self._images) + len(with_cam) - len(self._cams) if self.thumbnails.full else 0
         )
 
-    def _admit(self, rows: Sequence[int], cams: bool) -> None:
-        """Gives rows their images, as long as the page has room."""
+    def _add_images(self, rows: Sequence[int], cams: bool) -> None:
+        """Add the images of rows, as long as the page has room."""
         for row in rows:
             if row in self._images or self.thumbnails.full:
                 continue
@@ -142,27 +150,27 @@ class Exhibits:
 
     def show(
         self, rows: Sequence[int], weights: Sequence[float] | None = None, cams: bool = False
-    ) -> list[Exhibit]:
-        """The rows in the order given.
+    ) -> list[ExampleView]:
+        """Return views of some rows, in the order given.
 
         Args:
-            rows: Of examples in the findings.
-            weights: Of each row, in the slice that it is shown for.
+            rows: Rows of examples in the findings.
+            weights: The weight of each row in the slice that it is shown for.
             cams: Whether Grad-CAM overlays are shown, where there are any.
 
         Returns:
-            One exhibit per row.
+            One view per row.
         """
         given: Sequence[float | None] = weights or [None] * len(rows)
         return [
-            self._exhibit(row, weight, self._cams.get(row) if cams else None)
+            self._view_of(row, weight, self._cams.get(row) if cams else None)
             for row, weight in zip(rows, given, strict=True)
         ]
 
-    def _exhibit(self, row: int, weight: float | None, cam: Thumbnail | None) -> Exhibit:
+    def _view_of(self, row: int, weight: float | None, cam: Thumbnail | None) -> ExampleView:
         example, image = self.findings.example(row), self._images.get(row)
         if image is not None or (self.thumbnails.full and self._images):
-            return Exhibit(
+            return ExampleView(
                 example, weight, example.label, example.prediction, image=image, cam=cam, pictured=True
             )
         label, prediction = example.label, example.prediction
@@ -172,12 +180,12 @@ class Exhibits:
             record = {name: value for name, value in record.items() if name != "context"}
         segments: Sequence[Segment] = ()
         if isinstance(passage, str):
-            label = label if example.label_span is None else said(passage, example.label_span)
+            label = label if example.label_span is None else span_text(passage, example.label_span)
             prediction = (
-                prediction if example.prediction_span is None else said(passage, example.prediction_span)
+                prediction if example.prediction_span is None else span_text(passage, example.prediction_span)
             )
-            segments = marked(passage, example.label_span, example.prediction_span)
-        return Exhibit(
+            segments = highlight_answers(passage, example.label_span, example.prediction_span)
+        return ExampleView(
             example,
             weight,
             label,

@@ -1,4 +1,4 @@
-"""Curves as SVG paths in a 100 × 100 box; the page stretches the box and writes the axes beside it."""
+"""Makes curves as SVG paths in a 100 × 100 box, which the page stretches; the axes are written beside it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_POINTS = 300
+_POINTS = 300  # of a curve, at most
 _DRAWN = ("objective", "size")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One series: its path, the range of its values, where it starts and ends, and its last value."""
+    """Holds one curve.
+
+    Attributes:
+        name: Its name.
+        path: The SVG path.
+        low, high: The range of its values.
+        first, last: Where it starts and ends.
+        final: Its last value.
+    """
 
     name: str
     path: str
@@ -24,8 +32,8 @@ class Curve:
     final: float
 
 
-def curves(search: Mapping[str, Sequence[tuple[int, float]]]) -> list[Curve]:
-    """The curves of the objective and the size over the steps; one without two values is left out."""
+def search_curves(search: Mapping[str, Sequence[tuple[int, float]]]) -> list[Curve]:
+    """Return the curves of the objective and the size over the steps; a curve of fewer than two values is left out."""
     drawn = (_over_steps(name, search[name]) for name in _DRAWN if name in search)
     return [figure for figure in drawn if figure is not None]
 
@@ -38,7 +46,7 @@ def _over_steps(name: str, points: Sequence[tuple[int, float]]) -> Curve | None:
 
 
 def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
-    """Values (m,) over ascending whole places (m,), in at most 300 points, the first and last among them."""
+    """Draw values (m,) over ascending whole places (m,), in at most 300 points, the first and last among them."""
     y = np.asarray(values, dtype=np.float64)
     finite = np.flatnonzero(np.isfinite(y))
     if len(finite) < 2:
@@ -52,7 +60,7 @@ def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
 
 
 def cut_curve(scores: Sequence[tuple[int, float]]) -> Curve | None:
-    """The silhouette of every number of clusters."""
+    """Return the curve of the silhouette by the number of clusters."""
     if len(scores) < 2:
         return None
     clusters, values = (np.array(column, dtype=np.float64) for column in zip(*scores, strict=True))

@@ -1,4 +1,4 @@
-"""Findings and slices laid out for the page."""
+"""Findings and slices, laid out for the page."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings, NearMiss
 from weakspot.findings.record import GroupDescription, Neighbour, Slice
 from weakspot.report.confusion import Confusion, confusion
-from weakspot.report.exhibits import FEWER, Exhibit, Exhibits
-from weakspot.report.figures import Curve, curves
+from weakspot.report.curves import Curve, search_curves
+from weakspot.report.example_views import FEWER, ExampleView, ExampleViews
 
-_SEARCHED = 24  # examples of a slice by whose ids it is found
-_SHARED = 0.25  # nor is a finding said to hold a value of which it has less than this
+_SEARCHED = 24  # examples of a slice by whose ids a reader can find it
+_SHARED = 0.25  # share of a finding, at least, that has a value which the finding is listed for
 
 
 @dataclass(frozen=True)
 class NeighbourView:
-    """The well-served cluster nearest to a failing one, with some of its members."""
+    """Holds the well-served cluster nearest to a failing one, with some of its members."""
 
     neighbour: Neighbour
-    exhibits: Sequence[Exhibit]
+    examples: Sequence[ExampleView]
 
     @property
     def senses(self) -> str:
@@ -32,31 +32,31 @@ class NeighbourView:
 
 @dataclass(frozen=True)
 class SliceView:
-    """A slice of the method, as a part of a finding or by itself; `others` are the members beyond those shown."""
+    """Holds a slice of the method; `others` are members that are not among the examples shown."""
 
     slice: Slice
     anchor: str
     confusion: Confusion | None
     curves: Sequence[Curve]
-    exhibits: Sequence[Exhibit]
-    others: Sequence[Exhibit]
+    examples: Sequence[ExampleView]
+    others: Sequence[ExampleView]
     neighbours: Sequence[NeighbourView]
 
     @property
     def words(self) -> str:
-        """What a reader may look for it by, in lower case."""
-        return _words_of(self.slice.portrait, self.exhibits)
+        """The words by which a reader can find the slice, in lower case."""
+        return _search_words(self.slice.portrait, self.examples)
 
 
 @dataclass(frozen=True)
 class FindingView:
-    """A finding with its parts; `others` are the members beyond those shown."""
+    """Holds a finding with its parts; `others` are members that are not among the examples shown."""
 
     finding: Finding
     anchor: str
     confusion: Confusion | None
-    exhibits: Sequence[Exhibit]
-    others: Sequence[Exhibit]
+    examples: Sequence[ExampleView]
+    others: Sequence[ExampleView]
     parts: Sequence[SliceView]
 
     @property
@@ -65,8 +65,8 @@ class FindingView:
         return self.parts[0].neighbours if self.parts else ()
 
     @property
-    def commonest(self) -> tuple[str, str, float] | None:
-        """Label, prediction and share of the commonest case: of the mistakes, where it does badly."""
+    def most_common_case(self) -> tuple[str, str, float] | None:
+        """Label, prediction and share of the most common case, or where the model does badly of the mistake."""
         if self.confusion is None:
             return None
         accuracy = self.finding.accuracy
@@ -76,29 +76,29 @@ class FindingView:
 
 @dataclass(frozen=True)
 class NearMissView:
-    """What came nearest to being a slice, where there is none, with some of its members."""
+    """Holds a cluster that nearly failed, where none does, with some of its members."""
 
     miss: NearMiss
-    exhibits: Sequence[Exhibit]
+    examples: Sequence[ExampleView]
 
 
 @dataclass(frozen=True)
 class WeakValue:
-    """A value of an attribute on which the model is right less often than on all, and findings that hold it."""
+    """Holds an attribute value on which the model is right less often than on all, and the findings that hold it."""
 
     accuracy: Accuracy
     findings: Sequence[FindingView]
 
 
 def slice_views(
-    findings: Findings, exhibits: Exhibits, members: Mapping[str, Sequence[int]]
+    findings: Findings, examples: ExampleViews, members: Mapping[str, Sequence[int]]
 ) -> list[SliceView]:
-    """Every slice, in the method's order.
+    """Lay out every slice, in the method's order.
 
     Args:
-        findings: Whose slices.
-        exhibits: What examples look like.
-        members: Rows of all members by anchor, highest weight first, where all are shown.
+        findings: The findings.
+        examples: Makes views of examples.
+        members: Rows of all members by anchor, highest weight first, where all members are shown.
     """
     confirmed = {finding.number for finding in findings.findings if finding.confirmed}
     views = []
@@ -110,11 +110,11 @@ def slice_views(
                 slice=one,
                 anchor=anchor,
                 confusion=confusion(one.portrait.confusion, _classes(findings)),
-                curves=curves(one.curves),
-                exhibits=_top(one.portrait, exhibits, most),
-                others=_others(members.get(anchor, ()), one.portrait.top[:most], exhibits),
+                curves=search_curves(one.curves),
+                examples=_top(one.portrait, examples, most),
+                others=_others(members.get(anchor, ()), one.portrait.top[:most], examples),
                 neighbours=[
-                    NeighbourView(neighbour, exhibits.show(neighbour.rows, cams=True))
+                    NeighbourView(neighbour, examples.show(neighbour.rows, cams=True))
                     for neighbour in one.neighbours
                 ],
             )
@@ -125,10 +125,10 @@ def slice_views(
 def finding_views(
     findings: Findings,
     slices: Sequence[SliceView],
-    exhibits: Exhibits,
+    examples: ExampleViews,
     members: Mapping[str, Sequence[int]],
 ) -> list[FindingView]:
-    """Every finding, those that are confirmed first; each with the slices that it is made of."""
+    """Lay out every finding with the slices that it is made of, confirmed findings first."""
     views = []
     for one in sorted(findings.findings, key=lambda finding: not finding.confirmed):
         most = len(one.portrait.top) if one.confirmed else FEWER
@@ -138,34 +138,34 @@ def finding_views(
                 finding=one,
                 anchor=anchor,
                 confusion=confusion(one.portrait.confusion, _classes(findings)),
-                exhibits=_top(one.portrait, exhibits, most),
-                others=_others(members.get(anchor, ()), one.portrait.top[:most], exhibits),
+                examples=_top(one.portrait, examples, most),
+                others=_others(members.get(anchor, ()), one.portrait.top[:most], examples),
                 parts=[slices[number - 1] for number in one.parts],
             )
         )
     return views
 
 
-def near_miss_views(findings: Findings, exhibits: Exhibits) -> list[NearMissView]:
-    """What came nearest to being a slice, where there is none; nearest first."""
+def near_miss_views(findings: Findings, examples: ExampleViews) -> list[NearMissView]:
+    """Lay out the clusters that nearly failed, where none does, the nearest first."""
     rows = {cluster.id: cluster.rows for cluster in findings.clusters}
-    return [NearMissView(miss, exhibits.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
+    return [NearMissView(miss, examples.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 
 
-def _top(portrait: GroupDescription, exhibits: Exhibits, most: int) -> list[Exhibit]:
-    """The top examples of a group with their Grad-CAMs, and with their weights where these differ."""
-    weights = portrait.weights[:most] if portrait.soft else None
-    return exhibits.show(portrait.top[:most], weights, cams=True)
+def _top(description: GroupDescription, examples: ExampleViews, most: int) -> list[ExampleView]:
+    """Return the top examples of a group with their Grad-CAMs, and with their weights where these differ."""
+    weights = description.weights[:most] if description.soft else None
+    return examples.show(description.top[:most], weights, cams=True)
 
 
-def _others(members: Sequence[int], shown: Sequence[int], exhibits: Exhibits) -> list[Exhibit]:
-    """The members beyond those shown."""
+def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews) -> list[ExampleView]:
+    """Return views of the members that are not shown already."""
     known = set(shown)
-    return exhibits.show([row for row in members if row not in known])
+    return examples.show([row for row in members if row not in known])
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:
-    """The attribute values with the lowest accuracy, each with the findings that hold much of it."""
+    """Lay out the attribute values with the lowest accuracy, each with the findings that hold much of it."""
     return [
         WeakValue(accuracy, [view for view in views if _holds(view.finding, accuracy)])
         for accuracy in findings.whole.weak_values
@@ -182,12 +182,14 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
     )
 
 
-def _words_of(portrait: GroupDescription, exhibits: Sequence[Exhibit]) -> str:
-    pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
-    pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same[:6]}
-    cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}
-    ids = [exhibit.example.id for exhibit in exhibits[:_SEARCHED]]
-    return " ".join([*sorted(pairs), *sorted(cells), *(word.text for word in portrait.words), *ids]).lower()
+def _search_words(description: GroupDescription, examples: Sequence[ExampleView]) -> str:
+    pairs = {f"{line.attribute} {line.value}" for line in description.enrichment}
+    pairs |= {f"{attribute} {value}" for line in description.enrichment for attribute, value in line.same[:6]}
+    cells = {f"{cell.label} → {cell.prediction}" for cell in description.confusion[:FEWER]}
+    ids = [view.example.id for view in examples[:_SEARCHED]]
+    return " ".join(
+        [*sorted(pairs), *sorted(cells), *(word.text for word in description.words), *ids]
+    ).lower()
 
 
 def _classes(findings: Findings) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the report draws of classes as CSV files, which hold all of them."""
+"""CSV files of all classes, and of which occur together; the report shows only some of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ CLASSES = "classes.csv"
 CO_OCCURRENCE = "co_occurrence.csv"
 
 
-def sheets(findings: Findings) -> dict[str, str]:
-    """CSV texts by the name of their file; none for tasks without classes."""
+def class_csv_files(findings: Findings) -> dict[str, str]:
+    """Return CSV texts by the names of their files; none for tasks without classes."""
     whole = findings.whole
-    found = {}
+    texts = {}
     if whole.classes:
-        head = ["class", "examples", "predicted", "precision", "recall", "f1"]
+        header = ["class", "examples", "predicted", "precision", "recall", "f1"]
         rows = [
             [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1]
             for row in whole.classes
         ]
-        found[CLASSES] = _sheet(head, rows)
+        texts[CLASSES] = _csv_text(header, rows)
     if whole.pairs:
-        head = [
+        header = [
             "class",
             "with",
             "labels",
@@ -34,12 +34,12 @@ def sheets(findings: Findings) -> dict[str, str]:
             "share_of_labels",
             "share_of_predictions",
         ]
-        found[CO_OCCURRENCE] = _sheet(head, _pairs(whole))
-    return found
+        texts[CO_OCCURRENCE] = _csv_text(header, _pairs(whole))
+    return texts
 
 
 def _pairs(whole: AuditedSet) -> Iterable[Sequence[object]]:
-    """Each pair twice, so that a class stands with all that come with it: those that differ most first."""
+    """Yield each pair twice, so that each class is listed with all others: those that differ most come first."""
     both = [
         (*ends, pair)
         for pair in whole.pairs
@@ -58,14 +58,14 @@ def _pairs(whole: AuditedSet) -> Iterable[Sequence[object]]:
         )
 
 
-def _sheet(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def _csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(head)
+    writer.writerow(header)
     writer.writerows([_plain(value) if isinstance(value, float) else value for value in row] for row in rows)
     return text.getvalue()
 
 
 def _plain(value: float) -> str:
-    """A count to its last digit, however large; anything else to twelve."""
+    """Return a whole number with all of its digits, and any other with twelve."""
     return str(int(value)) if value.is_integer() else f"{value:.12g}"

@@ -1,0 +1,69 @@
+"""The members of findings and slices as CSV, for use in other tools."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from weakspot.findings import Findings
+from weakspot.report.folds import pack
+
+_FEWEST_BYTES = 0.5  # characters, at least, that an id and its weight take when compressed
+
+
+@dataclass(frozen=True)
+class MemberGroup:
+    """The rows of `Findings.memberships` that belong to one finding or slice.
+
+    Attributes:
+        anchor: The anchor of the finding or slice in the page: `slice-3`.
+        start, end: The first row, and the one after the last.
+    """
+
+    anchor: str
+    start: int
+    end: int
+
+
+def member_groups(memberships: pa.Table) -> list[MemberGroup]:
+    """Return the groups of a table of memberships in which the rows of each group are contiguous, in their order."""
+    if not memberships.num_rows:
+        return []
+    kinds = memberships.column("group").combine_chunks().dictionary_encode()
+    codes = kinds.indices.to_numpy(zero_copy_only=False)
+    numbers = memberships.column("number").to_numpy()
+    changes = np.flatnonzero((np.diff(codes) != 0) | (np.diff(numbers) != 0)) + 1
+    starts = [0, *changes.tolist()]
+    ends = [*starts[1:], memberships.num_rows]
+    return [
+        MemberGroup(f"{kinds.dictionary[codes[start].item()].as_py()}-{numbers[start]}", start, end)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def member_csvs(findings: Findings, most: int) -> dict[str, str]:
+    """Return ids and weights of the members of each finding and slice, as compressed CSV.
+
+    Args:
+        findings: The findings.
+        most: Characters that all CSV texts may take; groups that do not fit are left out.
+
+    Returns:
+        The CSV as base64 of gzip, by the anchor of the finding or slice.
+    """
+    packed: dict[str, str] = {}
+    for group in member_groups(findings.memberships):
+        if (group.end - group.start) * _FEWEST_BYTES > most:
+            continue
+        rows = findings.memberships.slice(group.start, group.end - group.start).select(["id", "weight"])
+        buffer = io.BytesIO()
+        csv.write_csv(rows, buffer)
+        text = pack(buffer.getvalue().decode())
+        if len(text) <= most:
+            packed[group.anchor] = text
+            most -= len(text)
+    return packed
