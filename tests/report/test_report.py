@@ -23,7 +23,7 @@ from report_pages import (
 from weakspot.findings import Findings, numbers
 from weakspot.predictions import Predictions
 from weakspot.report.confusion import confusion
-from weakspot.report.figures import curve
+from weakspot.report.curves import curve
 from weakspot.report.html import SCRIPTS
 from weakspot.report.thumbnails import Thumbnails
 from weakspot.slices import Slices

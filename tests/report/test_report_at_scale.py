@@ -14,8 +14,8 @@ from weakspot.findings import Findings, Media
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
 from weakspot.report import html, render
-from weakspot.report.folds import Folds
-from weakspot.report.ids import groups
+from weakspot.report.folds import FoldedParts
+from weakspot.report.member_csv import member_groups
 from weakspot.report.options import ReportOptions
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
@@ -51,17 +51,17 @@ def warm(rows):
 
 
 def test_the_first_parts_stand_in_the_page_and_the_others_beside_it():
-    folds = Folds(elements=5, most=10_000)
-    folds.opening()
-    folds.opening()
-    assert folds.closing("<b>inner</b>") is None
-    assert folds.closing("<p><b>inner</b></p>" + "<i></i>" * 4) == 0  # with the inner one, six elements
-    folds.opening()
-    assert folds.closing("<p></p>" * 5) is None  # what was compressed takes no room
-    folds.opening()
-    folds.opening()
-    assert folds.closing('<p id="slice-2"></p>') == 1
-    assert folds.closing('<details data-part="1"></details>') == 2
+    folds = FoldedParts(elements=5, most=10_000)
+    folds.open()
+    folds.open()
+    assert folds.close("<b>inner</b>") is None
+    assert folds.close("<p><b>inner</b></p>" + "<i></i>" * 4) == 0  # with the inner one, six elements
+    folds.open()
+    assert folds.close("<p></p>" * 5) is None  # what was compressed takes no room
+    folds.open()
+    folds.open()
+    assert folds.close('<p id="slice-2"></p>') == 1
+    assert folds.close('<details data-part="1"></details>') == 2
     table = json.loads(folds.table())
     assert table["holds"] == {"slice-2": 1}
     assert table["within"] == {"1": 2}
@@ -71,9 +71,9 @@ def test_the_first_parts_stand_in_the_page_and_the_others_beside_it():
 
 
 def test_what_has_no_room_says_so():
-    folds = Folds(elements=0, most=300)
+    folds = FoldedParts(elements=0, most=300)
     noise = np.random.default_rng(0).bytes(4000).hex()
-    assert folds.apart(f"<p>{noise}</p>") == 0
+    assert folds.compress(f"<p>{noise}</p>") == 0
     page = '<details data-part="0"><summary>open</summary></details>'
     page += f'<script type="application/json" id="folded">{folds.table()}</script>'
     assert "Left out to keep this page small" in unfolded(page)
@@ -82,14 +82,14 @@ def test_what_has_no_room_says_so():
 
 
 def test_where_a_part_has_no_room_those_inside_it_take_none():
-    folds = Folds(elements=0, most=700)
-    inner = folds.apart('<p id="inner"></p>')
-    middle = folds.apart(f'<details id="middle" data-part="{inner}"></details>')
+    folds = FoldedParts(elements=0, most=700)
+    inner = folds.compress('<p id="inner"></p>')
+    middle = folds.compress(f'<details id="middle" data-part="{inner}"></details>')
     spent = len(folds.table())
     noise = np.random.default_rng(0).bytes(4000).hex()
-    folds.apart(f'<details data-part="{middle}"></details><p id="outer">{noise}</p>')
+    folds.compress(f'<details data-part="{middle}"></details><p id="outer">{noise}</p>')
     assert json.loads(folds.table()) == {"parts": [None] * 3, "holds": {}, "within": {}}
-    assert [folds.apart(f'<p id="other-{i}"></p>') for i in range(5)] == [3, 4, 5, 6, 7]
+    assert [folds.compress(f'<p id="other-{i}"></p>') for i in range(5)] == [3, 4, 5, 6, 7]
     assert folds.has(7)  # there is room again
     assert spent > 700 / 5
 
@@ -127,7 +127,7 @@ def test_images_that_a_reader_sees_first_come_first(many):
 
 def test_groups_are_the_runs_of_the_memberships(many):
     table = many.memberships
-    found = groups(table)
+    found = member_groups(table)
     assert [group.anchor for group in found] == [
         *(f"finding-{one.number}" for one in many.findings),
         *(f"slice-{one.number}" for one in many.slices),

@@ -16,9 +16,9 @@ from weakspot import UDIS, Predictions
 from weakspot.findings.numbers import count, tenth
 from weakspot.pipeline.discover import discover
 from weakspot.report import render
-from weakspot.report.classes import class_table, together
+from weakspot.report.class_csv import class_csv_files
+from weakspot.report.classes import class_table, co_occurrence
 from weakspot.report.html import SCRIPTS
-from weakspot.report.sheets import sheets
 from weakspot.tasks import Multilabel, Regression
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -62,7 +62,7 @@ def drawn(one, k, cell):
 
 def test_a_map_is_as_dark_as_the_share_is_large():
     p = several_labels()
-    made = together(found_in(p))
+    made = co_occurrence(found_in(p))
     assert made.names == list(NAMES)
     by_labels, by_predictions = (shares_by_hand(np.asarray(of)) for of in (p.labels, p.predictions))
     largest = max(np.nanmax(by_labels), np.nanmax(by_predictions))
@@ -84,7 +84,7 @@ def test_a_map_is_as_dark_as_the_share_is_large():
 
 
 def test_the_maps_stand_side_by_side():
-    made = together(found_in(many()))
+    made = co_occurrence(found_in(many()))
     side = made.cell * len(made.names)
     lefts = [one.left for one in made.maps]
     assert lefts[0] >= made.margin
@@ -95,7 +95,7 @@ def test_the_maps_stand_side_by_side():
 
 def test_the_pair_that_differs_most_for_its_size_leads_the_table():
     p = several_labels()
-    one, other, pair = together(found_in(p)).pairs[0]
+    one, other, pair = co_occurrence(found_in(p)).pairs[0]
     assert (one, other) == ("bed", "dog")
     both = [(np.asarray(of)[:, 0] & np.asarray(of)[:, 2]).sum() for of in (p.labels, p.predictions)]
     assert [pair.labels, pair.predictions] == both
@@ -117,7 +117,7 @@ def test_every_class_is_a_row_of_the_page():
 
 def test_of_many_classes_the_page_shows_forty_and_says_which():
     findings = found_in(many())
-    rows, made = class_table(findings).rows, together(findings)
+    rows, made = class_table(findings).rows, co_occurrence(findings)
     scores = sorted(row.f1 for row in findings.whole.classes if row.f1 is not None)
     assert [row.f1 for row in rows] == scores[:40]
     assert len(made.names) == 40
@@ -136,7 +136,9 @@ def test_of_many_classes_the_page_shows_forty_and_says_which():
 
 def test_the_sheets_hold_all_of_them():
     p = many()
-    held = {name: list(csv.DictReader(io.StringIO(text))) for name, text in sheets(found_in(p)).items()}
+    held = {
+        name: list(csv.DictReader(io.StringIO(text))) for name, text in class_csv_files(found_in(p)).items()
+    }
     assert [row["class"] for row in held["classes.csv"]] == list(p.classes())
     place = {name: i for i, name in enumerate(p.classes())}
     labels, said = np.asarray(p.labels), np.asarray(p.predictions)
@@ -160,13 +162,13 @@ def test_counts_of_millions_keep_every_digit():
     counts = np.full(400, 1_234_567)
     counts[0] = 7_654_321
     p = several_labels(counts=counts)
-    rows = csv.DictReader(io.StringIO(sheets(found_in(p))["classes.csv"]))
+    rows = csv.DictReader(io.StringIO(class_csv_files(found_in(p))["classes.csv"]))
     of_each_class = counts @ np.asarray(p.labels)
     assert [row["examples"] for row in rows] == [str(count) for count in of_each_class]
 
 
 def test_a_share_of_nothing_is_an_empty_cell():
-    text = sheets(found_in(several_labels()))["co_occurrence.csv"]
+    text = class_csv_files(found_in(several_labels()))["co_occurrence.csv"]
     rows = [row for row in csv.DictReader(io.StringIO(text)) if row["class"] in ("never", "unsaid")]
     assert {
         (row["class"], row["share_of_labels"] == "", row["share_of_predictions"] == "") for row in rows
@@ -179,18 +181,18 @@ def test_a_share_of_nothing_is_an_empty_cell():
 def test_a_run_leaves_the_sheets_in_its_folder(tmp_path):
     p = several_labels()
     findings = discover(UDIS(category="bed"), p, tmp_path)
-    for name, text in sheets(findings).items():
+    for name, text in class_csv_files(findings).items():
         assert (tmp_path / name).read_bytes().decode() == text
     assert {path.suffix for path in tmp_path.iterdir()} >= {".csv", ".html", ".json"}
 
 
 def test_one_label_has_a_table_and_no_map_and_a_number_neither():
     findings = found_in(one_label())
-    assert together(findings) is None
+    assert co_occurrence(findings) is None
     page = render(findings)
     assert "Class by class" in page
     assert "Which classes come together" not in page
-    assert list(sheets(findings)) == ["classes.csv"]
+    assert list(class_csv_files(findings)) == ["classes.csv"]
     rng = np.random.default_rng(0)
     numbers = Predictions.from_arrays(
         rng.normal(size=(90, 3)),
@@ -199,7 +201,7 @@ def test_one_label_has_a_table_and_no_map_and_a_number_neither():
         task=Regression(),
     )
     assert "Class by class" not in render(found_in(numbers))
-    assert sheets(found_in(numbers)) == {}
+    assert class_csv_files(found_in(numbers)) == {}
 
 
 @pytest.fixture(scope="module")

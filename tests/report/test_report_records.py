@@ -10,8 +10,8 @@ from report_pages import chromium, needs_chromium, opened, read, report_of
 from weakspot.explain.participants import participants
 from weakspot.findings.record import Example
 from weakspot.predictions import Predictions
-from weakspot.report.exhibits import Exhibit
-from weakspot.report.passages import marked, said
+from weakspot.report.answer_passages import highlight_answers, span_text
+from weakspot.report.example_views import ExampleView
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 from weakspot.tasks import QuestionAnswering, Rating
@@ -99,21 +99,21 @@ def test_of_attributes_that_are_yes_or_no_the_yes_are_named():
         "none": 0,
         "age": "old",
     }
-    example = Exhibit(Example(7, "7", None, None, None, None, attributes), None, None, None)
+    example = ExampleView(Example(7, "7", None, None, None, None, attributes), None, None, None)
     assert example.facts == ["wet", "horror", "n 1", "none 0", "old"]
     assert replace(example, record={"age": "old", "n": 1}).facts == ["wet", "horror", "none 0"]
 
 
 def test_marks_lie_where_the_spans_do():
-    segments = marked(CONTEXT, (8, 15), (8, 27))
+    segments = highlight_answers(CONTEXT, (8, 15), (8, 27))
     assert "".join(segment.text for segment in segments if segment.label) == "William"
     assert "".join(segment.text for segment in segments if segment.prediction) == "William of Normandy"
     assert segments[-1].text == " …"
     assert sum(len(segment.text) for segment in segments) < 400
-    whole = marked("short", None, (0, 0))
+    whole = highlight_answers("short", None, (0, 0))
     assert [segment.text for segment in whole] == ["short"]
-    assert said(CONTEXT, (3, 7)) == "1066"
-    assert said(CONTEXT, (0, 0)) == "no answer"
+    assert span_text(CONTEXT, (3, 7)) == "1066"
+    assert span_text(CONTEXT, (0, 0)) == "no answer"
 
 
 def test_answers_are_said_and_marked():
