@@ -13,13 +13,13 @@ SOURCES = [
     path
     for folder in _FOLDERS
     for path in sorted(folder.rglob("*"))
-    if path.suffix in (".js", ".css") and not path.name.startswith(("map.", "points."))
+    if path.suffix in (".js", ".css", ".jinja")
 ]
 
 
-def test_there_are_scripts_and_styles():
-    assert {path.suffix for path in SOURCES} == {".js", ".css"}
-    assert len(SOURCES) > 9
+def test_there_are_templates_scripts_and_styles():
+    assert {path.suffix for path in SOURCES} == {".js", ".css", ".jinja"}
+    assert len(SOURCES) > 20
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

@@ -123,7 +123,7 @@ def unfolded(page):
         left_out if part is None else gzip.decompress(base64.b64decode(part)).decode()
         for part in table["parts"]
     ]
-    folded = re.compile(r'(<details[^>]*?) data-part="(\d+)"(.*?</summary>)</details>', re.DOTALL)
+    folded = re.compile(r'(<details[^>]*?)\s+data-part="(\d+)"(.*?</summary>)</details>', re.DOTALL)
 
     def put_in(match):
         inside = folded.sub(put_in, parts[int(match[2])])
@@ -137,7 +137,7 @@ def images_of(page):
     table = json.loads(re.search(r'<script type="application/json" id="images">(.*?)</script>', page)[1])
     shown = re.findall(
         r'<button type="button" class="([^"]*)"><img data-image="(\d+)"(?: src="data:image/webp;base64,([^"]*)")?'
-        r' width="\d+" height="\d+" alt="([^"]*)">',
+        r'\s+width="\d+"\s+height="\d+"\s+alt="([^"]*)">',
         page,
     )
     known = table | {number: data for _, number, data, _ in shown if data}

@@ -1,5 +1,8 @@
 // Draws the map of all examples, and says what lies in a part of it that is chosen.
-const MAP_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#8c564b", "#5b4bb5", "#7f9f00", "#b00060", "#4db6ac"];
+const MAP_COLOURS = [
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
+  "#b8a800", "#8c564b", "#5b4bb5", "#7f9f00", "#b00060", "#4db6ac",
+];
 const MAP_STRIP = 24; // thumbnails of what is chosen
 const MAP_CHEAP = 4e6; // characters of a map that is drawn before anyone scrolls to it, some 200 000 points
 const mapSection = document.getElementById("map");
@@ -15,13 +18,16 @@ function mapThumbnail({ sprites, thumbnail }, i) {
   if (k < 0) return null;
   const { side, across, sheets } = sprites;
   const [sheet, at] = [Math.floor(k / across ** 2), k % across ** 2];
-  const canvas = Object.assign(document.createElement("canvas"), { className: "map-thumbnail", width: side, height: side });
+  const properties = { className: "map-thumbnail", width: side, height: side };
+  const canvas = Object.assign(document.createElement("canvas"), properties);
   sprites.decoded ??= [];
   sprites.decoded[sheet] ??= new Promise((tell, fail) => {
     const image = Object.assign(new Image(), { onload: () => tell(image), onerror: fail });
     image.src = `data:image/webp;base64,${sheets[sheet]}`;
   });
-  sprites.decoded[sheet].then((image) => canvas.getContext("2d").drawImage(image, (at % across) * side, Math.floor(at / across) * side, side, side, 0, 0, side, side));
+  const [left, top] = [(at % across) * side, Math.floor(at / across) * side];
+  sprites.decoded[sheet].then((image) =>
+    canvas.getContext("2d").drawImage(image, left, top, side, side, 0, 0, side, side));
   return canvas;
 }
 
@@ -36,7 +42,8 @@ function mapElement(tag, text, properties = {}, ...children) {
 function makeMap(section, points) {
   const canvas = section.querySelector("canvas");
   const context = canvas.getContext("2d");
-  const [hover, legend, told, pinned] = ["hover", "legend", "told", "pinned"].map((name) => section.querySelector(`.map-${name}`));
+  const [hover, legend, told, pinned] =
+    ["hover", "legend", "told", "pinned"].map((name) => section.querySelector(`.map-${name}`));
   const colour = section.querySelector("select");
   const [widest, highest] = [points.x, points.y].map((all) => all.reduce((most, value) => Math.max(most, value), 1));
   const tints = new Uint16Array(points.n); // of each point: how near to the front, and its colour's place in `paints`
@@ -61,14 +68,18 @@ function makeMap(section, points) {
     const stops = ["--map-low", "--map-middle", "--map-high"].map((name) => ink(style(name)));
     return (share) => {
       const [a, b, part] = share < 0.5 ? [stops[0], stops[1], 2 * share] : [stops[1], stops[2], 2 * share - 1];
-      const mixed = [0, 8, 16].map((shift) => Math.round(((a >> shift) & 255) * (1 - part) + ((b >> shift) & 255) * part));
+      const mixed =
+        [0, 8, 16].map((shift) => Math.round(((a >> shift) & 255) * (1 - part) + ((b >> shift) & 255) * part));
       return "#" + mixed.map((value) => value.toString(16).padStart(2, "0")).join("");
     };
   };
 
-  const lighter = (one) => (MAP_COLOURS.includes(one) ? `#${[1, 3, 5].map((at) => Math.round(0.75 * parseInt(one.slice(at, at + 2), 16) + 64).toString(16).padStart(2, "0")).join("")}` : one);
+  const lighterPart = (one) => Math.round(0.75 * parseInt(one, 16) + 64).toString(16).padStart(2, "0");
+  const lighter = (one) =>
+    MAP_COLOURS.includes(one) ? `#${[1, 3, 5].map((at) => lighterPart(one.slice(at, at + 2))).join("")}` : one;
 
-  // What points are coloured by: a code of each, and for each code its colour and its rank (the higher, the nearer to the front).
+  // What points are coloured by: a code of each, and for each code its colour and its rank
+  // (the higher, the nearer to the front).
   function shading() {
     const ramp = ramps();
     if (colour.value === "loss") {
@@ -77,7 +88,8 @@ function makeMap(section, points) {
       const clip = Math.max(steps(scale.clip), 1e-9) * levels;
       const step = (level) => Math.min(254, Math.floor((254 * level) / clip));
       const colours = Array.from({ length: 255 }, (_, code) => ramp(code / 254));
-      const looks = Array.from({ length: levels + 2 }, (_, level) => (level > levels ? [255, 0] : [step(level), step(level)]));
+      const looks = Array.from({ length: levels + 2 }, (_, level) =>
+        (level > levels ? [255, 0] : [step(level), step(level)]));
       return { codes: points.level, looks, colours: [...colours, style("--outside")], entries: [] };
     }
     const { codes, values, masses, role, ordered } = points.columns[colour.value];
@@ -89,9 +101,11 @@ function makeMap(section, points) {
     else if (ordered) order.forEach((code, i) => (colours[code] = ramp(order.length > 1 ? i / (order.length - 1) : 1)));
     else order.slice(0, MAP_COLOURS.length).forEach((code, i) => (colours[code] = MAP_COLOURS[i]));
     if (dark.matches && !ordered) colours.forEach((one, code) => (colours[code] = lighter(one)));
-    const looks = values.map((_, code) => [code, role === "correct" || calm ? Number(code > 0) : ordered ? Math.min(code, 254) : 1]);
+    const looks = values.map((_, code) =>
+      [code, role === "correct" || calm ? Number(code > 0) : ordered ? Math.min(code, 254) : 1]);
     const entries = [...order, ...(calm ? [0] : [])].filter((code) => masses[code] > 0);
-    return { codes, looks, colours, entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
+    return { codes, looks, colours,
+      entries: entries.map((code) => ({ code, name: values[code], mass: masses[code] })) };
   }
 
   function recolour() {
@@ -125,7 +139,8 @@ function makeMap(section, points) {
     legend.replaceChildren(...entries.slice(0, 40).map(({ code, name, mass }) => {
       const swatch = mapElement("i", null, {});
       swatch.style.background = colours[code];
-      const button = mapElement("button", null, { type: "button" }, swatch, mapElement("bdi", name), mapElement("span", mapCount(mass)));
+      const button = mapElement("button", null, { type: "button" },
+        swatch, mapElement("bdi", name), mapElement("span", mapCount(mass)));
       button.addEventListener("click", () => {
         const { codes } = points.columns[colour.value];
         select(new Uint8Array(points.n).map((_, i) => Number(codes[i] === code)), `${title}: ${name}`);
@@ -146,7 +161,8 @@ function makeMap(section, points) {
   function drawNow() {
     if (!width) return;
     const [W, H] = [canvas.width, canvas.height];
-    const base = points.n <= 2000 ? 3.2 : points.n <= 8000 ? 2.4 : points.n <= 40000 ? 1.7 : points.n <= 200000 ? 1 : 0.5;
+    const base =
+      points.n <= 2000 ? 3.2 : points.n <= 8000 ? 2.4 : points.n <= 40000 ? 1.7 : points.n <= 200000 ? 1 : 0.5;
     const radius = Math.min(6, base * Math.max(1, (view.scale / view.whole) ** 0.35)) * ratio;
     const reach = Math.floor(radius);
     const spans = [];
@@ -165,7 +181,8 @@ function makeMap(section, points) {
       if (!reach) {
         if (rank >= (front[at] & 0xff00)) front[at] = tint;
       } else {
-        for (let s = 0; s < spans.length; s += 2) for (let a = at + spans[s]; a <= at + spans[s + 1]; a++) if (rank >= (front[a] & 0xff00)) front[a] = tint;
+        for (let s = 0; s < spans.length; s += 2)
+          for (let a = at + spans[s]; a <= at + spans[s + 1]; a++) if (rank >= (front[a] & 0xff00)) front[a] = tint;
       }
     }
     for (let a = 0; a < front.length; a++) pixels[a] = paints[front[a]];
@@ -266,7 +283,8 @@ function makeMap(section, points) {
     if (i < 0) return;
     const lines = [points.idOf(i), verdict(i), lossAt(i) === null ? "" : `loss ${lossAt(i)}`].filter(Boolean);
     const image = mapThumbnail(points, i);
-    hover.replaceChildren(...(image ? [image] : []), mapElement("div", null, {}, ...lines.map((line) => mapElement("span", line))));
+    hover.replaceChildren(...(image ? [image] : []),
+      mapElement("div", null, {}, ...lines.map((line) => mapElement("span", line))));
     hover.style.left = `${Math.min(Math.max(cx + 14, 0), width - hover.offsetWidth)}px`;
     hover.style.top = `${cy + 14 + hover.offsetHeight > height ? cy - 10 - hover.offsetHeight : cy + 14}px`;
   }
@@ -277,14 +295,18 @@ function makeMap(section, points) {
     draw();
     if (i < 0) return;
     const facts = points.columns.filter((column) => !["finding", "slice"].includes(column.role));
-    const list = mapElement("dl", null, {}, ...facts.flatMap((column) => [mapElement("dt", column.name), mapElement("dd", column.values[column.codes[i]])]));
+    const list = mapElement("dl", null, {}, ...facts.flatMap((column) =>
+      [mapElement("dt", column.name), mapElement("dd", column.values[column.codes[i]])]));
     if (lossAt(i) !== null) list.append(mapElement("dt", "Loss"), mapElement("dd", lossAt(i)));
     const numbers = [...points.members].filter(([, places]) => places.includes(i)).map(([number]) => number);
     const within = (name, href) => mapElement("p", "In ", {}, mapElement("a", name, { href }));
-    const links = numbers.length ? numbers.map((number) => within(points.names[number], `#finding-${number}`)) : [mapElement("p", "In no finding.", { className: "note" })];
+    const links = numbers.length
+      ? numbers.map((number) => within(points.names[number], `#finding-${number}`))
+      : [mapElement("p", "In no finding.", { className: "note" })];
     const { tree, leaf } = points;
     if (tree && leaf[i]) links.push(within(nodeName(tree, leaf[i] - 1), `#node-${tree.ids[leaf[i] - 1]}`));
-    else if (tree) links.push(mapElement("p", "Not in the tree, which was not searched with it.", { className: "note" }));
+    else if (tree) links.push(
+      mapElement("p", "Not in the tree, which was not searched with it.", { className: "note" }));
     const image = mapThumbnail(points, i);
     pinned.replaceChildren(mapElement("h3", points.idOf(i)), ...(image ? [image] : []), ...links, list);
   }
@@ -318,14 +340,23 @@ function makeMap(section, points) {
     const list = listed(selected);
     const d = describePoints(points, list);
     const homes = homesOf(points, selected, list, d.mass);
-    const rows = [["Examples", points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)], ["Share of all", mapShare(d.mass / d.all)]];
+    const rows = [
+      ["Examples",
+        points.weight ? `${mapCount(d.points)} drawn, which stand for ${mapCount(d.mass)}` : mapCount(d.points)],
+      ["Share of all", mapShare(d.mass / d.all)],
+    ];
     if (d.interval) {
-      rows.push(["Accuracy", `${mapShare(d.accuracy)}, 95 % interval ${mapShare(d.interval[0])} to ${mapShare(d.interval[1])}`]);
+      rows.push(["Accuracy",
+        `${mapShare(d.accuracy)}, 95 % interval ${mapShare(d.interval[0])} to ${mapShare(d.interval[1])}`]);
       if (d.outside !== null) rows.push(["Accuracy of all others", mapShare(d.outside)]);
       if (d.wrongs) rows.push(["Share of all errors", mapShare(d.wrong / d.wrongs)]);
     }
-    if (d.lossInside !== null) rows.push(["Mean loss", mapDecimal(d.lossInside) + (d.lossOutside === null ? "" : `, of all others ${mapDecimal(d.lossOutside)}`)]);
-    const numbers = mapElement("dl", null, {}, ...rows.flatMap(([name, value]) => [mapElement("dt", name), mapElement("dd", value)]));
+    if (d.lossInside !== null) {
+      const others = d.lossOutside === null ? "" : `, of all others ${mapDecimal(d.lossOutside)}`;
+      rows.push(["Mean loss", mapDecimal(d.lossInside) + others]);
+    }
+    const numbers = mapElement("dl", null, {}, ...rows.flatMap(([name, value]) =>
+      [mapElement("dt", name), mapElement("dd", value)]));
     const save = mapElement("button", "Ids as CSV", { type: "button", className: "map-save" });
     save.addEventListener("click", saveIds);
     const drop = mapElement("button", "Clear", { type: "button", className: "map-clear" });
@@ -336,7 +367,10 @@ function makeMap(section, points) {
       ...(points.thumbnail ? [strip(list)] : []),
       ...(homes.length ? [homesTable(homes)] : []),
       ...(d.enriched.length ? [commoner(d.enriched)] : []),
-      mapElement("p", "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on examples that it was not chosen by (browse.py does).", { className: "note" }),
+      mapElement("p",
+        "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: " +
+        "the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on " +
+        "examples that it was not chosen by (browse.py does).", { className: "note" }),
       mapElement("p", null, { className: "map-acts" }, ...(d.points ? [save] : []), drop),
     );
     told.hidden = false;
@@ -345,28 +379,44 @@ function makeMap(section, points) {
   // Some of what is chosen that have a thumbnail, from all over it.
   function strip(list) {
     const some = list.filter((i) => points.thumbnail[i] >= 0);
-    const shown = Array.from({ length: Math.min(MAP_STRIP, some.length) }, (_, k) => some[Math.floor((k * some.length) / Math.min(MAP_STRIP, some.length))]);
+    const length = Math.min(MAP_STRIP, some.length);
+    const shown = Array.from({ length }, (_, k) => some[Math.floor((k * some.length) / length)]);
     return mapElement("p", null, { className: "map-strip" }, ...shown.map((i) => {
-      const button = mapElement("button", null, { type: "button", ariaLabel: points.idOf(i), title: points.idOf(i) }, mapThumbnail(points, i));
+      const button = mapElement("button", null,
+        { type: "button", ariaLabel: points.idOf(i), title: points.idOf(i) },
+        mapThumbnail(points, i));
       button.addEventListener("click", () => pin(i));
       return button;
     }));
   }
 
   function sharesTable(heads, rows, className = "map-commoner") {
-    const heading = mapElement("tr", null, {}, ...heads.map((word, i) => mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
-    const body = rows.map(([head, ...shares]) => mapElement("tr", null, {}, head, ...shares.map((share) => mapElement("td", mapShare(share), { className: "n" }))));
-    return mapElement("table", null, { className }, mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
+    const heading = mapElement("tr", null, {}, ...heads.map((word, i) =>
+      mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
+    const cell = (share) => mapElement("td", mapShare(share), { className: "n" });
+    const body = rows.map(([head, ...shares]) => mapElement("tr", null, {}, head, ...shares.map(cell)));
+    return mapElement("table", null, { className },
+      mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
   }
 
-  const commoner = (enriched) => sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => [mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value)), one.share, one.other]));
+  const commoner = (enriched) =>
+    sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => {
+      const head = mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value));
+      return [head, one.share, one.other];
+    }));
 
-  const homesTable = (homes) => sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => [mapElement("th", null, { scope: "row" }, mapElement("a", home.name, { href: home.href })), home.share, home.covered]), "map-homes");
+  const homesTable = (homes) =>
+    sharesTable(["It lies in", "Share of these", "Share of that"], homes.map((home) => {
+      const link = mapElement("a", home.name, { href: home.href });
+      return [mapElement("th", null, { scope: "row" }, link), home.share, home.covered];
+    }), "map-homes");
 
   function saveIds() {
     const quoted = (row) => `"${points.ids[row].replaceAll('"', '""')}"`;
     const lines = ['"id"', ...Array.from(points.row.filter((_, i) => selected[i]).sort(), quoted)];
-    const link = mapElement("a", null, { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })), download: "selection.csv" });
+    const link = mapElement("a", null, {
+      href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })),
+      download: "selection.csv" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
@@ -398,7 +448,8 @@ function makeMap(section, points) {
     canvas.setPointerCapture(event.pointerId);
     hover.hidden = true;
     drag = { from: place(event), last: place(event), moved: fingers.size === 2 };
-    path = fingers.size === 1 && (tool === "lasso" || event.shiftKey) ? { box: event.shiftKey, corners: [drag.from] } : null;
+    path = fingers.size === 1 && (tool === "lasso" || event.shiftKey)
+      ? { box: event.shiftKey, corners: [drag.from] } : null;
   });
   canvas.addEventListener("pointermove", (event) => {
     const at = place(event);
@@ -441,7 +492,11 @@ function makeMap(section, points) {
   });
   canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && (hover.hidden = true));
   for (const name of ["touchstart", "touchmove"]) {
-    canvas.addEventListener(name, (event) => event.touches.length > 1 && event.cancelable && event.preventDefault(), { passive: false }); // nor does the page zoom
+    // nor does the page zoom
+    canvas.addEventListener(
+      name,
+      (event) => event.touches.length > 1 && event.cancelable && event.preventDefault(),
+      { passive: false });
   }
   canvas.addEventListener("wheel", (event) => {
     if (document.activeElement !== canvas && !event.ctrlKey) return; // the page scrolls on
@@ -449,7 +504,8 @@ function makeMap(section, points) {
     zoom(Math.exp(-event.deltaY / 400), ...place(event));
   }, { passive: false });
   const keys = {
-    ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0), ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
+    ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0),
+    ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
     "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), 0: fit, Escape: clear,
     Enter: () => press(nearest([width / 2, height / 2], Infinity), [width / 2, height / 2]),
   };
@@ -459,7 +515,8 @@ function makeMap(section, points) {
     keys[event.key]();
   });
   const acts = { in: () => zoom(1.5), out: () => zoom(1 / 1.5), whole: fit };
-  for (const button of section.querySelectorAll("button[data-act]")) button.addEventListener("click", acts[button.dataset.act]);
+  for (const button of section.querySelectorAll("button[data-act]"))
+    button.addEventListener("click", acts[button.dataset.act]);
   const tools = section.querySelectorAll("button[data-tool]");
   for (const button of tools) {
     button.addEventListener("click", () => {

@@ -13,7 +13,8 @@ async function readPoints() {
     return new Kind(raw.buffer);
   };
   const points = { ...JSON.parse(await unpack(packed.header)), ids: JSON.parse(await unpack(packed.ids)) };
-  [points.x, points.y, points.level] = await Promise.all([packed.x, packed.y, packed.loss].map((part) => numbers(part, 2, Uint16Array)));
+  [points.x, points.y, points.level] = await Promise.all(
+    [packed.x, packed.y, packed.loss].map((part) => numbers(part, 2, Uint16Array)));
   points.weight = await numbers(packed.weight, 4, Float32Array);
   points.leaf = await numbers(packed.leaf, 4, Uint32Array);
   const codes = await Promise.all(packed.columns.map((part) => numbers(part, 1, Uint8Array)));
@@ -27,7 +28,9 @@ async function readPoints() {
   await readThumbnails(points, numbers);
   sortByPlace(points);
   const scale = points.loss;
-  points.losses = Float64Array.from({ length: scale ? scale.levels + 1 : 0 }, (_, level) => scale.low + scale.scale * Math.expm1((scale.top * level) / scale.levels));
+  points.losses = Float64Array.from(
+    { length: scale ? scale.levels + 1 : 0 },
+    (_, level) => scale.low + scale.scale * Math.expm1((scale.top * level) / scale.levels));
   for (const column of points.columns) column.masses = massesOf(points, column.codes, null);
   points.sums = sumsOf(points, null);
   return points;
@@ -114,7 +117,10 @@ function listed(marks) {
 }
 
 // Numbers as people read them.
-const mapCount = (value) => (value < 9.95 && value !== Math.round(value) ? value.toFixed(1) : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f"));
+const mapCount = (value) =>
+  value < 9.95 && value !== Math.round(value)
+    ? value.toFixed(1)
+    : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
 const mapShare = (share) => {
   const points = 100 * share;
   if (points > 0 && points < 1) return points < 0.1 ? "<\u202f0.1\u202f%" : `${points.toFixed(1)}\u202f%`;
@@ -159,7 +165,8 @@ function enrichedPoints(points, list, mass, rest) {
       const there = Math.max(column.masses[code] - here[code], 0);
       const [share, other] = [here[code] / mass, there / rest];
       const smoothed = ((here[code] + 0.5) / (mass + 1)) / ((there + 0.5) / (rest + 1));
-      if (share > 1.2 * other) found.push({ name: column.name, value, share, other, score: share * Math.log(smoothed) });
+      if (share > 1.2 * other)
+        found.push({ name: column.name, value, share, other, score: share * Math.log(smoothed) });
     });
   }
   return found.filter((one) => one.score > 0).sort((a, b) => b.score - a.score).slice(0, 8);
@@ -177,19 +184,25 @@ function homesOf(points, marks, list, mass) {
     }
     return { number, inside, all };
   });
-  const findings = found.map(({ number, inside, all }) => ({ href: `#finding-${number}`, name: points.names[number], inside, all }));
+  const findings = found.map(({ number, inside, all }) =>
+    ({ href: `#finding-${number}`, name: points.names[number], inside, all }));
   const tally = (many, at) => {
     const sums = new Float64Array(tree.ids.length + 1);
     for (let k = 0; k < many; k++) sums[leaf[at(k)]] += weight ? weight[at(k)] : 1;
     return sums;
   };
   const [here, all] = tree ? [tally(list.length, (k) => list[k]), (tree.sums ??= tally(points.n, (k) => k))] : [[], []];
-  const clusters = Array.from(here, (inside, node) => ({ href: node && `#node-${tree.ids[node - 1]}`, name: node && nodeName(tree, node - 1), inside, all: all[node] })).slice(1);
+  const clusters = Array.from(here, (inside, node) => {
+    const [href, name] = [node && `#node-${tree.ids[node - 1]}`, node && nodeName(tree, node - 1)];
+    return { href, name, inside, all: all[node] };
+  }).slice(1);
   const most = (homes, many) => homes.filter((home) => home.inside).sort((a, b) => b.inside - a.inside).slice(0, many);
-  return [...most(findings, 5), ...most(clusters, 8)].map((home) => ({ ...home, share: home.inside / mass, covered: home.inside / home.all }));
+  return [...most(findings, 5), ...most(clusters, 8)].map((home) =>
+    ({ ...home, share: home.inside / mass, covered: home.inside / home.all }));
 }
 
-const nodeName = (tree, node) => (tree.names[node] ? `${tree.names[node]}, node ${tree.ids[node]}` : `Node ${tree.ids[node]}`);
+const nodeName = (tree, node) =>
+  (tree.names[node] ? `${tree.names[node]}, node ${tree.ids[node]}` : `Node ${tree.ids[node]}`);
 
 // The points below a node of the tree; parents stand before what lies below them.
 function pointsBelow({ n, leaf, tree }, id) {
@@ -207,7 +220,8 @@ function pointsWithin({ n, x, y }, corners) {
   const crossings = (visit) => corners.forEach(([bx, by], k) => {
     const [ax, ay] = corners[(k || corners.length) - 1];
     const last = Math.min(Math.ceil(Math.max(ay, by)) - 1, 65535);
-    for (let row = Math.max(Math.ceil(Math.min(ay, by)), 0); row <= last; row++) visit(row, ((bx - ax) * (row - ay)) / (by - ay) + ax);
+    for (let row = Math.max(Math.ceil(Math.min(ay, by)), 0); row <= last; row++)
+      visit(row, ((bx - ax) * (row - ay)) / (by - ay) + ax);
   });
   crossings((row) => starts[row + 2]++);
   for (let row = 2; row < starts.length; row++) starts[row] += starts[row - 1];
