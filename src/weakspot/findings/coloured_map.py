@@ -14,7 +14,7 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Classification, Rating, Regression
 
-_CLIPPED = 0.99  # quantile of the losses at which the colours end
+_CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class PointColouring:
         label: The title of the scale.
         values: (n,) one value for each example; of classes their positions in `names`, and one more for all others.
         low, high: The ends of the scale.
-        names: The class that a probability is of, or the classes that are told apart.
+        names: The class that a probability is of, or the classes that are distinguished.
         others: Whether there are examples of further classes.
     """
 
@@ -86,7 +86,7 @@ def build_coloured_map(
         slices: Slices of the same examples.
         by: "loss" or "prediction", as for `point_colouring`.
         most_slices: How many slices are highlighted.
-        most_classes: How many classes are told apart, as for `point_colouring`.
+        most_classes: How many classes are distinguished, as for `point_colouring`.
         positions: (n, 2) where each example lies; by default its first two principal components.
 
     Returns:
@@ -120,7 +120,7 @@ def point_colouring(predictions: Predictions, by: str, most_classes: int) -> Poi
         predictions: The n examples.
         by: "loss", or "prediction": of two classes the probability of the second, of more classes the class, of
             ratings and numbers the expected value.
-        most_classes: How many classes are told apart, those most often predicted.
+        most_classes: How many classes are distinguished, those most often predicted.
 
     Returns:
         The values and their scale.
@@ -164,8 +164,8 @@ def _highlight(predictions: Predictions, slices: Slices, most: int) -> tuple[Hig
 
 def _amounts(label: str, values: Float[np.ndarray, " n"], low: float | None = None) -> PointColouring:
     """Scale numbers; one in a hundred lies above the scale, and one in a hundred below unless its low end is given."""
-    low = float(np.quantile(values, 1 - _CLIPPED)) if low is None else low
-    high = float(np.quantile(values, _CLIPPED))
+    low = float(np.quantile(values, 1 - _CLIP_QUANTILE)) if low is None else low
+    high = float(np.quantile(values, _CLIP_QUANTILE))
     return PointColouring("amount", label, values, low, high if high > low else low + 1)
 
 

@@ -20,7 +20,7 @@ from weakspot.findings.comparison import (
     STATUSES,
     ComparedSlice,
     Comparison,
-    Found,
+    FoundIn,
     RunSummary,
     SlicePerformance,
     Status,
@@ -187,11 +187,11 @@ def compare_slices(
         ValueError: If the two cannot be compared, with the reason.
     """
     paired, notes = check_comparable(before, after)
-    tested: dict[Found, int] = {}
-    compared: dict[Found, list[ComparedSlice]] = {}
-    parts: dict[Found, list[_ComparedPart]] = {}
+    tested: dict[FoundIn, int] = {}
+    compared: dict[FoundIn, list[ComparedSlice]] = {}
+    parts: dict[FoundIn, list[_ComparedPart]] = {}
     measure = ""
-    directions: tuple[tuple[Found, RunToCompare, RunToCompare], ...] = (
+    directions: tuple[tuple[FoundIn, RunToCompare, RunToCompare], ...] = (
         ("before", before, after),
         ("after", after, before),
     )
@@ -257,22 +257,22 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
             f"{before.run} and {after.run} are of different tasks ({_task(old)}; {_task(new)}); compare runs of one "
             "task"
         )
-    mine, theirs = _shared_rows(before, after)
-    if not len(mine):
+    old_rows, new_rows = _shared_rows(before, after)
+    if not len(old_rows):
         return False, _check_same_model(before, after)
     if old.labels is not None and new.labels is not None:
-        different = (old.labels[mine] != new.labels[theirs]).reshape(len(mine), -1).any(axis=1)
+        different = (old.labels[old_rows] != new.labels[new_rows]).reshape(len(old_rows), -1).any(axis=1)
         if different.any():
             raise ValueError(
-                f"{int(different.sum())} of the {len(mine)} examples that {before.run} and {after.run} share by id "
+                f"{int(different.sum())} of the {len(old_rows)} examples that {before.run} and {after.run} share by id "
                 "have other labels, so the ids do not name the same examples; give every example an id of its own"
             )
-    for one, rows in ((before, mine), (after, theirs)):
+    for one, rows in ((before, old_rows), (after, new_rows)):
         left = int((~one.slices.searched_mask[rows]).sum())
         if left < FEWEST and len(one.slices):
             raise ValueError(
-                f"{one.run} searched all but {left} of the {len(mine)} examples that the two runs share, and slices "
-                f"are compared on at least {FEWEST} that they were not sought in: run it with confirm=0.5"
+                f"{one.run} searched all but {left} of the {len(old_rows)} examples that the two runs share, and "
+                f"slices are compared on at least {FEWEST} that they were not sought in: run it with confirm=0.5"
             )
     return True, []
 
@@ -322,16 +322,16 @@ def _measure_in_both_runs(
     held_out = ~own.slices.searched_mask
     weights = as_weights(own.slices.weights)
     if paired:
-        mine, theirs = _shared_rows(own, other)
-        mine, theirs = mine[held_out[mine]], theirs[held_out[mine]]
+        own_rows, other_rows = _shared_rows(own, other)
+        own_rows, other_rows = own_rows[held_out[own_rows]], other_rows[held_out[own_rows]]
         return (
-            _MeasuredParts.of(own, mine, parts, weights[:, mine]),
-            _MeasuredParts.of(other, theirs, parts, weights[:, mine]),
+            _MeasuredParts.of(own, own_rows, parts, weights[:, own_rows]),
+            _MeasuredParts.of(other, other_rows, parts, weights[:, own_rows]),
         )
-    mine, theirs = np.flatnonzero(held_out), np.arange(len(other.predictions))
+    own_rows, other_rows = np.flatnonzero(held_out), np.arange(len(other.predictions))
     carried = memberships_of(own.slices, other.predictions) if parts else None
-    return _MeasuredParts.of(own, mine, parts, weights[:, mine]), _MeasuredParts.of(
-        other, theirs, parts, carried
+    return _MeasuredParts.of(own, own_rows, parts, weights[:, own_rows]), _MeasuredParts.of(
+        other, other_rows, parts, carried
     )
 
 
@@ -339,12 +339,12 @@ def _shared_rows(
     one: RunToCompare, other: RunToCompare
 ) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " s"]]:
     """Return the rows of the examples that both runs hold by id, (s,) of each run."""
-    _, mine, theirs = np.intersect1d(one.predictions.ids, other.predictions.ids, return_indices=True)
-    return mine, theirs
+    _, own_rows, other_rows = np.intersect1d(one.predictions.ids, other.predictions.ids, return_indices=True)
+    return own_rows, other_rows
 
 
 def _compare_parts(
-    found: Found,
+    found: FoundIn,
     own: RunToCompare,
     parts: Sequence[_ComparedPart],
     in_own: _MeasuredParts,
@@ -395,7 +395,7 @@ def _name(own: RunToCompare, number: int, label: str | None) -> str:
 
 
 def status_of(
-    found: Found,
+    found: FoundIn,
     own: SlicePerformance | None,
     other: SlicePerformance | None,
     change: Difference | None,
@@ -437,11 +437,11 @@ def _overlaps(
         _MeasuredParts.of(one, some, parts, as_weights(one.slices.weights)[:, some]).outcomes.memberships
         for one, some, parts in zip((before, after), rows, (old, new), strict=True)
     ]
-    mine, theirs = ([csr_array(one[None]) for one in some] for some in memberships)
-    shared = np.array([[one.minimum(other).sum() for other in theirs] for one in mine]).reshape(
+    of_before, of_after = ([csr_array(one[None]) for one in some] for some in memberships)
+    shared = np.array([[one.minimum(other).sum() for other in of_after] for one in of_before]).reshape(
         len(old), len(new)
     )
-    sizes = [np.array([one.sum() for one in some]) for some in (mine, theirs)]
+    sizes = [np.array([one.sum() for one in some]) for some in (of_before, of_after)]
     overlaps: np.ndarray = shared / np.maximum(np.minimum(sizes[0][:, None], sizes[1]), 1e-300)
     return overlaps
 
@@ -495,7 +495,7 @@ def _title(slices: Sequence[ComparedSlice], before: RunToCompare, after: RunToCo
     return f"{numbers['fixed']} fixed, {persisting} persisting, {numbers['new']} new"
 
 
-def _explanation(paired: bool, tested: dict[Found, int], level: float) -> str:
+def _explanation(paired: bool, tested: dict[FoundIn, int], level: float) -> str:
     if paired:
         n = {tested["before"], tested["after"]}
         examples = " and ".join(count(m) for m in sorted(n))
@@ -512,7 +512,7 @@ def _explanation(paired: bool, tested: dict[Found, int], level: float) -> str:
 
 
 def _sentence(
-    found: Found,
+    found: FoundIn,
     status: Status,
     before: SlicePerformance | None,
     after: SlicePerformance | None,
@@ -562,8 +562,8 @@ def _verdict(
     if own.verdict != "confirmed":
         return "It is not confirmed in the run that found it."
     few = other.verdict == "too_few"
-    there = "too few examples lie in it" if few else "it is not confirmed, but not shown to be gone"
-    return f"It is confirmed in the run that found it; {where}, {there}."
+    outcome = "too few examples lie in it" if few else "it is not confirmed, but not shown to be gone"
+    return f"It is confirmed in the run that found it; {where}, {outcome}."
 
 
 def _measure_in_words(measure: str) -> str:

@@ -18,7 +18,7 @@ SCHEMA = 1
 FILE = "compare.json"
 PAGE = "compare.html"
 
-Found = Literal["before", "after"]
+FoundIn = Literal["before", "after"]
 """Which of the two runs found a slice."""
 
 Status = Literal["fixed", "persisting", "new", "unclear"]
@@ -87,7 +87,7 @@ class ComparedSlice:
         same_as: The number of what the other run found that shares most with it, if that is most of the smaller one.
     """
 
-    found: Found
+    found: FoundIn
     number: int
     slice: int
     label: str | None
@@ -125,7 +125,7 @@ class Comparison:
     before: RunSummary
     after: RunSummary
     paired: bool
-    tested: dict[Found, int]
+    tested: dict[FoundIn, int]
     change: Difference
     slices: tuple[ComparedSlice, ...]
     explanation: str

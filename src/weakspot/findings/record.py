@@ -395,12 +395,12 @@ class Findings:
         return build(predictions, slices, **settings)
 
     def equals(self, other: Findings) -> bool:
-        """Whether both say the same in every field and every row."""
-        mine, theirs = (_ADAPTER.dump_json(findings, exclude=_TABLES) for findings in (self, other))
-        return mine == theirs and self.memberships.equals(other.memberships) and same_map(self.map, other.map)
+        """Return whether both hold the same in every field and every row."""
+        one, another = (_ADAPTER.dump_json(findings, exclude=_TABLES) for findings in (self, other))
+        return one == another and self.memberships.equals(other.memberships) and same_map(self.map, other.map)
 
     def example(self, row: int) -> Example:
-        """What is known of a row that is shown somewhere."""
+        """Return the example of a row that is shown somewhere."""
         return self._by_row[row]
 
     @cached_property

@@ -49,7 +49,7 @@ class ExampleView:
     def facts(self) -> list[str]:
         """The attributes that the preview does not show, in few words.
 
-        Of attributes that are yes or no the names of those that are yes are wanted, numbers by name, and any other
+        Of attributes that are yes or no the names of those that are yes are listed, numbers by name, and any other
         value by itself. Properties that are measured in the image are left out.
         """
         shown = self.record or {}

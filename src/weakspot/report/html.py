@@ -84,7 +84,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         "confirmed": confirmed,
         "others": [view for view in views if not view.finding.confirmed],
         "slices": slices,
-        "alone": [view for view in slices if view.slice.finding is None],
+        "not_worse": [view for view in slices if view.slice.finding is None],
         "tree": tree_view(findings, slices, examples) if findings.clusters else None,
         "outline": outline,
         "grad_cam": examples.media.has_cams,

@@ -27,7 +27,7 @@ _FOUND = 0.8  # share of the points, at most, that are members of findings
 _CORE = 0.5  # of a group's largest weight: examples of less are not drawn as its members
 _FOUND_OR_RIGHT = ("finding", "slice", "correct")
 _LOSSES = 65_534  # levels; the next one stands for an unknown loss
-_CLIPPED = 0.99  # quantile of the losses at which the colours end
+_CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dic
     top = float(np.log1p(np.ptp(some) / scale)) or 1.0
     levels = np.full(len(losses), _LOSSES + 1)
     levels[known] = np.rint(np.log1p((some - low) / scale) / top * _LOSSES)
-    clip = float(np.quantile(some, _CLIPPED)) if len(some) > 1 else float(some.max())
+    clip = float(np.quantile(some, _CLIP_QUANTILE)) if len(some) > 1 else float(some.max())
     return levels, {"low": low, "scale": scale, "top": top, "levels": _LOSSES, "clip": clip}
 
 

@@ -79,11 +79,11 @@ def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
     measures = [name for name in shown[0][1] if name != "examples"]
     note = []
     if len(shown) > _MOST:
-        judged = [one for one in shown if math.isfinite(one[1][measures[-1]])]
+        with_value = [one for one in shown if math.isfinite(one[1][measures[-1]])]
         note = [
             Text(f"The {_WORST} worst of {count(len(shown))} classes; {FILE} in the run's folder has all.")
         ]
-        shown = sorted(judged, key=lambda one: one[1][measures[-1]])[:_WORST]
+        shown = sorted(with_value, key=lambda one: one[1][measures[-1]])[:_WORST]
     table = Table()
     table.add_column("class", overflow="fold")
     for name in ("examples", *measures):
