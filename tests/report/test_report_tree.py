@@ -85,7 +85,9 @@ def test_the_tree_holds_every_node_and_marks_what_fails(clusters):
     )
     icicle = page[page.index('class="ground"') :].split("</svg>")[0]
     assert icicle.count("<rect") == len(nodes) + len(slices)
-    cells = re.findall(r'<rect class="[^f][^"]*" x="([\d.]+)%" y="[\d.]+" width="([\d.]+)%"', icicle)
+    place = r'\s+x="([\d.]+)%"\s+y="[\d.]+"\s+width="([\d.]+)%"'
+    cells = re.findall(r'<rect class="[^"]*" data-node="\d+"(?: data-leaf="")?' + place, icicle)
+    assert len(cells) == len(nodes)
     assert all(float(x) >= 0 and float(x) + float(width) <= 100.01 for x, width in cells)
 
 
