@@ -13,7 +13,7 @@ SOURCES = [
     path
     for folder in _FOLDERS
     for path in sorted(folder.rglob("*"))
-    if path.suffix in (".js", ".css") or (path.suffix == ".jinja" and "report" in path.parts)
+    if path.suffix in (".js", ".css", ".jinja")
 ]
 
 
