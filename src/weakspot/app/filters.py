@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -91,7 +91,7 @@ class Filter:
             rows="" if rows == "all" else rows,
         )
 
-    def mask(self, loaded: LoadedRun, texts: Mapping[int, str] | None = None) -> Bool[np.ndarray, " n"]:
+    def mask(self, loaded: LoadedRun, texts: Sequence[str] | None = None) -> Bool[np.ndarray, " n"]:
         """Return which examples meet all criteria.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from weakspot import images
+from weakspot.app.given_previews import GivenPredictions, GivenPreviews
 from weakspot.app.loaded_runs import LoadedRun
 from weakspot.app.run_index import RunIndex
 from weakspot.datasets.base import Dataset
@@ -74,6 +75,10 @@ class RunComponents:
         self._loaded, self._builders, self._runs = loaded, builders, runs
         self.lock = RLock()  # neither a dataset nor a model with hooks may be used by two threads at a time
 
+    def open(self) -> None:
+        """Build the dataset and look at its first example, so that what is wrong with it is found at once."""
+        _ = self.positions, self.has_images
+
     @_LockedCachedProperty
     def dataset(self) -> Dataset:
         """The dataset of the split that was audited."""
@@ -108,6 +113,15 @@ class RunComponents:
     def has_images(self) -> bool:
         """Whether its examples are images."""
         return isinstance(self.dataset.preview(0), Image.Image)
+
+    @_LockedCachedProperty
+    def texts(self) -> Sequence[str] | None:
+        """The text of each row; None where examples are not texts."""
+        texts = self.dataset.texts
+        if texts is None:
+            return None
+        positions = (self.positions.get(str(id)) for id in self._loaded.predictions.ids)
+        return ["" if position is None else texts[position] for position in positions]
 
     def preview(self, row: int) -> Any:
         """Return what a page shows of a row: an image, a text or a mapping of values.
@@ -204,17 +218,19 @@ class RunComponentsCache:
 
     Args:
         runs: The runs below the folders.
-        builders_of: Returns the builders of a run's folder; it raises ValueError where its components may not
-            be built.
+        builders_of: Returns the builders of a run's folder, or for a run that was given its predictions where their
+            images are; it raises ValueError where its components may not be built.
     """
 
-    def __init__(self, runs: RunIndex, builders_of: Callable[[Path], ComponentBuilders]) -> None:
+    def __init__(
+        self, runs: RunIndex, builders_of: Callable[[Path], ComponentBuilders | GivenPredictions]
+    ) -> None:
         self._runs, self._builders_of = runs, builders_of
-        self._cached: OrderedDict[str, tuple[LoadedRun, RunComponents]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[LoadedRun, RunComponents | GivenPreviews]] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, loaded: LoadedRun) -> RunComponents:
-        """Return the dataset and the model of a run.
+    def of(self, loaded: LoadedRun) -> RunComponents | GivenPreviews:
+        """Return the dataset and the model of a run, or the previews of predictions that it was given.
 
         Raises:
             ValueError: If they may not be built.
@@ -223,7 +239,11 @@ class RunComponentsCache:
         with self._lock:
             cached = self._cached.get(loaded.run.digest)
             if cached is None or cached[0] is not loaded:
-                components = RunComponents(loaded, self._builders_of(loaded.run.folder), self._runs)
+                builders = self._builders_of(loaded.run.folder)
+                if isinstance(builders, GivenPredictions):
+                    components: RunComponents | GivenPreviews = GivenPreviews(loaded, builders)
+                else:
+                    components = RunComponents(loaded, builders, self._runs)
                 cached = self._cached[loaded.run.digest] = loaded, components
             self._cached.move_to_end(loaded.run.digest)
             while len(self._cached) > _MAX_CACHED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from weakspot.app.filters import Filter
 from weakspot.app.forms import parse_whole_number
+from weakspot.app.given_previews import GivenPredictions, GivenPreviews
 from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.pages import map_section, render_page
 from weakspot.app.run_components import ComponentBuilders, RunComponents, RunComponentsCache, encode_webp
@@ -64,7 +65,7 @@ class RunPages:
         self,
         runs: RunIndex,
         loaded_runs: LoadedRuns,
-        builders_of: Callable[[Path], ComponentBuilders],
+        builders_of: Callable[[Path], ComponentBuilders | GivenPredictions],
         home: Path,
     ) -> None:
         self._runs, self._loaded_runs = runs, loaded_runs
@@ -88,7 +89,7 @@ class RunPages:
         loaded, query = self._loaded_run(request), request.query_params
         criteria = Filter.from_query(query, loaded)
         components, problem = self._components(loaded)
-        mask = criteria.mask(loaded, _texts_by_row(loaded, components) if criteria.search else None)
+        mask = criteria.mask(loaded, components.texts if components and criteria.search else None)
         rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
         examples = [self._example_row(loaded, components, int(row)) for row in rows[start:][:_PAGE_SIZE]]
         on_map = query.get("map") == "shown" or criteria.lasso is not None
@@ -118,7 +119,7 @@ class RunPages:
         loaded = self._loaded_run(request)
         criteria = Filter.from_query(request.query_params, loaded)
         components, _ = self._components(loaded) if criteria.search else (None, "")
-        mask = criteria.mask(loaded, _texts_by_row(loaded, components) if criteria.search else None)
+        mask = criteria.mask(loaded, components.texts if components and criteria.search else None)
         rows = [self._example_row(loaded, None, int(row)) for row in criteria.order(loaded, mask)]
         values = [
             (
@@ -166,7 +167,7 @@ class RunPages:
             except (ValueError, OSError) as error:
                 problem = printable_lines(str(error))
         is_image, layer = isinstance(preview, Image.Image), ""
-        layers: tuple[str, ...] = ()
+        layers: Sequence[str] = ()
         if components is not None and is_image:
             try:
                 layers, layer = components.layers, query.get("layer", "") or components.default_layer
@@ -204,7 +205,7 @@ class RunPages:
     def _select(self, request: Request, query: QueryParams) -> str:
         loaded = self._loaded_run(request)
         components, _ = self._components(loaded)
-        texts, lasso = _texts_by_row(loaded, components), None
+        texts, lasso = components.texts if components else None, None
         if query.getlist("row"):
             weights, description = self._ticked(loaded, query)
         else:
@@ -216,7 +217,6 @@ class RunPages:
             )
         folder = self._home / secrets.token_hex(8)
         media = Media() if components is None else Media(components.preview)
-        texts_of_rows = None if texts is None else [texts[row] for row in range(len(loaded))]
         with self._selecting:
             save_selection(
                 loaded,
@@ -225,7 +225,7 @@ class RunPages:
                 folder,
                 next_selection_test(self._runs, loaded),
                 media,
-                texts_of_rows,
+                texts,
                 lasso,
             )
         config = file_inside(loaded.run.folder, "config.yaml")
@@ -251,22 +251,24 @@ class RunPages:
             )
         return self._loaded_runs.of(run)
 
-    def _components(self, loaded: LoadedRun) -> tuple[RunComponents | None, str]:
+    def _components(self, loaded: LoadedRun) -> tuple[RunComponents | GivenPreviews | None, str]:
         """Return the dataset and model of a run, or None and the reason why they cannot be built."""
         try:
             components = self._components_cache.of(loaded)
-            _ = components.positions, components.has_images  # computed here, where an error can be explained
+            components.open()
         except Exception as error:  # the data and the configuration may be anyone's
             return None, printable_lines(str(error) or type(error).__name__)
         return components, ""
 
-    def _require_components(self, loaded: LoadedRun) -> RunComponents:
+    def _require_components(self, loaded: LoadedRun) -> RunComponents | GivenPreviews:
         components, problem = self._components(loaded)
         if components is None:
             raise HTTPException(404, problem)
         return components
 
-    def _example_row(self, loaded: LoadedRun, components: RunComponents | None, row: int) -> ExampleRow:
+    def _example_row(
+        self, loaded: LoadedRun, components: RunComponents | GivenPreviews | None, row: int
+    ) -> ExampleRow:
         p = loaded.predictions
         try:
             preview = None if components is None or components.has_images else components.preview(row)
@@ -318,15 +320,6 @@ def _definition_from(loaded: LoadedRun, query: QueryParams) -> Filter:
             "neither by what the model says nor by whether it is right; or tick some examples."
         )
     return criteria
-
-
-def _texts_by_row(loaded: LoadedRun, components: RunComponents | None) -> Mapping[int, str] | None:
-    """Return the text of each row, where examples are texts."""
-    texts = None if components is None else components.dataset.texts
-    if components is None or texts is None:
-        return None
-    positions = (components.positions.get(str(id)) for id in loaded.predictions.ids)
-    return {row: "" if position is None else texts[position] for row, position in enumerate(positions)}
 
 
 def _form_fields(criteria: Filter) -> list[tuple[str, str]]:

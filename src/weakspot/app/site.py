@@ -17,6 +17,7 @@ from weakspot.app import audit_pages, tree_pages
 from weakspot.app.audit_pages import AuditPages
 from weakspot.app.audits import Audits, UploadChoices
 from weakspot.app.compare_pages import ComparePages
+from weakspot.app.given_previews import GivenPredictions
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, refuse_too_large
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.offline_runs import find_offline_runs
@@ -58,7 +59,7 @@ class Site:
         self,
         folders: Sequence[Path],
         choices: UploadChoices,
-        builders_of: Callable[[Path], ComponentBuilders],
+        builders_of: Callable[[Path], ComponentBuilders | GivenPredictions],
     ) -> None:
         home, self.runs = Path(folders[0]), RunIndex(folders)
         self.audits = Audits(home / "uploads", choices)

@@ -17,6 +17,7 @@ from weakspot.config import CONFIGS, build, class_of, dataset_own_settings, mode
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
+    from weakspot.app.given_previews import GivenPredictions
     from weakspot.app.run_components import ComponentBuilders
     from weakspot.models.base import Model
     from weakspot.tasks import Task
@@ -32,8 +33,8 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 def component_builders(
     folder: Path, trust: Collection[str] = (), root: str | None = None
-) -> ComponentBuilders:
-    """Return the functions that build the dataset and the model of a run.
+) -> ComponentBuilders | GivenPredictions:
+    """Return the functions that build the dataset and the model of a run, or say that it was given its predictions.
 
     A configuration can name any function and have it called. So only weakspot's own datasets and models are built,
     from plain values and without downloads; and those of modules that the user trusts.
@@ -48,14 +49,17 @@ def component_builders(
         The builders; the model's raises ValueError if the model may not be built.
 
     Raises:
-        ValueError: If the run was given predictions, or its dataset is neither ours nor trusted.
+        ValueError: If the run is of a tree alone, or its dataset is neither ours nor trusted.
         FileNotFoundError: If the run has no configuration.
     """
+    from weakspot.app.given_previews import GivenPredictions
     from weakspot.app.run_components import ComponentBuilders
 
     config = _read_config(folder)
-    if any(config.get(word) for word in ("predictions", "tree", "compare")):
-        raise ValueError("This run was given its predictions, so neither its data nor its model is known.")
+    if config.get("predictions"):
+        return GivenPredictions(None if root is None else Path(root))
+    if config.get("tree") or config.get("compare"):
+        raise ValueError("This run has a tree or two other runs to show, and neither data nor a model.")
     dataset = _checked_settings(config.get("dataset"), "dataset", trust)
     if root is not None and dataset.get("root") is not None:
         dataset.root = _moved_root(str(dataset.root), root)

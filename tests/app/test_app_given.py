@@ -1,0 +1,125 @@
+"""Runs that were given their predictions in the explorer: their file's images and texts, and nothing else's."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from functools import partial
+from http.client import HTTPConnection
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from explorer import asked, read, serving
+from shell import Shell
+from weakspot.app.run_index import RunIndex
+from weakspot.commands.component_builders import component_builders
+
+N = 120
+
+
+def columns(**more):
+    rng = np.random.default_rng(0)
+    embeddings = rng.normal(size=(N, 4)).astype(np.float32)
+    labels = rng.integers(0, 2, N)
+    right = rng.random(N) < np.where(embeddings[:, 0] > 0.5, 0.2, 0.95)
+    return {
+        "id": [f"row {i}" for i in range(N)],
+        "embedding": list(embeddings),
+        "label": labels,
+        "prediction": np.where(right, labels, 1 - labels),
+        "loss": np.where(right, 0.1, 2.0) + rng.random(N) / 10,
+    } | more
+
+
+def run_of(folder, table):
+    """The run of `discover.py predictions=…` on a table, all of it below one folder."""
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table(table), folder / "mine.parquet")
+    shell = Shell(folder)
+    shell("discover", "predictions=mine.parquet", "method.n_slices=1", "logger=none", "hydra.run.dir=run")
+    (run,) = RunIndex([folder]).all()
+    return run
+
+
+def image_in(server, path):
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        content = answer.read()
+    assert answer.status == 200, content
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    """The folder in which the person works who ran discover.py there and starts browse.py now."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
+    Image.new("RGB", (80, 40), "red").save(at / "a.png")
+    boxes = [[5, 5, 10, 20] if i == 3 else None for i in range(N)]
+    run = run_of(at, columns(image=["a.png"] * N, box=pa.array(boxes, pa.list_(pa.float64()))))
+    with serving(at) as server:
+        page = asked(server, f"/run/{run.digest}?rows=all")[2]
+        assert 'class="gallery"' in page
+        assert "given its predictions" not in page
+        assert image_in(server, f"/run/{run.digest}/image/0?side=512").size == (80, 40)
+        assert image_in(server, f"/run/{run.digest}/image/3?side=512").height > 100  # the crop, magnified
+        text = read(asked(server, f"/run/{run.digest}/example/3")[2])
+        assert "Layer" not in text
+        status, _, refusal = asked(server, f"/run/{run.digest}/cam/3")
+        assert (status, "no model to compute Grad-CAM with" in refusal) == (400, True)
+
+
+def test_its_texts_are_shown_and_searched(at):
+    run = run_of(at, columns(text=[f"a <b>refund</b> {i}" if i < 3 else f"a day {i}" for i in range(N)]))
+    with serving(at) as server:
+        assert "a <b>refund</b> 1" in read(asked(server, f"/run/{run.digest}/example/1")[2])
+        ids = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=REFUND")[2]
+        found = {line.partition(",")[0] for line in ids.splitlines()[1:]}
+        assert found == {"row 0", "row 1", "row 2"}
+
+
+def test_images_elsewhere_are_read_below_the_folder_that_was_named_alone(at, tmp_path):
+    elsewhere = tmp_path / "pictures"
+    elsewhere.mkdir()
+    Image.new("RGB", (80, 40), "red").save(elsewhere / "a.png")
+    Image.new("RGB", (80, 40), "red").save(at / "a.png")
+    run = run_of(at, columns(image=["a.png"] * N))
+    (at / "a.png").unlink()
+    with serving(at) as server:
+        text = read(asked(server, f"/run/{run.digest}")[2])
+        assert "there is no image" in text
+        assert "browse.py root=FOLDER" in text
+        assert asked(server, f"/run/{run.digest}/image/0")[0] == 404
+    with serving(at, builders_of=partial(component_builders, root=str(elsewhere))) as server:
+        assert image_in(server, f"/run/{run.digest}/image/0").size == (80, 40)
+    (elsewhere / "a.png").unlink()
+    (elsewhere / "a.png").symlink_to(tmp_path / "secret.png")
+    Image.new("RGB", (80, 40), "red").save(tmp_path / "secret.png")
+    with serving(at, builders_of=partial(component_builders, root=str(elsewhere))) as server:
+        assert asked(server, f"/run/{run.digest}/image/0")[0] == 404
+        assert "is not below" in read(asked(server, f"/run/{run.digest}")[2])
+
+
+def test_a_selection_of_such_a_run_has_images_too(at):
+    Image.new("RGB", (80, 40), "red").save(at / "a.png")
+    run = run_of(at, columns(image=["a.png"] * N, colour=["red" if i % 2 else "blue" for i in range(N)]))
+    with serving(at) as server:
+        body = "attribute=colour&value=red"
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": f"http://localhost:{server.port}",
+        }
+        status, sent, _ = asked(server, f"/run/{run.digest}/slices", method="POST", body=body, **headers)
+        assert status == 303, _
+        page = asked(server, dict(sent)["location"])[2]
+        assert "data:image/webp" in page
