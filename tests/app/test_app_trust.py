@@ -203,11 +203,11 @@ def test_a_trusted_module_is_ones_own():
     check_trusted_modules(["mine", "my_package.nets", "über"])
     for module, reason in (
         ("os", "comes with Python"),
-        ("torch.nn; os", "is no module"),
+        ("torch.nn; os", "is not a module"),
         ("importlib.util", "comes with Python"),
         ("weakspot", "comes with Python or weakspot"),
-        ("", "is no module"),
-        (".mine", "is no module"),
+        ("", "is not a module"),
+        (".mine", "is not a module"),
     ):
         with pytest.raises(ValueError, match=reason):
             check_trusted_modules([module])
