@@ -183,10 +183,10 @@ sys.path[:0] = ["tests/pipeline", "tests/support"]
 from pathlib import Path
 from cpu_trainer import CPU
 from test_infer import RANKS, DataModule, First, infer, model
-from weakspot.pipeline.ranks import processes
+from weakspot.pipeline.ranks import job_processes
 
 trainer = functools.partial(CPU, devices=RANKS, strategy="ddp")
-with processes("cpu"):
+with job_processes("cpu"):
     for case in sys.argv[2:]:
         data = DataModule(functools.partial(First, int(case.partition("-")[0])))
         record = infer(model(), data, "test", trainer, Path(sys.argv[1]) / case, {})

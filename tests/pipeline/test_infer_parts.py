@@ -31,7 +31,7 @@ from weakspot.predictions.shards import finished_rows
 N = len(Digits("test"))
 
 
-def subject_in(folder, dataset=Digits):
+def target_in(folder, dataset=Digits):
     """A network with given weights on the digits; the same record whatever class of this file serves them."""
     weights = folder / "weights.pt"
     if not weights.exists():
@@ -88,7 +88,7 @@ def test_missing_parts_are_told_as_an_array_takes_them():
 
 
 def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch):
-    target = subject_in(tmp_path)
+    target = target_in(tmp_path)
     assert pull_shard(target, JobShard(2, 4)).startswith(
         "1 of 4 shards are inferred, missing: 1,3-4; `infer.py` joins"
     )
@@ -127,14 +127,14 @@ def test_parts_are_joined_and_what_is_missing_is_inferred(tmp_path, monkeypatch)
 
 
 def test_a_part_without_rows_is_done(tmp_path):
-    target = subject_in(tmp_path)
+    target = target_in(tmp_path)
     assert JobShard(1, 10 * N).rows(N) == range(0)
     assert f"of {10 * N} shards are inferred" in pull_shard(target, JobShard(1, 10 * N))
 
 
 def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
     """It neither checks what they wrote nor, where its own rows are not numbers, takes it away."""
-    target = subject_in(tmp_path)
+    target = target_in(tmp_path)
     pull_shard(target, JobShard(1, 2))
     folder = folder_of(target)
     (shard,) = (folder / "shards").iterdir()
@@ -171,18 +171,18 @@ import sys
 sys.path[:0] = ["tests/pipeline", "tests/support"]
 from pathlib import Path
 import torch
-from test_infer_parts import Part, Waiting, pull_part, subject_in
-from weakspot.pipeline.ranks import processes
+from test_infer_parts import JobShard, Waiting, pull_shard, target_in
+from weakspot.pipeline.ranks import job_processes
 
 torch.set_num_threads(1)
-with processes("cpu"):
-    print(pull_part(subject_in(Path(sys.argv[1]), Waiting), Part.read(sys.argv[2])))
+with job_processes("cpu"):
+    print(pull_shard(target_in(Path(sys.argv[1]), Waiting), JobShard.parse(sys.argv[2])))
 """
 
 
 @pytest.mark.slow
 def test_jobs_of_different_parts_run_at_once(tmp_path):
-    subject_in(tmp_path)
+    target_in(tmp_path)
     started, ended = tmp_path / "started", tmp_path / "ended"
     environment = quiet_environment() | {"STARTED": str(started), "ENDED": str(ended)}
     jobs = []
@@ -208,7 +208,7 @@ def test_jobs_of_different_parts_run_at_once(tmp_path):
 
 
 def test_who_joins_waits_for_parts_and_parts_for_who_joins(tmp_path, monkeypatch):
-    target = subject_in(tmp_path)
+    target = target_in(tmp_path)
     pull_shard(target, JobShard(1, 2))
     folder = folder_of(target)
     locks = target.predictions_dir / ".locks"

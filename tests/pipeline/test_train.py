@@ -215,7 +215,7 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = ["tests/pipeline", "tests/support"]
 from pathlib import Path
-from test_train import Training, fit
+from test_train import TrainingSettings, fit
 
 flush, flushed = os.fsync, []
 
@@ -226,7 +226,7 @@ def deadly(descriptor):
     flush(descriptor)
 
 os.fsync = deadly
-fit(Path(sys.argv[1]), Training(epochs=3, keep=sys.argv[3]))
+fit(Path(sys.argv[1]), TrainingSettings(epochs=3, keep=sys.argv[3]))
 """
 
 
