@@ -116,7 +116,7 @@ def test_a_hostile_tree_is_refused_in_a_sentence(empty, kind):
     assert reason.lower() in read(text).lower()
 
 
-def test_a_tree_that_is_too_large_is_refused(empty, monkeypatch):
+def test_a_tree_that_is_too_large_is_refused(empty):
     status, _, text = posted(empty, "/trees", b" " * (65 << 20))
     assert (status, text) == (413, "that is more than the 67,108,864 bytes that are taken\n")
 

@@ -22,7 +22,7 @@ from weakspot.findings import Findings
 from weakspot.findings.record import FILE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
-from weakspot.report.member_csv import member_groups as pieces_of
+from weakspot.report.member_csv import member_groups
 from weakspot.report.points import Points, points_of
 from weakspot.slices import Slices
 
@@ -77,7 +77,7 @@ class LoadedRun:
         table = self.findings.memberships.drop_null()
         # one piece of each group, except in a table that somebody else wrote
         pieces: dict[str, list[Int[np.ndarray, " m"]]] = {}
-        for piece in pieces_of(table):
+        for piece in member_groups(table):
             pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
         rows, weights = table["row"].to_numpy(), table["weight"].to_numpy()
         named = [("finding", one.number, one.name) for one in self.findings.findings]

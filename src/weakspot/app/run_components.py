@@ -164,13 +164,13 @@ class RunComponents:
     @_LockedCachedProperty
     def layers(self) -> tuple[str, ...]:
         """The names of the layers whose outputs are maps or tokens, in the order of the network."""
-        maps_of: list[str] = []
+        map_layers: list[str] = []
 
         def noting(name: str) -> Callable[[Any, Any, Any], None]:
             def note(_module: Any, _inputs: Any, output: Any) -> None:
                 is_map = isinstance(output, Tensor) and output.is_floating_point() and output.ndim in (3, 4)
-                if is_map and min(output.shape[-2:]) > 1 and name not in maps_of:
-                    maps_of.append(name)
+                if is_map and min(output.shape[-2:]) > 1 and name not in map_layers:
+                    map_layers.append(name)
 
             return note
 
@@ -183,7 +183,7 @@ class RunComponents:
         finally:
             for hook in hooks:
                 hook.remove()
-        return tuple(maps_of)
+        return tuple(map_layers)
 
     @property
     def default_layer(self) -> str:

@@ -250,10 +250,11 @@ def _read_comparison(folder: Path) -> RunSummary | None:
         created = datetime.fromtimestamp(page.stat().st_mtime).astimezone()
         saved = json.loads(file.read_text(encoding="utf-8"))
         dataset, model = _shortened(saved["after"]["dataset"]), _shortened(saved["after"]["model"])
-        path, command = len(saved["slices"]), _shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH)
+        n_slices = len(saved["slices"])
+        command = _shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH)
         title = _shortened(saved["title"])
         return RunSummary(
-            folder, created, "compare", dataset, model, title, "", "", None, path, PAGE, command=command
+            folder, created, "compare", dataset, model, title, "", "", None, n_slices, PAGE, command=command
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
@@ -267,7 +268,7 @@ def _read_without_findings(folder: Path, created: datetime) -> RunSummary | None
     header = json.loads(file.read_text(encoding="utf-8"))
     made_from = header["provenance"].get("predictions") or {}
     dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
-    path = len(header["statistics"])
+    n_slices = len(header["statistics"])
     return RunSummary(
         folder,
         created,
@@ -278,5 +279,5 @@ def _read_without_findings(folder: Path, created: datetime) -> RunSummary | None
         "",
         "",
         None,
-        path,
+        n_slices,
     )

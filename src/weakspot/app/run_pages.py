@@ -92,8 +92,8 @@ class RunPages:
         mask = criteria.mask(loaded, components.texts if components and criteria.search else None)
         rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
         examples = [self._example_row(loaded, components, int(row)) for row in rows[start:][:_PAGE_SIZE]]
-        on_map = query.get("map") == "shown" or criteria.lasso is not None
-        points = loaded.points(criteria.rows) if on_map else None
+        shows_map = query.get("map") == "shown" or criteria.lasso is not None
+        points = loaded.points(criteria.rows) if shows_map else None
         return render_page(
             "run",
             points=points,

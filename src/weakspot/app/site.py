@@ -84,7 +84,7 @@ class Site:
                 HTTPException: lambda _, error: render_refusal(error.detail, error.status_code),
                 ValueError: lambda _, error: render_refusal(str(error)),
                 OSError: lambda _, error: render_refusal(_describe_error(error)),
-                TooLargeError: lambda _, error: refuse_too_large(error.most),
+                TooLargeError: lambda _, error: refuse_too_large(error.limit),
             },
         )
 

@@ -79,8 +79,8 @@ class TreePages:
     def form(self, request: Request) -> Response:
         """Show the form for an upload, and the trees that were uploaded."""
         with self._lock:
-            named_tree = list(self._uploaded.values())
-        return render_page("upload_tree", uploaded=named_tree, max_bytes=MAX_BYTES)
+            uploaded_trees = list(self._uploaded.values())
+        return render_page("upload_tree", uploaded=uploaded_trees, max_bytes=MAX_BYTES)
 
     async def upload(self, request: Request) -> Response:
         """Read an uploaded tree, and lead to its page."""
@@ -202,12 +202,12 @@ def csv_response(header: Sequence[str], rows: Sequence[Sequence[Any]], name: str
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
 
-def _remember(named_tree: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     """Add a value to a cache, and drop all but the newest few."""
-    named_tree[key] = value
-    named_tree.move_to_end(key)
-    while len(named_tree) > _MAX_CACHED:
-        named_tree.popitem(last=False)
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > _MAX_CACHED:
+        cache.popitem(last=False)
 
 
 def _matches(run: RunSummary, query: Mapping[str, str]) -> bool:

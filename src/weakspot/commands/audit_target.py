@@ -31,8 +31,8 @@ _HARDWARE_SETTINGS = {
     "enable_model_summary",
 }
 
-# Words that stop before a step, and words that only discovery takes.
-_DISCOVERY_ONLY = {
+# Settings that are left out of the command that runs an upstream step, because it does not need them.
+_NOT_PASSED_UPSTREAM = {
     "upstream",
     "shard",
     "slices",
@@ -181,7 +181,9 @@ def upstream_command(name: str) -> str:
 def upstream_words(words: Sequence[str]) -> list[str]:
     """Return the words that matter to training and inference, without those of discovery alone."""
     return [
-        word for word in words if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in _DISCOVERY_ONLY
+        word
+        for word in words
+        if re.split("[.=]", word.lstrip("+~"), maxsplit=1)[0] not in _NOT_PASSED_UPSTREAM
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command `browse.py`."""
+"""Serves the explorer: the command `browse.py`."""
 
 from __future__ import annotations
 

@@ -105,12 +105,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _MOST_BYTES or _ANCHOR.search(file.read_text(encoding="utf-8")):
             raise ValueError("no run of weakspot writes so much, or references")
-        find = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except Exception as error:  # the YAML may be anyone's
         raise ValueError(f"{file} cannot be read.") from error
-    if not isinstance(find, dict):
+    if not isinstance(config, dict):
         raise ValueError(f"{file} is not a configuration.")
-    return {str(key): value for key, value in find.items()}
+    return {str(key): value for key, value in config.items()}
 
 
 def _checked_settings(node: Any, key: str, trust: Collection[str]) -> DictConfig:
@@ -165,8 +165,8 @@ def _find_network(import_path: str) -> _Factory | None:
 
     from weakspot.models.user import imported
 
-    find: object = imported(import_path)
-    return find if isinstance(find, FunctionType) else _subclass_or_none(Module, find)
+    network: object = imported(import_path)
+    return network if isinstance(network, FunctionType) else _subclass_or_none(Module, network)
 
 
 def _find_dataset(import_path: str) -> _Factory | None:
@@ -183,8 +183,8 @@ def _find_model(import_path: str) -> _Factory | None:
     return _subclass_or_none(Model, class_of(import_path, "model"))
 
 
-def _subclass_or_none(kind: type, find: object) -> type | None:
-    return find if isinstance(find, type) and issubclass(find, kind) else None
+def _subclass_or_none(kind: type, candidate: object) -> type | None:
+    return candidate if isinstance(candidate, type) and issubclass(candidate, kind) else None
 
 
 def _is_standard_module(module: str) -> bool:
@@ -212,8 +212,8 @@ def _check_plain(value: Any, key: str) -> None:
 @cache
 def _own_targets(group: str) -> frozenset[str]:
     files = [file for file in (CONFIGS / group).glob("*.yaml") if file.stem != "module"]
-    find = (OmegaConf.load(file) for file in files)
-    nodes = (node.get("dataset", node) for node in find if isinstance(node, DictConfig))
+    configs = (OmegaConf.load(file) for file in files)
+    nodes = (node.get("dataset", node) for node in configs if isinstance(node, DictConfig))
     return frozenset(
         {str(node.get("_target_")) for node in nodes} | ({_TORCHVISION} if group == "model" else set())
     )

@@ -29,7 +29,7 @@ _OUTPUTS = Path("outputs")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: What was looked at.
@@ -91,7 +91,7 @@ def checks() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """Python, this package, and all that it requires."""
+    """Check Python, this package, and all that it requires."""
     try:
         about = metadata("weakspot")
     except PackageNotFoundError:
@@ -113,7 +113,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _plugins() -> Iterator[Check]:
-    """The words that plug-ins bring."""
+    """Check the plug-ins, and list the words that they bring."""
     for folder in plugins.folders():
         words = [
             f"{group}={word}"
@@ -131,7 +131,7 @@ def _plugins() -> Iterator[Check]:
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """What the package requires, or what an extra adds to that."""
+    """Return what the package requires, or what an extra adds to that."""
     lines = map(Requirement, metadata("weakspot").get_all("Requires-Dist") or ())
     return [
         line
@@ -161,7 +161,7 @@ def _without_marker(requirement: Requirement) -> str:
 
 
 def _torch() -> Iterator[Check]:
-    """How torch was built, and the devices that it finds."""
+    """Check how torch was built, and which devices it finds."""
     try:
         import torch
     except (ImportError, OSError) as error:  # a library that torch is linked with may be missing
@@ -198,7 +198,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _outputs(folder: Path) -> Check:
-    """Whether runs can be written, tried with a file that has no name."""
+    """Check whether runs can be written, with a file that has no name."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -215,7 +215,7 @@ def _outputs(folder: Path) -> Check:
 
 
 def _data() -> Iterator[Check]:
-    """The datasets that are there, and in one line those that are not."""
+    """List the datasets that are there, and in one line those that are not."""
     from weakspot.commands.data_folders import SPLIT, data_folders, data_root
 
     absent = []

@@ -1,4 +1,4 @@
-"""The command `infer.py`."""
+"""Runs a model over a split and stores its predictions: the command `infer.py`."""
 
 from __future__ import annotations
 

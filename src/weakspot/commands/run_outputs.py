@@ -42,7 +42,7 @@ def build_run_outputs(cfg: DictConfig, logger: RunLogger | None) -> RunOutputs:
 
 
 def check_figures(cfg: DictConfig) -> None:
-    """Raise ValueError, or ImportError where matplotlib lacks, for figures that cannot be drawn, before any cost."""
+    """Raise ValueError for figures that cannot be drawn, or ImportError without matplotlib, before any cost."""
     if cfg.figures is None:
         return
     from weakspot.figures import FORMATS

@@ -1,4 +1,4 @@
-"""The command `train.py`."""
+"""Trains a model: the command `train.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy, loss and tables of the whole audited set."""
+"""Computes accuracy, loss and the tables of classes over the whole audited set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of all examples with their findings, which other viewers read."""
+"""Builds the table of all examples with their findings that `export=parquet` writes for other viewers."""
 
 from __future__ import annotations
 

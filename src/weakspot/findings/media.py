@@ -1,4 +1,4 @@
-"""Previews and Grad-CAMs of examples, each made once however often it is shown."""
+"""Makes previews and Grad-CAMs of examples, each once however often it is shown."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class GroupDescription:
         size: The sum of the weights, in examples.
         share: The share of all audited examples.
         members: How many examples have any weight.
-        soft: Whether the weights differ from one another.
+        soft: Whether any weight lies strictly between 0 and 1.
         enrichment: Attribute values that are more common inside than outside, the most distinctive first.
         distributions: Every attribute's values, inside and outside.
         confusion: The weight by label and prediction, the heaviest first.
@@ -240,7 +240,7 @@ class AuditedSet:
         examples: How many they are by their counts.
         record: How many examples the predictions hold: more than n where one category is audited.
         errors: How many of the audited examples are wrong; None where the predictions cannot tell.
-        accuracy, loss: Their accuracy and mean loss; None where unknown, or where the task is not stated by accuracy.
+        accuracy, loss: Their accuracy and mean loss; None where the predictions do not hold them.
         error: The task's own measure, of ratings and numbers.
         measure: Its word: accuracy, rmse or mae.
         category: The audited category.

@@ -1,4 +1,4 @@
-"""Accuracy, loss and error of a region, inside and outside."""
+"""Compares accuracy, loss and error inside a region with those outside."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def _predict_all_rows(trainer: Trainer, learner: Learner, data: DataModule) -> d
     arrays: dict[str, np.ndarray] = {}
     order = None
     for name in ("index", *(name for name in batches[0] if name != "index")):
-        own_rows: Tensor = torch.cat([batch[name] for batch in batches])
-        values = _gather_rows(own_rows, world_size).cpu().numpy()
+        own_values: Tensor = torch.cat([batch[name] for batch in batches])
+        values = _gather_rows(own_values, world_size).cpu().numpy()
         if order is None:
             order = np.unique(values, return_index=True)[1]
         arrays[name] = values[order]
@@ -97,6 +97,6 @@ def _gather_rows(own_rows: Tensor, world_size: int) -> Tensor:
     """Return the rows of every process, in the order of ranks."""
     if world_size == 1:
         return own_rows
-    batches = [torch.empty_like(own_rows) for _ in range(world_size)]
-    dist.all_gather(batches, own_rows.contiguous())
-    return torch.cat(batches)
+    rows_by_rank = [torch.empty_like(own_rows) for _ in range(world_size)]
+    dist.all_gather(rows_by_rank, own_rows.contiguous())
+    return torch.cat(rows_by_rank)

@@ -111,9 +111,9 @@ def check_fits(run: SavedRun, task: Task | None, p: Predictions) -> None:
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
-    manifest = (run.slices.provenance.get("predictions") or {}).get("task")
-    if manifest and task is not None:
-        earlier_task = Task.from_dict(manifest)
+    earlier_task_fields = (run.slices.provenance.get("predictions") or {}).get("task")
+    if earlier_task_fields and task is not None:
+        earlier_task = Task.from_dict(earlier_task_fields)
         shared = min(len(earlier_task.classes), len(task.classes))
         if earlier_task.kind != task.kind or earlier_task.classes[:shared] != task.classes[:shared]:
             raise ValueError(
@@ -128,11 +128,9 @@ def _describe_task(task: Task) -> str:
 
 
 def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:
-    manifest = run.slices.provenance.get("predictions") or {}
-    earlier_task, current = (
-        (manifest.get("made_from") or {}).get("weights") for manifest in (manifest, p.manifest)
-    )
-    if earlier_task is None or current is None or earlier_task == current:
+    manifests = (run.slices.provenance.get("predictions") or {}, p.manifest)
+    earlier_weights, weights = ((manifest.get("made_from") or {}).get("weights") for manifest in manifests)
+    if earlier_weights is None or weights is None or earlier_weights == weights:
         return ()
     return (
         "These slices were found in the embeddings of other weights: where training has moved the embedding, they lie "

@@ -81,7 +81,8 @@ def find_resume_point(folder: Path) -> ResumePoint:
     """Find where training in a folder resumes: at its last checkpoint if that is complete, else at the one it keeps.
 
     A warning says what cannot be resumed from. The best epoch is never lost on the way: without its file training
-    starts from the beginning, because another epoch would not be what these settings make.
+    starts from the beginning, because another epoch would not be what these settings make. Files that a killed run left
+    half written are deleted, and the kept checkpoint is written again from the last one where that is the same epoch.
 
     Args:
         folder: The folder of the training run.

@@ -1,4 +1,4 @@
-"""Accuracy and loss of every group during training, which an average hides."""
+"""Measures accuracy and loss of every group during training, which an average hides."""
 
 from __future__ import annotations
 

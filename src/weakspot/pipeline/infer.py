@@ -196,7 +196,7 @@ def infer_rows(
     """
     dataset = data.dataset(split)
     n = len(dataset)
-    processes = broadcast_decision("sharing", lambda: _processes_needed(folder, n, within, make_trainer))
+    processes = broadcast_decision("processes", lambda: _processes_needed(folder, n, within, make_trainer))
     if processes == "all" or (processes == "one" and is_main_process()):
         # the same on every rank: no shard is written before all of them predict
         rows = _missing_rows(folder, n, within)

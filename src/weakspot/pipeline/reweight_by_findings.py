@@ -133,12 +133,12 @@ class ReweightByFindings(Reweight):
 
         audited = self.audited(target)
         train, val = (pull_predictions(replace(audited, split=split)) for split in ("train", "val"))
-        carried = self._carried_findings(target)
-        if carried is None or train is None or val is None:
+        classifier = self._finding_classifier(target)
+        if classifier is None or train is None or val is None:
             return WeightsCallback(self, None)
-        members = carried.membership(train)
+        members = classifier.membership(train)
         learnable_findings = holds_examples(members)
-        for finding, row, is_learnable in zip(carried.findings, members, learnable_findings, strict=True):
+        for finding, row, is_learnable in zip(classifier.findings, members, learnable_findings, strict=True):
             members_text = count(float(row.sum())) if is_learnable else "no"
             log.info(
                 "reweight: %s training examples in finding %d, %s",
@@ -153,19 +153,19 @@ class ReweightByFindings(Reweight):
             )
         weights = example_weights(members, self.strength)
         log.info("reweight: the largest weight of an example is %s", decimal(float(weights.max())))
-        val_weights = example_weights(carried.membership(val)[learnable_findings], self.strength)
+        val_weights = example_weights(classifier.membership(val)[learnable_findings], self.strength)
         return WeightsCallback(self, {"train": weights, "val": val_weights})
 
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
         audited = self.audited(target)
         if self.findings.confirmation.mode == "other":
             audited = replace(audited, split=str(self.confirm))
-        carried = self._carried_findings(target)
+        classifier = self._finding_classifier(target)
         before = pull_predictions(audited)
         after = pull_predictions(replace(target, split=audited.split))
-        if carried is None or before is None or after is None:
+        if classifier is None or before is None or after is None:
             return None
-        inside = carried.membership(before) >= _MIN_MEMBERSHIP
+        inside = classifier.membership(before) >= _MIN_MEMBERSHIP
         where = f"split {audited.split}"
         rows = np.ones(len(before), dtype=bool)
         if self.findings.confirmation.mode == "held_out":
@@ -176,12 +176,12 @@ class ReweightByFindings(Reweight):
             after.take(rows),
             {
                 f"finding {finding.number}, {finding.name}": members[rows]
-                for finding, members in zip(carried.findings, inside, strict=True)
+                for finding, members in zip(classifier.findings, inside, strict=True)
             },
             where,
         )
 
-    def _carried_findings(self, target: AuditTarget) -> FindingClassifier | None:
+    def _finding_classifier(self, target: AuditTarget) -> FindingClassifier | None:
         """Return the findings as they can be located in other splits; None on ranks above 0."""
         p = pull_predictions(self.audited(target))
         return (

@@ -1,4 +1,4 @@
-"""Earlier runs, read from their folders: slices, findings, and the predictions that the slices were found in."""
+"""Reads earlier runs from their folders: slices, findings, and the predictions that the slices were found in."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def train(
     validation = data.dataset("val")
     learner = Learner(model, validation.task, training, groups_of(validation.examples))
     resume_point = ResumePoint.from_dict(
-        broadcast_decision("start", lambda: asdict(find_resume_point(folder)))
+        broadcast_decision("resume_point", lambda: asdict(find_resume_point(folder)))
     )
     if not (resume_point.progress and resume_point.progress.finished):
         with (

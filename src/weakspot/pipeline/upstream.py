@@ -61,7 +61,7 @@ def pull_checkpoint(
         log_input_artifact(logger, "checkpoint", target.given_checkpoint())
         return target.given_checkpoint()
     folder = target.checkpoint_folder()
-    if broadcast_decision("kept_checkpoint", lambda: is_trained(folder)):
+    if broadcast_decision("has_checkpoint", lambda: is_trained(folder)):
         log_input_artifact(logger, "checkpoint", folder)
         return folder / CHECKPOINT  # no lock is needed, and it may lie on a read-only disk
     with folder_lock(folder, "checkpoints_dir") as waited:
@@ -108,7 +108,7 @@ def pull_predictions(
     weights = weights_digest(target, checkpoint)
     folder = target.predictions_folder(weights)
     predictions = _read_complete_predictions(folder, upstream) if is_main_process() else None
-    if broadcast_decision("kept_predictions", lambda: predictions is not None):
+    if broadcast_decision("has_predictions", lambda: predictions is not None):
         log_input_artifact(logger, "predictions", folder)
         return predictions
     with folder_lock(folder, "predictions_dir"):
@@ -156,7 +156,7 @@ def pull_shard(
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
     folder = target.predictions_folder(weights_digest(target, checkpoint))
-    if not broadcast_decision("kept_predictions", lambda: is_complete(folder)):
+    if not broadcast_decision("has_predictions", lambda: is_complete(folder)):
         with shard_lock(shard, folder, "predictions_dir"):
             # another job may have joined it meanwhile
             if not broadcast_decision("infer", lambda: is_complete(folder)):

@@ -1,4 +1,4 @@
-"""CSV files of all classes, and of which occur together; the report shows only some of them."""
+"""Writes CSV files of all classes, and of which occur together; the report shows only some of them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from weakspot.report.answer_passages import Segment, highlight_answers, span_tex
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 
 FEWER = 12
-"""How many examples are shown of a slice in a confirmed finding, which shows its own, and of what was not confirmed."""
+"""How many examples are shown of an unconfirmed finding, and of a slice whose confirmed finding shows its own."""
 
 _LONGEST = 2000  # characters of a text that are shown
 _AT_ONCE = 48  # Grad-CAMs that are made together

@@ -66,7 +66,8 @@ class FindingView:
 
     @property
     def most_common_case(self) -> tuple[str, str, float] | None:
-        """Label, prediction and share of the most common case, or where the model does badly of the mistake."""
+        """The most common label and prediction with their share; of a finding that does worse than the rest, the most
+        common mistake."""
         if self.confusion is None:
             return None
         accuracy = self.finding.accuracy

@@ -12,7 +12,7 @@ from pyarrow import csv
 from weakspot.findings import Findings
 from weakspot.report.folds import pack
 
-_FEWEST_BYTES = 0.5  # characters, at least, that an id and its weight take when compressed
+_FEWEST_CHARACTERS = 0.5  # characters, at least, that an id and its weight take when compressed
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def member_csvs(findings: Findings, most: int) -> dict[str, str]:
     """
     packed: dict[str, str] = {}
     for group in member_groups(findings.memberships):
-        if (group.end - group.start) * _FEWEST_BYTES > most:
+        if (group.end - group.start) * _FEWEST_CHARACTERS > most:
             continue
         rows = findings.memberships.slice(group.start, group.end - group.start).select(["id", "weight"])
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Thumbnails of the map's points in a few sprite sheets, for as many examples as there is room for."""
+"""Puts thumbnails of the map's points into a few sprite sheets, for as many examples as there is room for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thumbnails inside the page, each stored once, however often it is shown."""
+"""Makes the thumbnails of the page, each stored once, however often it is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from weakspot.images import shrunk, webp
 
 _SMALLEST, _LARGEST = 96, 192  # pixels of the longer side
-_BYTES = 0.33  # characters for a pixel of a photograph, as base64 of a WebP image
+_CHARACTERS_PER_PIXEL = 0.33  # characters for a pixel of a photograph, as base64 of a WebP image
 _RATIOS = (0.6, 1.8)  # width to height; an image beyond them gets a frame of the nearest ratio
 _PIXEL_ART = 48  # up to this size an image is kept lossless and enlarged by whole pixels
 _REPEATED = 0.1  # share of the room of images for those that the page shows more than once
@@ -49,7 +49,9 @@ class Thumbnails:
     def __init__(self, most: int, expected: int = 0) -> None:
         self.most = most
         self.full = False
-        self._side = int(min(max((most / max(expected, 1) / _BYTES) ** 0.5, _SMALLEST), _LARGEST))
+        self._side = int(
+            min(max((most / max(expected, 1) / _CHARACTERS_PER_PIXEL) ** 0.5, _SMALLEST), _LARGEST)
+        )
         self.spent = 0
         self._data: list[str] = []
         self._found: dict[str, Thumbnail] = {}

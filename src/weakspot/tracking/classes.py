@@ -1,4 +1,4 @@
-"""Tables for a logger: how the model does on each class, and which classes occur together."""
+"""Makes tables for a logger: how the model does on each class, and which classes occur together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summaries of findings and comparisons for the console."""
+"""Writes summaries of findings and comparisons to the console."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ def scalars(findings: Findings) -> dict[str, float]:
     """Return the numbers by which runs are compared.
 
     `test/accuracy` and `test/loss` (of the audited split, by its name), `n_slices`, `confirmed/n` and
-    `confirmed/errors_explained` (the share of errors in confirmed findings that explain the most), `worst/gap` (the
+    `confirmed/errors_explained` (the share of all errors in the confirmed finding that explains most), `worst/gap` (the
     largest held-out accuracy gap of a confirmed finding), `whole/…`, and `finding_1/…`, `slice_1/…`.
     """
     found: dict[str, float | None] = {
