@@ -1,6 +1,5 @@
 """Over-represented attributes: the shares against an oracle, and the order a person would choose."""
 
-import math
 import re
 from dataclasses import replace
 
@@ -116,13 +115,13 @@ def test_the_order_of_rows_changes_nothing(planted):
 
 
 def test_a_rare_accident_does_not_come_first(planted):
-    """One example with a value of its own has an infinite lift, and names nothing."""
+    """One example with a value of its own has a huge lift, and names nothing."""
     weights, table = planted
     camera = np.full(len(weights), "a", dtype=object)
     camera[int(np.argmax(weights))] = "prototype"
     found = over_represented(weights, table.append_column("camera", pa.array(camera.tolist())), top=100)
     accident = next(line for line in found if line.value == "prototype")
-    assert math.isinf(accident.lift)
+    assert accident.lift > 1000
     assert found.index(accident) > 1
     assert found[0].value == "red_≥5"
 
