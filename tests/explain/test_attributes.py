@@ -1,5 +1,6 @@
 """Over-represented attributes: the shares against an oracle, and the order a person would choose."""
 
+import math
 import re
 from dataclasses import replace
 
