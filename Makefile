@@ -6,7 +6,7 @@ check:  ## what CI runs, in the environment at hand
 	mypy
 	lint-imports
 	deptry src
-	pytest -m "slow or not slow"
+	pytest -m "not optional"
 
 format:
 	ruff check --fix .

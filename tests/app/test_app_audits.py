@@ -241,7 +241,7 @@ def test_the_line_names_our_file_and_our_folder_alone(tmp_path):
 
 @needs_chromium
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+@pytest.mark.parametrize("kind", ["safetensors", pytest.param("pt", marks=pytest.mark.optional)])
 def test_an_uploaded_model_is_audited_and_its_run_listed(tmp_path, kind, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / f"weights of mine.{kind}"

@@ -313,6 +313,7 @@ def test_a_word_far_down_does_not_end_the_reading(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # it measures time
 def test_many_columns_take_no_longer_each(tmp_path: Path) -> None:
     """What takes a moment for each pair of columns takes minutes here."""
     n = 100_000

@@ -15,30 +15,12 @@ import torch
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from weakspot.datasets.base import Dataset, digest
+from numbered_rows import Numbers, rows
+from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.pipeline.groups import groups_of
-from weakspot.tasks import Classification, Multilabel
-
-
-class Numbers(Dataset):
-    """Row k holds the number k; as many rows as `n` says."""
-
-    def __init__(self, split: str, root: Path | None = None, n: int = 21) -> None:
-        super().__init__(split, root)
-        self.task = Classification(("even", "odd"))
-        self.targets = np.arange(n) % 2
-        self.examples = pa.table({"id": [f"{split}-{k}" for k in range(n)]})
-
-    def input(self, row: int) -> torch.Tensor:
-        return torch.full((1,), float(row))
-
-    def preview(self, row: int) -> str:
-        return str(row)
-
-    def fingerprint(self) -> str:
-        return digest(self.examples, self.targets)
+from weakspot.tasks import Multilabel
 
 
 class Listener(LightningModule):
@@ -58,10 +40,6 @@ class Listener(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def rows(loader: Any) -> list[int]:
-    return [row for batch in loader for row in batch["index"].tolist()]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -138,6 +138,7 @@ def test_null_predictions_have_their_errors_where_they_say() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # what it measures is tested above
 def test_the_benchmark_writes_its_tables_into_a_page_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- null sets -->\nold\n<!-- end of null sets -->\nafter\n")

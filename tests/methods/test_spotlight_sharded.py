@@ -43,7 +43,11 @@ def data() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"search": "published"}, {"precision": "diagonal"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"search": "published"}, pytest.param({"precision": "diagonal"}, marks=pytest.mark.optional)],
+    ids=str,
+)
 def test_two_processes_find_what_one_finds(tmp_path: Path, settings: dict[str, str]) -> None:
     arrays = data()
     np.savez(tmp_path / "data.npz", **arrays)

@@ -225,6 +225,7 @@ def test_micro_clusters_are_the_groups_where_groups_are_plain() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # a minute; other benchmarks run in CI
 def test_the_benchmark_writes_its_tables_into_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- benchmark -->\nold\n<!-- end of benchmark -->\nafter\n")

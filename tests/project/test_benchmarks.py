@@ -52,6 +52,7 @@ def test_scale_measures_a_fit_of_each_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # half a minute of a comparison that is timed by hand
 def test_inference_compares_ours_with_the_plain_loop(tmp_path: Path) -> None:
     words = ("--images", "20", "--batch", "10", "--rounds", "1", "--workers", "0")
     said = run(tmp_path, "inference.py", *words)

@@ -46,7 +46,7 @@ def test_coloured_digits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["movielens", "squad"])
+@pytest.mark.parametrize("name", ["movielens", pytest.param("squad", marks=pytest.mark.optional)])
 def test_published_analyses_on_files_in_the_published_layout(name, tmp_path):
     published(name, tmp_path)
 

@@ -140,7 +140,7 @@ def damaged_request(head: bytes, body: bytes, rng: np.random.Generator) -> tuple
             return b"\r\n".join([method + b" " + target + b" " + version, *headers]), body
         case 2:  # a part of the path is another
             parts = line.split(b"/")
-            parts[rng.integers(1, max(len(parts) - 1, 2))] = asked.replace(b" ", b"%20")
+            parts[int(rng.integers(1, max(len(parts) - 1, 2))) % len(parts)] = asked.replace(b" ", b"%20")
             return b"\r\n".join([b"/".join(parts), *headers]), body
         case 3 | 4:  # another header
             header = _HEADERS[rng.integers(len(_HEADERS))]

@@ -71,7 +71,8 @@ def _weights(
                 "; it is an inference result, which predictions= takes" if "embeddings" in result else ""
             )
             raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result{inference}")
-        row = values.astype(np.float64).ravel()
+        with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused below
+            row = values.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
             raise DamagedError(

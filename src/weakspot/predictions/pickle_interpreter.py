@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +67,12 @@ class PickleInterpreter:
             ValueError: The pickle is cut short or not well formed.
             ForbiddenContentError: It holds an opcode or a name that is not allowed.
         """
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return self.stack.pop()
-            self._step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in old strings of Python 2
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == "STOP":
+                    return self.stack.pop()
+                self._step(opcode.name, argument)
         raise ValueError("it is cut short")
 
     def _step(self, name: str, argument: Any) -> None:
