@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from weakspot.legible import printable
 from weakspot.predictions.npz import decode_array
 from weakspot.predictions.pickle_interpreter import (
     AllowedName,
@@ -192,7 +193,9 @@ def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) 
         # Old and new NumPy differ in the name of one module.
         make = admitted.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
         if make is None:
-            raise ForbiddenContentError(f"names {module}.{name}, of which no published result is made")
+            raise ForbiddenContentError(
+                f"names {printable(f'{module}.{name}')}, of which no published result is made"
+            )
         return AllowedName(make)
 
     return find
@@ -217,7 +220,7 @@ def _read_storage(data: bytes) -> np.ndarray:
 
     def names(module: str, name: str) -> str:
         if module != "torch" or name not in _STORAGES:
-            raise ForbiddenContentError(f"names {module}.{name} in a tensor")
+            raise ForbiddenContentError(f"names {printable(f'{module}.{name}')} in a tensor")
         return _STORAGES[name]
 
     def persistent(entry: Any) -> tuple[str, int]:
