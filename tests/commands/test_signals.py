@@ -135,7 +135,10 @@ def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to):
 
 @pytest.mark.parametrize(
     ("name", "trainer", "ranks"),
-    [("SIGTERM", ("trainer=cpu",), 1), ("SIGINT", ("trainer=ddp_cpu",), 2)],
+    [
+        pytest.param("SIGTERM", ("trainer=cpu",), 1, marks=OFTEN_TESTED),
+        ("SIGINT", ("trainer=ddp_cpu",), 2),
+    ],
     ids=["one process", "two"],
 )
 def test_inference_goes_on_after_the_last_finished_batch(tmp_path, name, trainer, ranks):

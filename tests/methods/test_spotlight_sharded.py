@@ -104,6 +104,7 @@ def small(n: int, folder: str | Path) -> tuple[np.ndarray, np.ndarray, dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # mapped rows, and shared ones, each run in CI
 def test_so_they_do_with_few_rows_that_are_mapped_from_a_file(tmp_path: Path) -> None:
     whole = {
         (search, n): Spotlight(search=search, **settings)

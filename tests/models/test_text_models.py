@@ -326,6 +326,7 @@ print("tried", tried)
 """
 
 
+@pytest.mark.slow
 def test_a_model_by_name_comes_from_the_cache_without_a_call(tmp_path: Path) -> None:
     """In a fresh process with a fresh cache: the hub's library asks once, then remembers."""
     write_model(tmp_path / "hub" / "models--some--model" / "snapshots" / "0", TEXTS)

@@ -68,6 +68,7 @@ def published(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # nearly the same cells as MovieLens' on texts
 def test_sentences(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
