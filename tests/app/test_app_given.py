@@ -75,6 +75,7 @@ def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
         assert image_in(server, f"/run/{run.digest}/image/3?side=512").height > 100  # the crop, magnified
         text = read(asked(server, f"/run/{run.digest}/example/3")[2])
         assert "Layer" not in text
+        assert "Where the model looks" not in text
         status, _, refusal = asked(server, f"/run/{run.digest}/cam/3")
         assert (status, "no model to compute Grad-CAM with" in refusal) == (400, True)
 
