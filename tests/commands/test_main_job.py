@@ -65,6 +65,7 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert list(shell.folder.glob("outputs/discover/*/*/csv/metrics.csv"))
 
 
+@pytest.mark.optional  # CI runs what is nearly the same
 def test_what_is_found_in_a_whole_split_is_tested_on_another(shell):
     """Step by step: the checkpoint is there already, predictions of neither split are."""
     shell("train", "logger=none")
@@ -154,6 +155,7 @@ def test_processes_that_join_late_decide_as_the_first_did(shell):
     assert not list(shell.folder.glob("outputs/predictions/*/shards"))
 
 
+@pytest.mark.optional  # CI runs what is nearly the same
 def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = [
@@ -177,6 +179,7 @@ def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
     assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 1
 
 
+@pytest.mark.optional  # CI runs what is nearly the same
 def test_jobs_that_race_for_one_record_make_it_once(shell):
     command = [sys.executable, str(ROOT / "infer.py"), "logger=none", "training.epochs=1"]
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -60,6 +60,7 @@ def test_a_model_that_is_trained_and_read_already(digits: Shell, words: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.optional  # CI runs what is nearly the same
 def test_what_is_to_be_inferred_takes_lightning(digits: Shell) -> None:
     found = imported(digits, "logger=none", "training.epochs=1", "method=random", "predictions_dir=anew")
     assert found >= {"pytorch_lightning", "torchmetrics"}
