@@ -16,7 +16,7 @@ from PIL import Image
 from explorer import asked, read, serving
 from shell import Shell
 from weakspot.app.run_index import RunIndex
-from weakspot.commands.component_builders import component_builders
+from weakspot.commands.component_builders import run_previews
 
 N = 120
 
@@ -101,12 +101,12 @@ def test_images_elsewhere_are_read_below_the_folder_that_was_named_alone(at, tmp
         assert "there is no image" in text
         assert "browse.py root=FOLDER" in text
         assert asked(server, f"/run/{run.digest}/image/0")[0] == 404
-    with serving(at, builders_of=partial(component_builders, root=str(elsewhere))) as server:
+    with serving(at, previews_of=partial(run_previews, root=str(elsewhere))) as server:
         assert image_in(server, f"/run/{run.digest}/image/0").size == (80, 40)
     (elsewhere / "a.png").unlink()
     (elsewhere / "a.png").symlink_to(tmp_path / "secret.png")
     Image.new("RGB", (80, 40), "red").save(tmp_path / "secret.png")
-    with serving(at, builders_of=partial(component_builders, root=str(elsewhere))) as server:
+    with serving(at, previews_of=partial(run_previews, root=str(elsewhere))) as server:
         assert asked(server, f"/run/{run.digest}/image/0")[0] == 404
         assert "is not below" in read(asked(server, f"/run/{run.digest}")[2])
 

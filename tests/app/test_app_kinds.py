@@ -14,7 +14,7 @@ from explorer import asked, read, serving
 from predictions_of_every_task import classes, losses_alone, numbers, ratings, several_labels
 from weakspot import Predictions, Spotlight
 from weakspot.app.loaded_runs import LoadedRuns
-from weakspot.app.run_components import ComponentBuilders
+from weakspot.app.run_components import ComponentBuilders, RunComponents
 from weakspot.app.run_index import RunIndex
 from weakspot.datasets.base import Dataset
 from weakspot.pipeline.discover import discover
@@ -88,7 +88,7 @@ class Written(Dataset):
 def test_texts_are_shown_and_searched_where_they_stand(record, tmp_path):
     _, run = explored(tmp_path, classes)
     builders = ComponentBuilders(lambda split: Written(split, record), lambda task: None)
-    with serving(tmp_path, builders_of=lambda folder: builders) as server:
+    with serving(tmp_path, previews_of=lambda loaded, runs: RunComponents(loaded, builders, runs)) as server:
         text = asked(server, f"/run/{run.digest}/example/7")[2]
         shown = "user: <i>u492 · movie: Up" if record else Written.texts[492]
         assert shown in read(text)
@@ -120,7 +120,7 @@ class Changed(Written):
 def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, tmp_path):
     _, run = explored(tmp_path, classes)
     builders = ComponentBuilders(lambda split: Changed(split, pictured), lambda task: None)
-    with serving(tmp_path, builders_of=lambda folder: builders) as server:
+    with serving(tmp_path, previews_of=lambda loaded, runs: RunComponents(loaded, builders, runs)) as server:
         for path in ("?rows=all", "?rows=all&search=refund", "/example/7", "/example/450"):
             status, _, text = asked(server, f"/run/{run.digest}{path}")
             assert status == 200, path
@@ -142,3 +142,17 @@ def test_predictions_are_found_in_any_folder_that_the_server_was_given(tmp_path)
         rows = found.groups[f"slice-{number}"][1]
         assert set(rows) == set(np.flatnonzero(weights))
         assert np.all(np.diff(np.asarray(weights)[rows]) <= 0)
+
+
+def test_arrays_that_belong_to_a_table_are_read_inside_the_folders_alone(tmp_path):
+    secret, inside = tmp_path / "secret.safetensors", tmp_path / "inside"
+    secret.touch()
+    inside.mkdir()
+    runs = LoadedRuns(RunIndex([inside]))
+    for name in ("plain", "[ab]"):
+        for ending in (".csv", ".safetensors"):
+            (inside / name).with_suffix(ending).touch()
+        assert runs.may_read(inside / f"{name}.csv")
+        (inside / f"{name}.safetensors").unlink()
+        (inside / f"{name}.safetensors").symlink_to(secret)
+        assert not runs.may_read(inside / f"{name}.csv")

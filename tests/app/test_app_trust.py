@@ -18,7 +18,7 @@ from paths import ROOT
 from shell import Shell
 from weakspot.app.run_components import encode_webp
 from weakspot.app.run_index import RunIndex
-from weakspot.commands.component_builders import check_trusted_modules, component_builders
+from weakspot.commands.component_builders import check_trusted_modules, component_builders, run_previews
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.grad_cams import GradCams
 
@@ -121,14 +121,13 @@ def seen(image):
 
 
 def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run):
-    trusting = partial(component_builders, trust=("mine",))
-    with serving(at_home, builders_of=trusting) as server:
+    with serving(at_home, previews_of=partial(run_previews, trust=("mine",))) as server:
         assert 'class="gallery"' in asked(server, f"/run/{run.digest}")[2]
         text = asked(server, f"/run/{run.digest}/example/7")[2]
         assert "Grad-CAM of net.body for" in read(text)
         image = picture(server, f"/run/{run.digest}/image/7?side=512")
         cam = picture(server, f"/run/{run.digest}/cam/7?class=upright")
-    builders = trusting(run.folder)
+    builders = component_builders(run.folder, trust=("mine",))
     data = builders.dataset("test")
     model = builders.model(data.task)
     (weights,) = at_home.glob("checkpoints/*/model.ckpt")
@@ -140,7 +139,7 @@ def test_images_and_grad_cam_are_of_the_trusted_dataset_and_network(at_home, run
 
 def test_nothing_is_imported_that_is_not_trusted(at_home, run):
     for trust in ((), ("min",), ("mine.deeper",), ("conf",)):
-        with serving(at_home, builders_of=partial(component_builders, trust=trust)) as server:
+        with serving(at_home, previews_of=partial(run_previews, trust=trust)) as server:
             status, _, text = asked(server, f"/run/{run.digest}")
             assert status == 200
             assert "If it is your own, start browse.py trust=[mine]." in read(text)

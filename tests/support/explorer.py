@@ -13,7 +13,7 @@ from weakspot.app.audits import UploadChoices
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_index import RunIndex
 from weakspot.app.site import Site, make_server
-from weakspot.commands.component_builders import component_builders
+from weakspot.commands.component_builders import run_previews
 
 WORDS = UploadChoices(
     (sys.executable, str(ROOT / "discover.py")),
@@ -40,8 +40,8 @@ def record_of(outputs, method):
 
 
 @contextmanager
-def serving(*folders, builders_of=component_builders, **settings):
-    site = Site(folders, WORDS, builders_of)
+def serving(*folders, previews_of=run_previews, **settings):
+    site = Site(folders, WORDS, previews_of)
     server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

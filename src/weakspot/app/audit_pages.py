@@ -67,13 +67,12 @@ class AuditPages:
     def audit(self, request: Request) -> Response:
         """Show how far an audit is, its log, and its run once there is one."""
         audit = self._requested_audit(request)
-        runs = [run for run in self._runs.all() if run.folder.absolute() == audit.run.absolute()]
         return render_page(
             "model",
             audit=audit,
             exit_code=audit.exit_code,
             command=shlex.join(audit.command),
-            runs=runs,
+            runs=self._runs.in_folder(audit.run),
             log=audit.log,
         )
 

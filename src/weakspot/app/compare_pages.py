@@ -16,7 +16,7 @@ from starlette.routing import Route
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.pages import render_page
 from weakspot.app.run_index import RunIndex, RunSummary
-from weakspot.findings.compare_slices import RunToCompare, check_comparable
+from weakspot.findings.compare_slices import check_comparable
 from weakspot.pipeline.compare import compare_runs
 
 
@@ -50,24 +50,19 @@ class ComparePages:
     def _compare(self, before: str, after: str) -> str:
         if before == after:
             raise ValueError("Both are the same run: choose two.")
-        earlier, later = (self._run_to_compare(self._run(digest)) for digest in (before, after))
+        earlier, later = (self._loaded_runs.of(self._run(digest)).to_compare for digest in (before, after))
         check_comparable(earlier, later)
         folder = self._home / secrets.token_hex(8)
         command = shlex.join(["python", "discover.py", f"compare=[{earlier.run},{later.run}]"])
         compare_runs(earlier, later, folder, command=command)
-        saved = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
-        return next(saved).address
+        (saved,) = self._runs.in_folder(folder)
+        return saved.address
 
     def _run(self, digest: str) -> RunSummary:
         run = self._runs.find(digest)
         if run is None or run.is_comparison:
             raise ValueError("Choose two runs of the list; one of these is not there, or not any more.")
         return run
-
-    def _run_to_compare(self, run: RunSummary) -> RunToCompare:
-        loaded = self._loaded_runs.of(run)
-        findings = () if loaded.findings is None else loaded.findings.findings
-        return RunToCompare(str(run.folder), loaded.slices, loaded.predictions, findings)
 
 
 def _preselected(query: QueryParams, runs: Sequence[RunSummary]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from weakspot.app.cluster_trees import ClusterTree
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, file_inside
 from weakspot.findings import Findings
+from weakspot.findings.compare_slices import RunToCompare
 from weakspot.findings.record import FILE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
@@ -155,6 +157,12 @@ class LoadedRun:
         return self.predictions.name_of(self.predictions.predictions, row)
 
     @property
+    def to_compare(self) -> RunToCompare:
+        """The run as a comparison reads it."""
+        findings = () if self.findings is None else self.findings.findings
+        return RunToCompare(str(self.run.folder), self.slices, self.predictions, findings)
+
+    @property
     def attributes(self) -> pa.Table:
         """The attributes of the examples."""
         return self.predictions.attributes
@@ -199,8 +207,13 @@ class LoadedRuns:
             return self._cached[key]
 
     def may_read(self, path: Path) -> bool:
-        """Return whether predictions may be read: they, and all files in their folder, must lie in the folders."""
-        return all(self._runs.contains(file) for file in (path, *path.glob("*")))
+        """Return whether predictions may be read: all files that they consist of must lie in the folders.
+
+        Args:
+            path: A folder of shards, or one file; what has the same name but for its ending may hold its arrays.
+        """
+        beside = path.parent.glob(f"{glob.escape(path.stem)}.*")
+        return all(self._runs.contains(file) for file in (path, *path.glob("*"), *beside))
 
     def _read(self, run: RunSummary) -> LoadedRun:
         check_files_inside(run.folder)

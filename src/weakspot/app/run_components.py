@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
@@ -16,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from weakspot import images
-from weakspot.app.given_previews import GivenPredictions, GivenPreviews
 from weakspot.app.loaded_runs import LoadedRun
 from weakspot.app.run_index import RunIndex
+from weakspot.app.run_previews import RunPreviews
 from weakspot.datasets.base import Dataset
 from weakspot.explain.gradcam import grad_cam, overlay
 from weakspot.images import shrunk
@@ -27,7 +26,6 @@ from weakspot.models.checkpoint import load_weights
 from weakspot.tasks import Task
 
 _MAX_SIDE = 512  # pixels of an image that is shown by itself
-_MAX_CACHED = 2  # runs whose data and model are in memory
 
 _T = TypeVar("_T")
 
@@ -62,7 +60,7 @@ class _LockedCachedProperty(cached_property[_T]):
             return made
 
 
-class RunComponents:
+class RunComponents(RunPreviews):
     """The dataset and the model of a run, built when they are first needed.
 
     Args:
@@ -211,44 +209,6 @@ class RunComponents:
         if position is None:
             raise ValueError("The dataset does not hold this example any more.")
         return position
-
-
-class RunComponentsCache:
-    """Keeps the datasets and models of the last few runs.
-
-    Args:
-        runs: The runs below the folders.
-        builders_of: Returns the builders of a run's folder, or for a run that was given its predictions where their
-            images are; it raises ValueError where its components may not be built.
-    """
-
-    def __init__(
-        self, runs: RunIndex, builders_of: Callable[[Path], ComponentBuilders | GivenPredictions]
-    ) -> None:
-        self._runs, self._builders_of = runs, builders_of
-        self._cached: OrderedDict[str, tuple[LoadedRun, RunComponents | GivenPreviews]] = OrderedDict()
-        self._lock = Lock()
-
-    def of(self, loaded: LoadedRun) -> RunComponents | GivenPreviews:
-        """Return the dataset and the model of a run, or the previews of predictions that it was given.
-
-        Raises:
-            ValueError: If they may not be built.
-            OSError: If their files cannot be read.
-        """
-        with self._lock:
-            cached = self._cached.get(loaded.run.digest)
-            if cached is None or cached[0] is not loaded:
-                builders = self._builders_of(loaded.run.folder)
-                if isinstance(builders, GivenPredictions):
-                    components: RunComponents | GivenPreviews = GivenPreviews(loaded, builders)
-                else:
-                    components = RunComponents(loaded, builders, self._runs)
-                cached = self._cached[loaded.run.digest] = loaded, components
-            self._cached.move_to_end(loaded.run.digest)
-            while len(self._cached) > _MAX_CACHED:
-                self._cached.popitem(last=False)
-            return cached[1]
 
 
 class _ModelAtLayer(nn.Module):

@@ -119,6 +119,10 @@ class RunIndex:
                 return self._run_of(page)
         return next((run for run in self.all() if run.digest == digest), None)
 
+    def in_folder(self, folder: Path) -> list[RunSummary]:
+        """Return the runs that left a page in a folder: one, or none yet."""
+        return [run for run in self.all() if run.folder.absolute() == folder.absolute()]
+
     def contains(self, path: Path) -> bool:
         """Return whether a file or folder lies in the folders, once all links are followed."""
         real = Path(os.path.realpath(path))

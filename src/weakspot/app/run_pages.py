@@ -22,11 +22,11 @@ from starlette.routing import Route
 
 from weakspot.app.filters import Filter
 from weakspot.app.forms import parse_whole_number
-from weakspot.app.given_previews import GivenPredictions, GivenPreviews
 from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.pages import map_section, render_page
-from weakspot.app.run_components import ComponentBuilders, RunComponents, RunComponentsCache, encode_webp
+from weakspot.app.run_components import encode_webp
 from weakspot.app.run_index import RunIndex, file_inside
+from weakspot.app.run_previews import RunPreviews, RunPreviewsCache
 from weakspot.app.selections import MIN_TICKED, next_selection_test, save_selection, similarity_weights
 from weakspot.app.tree_pages import csv_response
 from weakspot.findings import Media
@@ -57,7 +57,7 @@ class RunPages:
     Args:
         runs: The runs below the folders.
         loaded_runs: The same runs with their slices and predictions.
-        builders_of: Returns the builders of the dataset and the model of a run's folder.
+        previews_of: Returns the previews of a run's examples.
         home: The folder of new slices.
     """
 
@@ -65,11 +65,11 @@ class RunPages:
         self,
         runs: RunIndex,
         loaded_runs: LoadedRuns,
-        builders_of: Callable[[Path], ComponentBuilders | GivenPredictions],
+        previews_of: Callable[[LoadedRun, RunIndex], RunPreviews],
         home: Path,
     ) -> None:
         self._runs, self._loaded_runs = runs, loaded_runs
-        self._components_cache = RunComponentsCache(runs, builders_of)
+        self._previews_cache = RunPreviewsCache(runs, previews_of)
         self._home = home
         self._selecting = Lock()  # two selections at a time would both count as the first
 
@@ -88,10 +88,10 @@ class RunPages:
         """Show the examples that meet the criteria of the address."""
         loaded, query = self._loaded_run(request), request.query_params
         criteria = Filter.from_query(query, loaded)
-        components, problem = self._components(loaded)
-        mask = criteria.mask(loaded, components.texts if components and criteria.search else None)
+        previews, problem = self._previews(loaded)
+        mask = criteria.mask(loaded, previews.texts if previews and criteria.search else None)
         rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
-        examples = [self._example_row(loaded, components, int(row)) for row in rows[start:][:_PAGE_SIZE]]
+        examples = [self._example_row(loaded, previews, int(row)) for row in rows[start:][:_PAGE_SIZE]]
         shows_map = query.get("map") == "shown" or criteria.lasso is not None
         points = loaded.points(criteria.rows) if shows_map else None
         return render_page(
@@ -106,7 +106,7 @@ class RunPages:
             n_found=len(rows),
             accuracy=_accuracy(loaded, rows),
             next_start=start + _PAGE_SIZE if start + _PAGE_SIZE < len(rows) else None,
-            has_images=components is not None and components.has_images,
+            has_images=previews is not None and previews.has_images,
             problem=problem,
             n_searched=int(mask[loaded.searched].sum()),
             test=next_selection_test(self._runs, loaded),
@@ -118,8 +118,8 @@ class RunPages:
         """Return the ids of the same examples as CSV."""
         loaded = self._loaded_run(request)
         criteria = Filter.from_query(request.query_params, loaded)
-        components, _ = self._components(loaded) if criteria.search else (None, "")
-        mask = criteria.mask(loaded, components.texts if components and criteria.search else None)
+        previews, _ = self._previews(loaded) if criteria.search else (None, "")
+        mask = criteria.mask(loaded, previews.texts if previews and criteria.search else None)
         rows = [self._example_row(loaded, None, int(row)) for row in criteria.order(loaded, mask)]
         values = [
             (
@@ -141,7 +141,7 @@ class RunPages:
             _requested_row(request, loaded),
             parse_whole_number(request.query_params, "side", _THUMBNAIL),
         )
-        preview = self._require_components(loaded).preview(row)
+        preview = self._require_previews(loaded).preview(row)
         if not isinstance(preview, Image.Image):
             raise HTTPException(404, "This example is no image.")
         return Response(encode_webp(preview, min(max(side, 16), 1024)), media_type="image/webp")
@@ -150,7 +150,7 @@ class RunPages:
         """Return the Grad-CAM overlay of an example."""
         loaded, query = self._loaded_run(request), request.query_params
         target = _cam_class(query.get("class", "predicted"), loaded, _requested_row(request, loaded))
-        picture = self._require_components(loaded).cam_overlay(
+        picture = self._require_previews(loaded).cam_overlay(
             _requested_row(request, loaded), query.get("layer", ""), target
         )
         return Response(encode_webp(picture), media_type="image/webp")
@@ -159,18 +159,18 @@ class RunPages:
         """Show one example."""
         loaded, query = self._loaded_run(request), request.query_params
         row = _requested_row(request, loaded)
-        components, problem = self._components(loaded)
+        previews, problem = self._previews(loaded)
         preview = None
-        if components is not None:
+        if previews is not None:
             try:
-                preview = components.preview(row)
+                preview = previews.preview(row)
             except (ValueError, OSError) as error:
                 problem = printable_lines(str(error))
         is_image, layer = isinstance(preview, Image.Image), ""
         layers: Sequence[str] = ()
-        if components is not None and is_image:
+        if previews is not None and is_image:
             try:
-                layers, layer = components.layers, query.get("layer", "") or components.default_layer
+                layers, layer = previews.layers, query.get("layer", "") or previews.default_layer
             except (ValueError, OSError) as error:
                 problem = str(error)
         cam_class = query.get("class", "predicted")
@@ -180,7 +180,7 @@ class RunPages:
             "example",
             loaded=loaded,
             run=loaded.run,
-            example=self._example_row(loaded, components, row),
+            example=self._example_row(loaded, previews, row),
             is_image=is_image,
             attributes=loaded.attributes.slice(row, 1).to_pylist()[0]
             if loaded.attributes.column_names
@@ -204,8 +204,8 @@ class RunPages:
 
     def _select(self, request: Request, query: QueryParams) -> str:
         loaded = self._loaded_run(request)
-        components, _ = self._components(loaded)
-        texts, lasso = components.texts if components else None, None
+        previews, _ = self._previews(loaded)
+        texts, lasso = previews.texts if previews else None, None
         if query.getlist("row"):
             weights, description = self._ticked(loaded, query)
         else:
@@ -216,7 +216,7 @@ class RunPages:
                 criteria.lasso,
             )
         folder = self._home / secrets.token_hex(8)
-        media = Media() if components is None else Media(components.preview)
+        media = Media() if previews is None else Media(previews.preview)
         with self._selecting:
             save_selection(
                 loaded,
@@ -232,8 +232,8 @@ class RunPages:
         # with its dataset and model the new run's examples can be shown as well
         if config is not None:
             shutil.copyfile(config, folder / "config.yaml")
-        saved = (run for run in self._runs.all() if run.folder.absolute() == folder.absolute())
-        return next(saved).address
+        (saved,) = self._runs.in_folder(folder)
+        return saved.address
 
     def _ticked(self, loaded: LoadedRun, query: QueryParams) -> tuple[Any, str]:
         """Return how similar every example is to those that were ticked, and a description of that."""
@@ -251,27 +251,25 @@ class RunPages:
             )
         return self._loaded_runs.of(run)
 
-    def _components(self, loaded: LoadedRun) -> tuple[RunComponents | GivenPreviews | None, str]:
-        """Return the dataset and model of a run, or None and the reason why they cannot be built."""
+    def _previews(self, loaded: LoadedRun) -> tuple[RunPreviews | None, str]:
+        """Return the previews of a run, or None and the reason why there are none."""
         try:
-            components = self._components_cache.of(loaded)
-            components.open()
+            previews = self._previews_cache.of(loaded)
+            previews.open()
         except Exception as error:  # the data and the configuration may be anyone's
             return None, printable_lines(str(error) or type(error).__name__)
-        return components, ""
+        return previews, ""
 
-    def _require_components(self, loaded: LoadedRun) -> RunComponents | GivenPreviews:
-        components, problem = self._components(loaded)
-        if components is None:
+    def _require_previews(self, loaded: LoadedRun) -> RunPreviews:
+        previews, problem = self._previews(loaded)
+        if previews is None:
             raise HTTPException(404, problem)
-        return components
+        return previews
 
-    def _example_row(
-        self, loaded: LoadedRun, components: RunComponents | GivenPreviews | None, row: int
-    ) -> ExampleRow:
+    def _example_row(self, loaded: LoadedRun, previews: RunPreviews | None, row: int) -> ExampleRow:
         p = loaded.predictions
         try:
-            preview = None if components is None or components.has_images else components.preview(row)
+            preview = None if previews is None or previews.has_images else previews.preview(row)
         except (ValueError, OSError) as error:  # the page shows the other examples all the same
             preview = printable_lines(str(error))
         text = preview if isinstance(preview, str) else ""

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside
 from weakspot.findings import Finding, Findings
-from weakspot.findings.compare_slices import RunToCompare, check_comparable, compare_slices
+from weakspot.findings.compare_slices import check_comparable, compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.json_schema import json_schema
 from weakspot.findings.record import FILE, AuditedSet, Confirmation, Example
@@ -126,7 +126,7 @@ class RunTools:
         """
         if before == after:
             raise ValueError("Both are the same run: choose two.")
-        earlier, later = self._run_to_compare(before), self._run_to_compare(after)
+        earlier, later = (self._loaded_runs.of(self._run(name)).to_compare for name in (before, after))
         check_comparable(earlier, later)
         return dict(_COMPARISON.dump_python(compare_slices(earlier, later), mode="json"))
 
@@ -151,8 +151,3 @@ class RunTools:
                 return finding
         known = ", ".join(str(finding.number) for finding in findings.findings) or "none"
         raise ValueError(f"There is no finding {number}; its numbers are: {known}.")
-
-    def _run_to_compare(self, name: str) -> RunToCompare:
-        loaded = self._loaded_runs.of(self._run(name))
-        findings = () if loaded.findings is None else loaded.findings.findings
-        return RunToCompare(str(loaded.run.folder), loaded.slices, loaded.predictions, findings)

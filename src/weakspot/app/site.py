@@ -17,14 +17,13 @@ from weakspot.app import audit_pages, tree_pages
 from weakspot.app.audit_pages import AuditPages
 from weakspot.app.audits import Audits, UploadChoices
 from weakspot.app.compare_pages import ComparePages
-from weakspot.app.given_previews import GivenPredictions
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, refuse_too_large
-from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import render_page, render_refusal
-from weakspot.app.run_components import ComponentBuilders
 from weakspot.app.run_index import RunIndex, RunSummary, read_page
 from weakspot.app.run_pages import RunPages
+from weakspot.app.run_previews import RunPreviews
 from weakspot.app.server import Server
 from weakspot.app.tree_pages import TreePages
 
@@ -52,14 +51,14 @@ class Site:
     Args:
         folders: The folders of runs; nothing outside of them is read. Uploads are stored in the first.
         choices: The words that may be chosen for an uploaded model.
-        builders_of: Returns the builders of the dataset and the model of a run's folder.
+        previews_of: Returns the previews of a run's examples.
     """
 
     def __init__(
         self,
         folders: Sequence[Path],
         choices: UploadChoices,
-        builders_of: Callable[[Path], ComponentBuilders | GivenPredictions],
+        previews_of: Callable[[LoadedRun, RunIndex], RunPreviews],
     ) -> None:
         home, self.runs = Path(folders[0]), RunIndex(folders)
         self.audits = Audits(home / "uploads", choices)
@@ -67,7 +66,7 @@ class Site:
         self._pages = (
             TreePages(self.runs),
             AuditPages(self.runs, self.audits),
-            RunPages(self.runs, loaded_runs, builders_of, home / "selections"),
+            RunPages(self.runs, loaded_runs, previews_of, home / "selections"),
             ComparePages(self.runs, loaded_runs, home / "comparisons"),
         )
 

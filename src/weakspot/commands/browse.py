@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.component_builders import check_trusted_modules, component_builders
+from weakspot.commands.component_builders import check_trusted_modules, run_previews
 from weakspot.commands.run_logging import log_on_main, typed_command
 from weakspot.config import all_words
 
@@ -58,8 +58,8 @@ def open_server(cfg: DictConfig) -> Iterator[Server]:
     check_trusted_modules(cfg.trust)
     if cfg.root is not None and not Path(cfg.root).is_dir():
         raise ValueError(f"root={cfg.root} is not a folder: name the one in which the data lie now")
-    builders_of = partial(component_builders, trust=tuple(cfg.trust), root=cfg.root)
-    site = Site([Path(name) for name in cfg.folders], upload_choices(cfg), builders_of)
+    previews_of = partial(run_previews, trust=tuple(cfg.trust), root=cfg.root)
+    site = Site([Path(name) for name in cfg.folders], upload_choices(cfg), previews_of)
     with _explained_address_errors(cfg):
         server = make_server(site, cfg.port, cfg.host, cfg.token)
     try:

@@ -17,8 +17,10 @@ from weakspot.config import CONFIGS, build, class_of, dataset_own_settings, mode
 from weakspot.launch import CONFIG
 
 if TYPE_CHECKING:
-    from weakspot.app.given_previews import GivenPredictions
+    from weakspot.app.loaded_runs import LoadedRun
     from weakspot.app.run_components import ComponentBuilders
+    from weakspot.app.run_index import RunIndex
+    from weakspot.app.run_previews import RunPreviews
     from weakspot.models.base import Model
     from weakspot.tasks import Task
 
@@ -31,10 +33,33 @@ _ANCHOR = re.compile(r"(?:^|[\s\[\]{},:?])&[\w-]")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
+def run_previews(
+    loaded: LoadedRun, runs: RunIndex, trust: Collection[str] = (), root: str | None = None
+) -> RunPreviews:
+    """Return the previews of a run's examples: of its dataset and model, or of the predictions that it was given.
+
+    Args:
+        loaded: The run.
+        runs: The runs of the explorer.
+        trust: Modules whose classes may be built as well; see `component_builders`.
+        root: The folder in which the data lie now.
+
+    Raises:
+        ValueError: If the run has neither, or its dataset may not be built.
+        FileNotFoundError: If the run has no configuration.
+    """
+    from weakspot.app.given_previews import GivenPreviews
+    from weakspot.app.run_components import RunComponents
+
+    if _read_config(loaded.run.folder).get("predictions"):
+        return GivenPreviews(loaded, None if root is None else Path(root))
+    return RunComponents(loaded, component_builders(loaded.run.folder, trust, root), runs)
+
+
 def component_builders(
     folder: Path, trust: Collection[str] = (), root: str | None = None
-) -> ComponentBuilders | GivenPredictions:
-    """Return the functions that build the dataset and the model of a run, or say that it was given its predictions.
+) -> ComponentBuilders:
+    """Return the functions that build the dataset and the model of a run.
 
     A configuration can name any function and have it called. So only weakspot's own datasets and models are built,
     from plain values and without downloads; and those of modules that the user trusts.
@@ -49,15 +74,12 @@ def component_builders(
         The builders; the model's raises ValueError if the model may not be built.
 
     Raises:
-        ValueError: If the run is of a tree alone, or its dataset is neither ours nor trusted.
+        ValueError: If the run has no dataset, or its dataset is neither ours nor trusted.
         FileNotFoundError: If the run has no configuration.
     """
-    from weakspot.app.given_previews import GivenPredictions
     from weakspot.app.run_components import ComponentBuilders
 
     config = _read_config(folder)
-    if config.get("predictions"):
-        return GivenPredictions(None if root is None else Path(root))
     if config.get("tree") or config.get("compare"):
         raise ValueError("This run has a tree or two other runs to show, and neither data nor a model.")
     dataset = _checked_settings(config.get("dataset"), "dataset", trust)

@@ -1,0 +1,102 @@
+"""What the explorer shows of a run's examples: images or texts, and Grad-CAM where there is a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any
+
+from PIL import Image
+
+from weakspot.app.loaded_runs import LoadedRun
+from weakspot.app.run_index import RunIndex
+
+_MAX_CACHED = 2  # runs whose data and model are in memory
+
+
+class RunPreviews(ABC):
+    """The images or texts of a run's examples, read when they are first needed."""
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """The names of the layers that Grad-CAM can be computed in; none without a model."""
+        return ()
+
+    @property
+    def default_layer(self) -> str:
+        """The name of the layer that is meant where none is named; "" where it has none."""
+        return ""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Find the examples, so that what is wrong with them is found at once.
+
+        Raises:
+            ValueError, OSError: If they are not there, or may not be read.
+        """
+
+    @property
+    @abstractmethod
+    def has_images(self) -> bool:
+        """Whether examples are shown as images."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> Sequence[str] | None:
+        """The text of each row; None where examples are not texts."""
+
+    @abstractmethod
+    def preview(self, row: int) -> Any:
+        """Return what a page shows of a row: an image, a text or a mapping of values; None where there is nothing.
+
+        Args:
+            row: The row of the predictions.
+
+        Raises:
+            ValueError, OSError: If the example is not there any more.
+        """
+
+    @abstractmethod
+    def cam_overlay(self, row: int, layer: str, target: int | None) -> Image.Image:
+        """Return an image with the regions that the model's output depends on (Grad-CAM).
+
+        Args:
+            row: The row of the predictions.
+            layer: The layer's name in the model; "" for the model's own `cam_layer`.
+            target: The class; None for the predicted one.
+
+        Raises:
+            ValueError: If there is no model or no such layer, or Grad-CAM cannot be computed there.
+        """
+
+
+class RunPreviewsCache:
+    """Keeps the previews of the last few runs.
+
+    Args:
+        runs: The runs below the folders.
+        previews_of: Returns the previews of a run; raises ValueError where its components may not be built.
+    """
+
+    def __init__(self, runs: RunIndex, previews_of: Callable[[LoadedRun, RunIndex], RunPreviews]) -> None:
+        self._runs, self._previews_of = runs, previews_of
+        self._cached: OrderedDict[str, tuple[LoadedRun, RunPreviews]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, loaded: LoadedRun) -> RunPreviews:
+        """Return the previews of a run.
+
+        Raises:
+            ValueError: If its dataset may not be built.
+            OSError: If its files cannot be read.
+        """
+        with self._lock:
+            cached = self._cached.get(loaded.run.digest)
+            if cached is None or cached[0] is not loaded:
+                cached = self._cached[loaded.run.digest] = loaded, self._previews_of(loaded, self._runs)
+            self._cached.move_to_end(loaded.run.digest)
+            while len(self._cached) > _MAX_CACHED:
+                self._cached.popitem(last=False)
+            return cached[1]
