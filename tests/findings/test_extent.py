@@ -1,4 +1,4 @@
-"""How far a region extends: where errors stop being commoner, judged on examples it was not found in."""
+"""How far a region extends: where errors stop being more common, judged on examples it was not found in."""
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def test_a_core_grows_to_the_whole_cluster(seed):
 
 @pytest.mark.parametrize("core", [0.32, 0.35, 0.4])
 def test_the_rate_inside_is_not_flattered_where_there_is_nothing(core):
-    """Errors are 30 % everywhere. Inside an extent that ends where its own errors say they look commoner; inside the
+    """Errors are 30 % everywhere. Inside an extent that ends where its own errors say they look more common; inside the
     cross-fitted one they do not, up to three standard errors over the sets.
     """
     flattered, cross_fitted, rates = [], [], ErrorRates(core, 0.3)

@@ -313,7 +313,7 @@ def test_a_rectangle_and_a_lasso_select_what_lies_in_them(browser, tmp_path, fou
 
 
 @needs_chromium
-def test_what_is_commoner_inside_is_listed_with_its_shares(browser, tmp_path, found):
+def test_what_is_more_common_inside_is_listed_with_its_shares(browser, tmp_path, found):
     predictions, findings = found
     tab, _, complaints = opened(browser, tmp_path, render(findings))
     to_map(tab)
@@ -325,7 +325,7 @@ def test_what_is_commoner_inside_is_listed_with_its_shares(browser, tmp_path, fo
         row.locator("th").inner_text(): [
             cell.replace("\u202f", " ") for cell in row.locator("td").all_inner_texts()
         ]
-        for row in tab.locator(".map-commoner tbody tr").all()
+        for row in tab.locator(".map-more-common tbody tr").all()
     }
     assert next(iter(rows)) == "group: red_≥5"
     red = np.array(predictions.attributes.column("colour").to_pylist()) == "red"

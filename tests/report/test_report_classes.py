@@ -78,9 +78,9 @@ def test_a_map_is_as_dark_as_the_share_is_large():
         expected = np.nan_to_num(np.abs(shares) / scale)
         assert ((strengths - expected >= -1e-9) & (strengths - expected < 0.1 + 1e-9)).all()
         if one is made.maps[2]:
-            np.testing.assert_array_equal(kinds == "oftener", np.nan_to_num(shares) > 0)
+            np.testing.assert_array_equal(kinds == "more-often", np.nan_to_num(shares) > 0)
             np.testing.assert_array_equal(kinds == "rarer", np.nan_to_num(shares) < 0)
-    assert kinds[0, 2] == "oftener"  # dogs on beds
+    assert kinds[0, 2] == "more-often"  # dogs on beds
 
 
 def test_the_maps_stand_side_by_side():
@@ -226,7 +226,7 @@ def test_the_maps_are_drawn_and_scroll_in_their_frame_alone(browser, tmp_path, w
     assert all(box["width"] > 250 and box["height"] > 250 for box in boxes)
     seen = {
         kind: tab.locator(f".together path.{kind}").first.evaluate("e => getComputedStyle(e).fill")
-        for kind in ("labels", "predictions", "oftener", "rarer")
+        for kind in ("labels", "predictions", "more-often", "rarer")
     }
     assert seen["labels"] == seen["predictions"]
     assert len(set(seen.values())) == 3

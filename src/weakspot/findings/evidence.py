@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
 from weakspot.findings.example_outcomes import ExampleOutcomes
+from weakspot.findings.record import Mode
 from weakspot.findings.regions import Region
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.slices import Memberships, Weights
-
-Mode = Literal["held_out", "other", "off", "too_few"]
 
 
 def evidence_of_parts(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples
 from weakspot.findings.example_outcomes import ExampleOutcomes
-from weakspot.findings.record import Confirmation
+from weakspot.findings.record import Confirmation, Mode
 from weakspot.findings.sentences import explain_test
 from weakspot.methods import memberships_of, method_of
 from weakspot.predictions import Predictions
@@ -34,7 +33,7 @@ class ExampleSets:
     described_outcomes: ExampleOutcomes
     tested_outcomes: ExampleOutcomes
     searched: Bool[np.ndarray, " r"]
-    mode: Any
+    mode: Mode
 
     @property
     def has_test(self) -> bool:

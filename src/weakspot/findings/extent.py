@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import xlogy
 
-_COMPONENTS = 32
+COMPONENTS = 32  # principal components that embeddings are reduced to
 _MOST_ROWS = 20_000  # that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
 _FEWEST = 5  # examples that an extent holds at least
@@ -57,9 +57,9 @@ class ReducedEmbeddings:
         sample = np.asarray(described[rows], dtype=np.float64)
         center = sample.mean(axis=0)
         d, components = sample.shape[1], None
-        if d > _COMPONENTS:
+        if d > COMPONENTS:
             _, _, v = np.linalg.svd(_square_root(sample - center), full_matrices=False)
-            components = v[:_COMPONENTS].T  # (d, 32)
+            components = v[:COMPONENTS].T  # (d, 32)
         self.described, self.tested = (
             _project(embeddings, center, components) for embeddings in (described, tested)
         )

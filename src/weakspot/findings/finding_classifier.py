@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from weakspot.findings.extent import COMPONENTS
 from weakspot.findings.record import Finding, Findings
 from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_COMPONENTS = 32  # as many as the extents of findings are sought in
 _FEWEST = 2  # members, and other examples, that a discriminant is fitted to
 
 
@@ -87,6 +87,6 @@ def _fit(x: Float[np.ndarray, "m d"], members: Bool[np.ndarray, " m"]) -> Any:
     if min(inside, len(members) - inside) < _FEWEST:
         return float(inside > len(members) / 2)
     steps = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")]
-    if x.shape[1] > _COMPONENTS:
-        steps.insert(0, PCA(min(_COMPONENTS, len(x)), random_state=0))
+    if x.shape[1] > COMPONENTS:
+        steps.insert(0, PCA(min(COMPONENTS, len(x)), random_state=0))
     return make_pipeline(*steps).fit(x.astype(np.float64), members)

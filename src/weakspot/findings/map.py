@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from weakspot.tasks import QuestionAnswering, Regression
 
 MapKind = Literal["pca", "umap", "pacmap", "none"]
 
-KINDS = ("pca", "umap", "pacmap", "none")
+KINDS: tuple[MapKind, ...] = get_args(MapKind)
 
 ATTRIBUTE = "attribute:"
 """The prefix of a column that is an attribute of the data."""

@@ -18,6 +18,11 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}".replace(",", THIN)
 
 
+def examples(n: float | None) -> str:
+    """Format a number of examples with their noun: `1 example`, `10 954 examples`."""
+    return f"{count(n)} {'example' if n == 1 else 'examples'}"
+
+
 def percent(share: float | None) -> str:
     """Format a share of one: `12 %`; below one percent `0.4 %`; never rounded to 0 or 100 unless it is."""
     if share is None or not math.isfinite(share):

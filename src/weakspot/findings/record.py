@@ -27,6 +27,8 @@ from weakspot.predictions.seals import add_seal, check_seal
 from weakspot.slices import Slices
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
+Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were tested; see `Confirmation`
+
 SCHEMA = 1
 FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
@@ -237,15 +239,16 @@ class AuditedSet:
 
     Attributes:
         n: How many examples are audited (rows).
-        examples: How many they are by their counts.
+        examples: How many examples they stand for, where rows have counts; otherwise n.
         record: How many examples the predictions hold: more than n where one category is audited.
         errors: How many of the audited examples are wrong; None where the predictions cannot tell.
         accuracy, loss: Their accuracy and mean loss; None where the predictions do not hold them.
         error: The task's own measure, of ratings and numbers.
         measure: Its word: accuracy, rmse or mae.
         category: The audited category.
-        category_f1: The category's F1 over all examples of the record.
-        classes: How the model does on each class, over the whole record, for tasks that predict classes.
+        category_f1: The category's F1 over all examples that the predictions hold.
+        classes: How the model does on each class, over all examples that the predictions hold, where it predicts
+            classes.
         pairs: Classes that occur together, among labels or predictions, for tasks of several labels; of very many pairs
             those that differ most between the two, and those of the most frequent classes.
         pairs_left_out: How many more pairs there are.
@@ -288,7 +291,7 @@ class Confirmation:
         explanation: The same in a sentence, for readers.
     """
 
-    mode: Literal["held_out", "other", "off", "too_few"]
+    mode: Mode
     searched: int
     tested: int
     source: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weakspot.evaluation.contrasts import Contrast
-from weakspot.findings.numbers import THIN, count, decimal, percent, probability
+from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.record import Confirmation, Finding, GroupDescription
 from weakspot.findings.regions import Region
 
@@ -61,12 +61,13 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
         One or two sentences.
     """
     if finding.verdict == "confirmed":
-        size = f"About {count(round(finding.examples))} examples"
+        size = f"About {examples(round(finding.examples))}"
     else:
-        size = f"{count(finding.examples)} examples"
+        size = examples(finding.examples)
     sentences = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
-        sentences.append(f"They hold {percent(finding.errors_explained)} of all {counted}.")
+        hold = "It holds" if finding.examples == 1 else "They hold"
+        sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")
     sentences.append(_verdict(finding, better))
     return " ".join(sentences)
 

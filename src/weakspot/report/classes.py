@@ -114,7 +114,7 @@ def co_occurrence(findings: Findings) -> CoOccurrence | None:
     layers = [
         ("Labels", largest, {"labels": by_labels}),
         ("Predictions", largest, {"predictions": by_predictions}),
-        ("Predictions less labels", largest_difference, {"oftener": difference, "rarer": -difference}),
+        ("Predictions less labels", largest_difference, {"more-often": difference, "rarer": -difference}),
     ]
     maps = [
         HeatMap(title, margin + place * (side + _GAP), scale, [*_levels(kinds, scale, cell)])

@@ -176,6 +176,7 @@ def escaping(package: str) -> Environment:
     )
     jinja.filters.update(
         number=numbers.count,
+        examples=numbers.examples,
         percent=numbers.percent,
         tenth=numbers.tenth,
         decimal=numbers.decimal,

@@ -366,7 +366,7 @@ function makeMap(section, points) {
       numbers,
       ...(points.thumbnail ? [strip(list)] : []),
       ...(homes.length ? [homesTable(homes)] : []),
-      ...(d.enriched.length ? [commoner(d.enriched)] : []),
+      ...(d.enriched.length ? [moreCommon(d.enriched)] : []),
       mapElement("p",
         "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: " +
         "the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on " +
@@ -390,7 +390,7 @@ function makeMap(section, points) {
     }));
   }
 
-  function sharesTable(heads, rows, className = "map-commoner") {
+  function sharesTable(heads, rows, className = "map-more-common") {
     const heading = mapElement("tr", null, {}, ...heads.map((word, i) =>
       mapElement("th", word, { scope: "col", className: i ? "n" : "" })));
     const cell = (share) => mapElement("td", mapShare(share), { className: "n" });
@@ -399,7 +399,7 @@ function makeMap(section, points) {
       mapElement("thead", null, {}, heading), mapElement("tbody", null, {}, ...body));
   }
 
-  const commoner = (enriched) =>
+  const moreCommon = (enriched) =>
     sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => {
       const head = mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value));
       return [head, one.share, one.other];

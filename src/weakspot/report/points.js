@@ -154,7 +154,7 @@ function describePoints(points, list) {
   return told;
 }
 
-// The values that are commoner inside, ranked as the report ranks them: share · log(lift).
+// The values that are more common inside, ranked as the report ranks them: share · log(lift).
 function enrichedPoints(points, list, mass, rest) {
   const found = [];
   if (!mass) return found;

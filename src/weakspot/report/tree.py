@@ -83,7 +83,7 @@ class TreeView:
         size, accuracy: The size and accuracy of the root.
         clusters, leaves: How many clusters the cut makes, and how many leaves are drawn.
         cut: The curve of the silhouette.
-        height, level: The height in pixels of the picture and of one level.
+        height: The height in pixels of the picture.
         cells: The nodes in the picture.
         label_rows: How many rows of numbers there are below the picture.
         accuracies: JSON of the accuracy of each cluster of more than five examples by its node; only such clusters can
@@ -98,7 +98,6 @@ class TreeView:
     leaves: int
     cut: Curve | None
     height: float
-    level: float
     cells: Sequence[Cell]
     label_rows: int
     accuracies: str
@@ -119,7 +118,6 @@ def tree_view(findings: Findings, slices: Sequence[SliceView], examples: Example
         leaves=sum(cluster.leaf for cluster in clusters),
         cut=cut_curve(findings.cut_scores),
         height=levels * level,
-        level=level,
         cells=cells,
         accuracies=json.dumps(
             {
@@ -167,7 +165,7 @@ def _cells(clusters: Sequence[Cluster], levels: int, level: float, slices: Seque
         if row is not None:
             taken[row] = middle + _LABEL / 2
         height = (levels - cluster.depth) * level if cluster.leaf else level
-        words = f"{numbers.count(cluster.size)} examples, {numbers.count(cluster.wrong)} wrong"
+        words = f"{numbers.examples(cluster.size)}, {numbers.count(cluster.wrong)} wrong"
         top, colour = cluster.depth * level, tone(cluster.accuracy, overall)
         cells.append(Cell(start, width, top, height, colour, words, cluster.id, cluster.leaf, view, row))
     if len(cells) <= _CELLS:
