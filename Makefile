@@ -1,6 +1,6 @@
 .PHONY: check docs format test
 
-check:  ## what CI runs, in the environment at hand
+check:  ## lint, types and tests, in the environment at hand
 	ruff check .
 	ruff format --check .
 	mypy
