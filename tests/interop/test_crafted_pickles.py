@@ -74,6 +74,7 @@ LISTS = doubled(pickle.EMPTY_LIST, pickle.LIST)
 TUPLES = doubled(pickle.EMPTY_TUPLE, pickle.TUPLE)
 ITSELF = pickle.EMPTY_LIST + put(0) + get(0) + pickle.APPEND
 F8 = call("numpy", "dtype", text("f8"), pickle.NEWFALSE, pickle.NEWTRUE)
+F4 = call("numpy", "dtype", text("f4"), pickle.NEWFALSE, pickle.NEWTRUE)
 MADE = call(
     "numpy.core.multiarray",
     "_reconstruct",
@@ -249,3 +250,27 @@ def test_a_list_that_is_used_twice_is_read(tmp_path):
         "losses": shared,
         "aux": {"again": shared, "(1, 'two')": [shared, shared]},
     }
+
+
+def test_a_name_that_holds_a_line_break_is_refused_on_one_line(tmp_path):
+    path = tmp_path / "name.pkl"
+    path.write_bytes(fields(losses=text("os\u2028\x1b[2J") + text("system") + pickle.STACK_GLOBAL))
+    with pytest.raises(ValueError, match="of which no published result is made") as refusal:
+        read_fields(path)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert "\x1b" not in str(refusal.value)
+
+
+def test_an_escape_that_python_no_longer_knows_is_read_without_a_warning(tmp_path):
+    """Strings of Python 2 are written with escapes; a warning would be an error here."""
+    path = tmp_path / "escape.pkl"
+    path.write_bytes(fields(losses=pickle.STRING + b"'\\d'\n"))
+    assert read_fields(path) == {"losses": "\\d"}
+
+
+def test_a_signalling_nan_among_weights_is_refused_without_a_warning(tmp_path):
+    path = tmp_path / "nan.pkl"
+    signalling = np.array([0x7F800001, 0x3F800000], dtype=np.uint32).tobytes()
+    path.write_bytes(fields(weights=array(several(number(2)), F4, signalling)))
+    with pytest.raises(ValueError, match=r"nan\.pkl"):
+        read_spotlights([path])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,13 @@ def run(cwd: Path, script: str, *words: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in BENCHMARKS.glob("*.py")))
+def test_every_benchmark_finds_what_it_imports(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that moves in the project would otherwise be missed until somebody measures again."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    assert callable(runpy.run_path(str(BENCHMARKS / script))["main"])
 
 
 @pytest.mark.slow
