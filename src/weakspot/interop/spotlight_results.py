@@ -58,6 +58,7 @@ def read_spotlights(
     )
 
 
+@np.errstate(invalid="ignore")  # a signalling NaN is refused like any other, without a warning
 def _weights(
     files: Sequence[Path], results: Sequence[Mapping[str, Any]], predictions: Predictions | None
 ) -> Float[np.ndarray, "k n"]:
@@ -71,8 +72,7 @@ def _weights(
                 "; it is an inference result, which predictions= takes" if "embeddings" in result else ""
             )
             raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result{inference}")
-        with np.errstate(invalid="ignore"):  # a signalling NaN; it is refused below
-            row = values.astype(np.float64).ravel()
+        row = values.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
             raise DamagedError(
@@ -84,6 +84,7 @@ def _weights(
     return np.stack(rows)
 
 
+@np.errstate(invalid="ignore")  # of a signalling NaN, as a quiet one gives none
 def _history(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
     nested = result.get("training_history")
     fields = {**result, **(nested if isinstance(nested, dict) else {})}
