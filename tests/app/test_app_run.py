@@ -22,7 +22,7 @@ from explorer import asked, opened, posted, read, serving
 from report_pages import needs_chromium
 from shell import Shell
 from weakspot import Findings, Predictions, Spotlight
-from weakspot.app.filters import Condition
+from weakspot.app.filters import AttributeCondition
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_components import ComponentBuilders, RunComponents, encode_webp
 from weakspot.app.run_index import RunIndex
@@ -396,8 +396,8 @@ def test_a_run_without_data_is_a_table_and_everything_is_escaped(given):
 
 
 def test_a_condition_is_written_as_it_is_read():
-    assert str(Condition("age", ">=", "3")) == "age>=3"
-    assert Condition("age", "<", "3").description == "age below 3"
+    assert str(AttributeCondition("age", ">=", "3")) == "age>=3"
+    assert AttributeCondition("age", "<", "3").description == "age below 3"
 
 
 def at_once(job, times=8):

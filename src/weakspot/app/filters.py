@@ -20,7 +20,7 @@ _MAX_LENGTH = 1000  # characters of a value
 
 
 @dataclass(frozen=True)
-class Condition:
+class AttributeCondition:
     """A condition on an attribute: `colour=red`, `age>=30`."""
 
     attribute: str
@@ -52,7 +52,7 @@ class Filter:
     """
 
     search: str = ""
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[AttributeCondition, ...] = ()
     label: str = ""
     prediction: str = ""
     outcome: str = ""
@@ -172,7 +172,7 @@ class Filter:
         parts += ["inside a lasso on the map"] if self.lasso else []
         return ", ".join(parts)
 
-    def without(self, condition: Condition) -> Filter:
+    def without(self, condition: AttributeCondition) -> Filter:
         """Return the filter without one condition."""
         return replace(self, conditions=tuple(other for other in self.conditions if other != condition))
 
@@ -213,19 +213,19 @@ def _has_class(name: str, values: np.ndarray | None, loaded: LoadedRun) -> Bool[
     return np.asarray(column)
 
 
-def _parse_condition(text: str, loaded: LoadedRun) -> Condition:
+def _parse_condition(text: str, loaded: LoadedRun) -> AttributeCondition:
     """Read a condition on the attribute with the longest name that fits: names may contain the operators, too."""
     for name in sorted(loaded.attributes.column_names, key=len, reverse=True):
         rest = text.removeprefix(name) if text.startswith(name) else ""
         for operator in _OPERATORS:
             if rest.startswith(operator):
-                return Condition(name, operator, rest.removeprefix(operator))
+                return AttributeCondition(name, operator, rest.removeprefix(operator))
     raise ValueError(
         f"“{text[:100]}” is not a condition on an attribute of this run (colour=red, age>=30, age<60)"
     )
 
 
-def _satisfies(condition: Condition, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
+def _satisfies(condition: AttributeCondition, attributes: pa.Table) -> Bool[np.ndarray, " n"]:
     """Return which examples satisfy a condition."""
     column = attributes[condition.attribute]
     if condition.operator == "=":

@@ -18,10 +18,10 @@ from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
     STATUSES,
+    ComparedRun,
     ComparedSlice,
     Comparison,
     FoundIn,
-    RunSummary,
     SlicePerformance,
     Status,
 )
@@ -213,8 +213,8 @@ def compare_slices(
         schema=SCHEMA,
         title=_title(slices, before, after),
         measure=measure,
-        before=_run_summary(before, mean_before),
-        after=_run_summary(after, mean_after),
+        before=_compared_run(before, mean_before),
+        after=_compared_run(after, mean_after),
         paired=paired,
         tested=tested,
         change=change,
@@ -473,10 +473,10 @@ def _overall_change(
     return old, new, difference(old, new, paired_correlation)
 
 
-def _run_summary(run: RunToCompare, measured: Contrast) -> RunSummary:
+def _compared_run(run: RunToCompare, measured: Contrast) -> ComparedRun:
     manifest = run.predictions.manifest
     words = {name: str(manifest.get(name) or "") for name in ("dataset", "model", "split")}
-    return RunSummary(
+    return ComparedRun(
         run=run.run,
         method=run.slices.method,
         slices=len(run.slices),

@@ -28,7 +28,7 @@ STATUSES: tuple[Status, ...] = ("new", "persisting", "fixed", "unclear")
 
 
 @dataclass(frozen=True)
-class RunSummary:
+class ComparedRun:
     """Summarises one of the two runs.
 
     Attributes:
@@ -122,8 +122,8 @@ class Comparison:
     schema: int
     title: str
     measure: str
-    before: RunSummary
-    after: RunSummary
+    before: ComparedRun
+    after: ComparedRun
     paired: bool
     tested: dict[FoundIn, int]
     change: Difference
