@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from clustered_predictions import single_label
-from explorer import serving
+from explorer import follow, serving
 from report_pages import chromium, needs_chromium
 from weakspot import UDIS, Predictions
 from weakspot.app.run_index import RunIndex
@@ -74,8 +74,8 @@ def test_every_page_is_accessible(outputs, scheme, width):
         tab.locator(".map-told h3").wait_for()
         check("Chosen by a lasso")
         tab.goto(f"http://localhost:{server.port}/compare")
-        tab.get_by_role("button", name="Compare").click()
+        follow(tab, tab.get_by_role("button", name="Compare"))
         check("Fixed")
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}/tree?threshold=1")
-        tab.locator("#failing tbody a").first.click()
+        follow(tab, tab.locator("#failing tbody a").first)
         check("Members")

@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from explorer import asked, opened, posted, read, serving
+from explorer import asked, follow, opened, posted, read, serving
 from paths import ROOT
 from processes import ended_with, quiet_environment
 from report_pages import needs_chromium
@@ -249,10 +249,10 @@ def test_an_uploaded_model_is_audited_and_its_run_listed(tmp_path, kind, monkeyp
     from playwright.sync_api import expect
 
     with serving(tmp_path / "my outputs") as server, opened(server) as tab:
-        tab.get_by_role("link", name="Upload a model").click()
+        follow(tab, tab.get_by_role("link", name="Upload a model"))
         tab.get_by_label("Weights").set_input_files(file)
         tab.locator("select[name=dataset]").select_option("colored_digits")
-        tab.get_by_role("button", name="Upload model").click()
+        follow(tab, tab.get_by_role("button", name="Upload model"))
         assert tab.get_by_role("heading", level=1).inner_text() == file.name
         expect(tab.locator("#state")).not_to_have_text(re.compile("^Running"), timeout=120_000)
         assert tab.locator("#state").inner_text().startswith("Done."), tab.locator("#log").inner_text()
@@ -260,7 +260,7 @@ def test_an_uploaded_model_is_audited_and_its_run_listed(tmp_path, kind, monkeyp
             "checkpoint: given" in tab.locator("#log").inner_text()
             or "infer" in tab.locator("#log").inner_text()
         )
-        tab.locator("#state a").click()
+        follow(tab, tab.locator("#state a"))
         assert "colored_digits" in tab.locator("h1").inner_text()
         tab.goto(f"http://localhost:{server.port}/")
         assert tab.locator("tbody tr").count() == 1

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from explorer import asked, opened, read, serving
+from explorer import asked, follow, opened, read, serving
 from pet_runs import predictions, write_run
 from report_pages import needs_chromium
 from weakspot import Predictions, Scan
@@ -49,10 +49,10 @@ def compared(server, before, after, origin=None):
 def test_two_runs_are_compared_as_the_command_line_compares_them(server, outputs):
     known = digests(outputs)
     with opened(server) as tab:
-        tab.get_by_role("link", name="Compare", exact=True).click()
+        follow(tab, tab.get_by_role("link", name="Compare", exact=True))
         tab.get_by_label("Before").select_option(known["old"])
         tab.get_by_label("After").select_option(known["new"])
-        tab.get_by_role("button", name="Compare").click()
+        follow(tab, tab.get_by_role("button", name="Compare"))
         words = " ".join(tab.locator("body").inner_text().split())
         for status in ("Fixed", "Persisting", "New"):
             assert status in words
@@ -87,11 +87,11 @@ def test_two_checkpoints_of_one_model_are_compared_by_ticking_them_in_the_list(t
         ]
         for row in rows.all():
             row.get_by_role("checkbox").check()
-        tab.get_by_role("button", name="Compare the ticked").click()
+        follow(tab, tab.get_by_role("button", name="Compare the ticked"))
         chosen = "select => select.selectedOptions[0].textContent"
         assert "epoch_1.pt" in tab.get_by_label("Before").evaluate(chosen)
         assert "epoch_9.pt" in tab.get_by_label("After").evaluate(chosen)
-        tab.get_by_role("button", name="Compare").click()
+        follow(tab, tab.get_by_role("button", name="Compare"))
         assert tab.evaluate("self.origin") == "null"  # the page that was made
     (made,) = (run for run in RunIndex([tmp_path]).all() if run.is_comparison)
     found = {

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from matplotlib.path import Path as Polygon
 
-from explorer import asked, opened, read, record_of, serving
+from explorer import asked, follow, opened, read, record_of, serving
 from map_page import drag, in_page, placed, to_map
 from pet_runs import write_run
 from report_pages import needs_chromium
@@ -134,7 +134,7 @@ def test_a_map_of_other_examples_is_none(record):
 def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, outputs, record):
     with opened(server, viewport={"width": 1200, "height": 900}) as tab:
         tab.goto(f"http://localhost:{server.port}/run/{record.run.digest}")
-        tab.get_by_role("link", name="Choose on the map").click()
+        follow(tab, tab.get_by_role("link", name="Choose on the map"))
         to_map(tab)
         tab.locator("#map [data-tool=lasso]").click()
         to_map(tab)
@@ -148,17 +148,15 @@ def test_a_lasso_becomes_a_slice_that_is_tested_on_what_was_held_out(server, out
         assert len(few) <= MAX_CORNERS
         assert all(isinstance(number, int) for corner in few for number in corner)
         counted = int(tab.locator(".map-told dd").first.inner_text())
-        tab.get_by_role("button", name="List them, and test them").click()
-        tab.wait_for_url("**lasso=**")
+        follow(tab, tab.get_by_role("button", name="List them, and test them"))
         assert f"{counted} examples" in tab.locator("#found").inner_text()
         assert tab.get_by_label("Conditions").inner_text().startswith("inside a lasso on the map")
         tab.locator(".map-told h3").wait_for()  # drawn again
         assert int(tab.locator(".map-told dd").first.inner_text()) == counted
         tab.locator("select[name=label]").select_option("cat")
-        tab.get_by_role("button", name="Show", exact=True).click()
-        tab.wait_for_url("**label=cat**")
+        follow(tab, tab.get_by_role("button", name="Show", exact=True))
         assert "label is cat, inside a lasso on the map" in tab.locator("form .note").first.inner_text()
-        tab.get_by_role("button", name="Make it a slice, and test it").click()
+        follow(tab, tab.get_by_role("button", name="Make it a slice, and test it"))
         assert "net" in tab.locator("h1").inner_text()
     made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
     assert Findings.load(made.folder).slices[0].evidence.verdict == "confirmed"

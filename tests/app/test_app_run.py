@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from explorer import asked, opened, posted, read, serving
+from explorer import asked, follow, opened, posted, read, serving
 from report_pages import needs_chromium
 from shell import Shell
 from weakspot import Findings, Predictions, Spotlight
@@ -180,11 +180,11 @@ def test_what_a_run_has_not_is_refused(server, run, path, status):
 @pytest.mark.slow
 def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
     with opened(server) as tab:
-        tab.get_by_role("link", name="explore").first.click()
+        follow(tab, tab.get_by_role("link", name="explore").first)
         tab.get_by_label("Attribute").select_option("colour")
         tab.get_by_label("Value").fill("green")
         tab.get_by_label("Outcome").select_option("wrong")
-        tab.get_by_role("button", name="Show").click()
+        follow(tab, tab.get_by_role("button", name="Show"))
         assert tab.get_by_label("Conditions").inner_text().startswith("colour is green")
         loaded = "images => images.every(image => image.complete && image.naturalWidth > 0)"
         tab.wait_for_load_state("networkidle")
@@ -192,7 +192,7 @@ def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
         assert images.count() > 0
         assert images.first.evaluate_all(loaded)
         assert tab.locator(".gallery img:not(.wrong)").count() == 0
-        images.first.click()
+        follow(tab, images.first)
         layers = tab.get_by_label("Layer").locator("option").all_inner_texts()
         assert len(layers) > 3
         assert tab.get_by_label("Layer").input_value() in layers
@@ -200,7 +200,7 @@ def test_from_the_list_to_the_evidence_for_a_class_in_any_layer(server):
         for layer, target in ((layers[0], "<5"), (layers[-1], "<5"), (layers[-1], "≥5")):
             tab.get_by_label("Layer").select_option(layer)
             tab.locator("select[name=class]").select_option(target)
-            tab.get_by_role("button", name="Show Grad-CAM").click()
+            follow(tab, tab.get_by_role("button", name="Show Grad-CAM"))
             tab.wait_for_load_state("networkidle")
             assert tab.locator("#cam").evaluate("image => image.naturalWidth > 0")
             assert layer in tab.locator("figcaption").last.inner_text()
@@ -215,9 +215,9 @@ def test_a_selection_becomes_a_slice_that_is_tested_on_what_was_held_out(server,
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}")
         tab.get_by_label("Attribute").select_option("group")
         tab.get_by_label("Value").fill("red_≥5")
-        tab.get_by_role("button", name="Show").click()
+        follow(tab, tab.get_by_role("button", name="Show"))
         assert "selection 1 at the level 0.0250" in tab.locator("form .note").first.inner_text()
-        tab.get_by_role("button", name="Make it a slice, and test it").click()
+        follow(tab, tab.get_by_role("button", name="Make it a slice, and test it"))
         assert "small_cnn" in tab.locator("h1").inner_text()
         tab.goto(f"http://localhost:{server.port}/run/{run.digest}?where=" + quote("group=red_≥5"))
         assert "selection 2 at the level 0.0083" in tab.locator("form .note").first.inner_text()

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from explorer import asked, opened, read, record_of, serving
+from explorer import asked, follow, opened, read, record_of, serving
 from pet_runs import write_run
 from report_pages import needs_chromium
 from weakspot import Findings, Predictions, Scan
@@ -79,7 +79,7 @@ def test_ticked_examples_become_a_slice_that_is_confirmed_or_not(outputs, record
             ticks = tab.get_by_role("checkbox")
             for place in range(8):
                 ticks.nth(place).check()
-            tab.get_by_role("button", name="what is like the ticked").click()
+            follow(tab, tab.get_by_role("button", name="what is like the ticked"))
             assert ("reliable" in tab.locator("h1").inner_text()) == (verdict == "not_confirmed")
             made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
             findings = Findings.load(made.folder)

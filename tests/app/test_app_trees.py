@@ -8,7 +8,7 @@ import re
 import pytest
 
 from clustered_predictions import single_label
-from explorer import asked, opened, posted, read, serving
+from explorer import asked, follow, opened, posted, read, serving
 from paths import FIXTURES
 from report_pages import needs_chromium
 from weakspot import UDIS, Findings
@@ -30,9 +30,9 @@ def empty(tmp_path_factory):
 @needs_chromium
 def test_the_published_bed_tree_is_uploaded_and_looked_through(empty):
     with opened(empty) as tab:
-        tab.get_by_role("link", name="Upload a tree").click()
+        follow(tab, tab.get_by_role("link", name="Upload a tree"))
         tab.get_by_label("JSON file").set_input_files(BED)
-        tab.get_by_role("button", name="Upload JSON").click()
+        follow(tab, tab.get_by_role("button", name="Upload JSON"))
         assert tab.get_by_role("heading", level=1).inner_text() == "Clusters of seed_tree_bed.json"
         facts = tab.locator("dl.facts dd").all_inner_texts()
         assert facts == ["182", f"58.2{THIN}%", "11", "4"]
@@ -43,13 +43,13 @@ def test_the_published_bed_tree_is_uploaded_and_looked_through(empty):
         assert tab.locator("#outline .node.fails:visible").count() == 4  # what lies above them is unfolded
 
         tab.get_by_label("Threshold").fill("0.4")
-        tab.get_by_role("button", name="View clusters").click()
+        follow(tab, tab.get_by_role("button", name="View clusters"))
         assert tab.locator("dl.facts dd").last.inner_text() == "0"
         tab.get_by_label("Accuracy of all").fill("80")
-        tab.get_by_role("button", name="View clusters").click()
+        follow(tab, tab.get_by_role("button", name="View clusters"))
         assert tab.locator("dl.facts dd").last.inner_text() == "3"  # below 0.4 of 80 %: 28.6, 28.6 and 30 %
 
-        tab.locator("#failing tbody th a").nth(2).click()
+        follow(tab, tab.locator("#failing tbody th a").nth(2))
         members = tab.locator("#members li")
         assert (members.count(), tab.locator("#members li.wrong").count()) == (10, 7)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from explorer import asked, serving
+from explorer import asked, follow, serving
 from paths import ROOT
 from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
@@ -414,7 +414,7 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
         tab.get_by_label("Method").select_option("")
         tab.get_by_label("Search").fill("PETS scan")
         assert rows.count() == 2
-        rows.first.get_by_role("link").first.click()
+        follow(tab, rows.first.get_by_role("link").first)
         assert tab.title() == "the report"
         assert tab.evaluate("self.origin") == "null"
         assert complaints == []
@@ -427,7 +427,7 @@ def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
             plain.locator("input:not([form=comparing]), select, button:not(#comparing button)").count() == 0
         )
         plain.locator("input[form=comparing]").first.check()
-        plain.get_by_role("button", name="Compare the ticked").click()
+        follow(plain, plain.get_by_role("button", name="Compare the ticked"))
         assert "tick two runs" in plain.locator("main").inner_text()
 
 

@@ -61,6 +61,12 @@ def asked(server, path, host="localhost", method="GET", body=None, **headers):
         return answer.status, answer.headers, answer.read().decode()
 
 
+def follow(tab, element):
+    """Click what leads to another page, and wait until that is there: counts and lists of elements do not wait."""
+    with tab.expect_navigation():
+        element.click()
+
+
 def posted(server, path, content=b"", name="tree.json", field="file", **fields):
     """The answer to a form with a file, as a browser sends it from a page of the server."""
     edge = "edge7d1f"
