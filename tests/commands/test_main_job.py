@@ -65,13 +65,12 @@ def test_the_default_run_finds_the_group_that_fails(shell):
     assert list(shell.folder.glob("outputs/discover/*/*/csv/metrics.csv"))
 
 
-@pytest.mark.optional  # CI runs what is nearly the same
-def test_what_is_found_in_a_whole_split_is_tested_on_another(shell):
-    """Step by step: the checkpoint is there already, predictions of neither split are."""
-    shell("train", "logger=none")
-    text = shell("discover", "logger=none", "cam=none", "confirm=val")
-    assert "train: cached · infer: missing → will run · discover" in text
-    findings = Findings.load(shell.reports()[0].parent)
+def test_what_is_found_in_a_whole_split_is_tested_on_another(digits, tmp_path):
+    """The predictions of the split that slices are sought in are there already, those of the other are not."""
+    words = ("training.epochs=1", "logger=none", "cam=none", "confirm=val", f"hydra.run.dir={tmp_path}")
+    text = digits("discover", *words)
+    assert "infer → outputs/predictions/colored_digits-val-" in text
+    findings = Findings.load(tmp_path)
     assert findings.confirmation.mode == "other"
     assert (findings.confirmation.searched, findings.confirmation.tested) == (719, 108)
     assert "split val" in findings.confirmation.explanation
@@ -109,7 +108,6 @@ def test_a_sweep_makes_one_run_per_seed(shell):
         assert "slice_1/examples" in tags["images"]
 
 
-@pytest.mark.optional  # sweeps, and two processes, each run in CI
 def test_a_sweep_of_two_processes_each_ends(shell):
     text = shell("infer", "-m", "seed=1,2", "training.epochs=1", "trainer=ddp_cpu", "logger=none")
     assert text.count("predictions → ") == 2
@@ -155,7 +153,7 @@ def test_processes_that_join_late_decide_as_the_first_did(shell):
     assert not list(shell.folder.glob("outputs/predictions/*/shards"))
 
 
-@pytest.mark.optional  # CI runs what is nearly the same
+@pytest.mark.optional  # tests/pipeline starts torchrun in CI, as test_multinode.py does
 def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = [
@@ -179,7 +177,6 @@ def test_torchrun_starts_the_processes_and_rank_0_decides(shell):
     assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 1
 
 
-@pytest.mark.optional  # CI runs what is nearly the same
 def test_jobs_that_race_for_one_record_make_it_once(shell):
     command = [sys.executable, str(ROOT / "infer.py"), "logger=none", "training.epochs=1"]
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -19,7 +19,7 @@ from weakspot import Predictions
 from weakspot.predictions.shards import finished_rows
 
 pytestmark = pytest.mark.slow
-OFTEN_TESTED = pytest.mark.optional  # nearly the same runs in CI in another form
+OFTEN_TESTED = pytest.mark.optional  # another combination of launcher and signal runs in CI
 
 SAID = {"SIGINT": 130, "SIGTERM": 143}
 BATCH, N = 16, 719
@@ -244,7 +244,6 @@ def test_the_processes_of_torchrun_end_in_good_order(tmp_path):
     assert len(list(tmp_path.glob("outputs/predictions/*/shards/rank[01]-*"))) == 2
 
 
-@pytest.mark.optional  # CI runs what is nearly the same
 def test_processes_end_with_the_one_that_launched_them(tmp_path):
     job = Job(tmp_path, script("infer"), *INFER, "trainer=ddp_cpu", "+model.kwargs.seconds=0.5")
     job.wait_for("at-work-0-*", "at-work-1-*")

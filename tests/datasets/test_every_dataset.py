@@ -46,7 +46,7 @@ def test_contract(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert dataset.pixels == ("as_shown" if layout.dataset == "csv" else "as_stored")
 
 
-LIKE_ANOTHER = {"coco", "fairface", "imagenet", "iwildcam", "waterbirds", "xray"}
+LIKE_ANOTHER = {"coco", "fairface", "imagenet", "iwildcam", "waterbirds"}
 """Data sets of image files, as CelebA's are: their one line is optional; their own tests read their layouts."""
 
 

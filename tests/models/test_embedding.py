@@ -109,7 +109,7 @@ def test_an_images_tokens_are_maps_of_their_patches():
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # CI runs what is nearly the same
+@pytest.mark.optional  # the fast tests of this file cover the layer and the encoder
 def test_a_run_in_an_earlier_layer_or_an_encoder_trains_no_model_again(digits):
     said, own = record(digits)
     assert "train: cached · infer: cached" in said

@@ -94,7 +94,7 @@ def test_two_processes_find_in_a_model_what_one_finds(digits: Shell, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # CI runs what is nearly the same
+@pytest.mark.optional  # joining runs in test_infer_parts.py, a shared search above
 def test_a_record_whose_parts_are_there_is_joined_before_all_search(digits: Shell) -> None:
     words = ("training.epochs=1", "logger=none", "predictions_dir=halves")
     digits("infer", *words, "shard=1/2", "trainer=cpu")

@@ -241,7 +241,7 @@ class First(ColoredDigits):
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # CI runs what is nearly the same
+@pytest.mark.optional  # test_multinode.py compares processes with one in CI
 def test_two_processes_write_the_record_of_one(shell):
     common = ("infer", "logger=none", "training.epochs=1")
     shell(*common, "predictions_dir=one")

@@ -181,7 +181,6 @@ with job_processes("cpu"):
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # CI runs what is nearly the same
 def test_jobs_of_different_parts_run_at_once(tmp_path):
     target_in(tmp_path)
     started, ended = tmp_path / "started", tmp_path / "ended"

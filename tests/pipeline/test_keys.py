@@ -296,7 +296,7 @@ def test_a_described_object_counts_by_its_source(users: ModuleType, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.optional  # CI runs what is nearly the same
+@pytest.mark.optional  # test_an_edited_network_is_another_network runs in CI
 def test_a_models_own_file_is_not_passed_over(shell) -> None:
     """`model.file=w1.txt`, then `w2.txt`: the second trains anew."""
     (shell.folder / "users.py").write_text(USERS)
