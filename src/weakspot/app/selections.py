@@ -93,7 +93,7 @@ def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.nda
     candidates = np.flatnonzero(eligible)
     if len(candidates) == len(rows):
         raise ValueError("These are all of the examples searched that have their label: leave some out.")
-    counts = np.ones(len(p)) if p.counts is None else np.asarray(p.counts, dtype=np.float64)
+    counts = p.row_counts
     space = fit_principal_components(p.embeddings[candidates], counts[candidates], _N_COMPONENTS, seed=0)
     x = space.transform_rows(p.embeddings, candidates)
     direction, offset = space.score_of_embeddings(

@@ -51,9 +51,7 @@ def participants(
         column: The attribute.
         top: How many values to return at most.
     """
-    mass = np.asarray(weights, dtype=np.float64) * (
-        1.0 if predictions.counts is None else np.asarray(predictions.counts, dtype=np.float64)
-    )
+    mass = np.asarray(weights, dtype=np.float64) * predictions.row_counts
     encoded = predictions.attributes[column].combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
     total = np.bincount(codes, weights=mass, minlength=len(encoded.dictionary) + 1)[: len(encoded.dictionary)]

@@ -79,7 +79,7 @@ def describe_attribute_values(
     rows = np.flatnonzero(audited.rows)
     p = audited.record.take(rows)
     column = _column(p, attribute)
-    counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    counts = p.row_counts
     contrasts, overall, by_accuracy = _contrasts(p, column, counts)
     weights = [np.asarray(slices.weights[j])[rows] for j in range(min(most_slices, len(slices)))]
     shares = _shares(column, [counts, *(counts * w for w in weights)])

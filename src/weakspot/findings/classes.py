@@ -73,7 +73,7 @@ def count_classes(p: Predictions) -> ClassCounts | None:
     if p.labels is None or p.predictions is None or p.task is None or not p.task.by_accuracy:
         return None
     names = p.classes()
-    c = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    c = p.row_counts
     if isinstance(p.task, Multilabel):
         actual, predicted, hits = c @ p.labels, c @ p.predictions, c @ (p.labels * p.predictions)
     elif isinstance(p.task, Classification):
@@ -112,7 +112,7 @@ def class_pairs(p: Predictions) -> tuple[tuple[ClassPair, ...], int]:
     """
     if p.labels is None or p.predictions is None or not isinstance(p.task, Multilabel):
         return (), 0
-    c = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    c = p.row_counts
     labels, predictions = (_count_pairs(csr_array(values), c) for values in (p.labels, p.predictions))
     both = csr_array(labels + 1j * predictions)  # either may lack a pair that the other has
     both.sort_indices()

@@ -155,7 +155,7 @@ def point_colouring(predictions: Predictions, by: str, most_classes: int) -> Poi
 
 def _highlight(predictions: Predictions, slices: Slices, most: int) -> tuple[HighlightedSlice, ...]:
     noun = method_of(slices).noun
-    size = np.ones(len(predictions)) if predictions.counts is None else predictions.counts
+    size = predictions.row_counts
     groups = [np.asarray(slices.weights[j]) for j in range(min(most, len(slices)))]
     return tuple(
         HighlightedSlice(f"{noun} {j}", float(size @ weights), weights) for j, weights in enumerate(groups, 1)

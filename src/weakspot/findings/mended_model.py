@@ -123,7 +123,7 @@ class MendedModelComparison:
 
 
 def _measure(p: Predictions, rows: Bool[np.ndarray, " n"], value: str | None = None) -> GroupPerformance:
-    counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    counts = p.row_counts
     inside, outside = counts * rows, counts * ~rows
     loss = accuracy = None
     if p.losses is not None:

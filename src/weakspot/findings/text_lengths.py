@@ -50,7 +50,7 @@ def measure_text_lengths(
         One for all texts, then one for each slice.
     """
     rows = np.flatnonzero(audit_of(slices, predictions).rows)
-    counts = np.ones(len(rows)) if predictions.counts is None else predictions.counts[rows].astype(np.float64)
+    counts = predictions.row_counts[rows]
     lengths = np.array([len(texts[row].split()) for row in rows.tolist()], dtype=np.float64)
     result = [_lengths("all", lengths, counts, counts)]
     for one in findings.slices[:most]:

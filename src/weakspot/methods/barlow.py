@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.residuals import label_codes
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
@@ -60,7 +60,7 @@ class Barlow(Method):
         """Grow the trees on `p`, which must tell which examples are right."""
         from sklearn.tree import DecisionTreeClassifier
 
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         if p.correct is None:
             raise ValueError("Barlow needs to know which examples are right; these predictions do not say")
         report_progress = callback or no_progress

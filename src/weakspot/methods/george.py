@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
 from weakspot.methods.domino.mixture import Mixture
 from weakspot.methods.gmm import fit_gaussians, mixture_of, posteriors
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of, worst_groups
+from weakspot.methods.ordered_examples import OrderedExamples, worst_groups
 from weakspot.methods.principal_components import PrincipalComponents, fit_principal_components
 from weakspot.methods.residuals import label_codes
 from weakspot.methods.setting_checks import check_at_least
@@ -69,7 +69,7 @@ class George(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> George:
         """Cluster each class of `p`, and keep the clusters that fail most."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         examples = OrderedExamples.of(p)
         rows_by_label = examples.rows_by_label()

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of, worst_groups
+from weakspot.methods.ordered_examples import OrderedExamples, worst_groups
 from weakspot.methods.setting_checks import check_at_least, check_at_most_examples
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
@@ -50,7 +50,7 @@ class Kmeans(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Kmeans:
         """Cluster the embeddings of `p`, and keep the clusters that fail most."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         report_progress("clusters", 0, 1)
         examples = OrderedExamples.of(p)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.residuals import label_codes, residuals
 from weakspot.methods.setting_checks import check_at_least, check_share
 from weakspot.predictions import Predictions
@@ -44,7 +44,7 @@ class Multiaccuracy(Method):
         """Fit one regression per label of `p`."""
         from sklearn.linear_model import Ridge
 
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         examples = OrderedExamples.of(p)
         residual = residuals(examples.record)

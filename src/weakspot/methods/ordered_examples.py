@@ -48,7 +48,7 @@ class OrderedExamples:
             ValueError: If an embedding is not finite.
         """
         check_finite("embeddings", p.embeddings, p.ids)
-        counts, losses = counts_of(p), losses_of(p)
+        counts, losses = p.row_counts, losses_of(p)
         order = canonical_order(p.embeddings, losses, counts)
         record = p.take(order)
         x = np.asarray(record.embeddings, dtype=np.float64)
@@ -90,11 +90,6 @@ def build_slices(
         parameters=parameters,
         provenance={"settings": method.get_params(), "predictions": p.manifest},
     )
-
-
-def counts_of(p: Predictions) -> Float[np.ndarray, " n"]:
-    """Return how often each example counts (n,): once where the predictions do not say."""
-    return np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
 
 
 def losses_of(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float[np.ndarray, " n"]:

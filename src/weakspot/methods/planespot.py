@@ -9,7 +9,7 @@ from scipy.special import logsumexp, softmax
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
 from weakspot.methods.expectation_maximization import expectation_maximization
 from weakspot.methods.kmeans import fit_k_means
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.principal_components import PrincipalComponents, fit_principal_components
 from weakspot.methods.residuals import residuals
 from weakspot.methods.setting_checks import check_at_least
@@ -67,7 +67,7 @@ class PlaneSpot(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> PlaneSpot:
         """Fit mixtures to `p`, take the one of the lowest BIC, and keep its components with the most errors."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         examples = OrderedExamples.of(p)
         errors = residuals(examples.record)

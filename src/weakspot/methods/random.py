@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
 from weakspot.methods.canonical_order import row_hashes
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.setting_checks import check_at_least, check_share
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
@@ -44,7 +44,7 @@ class Random(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Random:
         """Draw the slices from `p`."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         report_progress("draws", 0, 1)
         examples = OrderedExamples.of(p)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from weakspot.methods.base import Callback, Method, no_progress, parameters_of
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.residuals import residuals
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
@@ -80,7 +80,7 @@ class Rules(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Rules:
         """Find the best rules of `p`, which must hold attributes."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         names = p.attributes.column_names
         self.check_attributes(names)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from weakspot.methods.base import Callback, Method, no_progress
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.setting_checks import check_share
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -36,7 +36,7 @@ class TopLoss(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> TopLoss:
         """Take the highest losses of `p`; there is no slice where all are equal."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         report_progress("losses", 0, 1)
         examples = OrderedExamples.of(p)

@@ -63,6 +63,11 @@ class Predictions:
         )
 
     @property
+    def row_counts(self) -> Float[np.ndarray, " n"]:
+        """(n,) how many times each example counts: `counts`, or ones."""
+        return np.ones(len(self)) if self.counts is None else np.asarray(self.counts, dtype=np.float64)
+
+    @property
     def accuracy(self) -> float | None:
         """The share of correct examples, each counted as often as `counts` says; None where that is unknown."""
         return None if self.correct is None else float(np.average(self.correct, weights=self.counts))

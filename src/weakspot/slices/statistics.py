@@ -142,7 +142,7 @@ def describe(
         audited: The mask of the examples that the method audits, (n,), or None for all; other examples count neither
             inside nor outside.
     """
-    counts = np.ones(len(predictions)) if predictions.counts is None else _floats(predictions.counts)
+    counts = predictions.row_counts
     if audited is not None:
         counts = counts * audited
     losses, correct = (

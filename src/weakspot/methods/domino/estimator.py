@@ -9,7 +9,7 @@ from scipy.special import logsumexp, softmax
 from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
 from weakspot.methods.domino.mixture import Mixture, fit_mixture
 from weakspot.methods.kmeans import fit_k_means
-from weakspot.methods.ordered_examples import OrderedExamples, counts_of
+from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.setting_checks import check_at_least, check_at_most_examples
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Task
@@ -67,7 +67,7 @@ class Domino(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Domino:
         """Fit the mixture to `p`, which must hold labels and outputs or predictions."""
-        self.check(counts_of(p).sum(), p.task)
+        self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         report_progress("mixture", 0, 1)
         examples = OrderedExamples.of(p)

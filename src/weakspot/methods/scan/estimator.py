@@ -12,7 +12,7 @@ from weakspot.methods.base import Callback, Method, embeddings_for, no_progress,
 from weakspot.methods.canonical_order import canonical_order
 from weakspot.methods.discriminant import discriminant_membership, fit_discriminant
 from weakspot.methods.distributed import check_same_fields, local_rows, process_group
-from weakspot.methods.ordered_examples import build_slices, counts_of, losses_of
+from weakspot.methods.ordered_examples import build_slices, losses_of
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.methods.residuals import label_codes, residuals
 from weakspot.methods.scan.balls import MIN_EXAMPLES, Balls, largest_by_chance
@@ -92,14 +92,14 @@ class Scan(Method):
         """Find the balls of the largest statistics in `p`; `callback(stage, done, total)` reports the progress."""
         processes = process_group(self.sharded)
         check_same_fields(p, processes)
-        counts = processes.gather(counts_of(p))
+        counts = processes.gather(p.row_counts)
         self.check(counts.sum(), p.task)
         report_progress = callback or no_progress
         random = np.random.default_rng(self.seed)
         check_finite("embeddings", p.embeddings, p.ids)
         errors, codes = processes.gather(residuals(p, processes)), processes.gather(label_codes(p))
         # The order in which rows are summed and drawn.
-        order = canonical_order(p.embeddings, losses_of(p, processes), counts_of(p), processes)
+        order = canonical_order(p.embeddings, losses_of(p, processes), p.row_counts, processes)
         reduction = fit_principal_components(
             p.embeddings, counts, self.n_components, self.seed, order, processes
         )

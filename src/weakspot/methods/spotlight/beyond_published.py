@@ -11,7 +11,6 @@ from sklearn.base import clone
 
 from weakspot.methods.base import Callback
 from weakspot.methods.discriminant import ANY_LABEL, fit_discriminant
-from weakspot.methods.ordered_examples import counts_of
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.methods.residuals import label_codes, residuals
 from weakspot.methods.spotlight.settings import SpotlightSettings
@@ -62,7 +61,7 @@ def search_within_labels(
     """
     if p.labels is None:
         raise ValueError("labels='within' needs labels, and these predictions hold none; use labels='ignore'")
-    counts, codes, errors = counts_of(p), label_codes(p), residuals(p)
+    counts, codes, errors = p.row_counts, label_codes(p), residuals(p)
     size, past = settings.size(counts.sum(), counts.min()), settings.past_weights(p.ids)
     parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     parts = [rows for rows in parts if 2 * size <= counts[rows].sum()]
@@ -113,7 +112,7 @@ def fit_discriminants(p: Predictions, found: SearchResult, seed: int) -> dict[st
     Returns:
         The parameters directions (k, d), offsets (k,) and labels (k,), as `discriminant_membership` takes them.
     """
-    counts, codes = counts_of(p), label_codes(p)
+    counts, codes = p.row_counts, label_codes(p)
     reduction = fit_principal_components(p.embeddings, counts, _COMPONENTS, seed)
     x = reduction.transform(p.embeddings)
     scores = []

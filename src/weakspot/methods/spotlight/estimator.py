@@ -210,7 +210,7 @@ def _search_all(settings: SpotlightSettings, p: Predictions, callback: Callback 
     check_same_fields(p, processes)
     _check_losses(p.losses, processes)
     settings.check_dimensions(p.embeddings.shape[1])
-    counts = np.ones(len(p)) if p.counts is None else p.counts.astype(np.float64)
+    counts = p.row_counts
     total = float(processes.sum(torch.tensor(counts.sum())))
     lightest = -float(processes.max(torch.tensor(-counts.min())))
     size, past = settings.size(total, lightest), settings.past_weights(p.ids)

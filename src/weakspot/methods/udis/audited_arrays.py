@@ -81,7 +81,7 @@ class AuditedArrays:
             raise ValueError(f"all {len(rows)} embeddings are equal: there are no clusters to tell apart")
         if p.counts is not None:
             check_counts(p.counts, p.ids)
-        counts = np.ones(len(rows)) if p.counts is None else p.counts[rows].astype(np.float64)
+        counts = p.row_counts[rows]
         if counts.min() < 1:
             raise ValueError(
                 f"counts: row {int(rows[counts.argmin()])} is {counts.min():g}, but UDIS reads a count as "
