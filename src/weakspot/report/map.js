@@ -400,7 +400,7 @@ function makeMap(section, points) {
   }
 
   const moreCommon = (enriched) =>
-    sharesTable(["Commoner inside", "Inside", "Outside"], enriched.map((one) => {
+    sharesTable(["More common inside", "Inside", "Outside"], enriched.map((one) => {
       const head = mapElement("th", null, { scope: "row" }, `${one.name}: `, mapElement("bdi", one.value));
       return [head, one.share, one.other];
     }));
