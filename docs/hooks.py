@@ -1,5 +1,5 @@
 """What mkdocs adds while it builds the site, so that it cannot be out of date: every setting of the configuration, from
-its schemas, and the floors of the architecture, from the import contract."""
+its schemas, and the layers of the architecture, from the import contract."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHAT_FOR = {
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put what is generated where a page asks for it."""
-    return markdown.replace("<!-- floors -->", floors()).replace("<!-- settings -->", settings())
+    return markdown.replace("<!-- layers -->", layers()).replace("<!-- settings -->", settings())
 
 
 def settings() -> str:
@@ -65,15 +65,15 @@ def table(part: str) -> str:
     return "\n".join(rows)
 
 
-def floors() -> str:
+def layers() -> str:
     """Return the layers of the import contract, highest first, as a Markdown table."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    layers = max(
+    contract_layers = max(
         (contract.get("layers", []) for contract in settings["tool"]["importlinter"]["contracts"]), key=len
     )
-    rows = ["| floor | rooms |", "|---|---|"]
-    for number, layer in zip(range(len(layers), 0, -1), layers, strict=True):
+    rows = ["| layer | packages |", "|---|---|"]
+    for number, layer in zip(range(len(contract_layers), 0, -1), contract_layers, strict=True):
         names = [name.strip().removeprefix("weakspot.") for name in layer.split("|")]
-        rooms = (f"**{name}**: {WHAT_FOR[name]}" if name in WHAT_FOR else f"`{name}`" for name in names)
-        rows.append(f"| {number} | {'<br>'.join(rooms)} |")
+        packages = (f"**{name}**: {WHAT_FOR[name]}" if name in WHAT_FOR else f"`{name}`" for name in names)
+        rows.append(f"| {number} | {'<br>'.join(packages)} |")
     return "\n".join(rows)
