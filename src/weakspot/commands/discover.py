@@ -102,7 +102,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
-    share, other = held_out_share(cfg), load_test_predictions(cfg)
+    share, other = held_out_share(cfg), load_test_predictions(cfg, p)
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
@@ -156,7 +156,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     slices = read_spotlights(list(cfg.slices), p)
-    other = load_test_predictions(cfg)
+    other = load_test_predictions(cfg, p)
     fail_if = build_fail_if(cfg, None if other else 0.0)
     fail_if.check(p)
     if other is not None:
@@ -252,9 +252,14 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     end_if_failed(failures)
 
 
-def load_test_predictions(cfg: DictConfig) -> Predictions | None:
-    """Return the predictions that `confirm=` names, next to given ones; None where it is a share."""
+def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions | None:
+    """Return the predictions that `confirm=` names, next to given ones; None where it is a share.
+
+    Raises:
+        ValueError: If slices of the searched predictions cannot be tested on them.
+    """
     from weakspot.predictions import Predictions
+    from weakspot.predictions.other_examples import examples_to_test
 
     if held_out_share(cfg) is not None:
         return None
@@ -263,7 +268,9 @@ def load_test_predictions(cfg: DictConfig) -> Predictions | None:
         raise ValueError(
             f"confirm={cfg.confirm} is the file of predictions in which the slices are found; choose another"
         )
-    return Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
+    other = Predictions.load(path, None if path.is_dir() else cfg.outputs_are)
+    examples_to_test(other, searched)
+    return other
 
 
 def test_split_target(cfg: DictConfig, target: AuditTarget) -> AuditTarget:

@@ -9,10 +9,12 @@ from jaxtyping import Bool
 
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples
 from weakspot.findings.example_outcomes import ExampleOutcomes
+from weakspot.findings.numbers import count
 from weakspot.findings.record import Confirmation, Mode
 from weakspot.findings.sentences import explain_test
 from weakspot.methods import memberships_of, method_of
 from weakspot.predictions import Predictions
+from weakspot.predictions.other_examples import examples_to_test
 from weakspot.slices import Slices, as_weights
 
 
@@ -26,6 +28,7 @@ class ExampleSets:
         searched: (r,) which of the described examples the slices were sought in. It is all of them where the slices
             were found elsewhere, for then any example may say where a slice lies.
         mode: As in `Confirmation`.
+        left_out: How many examples of other predictions were searched, too, and so are not tested on.
     """
 
     described: AuditedExamples
@@ -34,6 +37,7 @@ class ExampleSets:
     tested_outcomes: ExampleOutcomes
     searched: Bool[np.ndarray, " r"]
     mode: Mode
+    left_out: int = 0
 
     @property
     def has_test(self) -> bool:
@@ -61,7 +65,7 @@ def choose_example_sets(
         Both sets.
 
     Raises:
-        ValueError: If nothing tells a good example from a bad one.
+        ValueError: If nothing tells a good example from a bad one, or other predictions cannot test these slices.
     """
     method = method_of(slices)
     described = audit_examples(method.audited(predictions), better, category)
@@ -70,9 +74,10 @@ def choose_example_sets(
     if confirm is None:
         return ExampleSets(described, described, outcomes, outcomes, everywhere, "off")
     if isinstance(confirm, Predictions):
-        tested = audit_examples(method.audited(confirm), better, category)
-        tested_outcomes = tested.outcomes(memberships_of(slices, confirm)[:, tested.rows])
-        return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other")
+        other, left_out = examples_to_test(confirm, predictions)
+        tested = audit_examples(method.audited(other), better, category)
+        tested_outcomes = tested.outcomes(memberships_of(slices, other)[:, tested.rows])
+        return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
     held_out = np.asarray(confirm, dtype=bool)[described.rows]
     if held_out.all():
         return ExampleSets(described, described, outcomes, outcomes, everywhere, "other")
@@ -94,6 +99,8 @@ def describe_confirmation(sets: ExampleSets, searched: int | None, source: str, 
     """
     searched = int(sets.searched.sum()) if searched is None else searched
     tested = len(sets.tested_outcomes.losses) if sets.has_test else 0
+    if sets.left_out:
+        source = f"{source or 'other examples'}, without {count(sets.left_out)} that were searched, too"
     by_label = sets.described_outcomes.strata is not None
     return Confirmation(
         mode=sets.mode,

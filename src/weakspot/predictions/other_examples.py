@@ -1,0 +1,133 @@
+"""Prepares predictions of other examples for a test of what was found: their classes, and what both sets hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Shaped, UInt64
+
+from weakspot.predictions.record import Predictions
+from weakspot.tasks import Classification
+
+_BLOCK = 1 << 14  # rows that are hashed at a time
+
+
+def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predictions, int]:
+    """Return the other examples on which slices of the reference can be tested, and how many of them it holds, too.
+
+    Args:
+        other: Predictions of other examples, by the same model.
+        reference: The predictions in which slices were found.
+
+    Returns:
+        The examples that the reference does not hold, with its classes; the number of those that were left out.
+
+    Raises:
+        ValueError: If they are predictions of something else (`with_classes_of`), or the reference holds all of them.
+    """
+    other = with_classes_of(other, reference)
+    shared = also_in(other, reference)
+    if shared.all():
+        raise ValueError(
+            f"{_origin(other)} holds the same examples as {_origin(reference)}, in which the slices are found; a test "
+            "needs others"
+        )
+    return (other.take(~shared) if shared.any() else other), int(shared.sum())
+
+
+def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
+    """Return predictions whose class indices mean what they mean in the reference.
+
+    Where a file holds names of classes, their indices are given by the names that occur in it, so that two files may
+    number them differently. Classes that the reference lacks come after its own.
+
+    Args:
+        other: Predictions of other examples, by the same model.
+        reference: The predictions in which slices were found.
+
+    Raises:
+        ValueError: If the tasks differ, the classes of outputs or of several labels do, or the
+            reference alone has labels.
+    """
+    if other.labels is None and reference.labels is not None:
+        raise ValueError(
+            f"{_origin(other)} has no labels, but {_origin(reference)} has, and what is found there is tested among "
+            "examples of the same label: give labels here, too"
+        )
+    if other.task == reference.task or other.task is None or reference.task is None:
+        return other
+    own, wanted = other.task, reference.task
+    if own.kind != wanted.kind:
+        raise ValueError(
+            f"{_origin(other)} is a {own.kind} task, {_origin(reference)} a {wanted.kind} task; give predictions of "
+            "one model"
+        )
+    if own.classes == wanted.classes:
+        return other
+    if other.outputs is not None or not isinstance(own, Classification):
+        raise ValueError(
+            f"{_origin(other)} has other classes ({_listed(own.classes)}) than {_origin(reference)} "
+            f"({_listed(wanted.classes)}); give predictions of the same model, with its classes in the same order"
+        )
+    names = (*wanted.classes, *(name for name in own.classes if name not in wanted.classes))
+    index = np.array([names.index(name) for name in own.classes])
+    return replace(
+        other,
+        labels=None if other.labels is None else index[other.labels],
+        predictions=None if other.predictions is None else index[other.predictions],
+        task=replace(own, classes=names),
+    )
+
+
+def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"]:
+    """Return which examples of `other` the reference holds as well: whoever looked at these cannot test on them.
+
+    An example is the same if it has the same id and embedding, or under another id the same embedding and the same
+    loss or outputs. An id alone says nothing, because files without ids are numbered.
+
+    Returns:
+        (m,) True for what both hold.
+    """
+    if other.embeddings.shape[1] != reference.embeddings.shape[1]:
+        return np.zeros(len(other), dtype=bool)
+    keys, reference_keys = _keys(other), _keys(reference)
+    if _is_measured(other) and _is_measured(reference):
+        return np.isin(keys, reference_keys)
+    row_of = {id: row for row, id in enumerate(reference.ids.tolist())}
+    rows = np.array([row_of.get(id, -1) for id in other.ids.tolist()])
+    same: np.ndarray = (rows >= 0) & (keys == reference_keys[rows])
+    return same
+
+
+def _is_measured(p: Predictions) -> bool:
+    """Return whether a loss or outputs belong to each example, which hardly two examples share by chance."""
+    return p.losses is not None or p.outputs is not None
+
+
+def _keys(p: Predictions) -> UInt64[np.ndarray, " n"]:
+    """Return (n,) a hash of each example's embedding and loss (or outputs)."""
+    keys = _hash_rows(p.embeddings, seed=0)
+    measured = p.losses[:, None] if p.losses is not None else p.outputs
+    return keys if measured is None else keys + _hash_rows(measured, seed=1)
+
+
+def _hash_rows(values: Shaped[np.ndarray, "n d"], seed: int) -> UInt64[np.ndarray, " n"]:
+    """Return (n,) a hash of each row's numbers in single precision: their bits by random odd factors, modulo 2⁶⁴."""
+    factors = np.random.default_rng(seed).integers(1, 1 << 63, values.shape[1], dtype=np.uint64) | np.uint64(
+        1
+    )
+    keys = np.empty(len(values), dtype=np.uint64)
+    for start in range(0, len(values), _BLOCK):
+        with np.errstate(over="ignore"):  # of float64 beyond single precision
+            block = np.asarray(values[start : start + _BLOCK], dtype=np.float32) + np.float32(0)  # no −0
+        keys[start : start + _BLOCK] = (block.view(np.uint32) * factors).sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _origin(p: Predictions) -> str:
+    return str(p.manifest.get("source") or "predictions")
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:6]) + (", …" if len(classes) > 6 else "")

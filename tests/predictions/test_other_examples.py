@@ -1,0 +1,113 @@
+"""Other predictions on which slices are tested: classes go by their names, and no searched example is tested on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shell import Shell
+from weakspot import Findings, Predictions, Scan
+from weakspot.predictions.other_examples import also_in, examples_to_test, with_classes_of
+
+N = 600
+
+
+def animals(names, seed, failing="cat", **extra):
+    """Animals of which the model gets most of one kind wrong where the first coordinate is positive."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(names, N)
+    embeddings = rng.normal(size=(N, 3)).astype(np.float32)
+    wrong = rng.random(N) < np.where((labels == failing) & (embeddings[:, 0] > 0), 0.9, 0.05)
+    return Predictions.from_arrays(
+        embeddings,
+        losses=np.where(wrong, 2.0, 0.1) + rng.random(N) / 100,
+        labels=labels,
+        predictions=np.where(wrong, np.where(labels == "cat", "dog", "cat"), labels),
+        ids=[f"{seed}-{i}" for i in range(N)],
+        **extra,
+    )
+
+
+def test_classes_go_by_their_names():
+    p, other = animals(["ant", "cat", "dog"], 0), animals(["bee", "cat", "dog"], 1)
+    aligned = with_classes_of(other, p)
+    assert aligned.classes() == ("ant", "cat", "dog", "bee")
+    for values, before in ((aligned.labels, other.labels), (aligned.predictions, other.predictions)):
+        assert [aligned.name_of(values, row) for row in range(N)] == [
+            other.name_of(before, row) for row in range(N)
+        ]
+    assert with_classes_of(p, p) is p
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"outputs": np.zeros((N, 2)) + [0, 3]}, "has other classes"),
+        ({"labels": None}, "has no labels"),
+        ({"labels": np.linspace(0, 1, N), "outputs": np.zeros((N, 1))}, "is a regression task"),
+    ],
+)
+def test_predictions_of_something_else_are_refused(extra, reason):
+    p = animals(["ant", "cat", "dog"], 0)
+    fields = {"losses": p.losses, "labels": np.where(np.arange(N) % 2, "cat", "dog")} | extra
+    if fields["labels"] is None:
+        del fields["labels"]
+    with pytest.raises(ValueError, match=reason):
+        with_classes_of(Predictions.from_arrays(p.embeddings + 1, **fields), p)
+
+
+def test_what_both_hold_is_found_under_any_id():
+    p, other = animals(["cat", "dog"], 0), animals(["cat", "dog"], 1)
+    assert not also_in(other, p).any()
+    renamed = Predictions.from_arrays(
+        p.embeddings.astype(np.float64), losses=p.losses, labels=p.labels, ids=[f"copy {i}" for i in range(N)]
+    )
+    assert also_in(renamed, p).all()
+    with pytest.raises(ValueError, match="holds the same examples"):
+        examples_to_test(renamed, p)
+    # an embedding of few values is no example: losses tell them apart, or else the id
+    flat = {"labels": p.labels, "predictions": p.predictions}
+    numbered, others = (Predictions.from_arrays(np.ones((N, 1)), **flat, ids=q.ids) for q in (p, other))
+    assert not also_in(others, numbered).any()
+    assert also_in(numbered, numbered).all()
+
+
+def test_searched_examples_are_left_out_of_the_test_and_the_findings_say_so():
+    p, other = animals(["cat", "dog"], 0), animals(["cat", "dog"], 1)
+    both = Predictions.from_arrays(
+        np.concatenate([p.embeddings[:200], other.embeddings]),
+        losses=np.concatenate([p.losses[:200], other.losses]),
+        labels=np.concatenate([p.labels[:200], other.labels]),
+        predictions=np.concatenate([p.predictions[:200], other.predictions]),
+        task=p.task,
+    )
+    found = Scan(n_slices=1, draws=0).fit(p).slices_
+    confirmation = Findings.build(p, found, confirm=both, projection="none").confirmation
+    assert confirmation.tested == N
+    assert "without 200 that were searched, too" in confirmation.explanation
+
+
+def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):
+    """Cats fail in what is searched, dogs in the file. Its first class is cat, where the other's is ant."""
+    for name, p in (
+        ("a", animals(["ant", "cat", "dog"], 0)),
+        ("b", animals(["cat", "dog"], 1, failing="dog")),
+    ):
+        names = np.array(p.classes())
+        np.savez(
+            tmp_path / f"{name}.npz",
+            embeddings=p.embeddings,
+            losses=p.losses,
+            ids=p.ids,
+            labels=names[p.labels],
+            predictions=names[p.predictions],
+        )
+    shell = Shell(tmp_path)
+    words = ("predictions=a.npz", "logger=none", "report.map=none", "method.n_slices=1")
+    shell("discover", *words, "confirm=b.npz", "hydra.run.dir=run")
+    (cats,) = Findings.load(tmp_path / "run").slices
+    assert cats.evidence.p > 0.05
+    assert cats.evidence.verdict != "confirmed"
+    (tmp_path / "copy.npz").write_bytes((tmp_path / "a.npz").read_bytes())
+    assert "holds the same examples" in shell("discover", *words, "confirm=copy.npz", fails=2)
+    assert len(shell.reports()) == 1
