@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 
 import regex
 
@@ -27,6 +28,18 @@ def printable(text: str) -> str:
     """
     escaped: str = _UNPRINTABLE.sub(_escape, text)
     return escaped
+
+
+def isolated(text: str) -> str:
+    """Return the text as a part of a sentence, whose direction it does not change.
+
+    Marks that change the direction become escapes. A text in a script that is written from right to left gets marks of
+    isolation (U+2068, U+2069), without which it would turn numbers beside it around.
+    """
+    shown = printable(text)
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in shown):
+        return f"\u2068{shown}\u2069"
+    return shown
 
 
 def printable_lines(text: str) -> str:

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.findings import Media
-from weakspot.findings.numbers import THIN, percent, share_of
+from weakspot.findings.numbers import THIN, decimal, percent, share_of
+from weakspot.findings.sentences import finding_sentence
 from weakspot.methods import apply
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.search import plan_search
@@ -249,8 +250,28 @@ def test_losses_that_follow_the_label_alone_are_explained_by_it(tmp_path):
     )
     findings = run(p, tmp_path)
     assert {finding.verdict for finding in findings.findings} == {"explained_by_label"}
-    assert "The label alone explains it" in findings.findings[0].sentence
+    assert "The label may explain that" in findings.findings[0].sentence
     assert findings.title == "Nothing reliable was found"
+
+
+def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(tmp_path):
+    p, _ = failing(seed=1)
+    (one,) = (finding for finding in run(p, tmp_path).findings if finding.confirmed)
+
+    def sentence(**changed):
+        return finding_sentence(replace(one, **changed), True, "accuracy", "errors", False)
+
+    assert "the model is right on" in sentence()
+    inside, outside = one.accuracy.inside, one.accuracy.outside
+    told = sentence(accuracy=replace(one.accuracy, interval=(inside - 0.1, outside + 0.01)))
+    assert f"the mean loss is {decimal(one.loss.inside)} (95" in told
+    assert f"the accuracy, {percent(inside)} against {percent(outside)}, may be the same" in told
+
+
+def test_a_name_in_the_sentence_does_not_turn_its_numbers_around(tmp_path):
+    p, _ = failing(seed=1)
+    one = replace(run(p, tmp_path).findings[0], name="colour = \u202ered")
+    assert "(colour = \\u202ered)" in finding_sentence(one, True, "accuracy", "errors", False)
 
 
 def test_without_a_test_nothing_is_confirmed(tmp_path):

@@ -42,7 +42,7 @@ def test_classes_go_by_their_names():
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        ({"outputs": np.zeros((N, 2)) + [0, 3]}, "has other classes"),
+        ({"outputs": np.tile([0, 3], (N, 1))}, "has other classes"),
         ({"labels": None}, "has no labels"),
         ({"labels": np.linspace(0, 1, N), "outputs": np.zeros((N, 1))}, "is a regression task"),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from weakspot.findings import VERDICTS
 from weakspot.findings.comparison import FILE as COMPARISON
 from weakspot.findings.comparison import PAGE
 from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
@@ -20,6 +21,7 @@ from weakspot.legible import as_utf8
 from weakspot.pipeline.discover import REPORT
 from weakspot.pipeline.saved_runs import SLICES
 
+_VERDICTS: Mapping[str, str] = {str(verdict): words for verdict, words in VERDICTS.items()}
 _MAX_LENGTH = 300  # characters of a value in the list
 _MAX_COMMAND_LENGTH = 10_000
 
@@ -209,7 +211,7 @@ def _read_discovery(folder: Path) -> RunSummary | None:
             _shortened(saved["model"]),
             _shortened(saved["title"]),
             _shortened(first.get("name", "")),
-            _shortened(first.get("verdict", "")).replace("_", " "),
+            _shortened(_VERDICTS.get(str(first.get("verdict")), "")),
             float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
             len(saved["slices"]),
             command=_shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH),

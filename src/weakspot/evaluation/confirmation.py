@@ -19,7 +19,7 @@ Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
 
 VERDICTS: dict[Verdict, str] = {
     "confirmed": "confirmed",
-    "explained_by_label": "explained by the label",
+    "explained_by_label": "may be the label",
     "not_confirmed": "not confirmed",
     "too_few": "too few to say",
 }
@@ -36,8 +36,8 @@ class Evidence:
 
     Attributes:
         verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the
-            rest, but no worse than its labels are anyway. "not_confirmed": as good as the rest, or chance may
-            have done it. "too_few": even the most extreme result would have proved nothing.
+            rest, and not shown to be worse than its labels are anyway. "not_confirmed": as good as the rest, or
+            chance may have done it. "too_few": even the most extreme result would have proved nothing.
         p: one-sided p-value of the rank test within labels; None where the slice could not be tested.
         p_corrected: the same after Benjamini and Yekutieli's correction for the number of slices tested.
         p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.

@@ -36,10 +36,14 @@ def percent(share: float | None) -> str:
 
 
 def tenth(share: float | None) -> str:
-    """Format a share of one to a tenth of a percent, where differences of points count: `58.2 %`, `100 %`."""
+    """Format a share of one to a tenth of a percent, where differences of points count: `58.2 %`, `> 99.9 %`."""
     if share is None or not math.isfinite(share):
         return _NONE
-    return percent(share) if share in (0, 1) else f"{100 * share:.1f}{THIN}%"
+    if share in (0, 1):
+        return percent(share)
+    if not 0.0005 <= share < 0.9995:
+        return f"<{THIN}0.1{THIN}%" if share < 0.5 else f">{THIN}99.9{THIN}%"
+    return f"{100 * share:.1f}{THIN}%"
 
 
 def share_of(share: float | None, n: float) -> str:

@@ -8,6 +8,7 @@ from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.record import Confirmation, Finding, GroupDescription
 from weakspot.findings.regions import Region
+from weakspot.legible import isolated
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
 _IN_TEXTS = 0.4  # share of its texts that a word must be in
@@ -64,7 +65,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
         size = f"About {examples(round(finding.examples))}"
     else:
         size = examples(finding.examples)
-    sentences = [f"{size} ({finding.name}): {_numbers(finding, tested, measure)}."]
+    sentences = [f"{size} ({isolated(finding.name)}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
         hold = "It holds" if finding.examples == 1 else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")
@@ -73,8 +74,12 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
 
 
 def _numbers(finding: Finding, tested: bool, measure: str) -> str:
-    if finding.accuracy is not None and not _accuracy_says_nothing(finding.accuracy, finding.loss):
-        return _contrast("the model is right on", finding.accuracy, percent, " of them", tested)
+    accuracy, loss = finding.accuracy, finding.loss
+    if accuracy is not None and loss is not None and finding.confirmed and _may_be_equal(accuracy):
+        shown = _contrast("the mean loss is", loss, decimal, "", tested)
+        return f"{shown}; the accuracy, {percent(accuracy.inside)} against {percent(accuracy.outside)}, may be the same"
+    if accuracy is not None and not (loss is not None and accuracy.inside == accuracy.outside):
+        return _contrast("the model is right on", accuracy, percent, " of them", tested)
     if finding.error is not None:
         return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
     if finding.loss is not None:
@@ -82,9 +87,12 @@ def _numbers(finding: Finding, tested: bool, measure: str) -> str:
     return "none of them is among the examples that could be looked at"
 
 
-def _accuracy_says_nothing(accuracy: Contrast, loss: Contrast | None) -> bool:
-    """Return whether the accuracy is the same inside and outside, so that the loss says more."""
-    return accuracy.inside == accuracy.outside and loss is not None
+def _may_be_equal(accuracy: Contrast) -> bool:
+    """Return whether the accuracy outside lies in the interval of that inside, so that the loss says more."""
+    if accuracy.outside is None or accuracy.interval is None:
+        return False
+    low, high = accuracy.interval
+    return low <= accuracy.outside <= high
 
 
 def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool) -> str:
@@ -104,8 +112,11 @@ def _verdict(finding: Finding, better: bool) -> str:
         case "confirmed":
             return f"Confirmed on held-out examples (corrected p\u00a0{probability(finding.p_corrected)})."
         case "explained_by_label":
+            if finding.p_corrected is None:
+                return f"The label may explain that: too few others have it to show that these are {worse}."
             return (
-                f"The label alone explains it: compared with examples of the same label they are no {worse}."
+                f"The label may explain that: it is not shown that they are {worse} than others of the same label "
+                f"(corrected p\u00a0{probability(finding.p_corrected)})."
             )
         case "too_few":
             return "Too few of them were held out to say more."

@@ -30,11 +30,11 @@ def findings_summary(findings: Findings) -> Group:
         of = (
             f"the {count(whole.examples)} predicted {whole.category}"
             if whole.category
-            else f"all {count(whole.n)}"
+            else f"all {count(whole.examples)}"
         )
         facts.append(f"accuracy of {of}: {share_of(whole.accuracy, whole.examples)}")
     if whole.error is not None:
-        facts.append(f"{whole.measure} of all {count(whole.n)}: {decimal(whole.error)}")
+        facts.append(f"{whole.measure} of all {count(whole.examples)}: {decimal(whole.error)}")
     if whole.category_f1 is not None:
         facts.append(f"F1: {decimal(whole.category_f1)}")
     parts: list[Text | Table] = [Text(printable(findings.title), style="bold"), _text("; ".join(facts))]

@@ -34,7 +34,8 @@ def scalars(findings: Findings) -> dict[str, float]:
         }
     for one in findings.slices:
         found |= {f"slice_{one.number}/{name}": value for name, value in slice_scalars(one, findings).items()}
-        found[f"slice_{one.number}/p"] = one.evidence.p_corrected
+        found[f"slice_{one.number}/p"] = one.evidence.p
+        found[f"slice_{one.number}/p_corrected"] = one.evidence.p_corrected
         found[f"slice_{one.number}/p_searched"] = one.p_searched
     return {name: float(value) for name, value in found.items() if value is not None}
 
