@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from contextlib import closing
 from functools import partial
 from http.client import HTTPConnection
@@ -11,12 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from explorer import asked, read, serving
 from shell import Shell
 from weakspot.app.run_index import RunIndex
+from weakspot.commands.browse import open_server
 from weakspot.commands.component_builders import run_previews
+from weakspot.config import BrowseConfig
 
 N = 120
 
@@ -109,6 +113,23 @@ def test_images_elsewhere_are_read_below_the_folder_that_was_named_alone(at, tmp
     with serving(at, previews_of=partial(run_previews, root=str(elsewhere))) as server:
         assert asked(server, f"/run/{run.digest}/image/0")[0] == 404
         assert "is not below" in read(asked(server, f"/run/{run.digest}")[2])
+
+
+def test_predictions_beside_the_folders_of_runs_are_read_where_the_explorer_was_started_and_nowhere_else(at):
+    run = run_of(at, columns(text=["a day"] * N))
+    with serving(at / "run") as server:
+        status, _, text = asked(server, f"/run/{run.digest}")
+        assert status == 400
+        assert "name their folder too (browse.py root=" in read(text)
+    with serving(at / "run", data_folders=[at]) as server:
+        assert asked(server, f"/run/{run.digest}")[0] == 200
+    config = OmegaConf.structured(BrowseConfig(folders=["run"], port=0))
+    with open_server(config) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        assert asked(server, f"/run/{run.digest}")[0] == 200
+        server.shutdown()
+        thread.join(timeout=10)
 
 
 def test_a_selection_of_such_a_run_has_images_too(at):

@@ -40,8 +40,8 @@ def record_of(outputs, method):
 
 
 @contextmanager
-def serving(*folders, previews_of=run_previews, **settings):
-    site = Site(folders, WORDS, previews_of)
+def serving(*folders, previews_of=run_previews, data_folders=(), **settings):
+    site = Site(folders, WORDS, previews_of, data_folders)
     server = make_server(site, **settings)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

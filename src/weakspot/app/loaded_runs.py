@@ -6,7 +6,7 @@ import glob
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from weakspot.app.cluster_trees import ClusterTree
-from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, file_inside
+from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, file_inside, is_below_any
 from weakspot.findings import Findings
 from weakspot.findings.compare_slices import RunToCompare
 from weakspot.findings.record import FILE
@@ -182,11 +182,12 @@ class LoadedRuns:
     """Reads runs, and keeps the last few.
 
     Args:
-        runs: The runs below the folders; predictions are read from the same folders, and from nowhere else.
+        runs: The runs below the folders; predictions are read from the same folders.
+        data_folders: Where else predictions may lie, and nowhere besides.
     """
 
-    def __init__(self, runs: RunIndex) -> None:
-        self._runs = runs
+    def __init__(self, runs: RunIndex, data_folders: Sequence[Path] = ()) -> None:
+        self._runs, self._folders = runs, (*runs.folders, *data_folders)
         self._cached: OrderedDict[tuple[str, float], LoadedRun] = OrderedDict()
         self._lock = Lock()
 
@@ -207,13 +208,13 @@ class LoadedRuns:
             return self._cached[key]
 
     def may_read(self, path: Path) -> bool:
-        """Return whether predictions may be read: all files that they consist of must lie in the folders.
+        """Return whether predictions may be read: all files that they consist of must lie in those folders.
 
         Args:
             path: A folder of shards, or one file; what has the same name but for its ending may hold its arrays.
         """
         beside = path.parent.glob(f"{glob.escape(path.stem)}.*")
-        return all(self._runs.contains(file) for file in (path, *path.glob("*"), *beside))
+        return all(is_below_any(file, self._folders) for file in (path, *path.glob("*"), *beside))
 
     def _read(self, run: RunSummary) -> LoadedRun:
         check_files_inside(run.folder)
@@ -224,11 +225,17 @@ class LoadedRuns:
 
     def _predictions(self, saved_run: SavedRun) -> Predictions:
         """Return the predictions of a run, from the usual store or from any of the folders as a store."""
-        for store in (PREDICTIONS_STORE, *self._runs.folders):
+        for store in (PREDICTIONS_STORE, *self._folders):
             with suppress(FileNotFoundError):
                 return saved_run.predictions(store, self.may_read)
+        source = (saved_run.slices.provenance.get("predictions") or {}).get("source")
+        folders = ", ".join(map(str, self._folders))
+        if source:
+            raise FileNotFoundError(
+                f"The predictions that {saved_run.folder} was made of ({source}) do not lie under {folders}: name "
+                f"their folder too (browse.py root={Path(str(source)).parent}, or where they are now)."
+            )
         raise FileNotFoundError(
-            f"The predictions that {saved_run.folder} was made of do not lie under "
-            f"{', '.join(map(str, self._runs.folders))}: name their folder too (browse.py folders=[…]), which is "
-            "predictions_dir where the run had one of its own."
+            f"The predictions that {saved_run.folder} was made of do not lie under {folders}: name their folder too "
+            "(browse.py folders=[…]), which is predictions_dir where the run had one of its own."
         )

@@ -77,6 +77,11 @@ class RunSummary:
         return self.page == PAGE
 
     @property
+    def subject(self) -> str:
+        """What was audited, in words: `small_cnn on digits`, or the dataset alone where no model is known."""
+        return f"{self.model} on {self.dataset}" if self.model else self.dataset
+
+    @property
     def digest(self) -> str:
         """The name by which addresses refer to it: no path of a request ever reaches the file system."""
         return hashlib.sha256(os.fsencode(self.report.absolute())).hexdigest()[:16]
@@ -127,8 +132,7 @@ class RunIndex:
 
     def contains(self, path: Path) -> bool:
         """Return whether a file or folder lies in the folders, once all links are followed."""
-        real = Path(os.path.realpath(path))
-        return any(real.is_relative_to(os.path.realpath(folder)) for folder in self.folders)
+        return is_below_any(path, self.folders)
 
     def _run_of(self, page: Path) -> RunSummary | None:
         stamp = [_file_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON)]
@@ -137,6 +141,12 @@ class RunIndex:
             read = self._readers.get(page)  # None, where another request has found that the page is gone
             known = self._known[page] = stamp, None if read is None else read(page.parent)
         return known[1]
+
+
+def is_below_any(path: Path, folders: Sequence[Path]) -> bool:
+    """Return whether a file or folder lies in one of the folders, once all links are followed."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
 def file_inside(folder: Path, name: str) -> Path | None:

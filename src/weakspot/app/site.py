@@ -49,9 +49,10 @@ class Site:
     """The pages over the runs of some folders.
 
     Args:
-        folders: The folders of runs; nothing outside of them is read. Uploads are stored in the first.
+        folders: The folders of runs; uploads are stored in the first.
         choices: The words that may be chosen for an uploaded model.
         previews_of: Returns the previews of a run's examples.
+        data_folders: Folders outside of which no predictions are read, beside those of runs.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class Site:
         folders: Sequence[Path],
         choices: UploadChoices,
         previews_of: Callable[[LoadedRun, RunIndex], RunPreviews],
+        data_folders: Sequence[Path] = (),
     ) -> None:
         home, self.runs = Path(folders[0]), RunIndex(folders)
         self.audits = Audits(home / "uploads", choices)
-        loaded_runs = LoadedRuns(self.runs)
+        loaded_runs = LoadedRuns(self.runs, data_folders)
         self._pages = (
             TreePages(self.runs),
             AuditPages(self.runs, self.audits),

@@ -172,7 +172,7 @@ class TreePages:
         run = self._runs.find(digest) if kind == "run" else None
         if run is None:
             raise HTTPException(404, "There is no such tree, or it is gone: upload it again.")
-        return NamedTree(f"{run.model} on {run.dataset}", f"/run/{digest}", self._tree_of_run(run))
+        return NamedTree(run.subject, f"/run/{digest}", self._tree_of_run(run))
 
     def _requested_node(self, request: Request) -> tuple[NamedTree, ClusterNode]:
         named_tree = self._requested_tree(request)

@@ -25,7 +25,8 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Serve the explorer, or the page of one tree, until it is interrupted."""
     import webbrowser
 
-    source = cfg.tree or f"runs under {', '.join(cfg.folders)}"
+    there = any(Path(name).is_dir() for name in cfg.folders)
+    source = cfg.tree or f"runs under {', '.join(cfg.folders)}{'' if there else ', which is not there yet'}"
     with open_server(cfg) as server:
         log_on_main(f"{source} → {server.address} (Ctrl+C ends)")
         if cfg.open:
@@ -59,7 +60,8 @@ def open_server(cfg: DictConfig) -> Iterator[Server]:
     if cfg.root is not None and not Path(cfg.root).is_dir():
         raise ValueError(f"root={cfg.root} is not a folder: name the one in which the data lie now")
     previews_of = partial(run_previews, trust=tuple(cfg.trust), root=cfg.root)
-    site = Site([Path(name) for name in cfg.folders], upload_choices(cfg), previews_of)
+    data_folders = [Path.cwd(), *([] if cfg.root is None else [Path(cfg.root)])]
+    site = Site([Path(name) for name in cfg.folders], upload_choices(cfg), previews_of, data_folders)
     with _explained_address_errors(cfg):
         server = make_server(site, cfg.port, cfg.host, cfg.token)
     try:
