@@ -268,6 +268,16 @@ def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(
     assert f"the accuracy, {percent(inside)} against {percent(outside)}, may be the same" in told
 
 
+def test_where_a_name_names_more_than_lies_inside_the_share_is_said(tmp_path):
+    p, _ = failing(seed=1)
+    findings = run(p, tmp_path)
+    one = replace(findings.findings[0], name="pen = felt", covers=0.53)
+    assert f"(53{THIN}% of pen = felt)" in finding_sentence(one, True, "accuracy", "errors", False)
+    assert "(pen = felt)" in finding_sentence(replace(one, covers=0.9), True, "accuracy", "errors", False)
+    page = unescape(render(replace(findings, findings=(replace(one, verdict="confirmed"),))))
+    assert f">53{THIN}% of pen = felt</a>)" in page
+
+
 def test_a_name_in_the_sentence_does_not_turn_its_numbers_around(tmp_path):
     p, _ = failing(seed=1)
     one = replace(run(p, tmp_path).findings[0], name="colour = \u202ered")

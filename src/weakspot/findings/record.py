@@ -17,6 +17,7 @@ from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.findings.map import NO_MAP, read_map, same_map
+from weakspot.findings.numbers import percent
 from weakspot.findings.region_names import Condition
 from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
@@ -34,6 +35,7 @@ FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
 MAP = "map.parquet"
 
+_WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
 _MEMBERSHIPS_SCHEMA = pa.schema(
     {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
 )
@@ -191,6 +193,13 @@ class Finding:
     covers: float | None
     labels: tuple[str, ...]
     portrait: GroupDescription
+
+    @property
+    def subject(self) -> str:
+        """The name, or the share of what it names that lies inside: `53 % of pen = felt`, not `pen = felt`."""
+        if self.covers is None or self.covers >= _WHOLE:
+            return self.name
+        return f"{percent(self.covers)} of {self.name}"
 
     @property
     def confirmed(self) -> bool:

@@ -65,7 +65,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
         size = f"About {examples(round(finding.examples))}"
     else:
         size = examples(finding.examples)
-    sentences = [f"{size} ({isolated(finding.name)}): {_numbers(finding, tested, measure)}."]
+    sentences = [f"{size} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
         hold = "It holds" if finding.examples == 1 else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")

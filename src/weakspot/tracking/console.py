@@ -122,7 +122,7 @@ def _table(findings: Findings) -> Table:
         if contrast is not None and contrast.outside is not None:
             inside += f" ({show(contrast.outside)})"
         table.add_row(
-            escape(printable(finding.name)),
+            escape(printable(finding.subject)),
             count(round(finding.examples) if finding.confirmed else finding.examples),
             percent(finding.errors_explained),
             inside,
