@@ -57,6 +57,7 @@ def write_inputs(folder: Path) -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(40, 3)).astype(np.float32)
     np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
+    np.savez(folder / "nothing.npz", embeddings=x)
     np.savez(
         folder / "from_one.npz",
         embeddings=x,
@@ -292,6 +293,14 @@ GIVEN = [
     ),
     ("predictions=my.npz method=spotlight method.past=my.npz", "my.npz cannot be read: "),
     ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
+    (
+        "predictions=my.npz confirm=val",
+        "confirm=val is a split of a dataset, and predictions=my.npz has none",
+    ),
+    (
+        "predictions=nothing.npz",
+        "nothing.npz: slices are found by outputs, losses, or which examples are right",
+    ),
     (
         "predictions=my.npz dataset.group=patient",
         "there is no attribute 'patient' to keep groups together by",

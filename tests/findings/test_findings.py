@@ -274,7 +274,9 @@ def test_where_a_name_names_more_than_lies_inside_the_share_is_said(tmp_path):
     one = replace(findings.findings[0], name="pen = felt", covers=0.53)
     assert f"(53{THIN}% of pen = felt)" in finding_sentence(one, True, "accuracy", "errors", False)
     assert "(pen = felt)" in finding_sentence(replace(one, covers=0.9), True, "accuracy", "errors", False)
-    page = unescape(render(replace(findings, findings=(replace(one, verdict="confirmed"),))))
+    page = unescape(
+        render(replace(findings, findings=(replace(one, verdict="confirmed"), *findings.findings[1:])))
+    )
     assert f">53{THIN}% of pen = felt</a>)" in page
 
 

@@ -146,10 +146,26 @@ def test_the_order_that_is_assumed_is_said(caplog):
     assert not caplog.records
 
 
+def test_which_array_holds_names_is_said(caplog):
+    with caplog.at_level(logging.WARNING):
+        Predictions.from_arrays(X, labels=[0, 1, 0, 1], predictions=["no", "yes", "no", "yes"])
+    assert caplog.records[0].getMessage().startswith("predictions are names")
+
+
+def test_classes_that_differ_in_case_alone_are_pointed_out(caplog):
+    with caplog.at_level(logging.WARNING):
+        p = Predictions.from_arrays(X, labels=["cat", "dog"] * 2, predictions=["Cat", "dog", "cow", "dog "])
+    assert p.classes() == ("Cat", "cat", "cow", "dog", "dog ")
+    assert [record.getMessage().partition(" are taken")[0] for record in caplog.records] == [
+        "'Cat' among predictions and 'cat' among labels",
+        "'dog ' among predictions and 'dog' among labels",
+    ]
+
+
 @pytest.mark.parametrize("labels", [["a", "b"] * 2, ["1", "2"] * 2])
 def test_an_order_that_nobody_can_know_is_refused(labels):
     three = np.hstack([LOGITS, LOGITS[:, :1]])
-    with pytest.raises(ValueError, match=r"3 columns but the task has 2 classes; give task=Classification"):
+    with pytest.raises(ValueError, match=r"3 columns but the task has 2 classes: store labels as indices"):
         Predictions.from_arrays(X, labels=labels, outputs=three)
     assert Predictions.from_arrays(X, labels=["0", "2"] * 2, outputs=three).labels.tolist() == [0, 2, 0, 2]
 

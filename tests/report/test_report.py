@@ -46,7 +46,7 @@ def test_the_first_screen_names_the_group_that_fails():
     words = read(report_of(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
     assert "Where small_cnn fails on colored_digits" in words
     assert re.search(
-        r"The model is right on \d+ % of about \d+ examples \((\d+ % of )?group = red_≥5\) and on \d+ % of everything "
+        r"The model is right on \d+ % \(\d+ % to \d+ %\) of about \d+ examples \((\d+ % of )?group = red_≥5\) and on \d+ % of everything "
         r"else\. They hold \d+ % of all errors\.",
         words,
     )

@@ -102,6 +102,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    _check_residuals(cfg, p)
     share, other = held_out_share(cfg), load_test_predictions(cfg, p)
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
@@ -252,6 +253,16 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     end_if_failed(failures)
 
 
+def _check_residuals(cfg: DictConfig, p: Predictions) -> None:
+    """Raise ValueError, which names the file, where nothing in it says how wrong the model is."""
+    from weakspot.methods.residuals import residuals
+
+    try:
+        residuals(p.take([0]))
+    except ValueError as error:
+        raise ValueError(f"{cfg.predictions}: {error}") from error
+
+
 def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions | None:
     """Return the predictions that `confirm=` names, next to given ones; None where it is a share.
 
@@ -264,6 +275,11 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
     if held_out_share(cfg) is not None:
         return None
     path = Path(str(cfg.confirm))
+    if not path.exists() and not path.suffix:
+        raise ValueError(
+            f"confirm={cfg.confirm} is a split of a dataset, and predictions={cfg.predictions} has none: name a file "
+            "of predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
+        )
     if path.exists() and path.samefile(cfg.predictions):
         raise ValueError(
             f"confirm={cfg.confirm} is the file of predictions in which the slices are found; choose another"

@@ -93,7 +93,10 @@ def _check_width(outputs: np.ndarray, task: Task, arrays: Targets) -> None:
     if isinstance(task, Regression):
         raise ValueError(f"outputs have {width} columns but a regression has 1")
     named = any(array.dtype.kind == "U" for array in arrays.values())
-    advice = "; give task=Classification((…)) with all names in the order of the columns" if named else ""
+    advice = (
+        ": store labels as indices of the columns, or in Python give task=Classification((…)) with all names"
+    )
+    advice = advice if named else ""
     raise ValueError(f"outputs have {width} columns but the task has {task.n_outputs} classes{advice}")
 
 
@@ -216,8 +219,8 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
     if not arrays:
         if width == 1:
             raise ValueError(
-                "outputs have one column, and without labels nobody knows what it is: give task=Classification((no, "
-                "yes)) where it is the logit of yes, or task=Regression() where it is a predicted number"
+                "outputs have one column, and without labels nobody knows what it is: give labels; or in Python "
+                "task=Classification((no, yes)) where it is the logit of yes, task=Regression() where it is a number"
             )
         return None if width is None else _numbered(width)
     if any(array.dtype.kind == "f" for array in arrays.values()):
@@ -230,7 +233,10 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
     if texts:
         names = class_names(set().union(*texts)) if order is None else order
         if order is None and (width in (1, len(names)) or len(texts) < len(arrays)):
-            _warn_of_order(names)
+            _warn_of_order(
+                " and ".join(name for name, array in arrays.items() if array.dtype.kind == "U"), names
+            )
+        _warn_of_spelling(arrays)
         return Classification(names)
     largest = max(int(array.max()) for array in arrays.values())
     if width == 1:
@@ -250,12 +256,13 @@ def _numbered(n_classes: int) -> Classification:
     return Classification(tuple(map(str, range(n_classes))))
 
 
-def _warn_of_order(names: tuple[str, ...]) -> None:
+def _warn_of_order(named: str, names: tuple[str, ...]) -> None:
     if names != _numbered(len(names)).classes:
         numbering = ", ".join(f"{index} is {name}" for index, name in enumerate(names[:10]))
         log.warning(
-            "labels are names, so classes are numbered in the order of their names: %s%s; if the model's outputs have "
-            "another order, give task=Classification((…)) with the names in it, or labels as indices",
+            "%s are names, so classes are numbered in the order of their names: %s%s; if the model's outputs have "
+            "another order, store indices, or in Python give task=Classification((…)) with the names in that order",
+            named,
             numbering,
             ", …" if len(names) > 10 else "",
         )
@@ -277,3 +284,19 @@ def _check_regression(arrays: Targets, width: int | None) -> None:
             f"{fractions} must be class indices or names, not fractions, where outputs have a column for each "
             f"of {width} classes"
         )
+
+
+def _warn_of_spelling(arrays: Targets) -> None:
+    """Warn of predicted classes that differ from a label in case or blanks alone: each such prediction is a mistake."""
+    labels, predictions = (
+        set(arrays[name].tolist()) if name in arrays else set() for name in ("labels", "predictions")
+    )
+    written = {str(label).casefold().strip(): label for label in labels}
+    for name in sorted(map(str, predictions - labels)):
+        label = written.get(name.casefold().strip())
+        if label is not None:
+            log.warning(
+                "%r among predictions and %r among labels are taken for two classes: write them alike",
+                name,
+                label,
+            )
