@@ -46,8 +46,8 @@ def test_the_first_screen_names_the_group_that_fails():
     words = read(report_of(predictions, slices, preview=picture, command=COMMAND, created=CREATED))
     assert "Where small_cnn fails on colored_digits" in words
     assert re.search(
-        r"The model is right on \d+ % \(\d+ % to \d+ %\) of about \d+ examples \((\d+ % of )?group = red_≥5\) and on \d+ % of everything "
-        r"else\. They hold \d+ % of all errors\.",
+        r"The model is right on \d+ % \(\d+ % to \d+ %\) of about \d+ examples \((\d+ % of )?group = red_≥5\) "
+        r"and on \d+ % of everything else\. They hold \d+ % of all errors\.",
         words,
     )
     assert re.search(

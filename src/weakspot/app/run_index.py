@@ -217,7 +217,7 @@ def _read_discovery(folder: Path) -> RunSummary | None:
             folder,
             created,
             _shortened(saved["method"]),
-            _shortened(saved["dataset"] or "own predictions"),
+            _shortened(saved["dataset"] or _file_name(saved.get("provenance"))),
             _shortened(saved["model"]),
             _shortened(saved["title"]),
             _shortened(first.get("name", "")),
@@ -232,6 +232,13 @@ def _read_discovery(folder: Path) -> RunSummary | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
+
+
+def _file_name(provenance: Any) -> str:
+    """Return the name of the file of predictions that a run was given."""
+    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
+    source = manifest.get("source") if isinstance(manifest, dict) else None
+    return Path(str(source)).name if source else "own predictions"
 
 
 def _settings(provenance: Any) -> dict[str, str]:

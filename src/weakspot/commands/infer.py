@@ -12,12 +12,11 @@ from weakspot.commands.run_logging import log_on_main, open_logger
 
 def main(cfg: DictConfig, folder: Path) -> None:
     """Infer a split, or one shard of it, and show the scores."""
-    from rich.console import Console
-
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.job_shard import JobShard
     from weakspot.pipeline.score import score, score_by_class
     from weakspot.pipeline.upstream import describe_plan, pull_predictions, pull_shard
+    from weakspot.tracking.console import output_console
     from weakspot.tracking.scores import log_scores, scores_table, write_scores
 
     check_no_given_results(cfg)
@@ -39,4 +38,4 @@ def main(cfg: DictConfig, folder: Path) -> None:
         log_scores(scores, by_class, target.split, logger)
     log_on_main(f"predictions → {target.predictions_folder(predictions.manifest['made_from']['weights'])}")
     log_on_main(str(predictions))
-    Console().print(scores_table(scores, by_class))
+    output_console().print(scores_table(scores, by_class))

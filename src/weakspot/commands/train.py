@@ -38,8 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
 
 def report_effect_of_reweight(target: AuditTarget, reweight: Reweight, logger: RunLogger | None) -> None:
     """Show what reweighting improved, and what it cost."""
-    from rich.console import Console
-
+    from weakspot.tracking.console import output_console
     from weakspot.tracking.mended_model import log_mended, mended_table, write_mended
 
     mended = reweight.measure_effect(target)
@@ -47,4 +46,4 @@ def report_effect_of_reweight(target: AuditTarget, reweight: Reweight, logger: R
         return  # ranks above 0 are done, or there is nothing to compare with
     write_mended(mended, target.checkpoint_folder())
     log_mended(mended, logger)
-    Console().print(mended_table(mended))
+    output_console().print(mended_table(mended))

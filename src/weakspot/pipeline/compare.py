@@ -6,13 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from weakspot.findings.compare_slices import RunToCompare, compare_slices
 from weakspot.findings.comparison import PAGE, Comparison
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.report.compare import render_comparison
-from weakspot.tracking.console import comparison_summary
+from weakspot.tracking.console import comparison_summary, output_console
 from weakspot.tracking.log import log_comparison
 
 if TYPE_CHECKING:
@@ -50,6 +48,6 @@ def compare_runs(
         with atomic_file(folder / PAGE) as draft:
             draft.write_text(render_comparison(comparison), encoding="utf-8")
     log_comparison(comparison, logger, folder)
-    Console().print(comparison_summary(comparison))
+    output_console().print(comparison_summary(comparison))
     log.info("comparison → %s", folder / PAGE)
     return comparison

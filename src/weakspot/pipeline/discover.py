@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool
-from rich.console import Console
 
 from weakspot.findings import Findings, Media
 from weakspot.findings.build import LEVEL
@@ -25,7 +24,7 @@ from weakspot.report.class_csv import class_csv_files
 from weakspot.report.html import render
 from weakspot.slices import Slices
 from weakspot.slices.failing import ACCURACY_THRESHOLD
-from weakspot.tracking.console import findings_summary
+from weakspot.tracking.console import findings_summary, output_console
 from weakspot.tracking.log import log_findings
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs
             with atomic_file(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8", newline="")
     log_findings(findings, media, outputs.logger, folder)
-    Console().print(findings_summary(findings))
+    output_console().print(findings_summary(findings))
     log.info("report → %s", folder / REPORT)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Group
+import os
+
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +15,13 @@ from weakspot.findings.numbers import count, decimal, percent, probability, shar
 from weakspot.legible import printable
 
 _SHOWN = 10
+_FILE_COLUMNS = 120  # of output that no terminal shows, which has no width of its own
+
+
+def output_console() -> Console:
+    """Return the console to print on: as wide as the terminal, or 120 columns where there is none."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_FILE_COLUMNS)
 
 
 def findings_summary(findings: Findings) -> Group:
