@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from shell import Shell
 from weakspot import Findings, Predictions, Scan
+from weakspot.methods import memberships_of
 from weakspot.predictions.other_examples import also_in, examples_to_test, with_classes_of
 
 N = 600
@@ -85,6 +88,18 @@ def test_searched_examples_are_left_out_of_the_test_and_the_findings_say_so():
     confirmation = Findings.build(p, found, confirm=both, projection="none").confirmation
     assert confirmation.tested == N
     assert "without 200 that were searched, too" in confirmation.explanation
+
+
+@pytest.mark.parametrize("copied", [0, 2, 60])
+def test_copies_on_both_sides_are_pointed_out(copied):
+    p = animals(["cat", "dog"], 0)
+    rows = np.concatenate([np.arange(N // 2), np.arange(copied), np.arange(N // 2, N - copied)])
+    q = replace(p.take(rows), ids=np.array([f"new {i}" for i in range(N)]))
+    half = np.arange(N) < N // 2
+    found = Scan(n_slices=1, draws=0).fit(q.take(half)).slices_
+    slices = found.carry_over(memberships_of(found, q), q, np.flatnonzero(half), np.ones(N, dtype=bool))
+    notes = " ".join(Findings.build(q, slices, confirm=~half, projection="none").notes)
+    assert (f"{copied} of the 300 examples held out" in notes) == (copied == 60)
 
 
 def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):

@@ -7,24 +7,28 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from weakspot.findings.numbers import count
 from weakspot.findings.record import Finding
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
+from weakspot.predictions.other_examples import held_out_copies
 from weakspot.slices import Slices
 
 _OTHER_EMBEDDINGS = (
     "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
     "layer (model.embed_layer=NAME) or another model's embedding (encoder=MODEL) may tell it apart."
 )
+_FEW_COPIES = 0.01  # share of the examples held out below which nothing is said of copies
 _OWN_FIELDS = ("cut_scores", "notes")  # parts of a provenance that have a field of their own in findings
 
 
 def cautionary_notes(
     predictions: Predictions, slices: Slices, method: Method, findings: Sequence[Finding], tested: bool
 ) -> tuple[str, ...]:
-    """Return words of caution: on the embedding, on where else to look, and the method's own."""
+    """Return words of caution: on the embedding, on copies, on where else to look, and the method's own."""
     return (
         *_embedding_note(predictions),
+        *_copies_note(predictions, slices, tested),
         *_other_embeddings_note(predictions, method, findings, tested),
         *(slices.provenance.get("notes") or ()),
         *method.advice(slices),
@@ -53,6 +57,21 @@ def _embedding_note(predictions: Predictions) -> tuple[str, ...]:
     """Say in which embedding slices were sought, where that is not what the model's last layer receives."""
     where = predictions.manifest.get("embedding")
     return () if where is None else (f"Embeddings are those of the {where}.",)
+
+
+def _copies_note(predictions: Predictions, slices: Slices, tested: bool) -> tuple[str, ...]:
+    """Say where a good part of what was held out are copies of what was searched, which confirm whatever was found."""
+    searched = slices.searched_mask
+    if not tested or searched.all() or not searched.any():
+        return ()
+    copies, held_out = held_out_copies(predictions, searched), int((~searched).sum())
+    if copies < _FEW_COPIES * held_out:
+        return ()
+    return (
+        f"{count(copies)} of the {count(held_out)} examples held out have the embedding and the loss of one that was "
+        "searched. If they are copies, they are no test of what was found: remove them, or keep copies on one side "
+        "(dataset.group=…).",
+    )
 
 
 def _other_embeddings_note(

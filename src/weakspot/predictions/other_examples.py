@@ -100,6 +100,19 @@ def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"
     return same
 
 
+def held_out_copies(p: Predictions, searched: Bool[np.ndarray, " n"]) -> int:
+    """Return how many examples that were not searched have the embedding and the loss (or outputs) of one that was.
+
+    Args:
+        p: The predictions; of those without losses and outputs nothing can be said.
+        searched: (n,) which of them were searched.
+    """
+    if not _is_measured(p):
+        return 0
+    keys = _keys(p)
+    return int(np.isin(keys[~searched], keys[searched]).sum())
+
+
 def _is_measured(p: Predictions) -> bool:
     """Return whether a loss or outputs belong to each example, which hardly two examples share by chance."""
     return p.losses is not None or p.outputs is not None
