@@ -262,7 +262,11 @@ GIVEN = [
     ("predictions=größe.npz", "no predictions at größe.npz"),
     ("predictions=~/no/such.npz", f"no predictions at {os.path.expanduser('~')}/no/such.npz"),
     ("predictions=from_one.npz", "from_one.npz: labels: row "),
-    ("predictions=texts.csv", "texts.csv: predictions are a folder or a file ending in .npz"),
+    (
+        "predictions=texts.csv",
+        "texts.csv: there are no 'embeddings', only: text, label; of a table of images or",
+    ),
+    ("predictions=texts.txt", "texts.txt: predictions are a folder or a file ending in .npz"),
     ("predictions=my.npz method=spotlight method.min_size=40", "min_size=40 asks for 40 examples"),
     (
         "predictions=my.npz confirm=my.npz",

@@ -117,6 +117,25 @@ def test_safetensors_with_a_table_beside(tmp_path: Path, arrays: dict[str, np.nd
     assert read.ids[7] == "007"
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_csv_as_a_person_writes_it(tmp_path: Path, arrays: dict[str, np.ndarray], beside: bool) -> None:
+    names = {"ids": "id", "labels": "label", "predictions": "prediction", "losses": "loss", "counts": "count"}
+    table = {name: arrays[field] for field, name in names.items()} | {k: arrays[k] for k in ("colour", "age")}
+    long = {"embedding": arrays["embeddings"], "output": arrays["outputs"]}
+    if beside:
+        save_file(long, tmp_path / "p.safetensors")
+    else:
+        for name, array in long.items():
+            table |= {f"{name}_{k}": array[:, k] for k in range(array.shape[1])}
+    pyarrow.csv.write_csv(pa.table(table), tmp_path / "p.csv")
+    read = read_file(tmp_path / "p.csv")
+    written = {"losses": read.losses, "embeddings": read.embeddings, "outputs": read.outputs}
+    for name, values in written.items():  # decimal text
+        np.testing.assert_allclose(values, arrays[name], rtol=1e-6)
+    assert_equal(read, reference(arrays | written))
+    assert read.ids[7] == "007"
+
+
 def test_safetensors_alone_stays_on_disk(tmp_path: Path) -> None:
     """30 MB of embeddings are opened and not copied: private memory grows by far less than their size."""
     save_file(

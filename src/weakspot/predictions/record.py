@@ -233,9 +233,9 @@ class Predictions:
     def load(cls, path: str | Path, outputs_are: str | None = None) -> Predictions:
         """Open a store folder, memory-mapped, or a file.
 
-        A file is `.npz`, `.parquet`, `.jsonl`, `.safetensors` with a `.csv`, or a `.pkl` of inference results from the
-        published Spotlight tool (`weakspot.predictions.spotlight_inference`). The manifest holds the path
-        (`source`) and the task (`task`).
+        A file is `.npz`, `.parquet`, `.csv`, `.jsonl`, `.safetensors` with a table beside it, or a `.pkl` of inference
+        results from the published Spotlight tool (`weakspot.predictions.spotlight_inference`). The manifest holds the
+        path (`source`) and the task (`task`).
 
         Args:
             path: The folder or file.

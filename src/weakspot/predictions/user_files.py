@@ -1,4 +1,4 @@
-"""A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, `.jsonl` or `.safetensors`.
+"""A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, `.csv`, `.jsonl` or `.safetensors`.
 
 Each format's reader returns named columns; `_record` alone knows what the names mean. Nothing is ever unpickled: the
 `.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
@@ -55,6 +55,7 @@ IMAGE = "image"
 
 _NEVER_MISSPELT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
 _PICKLES = (".pkl", ".pickle")
+_TABLES = (".csv", ".parquet", SUFFIX)
 _SCALE = dict(
     zip(scores.NAMES, (None, 0.0, 1.0), strict=True)
 )  # and what its ends are where they are not given
@@ -75,7 +76,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
             error names the file and the column, key or row.
     """
     path = Path(path)
-    readers = {".npz": read_npz, ".parquet": _with_arrays, SUFFIX: _with_arrays, ".safetensors": _safetensors}
+    readers = {".npz": read_npz, ".safetensors": _safetensors} | dict.fromkeys(_TABLES, _with_arrays)
     known = (*readers, *_PICKLES)
     if path.suffix not in known:
         raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}")
@@ -105,7 +106,7 @@ def _with_arrays(path: Path) -> Columns:
 
 def _safetensors(path: Path) -> Columns:
     """Return the arrays, with the columns of the table beside them: safetensors holds numbers only."""
-    tables = [table for table in map(path.with_suffix, (".csv", ".parquet", SUFFIX)) if table.is_file()]
+    tables = [table for table in map(path.with_suffix, _TABLES) if table.is_file()]
     with naming(path):
         if len(tables) > 1:
             raise ValueError(
@@ -191,7 +192,11 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
                 f"{name!r} is unknown; did you mean {close[0]!r}? If it is an attribute, rename it"
             )
     if "embeddings" not in fields:
-        raise ValueError(f"there are no 'embeddings', only: {', '.join(list(columns)[:20]) or 'nothing'}")
+        advice = f"; of a table of images or texts a model makes them: dataset=csv dataset.file={source}"
+        raise ValueError(
+            f"there are no 'embeddings', only: {', '.join(list(columns)[:20]) or 'nothing'}"
+            f"{advice if source.suffix in _TABLES else ''}"
+        )
     rows = fields["embeddings"].shape[:1]
     if "score" in others and not scores.determines_losses(fields):
         given = [_values(name, others.pop(name)) if name in others else end for name, end in _SCALE.items()]
