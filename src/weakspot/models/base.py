@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from weakspot.identity import Identifiable
 
+_LISTED = 8  # parts of a network in a message
+
 
 class Model(Identifiable, nn.Module, ABC):
     """Represents a network that is split before its last layer: `model(x) == head(embed(x))`.
@@ -79,12 +81,13 @@ def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:
         owner: What the network is called in the error.
 
     Raises:
-        ValueError: If there is no such module; the message lists similar names.
+        ValueError: If there is no such module; the message lists similar names, or the parts of the network.
     """
     modules: dict[str, nn.Module] = dict(net.named_modules())
     if not path or path not in modules:
         weighing = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)]
-        near = get_close_matches(path, modules, n=3) or weighing[-3:]
+        parts = [name for name, _ in net.named_children()][:_LISTED]
+        near = get_close_matches(path, modules, n=3) or dict.fromkeys([*parts, *weighing[-3:]])
         raise ValueError(f"{owner} has no module {path!r} to be its {role}; it has {', '.join(near)}")
     return modules[path]
 
