@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 
 def id_hashes(ids: Iterable[str], purpose: str) -> Float[np.ndarray, " n"]:
@@ -18,3 +18,10 @@ def id_hashes(ids: Iterable[str], purpose: str) -> Float[np.ndarray, " n"]:
     """
     digests = (hashlib.sha256(f"{purpose}/{text}".encode()).digest()[:8] for text in ids)
     return np.frombuffer(b"".join(digests), dtype=">u8") / 2.0**64
+
+
+def sample_rows(hashes: Float[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
+    """Return the rows (m,) with the lowest hashes, in ascending order; all rows, if there are at most `most`."""
+    if len(hashes) <= most:
+        return np.arange(len(hashes))
+    return np.sort(np.argpartition(hashes, most)[:most])

@@ -95,6 +95,7 @@ def build(
         [(part, e) for part, e in zip(parts, evidence, strict=True) if is_worse(part)],
         described,
         tested,
+        (sets.described.record.ids, sets.tested.record.ids),
         sets.searched,
         describer.name_region,
         partial(evidence_of_region, better=better, level=level, seed=seed),

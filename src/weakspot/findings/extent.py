@@ -10,11 +10,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import xlogy
 
+from weakspot.hashing import sample_rows
+
+HALVINGS = 16
+"""How many halvings of the tested examples the memberships are averaged over; `benchmarks/extents.py` measures why."""
+
 COMPONENTS = 32  # principal components that embeddings are reduced to
 _MOST_ROWS = 20_000  # that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
 _FEWEST = 5  # examples that an extent holds at least
 _ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
+_DIGITS = (
+    9  # of a log likelihood after the point; the others depend on the order in which errors are added up
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +54,17 @@ class ReducedEmbeddings:
     Args:
         described: (n, d), of the examples that slices are described over.
         tested: (m, d), of the examples that they are tested on.
-        seed: Of the sample that the components are taken from.
+        hashes: (n,) of the described examples' ids, which decide what is sampled where there are many of them.
     """
 
     def __init__(
-        self, described: Float[np.ndarray, "n d"], tested: Float[np.ndarray, "m d"], seed: int = 0
+        self,
+        described: Float[np.ndarray, "n d"],
+        tested: Float[np.ndarray, "m d"],
+        hashes: Float[np.ndarray, " n"],
     ) -> None:
-        self.seed = seed
-        rows = _sample_rows(len(described), _MOST_ROWS, seed)
+        self.hashes = hashes
+        rows = sample_rows(hashes, _MOST_ROWS)
         sample = np.asarray(described[rows], dtype=np.float64)
         center = sample.mean(axis=0)
         d, components = sample.shape[1], None
@@ -81,8 +92,8 @@ class ReducedEmbeddings:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         inside, outside = np.flatnonzero(members & population), np.flatnonzero(~members & population)
-        inside = inside[_sample_rows(len(inside), _MOST_ROWS // 2, self.seed)]
-        outside = outside[_sample_rows(len(outside), _MOST_ROWS // 2, self.seed)]
+        inside = inside[sample_rows(self.hashes[inside], _MOST_ROWS // 2)]
+        outside = outside[sample_rows(self.hashes[outside], _MOST_ROWS // 2)]
         rows = np.concatenate([inside, outside])
         x = self.described[rows]
         if min(len(inside), len(outside)) < 2 or not np.ptp(x, axis=0).any():
@@ -92,7 +103,7 @@ class ReducedEmbeddings:
             warnings.simplefilter("ignore", RuntimeWarning)  # of components that do not vary
             fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(x, y)
         direction = np.nan_to_num(fitted.coef_[0])
-        return self.described @ direction, self.tested @ direction
+        return _rounded(self.described @ direction), _rounded(self.tested @ direction)
 
 
 @dataclass(frozen=True)
@@ -184,8 +195,8 @@ def change_point(
         rates: The error rates of the core and of the rest.
 
     Returns:
-        The lowest score inside, and the log likelihood ratio of the split against no split; plus and minus infinity
-        where nothing can be split.
+        The lowest score inside, and the log likelihood ratio of the split against no split, to nine digits after the
+        point; plus and minus infinity where nothing can be split. Of equally likely splits it is the smallest.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
@@ -201,6 +212,7 @@ def change_point(
     likelihood -= _log_likelihood(np.array(total), np.array(m))
     least = rates.outside + _CORE_RATE_SHARE * (rates.inside - rates.outside)
     likelihood[(inside < least * ends) | (inside / ends <= outside / (m - ends))] = -np.inf
+    likelihood = np.round(likelihood, _DIGITS)
     best = int(np.argmax(likelihood))
     if np.isneginf(likelihood[best]):
         return np.inf, -np.inf
@@ -213,41 +225,51 @@ def _log_likelihood(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
     return log_likelihood
 
 
-def cross_fitted_rows(
+def cross_fitted_weights(
     extent: Extent,
     population: Bool[np.ndarray, " m"],
     errors: Float[np.ndarray, " m"],
     rates: ErrorRates,
-    seed: int = 0,
-) -> Bool[np.ndarray, " m"]:
-    """Return which tested examples lie inside, by two-fold cross-fitting.
+    hashes: Float[np.ndarray, " m"],
+    halvings: int = HALVINGS,
+) -> Float[np.ndarray, " m"]:
+    """Return in which share of many halvings each tested example lies inside, by two-fold cross-fitting.
 
     The threshold for one half is taken from the errors of the other half, so that the error rate inside is not
-    flattered by where the extent was made to end.
+    flattered by where the extent was made to end. One halving would leave that rate to chance: two thresholds from half
+    of the errors each may lie far from those of the next halving.
 
     Args:
         extent: The extent.
         population: (m,) the tested examples that it is confined to.
         errors: (m,) badness of the tested examples.
         rates: The error rates of the core and of the rest; they come from all tested examples.
-        seed: Of the halves.
+        hashes: (m,) of the tested examples' ids, in [0, 1): each binary digit makes a halving, whatever the order of
+            the examples.
+        halvings: How many, at most 53, the digits of a hash.
 
     Returns:
-        (m,) whether each lies inside.
+        (m,) the shares; 0 outside the population.
     """
     rows = np.flatnonzero(population)
-    half = np.random.default_rng(seed).permutation(len(rows)) % 2 == 0
-    inside = np.zeros(len(population), dtype=bool)
-    for fold in (half, ~half):
-        others = rows[~fold]
-        threshold, _ = change_point(extent.tested_scores[others], errors[others], rates)
-        inside[rows[fold]] = extent.tested_scores[rows[fold]] >= threshold
-    return inside
+    rows = rows[
+        np.argsort(-extent.tested_scores[rows], kind="stable")
+    ]  # what is sorted is quickly sorted again
+    scores, digits = extent.tested_scores[rows], (hashes[rows] * 2.0**halvings).astype(np.int64)
+    inside = np.zeros(len(rows))
+    for halving in range(halvings):
+        half = (digits >> halving) % 2 == 0
+        for fold in (half, ~half):
+            threshold, _ = change_point(scores[~fold], errors[rows[~fold]], rates)
+            inside[fold] += scores[fold] >= threshold
+    weights = np.zeros(len(population))
+    weights[rows] = inside / halvings
+    return weights
 
 
-def _sample_rows(n: int, most: int, seed: int) -> np.ndarray:
-    """Return all rows, or a sample of them where there are more than `most`."""
-    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+def _rounded(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return scores to the precision of float32, so that equal embeddings have equal scores wherever they stand."""
+    return np.asarray(scores.astype(np.float32).astype(np.float64))
 
 
 def _square_root(x: Float[np.ndarray, "n d"]) -> np.ndarray:

@@ -63,7 +63,7 @@ class GroupDescriber:
         self.attributes = table.drop_columns(self.hidden) if self.hidden else table
         self.columns = categorise(self.attributes)
         self._texts = None if texts is None else [texts[row] for row in audited.rows]
-        self._namer = RegionNamer(self.attributes, audited.record.counts)
+        self._namer = RegionNamer(self.attributes, audited.record.counts, audited.record.ids)
         self._namers_within_label: dict[tuple[int, ...], RegionNamer] = {}
 
     def name_region(self, region: Region) -> Conjunction | None:
@@ -82,7 +82,10 @@ class GroupDescriber:
         rows = np.flatnonzero(strata == region.labels[0])
         if region.labels not in self._namers_within_label:
             counts = None if record.counts is None else record.counts[rows]
-            self._namers_within_label[region.labels] = RegionNamer(self.attributes.take(rows), counts)
+            own_ids = record.ids[rows]
+            self._namers_within_label[region.labels] = RegionNamer(
+                self.attributes.take(rows), counts, own_ids
+            )
         found = self._namers_within_label[region.labels].name(region.described_weights[rows])
         if found is None:
             return None

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
+from weakspot.hashing import id_hashes, sample_rows
 from weakspot.predictions.attributes import categorise
 
 LABEL = "label"
@@ -91,16 +92,21 @@ class RegionNamer:
     Args:
         attributes: A table of n rows.
         counts: (n,) how many times each example stands for itself; ones by default.
-        seed: Of the sample that is taken where there are very many examples.
+        ids: (n,) of the examples: by their hashes a sample is taken where there are very many; the row numbers by
+            default.
     """
 
     def __init__(
-        self, attributes: pa.Table, counts: Float[np.ndarray, " n"] | None = None, seed: int = 0
+        self,
+        attributes: pa.Table,
+        counts: Float[np.ndarray, " n"] | None = None,
+        ids: Shaped[np.ndarray, " n"] | None = None,
     ) -> None:
         n = attributes.num_rows
         self._rows = None
         if n > _MOST_ROWS:
-            self._rows = np.sort(np.random.default_rng(seed).choice(n, _MOST_ROWS, replace=False))
+            names = range(n) if ids is None else ids
+            self._rows = sample_rows(id_hashes(map(str, names), "region names"), _MOST_ROWS)
             attributes = attributes.take(pa.array(self._rows))
         self._counts = None if counts is None else self._pick(np.asarray(counts, dtype=np.float64))
         self._columns = [

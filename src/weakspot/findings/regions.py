@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from scipy.sparse import csr_array
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
-from weakspot.findings.extent import ErrorRates, ReducedEmbeddings, cross_fitted_rows, find_extent
+from weakspot.findings.extent import ErrorRates, ReducedEmbeddings, cross_fitted_weights, find_extent
 from weakspot.findings.region_names import Conjunction
 from weakspot.findings.slice_parts import SlicePart
+from weakspot.hashing import id_hashes
 
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
+_MOSTLY = 0.5  # membership from which on an example is shared with a region: that of most halvings
 _AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
 
 _VERDICT_ORDER = {"confirmed": 0, "explained_by_label": 1, "not_confirmed": 2, "too_few": 3}
@@ -34,8 +36,8 @@ class Region:
         labels: Codes of the labels that it is confined to; none if it is not.
         described: (1, r) memberships of the described examples: 1 within the extent of a confirmed region, otherwise
             those of its slice. The array is sparse, for there may be hundreds of regions.
-        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) 1
-            for examples inside a threshold that their own errors had no part in.
+        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) in
+            which share of many halvings an example lies inside a threshold that its own errors had no part in.
         evidence: The strongest evidence of its parts.
         likelihood: The log likelihood ratio of the extent of a confirmed region.
         conjunction: The attribute values that name it.
@@ -70,6 +72,7 @@ def find_regions(
     failing_parts: Sequence[tuple[SlicePart, Evidence]],
     described: ExampleOutcomes,
     tested: ExampleOutcomes,
+    ids: tuple[Shaped[np.ndarray, " r"], Shaped[np.ndarray, " m"]],
     searched: Bool[np.ndarray, " r"],
     name_region: NameRegion,
     test_region: TestRegion,
@@ -85,11 +88,13 @@ def find_regions(
     Args:
         failing_parts: Parts of slices that are worse than the rest, each with its evidence.
         described: The r examples that the slices are described over.
-        tested: The examples that they were tested on.
+        tested: The m examples that they were tested on.
+        ids: (r,) and (m,) of both. Samples and halves are drawn by their hashes, so the order of examples has no part
+            in what is found.
         searched: (r,) the described examples that the slices were sought in.
         name_region: Names a region by attributes.
         test_region: Tests a region on some of the tested examples.
-        seed: Of samples.
+        seed: Of samples and halves.
 
     Returns:
         The regions, each with its name.
@@ -97,8 +102,9 @@ def find_regions(
     confirmed = [_region_of(part, e) for part, e in failing_parts if e.verdict == "confirmed"]
     regions: list[Region] = []
     if confirmed:
-        reduced = ReducedEmbeddings(described.embeddings, tested.embeddings, seed)
-        extender = _RegionExtender(reduced, described, tested, searched)
+        hashes, tested_hashes = (id_hashes(map(str, names), f"extent, seed {seed}") for names in ids)
+        reduced = ReducedEmbeddings(described.embeddings, tested.embeddings, hashes)
+        extender = _RegionExtender(reduced, described, tested, tested_hashes, searched)
         regions = _merge_labels([extender(region) for region in confirmed], extender)
         regions = _merge_overlapping(regions, extender)
         regions = _absorb_dependent(regions, tested, test_region)
@@ -172,7 +178,8 @@ def _absorb_dependent(
         if not any(shared):
             result.append(region)
             continue
-        unshared = reduce(csr_array.maximum, (other.tested for other in result)).toarray()[0] == 0
+        others = reduce(csr_array.maximum, (other.tested for other in result)).toarray()[0]
+        unshared = others < _MOSTLY
         remainder = replace(region, tested=region.tested[:, unshared])
         if remainder.tested.nnz and test_region(remainder, tested.take(unshared)).verdict == "confirmed":
             result.append(region)
@@ -223,6 +230,7 @@ class _RegionExtender:
     reduced: ReducedEmbeddings
     described: ExampleOutcomes
     tested: ExampleOutcomes
+    tested_hashes: Float[np.ndarray, " m"]
     searched: Bool[np.ndarray, " r"]
 
     def __call__(self, region: Region) -> Region:
@@ -242,7 +250,7 @@ class _RegionExtender:
         extent = find_extent(
             self.reduced, starts, population, self.searched, tested_population, badness, rates
         )
-        tested = cross_fitted_rows(extent, tested_population, badness, rates).astype(np.float64)
+        tested = cross_fitted_weights(extent, tested_population, badness, rates, self.tested_hashes)
         described = extent.rows.astype(np.float64)
         misses_members = weights @ described < _SAME_PLACE * weights.sum()
         if misses_members or not fails_more(self.tested, tested):
