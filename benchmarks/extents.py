@@ -1,0 +1,166 @@
+"""How far the stated accuracy of a confirmed finding can be trusted, and what the chance in its cross-fit adds.
+
+    python benchmarks/extents.py                              # some minutes
+    python benchmarks/extents.py --sets 40                    # a look
+    python benchmarks/extents.py --docs docs/evidence.md      # also write the tables into the page
+
+Every set has 2000 rows with one true slice, a twentieth of them, in which the model is mistaken two or three times as
+often as elsewhere (20 %). Scan searches one half, and what it finds is tested on the other, as `discover.py` does it;
+the true error rate of every row is known.
+
+The first table tells how often the 95 % interval of the accuracy inside holds the true accuracy of the held-out rows
+inside, and by how much the stated accuracy is off on average: of all slices, tested as they are; of those that are
+confirmed; and of confirmed findings. The second repeats the confirmed findings of every fourth set with eight seeds of
+the halves that extents are cross-fitted in, at several numbers of halvings: how far the stated accuracy varies over the
+seeds (root mean square of the standard deviation), beside the half width of its interval, and what the cross-fits of
+one set take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from planted.pages import write_between
+
+from weakspot import Findings, Predictions, Scan
+from weakspot.evaluation import confirm
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.evaluation.synthetic import planted_predictions
+from weakspot.findings import regions
+from weakspot.findings.extent import cross_fitted_weights
+from weakspot.pipeline.search import search
+
+MARK = "extents"
+ROWS, RATE = 2000, 0.2
+HALVINGS = (1, 4, 8, 16, 32)
+SEEDS = 8
+KINDS = ("all slices", "confirmed slices", "confirmed findings")
+
+
+class TimedCrossFit:
+    """Cross-fits with a given number of halvings, and adds up the seconds."""
+
+    def __init__(self, halvings: int) -> None:
+        self.halvings, self.seconds = halvings, 0.0
+
+    def __call__(self, *args: Any) -> np.ndarray:
+        started = time.perf_counter()
+        weights = cross_fitted_weights(*args, halvings=self.halvings)
+        self.seconds += time.perf_counter() - started
+        return weights
+
+
+def error_of(
+    told: Contrast | None, weights: np.ndarray, truth: np.ndarray
+) -> tuple[float, bool, bool] | None:
+    """How far the stated accuracy exceeds the true one, and whether that lies below the interval, or above it."""
+    if told is None or told.interval is None or weights.sum() <= 0:
+        return None
+    true = float(weights @ truth / weights.sum())
+    return told.inside - true, true < told.interval[0], true > told.interval[1]
+
+
+def errors_of_set(p: Predictions, run: Any, truth: np.ndarray) -> dict[str, list[Any]]:
+    """The errors of what is stated about one set, by kind."""
+    held = np.asarray(run.confirm)
+    tested, weights = p.take(held), np.asarray(run.slices.weights)[:, held]
+    errors: dict[str, list[Any]] = {kind: [] for kind in KINDS}
+    for evidence, own in zip(
+        confirm(weights, tested.losses, tested.correct, tested.labels), weights, strict=True
+    ):
+        error = error_of(evidence.accuracy, own, truth[held])
+        errors["all slices"].append(error)
+        errors["confirmed slices"] += [error] if evidence.verdict == "confirmed" else []
+    findings = build(p, run)
+    inside = np.zeros((len(findings.findings), len(p)))
+    for member in findings.memberships.to_pylist():
+        if member["group"] == "finding":
+            inside[member["number"] - 1, member["row"]] = member["weight"]
+    for one, own in zip(findings.findings, inside, strict=True):
+        error = error_of(one.accuracy, own * held, truth)
+        errors["confirmed findings"] += [error] if one.confirmed else []
+    return errors
+
+
+def accuracies(p: Predictions, run: Any, cross_fit: TimedCrossFit) -> list[list[Contrast]]:
+    """The accuracy of each finding over the seeds, if all of them confirm it."""
+    found: dict[Any, list[Contrast]] = defaultdict(list)
+    with patch.object(regions, "cross_fitted_weights", cross_fit):
+        for seed in range(SEEDS):
+            for one in build(p, run, seed).findings:
+                if one.confirmed and one.accuracy is not None and one.accuracy.interval is not None:
+                    found[one.parts, one.labels].append(one.accuracy)
+    return [contrasts for contrasts in found.values() if len(contrasts) == SEEDS]
+
+
+def build(p: Predictions, run: Any, seed: int = 0) -> Findings:
+    return Findings.build(p, run.slices, confirm=run.confirm, source=run.source, seed=seed, projection="none")
+
+
+def coverage_table(errors: dict[tuple[str, int], list[Any]]) -> list[str]:
+    lines = [
+        "| errors in the slice | what is stated | how many | interval holds the truth | truth below | truth above "
+        "| stated less true accuracy, mean |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (kind, times), found in errors.items():
+        known = np.array([error for error in found if error is not None], dtype=float).reshape(-1, 3)
+        off, below, above = known.mean(axis=0)
+        cells = f"{1 - below - above:.3f} | {below:.3f} | {above:.3f} | {100 * off:+.1f} points"
+        lines.append(f"| ×{times} | {kind} | {len(known)} | {cells} |")
+    return lines
+
+
+def spread_table(told: dict[int, list[list[Contrast]]], seconds: dict[int, float]) -> list[str]:
+    lines = [
+        "| halvings | findings | standard deviation over seeds | half width of the interval | ratio | seconds a set |",
+        "|---|---|---|---|---|---|",
+    ]
+    for halvings, found in told.items():
+        inside = np.array([[one.inside for one in contrasts] for contrasts in found])
+        widths = [np.ptp(np.array(one.interval)) for contrasts in found for one in contrasts]
+        deviation, half = float(np.sqrt(inside.var(axis=1, ddof=1).mean())), float(np.mean(widths)) / 2
+        cells = f"{100 * deviation:.1f} points | {100 * half:.1f} points | {deviation / half:.2f}"
+        lines.append(f"| {halvings} | {len(found)} | {cells} | {seconds[halvings]:.4f} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sets", type=int, default=400, help="of each of the two kinds")
+    parser.add_argument("--docs", type=Path, help="a page to write the tables into")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    errors: dict[tuple[str, int], list[Any]] = {(kind, times): [] for times in (2, 3) for kind in KINDS}
+    told: dict[int, list[list[Contrast]]] = {halvings: [] for halvings in HALVINGS}
+    cross_fits = [TimedCrossFit(halvings) for halvings in HALVINGS]
+    repeated = 0
+    for times in (2, 3):
+        for seed in range(options.sets):
+            p, planted = planted_predictions(float(times), ROWS, seed)
+            run = search(Scan(draws=0), p, confirm=0.5)
+            of_set = errors_of_set(p, run, 1 - RATE * np.where(planted, times, 1))
+            for kind, found in of_set.items():
+                errors[kind, times] += found
+            if of_set["confirmed findings"] and seed % 4 == 0:
+                repeated += 1
+                for cross_fit in cross_fits:
+                    told[cross_fit.halvings] += accuracies(p, run, cross_fit)
+    seconds = {one.halvings: one.seconds / max(repeated, 1) / SEEDS for one in cross_fits}
+    text = "\n\n".join("\n".join(table) for table in (coverage_table(errors), spread_table(told, seconds)))
+    print(text)
+    if options.docs:
+        write_between(options.docs, MARK, text)
+
+
+if __name__ == "__main__":
+    main()
