@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, rankdata, ranksums
+from scipy.optimize import brentq
+from scipy.stats import binom, binomtest, rankdata, ranksums, sem, skew
 from scipy.stats import t as student
 
 from weakspot.evaluation import Evidence, confirm, held_out
+from weakspot.evaluation.contrasts import loss_contrast
 from weakspot.evaluation.permutations import permutation_p
 from weakspot.evaluation.ranks import RankedLosses
 
@@ -283,10 +285,79 @@ def test_intervals_are_scipys_where_membership_is_all_or_nothing() -> None:
     wilson = binomtest(int(correct[:37].sum()), 37).proportion_ci(method="wilson")
     assert found.accuracy is not None
     assert found.accuracy.interval == pytest.approx((wilson.low, wilson.high))
-    assert found.loss is not None
-    inside = losses[:37]
-    told = student.interval(0.95, 36, inside.mean(), inside.std(ddof=1) / np.sqrt(37))
-    assert found.loss.interval == pytest.approx(told)
+
+
+def halls_interval(values: np.ndarray) -> tuple[float, float]:
+    """Hall's interval of equally weighted values, by solving his cubic (1992, equation 2.3) numerically."""
+    n, error, skewness = len(values), sem(values), skew(values)
+
+    def cubic(t: float) -> float:
+        a = skewness / np.sqrt(n)
+        return float(t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6)
+
+    limits = []
+    for probability in (0.975, 0.025):
+        quantile = student.ppf(probability, n - 1)
+        limits.append(
+            values.mean() - error * brentq(lambda t, q=quantile: cubic(t) - q, -1e4, 1e4, xtol=1e-13)
+        )
+    return limits[0], limits[1]
+
+
+@pytest.mark.parametrize("inside", [3, 10, 37, 300])
+def test_the_interval_of_a_loss_is_halls(inside: int) -> None:
+    w, losses, _ = some(inside=inside, worse=1.5)
+    found = only(w, losses).loss
+    assert found is not None
+    low, high = halls_interval(losses[:inside])
+    assert found.interval == pytest.approx((max(low, losses.min()), min(high, losses.max())), rel=1e-9)
+    assert low > losses.min() or high < losses.max()
+
+
+def test_of_symmetric_values_the_interval_is_students() -> None:
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9])
+    found = loss_contrast(
+        np.append(values, [-99, 99]), np.repeat([1.0, 0], [9, 2]), np.repeat([0.0, 1], [9, 2]), None
+    )
+    assert found.interval == pytest.approx(student.interval(0.95, 8, 5.0, sem(values)))
+
+
+def test_equal_losses_have_an_interval_without_width() -> None:
+    found = loss_contrast(
+        np.array([2.0, 2, 2, 0, 9]), np.repeat([1.0, 0], [3, 2]), np.repeat([0.0, 1], [3, 2]), None
+    )
+    assert found.interval == (2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "gain"),
+    [("squares", 0.92, 0.015), ("cross-entropy", 0.88, 0.05), ("symmetric", 0.93, -0.02)],
+)
+def test_intervals_of_skewed_losses_hold_the_truth_more_often_than_students(
+    kind: str, least: float, gain: float
+) -> None:
+    """Twenty of 400 losses are inside; the truth is the mean of a million. Memberships are soft for every other set."""
+
+    def draw(random: np.random.Generator, n: int) -> np.ndarray:
+        if kind == "cross-entropy":  # a fifth is mistaken
+            return np.logaddexp(0, random.exponential(2, n) * np.where(random.random(n) < 0.2, 1, -1))
+        values = random.normal(size=n)
+        return values**2 if kind == "squares" else 9 + values
+
+    truth = draw(np.random.default_rng(1), 1_000_000).mean()
+    hits = of_students = 0
+    for seed in range(1000):
+        random = np.random.default_rng([2, seed])
+        losses, inside = draw(random, 400), np.repeat([1.0, 0], [20, 380])
+        inside[:40] *= 1.0 if seed % 2 else random.random(40)
+        found = loss_contrast(losses, inside, 1 - inside, None)
+        assert found.interval is not None
+        assert found.interval[0] >= 0
+        hits += found.interval[0] <= truth <= found.interval[1]
+        low, high = student.interval(0.95, 19, losses[:20].mean(), sem(losses[:20]))
+        of_students += low <= truth <= high
+    assert hits >= 1000 * least
+    assert hits - of_students >= 1000 * gain
 
 
 def test_of_soft_memberships_intervals_hold_the_truth_as_often_as_they_say() -> None:
