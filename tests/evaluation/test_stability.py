@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,18 @@ def test_random_slices_are_hardly_stable_and_a_seed_repeats_them() -> None:
 def test_a_comparison_without_rows_or_refits_is_refused(refits: int, share: float) -> None:
     with pytest.raises(ValueError, match=f"{refits} refits on {share} of 600 rows"):
         stability(lambda p: CENTRES, near, record(), refits=refits, share=share)
+
+
+def test_the_order_of_rows_has_no_part_in_it() -> None:
+    """The fit looks at the mean of what it is given, so it depends on which rows are drawn."""
+    p = record()
+    order = np.random.default_rng(3).permutation(len(p))
+
+    def found(p: Predictions) -> list[float | None]:
+        return stability(lambda part: part.embeddings.mean(axis=0)[None] + [[0.6, 0.6]], near, p, share=0.1)
+
+    first = found(p)
+    assert 0 < (first[0] or 0) < 1
+    assert found(p.take(order)) == pytest.approx(first)
+    renamed = replace(p, ids=np.array([f"other {name}" for name in p.ids]))
+    assert found(renamed) != pytest.approx(first)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
 
+from weakspot.hashing import id_hashes
 from weakspot.predictions import Predictions
 
 S = TypeVar("S")
@@ -28,7 +29,8 @@ def stability(
     did not see, the top rows of every slice (as many as its memberships add up to there) are compared with the
     top rows of the refit's slices by their Jaccard index |A ∩ B| / |A ∪ B|, and slices are matched one to one
     so that these indices add up to the most. On data with planted slices true ones come back more often than
-    false ones; on trained models they do not, so this says nothing about whether a slice is real.
+    false ones; on trained models they do not, so this says nothing about whether a slice is real. Rows are drawn by a
+    hash of their ids, so their order has no part in it.
 
     Args:
         fit: finds slices in predictions; whatever it returns is handed to `apply`.
@@ -51,11 +53,10 @@ def stability(
         raise ValueError(
             f"stability needs 1 refit or more, and rows on both sides: {refits} refits on {share} of {n} rows"
         )
-    random = np.random.default_rng(seed)
     reference = fit(predictions)
     indices: list[np.ndarray] = []
-    for _ in range(refits):
-        rows = random.permutation(n)
+    for refit in range(refits):
+        rows = np.argsort(id_hashes(map(str, predictions.ids), f"refit {refit}, seed {seed}"))
         refitted = fit(predictions.take(np.sort(rows[:searched])))
         rest = predictions.take(rows[searched:])  # in random order, which breaks ties
         indices.append(_matched(apply(reference, rest).T, apply(refitted, rest).T))
