@@ -71,7 +71,7 @@ def build(
         command: The command line that made the slices.
         created: When the findings were made; now by default.
         level: The false discovery rate of what is confirmed.
-        seed: Of samples and permutations.
+        seed: Of samples, permutations and halvings.
         members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
         projection: How the map of the examples is made; "none" makes no map.
 
