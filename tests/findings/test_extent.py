@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from weakspot.findings import extent as extent_module
 from weakspot.findings.extent import (
     HALVINGS,
     ErrorRates,
@@ -60,6 +61,19 @@ def test_the_change_point_equals_the_best_of_all_splits(inside):
         assert likelihood == pytest.approx(best)
         assert (scores >= threshold).sum() == first
     assert (none == 25) == (inside == 0.9)  # no five of such examples are mostly errors
+
+
+def test_the_change_point_is_the_same_to_the_last_digit_in_any_order():
+    """Errors are ranks, many scores are equal, and so sums are rounded differently in every order."""
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 30, 600).astype(float)
+    errors = np.clip(0.3 + 0.4 * (scores > 22) + 0.2 * rng.normal(size=600), 0, 1)
+    found = {
+        change_point(scores[order], errors[order], ErrorRates(0.7, 0.3))
+        for order in (rng.permutation(600) for _ in range(20))
+    }
+    assert len(found) == 1
+    assert next(iter(found))[0] == 23
 
 
 @pytest.mark.parametrize("scores", [np.zeros(30), np.array([1.0]), np.array([])])
@@ -186,12 +200,24 @@ def test_the_stated_rate_hardly_depends_on_which_halvings_are_drawn():
 
 
 def test_equal_embeddings_have_equal_scores_wherever_they_stand():
+    for n, d in ((333, 64), (1001, 33), (1001, 200)):
+        rng = np.random.default_rng(0)
+        x = np.repeat(rng.normal(size=(n, d)) + 100, 3, axis=0)
+        order = rng.permutation(len(x))
+        space = ReducedEmbeddings(x, x[order], rng.random(len(x)))
+        scores, tested = space.discriminant(x[:, 0] > 100.5, np.ones(len(x), dtype=bool))
+        assert len(np.unique(scores)) == n
+        assert np.array_equal(scores[order], tested)
+
+
+@pytest.mark.parametrize("d", [9, 40], ids=["as they are", "principal components"])
+def test_which_examples_are_sampled_does_not_depend_on_their_order(monkeypatch, d):
+    monkeypatch.setattr(extent_module, "_MOST_ROWS", 100)
     rng = np.random.default_rng(0)
-    x = np.repeat(rng.normal(size=(67, 9)) + 100, 3, axis=0)
-    order = rng.permutation(len(x))
-    members = x[:, 0] > 100.5
-    everybody = np.ones(len(x), dtype=bool)
-    space = ReducedEmbeddings(x, x[order], rng.random(len(x)))
-    scores, tested = space.discriminant(members, everybody)
-    assert len(np.unique(scores)) == 67
-    assert np.array_equal(scores[order], tested)
+    x, hashes, order = rng.normal(size=(500, d)), rng.random(500), rng.permutation(500)
+    members, everybody = x[:, 0] > 0.3, np.ones(500, dtype=bool)
+    scores, _ = ReducedEmbeddings(x, x, hashes).discriminant(members, everybody)
+    permuted, _ = ReducedEmbeddings(x[order], x, hashes[order]).discriminant(members[order], everybody)
+    other, _ = ReducedEmbeddings(x, x, rng.random(500)).discriminant(members, everybody)
+    assert permuted == pytest.approx(scores[order], abs=1e-5)
+    assert other != pytest.approx(scores, abs=1e-2)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from weakspot.findings import region_names
 from weakspot.findings.region_names import RegionNamer
 
 CITIES = ["Lima", "Quito", "Rome", "Oslo"]
@@ -63,3 +64,17 @@ def test_numbers_that_are_missing_hold_nowhere():
     found = RegionNamer(pa.table({"age": age})).name((age > 45).astype(float) * np.isfinite(age))
     assert found.conditions[0].attribute == "age"
     assert 0.5 <= found.covers <= 1
+
+
+def test_a_sample_of_many_examples_does_not_depend_on_their_order(monkeypatch):
+    monkeypatch.setattr(region_names, "_MOST_ROWS", 200)
+    rng = np.random.default_rng(0)
+    n = 1000
+    age, order = rng.integers(18, 90, n), rng.permutation(n)
+    region = ((age > 60) & (rng.random(n) < 0.8)).astype(float)
+    ids = np.array([f"p{i}" for i in range(n)])
+    found = RegionNamer(pa.table({"age": age}), ids=ids).name(region)
+    permuted = RegionNamer(pa.table({"age": age[order]}), ids=ids[order]).name(region[order])
+    assert found is not None
+    assert permuted == found
+    assert RegionNamer(pa.table({"age": age}), ids=order.astype(str)).name(region) != found
