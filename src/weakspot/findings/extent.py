@@ -20,9 +20,7 @@ _MOST_ROWS = 20_000  # that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
 _FEWEST = 5  # examples that an extent holds at least
 _ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
-_DIGITS = (
-    9  # of a log likelihood after the point; the others depend on the order in which errors are added up
-)
+_DIGITS = 9  # of a log likelihood after the point; more depend on the order in which errors are added up
 
 
 @dataclass(frozen=True, eq=False)
