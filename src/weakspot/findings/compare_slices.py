@@ -492,7 +492,8 @@ def _title(slices: Sequence[ComparedSlice], before: RunToCompare, after: RunToCo
     persisting = max(persisting, numbers["persisting"] - persisting)
     if not slices:
         return "Neither run found a slice"
-    return f"{numbers['fixed']} fixed, {persisting} persisting, {numbers['new']} new"
+    unclear = f", {numbers['unclear']} unclear" if numbers["unclear"] else ""
+    return f"{numbers['fixed']} fixed, {persisting} persisting, {numbers['new']} new{unclear}"
 
 
 def _explanation(paired: bool, tested: dict[FoundIn, int], level: float) -> str:
