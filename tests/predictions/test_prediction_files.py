@@ -215,7 +215,7 @@ def test_an_ordered_categorical_numbers_the_classes(tmp_path: Path, arrays: dict
 
 def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("0.1 0.2")
-    refused(tmp_path / "p.txt", ".npz, .parquet, .jsonl, .safetensors, .pkl, .pickle")
+    refused(tmp_path / "p.txt", ".npz, .safetensors, .csv, .parquet, .jsonl, .pkl, .pickle")
 
 
 def test_missing_file(tmp_path: Path) -> None:
