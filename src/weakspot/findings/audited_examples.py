@@ -15,10 +15,8 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Weights
 from weakspot.tasks import Classification, Multilabel, Regression
 
-_MOST_PATTERNS = (
-    0.1  # share of the examples: with more combinations of labels, strata are the numbers of labels
-)
-_BINS = 10  # of a regression's labels, within which slices are tested
+_MOST_PATTERNS = 0.1  # share of the examples: of more combinations of labels, most occur too rarely
+_SIMILAR = 10  # neighbours to a stratum: with 20, errors that follow a skewed label are confirmed too often
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +32,8 @@ class AuditedExamples:
         badness: (r,) the same in [0, 1]; ranks where there is no right and wrong.
         unit_errors: (r,) squared or absolute errors of ratings and numbers; None for other tasks.
         strata: (r,) codes of the labels, or None.
+        label_scores: (r,) where most labels occur once or hardly more often, numbers by which they are neighbours:
+            strata are then about ten neighbours each. None elsewhere.
         counted: What `errors` add up to, in words: "errors", "squared errors", "loss".
     """
 
@@ -43,6 +43,7 @@ class AuditedExamples:
     badness: Float[np.ndarray, " r"]
     unit_errors: Float[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
+    label_scores: Float[np.ndarray, " r"] | None
     counted: str
 
     @property
@@ -57,18 +58,20 @@ class AuditedExamples:
         return self.strata is not None and type(self.record.task) is Classification
 
     def take(self, chosen: Bool[np.ndarray, " r"]) -> AuditedExamples:
-        """Return the chosen examples alone."""
+        """Return the chosen examples alone; what labels are neighbours is then decided among these."""
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[chosen]
 
+        scores = pick(self.label_scores)
         return AuditedExamples(
             self.record.take(chosen),
             self.rows[chosen],
             self.errors[chosen],
             self.badness[chosen],
             pick(self.unit_errors),
-            pick(self.strata),
+            pick(self.strata) if scores is None else _neighbours(scores),
+            scores,
             self.counted,
         )
 
@@ -129,8 +132,11 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
         raise ValueError("findings need losses, or which examples are right; these predictions hold neither")
     if better:
         errors, badness = float(errors.max()) - errors, 1.0 - badness
-    strata = None if category else _strata(record)
-    return AuditedExamples(record, rows, errors, badness, unit_errors, strata, counted)
+    strata, scores = None if category else _label_codes(record), None
+    if strata is None and not category:
+        scores = _label_scores(record, errors if record.losses is None else record.losses)
+        strata = None if scores is None else _neighbours(scores)
+    return AuditedExamples(record, rows, errors, badness, unit_errors, strata, scores, counted)
 
 
 def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
@@ -139,18 +145,44 @@ def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
     return ranks
 
 
-def _strata(record: Predictions) -> Int[np.ndarray, " r"] | None:
-    """Return the label of every example as a code: of several labels their combination, of numbers the decile."""
-    if record.labels is None:
-        return None
+def _label_codes(record: Predictions) -> Int[np.ndarray, " r"] | None:
+    """Return the label of every example, or the combination of its labels, as a code; None where most occur rarely."""
     match record.task:
-        case Classification():
+        case Classification() if record.labels is not None:
             return np.asarray(record.labels, dtype=np.int64)
-        case Multilabel():
+        case Multilabel() if record.labels is not None:
             patterns, codes = np.unique(record.labels, axis=0, return_inverse=True)
             few = len(patterns) <= max(2, _MOST_PATTERNS * len(record))
-            return np.asarray(codes.ravel() if few else record.labels.sum(axis=1), dtype=np.int64)
-        case Regression():
-            edges = np.unique(np.quantile(record.labels, np.arange(1, _BINS) / _BINS))
-            return np.searchsorted(edges, record.labels)
+            return np.asarray(codes.ravel(), dtype=np.int64) if few else None
     return None
+
+
+def _label_scores(record: Predictions, losses: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"] | None:
+    """Return numbers by which labels are neighbours: a number itself; of several labels, what they let expect."""
+    match record.task:
+        case Regression() if record.labels is not None:
+            return np.asarray(record.labels, dtype=np.float64)
+        case Multilabel() if record.labels is not None:
+            return _expected_ranks(np.asarray(record.labels, dtype=np.float64), losses)
+    return None
+
+
+def _expected_ranks(
+    labels: Float[np.ndarray, "r c"], losses: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, " r"]:
+    """Return the rank of the loss that an example's labels let expect: a prognostic score (Hansen 2008).
+
+    It is a linear fit to all audited examples, ridge regression with the weight of one example. It is a function of
+    the labels alone, so that examples of the same labels are never told apart by their losses.
+    """
+    x, y = labels - labels.mean(axis=0), _ranks(losses)
+    fit = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    scores: np.ndarray = (x @ fit).round(9)  # equal labels have equal scores
+    return scores
+
+
+def _neighbours(scores: Float[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
+    """Return the stratum of every example: about ten neighbours, and examples of one score in one stratum."""
+    strata = max(1, round(len(scores) / _SIMILAR))
+    codes: np.ndarray = ((rankdata(scores) - 0.5) * strata / len(scores)).astype(np.int64)
+    return codes
