@@ -15,6 +15,7 @@ from weakspot.evaluation import Evidence, confirm, held_out
 from weakspot.evaluation.contrasts import loss_contrast
 from weakspot.evaluation.permutations import permutation_p
 from weakspot.evaluation.ranks import RankedLosses
+from weakspot.evaluation.sign_flips import sign_flip_p
 
 
 def some(
@@ -414,6 +415,7 @@ ZEROS = np.zeros(4)
         ({"correct": np.ones(5, dtype=bool)}, r"correct have shape \(5,\)"),
         ({"labels": np.zeros((4, 2))}, "one value for each of 4 rows"),
         ({"counts": np.array([1.0, 0, 1, 1])}, "counts: row 1 is not positive"),
+        ({"groups": ["a", "b"]}, "2 groups, but memberships cover 4 rows"),
         ({"direction": "higher"}, "direction='higher' is unknown; choose worse or better"),
         ({"level": 0.0}, "level=0.0 must lie between 0 and 1"),
     ],
@@ -450,3 +452,88 @@ def test_rows_of_one_group_stay_on_one_side() -> None:
 def test_a_split_that_cannot_be_is_refused(share: float, groups: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         held_out(["a", "b", "c"], share, groups)
+
+
+def in_groups(
+    seed: int = 0, n: int = 300, groups: int = 9, worse: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One slice of some groups' rows, losses that rows of a group share, labels and groups."""
+    random = np.random.default_rng(seed)
+    of_group, labels = random.integers(0, groups, n), random.integers(0, 3, n)
+    w = (random.random((1, n)) < random.random(groups)[of_group]).astype(float)
+    losses = random.exponential(size=groups)[of_group] + random.exponential(size=n) + labels + worse * w[0]
+    return w, losses, labels, of_group
+
+
+@pytest.mark.parametrize("worse", [0.0, 0.5, 1.5])
+def test_the_p_value_of_groups_is_the_share_of_all_choices_of_signs(worse: float) -> None:
+    w, losses, labels, of_group = in_groups(worse=worse)
+    parts = np.zeros(9)
+    for label in range(3):
+        rows = np.flatnonzero(labels == label)
+        scores = rankdata(losses[rows]) / (len(rows) + 1) - 0.5
+        np.add.at(parts, of_group[rows], (w[0, rows] - w[0, rows].mean()) * scores)
+    sums = np.array(list(product([1, -1], repeat=9))) @ parts
+    told = float(np.mean(sums >= parts.sum() - 1e-9))
+    ranked = RankedLosses.within(losses, labels)
+    found = ranked.parts(ranked.excess(w[0], np.ones(300)), of_group)
+    assert found == pytest.approx(parts)
+    p = np.mean([sign_flip_p(found, 100_000, seed) for seed in range(20)])
+    assert p == pytest.approx(told, rel=0.05)
+    both = only(w, losses, labels=labels, groups=of_group)
+    of_rows = only(w, losses, labels=labels)
+    assert both.p == pytest.approx(max(of_rows.p or 0, sign_flip_p(found, 9_999, 0)))
+    assert both.p_unstratified >= of_rows.p_unstratified  # type: ignore[operator]
+
+
+def test_the_curve_for_many_groups_agrees_with_flipped_signs() -> None:
+    parts = np.random.default_rng(0).normal(0.1, size=400)
+    g = np.arange(400)
+    drawn = permutation_p(
+        np.tile([1.0, 0.0], 400),
+        np.stack([parts, -parts], axis=1).ravel(),
+        2 * g,
+        np.full(400, 2),
+        draws=40_000,
+        seed=0,
+    )
+    assert 0.001 < drawn < 0.2
+    assert sign_flip_p(parts, draws=0, seed=0) == pytest.approx(drawn, rel=0.15)
+
+
+def test_what_no_group_has_a_part_in_has_a_p_value_of_one() -> None:
+    assert sign_flip_p(np.zeros(7), 999, 0) == 1.0
+
+
+def test_groups_of_one_row_each_change_nothing() -> None:
+    w, losses, labels, _ = in_groups(worse=0.3)
+    for groups in ([None] * 300, list(range(300)), [*range(150), *[None] * 150]):
+        assert only(w, losses, labels=labels, groups=groups) == only(w, losses, labels=labels)
+
+
+def test_a_group_that_is_none_is_no_group() -> None:
+    w, losses, labels, of_group = in_groups(worse=0.3)
+    some = [None if group < 4 else group for group in of_group.tolist()]
+    named = [f"alone {row}" if group is None else group for row, group in enumerate(some)]
+    assert only(w, losses, labels=labels, groups=some) == only(w, losses, labels=labels, groups=named)
+
+
+def test_the_names_of_groups_and_the_order_of_rows_change_nothing() -> None:
+    w, losses, labels, of_group = in_groups(groups=120, worse=1.0)
+    order = np.random.default_rng(1).permutation(300)
+    before = only(w, losses, labels=labels, groups=of_group)
+    after = only(
+        w[:, order], losses[order], labels=labels[order], groups=[f"patient {g}" for g in of_group[order]]
+    )
+    assert before.p == pytest.approx(after.p, rel=1e-12)
+
+
+@pytest.mark.parametrize(("patients", "verdict"), [(4, "too_few"), (12, "confirmed")])
+def test_a_few_patients_prove_nothing_however_many_rows_they_have(patients: int, verdict: str) -> None:
+    of_patient, w = np.repeat(np.arange(24), 20), np.zeros((1, 480))
+    w[0, of_patient < patients] = 1
+    losses = np.random.default_rng(0).exponential(size=480) + 2 * w[0]
+    assert only(w, losses).verdict == "confirmed"
+    found = only(w, losses, groups=of_patient)
+    assert found.verdict == verdict
+    assert (found.p is None) == (verdict == "too_few")

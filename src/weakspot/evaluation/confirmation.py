@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isclose
@@ -13,6 +14,7 @@ from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
 from weakspot.evaluation.ranks import RankedLosses
+from weakspot.evaluation.sign_flips import sign_flip_p
 from weakspot.slices import Weights, as_weights
 
 Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
@@ -25,7 +27,7 @@ VERDICTS: dict[Verdict, str] = {
 }
 """The verdicts in words."""
 
-FEWEST = 5.0  # effective rows below which nothing is tested
+FEWEST = 5.0  # effective rows, and groups, below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
 _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
 
@@ -71,6 +73,7 @@ def confirm(
     direction: Literal["worse", "better"] = "worse",
     level: float = 0.05,
     seed: int = 0,
+    groups: Sequence[object] | Shaped[np.ndarray, " n"] | None = None,
 ) -> list[Evidence]:
     """Test every slice on held-out rows: are losses higher inside than among other rows of the same label?
 
@@ -88,6 +91,10 @@ def confirm(
     stands for five weighs five times as much, but its loss was observed once, and five copies of one
     observation are no more evidence than one. So losses are ranked and permuted by row, whatever the counts.
 
+    Rows of one patient, camera or user are no independent observations either. With `groups`, a p-value is the larger
+    one of that of the rows and that of the groups, the signs of whose parts in the statistic are flipped (see
+    `weakspot.evaluation.sign_flips`), and a slice is tested where at least 5 effective groups lie inside.
+
     Args:
         memberships: (k, n) in [0, 1], of held-out rows.
         losses: (n,) of held-out rows; None uses the errors, 1 - correct.
@@ -97,6 +104,8 @@ def confirm(
         direction: "better" looks for lower losses instead, for slices found with flip.
         level: of significance, after correction.
         seed: of the permutations.
+        groups: (n,) values, equal for rows that belong together; a row whose group is None stands alone. None where
+            all do.
 
     Returns:
         One Evidence per slice, in their order.
@@ -111,12 +120,13 @@ def confirm(
     y = _losses(losses, right, n)
     c = np.ones(n) if counts is None else _column("counts", counts, n)
     codes = np.zeros(n, dtype=np.int64) if labels is None else _codes(labels, n)
+    together = _group_codes(groups, n)
     _check(c, direction, level)
 
     shared = np.bincount(codes)[codes] > 1  # the only row of a label has no other to be compared with
-    enough = np.array([effective_size((c * row)[shared]) >= FEWEST for row in w], dtype=bool)
+    enough = np.array([_enough((c * row)[shared], together[shared]) for row in w], dtype=bool)
     severity = y if direction == "worse" else -y
-    test = partial(_test, memberships=w, counts=c, testable=enough, level=level, seed=seed)
+    test = partial(_test, memberships=w, counts=c, groups=together, testable=enough, level=level, seed=seed)
     p = test(RankedLosses.within(severity, codes))
     p_unstratified = p if codes.max() == 0 else test(RankedLosses.within(severity, np.zeros_like(codes)))
     corrected, corrected_unstratified = _corrected(p), _corrected(p_unstratified)
@@ -152,21 +162,30 @@ def confirm(
     return result
 
 
+def _enough(inside: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> bool:
+    """Whether the effective rows inside are not too few, nor the effective groups that they come from."""
+    by_group = np.bincount(groups, inside) if len(groups) else np.zeros(0)
+    return min(effective_size(inside), effective_size(by_group)) >= FEWEST
+
+
 def _test(
     ranked: RankedLosses,
     memberships: Weights,
     counts: Float[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"],
     testable: Bool[np.ndarray, " k"],
     level: float,
     seed: int,
 ) -> Float[np.ndarray, " k"]:
     """The p-value of every slice; NaN where the most extreme result would not reach the level."""
     draws = max(_DRAWS, int(np.ceil(_DRAWS_PER_SLICE * len(memberships) / level)))
-    p = np.full(len(memberships), np.nan)
+    p, grouped = np.full(len(memberships), np.nan), groups.max() + 1 < len(groups)
     for j in np.flatnonzero(testable):
         excess = ranked.excess(memberships[j], counts)
         if ranked.smallest_p(excess) <= level:
             p[j] = ranked.p_value(excess, draws, seed)
+            if grouped:
+                p[j] = max(p[j], sign_flip_p(ranked.parts(excess, groups), draws, seed))
     return p
 
 
@@ -259,6 +278,18 @@ def _codes(labels: Any, n: int) -> Int[np.ndarray, " n"]:
             "turn several labels, or numbers, into groups first"
         )
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _group_codes(groups: Any, n: int) -> Int[np.ndarray, " n"]:
+    """Return the group of every row as a code; rows without one have codes of their own."""
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise ValueError(f"there are {len(groups)} groups, but memberships cover {n} rows")
+    codes: dict[object, int] = {}
+    return np.array(
+        [codes.setdefault((row,) if group is None else group, len(codes)) for row, group in enumerate(groups)]
+    )
 
 
 def _check(counts: Float[np.ndarray, " n"], direction: str, level: float) -> None:

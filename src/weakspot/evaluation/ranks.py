@@ -71,6 +71,12 @@ class RankedLosses:
         above[np.abs(above) < _NOTHING] = 0
         return np.asarray(c * above)
 
+    def parts(
+        self, excess: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, " g"]:
+        """Return what each group adds to T; `groups` (n,) are codes 0 … g - 1 of the caller's rows."""
+        return np.bincount(groups[self.order], excess * self.scores)
+
     def p_value(self, excess: Float[np.ndarray, " n"], draws: int, seed: int) -> float:
         """Return the probability of a statistic at least as large, if losses depend on the stratum alone.
 
