@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.stats import rankdata
 
 from weakspot.findings.example_outcomes import ExampleOutcomes
 from weakspot.methods.base import AuditedRows
 from weakspot.predictions import Predictions
-from weakspot.slices import Weights
+from weakspot.slices import Slices, Weights
 from weakspot.tasks import Classification, Multilabel, Regression
 
 _MOST_PATTERNS = 0.1  # share of the examples: of more combinations of labels, most occur too rarely
@@ -137,6 +137,19 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
         scores = _label_scores(record, errors if record.losses is None else record.losses)
         strata = None if scores is None else _neighbours(scores)
     return AuditedExamples(record, rows, errors, badness, unit_errors, strata, scores, counted)
+
+
+def group_values(record: Predictions, slices: Slices) -> Shaped[np.ndarray, " r"] | None:
+    """Return the group of every example of a record; None where none is named, or it is no attribute of these.
+
+    It is the attribute that the search kept on one side, or else the one that the predictions name.
+    """
+    name = slices.provenance.get("group") or record.manifest.get("group")
+    if name not in record.attributes.column_names:
+        return None
+    values = np.empty(len(record), dtype=object)
+    values[:] = record.attributes.column(name).to_pylist()
+    return values
 
 
 def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
+from weakspot.findings.audited_examples import group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
@@ -52,7 +54,8 @@ def build(
 ) -> Findings:
     """Test slices, extend, merge and name them, and describe everything that is found.
 
-    Slices are tested on examples that they were not found in, within labels. What is confirmed is extended as far as
+    Slices are tested on examples that they were not found in, within labels, and group by group where the search kept
+    groups on one side or the predictions name one. What is confirmed is extended as far as
     errors stay more common than beyond, and what lies in one place is merged into one finding.
 
     Args:
@@ -87,7 +90,8 @@ def build(
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
     sets = choose_example_sets(predictions, slices, confirm, better, category is not None)
-    described, tested = sets.described_outcomes, sets.tested_outcomes
+    described = sets.described_outcomes
+    tested = replace(sets.tested_outcomes, groups=group_values(sets.tested.record, slices))
     parts = split_by_label(described, tested, sets.searched, sets.described.by_label)
     evidence = evidence_of_parts(parts, tested, sets.mode, better, level, seed)
     describer = GroupDescriber(sets.described, hide, texts, better, SHOWN if members == "all" else members)

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
-from weakspot.findings.audited_examples import AuditedExamples, audit_examples
+from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
 from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
@@ -88,12 +88,14 @@ class _MeasuredParts:
     ) -> _MeasuredParts:
         """Take rows (m,) of a run, with memberships in parts of slices that have these weights (k, m) there."""
         audited = audit_examples(method_of(run.slices).audited(run.predictions.take(rows)), False, False)
-        outcomes = audited.outcomes(np.empty((0, len(rows))))
+        groups = group_values(audited.record, run.slices)
+        outcomes = replace(audited.outcomes(np.empty((0, len(rows)))), groups=groups)
         if weights is None or not parts:
             return cls(audited, outcomes)
         of_slices = audited.outcomes(weights)
         part_weights = (of_slices.part_weights(part.slice, part.labels) for part in parts)
-        return cls(audited, audited.outcomes(Memberships.of_rows(part_weights, len(rows))))
+        memberships = Memberships.of_rows(part_weights, len(rows))
+        return cls(audited, replace(outcomes, memberships=memberships))
 
     @property
     def values(self) -> Float[np.ndarray, " m"]:
@@ -139,6 +141,7 @@ class _MeasuredParts:
             tested.counts,
             level=level,
             seed=seed,
+            groups=tested.groups,
         )
 
     def performance(self, j: int, evidence: Evidence) -> SlicePerformance | None:

@@ -59,6 +59,7 @@ def _confirm(
         direction="better" if better else "worse",
         level=level,
         seed=seed,
+        groups=tested.groups,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from weakspot.predictions.mapped_copies import take_rows
 from weakspot.slices import Weights
@@ -24,6 +24,7 @@ class ExampleOutcomes:
         correct: (r,) or None.
         strata: (r,) codes of the labels, within which slices are tested; None where there are none.
         counts: (r,) how many times each example stands for itself.
+        groups: (r,) values, equal for examples that belong together (a patient's); None where all stand alone.
     """
 
     embeddings: Float[np.ndarray, "r d"]
@@ -34,6 +35,7 @@ class ExampleOutcomes:
     correct: Bool[np.ndarray, " r"] | None
     strata: Int[np.ndarray, " r"] | None
     counts: Float[np.ndarray, " r"]
+    groups: Shaped[np.ndarray, " r"] | None = None
 
     def with_labels(self, labels: tuple[int, ...]) -> Bool[np.ndarray, " r"]:
         """Return which examples have one of these labels; all, if no labels are given."""
@@ -58,6 +60,7 @@ class ExampleOutcomes:
             None if self.correct is None else self.correct[rows],
             None if self.strata is None else self.strata[rows],
             self.counts[rows],
+            None if self.groups is None else self.groups[rows],
         )
 
 

@@ -130,6 +130,8 @@ def search(
     with progress("starting: the first run compiles") as report_progress:
         method.fit(searched_part, callback=report_progress)
     slices = method.slices_
+    if group is not None:  # those who test the slices must know which examples belong together
+        slices = replace(slices, provenance={**slices.provenance, "group": group})
     weights = slices.weights
     if search_plan.held_out.any():
         weights = scatter_memberships(slices.weights, rows, memberships_of(slices, part))
