@@ -3,13 +3,16 @@
     python benchmarks/null_sets.py                                  # everything; minutes on two processes
     python benchmarks/null_sets.py --methods udis --sets 20         # a look at one method
     python benchmarks/null_sets.py --docs docs/evidence.md          # also write the tables into the page
+    python benchmarks/null_sets.py --others                         # tags, numbers and patients instead of classes
     python benchmarks/null_sets.py --dear 200                       # as many sets for the dear searches, too
 
-Null sets have no slice: losses independent of everything, or dependent on the label alone. A method searches one
+Null sets have no slice: losses independent of everything, or dependent on the label alone (a class, twenty tags, a
+number), or on the patient, whose rows stay on one side. A method searches one
 half of each, and what it finds is tested on the other, as `discover.py` does it: slices are cut by label, merged
 and told as findings. Beside the findings stand the slices themselves, tested as they are, and two misuses of the
 same test: not within labels, and on the rows that the slices were found in. Planted sets have one true slice, a
-Gaussian group of one label in which the model is mistaken two or three times as often as elsewhere.
+Gaussian group of one label in which the model is mistaken two or three times as often as elsewhere; with tags, numbers
+and patients, a Gaussian group that has nothing to do with them.
 
 Results are kept, a line per set, in outputs/null_sets.jsonl, and a run that was interrupted goes on from
 there; delete the file after a change of the code.
@@ -33,13 +36,17 @@ import numpy as np
 from scipy.stats import binomtest, false_discovery_control
 
 from weakspot.evaluation import Evidence, confirm
-from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.evaluation.synthetic import Kind, null_predictions, planted_predictions
 from weakspot.findings import Findings
+from weakspot.findings.audited_examples import audit_examples, group_values
 from weakspot.methods import Method, find, words
+from weakspot.methods.base import AuditedRows
 from weakspot.pipeline.search import search
+from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-START, STOP = "<!-- null sets -->", "<!-- end of null sets -->"
+MARKS = ("<!-- null sets -->", "<!-- end of null sets -->")
+OTHER_MARKS = ("<!-- other null sets -->", "<!-- end of other null sets -->")
 STORE = Path("outputs/null_sets.jsonl")
 ROWS = 2000  # half of them to search, the others to test
 LEVEL = 0.05
@@ -49,8 +56,22 @@ METHODS: dict[str, Callable[[], Method]] = {
 }
 DEAR = ("planespot",)  # seconds a set
 OWN_P = ("scan",)  # methods whose slices have a p-value of their own
-NULLS = ("independent", "label")
-PLANTED = {"planted ×2": 2.0, "planted ×3": 3.0}
+NULLS: dict[str, Kind] = {
+    "nothing": "independent",
+    "the label": "label",
+    "twenty tags": "tags",
+    "a number": "number",
+    "the patient": "patient",
+}
+PLANTED: dict[str, tuple[float, Kind]] = {
+    "×2": (2.0, "independent"),
+    "×3": (3.0, "independent"),
+    "×3, twenty tags": (3.0, "tags"),
+    "×3, a number": (3.0, "number"),
+    "×3, patients": (3.0, "patient"),
+}
+CLASSES = ("nothing", "the label", "×2", "×3")
+OTHERS = tuple(kind for kind in (*NULLS, *PLANTED) if kind not in CLASSES)
 
 
 def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
@@ -58,17 +79,19 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
     started = time.process_time()
     planted = np.zeros(ROWS, dtype=bool)
     if kind in PLANTED:
-        p, planted = planted_predictions(PLANTED[kind], ROWS, seed)
+        times, depends_on = PLANTED[kind]
+        p, planted = planted_predictions(times, ROWS, seed, depends_on)
     else:
-        p = null_predictions(kind, ROWS, seed)
+        p = null_predictions(NULLS[kind], ROWS, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run = search(METHODS[method](), p, confirm=0.5)
+        group = "patient" if "patient" in p.attributes.column_names else None
+        run = search(METHODS[method](), p, confirm=0.5, group=group)
         told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
     held = np.asarray(run.confirm)
     memberships = run.slices.weights[:, held]
-    found = evidence(memberships, p.take(held))
-    reused = evidence(run.slices.weights[:, ~held], p.take(~held))
+    found = evidence(memberships, p.take(held), run.slices)
+    reused = evidence(run.slices.weights[:, ~held], p.take(~held), run.slices)
     among = [
         e.p_unstratified_corrected for e in found if e.loss is not None and e.loss.inside > e.loss.outside
     ]
@@ -87,7 +110,7 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
         "own_p": own_p(run.slices) <= LEVEL,
         "same_rows": sum(e.verdict == "confirmed" for e in reused),
         "planted_confirmed": sum(
-            e.verdict == "confirmed" for e in evidence(planted[None, held] * 1.0, p.take(held))
+            e.verdict == "confirmed" for e in evidence(planted[None, held] * 1.0, p.take(held), run.slices)
         ),
         "true": int(true.sum()),
         "true_confirmed": sum(
@@ -115,12 +138,17 @@ def less_strictly(found: list[Evidence]) -> np.ndarray:
 
 def seeds(kind: str, sets: int) -> range:
     """Seeds of their own for every kind, so that no two kinds share a set's embeddings."""
-    first = 1_000_000 * (NULLS + tuple(PLANTED)).index(kind)
+    first = 1_000_000 * (CLASSES + OTHERS).index(kind)
     return range(first, first + (sets // 2 if kind in PLANTED else sets))
 
 
-def evidence(memberships: np.ndarray, p: Any) -> list[Evidence]:
-    return confirm(memberships, p.losses, p.correct, p.labels, level=LEVEL) if len(memberships) else []
+def evidence(memberships: np.ndarray, p: Predictions, slices: Slices) -> list[Evidence]:
+    """Test memberships (k, n) in rows of the set, within labels and group by group, as findings are tested."""
+    if not len(memberships):
+        return []
+    audited = audit_examples(AuditedRows(np.ones(len(p), dtype=bool), p), better=False, category=False)
+    groups = group_values(p, slices)
+    return confirm(memberships, p.losses, p.correct, audited.strata, level=LEVEL, groups=groups)
 
 
 def results(tasks: Iterable[tuple[str, str, int]], jobs: int) -> list[dict[str, Any]]:
@@ -152,13 +180,12 @@ def null_table(found: list[dict[str, Any]]) -> list[str]:
         "not within labels | on the rows searched | the method's own p |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for method, kind, sets in grouped(found, NULLS):
+    for method, kind, sets in grouped(found, tuple(NULLS)):
         tested = sum(one["tested"] for one in sets) / len(sets)
-        depends = "nothing" if kind == "independent" else "the label"
         cells = [share(sets, name) for name in ("confirmed", "unstratified", "same_rows")]
         cells.append(share(sets, "own_p") if method in OWN_P else "–")
         cells.insert(0, share(sets, "findings_confirmed", "**"))
-        lines.append(f"| {method} | {depends} | {len(sets)} | {tested:.1f} a set | {' | '.join(cells)} |")
+        lines.append(f"| {method} | {kind} | {len(sets)} | {tested:.1f} a set | {' | '.join(cells)} |")
     return lines
 
 
@@ -178,7 +205,7 @@ def power_table(found: list[dict[str, Any]]) -> list[str]:
             share(sets, "planted_confirmed"),
             share(sets, "own_p") if method in OWN_P else "–",
         ]
-        lines.append(f"| {method} | {kind.removeprefix('planted ')} | {len(sets)} | {' | '.join(cells)} |")
+        lines.append(f"| {method} | {kind} | {len(sets)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -208,13 +235,14 @@ def main() -> None:
         "--sets", type=int, default=200, help="null sets of each kind (planted: half as many)"
     )
     parser.add_argument("--dear", type=int, default=40, help=f"the same for {', '.join(DEAR)}")
+    parser.add_argument("--others", action="store_true", help="tags, numbers and patients, not classes")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
     options = parser.parse_args()
     tasks = [
         (method, kind, seed)
         for method in options.methods
-        for kind in (*NULLS, *PLANTED)
+        for kind in (OTHERS if options.others else CLASSES)
         for seed in seeds(kind, options.dear if method in DEAR else options.sets)
     ]
     found = results(tasks, options.jobs)
@@ -223,7 +251,8 @@ def main() -> None:
     print(f"{sum(one['seconds'] for one in found) / 60:.0f} minutes of one processor in all")
     if options.docs:
         page = options.docs.read_text(encoding="utf-8")
-        before, after = page.index(START) + len(START), page.index(STOP)
+        start, stop = OTHER_MARKS if options.others else MARKS
+        before, after = page.index(start) + len(start), page.index(stop)
         options.docs.write_text(f"{page[:before]}\n\n{text}\n\n{page[after:]}", encoding="utf-8")
 
 

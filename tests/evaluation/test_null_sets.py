@@ -13,9 +13,10 @@ import pytest
 from scipy.stats import binom
 
 from paths import ROOT
-from weakspot import UDIS, Spotlight
+from weakspot import UDIS, Findings, Scan, Spotlight
 from weakspot.evaluation import Evidence, confirm
 from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.pipeline.search import search
 
 Made = tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray]
 
@@ -74,6 +75,37 @@ def test_of_sets_without_a_slice_a_twentieth_has_one_confirmed(make: Callable[..
         any(one.verdict == "confirmed" for one in confirm(*make(np.random.default_rng(seed))))
         for seed in range(sets)
     )
+    assert confirmed <= binom.ppf(0.999, sets, 0.05)
+
+
+@pytest.mark.parametrize(("rates", "patients"), [((1.5, 6.0), 15), ((6.0, 1.5), 40), ((0.3, 0.3), 15)])
+def test_slices_of_patients_who_fail_as_they_do_are_confirmed_no_more_than_by_chance(
+    rates: tuple[float, float], patients: int
+) -> None:
+    """Slices lie in a third of the patients; each has an error rate of his own, all of one distribution."""
+    sets, confirmed = 100, {"by rows": 0, "by patients": 0}
+    for seed in range(sets):
+        random = np.random.default_rng(seed)
+        n = 30 * patients
+        of_patient, labels = random.integers(0, patients, n), random.integers(0, 2, n)
+        correct = random.random(n) > random.beta(*rates, patients)[of_patient]
+        w = (random.random((1, n)) < np.where(of_patient % 3 == 0, 0.8, 0.02)).astype(float)
+        for name, groups in (("by rows", None), ("by patients", of_patient)):
+            (found,) = confirm(w, None, correct, labels, groups=groups)
+            confirmed[name] += found.verdict == "confirmed"
+    assert confirmed["by patients"] <= binom.ppf(0.999, sets, 0.05)
+    assert confirmed["by rows"] > confirmed["by patients"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tags", "number", "patient"])
+def test_findings_of_tags_numbers_and_patients_are_true_but_for_a_twentieth(kind: Any) -> None:
+    sets, confirmed = 60, 0
+    for seed in range(sets):
+        p = null_predictions(kind, 2000, seed)
+        run = search(Scan(draws=0), p, 0.5, group="patient" if kind == "patient" else None)
+        told = Findings.build(p, run.slices, confirm=run.confirm, projection="none")
+        confirmed += any(one.confirmed for one in told.findings)
     assert confirmed <= binom.ppf(0.999, sets, 0.05)
 
 
