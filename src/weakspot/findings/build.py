@@ -54,9 +54,9 @@ def build(
 ) -> Findings:
     """Test slices, extend, merge and name them, and describe everything that is found.
 
-    Slices are tested on examples that they were not found in, within labels, and group by group where the search kept
-    groups on one side or the predictions name one. What is confirmed is extended as far as
-    errors stay more common than beyond, and what lies in one place is merged into one finding.
+    Slices are tested on examples that they were not found in, within labels; and group by group, where the search
+    kept a group on one side or the predictions name one. What is confirmed is extended as far as errors stay more
+    common than beyond, and what lies in one place is merged into one finding.
 
     Args:
         predictions: The n examples that the slices are described over.

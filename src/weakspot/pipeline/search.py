@@ -114,7 +114,7 @@ def search(
         predictions: The audited set.
         confirm: As for `plan_search`.
         source: As for `plan_search`.
-        group: As for `plan_search`.
+        group: As for `plan_search`; the slices' provenance says so, and their test respects it.
         refits: How often to fit again on parts of the data, to measure how stable slices are.
         seed: The seed of these parts.
 
