@@ -13,6 +13,7 @@ from weakspot.evaluation import confirm
 from weakspot.evaluation.synthetic import null_predictions, planted_predictions
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
 from weakspot.findings.compare_slices import RunToCompare, compare_slices
+from weakspot.methods import memberships_of
 from weakspot.methods.base import AuditedRows
 from weakspot.pipeline.search import search
 from weakspot.slices import Slices
@@ -150,6 +151,23 @@ def few_patients(seed: int = 0) -> tuple[Predictions, np.ndarray]:
     return Predictions.from_arrays(
         p.embeddings, labels=labels, correct=correct, losses=1.0 - correct, attributes=attributes
     ), inside
+
+
+@pytest.mark.parametrize(
+    ("kind", "within"),
+    [
+        ("label", "within labels;"),
+        ("number", "within similar labels;"),
+        ("patient", "within labels, by patient, whose"),
+    ],
+)
+def test_what_is_compared_with_what_is_said(kind: str, within: str) -> None:
+    p = null_predictions(kind, 400, seed=0)
+    half = np.arange(400) < 200
+    found = Scan(n_slices=1, draws=0).fit(p.take(half)).slices_
+    slices = found.carry_over(memberships_of(found, p), p, np.flatnonzero(half), np.ones(400, dtype=bool))
+    p = replace(p, manifest={"group": "patient"})
+    assert within in Findings.build(p, slices, confirm=~half, projection="none").confirmation.explanation
 
 
 def test_findings_of_too_few_patients_are_not_confirmed() -> None:

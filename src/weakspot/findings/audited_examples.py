@@ -57,6 +57,13 @@ class AuditedExamples:
         """Whether labels are classes that a slice can be split by."""
         return self.strata is not None and type(self.record.task) is Classification
 
+    @property
+    def compared_within(self) -> str:
+        """What examples are compared within, in words; nothing where labels are unknown."""
+        if self.strata is None:
+            return ""
+        return "labels" if self.label_scores is None else "similar labels"
+
     def take(self, chosen: Bool[np.ndarray, " r"]) -> AuditedExamples:
         """Return the chosen examples alone; what labels are neighbours is then decided among these."""
 
@@ -139,13 +146,19 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
     return AuditedExamples(record, rows, errors, badness, unit_errors, strata, scores, counted)
 
 
-def group_values(record: Predictions, slices: Slices) -> Shaped[np.ndarray, " r"] | None:
-    """Return the group of every example of a record; None where none is named, or it is no attribute of these.
+def group_name(record: Predictions, slices: Slices) -> str | None:
+    """Return the attribute that the search kept on one side, or else the one that the predictions name.
 
-    It is the attribute that the search kept on one side, or else the one that the predictions name.
+    It is None where neither does, or where these examples have no such attribute.
     """
     name = slices.provenance.get("group") or record.manifest.get("group")
-    if name not in record.attributes.column_names:
+    return name if name in record.attributes.column_names else None
+
+
+def group_values(record: Predictions, slices: Slices) -> Shaped[np.ndarray, " r"] | None:
+    """Return the group of every example of a record; None where none is named (`group_name`)."""
+    name = group_name(record, slices)
+    if name is None:
         return None
     values = np.empty(len(record), dtype=object)
     values[:] = record.attributes.column(name).to_pylist()

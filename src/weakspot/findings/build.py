@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-from weakspot.findings.audited_examples import group_values
+from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
@@ -115,7 +115,9 @@ def build(
     clusters = () if slices.tree is None else list_clusters(slices.tree, slices.statistics)
     memberships = build_memberships_table(regions, findings, slices, predictions, sets.described)
     rows = _shown_rows(findings, all_slices, clusters, memberships if members == "all" else None)
-    confirmation = describe_confirmation(sets, searched, source, level)
+    confirmation = describe_confirmation(
+        sets, searched, source, level, group_name(sets.tested.record, slices) or ""
+    )
     manifest = predictions.manifest
     dataset, model = manifest_name(manifest.get("dataset")), manifest_name(manifest.get("model"))
     return Findings(

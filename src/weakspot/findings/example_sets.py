@@ -88,7 +88,9 @@ def choose_example_sets(
     return ExampleSets(described, tested, outcomes, tested_outcomes, ~held_out, "held_out")
 
 
-def describe_confirmation(sets: ExampleSets, searched: int | None, source: str, level: float) -> Confirmation:
+def describe_confirmation(
+    sets: ExampleSets, searched: int | None, source: str, level: float, group: str = ""
+) -> Confirmation:
     """Describe how the slices were tested.
 
     Args:
@@ -96,17 +98,19 @@ def describe_confirmation(sets: ExampleSets, searched: int | None, source: str, 
         searched: How many examples the slices were sought in, where these are not among the described ones.
         source: What was tested on, in words.
         level: The false discovery rate.
+        group: The attribute whose values are tested instead of examples, if there is one.
     """
     searched = int(sets.searched.sum()) if searched is None else searched
     tested = len(sets.tested_outcomes.losses) if sets.has_test else 0
     if sets.left_out:
         source = f"{source or 'other examples'}, without {count(sets.left_out)} that were searched, too"
-    by_label = sets.described_outcomes.strata is not None
     return Confirmation(
         mode=sets.mode,
         searched=searched,
         tested=tested,
         source=source,
         level=level,
-        explanation=explain_test(sets.mode, searched, tested, source, level, by_label),
+        explanation=explain_test(
+            sets.mode, searched, tested, source, level, sets.described.compared_within, group
+        ),
     )

@@ -113,9 +113,9 @@ def _verdict(finding: Finding, better: bool) -> str:
             return f"Confirmed on held-out examples (corrected p\u00a0{probability(finding.p_corrected)})."
         case "explained_by_label":
             if finding.p_corrected is None:
-                return f"The label may explain that: too few others have it to show that these are {worse}."
+                return f"The label may explain that: too few others have such labels to show that these are {worse}."
             return (
-                f"The label may explain that: it is not shown that they are {worse} than others of the same label "
+                f"The label may explain that: it is not shown that they are {worse} than others with such labels "
                 f"(corrected p\u00a0{probability(finding.p_corrected)})."
             )
         case "too_few":
@@ -141,8 +141,19 @@ def headline(
     return "Nothing reliable was found"
 
 
-def explain_test(mode: str, searched: int, tested: int, source: str, level: float, by_label: bool) -> str:
-    """Return how slices were tested, in one or two sentences."""
+def explain_test(
+    mode: str, searched: int, tested: int, source: str, level: float, within: str, group: str
+) -> str:
+    """Return how slices were tested, in one or two sentences.
+
+    Args:
+        mode: As in `Confirmation`.
+        searched, tested: How many examples slices were sought in, and tested on.
+        source: What was tested on, in words.
+        level: The false discovery rate.
+        within: What losses are compared within: "labels", "similar labels", or nothing.
+        group: The attribute whose values the test counts instead of examples, if there is one.
+    """
     if mode == "off":
         why, advice = source, ""
         if not source:
@@ -157,7 +168,8 @@ def explain_test(mode: str, searched: int, tested: int, source: str, level: floa
             "chance alone gives such numbers."
         )
     where = source or "other examples"
-    within = " within labels" if by_label else ""
+    within = f" within {within}" if within else ""
+    within += f", by {isolated(group)}, whose examples are no independent observations" if group else ""
     return (
         f"Slices were sought in {count(searched)} examples and tested on {count(tested)} others ({where}) by a "
         f"rank test of the losses{within}; of what is called confirmed at most {percent(level)} are expected to be "
