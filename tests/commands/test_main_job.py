@@ -66,10 +66,8 @@ def test_the_default_run_finds_the_group_that_fails(shell):
 
 
 def test_what_is_found_in_a_whole_split_is_tested_on_another(digits, tmp_path):
-    """The predictions of the split that slices are sought in are there already, those of the other are not."""
     words = ("training.epochs=1", "logger=none", "cam=none", "confirm=val", f"hydra.run.dir={tmp_path}")
-    text = digits("discover", *words)
-    assert "infer → outputs/predictions/colored_digits-val-" in text
+    digits("discover", *words)
     findings = Findings.load(tmp_path)
     assert findings.confirmation.mode == "other"
     assert (findings.confirmation.searched, findings.confirmation.tested) == (719, 108)
