@@ -265,7 +265,8 @@ def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(
     inside, outside = one.accuracy.inside, one.accuracy.outside
     told = sentence(accuracy=replace(one.accuracy, interval=(inside - 0.1, outside + 0.01)))
     assert f"the mean loss is {decimal(one.loss.inside)} (95" in told
-    assert f"the accuracy, {percent(inside)} against {percent(outside)}, may be the same" in told
+    assert f"held out), against {decimal(one.loss.expected)} of others with such labels; the accuracy" in told
+    assert f"the accuracy, {percent(inside)} against {percent(outside)} elsewhere, may be the same" in told
 
 
 def test_where_a_name_names_more_than_lies_inside_the_share_is_said(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
@@ -29,7 +30,7 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
         labels: The labels that the region is confined to.
 
     Returns:
-        The name: `group = red_≥5`, `texts with “refund”`, `label = cat, predicted dog`, `Spotlight 3`.
+        The name: `group = red_≥5`, `texts with “refund”`, `mostly label = cat, predicted dog`, `Spotlight 3`.
     """
     if region.conjunction is not None:
         return str(region.conjunction)
@@ -43,7 +44,7 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
     total = sum(cell.weight for cell in description.confusion)
     mistake = description.confusion[0] if description.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
-        return f"label = {mistake.label}, predicted {mistake.prediction}"
+        return f"mostly label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
@@ -76,8 +77,12 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
 def _numbers(finding: Finding, tested: bool, measure: str) -> str:
     accuracy, loss = finding.accuracy, finding.loss
     if accuracy is not None and loss is not None and finding.confirmed and _may_be_equal(accuracy):
-        shown = _contrast("the mean loss is", loss, decimal, "", tested)
-        return f"{shown}; the accuracy, {percent(accuracy.inside)} against {percent(accuracy.outside)}, may be the same"
+        inside, outside = percent(accuracy.inside), percent(accuracy.outside)
+        shares = f"the accuracy, {inside} against {outside} elsewhere, may be the same"
+        if loss.expected is None:
+            return f"{_contrast('the mean loss is', loss, decimal, '', tested)}; {shares}"
+        shown = _contrast("the mean loss is", replace(loss, outside=None), decimal, "", tested)
+        return f"{shown}, against {decimal(loss.expected)} of others with such labels; {shares}"
     if accuracy is not None and not (loss is not None and accuracy.inside == accuracy.outside):
         return _contrast("the model is right on", accuracy, percent, " of them", tested)
     if finding.error is not None:
