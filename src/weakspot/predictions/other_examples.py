@@ -10,7 +10,7 @@ from jaxtyping import Bool, Shaped, UInt64
 from weakspot.predictions.record import Predictions
 from weakspot.tasks import Classification
 
-_BLOCK = 1 << 14  # rows that are hashed at a time
+_BLOCK = 1 << 20  # numbers that are hashed at a time
 
 
 def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predictions, int]:
@@ -131,10 +131,11 @@ def _hash_rows(values: Shaped[np.ndarray, "n d"], seed: int) -> UInt64[np.ndarra
         1
     )
     keys = np.empty(len(values), dtype=np.uint64)
-    for start in range(0, len(values), _BLOCK):
+    rows = max(1, _BLOCK // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
         with np.errstate(over="ignore"):  # of float64 beyond single precision
-            block = np.asarray(values[start : start + _BLOCK], dtype=np.float32) + np.float32(0)  # no −0
-        keys[start : start + _BLOCK] = (block.view(np.uint32) * factors).sum(axis=1, dtype=np.uint64)
+            block = np.asarray(values[start : start + rows], dtype=np.float32) + np.float32(0)  # no −0
+        keys[start : start + rows] = (block.view(np.uint32) * factors).sum(axis=1, dtype=np.uint64)
     return keys
 
 
