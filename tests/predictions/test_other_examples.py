@@ -66,6 +66,7 @@ def test_what_both_hold_is_found_under_any_id():
         p.embeddings.astype(np.float64), losses=p.losses, labels=p.labels, ids=[f"copy {i}" for i in range(N)]
     )
     assert also_in(renamed, p).all()
+    assert also_in(replace(renamed, embeddings=np.asfortranarray(p.embeddings)), p).all()
     with pytest.raises(ValueError, match="holds the same examples"):
         examples_to_test(renamed, p)
     # an embedding of few values is no example: losses tell them apart, or else the id
