@@ -55,6 +55,7 @@ METHODS: dict[str, Contender] = {
     "planespot": of_method("planespot"),
     "domino": of_method("domino"),
     "scan": of_method("scan"),
+    "scan sizes=[20,40,80,160]": of_method("scan", sizes=[20, 40, 80, 160]),
 }
 
 
