@@ -483,7 +483,9 @@ def test_the_p_value_of_groups_is_the_share_of_all_choices_of_signs(worse: float
     both = only(w, losses, labels=labels, groups=of_group)
     of_rows = only(w, losses, labels=labels)
     assert both.p == pytest.approx(max(of_rows.p or 0, sign_flip_p(found, 9_999, 0)))
-    assert both.p_unstratified >= of_rows.p_unstratified  # type: ignore[operator]
+    assert both.p_unstratified is not None
+    assert of_rows.p_unstratified is not None
+    assert both.p_unstratified >= of_rows.p_unstratified
 
 
 def test_the_curve_for_many_groups_agrees_with_flipped_signs() -> None:

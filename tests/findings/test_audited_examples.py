@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from weakspot import Findings, Predictions, Scan
 from weakspot.evaluation import confirm
-from weakspot.evaluation.synthetic import null_predictions, planted_predictions
+from weakspot.evaluation.synthetic import Kind, null_predictions, planted_predictions
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
 from weakspot.findings.compare_slices import RunToCompare, compare_slices
 from weakspot.methods import memberships_of
@@ -98,20 +98,20 @@ def follows(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["number", "tags"])
-def test_what_the_labels_explain_is_not_confirmed(kind: str) -> None:
+def test_what_the_labels_explain_is_not_confirmed(kind: Kind) -> None:
     """Of numbers with errors in proportion, and of tags of which one is hard."""
     sets, confirmed = 60, 0
     for seed in range(sets):
-        p, random = null_predictions(kind, 1000, seed), np.random.default_rng(seed)  # type: ignore[arg-type]
+        p, random = null_predictions(kind, 1000, seed), np.random.default_rng(seed)
         values = np.log(p.labels) if kind == "number" else p.labels[:, 0].astype(float)
         confirmed += confirmed_by_labels(p, follows(values, random))
     assert confirmed <= binom.ppf(0.999, sets, 0.05)
 
 
 @pytest.mark.parametrize("kind", ["number", "tags"])
-def test_a_planted_place_is_confirmed_among_labels_alike(kind: str) -> None:
+def test_a_planted_place_is_confirmed_among_labels_alike(kind: Kind) -> None:
     for seed in range(5):
-        p, planted = planted_predictions(3.0, 1000, seed, kind)  # type: ignore[arg-type]
+        p, planted = planted_predictions(3.0, 1000, seed, kind)
         assert confirmed_by_labels(p, planted[None].astype(float))
 
 
@@ -161,7 +161,7 @@ def few_patients(seed: int = 0) -> tuple[Predictions, np.ndarray]:
         ("patient", "within labels, by patient, whose"),
     ],
 )
-def test_what_is_compared_with_what_is_said(kind: str, within: str) -> None:
+def test_what_is_compared_with_what_is_said(kind: Kind, within: str) -> None:
     p = null_predictions(kind, 400, seed=0)
     half = np.arange(400) < 200
     found = Scan(n_slices=1, draws=0).fit(p.take(half)).slices_

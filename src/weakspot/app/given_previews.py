@@ -19,7 +19,7 @@ class GivenPreviews(RunPreviews):
     """The images or texts of a run with `predictions=FILE`, whose dataset and model are not known.
 
     Nothing is read outside of one folder: `root`, or else the one that holds the predictions, which the explorer has
-    found to lie in its own folders.
+    found to lie in a folder that it may read.
 
     Args:
         loaded: The run.
