@@ -187,7 +187,7 @@ class LoadedRuns:
     """
 
     def __init__(self, runs: RunIndex, data_folders: Sequence[Path] = ()) -> None:
-        self._runs, self._folders = runs, (*runs.folders, *data_folders)
+        self._folders = (*runs.folders, *data_folders)
         self._cached: OrderedDict[tuple[str, float], LoadedRun] = OrderedDict()
         self._lock = Lock()
 

@@ -9,7 +9,7 @@ from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.record import Confirmation, Finding, GroupDescription
 from weakspot.findings.regions import Region
-from weakspot.legible import isolated
+from weakspot.legible import isolated, printable
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
 _IN_TEXTS = 0.4  # share of its texts that a word must be in
@@ -174,7 +174,7 @@ def explain_test(
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""
-    within += f", by {isolated(group)}, whose examples are no independent observations" if group else ""
+    within += f", by {printable(group)}, whose examples are no independent observations" if group else ""
     return (
         f"Slices were sought in {count(searched)} examples and tested on {count(tested)} others ({where}) by a "
         f"rank test of the losses{within}; of what is called confirmed at most {percent(level)} are expected to be "

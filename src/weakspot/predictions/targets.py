@@ -96,8 +96,9 @@ def _check_width(outputs: np.ndarray, task: Task, arrays: Targets) -> None:
     advice = (
         ": store labels as indices of the columns, or in Python give task=Classification((…)) with all names"
     )
-    advice = advice if named else ""
-    raise ValueError(f"outputs have {width} columns but the task has {task.n_outputs} classes{advice}")
+    raise ValueError(
+        f"outputs have {width} columns but the task has {task.n_outputs} classes{advice if named else ''}"
+    )
 
 
 def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -> np.ndarray:
