@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from urllib.parse import urlencode
 
 import pytest
@@ -144,3 +145,23 @@ def test_a_run_that_was_opened_is_found_again_and_gone_when_it_is_gone(outputs, 
     finally:
         (tmp_path / "kept").rename(report)
     assert shelf.find(digest).folder == first.folder
+
+
+def test_a_run_with_the_slices_of_another_says_what_does_not_fit(outputs, tmp_path):
+    """Both runs have as many slices of the same examples; they differ in members alone."""
+    shutil.copytree(outputs / "discover", tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "old" / "slices")
+    shutil.copytree(tmp_path / "new" / "slices", tmp_path / "old" / "slices")
+    known = digests(tmp_path)
+    with serving(tmp_path, data_folders=[outputs / "predictions"]) as server:
+        for status, _, text in (
+            asked(server, f"/run/{known['old']}"),
+            asked(server, f"/run/{known['old']}/tree"),
+            compared(server, known["old"], known["new"]),
+        ):
+            assert status == 400
+            assert (
+                "old/findings.json does not describe the slices beside it: it is of 3 slices of scan in 600"
+                in (read(text))
+            )
+        assert asked(server, f"/run/{known['new']}")[0] == 200

@@ -254,16 +254,21 @@ def audited(tmp_path, found):
     )
     manifest = dict(pull_predictions(target).manifest)
     replace(found[-1], provenance={"predictions": manifest}).save(tmp_path / "run")
+    found[1].save(tmp_path / "run" / "slices")
     return replace(target, checkpoint="auto")
 
 
-def test_a_run_of_another_dataset_or_model_is_refused(audited, tmp_path):
+def test_a_run_of_another_dataset_or_model_or_with_other_slices_is_refused(audited, found, tmp_path):
     mend = ReweightByFindings(folder=tmp_path / "run")
     mend.check(audited)
     mend.check(
         replace(audited, seed=1, training=TrainingSettings(epochs=1))
     )  # of what is trained, not of what was audited
     other = replace(audited, dataset=replace(audited.dataset, name="digits"))
+    replace(found[1], weights=found[1].weights * 0.9).save(tmp_path / "run" / "slices")
+    with pytest.raises(ValueError, match="does not describe the slices beside it"):
+        ReweightByFindings(folder=tmp_path / "run").check(audited)
+    found[1].save(tmp_path / "run" / "slices")
     with pytest.raises(ValueError, match="audited dataset=colored_digits, not dataset=digits"):
         mend.check(other)
     wider = replace(audited, model=replace(audited.model, settings={"embedding": 32}))

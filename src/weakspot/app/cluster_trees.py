@@ -8,8 +8,8 @@ from functools import cached_property
 
 from weakspot.app.run_index import RunSummary, check_files_inside
 from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
-from weakspot.pipeline.saved_runs import SLICES
-from weakspot.slices import ClusterNode, Slices
+from weakspot.pipeline.saved_runs import SavedRun
+from weakspot.slices import ClusterNode
 from weakspot.slices.failing import ACCURACY_THRESHOLD, fails, worst_first
 
 _MAX_FOLD_DEPTH = 60  # levels that fold; browsers cannot draw more than some hundreds
@@ -126,10 +126,10 @@ def tree_of_run(run: RunSummary) -> ClusterTree:
     """Return the tree of a run.
 
     Raises:
-        ValueError: If it has none, or a link leads out of its folder.
+        ValueError: If it has none, its findings are of other slices, or a link leads out of its folder.
     """
     check_files_inside(run.folder)
-    slices = Slices.load(run.folder / SLICES)
+    slices = SavedRun.open(run.folder).slices
     if slices.tree is None:
         raise ValueError(f"{run.folder} has no cluster tree: method=udis makes one")
     return ClusterTree(slices.tree, slices.ids.tolist())

@@ -18,10 +18,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from weakspot.app.cluster_trees import ClusterTree
-from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, file_inside, is_below_any
+from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, is_below_any
 from weakspot.findings import Findings
 from weakspot.findings.compare_slices import RunToCompare
-from weakspot.findings.record import FILE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.report.member_csv import member_groups
@@ -220,8 +219,7 @@ class LoadedRuns:
         check_files_inside(run.folder)
         saved_run = SavedRun.open(run.folder)
         predictions = self._predictions(saved_run)
-        findings = Findings.load(run.folder) if file_inside(run.folder, FILE) else None
-        return LoadedRun(run, saved_run.slices, predictions, findings)
+        return LoadedRun(run, saved_run.slices, predictions, saved_run.findings)
 
     def _predictions(self, saved_run: SavedRun) -> Predictions:
         """Return the predictions of a run, from the usual store or from any of the folders as a store."""

@@ -84,15 +84,13 @@ def find_failures(
         p: The predictions that it searched.
         logger: The run's logger.
     """
-    from weakspot.findings.compare_slices import RunToCompare
     from weakspot.pipeline.compare import compare_runs
     from weakspot.pipeline.saved_runs import SavedRun
 
     failures = fail_if.failures(findings)
     if fail_if.new_against is None:
         return failures
-    run = SavedRun.open(folder)
-    after = RunToCompare(str(folder), run.slices, p, run.findings)
+    after = SavedRun.open(folder).to_compare_over(p)
     comparison = compare_runs(
         fail_if.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
     )

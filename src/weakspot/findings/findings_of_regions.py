@@ -10,7 +10,13 @@ import numpy as np
 
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.example_sets import ExampleSets
-from weakspot.findings.record import Finding, GroupDescription, memberships_table
+from weakspot.findings.record import (
+    Finding,
+    GroupDescription,
+    MembershipGroup,
+    groups_of_slices,
+    memberships_table,
+)
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
 from weakspot.findings.sentences import finding_name, finding_sentence
@@ -51,27 +57,14 @@ def build_memberships_table(
     """Return the table of every example of every finding and of every slice, with its weight."""
     numbers = {finding.parts + finding.labels: finding.number for finding in findings}
     classes = audited.record.classes()
-    groups: list[tuple[str, int, np.ndarray, np.ndarray]] = []
+    groups: list[MembershipGroup] = []
     for region in regions:
         key = tuple(j + 1 for j in region.parts) + tuple(classes[label] for label in region.labels)
         weights = region.described_weights
         inside = np.flatnonzero(weights > 0)
         groups.append(("finding", numbers[key], audited.rows[inside], weights[inside]))
     groups.sort(key=lambda group: group[1])
-    for j, weights in enumerate(slices.weights):
-        inside = np.flatnonzero(weights > 0)
-        groups.append(("slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)))
-    rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
-    lengths = [len(group[2]) for group in groups]
-    return memberships_table(
-        {
-            "group": np.repeat(np.array([group[0] for group in groups], dtype=object), lengths),
-            "number": np.repeat(np.array([group[1] for group in groups], dtype=np.int64), lengths),
-            "row": rows,
-            "id": np.asarray(predictions.ids)[rows],
-            "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
-        }
-    )
+    return memberships_table([*groups, *groups_of_slices(slices)], predictions.ids)
 
 
 def _finding(

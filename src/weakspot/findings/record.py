@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from jaxtyping import Shaped
 from pydantic import ConfigDict, TypeAdapter
 
 from weakspot.evaluation.confirmation import Evidence, Verdict
@@ -40,6 +44,9 @@ _MEMBERSHIPS_SCHEMA = pa.schema(
     {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
 )
 _NO_MEMBERSHIPS: pa.Table = _MEMBERSHIPS_SCHEMA.empty_table()
+
+MembershipGroup = tuple[Literal["finding", "slice"], int, np.ndarray, np.ndarray]
+"""A finding or slice by its number, with the rows of its examples and their weights."""
 
 PlainValue = str | float | int | bool | None
 
@@ -419,6 +426,13 @@ class Findings:
     def _by_row(self) -> dict[int, Example]:
         return {example.row: example for example in self.examples}
 
+    def describes(self, slices: Slices) -> bool:
+        """Return whether these are the slices that the findings were built of, by their members and weights."""
+        if slices.method != self.method or len(slices) != len(self.slices):
+            return False
+        own = self.memberships.filter(pc.equal(self.memberships["group"], "slice"))
+        return own.equals(memberships_table([*groups_of_slices(slices)], slices.ids))
+
     def save(self, folder: str | Path) -> Path:
         """Write `findings.json` and its tables into `folder`; each appears whole or not at all.
 
@@ -481,8 +495,29 @@ class Findings:
         )
 
 
-def memberships_table(columns: dict[str, Any]) -> pa.Table:
-    """Make the table of `Findings.memberships` from its columns."""
+def groups_of_slices(slices: Slices) -> Iterator[MembershipGroup]:
+    """Yield every slice's group of `Findings.memberships`."""
+    for j, weights in enumerate(slices.weights):
+        inside = np.flatnonzero(weights > 0)
+        yield "slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)
+
+
+def memberships_table(groups: Sequence[MembershipGroup], ids: Shaped[np.ndarray, " n"]) -> pa.Table:
+    """Make the table of `Findings.memberships`.
+
+    Args:
+        groups: The findings and slices, in order.
+        ids: (n,) the ids of all examples.
+    """
+    rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
+    lengths = [len(group[2]) for group in groups]
+    columns = {
+        "group": np.repeat(np.array([group[0] for group in groups], dtype=object), lengths),
+        "number": np.repeat(np.array([group[1] for group in groups], dtype=np.int64), lengths),
+        "row": rows,
+        "id": np.asarray(ids)[rows],
+        "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
+    }
     return pa.table(columns, schema=_MEMBERSHIPS_SCHEMA)
 
 

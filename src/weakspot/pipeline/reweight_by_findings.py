@@ -22,6 +22,7 @@ from weakspot.legible import printable
 from weakspot.methods import audit_of, method_of
 from weakspot.pipeline.audit_target import AuditTarget
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
+from weakspot.pipeline.saved_runs import SLICES, check_belong_together
 from weakspot.pipeline.search import plan_search
 from weakspot.pipeline.upstream import pull_predictions, weights_digest
 from weakspot.predictions import Predictions
@@ -81,7 +82,7 @@ class ReweightByFindings(Reweight):
     @cached_property
     def slices(self) -> Slices:
         """The slices of the run."""
-        return Slices.load(self.folder / "slices")
+        return Slices.load(self.folder / SLICES)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -94,7 +95,7 @@ class ReweightByFindings(Reweight):
         """Check that the run audited this dataset and this model.
 
         Raises:
-            ValueError: If it did not.
+            ValueError: If it did not, or its folder holds the slices of another run.
         """
         self._check_epochs(target)
         audited_settings = self._manifest(self.findings)["made_from"]
@@ -120,6 +121,7 @@ class ReweightByFindings(Reweight):
                     f"reweight={self.folder}: {change} since that run, or the settings are not the same; its command "
                     f"was `{self.findings.command}`"
                 )
+        check_belong_together(self.findings, self.slices, self.folder)
 
     def audited(self, target: AuditTarget) -> AuditTarget:
         """Return the model that the run audited, on the split that it searched."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.findings import Finding, Findings
+from weakspot.findings import Findings
 from weakspot.findings.compare_slices import RunToCompare
 from weakspot.findings.record import FILE
 from weakspot.pipeline.keys import store_key
@@ -27,12 +27,12 @@ class SavedRun:
     Attributes:
         folder: The folder, as it was named.
         slices: The slices that it found.
-        findings: Its findings; empty where a person saved slices by themselves.
+        findings: What it says of them; None where a person saved slices by themselves.
     """
 
     folder: Path
     slices: Slices
-    findings: tuple[Finding, ...]
+    findings: Findings | None
 
     @classmethod
     def open(cls, folder: str | Path) -> SavedRun:
@@ -41,6 +41,7 @@ class SavedRun:
         Raises:
             FileNotFoundError: If there is no such folder, or it holds no slices.
             DamagedError: If they cannot be read.
+            ValueError: If its findings are of other slices.
         """
         folder = Path(folder).expanduser()
         candidates = [
@@ -55,8 +56,10 @@ class SavedRun:
             )
         slices = Slices.load(candidates[0])
         run_folder = folder if candidates[0] != folder else folder.parent
-        has_findings = (run_folder / FILE).is_file()
-        return cls(folder, slices, Findings.load(run_folder).findings if has_findings else ())
+        findings = Findings.load(run_folder) if (run_folder / FILE).is_file() else None
+        if findings is not None:
+            check_belong_together(findings, slices, run_folder)
+        return cls(folder, slices, findings)
 
     def predictions(
         self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
@@ -105,4 +108,23 @@ class SavedRun:
 
     def run_to_compare(self, store: Path) -> RunToCompare:
         """Return the run as a comparison reads it."""
-        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings)
+        return self.to_compare_over(self.predictions(store))
+
+    def to_compare_over(self, predictions: Predictions) -> RunToCompare:
+        """Return the run as a comparison reads it, with its predictions, which have been read already."""
+        findings = () if self.findings is None else self.findings.findings
+        return RunToCompare(str(self.folder), self.slices, predictions, findings)
+
+
+def check_belong_together(findings: Findings, slices: Slices, folder: Path) -> None:
+    """Check that a run's findings were built of the slices that lie beside them.
+
+    Raises:
+        ValueError: If they were not, as where a folder of slices was copied from another run.
+    """
+    if not findings.describes(slices):
+        raise ValueError(
+            f"{folder / FILE} does not describe the slices beside it: it is of {len(findings.slices)} slices of "
+            f"{findings.method} in {findings.whole.record} examples, they are {len(slices)} of {slices.method} in "
+            f"{len(slices.ids)}, with other members; put back the run's own files, or run discover.py again"
+        )
