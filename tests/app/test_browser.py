@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from explorer import asked, follow, serving
+from explorer import asked, follow, read, serving
 from paths import ROOT
 from report_pages import chromium, needs_chromium
 from weakspot import Findings, Predictions, Slices
@@ -120,8 +121,14 @@ def test_no_path_reaches_a_file_beside_the_reports(runs, server, beside):
             assert "the secret" not in text, tried
 
 
+def unsealed(folder):
+    """The fields of a run's findings.json, without the seal that shows a change."""
+    fields = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    return {name: value for name, value in fields.items() if name not in ("seal", "checksums")}
+
+
 def test_an_odd_run_does_not_take_the_others_down(runs, server):
-    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    said = unsealed(runs / "a")
     odd = {
         "texts": json.dumps(said | {"findings": [{"verdict": "<b>many</b>", "errors_explained": "no"}]}),
         "lists": json.dumps(said | {"findings": [{"verdict": [1], "name": {}, "errors_explained": []}]}),
@@ -137,8 +144,27 @@ def test_an_odd_run_does_not_take_the_others_down(runs, server):
     status, page = get(server, "/")
     assert status == 200
     assert "<b>many" not in page
-    listed = {run.folder.name for run in find_runs([runs])}
-    assert listed == {"a", "c", "texts", "lists", "huge"}
+    damaged = {run.folder.name: run for run in find_runs([runs]) if run.damage}
+    assert set(damaged) == set(odd)
+    for run in damaged.values():
+        assert f"Damaged: {run.damage}" in read(page)
+    assert damaged["number"].damage.endswith("findings.json cannot be read: it holds no JSON object")
+    for word in ("/compare", "/clusters"):
+        assert get(server, word)[0] == 200
+    assert not any(run.digest in get(server, "/compare")[1] for run in damaged.values())
+
+
+def test_a_flipped_digit_is_damage_and_no_other_number(runs, server):
+    """Every field is of the right type, so that only the seal can tell."""
+    file = runs / "a" / "findings.json"
+    text = file.read_text(encoding="utf-8")
+    (share,) = re.findall(r'"errors_explained": ?(0\.\d+)', text)[:1]
+    file.write_text(text.replace(share, "0.123456789"), encoding="utf-8")
+    run = next(run for run in find_runs([runs]) if run.folder.name == "a")
+    assert run.errors_explained is None
+    assert run.damage == f"{file} cannot be read: its content is not what was written; run discover.py again"
+    assert f"Damaged: {run.damage}" in read(get(server, "/")[1])
+    assert run.damage in read(get(server, f"/run/{run.digest}")[1])
 
 
 def test_a_run_from_before_there_were_findings_is_listed_too(runs):
@@ -270,7 +296,9 @@ def test_findings_that_are_a_link_out_of_their_folder_are_not_read(runs, server,
     assert "the secret" not in get(server, "/")[1]
     (runs / "a" / "slices" / "slices.json").replace(elsewhere)
     (runs / "a" / "slices" / "slices.json").symlink_to(elsewhere)
-    assert [run.folder.name for run in find_runs([runs])] == ["c"]
+    listed = {run.folder.name: run.damage for run in find_runs([runs])}
+    outside = f"{runs / 'a' / 'findings.json'} leads out of the run's folder, so it is not read"
+    assert listed == {"a": outside, "c": ""}
 
 
 def test_links_within_a_run_and_to_the_folder_of_runs_are_followed(runs, tmp_path_factory):
@@ -353,7 +381,7 @@ def test_an_answer_that_is_not_taken_has_its_time_and_one_that_hangs_up_leaves_n
 
 
 def test_a_run_says_how_it_was_made(runs, server):
-    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    said = unsealed(runs / "a")
     settings = {"seed": 7, "min_size": 0.02, "past": None}
     said |= {"provenance": {"settings": settings}, "command": "python discover.py seed=7"}
     (runs / "a" / "findings.json").write_text(json.dumps(said), encoding="utf-8")
@@ -367,7 +395,7 @@ def test_a_run_says_how_it_was_made(runs, server):
 def test_a_run_is_read_again_only_when_it_has_changed(runs):
     shelf = RunIndex([runs])
     first = {run.folder.name: run for run in shelf.all()}
-    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    said = unsealed(runs / "a")
     (runs / "a" / "findings.json").write_text(json.dumps(said | {"title": "another"}), encoding="utf-8")
     second = {run.folder.name: run for run in shelf.all()}
     assert second["c"] is first["c"]
@@ -389,7 +417,7 @@ def test_runs_logged_offline_are_listed(runs, server):
 
 @needs_chromium
 def test_the_list_sorts_and_filters_and_is_a_plain_table_without_script(runs):
-    said = json.loads((runs / "a" / "findings.json").read_text(encoding="utf-8"))
+    said = unsealed(runs / "a")
     for seed in (3, 12):
         folder = runs / f"scan-{seed}"
         folder.mkdir()

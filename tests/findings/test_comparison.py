@@ -264,6 +264,11 @@ def test_a_comparison_is_listed_among_the_runs(comparison, tmp_path):
     comparison.save(tmp_path / "both")
     (run,) = RunIndex([tmp_path]).all()
     assert (run.method, run.title, run.report.name) == ("compare", comparison.title, "compare.html")
+    file = tmp_path / "both" / "compare.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"paired":', '"peered":'), encoding="utf-8")
+    (run,) = RunIndex([tmp_path]).all()
+    assert (run.title, run.is_comparison) == ("", True)
+    assert run.damage.startswith(f"{file} cannot be read: paired: ")
 
 
 @needs_chromium

@@ -38,7 +38,7 @@ class ComparePages:
 
     def form(self, request: Request) -> Response:
         """Show the form in which two runs are chosen."""
-        runs = [run for run in self._runs.all() if not run.is_comparison]
+        runs = [run for run in self._runs.all() if not run.is_comparison and not run.damage]
         return render_page("compare", runs=runs, preselected=_preselected(request.query_params, runs))
 
     async def compare(self, request: Request) -> Response:

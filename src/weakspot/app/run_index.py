@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +12,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from weakspot.findings import VERDICTS
+from weakspot.findings import VERDICTS, Findings
 from weakspot.findings.comparison import FILE as COMPARISON
-from weakspot.findings.comparison import PAGE
+from weakspot.findings.comparison import PAGE, Comparison
 from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
 from weakspot.legible import as_utf8
 from weakspot.pipeline.discover import REPORT
 from weakspot.pipeline.saved_runs import SLICES
+from weakspot.slices import Slices
 
-_VERDICTS: Mapping[str, str] = {str(verdict): words for verdict, words in VERDICTS.items()}
+_SLICES_FILE = f"{SLICES}/slices.json"
 _MAX_LENGTH = 300  # characters of a value in the list
 _MAX_COMMAND_LENGTH = 10_000
 
@@ -47,6 +47,8 @@ class RunSummary:
         settings: The method's settings, as text.
         clusters: How many nodes its cluster tree has.
         weights: The end of the path of the audited checkpoint; empty where none is known.
+        damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, page and date are
+            empty otherwise.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class RunSummary:
     settings: Mapping[str, str] = field(default_factory=dict)
     clusters: int = 0
     weights: str = ""
+    damage: str = ""
 
     @property
     def report(self) -> Path:
@@ -108,7 +111,7 @@ class RunIndex:
         self._lock = Lock()
 
     def all(self) -> list[RunSummary]:
-        """Return every run that left a report and readable findings, or compared two others, newest first."""
+        """Return every run that left a report, or compared two others, newest first; damaged ones say so."""
         pages = dict(_find_pages(self.folders))
         with self._lock:
             self._readers = pages
@@ -200,37 +203,97 @@ def _file_stamp(file: Path) -> tuple[int, int] | None:
 
 def _read_discovery(folder: Path) -> RunSummary | None:
     """Read the run of a folder; None where it holds neither findings nor slices of weakspot."""
+    created = _modified(folder, REPORT)
+    if created is None or not any(os.path.lexists(folder / name) for name in (FILE, _SLICES_FILE)):
+        return None
     try:
-        report = file_inside(folder, REPORT)
-        if report is None:
-            return None
-        created = datetime.fromtimestamp(report.stat().st_mtime).astimezone()
-        file = file_inside(folder, FILE)
-        if file is None:
-            return _read_without_findings(folder, created)
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        findings = sorted(saved["findings"], key=lambda finding: finding["verdict"] != "confirmed")
-        first: dict[str, Any] = findings[0] if findings else {}
-        explained = first.get("errors_explained")
-        settings = _settings(saved.get("provenance"))
-        return RunSummary(
-            folder,
-            created,
-            _shortened(saved["method"]),
-            _shortened(saved["dataset"] or _file_name(saved.get("provenance"))),
-            _shortened(saved["model"]),
-            _shortened(saved["title"]),
-            _shortened(first.get("name", "")),
-            _shortened(_VERDICTS.get(str(first.get("verdict")), "")),
-            float(explained) if isinstance(explained, int | float) and isfinite(explained) else None,
-            len(saved["slices"]),
-            command=_shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH),
-            seed=settings.pop("seed", ""),
-            settings=settings,
-            clusters=len(saved.get("clusters") or ()),
-            weights=_weights(saved.get("provenance")),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        check_files_inside(folder)
+        if not (folder / FILE).is_file():
+            return _summary_of_slices(folder, created, Slices.load(folder / SLICES))
+        return _summary_of_findings(folder, created, Findings.load(folder, tables=False))
+    except (OSError, ValueError, RecursionError) as error:
+        return _damaged(folder, created, error, REPORT)
+
+
+def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> RunSummary:
+    first = min(found.findings, key=lambda finding: not finding.confirmed, default=None)
+    explained = None if first is None else first.errors_explained
+    settings = _settings(found.provenance)
+    return RunSummary(
+        folder,
+        created,
+        _shortened(found.method),
+        _shortened(found.dataset or _file_name(found.provenance)),
+        _shortened(found.model),
+        _shortened(found.title),
+        "" if first is None else _shortened(first.name),
+        "" if first is None else VERDICTS[first.verdict],
+        explained if explained is not None and isfinite(explained) else None,
+        len(found.slices),
+        command=_shortened(found.command, _MAX_COMMAND_LENGTH),
+        seed=settings.pop("seed", ""),
+        settings=settings,
+        clusters=len(found.clusters),
+        weights=_weights(found.provenance),
+    )
+
+
+def _summary_of_slices(folder: Path, created: datetime, slices: Slices) -> RunSummary:
+    """Summarise a run from before there were findings."""
+    manifest = slices.provenance.get("predictions")
+    made_from = manifest if isinstance(manifest, dict) else {}
+    dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
+    return RunSummary(
+        folder,
+        created,
+        _shortened(slices.method),
+        _shortened(dataset),
+        _shortened(model),
+        "",
+        "",
+        "",
+        None,
+        len(slices),
+    )
+
+
+def _read_comparison(folder: Path) -> RunSummary | None:
+    """Read the comparison of a folder; None where it holds none of weakspot."""
+    created = _modified(folder, PAGE)
+    if created is None or file_inside(folder, COMPARISON) is None:
+        return None
+    try:
+        found = Comparison.load(folder)
+    except (OSError, ValueError, RecursionError) as error:
+        return _damaged(folder, created, error, PAGE)
+    return RunSummary(
+        folder,
+        created,
+        "compare",
+        _shortened(found.after.dataset),
+        _shortened(found.after.model),
+        _shortened(found.title),
+        "",
+        "",
+        None,
+        len(found.slices),
+        PAGE,
+        command=_shortened(found.command, _MAX_COMMAND_LENGTH),
+    )
+
+
+def _damaged(folder: Path, created: datetime, error: Exception, page: str) -> RunSummary:
+    """Return the entry of a run whose record cannot be read: nothing that it says of itself is trusted."""
+    damage = _shortened(str(error) or type(error).__name__, _MAX_COMMAND_LENGTH)
+    return RunSummary(folder, created, "", "", "", "", "", "", None, 0, page, damage=damage)
+
+
+def _modified(folder: Path, name: str) -> datetime | None:
+    """Return when a run's page was written; None where there is none inside its folder."""
+    try:
+        page = file_inside(folder, name)
+        return None if page is None else datetime.fromtimestamp(page.stat().st_mtime).astimezone()
+    except OSError:
         return None
 
 
@@ -262,45 +325,3 @@ def _weights(provenance: Any) -> str:
 
 def _shortened(value: Any, max_length: int = _MAX_LENGTH) -> str:
     return as_utf8(str(value)[:max_length])  # neither a page nor JSON can hold half a surrogate pair
-
-
-def _read_comparison(folder: Path) -> RunSummary | None:
-    """Read the comparison of a folder; None where it holds none of weakspot."""
-    try:
-        page, file = file_inside(folder, PAGE), file_inside(folder, COMPARISON)
-        if page is None or file is None:
-            return None
-        created = datetime.fromtimestamp(page.stat().st_mtime).astimezone()
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        dataset, model = _shortened(saved["after"]["dataset"]), _shortened(saved["after"]["model"])
-        n_slices = len(saved["slices"])
-        command = _shortened(saved.get("command") or "", _MAX_COMMAND_LENGTH)
-        title = _shortened(saved["title"])
-        return RunSummary(
-            folder, created, "compare", dataset, model, title, "", "", None, n_slices, PAGE, command=command
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        return None
-
-
-def _read_without_findings(folder: Path, created: datetime) -> RunSummary | None:
-    """Read a run from before there were findings."""
-    file = file_inside(folder, "slices/slices.json")
-    if file is None:
-        return None
-    header = json.loads(file.read_text(encoding="utf-8"))
-    made_from = header["provenance"].get("predictions") or {}
-    dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
-    n_slices = len(header["statistics"])
-    return RunSummary(
-        folder,
-        created,
-        _shortened(header["method"]),
-        _shortened(dataset),
-        _shortened(model),
-        "",
-        "",
-        "",
-        None,
-        n_slices,
-    )

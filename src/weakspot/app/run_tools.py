@@ -37,7 +37,10 @@ class RunTools:
         self._loaded_runs = LoadedRuns(self._runs)
 
     def list_runs(self) -> dict[str, Any]:
-        """List every run below the folders, the newest first: its name for the other tools, its words, its headline."""
+        """List every run below the folders, the newest first: its name for the other tools, its words, its headline.
+
+        Of a run whose files are damaged, `damage` says why; it has no headline then.
+        """
         return {
             "runs": [
                 {
@@ -49,6 +52,7 @@ class RunTools:
                     "model": run.model,
                     "title": run.title,
                     "slices": run.n_slices,
+                    "damage": run.damage,
                 }
                 for run in self._runs.all()
                 if not run.is_comparison

@@ -39,6 +39,7 @@ FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
 MAP = "map.parquet"
 
+_REMEDY = "run discover.py again"
 _WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
 _MEMBERSHIPS_SCHEMA = pa.schema(
     {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
@@ -460,11 +461,12 @@ class Findings:
         return folder / FILE
 
     @classmethod
-    def load(cls, folder: str | Path) -> Findings:
+    def load(cls, folder: str | Path, *, tables: bool = True) -> Findings:
         """Read what `save` wrote.
 
         Args:
             folder: A run's folder.
+            tables: Whether to read the tables, which may be large; without them, `memberships` and `map` are empty.
 
         Returns:
             Findings that equal those that were saved; those of an earlier version have no map.
@@ -481,13 +483,16 @@ class Findings:
                 f"{folder} holds no {FILE}; `python discover.py` writes one into every run's folder"
             )
         found, fields = read_typed(file, _ADAPTER, SCHEMA)
+        if not tables:
+            check_seal(file, fields, (), _REMEDY)
+            return found
         checksums = fields.get("checksums")
         mapped = MAP in checksums if isinstance(checksums, dict) else (folder / MAP).is_file()
         names = (MEMBERSHIPS, MAP) if mapped else (MEMBERSHIPS,)
         for name in names:
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing; run discover.py again")
-        check_seal(file, fields, names, "run discover.py again")
+                raise FileNotFoundError(f"{folder / name} is missing; {_REMEDY}")
+        check_seal(file, fields, names, _REMEDY)
         return replace(
             found,
             memberships=_read_memberships(folder / MEMBERSHIPS),
