@@ -1,11 +1,18 @@
-"""Escapes that let texts of any origin be stored and shown: bytes that are not UTF-8, control characters."""
+"""Lets texts of any origin be stored and shown: bytes that are not UTF-8, control characters, values of any length."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import unicodedata
 
 import regex
+
+LONGEST_VALUE = 200
+"""Characters of a value in a table, a sentence or a list; files hold all of it."""
+
+LONGEST_TEXT = 2000
+"""Characters of a text, or of a field of a record, that is shown as an example."""
 
 _SURROGATES = regex.compile(r"[\ud800-\udfff]")
 _UNPRINTABLE = regex.compile(r"[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\ud800-\udfff]")
@@ -45,6 +52,14 @@ def isolated(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return the same of a text of several lines; line breaks stay, and tabs become blanks."""
     return "\n".join(map(printable, text.expandtabs(4).split("\n")))
+
+
+def shortened(text: str, most: int = LONGEST_VALUE) -> str:
+    """Return the text as it is shown: of a longer one the start, and a digest, by which values of one start differ."""
+    if len(text) <= most:
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{text[:most].rstrip()}… [{digest}]"
 
 
 class LineFormatter(logging.Formatter):

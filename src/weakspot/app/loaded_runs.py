@@ -21,6 +21,7 @@ from weakspot.app.cluster_trees import ClusterTree
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, is_below_any
 from weakspot.findings import Findings
 from weakspot.findings.compare_slices import RunToCompare
+from weakspot.legible import LONGEST_VALUE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.report.member_csv import member_groups
@@ -168,12 +169,12 @@ class LoadedRun:
 
     @cached_property
     def attribute_values(self) -> Mapping[str, list[str]]:
-        """The values of every attribute that has few of them."""
+        """The values of every attribute that has few of them, but for values too long for a list."""
         found = {}
         for name in self.attributes.column_names:
             distinct = self.attributes[name].unique().drop_null().to_pylist()
             if len(distinct) <= _MAX_VALUES:
-                found[name] = sorted(map(str, distinct))
+                found[name] = sorted(text for text in map(str, distinct) if len(text) <= LONGEST_VALUE)
         return found
 
 

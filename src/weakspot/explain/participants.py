@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float
 
+from weakspot.legible import shortened
 from weakspot.predictions import Predictions
 
 
@@ -70,7 +71,7 @@ def participants(
         flags = {column for column in own if _is_flag(predictions.attributes[column])}
         result.append(
             Participant(
-                name=str(encoded.dictionary[code]),
+                name=shortened(str(encoded.dictionary[code])),
                 about={column: value for column, value in first.items() if column not in flags},
                 traits=tuple(column for column in own if column in flags and first[column] in ("yes", True)),
                 weight=float(total[code]),

@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Bool
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
+from weakspot.legible import shortened
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import MISSING
 
@@ -156,4 +157,4 @@ def _groups_by_attribute(attributes: pa.Table) -> Iterator[tuple[str, dict[str, 
 def _as_text(value: object) -> str:
     if value is None:
         return MISSING
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else shortened(str(value))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from weakspot.legible import LONGEST_VALUE, shortened
+
 THIN = "\u202f"
 """A narrow no-break space, which groups thousands and separates a number from its percent sign."""
 _NONE = "–"
@@ -64,15 +66,18 @@ def decimal(value: float | None) -> str:
     return text.replace(",", THIN).replace("-", "−")
 
 
-def plain(value: object) -> str:
-    """Format any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash."""
+def plain(value: object, most: int = LONGEST_VALUE) -> str:
+    """Format any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash.
+
+    Of a text of more than `most` characters the start is shown.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
-    return str(value)
+    return shortened(str(value), most)
 
 
 def times(lift: float | None) -> str:

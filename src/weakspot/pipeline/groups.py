@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torchmetrics import Metric
 
+from weakspot.legible import shortened
 from weakspot.predictions.attributes import MISSING
 
 MOST_GROUPS = 100
@@ -76,4 +77,4 @@ def groups_of(attributes: pa.Table) -> dict[str, Groups]:
 def _value_name(value: object) -> str:
     if value is None:
         return MISSING
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else shortened(str(value))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int, Shaped
 
+from weakspot.legible import shortened
 from weakspot.predictions.calendar import CALENDAR, finest_unit
 
 MISSING = "(missing)"
@@ -308,6 +309,4 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value)
+    return shortened(value.hex() if isinstance(value, bytes) else str(value))

@@ -10,13 +10,13 @@ from weakspot.explain.image_properties import PREFIX
 from weakspot.findings import Findings, Media
 from weakspot.findings.numbers import plain
 from weakspot.findings.record import Example
+from weakspot.legible import LONGEST_TEXT
 from weakspot.report.answer_passages import Segment, highlight_answers, span_text
 from weakspot.report.thumbnails import Thumbnail, Thumbnails
 
 FEWER = 12
 """How many examples are shown of an unconfirmed finding, and of a slice whose confirmed finding shows its own."""
 
-_LONGEST = 2000  # characters of a text that are shown
 _AT_ONCE = 48  # Grad-CAMs that are made together
 
 
@@ -190,7 +190,7 @@ class ExampleViews:
             weight,
             label,
             prediction,
-            text=None if text is None else text[:_LONGEST] + "\u00a0…" * (len(text) > _LONGEST),
+            text=None if text is None else text[:LONGEST_TEXT] + "\u00a0…" * (len(text) > LONGEST_TEXT),
             record=record,
             passage=segments,
         )

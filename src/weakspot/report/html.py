@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from weakspot.findings import VERDICTS, Findings, Media, numbers
 from weakspot.findings.record import Slice
+from weakspot.legible import LONGEST_TEXT, shortened
 from weakspot.report.classes import class_table, co_occurrence
 from weakspot.report.example_views import ExampleViews
 from weakspot.report.finding_views import finding_views, near_miss_views, slice_views, weak_values
@@ -182,5 +183,7 @@ def escaping(package: str) -> Environment:
         decimal=numbers.decimal,
         probability=numbers.probability,
         plain=numbers.plain,
+        shortened=shortened,
     )
+    jinja.globals["longest_text"] = LONGEST_TEXT
     return jinja

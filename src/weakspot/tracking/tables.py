@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weakspot.findings import Findings
-from weakspot.findings.record import Example
+from weakspot.findings.record import Example, PlainValue
+from weakspot.legible import LONGEST_TEXT, shortened
 from weakspot.slices.statistics import ConfusionCell
 from weakspot.tracking.classes import class_tables
 from weakspot.tracking.scalars import finding_scalars, slice_scalars
@@ -148,9 +149,14 @@ def examples_table(findings: Findings) -> tuple[Rows, list[int]]:
             for row, weight in zip(part.portrait.top, part.portrait.weights, strict=True):
                 one = findings.example(row)
                 record = {"group": group, "number": part.number, "weight": weight} | _outcome_of(one)
-                records.append(record | {column: one.attributes.get(name) for name, column in names.items()})
+                values = {column: one.attributes.get(name) for name, column in names.items()}
+                records.append(record | {column: _shown(value) for column, value in values.items()})
                 rows.append(row)
     return table_of_records(records), rows
+
+
+def _shown(value: PlainValue) -> PlainValue:
+    return shortened(value, LONGEST_TEXT) if isinstance(value, str) else value
 
 
 def _outcome_of(one: Example) -> dict[str, Any]:
