@@ -1,11 +1,11 @@
-"""Delimited text (CSV, TSV and their like): one reader, and one sentence that names the line it cannot read."""
+"""Delimited text (CSV, TSV and their like): a reader, whose sentence names the line it cannot read, and a writer."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
-from io import BytesIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO, StringIO
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,32 @@ import pyarrow as pa
 import pyarrow.csv
 
 _LONGEST_REASON = 160  # characters: Arrow quotes the line
+
+
+FORMULA_STARTS = "=+\\-@\t\r\n＝＋－＠"
+"""The characters, within the brackets of a pattern, by which a spreadsheet knows a formula."""
+
+_FORMULA = re.compile(
+    rf"(?![+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z)[{FORMULA_STARTS}]"
+)  # -0.5 and +1e5 are none
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV that people may open in a spreadsheet, where no text of it becomes a formula."""
+    text = StringIO()
+    writer = csv.writer(text)
+    for row in (header, *rows):
+        writer.writerow([formula_free(value) if isinstance(value, str) else value for value in row])
+    return text.getvalue()
+
+
+def formula_free(text: str) -> str:
+    """Return a text as a spreadsheet shows it: before one that it would run as a formula comes an apostrophe.
+
+    Ids and names of classes may be anyone's, and `=HYPERLINK(…)` among them would send what stands beside it away
+    (OWASP, "CSV injection"). Numbers stay as they are.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def read_delimited(

@@ -55,7 +55,7 @@ def longest(page: str) -> int:
 
 
 def test_pages_tables_and_the_console_show_the_start(run):
-    p, findings, folder = run
+    _, findings, folder = run
     page = render(findings)
     assert len(page) < 500_000
     assert longest(page) <= LONGEST_VALUE

@@ -12,6 +12,7 @@ from map_page import drag, in_page, large, placed, saved, to_map, unpacked
 from report_pages import chromium, needs_chromium, opened, planted, read
 from samples import unsealed
 from weakspot import Findings, Predictions
+from weakspot.delimited import formula_free
 from weakspot.explain.neighbour_maps import check_installed, neighbour_map
 from weakspot.explain.projection import projection
 from weakspot.findings.map import NO_MAP, map_kind
@@ -411,7 +412,7 @@ def test_a_finding_lights_its_members(browser, tmp_path, found):
 @needs_chromium
 def test_nothing_that_examples_bring_is_markup(browser, tmp_path):
     p, slices = planted(n=200, k=1)
-    ids = [f'{HOSTILE}"{i},\n' for i in range(200)]
+    ids = [f'={HOSTILE}"{i},\n' if i % 10 else f"-{i}" for i in range(200)]
     values = np.where(np.array(p.attributes.column("colour").to_pylist()) == "red", HOSTILE, "=1+1")
     hostile = replace(p, ids=np.array(ids), attributes=pa.table({HOSTILE: values, "loss": values}))
     weights = np.asarray(slices.weights)
@@ -423,7 +424,7 @@ def test_nothing_that_examples_bring_is_markup(browser, tmp_path):
     to_map(tab)
     tab.locator("#map select").select_option(label=HOSTILE)
     tab.locator(".map-legend button", has_text="alert(1)").click()
-    assert saved(tab) == [ids[i] for i in np.flatnonzero(values == HOSTILE)]
+    assert saved(tab) == [formula_free(ids[i]) for i in np.flatnonzero(values == HOSTILE)]
     assert f": {HOSTILE}" in tab.locator(".map-told").inner_text()
     to_map(tab)
     at = placed(tab, in_page(page)["at"].astype(float))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from weakspot.app.cluster_trees import ClusterTree, tree_of_published_file, tree
 from weakspot.app.forms import display_name, parse_number, parse_whole_number, uploaded_file
 from weakspot.app.pages import render_page
 from weakspot.app.run_index import RunIndex, RunSummary
+from weakspot.delimited import csv_text
 from weakspot.interop import udis_tree
 from weakspot.slices import ClusterNode
 from weakspot.slices.failing import ACCURACY_THRESHOLD
@@ -194,12 +193,8 @@ class TreePages:
 
 def csv_response(header: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Response:
     """Return a CSV file to save."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text.getvalue(), media_type="text/csv", headers=headers)
+    return Response(csv_text(header, rows), media_type="text/csv", headers=headers)
 
 
 def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any) -> None:

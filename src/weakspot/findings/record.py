@@ -432,7 +432,8 @@ class Findings:
         if slices.method != self.method or len(slices) != len(self.slices):
             return False
         own = self.memberships.filter(pc.equal(self.memberships["group"], "slice"))
-        return own.equals(memberships_table([*groups_of_slices(slices)], slices.ids))
+        same: bool = own.equals(memberships_table([*groups_of_slices(slices)], slices.ids))
+        return same
 
     def save(self, folder: str | Path) -> Path:
         """Write `findings.json` and its tables into `folder`; each appears whole or not at all.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
+from weakspot.delimited import csv_text
 from weakspot.findings import Findings
 from weakspot.findings.record import AuditedSet
 
@@ -23,7 +22,7 @@ def class_csv_files(findings: Findings) -> dict[str, str]:
             [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1]
             for row in whole.classes
         ]
-        texts[CLASSES] = _csv_text(header, rows)
+        texts[CLASSES] = _table_text(header, rows)
     if whole.pairs:
         header = [
             "class",
@@ -34,7 +33,7 @@ def class_csv_files(findings: Findings) -> dict[str, str]:
             "share_of_labels",
             "share_of_predictions",
         ]
-        texts[CO_OCCURRENCE] = _csv_text(header, _pairs(whole))
+        texts[CO_OCCURRENCE] = _table_text(header, _pairs(whole))
     return texts
 
 
@@ -58,12 +57,10 @@ def _pairs(whole: AuditedSet) -> Iterable[Sequence[object]]:
         )
 
 
-def _csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([_plain(value) if isinstance(value, float) else value for value in row] for row in rows)
-    return text.getvalue()
+def _table_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    return csv_text(
+        header, ([_plain(value) if isinstance(value, float) else value for value in row] for row in rows)
+    )
 
 
 def _plain(value: float) -> str:

@@ -412,7 +412,9 @@ function makeMap(section, points) {
     }), "map-homes");
 
   function saveIds() {
-    const quoted = (row) => `"${points.ids[row].replaceAll('"', '""')}"`;
+    // as formula_free in delimited.py: no id becomes a formula in a spreadsheet
+    const formula = /^(?![+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$)[=+\-@\t\r\n＝＋－＠]/;
+    const quoted = (row) => `"${points.ids[row].replace(formula, "'$&").replaceAll('"', '""')}"`;
     const lines = ['"id"', ...Array.from(points.row.filter((_, i) => selected[i]).sort(), quoted)];
     const link = mapElement("a", null, {
       href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })),

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
+from weakspot.delimited import FORMULA_STARTS, formula_free
 from weakspot.findings import Findings
 from weakspot.report.folds import pack
 
@@ -59,7 +61,8 @@ def member_csvs(findings: Findings, most: int) -> dict[str, str]:
     for group in member_groups(findings.memberships):
         if (group.end - group.start) * _FEWEST_CHARACTERS > most:
             continue
-        rows = findings.memberships.slice(group.start, group.end - group.start).select(["id", "weight"])
+        rows = findings.memberships.slice(group.start, group.end - group.start)
+        rows = pa.table({"id": _formula_free(rows["id"]), "weight": rows["weight"]})
         buffer = io.BytesIO()
         csv.write_csv(rows, buffer)
         text = pack(buffer.getvalue().decode())
@@ -67,3 +70,10 @@ def member_csvs(findings: Findings, most: int) -> dict[str, str]:
             packed[group.anchor] = text
             most -= len(text)
     return packed
+
+
+def _formula_free(ids: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Return ids of which none is a formula; where none begins as one, and that is nearly always so, the same array."""
+    if not pc.any(pc.match_substring_regex(ids, f"^[{FORMULA_STARTS}]")).as_py():
+        return ids
+    return pa.array([None if id is None else formula_free(id) for id in ids.to_pylist()], pa.string())

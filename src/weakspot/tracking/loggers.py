@@ -6,7 +6,6 @@ to Lightning by `weakspot.tracking.lightning_logger`.
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import shlex
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from weakspot.delimited import csv_text
 from weakspot.predictions.atomic_files import atomic_file
 from weakspot.tracking.run_names import MULTIRUN, run_name, run_tags
 
@@ -58,10 +58,10 @@ class CsvLogger:
 
     def _write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.file) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, sorted(set().union(*self._rows)))
-            writer.writeheader()
-            writer.writerows(self._rows)
+        names = sorted(set().union(*self._rows))
+        text = csv_text(names, ([row.get(name, "") for name in names] for row in self._rows))
+        with atomic_file(self.file) as draft:
+            draft.write_text(text, encoding="utf-8", newline="")
 
 
 class TensorBoardLogger:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import textwrap
 from collections.abc import Mapping
@@ -15,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from weakspot.delimited import csv_text
 from weakspot.findings.numbers import count, tenth
 from weakspot.legible import printable
 from weakspot.predictions.atomic_files import atomic_file, writing
@@ -58,12 +57,10 @@ def write_scores(by_class: ByClass, folder: Path) -> None:
     if not by_class:
         return
     measures = list(next(iter(by_class.values())))
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["class", *measures])
-    rows.writerows([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
+    rows = ([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
+    text = csv_text(["class", *measures], rows)
     with writing(folder, "hydra.run.dir"), atomic_file(folder / FILE) as draft:
-        draft.write_text(text.getvalue(), encoding="utf-8", newline="")
+        draft.write_text(text, encoding="utf-8", newline="")
 
 
 def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
