@@ -180,3 +180,50 @@ def test_a_tensor_keeps_its_precision(given, kept):
     p = Predictions.from_arrays(values)
     assert p.embeddings.dtype == kept
     np.testing.assert_array_equal(p.embeddings, np.arange(1, 13).reshape(4, 3))
+
+
+BIG = "sums of squares overflow beyond"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "value", "sentence"),
+    [
+        (
+            "embeddings",
+            np.float64,
+            1e200,
+            rf"embeddings: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+14; divide the",
+        ),
+        (
+            "embeddings",
+            np.float64,
+            -1e154,
+            r"holds -1e\+154, .*divide the embeddings by 1e\+154, all of them, or",
+        ),
+        ("embeddings", np.float32, 1e20, rf"embeddings: row 7 \(id 7\) holds 1e\+20, and {BIG} 1e\+14"),
+        (
+            "losses",
+            np.float64,
+            1e200,
+            rf"losses: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+37; divide the losses",
+        ),
+    ],
+)
+def test_numbers_whose_squares_overflow_are_refused(name, dtype, value, sentence):
+    draw = np.random.default_rng(0)
+    arrays = {"embeddings": draw.normal(size=(40, 3)).astype(dtype), "losses": draw.random(40).astype(dtype)}
+    arrays[name].reshape(40, -1)[7, -1] = value
+    with pytest.raises(ValueError, match=sentence):
+        Predictions.from_arrays(**arrays)
+
+
+def test_a_loss_that_overflows_where_it_is_derived_is_refused():
+    x, y = np.zeros((3, 2)), np.array([0.5, 1e200, 1.5])
+    with pytest.raises(ValueError, match=r"losses: row 1 \(id 1\) holds NaN or infinity"):
+        Predictions.from_arrays(x, labels=y, predictions=-y)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_what_can_be_squared_is_taken(dtype):
+    x = np.full((3, 2), min(1e14, float(np.finfo(dtype).max)) * 0.999).astype(dtype)
+    Predictions.from_arrays(x, losses=np.full(3, 1e36))

@@ -180,9 +180,9 @@ class Predictions:
                 like probabilities are refused until one of the two is given.
 
         Raises:
-            ValueError: There are no rows; lengths or shapes differ; values are NaN, infinite or masked; counts are not
-                positive; ids repeat; labels are missing, outside the classes, or not in the task's format. The error
-                names the array and the row.
+            ValueError: There are no rows; lengths or shapes differ; values are NaN, infinite, too large to be squared
+                or masked; counts are not positive; ids repeat; labels are missing, outside the classes, or not in the
+                task's format. The error names the array and the row.
         """
         embeddings = validation.rows("embeddings", embeddings)
         n = len(embeddings)
@@ -211,6 +211,7 @@ class Predictions:
                 predictions = task.predict(tensor).numpy()
             if losses is None and labels is not None:
                 losses = task.losses(tensor, torch.from_numpy(labels)).numpy()
+                validation.check_finite("losses", losses, ids)
         has_both = labels is not None and predictions is not None
         if correct is None and has_both and not isinstance(task, Regression):
             same = labels == predictions

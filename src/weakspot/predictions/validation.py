@@ -16,22 +16,40 @@ NUMBERS = (Real, Decimal, np.bool_)
 SMALLEST_COUNT, LARGEST_COUNT = 1e-12, 1e12
 """The range of counts: products of others with distances overflow."""
 
+# Sums of squared differences of embeddings must not overflow where they are computed in float32, whatever the type
+# that they are given in: 2^28 values at a time (`explain.projection`), each no more than (2e14)^2, add up to 1.1e37,
+# and float32 ends at 3.4e38. The map holds losses in float32, too; their cubes (`evaluation.contrasts`) fit float64.
+_LARGEST = {"embeddings": 1e14, "losses": 1e37}
+
 _ROWS_PER_CHECK = 16_384
 
 
 class NotFiniteError(ValueError):
-    """Is raised where an array holds NaN or infinity and a method needs a number."""
+    """Is raised where an array holds NaN, infinity or a number that squares would make infinite."""
 
 
 def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
-    """Raise NotFiniteError for the first row that holds NaN or infinity; the extra memory is bounded."""
+    """Raise NotFiniteError for the first row that holds NaN, infinity or, of embeddings and losses, too large a number.
+
+    The extra memory is bounded.
+    """
+    limit = _LARGEST.get(name, np.inf)
+    if array.dtype.kind == "f":
+        limit = array.dtype.type(min(limit, float(np.finfo(array.dtype).max)))
     for start in range(0, len(array), _ROWS_PER_CHECK):
-        finite = np.isfinite(array[start : start + _ROWS_PER_CHECK])
-        if not finite.all():
-            rows = finite if finite.ndim == 1 else finite.reshape(len(finite), -1).all(axis=1)
-            row = start + int(np.argmin(rows))
+        block = array[start : start + _ROWS_PER_CHECK]
+        sound = (block >= -limit) & (block <= limit)  # NaN is neither
+        if not sound.all():
+            rows = sound if sound.ndim == 1 else sound.reshape(len(sound), -1).all(axis=1)
+            row = int(np.argmin(rows))
+            values = np.atleast_1d(block[row])
+            problem = f"{name}: row {start + row} (id {ids[start + row]}) holds"
+            if not np.isfinite(values).all():
+                raise NotFiniteError(f"{problem} NaN or infinity; repair or leave out the row")
+            largest = float(values.flat[np.argmax(np.abs(values))])
             raise NotFiniteError(
-                f"{name}: row {row} (id {ids[row]}) holds NaN or infinity; repair or leave out the row"
+                f"{problem} {largest:.3g}, and sums of squares overflow beyond {limit:.3g}; divide the {name} by "
+                f"{abs(largest):.3g}, all of them, or leave out the row"
             )
 
 
