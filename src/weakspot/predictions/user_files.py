@@ -23,7 +23,7 @@ from weakspot.predictions.arrow_columns import holds_encoded_images, value_array
 from weakspot.predictions.csv_files import read_csv
 from weakspot.predictions.json_lines import SUFFIX, read_json_lines
 from weakspot.predictions.npz import read_npz
-from weakspot.predictions.reading import naming, read_parquet, reading
+from weakspot.predictions.reading import DamagedError, naming, read_parquet, reading
 from weakspot.predictions.record import Predictions
 from weakspot.predictions.spotlight_inference import read_inference
 
@@ -101,7 +101,7 @@ def _with_arrays(path: Path) -> Columns:
     if holds_embeddings or not arrays.is_file():
         return columns
     with naming(path):
-        return _join(columns.items(), _arrays(arrays).items())
+        return _side_by_side(path, columns, arrays)
 
 
 def _safetensors(path: Path) -> Columns:
@@ -112,7 +112,20 @@ def _safetensors(path: Path) -> Columns:
             raise ValueError(
                 f"both {tables[0].name} and {tables[1].name} lie beside it; remove the one not meant"
             )
-        return _join(*(_table(table).items() for table in tables), _arrays(path).items())
+        return _side_by_side(tables[0], _table(tables[0]), path) if tables else _arrays(path)
+
+
+def _side_by_side(table: Path, columns: Columns, path: Path) -> Columns:
+    """Return the columns of a table and the arrays of a file, of which each row is one of the table's."""
+    arrays = _arrays(path)
+    rows = len(next(iter(columns.values())))
+    for name, array in arrays.items():
+        if SPELLINGS.get(name) == "embeddings" and array.ndim > 0 and len(array) != rows:
+            raise DamagedError(
+                f"{table} has {rows} rows, but {path} has {len(array)} ({name}); give both the same examples, in the "
+                "same order"
+            )
+    return _join(columns.items(), arrays.items())
 
 
 def _arrays(path: Path) -> Columns:
