@@ -33,6 +33,8 @@ CONFIG = "config.yaml"
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
+_jobs_elsewhere = False  # whether an interruption has ended jobs of a sweep in other processes
+
 
 class UserError(SystemExit):
     """Ends the process with a sentence for the user and an exit code.
@@ -225,7 +227,9 @@ def _ending_with_launcher() -> Iterator[None]:
 
 def _end_workers() -> None:
     """End the jobs of a sweep that run in other processes: its launcher would kill them while they save their work."""
+    global _jobs_elsewhere
     workers = [child for child in multiprocessing.active_children() if not child.daemon]
+    _jobs_elsewhere = _jobs_elsewhere or bool(workers)
     for worker in workers:
         worker.terminate()
     for worker in workers:
@@ -235,10 +239,10 @@ def _end_workers() -> None:
 def _print_interruption(interrupted: signals.Interrupted, name: str) -> None:
     from weakspot.pipeline.ranks import is_main_process
 
-    again = {
-        "browse": "starts it again",
-        "discover": "searches again, and goes on from what is trained and inferred",
-    }.get(name, "goes on from what is finished")
+    again = "starts it again" if name == "browse" else "begins again"
+    if _jobs_elsewhere or signals.is_work_kept():  # what jobs in other processes have kept is not known here
+        goes_on = {"discover": "searches again, and goes on from what is trained and inferred"}
+        again = goes_on.get(name, "goes on from what is finished")
     if is_main_process():
         print(f"interrupted ({interrupted.name}); the same command {again}", file=sys.stderr, flush=True)
 

@@ -21,6 +21,7 @@ _first: int | None = None  # the signal that has interrupted the main thread
 _callbacks: list[Callable[[], None]] = []
 _callbacks_lock = threading.Lock()
 _callbacks_called = False
+_kept: list[Callable[[], bool]] = []  # whether each product that was begun has a part that is on the disk
 
 
 class Interrupted(SystemExit):
@@ -53,6 +54,7 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
         yield
         return
     _owner, _first, _callbacks_called = os.getpid(), None, False
+    _kept.clear()
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     handled = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
     reader, writer = socket.socketpair()
@@ -93,6 +95,16 @@ def on_interruption(callback: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _callbacks.remove(callback)
+
+
+def goes_on_from(kept: Callable[[], bool]) -> None:
+    """Register a product of the job: `kept` returns whether any part of it is on the disk, for the next run to use."""
+    _kept.append(kept)
+
+
+def is_work_kept() -> bool:
+    """Return whether the next run will find any part of a product that this process has begun."""
+    return any(kept() for kept in _kept)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -108,26 +108,36 @@ def script(name: str) -> str:
 TRAIN = ("train", *MODEL, "trainer=cpu", "num_workers=2")
 TRAIN_IN_TWO = ("train", *MODEL, "trainer=ddp_cpu")
 INFER_IN_TWO = ("infer", *INFER, "trainer=ddp_cpu")
+BEGINS, GOES_ON = "begins again", "goes on from what is finished"
 SWEEP = ("train", "-m", *MODEL, "trainer=cpu", "seed=1,2")
 
 
 @pytest.mark.parametrize(
-    ("words", "ranks", "name", "to"),
+    ("words", "ranks", "name", "to", "again"),
     [
-        pytest.param(TRAIN, 1, "SIGINT", "group", id="train"),
-        pytest.param(TRAIN_IN_TWO, 2, "SIGTERM", "group", id="train in two processes", marks=OFTEN_TESTED),
-        pytest.param(INFER_IN_TWO, 2, "SIGINT", "group", id="infer in two processes"),
+        pytest.param(TRAIN, 1, "SIGINT", "group", BEGINS, id="train"),
         pytest.param(
-            INFER_IN_TWO, 2, "SIGTERM", "one", id="infer in two processes, one hears it", marks=OFTEN_TESTED
+            TRAIN_IN_TWO, 2, "SIGTERM", "group", BEGINS, id="train in two processes", marks=OFTEN_TESTED
         ),
-        pytest.param(SWEEP, 1, "SIGTERM", "one", id="sweep"),
+        pytest.param(INFER_IN_TWO, 2, "SIGINT", "group", GOES_ON, id="infer in two processes"),
+        pytest.param(
+            INFER_IN_TWO,
+            2,
+            "SIGTERM",
+            "one",
+            GOES_ON,
+            id="infer in two processes, one hears it",
+            marks=OFTEN_TESTED,
+        ),
+        pytest.param(SWEEP, 1, "SIGTERM", "one", BEGINS, id="sweep"),
     ],
 )
-def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to):
+def test_a_job_says_that_it_is_interrupted(tmp_path, words, ranks, name, to, again):
+    """In the first epoch of a training nothing is finished yet; of an inference every batch is kept."""
     job = Job(tmp_path, script(words[0]), *words[1:])
     job.wait_for(*(f"at-work-{rank}-*" for rank in range(ranks)))
     code, output, errors = job.end(name, to)
-    assert errors == f"interrupted ({name}); the same command goes on from what is finished\n"
+    assert errors == f"interrupted ({name}); the same command {again}\n"
     assert "Traceback" not in output
     assert code == SAID[name]
     assert output.count("train → ") <= 1  # no further job of a sweep
@@ -193,7 +203,7 @@ def test_a_search_says_that_it_is_interrupted(tmp_path):
     code, output, errors = job.end("SIGINT", "group")
     assert (code, errors) == (
         130,
-        "interrupted (SIGINT); the same command searches again, and goes on from what is trained and inferred\n",
+        f"interrupted (SIGINT); the same command {BEGINS}\n",
     ), output
     (log,) = tmp_path.glob("outputs/discover/*/*/discover.log")
     assert "Traceback" in log.read_text()  # where it was, for who wants to know
@@ -204,7 +214,7 @@ def test_a_job_that_is_only_starting_leaves_nothing(tmp_path):
     job = Job(tmp_path, script("train"), *MODEL, "trainer=cpu")
     job.wait_for("outputs/train/*/*/train.log")
     code, _, errors = job.end("SIGINT", "group")
-    assert (code, errors) == (130, "interrupted (SIGINT); the same command goes on from what is finished\n")
+    assert (code, errors) == (130, f"interrupted (SIGINT); the same command {BEGINS}\n")
     assert not (tmp_path / "outputs").exists()
 
 

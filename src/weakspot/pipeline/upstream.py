@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from weakspot import signals
 from weakspot.identity import digest
 from weakspot.models.base import Model
 from weakspot.models.checkpoint import load_weights
@@ -25,7 +26,7 @@ from weakspot.pipeline.ranks import broadcast_decision, is_main_process
 from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import writing
 from weakspot.predictions.reading import DamagedError
-from weakspot.predictions.shards import finished_rows
+from weakspot.predictions.shards import finished_rows, has_shards
 from weakspot.predictions.store import is_complete, read
 from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 
@@ -61,6 +62,7 @@ def pull_checkpoint(
         log_input_artifact(logger, "checkpoint", target.given_checkpoint())
         return target.given_checkpoint()
     folder = target.checkpoint_folder()
+    signals.goes_on_from(lambda: is_trained(folder) or is_interrupted(folder))
     if broadcast_decision("has_checkpoint", lambda: is_trained(folder)):
         log_input_artifact(logger, "checkpoint", folder)
         return folder / CHECKPOINT  # no lock is needed, and it may lie on a read-only disk
@@ -107,6 +109,7 @@ def pull_predictions(
     checkpoint = pull_checkpoint(target, upstream, logger)
     weights = weights_digest(target, checkpoint)
     folder = target.predictions_folder(weights)
+    signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
     predictions = _read_complete_predictions(folder, upstream) if is_main_process() else None
     if broadcast_decision("has_predictions", lambda: predictions is not None):
         log_input_artifact(logger, "predictions", folder)
@@ -156,6 +159,7 @@ def pull_shard(
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
     folder = target.predictions_folder(weights_digest(target, checkpoint))
+    signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
     if not broadcast_decision("has_predictions", lambda: is_complete(folder)):
         with shard_lock(shard, folder, "predictions_dir"):
             # another job may have joined it meanwhile

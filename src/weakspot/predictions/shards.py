@@ -56,6 +56,11 @@ class _ShardFolder:
     damaged: dict[Path, str]
 
 
+def has_shards(folder: Path) -> bool:
+    """Return whether there are shards in `folder`; which rows they hold, and whether all of them, is not read."""
+    return any(_NAME.fullmatch(path.name) for path in (folder / FOLDER).glob("*"))
+
+
 def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> None:
     """Add rows to the unfinished record in `folder`; all of them are on the disk when this returns, or none.
 
