@@ -136,9 +136,11 @@ class TreePages:
         query = request.query_params
         threshold = parse_number(query, "threshold", ACCURACY_THRESHOLD, 0, 100)
         accuracy = parse_number(query, "accuracy", -1, 0, 100) if query.get("accuracy", "").strip() else None
-        runs_with_tree = [run for run in self._runs.all() if run.clusters]
+        listed = self._runs.all()
+        runs_with_tree = [run for run in listed if run.clusters]
         runs = [run for run in runs_with_tree if _matches(run, query)]
-        failing, errors = [], []
+        failing = []
+        errors = [run.damage for run in listed if run.damage and not run.is_comparison]  # one may have a tree
         for run in runs:
             try:
                 nodes = self._tree_of_run(run).failing_clusters(
