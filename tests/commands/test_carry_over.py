@@ -108,6 +108,12 @@ def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(ru
     assert again.title in text
     numbers = (runs.folder / "both" / "csv" / "metrics.csv").read_text()
     assert "compare/fixed" in numbers
+    assert (again.before.run, again.after.run) == ("old", "later")
+    assert again.before.differs_by == ("predictions=old.npz",)  # what both have, and the folder, tell nothing
+    assert again.after.differs_by == ("predictions=later.npz", "fail_if.new_against=old")
+    words = words_of((runs.folder / "both" / "compare.html").read_text(encoding="utf-8"))
+    assert re.search(r"Before kmeans · \d kmeans slices? old predictions=old.npz", words)
+    assert re.search(r"After kmeans · \d kmeans slices? later predictions=later.npz", words)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def find_failures(
     if fail_if.new_against is None:
         return failures
     run = SavedRun.open(folder)
-    after = RunToCompare(str(folder), run.slices, p, run.findings)
+    after = RunToCompare(str(folder), run.slices, p, run.findings, run.command)
     comparison = compare_runs(
         fail_if.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
     )

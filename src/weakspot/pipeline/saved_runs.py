@@ -28,11 +28,13 @@ class SavedRun:
         folder: The folder, as it was named.
         slices: The slices that it found.
         findings: Its findings; empty where a person saved slices by themselves.
+        command: The command line that made it; empty where nobody knows.
     """
 
     folder: Path
     slices: Slices
     findings: tuple[Finding, ...]
+    command: str = ""
 
     @classmethod
     def open(cls, folder: str | Path) -> SavedRun:
@@ -55,8 +57,10 @@ class SavedRun:
             )
         slices = Slices.load(candidates[0])
         run_folder = folder if candidates[0] != folder else folder.parent
-        has_findings = (run_folder / FILE).is_file()
-        return cls(folder, slices, Findings.load(run_folder).findings if has_findings else ())
+        if not (run_folder / FILE).is_file():
+            return cls(folder, slices, ())
+        findings = Findings.load(run_folder)
+        return cls(folder, slices, findings.findings, findings.command)
 
     def predictions(
         self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
@@ -105,4 +109,4 @@ class SavedRun:
 
     def run_to_compare(self, store: Path) -> RunToCompare:
         """Return the run as a comparison reads it."""
-        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings)
+        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings, self.command)
