@@ -126,6 +126,7 @@ def test_two_processes_train_and_read_what_cannot_be_shared_out(shell):
         "infer", *words, "training.batch_size=4", "training.epochs=1", "logger=none", "num_workers=0"
     )
     assert "train: missing → will run · infer: missing → will run" in text
+    assert text.count("trainer: 2 processes on the CPU\n") == 1
     (record,) = (
         Predictions.load(path.parent) for path in shell.folder.glob("outputs/predictions/*/manifest.json")
     )
