@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -108,6 +109,9 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
     except UserError as error:
         print(printable_lines(error.sentence), file=sys.stderr)
         raise
+    except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if full == "1":
             raise

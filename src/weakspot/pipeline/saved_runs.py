@@ -109,4 +109,6 @@ class SavedRun:
 
     def run_to_compare(self, store: Path) -> RunToCompare:
         """Return the run as a comparison reads it."""
-        return RunToCompare(str(self.folder), self.slices, self.predictions(store), self.findings, self.command)
+        return RunToCompare(
+            str(self.folder), self.slices, self.predictions(store), self.findings, self.command
+        )
