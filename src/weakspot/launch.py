@@ -189,6 +189,8 @@ def _errors_as_sentences(name: str) -> Iterator[None]:
         raise _fail_run(
             f"{error.full_key} must be given: add {error.full_key}=… to the command", name
         ) from None
+    except JobError:  # a sentence already, with the job's own exit code
+        raise
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None or os.environ.get(_FULL_ERROR) == "1":

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.audit_target import build_audit_target, check_no_given_results, check_no_shard
+from weakspot.commands.audit_target import (
+    build_audit_target,
+    check_no_given_results,
+    check_no_shard,
+    upstream_command,
+)
 from weakspot.commands.run_logging import log_on_main, open_logger
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         log_on_main(f"checkpoint → {checkpoint}")
         if target.reweight is not None:
             report_effect_of_reweight(target, target.reweight, logger)
+            log_on_main(f"next: `{upstream_command('discover')}` finds where this model still fails")
     return kept_loss(target.checkpoint_folder())
 
 
