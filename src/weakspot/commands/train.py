@@ -14,6 +14,7 @@ from weakspot.commands.audit_target import (
     upstream_command,
 )
 from weakspot.commands.run_logging import log_on_main, open_logger
+from weakspot.commands.sweep_summary import write_result
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget
@@ -39,7 +40,9 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         if target.reweight is not None:
             report_effect_of_reweight(target, target.reweight, logger)
             log_on_main(f"next: `{upstream_command('discover')}` finds where this model still fails")
-    return kept_loss(target.checkpoint_folder())
+    loss = kept_loss(target.checkpoint_folder())
+    write_result(folder, {"validation loss": loss})
+    return loss
 
 
 def report_effect_of_reweight(target: AuditTarget, reweight: Reweight, logger: RunLogger | None) -> None:
