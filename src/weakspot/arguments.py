@@ -147,4 +147,6 @@ def _type_name(kind: Any) -> str:
 
 def as_typed(value: Any) -> str:
     """Return a value as it is typed on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_typed, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

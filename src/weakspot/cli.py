@@ -56,21 +56,24 @@ def _become(script: str, words: list[str]) -> None:
 
 
 def train() -> None:
+    from weakspot.commands.sweep_summary import print_sweep_summary
     from weakspot.commands.train import main
 
-    run("train", main)
+    run("train", main, print_sweep_summary)
 
 
 def infer() -> None:
     from weakspot.commands.infer import main
+    from weakspot.commands.sweep_summary import print_sweep_summary
 
-    run("infer", main)
+    run("infer", main, print_sweep_summary)
 
 
 def discover() -> None:
     from weakspot.commands.discover import main
+    from weakspot.commands.sweep_summary import print_sweep_summary
 
-    run("discover", main)
+    run("discover", main, print_sweep_summary)
 
 
 def browse() -> None:

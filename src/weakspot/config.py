@@ -45,9 +45,16 @@ _PREFERENCES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
 slices directly (`group`, `hide`)."""
 
 
-def setting(default: Any, help: str) -> Any:
-    """Return a dataclass field with a default and the help that the manual (`--help`) shows beside it."""
-    return field(default=default, metadata={"help": help})
+def setting(default: Any, help: str, command: str = "all") -> Any:
+    """Return a dataclass field with a default and the help that the manual (`--help`) shows beside it.
+
+    Args:
+        default: The default.
+        help: The help.
+        command: The first of `train`, `infer` and `discover` to which it makes a difference; its manual shows it among
+            the command's own settings. `all` is for what they have in common.
+    """
+    return field(default=default, metadata={"help": help, "command": command})
 
 
 @dataclass
@@ -100,38 +107,58 @@ class JobConfig:
 
     dataset: Any = MISSING
     model: Any = MISSING
-    encoder: Any = setting(None, "another model in whose embeddings to search: encoder=timm encoder.name=…")
+    encoder: Any = setting(
+        None, "another model in whose embeddings to search: encoder=timm encoder.name=…", command="infer"
+    )
     method: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     reweight: ReweightConfig = field(default_factory=ReweightConfig)
-    split: str = setting("test", "the split that is audited: train, val or test")
+    split: str = setting("test", "the split that is audited: train, val or test", command="infer")
     shard: str | None = setting(
-        None, "3/64: infer that part of the rows, as one of many jobs (infer.py alone)"
+        None, "3/64: infer that part of the rows, as one of many jobs (infer.py alone)", command="infer"
     )
     checkpoint: str = setting(
-        "${preferred:checkpoint,auto}", "auto: train if there is none; pretrained; or a file"
+        "${preferred:checkpoint,auto}", "auto: train if there is none; pretrained; or a file", command="infer"
     )
-    predictions: str | None = setting(None, "a store folder or a file to audit instead of dataset and model")
+    predictions: str | None = setting(
+        None, "a store folder or a file to audit instead of dataset and model", command="discover"
+    )
     outputs_are: str | None = setting(
-        None, "what the outputs in the file of predictions=… are: logits or probabilities"
+        None, "what the outputs in the file of predictions=… are: logits or probabilities", command="discover"
     )
     slices: list[str] | None = setting(
-        None, "a run whose slices to test on these examples; or published .pkl files"
+        None, "a run whose slices to test on these examples; or published .pkl files", command="discover"
     )
-    compare: list[str] | None = setting(None, "two runs: report which slices are fixed, persist or are new")
-    tree: str | None = setting(None, "report this fc_treeData.json of the published UDIS tool alone")
+    compare: list[str] | None = setting(
+        None, "two runs: report which slices are fixed, persist or are new", command="discover"
+    )
+    tree: str | None = setting(
+        None, "report this fc_treeData.json of the published UDIS tool alone", command="discover"
+    )
     fail_if: FailIfConfig = field(default_factory=FailIfConfig)
-    export: str | None = setting(None, "parquet: write every example to a table that other viewers read")
+    export: str | None = setting(
+        None, "parquet: write every example to a table that other viewers read", command="discover"
+    )
     report: ReportConfig = field(default_factory=ReportConfig)
-    confirm: Any = setting(0.5, "share held out to test slices on; or another split (val); 0 tests nothing")
-    stability: int = setting(0, "how often to fit on a part of the data, to measure how stable slices are")
-    upstream: str = setting("pull", "pull: make what is missing; require: stop and name the command")
-    figures: str | None = setting(None, "pdf, png or svg: draw figures for papers into the run's folder")
+    confirm: Any = setting(
+        0.5, "share held out to test slices on; or another split (val); 0 tests nothing", command="discover"
+    )
+    stability: int = setting(
+        0, "how often to fit on a part of the data, to measure how stable slices are", command="discover"
+    )
+    upstream: str = setting(
+        "pull", "pull: make what is missing; require: stop and name the command", command="infer"
+    )
+    figures: str | None = setting(
+        None, "pdf, png or svg: draw figures for papers into the run's folder", command="discover"
+    )
     cam: str = setting(
-        "predicted", "what Grad-CAM explains: predicted, label or a class by name; none: nothing"
+        "predicted",
+        "what Grad-CAM explains: predicted, label or a class by name; none: nothing",
+        command="discover",
     )
     seed: int = setting(0, "the seed of training and of the method")
     num_workers: int | None = setting(
@@ -146,7 +173,9 @@ class JobConfig:
 
 @dataclass
 class BrowseConfig:
-    folders: list[str] = field(default_factory=lambda: ["outputs", "multirun"])
+    folders: list[str] = field(
+        default_factory=lambda: ["outputs", "multirun"], metadata={"help": "the folders of runs"}
+    )
     port: int = setting(8765, "the port; 0: any that is free")
     host: str = setting(
         "127.0.0.1", "another address is reached from other machines, with the token that is shown"
@@ -270,6 +299,7 @@ def register() -> None:
         node = {"_target_": target, "name": name, "embed_layer": None} | _WEIGHTS
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("choices", _help_for_choices, replace=True)
+    OmegaConf.register_new_resolver("words", _help_for_words, replace=True)
     OmegaConf.register_new_resolver("settings", _help_for_settings, replace=True)
     OmegaConf.register_new_resolver("plugin_settings", _help_for_plugin_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
@@ -354,12 +384,18 @@ def _help_for_choices(group: str) -> str:
     width = max(map(len, choices))
     lines = [_help_line(name, comment, width + 2) for name, comment in choices.items()]
     if group == "model":
-        lines.append(
-            textwrap.fill(
-                f"and torchvision's: {', '.join(NAMES)}", _WIDTH, initial_indent="  ", subsequent_indent="  "
-            )
-        )
+        lines.append(_paragraph(f"and torchvision's: {', '.join(NAMES)}"))
     return "\n".join(lines).replace("$", "$$")
+
+
+@cache
+def _help_for_words(group: str) -> str:
+    """Return every choice of a group by its word alone, for --help."""
+    return _paragraph(", ".join(all_words(group)))
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _comment(file: Path) -> str:
@@ -408,9 +444,14 @@ _SCHEMAS = {
 
 
 @cache
-def _help_for_settings(kind: str) -> str:
-    """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only."""
-    return _settings_lines(settings_of(kind))
+def _help_for_settings(kind: str, command: str | None = None) -> str:
+    """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only.
+
+    Args:
+        kind: As in `settings_of`.
+        command: The command whose own settings they are, `all` for those that commands have in common; None for both.
+    """
+    return _settings_lines(settings_of(kind, command))
 
 
 @cache
@@ -434,24 +475,31 @@ def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
     return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
 
 
-def settings_of(kind: str) -> list[tuple[str, str, str]]:
+def settings_of(kind: str, command: str | None = None) -> list[tuple[str, str, str]]:
     """Return the settings of a part of the configuration, as the manual and the documentation list them.
 
     Args:
         kind: `job`, `browse`, `training`, `inference`, `reweight`, `fail_if`, `report`, or a method's word.
+        command: Of a schema only those settings whose `setting` names this command.
 
     Returns:
         Of each setting its name on the command line, its default as it would be typed, and its help.
     """
     prefix, schema = _SCHEMAS.get(kind, ("method.", None))
-    rows = _rows_of_file(CONFIGS / "method" / f"{kind}.yaml") if schema is None else _rows_of_schema(schema)
+    rows = (
+        _rows_of_file(CONFIGS / "method" / f"{kind}.yaml")
+        if schema is None
+        else _rows_of_schema(schema, command)
+    )
     return [(f"{prefix}{name}", _FALLBACK.sub(r"\1", default), help) for name, default, help in rows]
 
 
-def _rows_of_schema(schema: type) -> Iterator[tuple[str, str, str]]:
-    """Yield name, default and help of every setting of a schema that has a default of its own."""
+def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and help of every setting of a schema, or of one command's, that has a default of its own."""
     for one in fields(schema):
         default = one.default
+        if command is not None and one.metadata.get("command") != command:
+            continue
         if (
             default is dataclasses.MISSING
             and one.default_factory is not dataclasses.MISSING

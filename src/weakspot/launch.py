@@ -9,15 +9,17 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -56,13 +58,27 @@ class JobError(CompactHydraException):
         self.code = code
 
 
-def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
+class SweepFolder(Callback):
+    """Notes the folders of sweeps that this process launches; Hydra makes one by the configuration's callbacks."""
+
+    noted: ClassVar[list[Path]] = []
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        SweepFolder.noted.append(Path(config.hydra.sweep.dir))
+
+
+def run(
+    name: str,
+    job: Callable[[DictConfig, Path], float | None],
+    summarise_sweep: Callable[[Path], None] | None = None,
+) -> None:
     """Compose the configuration and run `job` once, or once for each point of a sweep.
 
     Args:
         name: The name of the configuration, such as "discover".
         job: The function that runs with the configuration and the run's folder. Its value is minimised by a sweeper
             that searches (`hydra/sweeper=optuna`).
+        summarise_sweep: Shows what the runs below a sweep's folder found.
     """
     # torch's waiting threads must sleep: spinning ones make small models several times slower wherever another process
     # wants the same cores
@@ -101,6 +117,7 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
         with (
             signals.interruptible(lambda interrupted: _print_interruption(interrupted, name)),
             signals.on_interruption(_end_workers),
+            _summarised(summarise_sweep),
             _without_hydra_frame(overrides.quote_for_hydra(typed[1:])),
         ):
             hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -110,6 +127,9 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
     except UserError as error:
         print(printable_lines(error.sentence), file=sys.stderr)
         raise
+    except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if full == "1":
             raise
@@ -121,6 +141,22 @@ def run(name: str, job: Callable[[DictConfig, Path], float | None]) -> None:
             sentence, code = overrides.explain(name, error, overrides.quote_for_hydra(typed[1:])), 2
         print(printable_lines(sentence), file=sys.stderr)
         raise SystemExit(code) from None
+
+
+@contextmanager
+def _summarised(summarise_sweep: Callable[[Path], None] | None) -> Iterator[None]:
+    """Summarise a sweep once its runs have ended, those that failed included, unless it was interrupted."""
+    SweepFolder.noted.clear()
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    if summarise_sweep is not None:
+        for folder in SweepFolder.noted:
+            summarise_sweep(folder)
+    if failure is not None:
+        raise failure
 
 
 def begin(cfg: DictConfig) -> None:
@@ -187,6 +223,8 @@ def _errors_as_sentences(name: str) -> Iterator[None]:
         raise _fail_run(
             f"{error.full_key} must be given: add {error.full_key}=… to the command", name
         ) from None
+    except JobError:  # a sentence already, with the job's own exit code
+        raise
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None or os.environ.get(_FULL_ERROR) == "1":

@@ -108,6 +108,31 @@ def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(ru
     assert again.title in text
     numbers = (runs.folder / "both" / "csv" / "metrics.csv").read_text()
     assert "compare/fixed" in numbers
+    assert (again.before.run, again.after.run) == ("old", "later")
+    assert again.before.differs_by == ("predictions=old.npz",)  # what both have, and the folder, tell nothing
+    assert again.after.differs_by == ("predictions=later.npz", "fail_if.new_against=old")
+    words = words_of((runs.folder / "both" / "compare.html").read_text(encoding="utf-8"))
+    assert re.search(r"Before kmeans · \d kmeans slices? old predictions=old.npz", words)
+    assert re.search(r"After kmeans · \d kmeans slices? later predictions=later.npz", words)
+
+
+def test_a_gate_that_passes_says_what_it_checked(runs):
+    line = ("discover", "predictions=old.npz", *KMEANS)
+    text = runs(*line, "fail_if.accuracy_below=0.05", "fail_if.new_against=old", "hydra.run.dir=again")
+    assert (
+        "\nfail_if passes: no confirmed slice is less accurate than 5\u202f%, and no slice is new against old\n"
+        in text
+    )
+    assert "fail_if passes" not in runs(*line, "hydra.run.dir=plain")
+    both = runs("discover", "compare=[old,again]", "fail_if.new_against=old", "logger=none")
+    assert both.endswith("fail_if passes: no slice is new against old\n")
+
+
+def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
+    text = runs(
+        "discover", "-m", "predictions=old.npz", *KMEANS, "seed=1,2", "fail_if.accuracy_below=0.7", fails=3
+    )
+    assert re.search(r"\nfail_if:\n  Cluster \d \(group = 0\): the model is right on", text)
 
 
 @pytest.mark.parametrize(

@@ -116,13 +116,41 @@ def test_help_is_the_manual(shell):
         for choice in choices(group):
             assert any(line.split()[0] == choice and len(line.split()) > 1 for line in lines), choice
     defaults = composed()
-    for line in text.partition("Settings, with")[2].partition("of browse.py")[0].splitlines():
+    for line in text.partition("Settings of its own, with")[2].splitlines():
         name, _, default = line.strip().partition("=")
         is_setting = line.startswith("  ") and not line.startswith("   ")  # the other lines continue one
         if is_setting and default and " " not in name and not name.startswith("method."):
             value = OmegaConf.select(defaults, name, throw_on_missing=True)
             if not name.startswith("training."):  # which the dataset changes
                 assert yaml.safe_load(default.split()[0]) == value, line
+
+
+@pytest.mark.parametrize(
+    ("command", "own", "not_its_own"),
+    [
+        ("discover", "predictions=null", "port=8765"),
+        ("train", "training.epochs=20", "method.n_slices"),
+        ("infer", "shard=null", "method.n_slices"),
+        ("browse", "folders=[outputs,multirun]", "dataset="),
+    ],
+)
+def test_each_command_says_first_what_it_is_for_and_what_is_its_own(shell, command, own, not_its_own):
+    text = shell(command, "--help")
+    assert text.startswith(f"python {command}.py ")
+    assert max(map(len, text.splitlines())) <= 80
+    head, _, settings = text.partition("with their defaults\n")
+    assert head.count(f"\npython {command}.py ") >= 5  # examples
+    assert own in settings[:1100]
+    assert not_its_own not in text
+
+
+def test_a_manual_that_is_not_read_to_its_end_is_no_error(shell):
+    script = f"{sys.executable} {ROOT / 'discover.py'} --help | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=shell.folder, env=quiet_environment(), capture_output=True, text=True
+    )
+    assert done.stdout.startswith("python discover.py")
+    assert not done.stderr
 
 
 def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -109,6 +110,8 @@ def test_a_sweep_makes_one_run_per_seed(shell):
 def test_a_sweep_of_two_processes_each_ends(shell):
     text = shell("infer", "-m", "seed=1,2", "training.epochs=1", "trainer=ddp_cpu", "logger=none")
     assert text.count("predictions → ") == 2
+    assert text.count("The runs of this sweep") == 1  # not by the second process of each run as well
+    assert re.search(r"┃ run ┃ settings ┃ +loss ┃ accuracy ┃", text)
     assert len(list(shell.folder.glob("outputs/predictions/*/manifest.json"))) == 2
 
 
@@ -126,6 +129,7 @@ def test_two_processes_train_and_read_what_cannot_be_shared_out(shell):
         "infer", *words, "training.batch_size=4", "training.epochs=1", "logger=none", "num_workers=0"
     )
     assert "train: missing → will run · infer: missing → will run" in text
+    assert text.count("trainer: 2 processes on the CPU\n") == 1
     (record,) = (
         Predictions.load(path.parent) for path in shell.folder.glob("outputs/predictions/*/manifest.json")
     )

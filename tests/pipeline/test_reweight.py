@@ -297,6 +297,13 @@ def test_another_strength_makes_another_checkpoint(audited, tmp_path):
     assert len(folders | {plain}) == 3
 
 
+def test_a_mended_model_is_followed_by_the_command_that_looks_at_it(shell):
+    words = ("training.epochs=1", "reweight=adversary", "method=kmeans", "logger=none")
+    said = shell("train", *words, "hydra.run.dir=mended")
+    next_command = f"python discover.py {' '.join(words)}"
+    assert said.endswith(f"\nnext: `{next_command}` finds where this model still fails\n")
+
+
 @pytest.mark.slow
 def test_a_failing_group_is_mended_without_its_label(shell):
     common = ("logger=none", "training.epochs=10")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -32,6 +33,8 @@ from short_training import (
 )
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.checkpoint import load_weights
+from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline import slow_training
 from weakspot.pipeline.checkpoint_files import is_interrupted, is_trained
 from weakspot.pipeline.checkpoints import TrainingProgress
 from weakspot.pipeline.groups import GroupScores, groups_of
@@ -341,3 +344,32 @@ def test_every_group_is_told_as_a_plain_loop_finds_it(tmp_path):
                 losses[column == value].mean(), rel=1e-4
             )
         assert told[f"val/worst_{attribute}"] == pytest.approx(min(accuracies.values()))
+
+
+class LargeCNN(SmallCNN):
+    """Stands for a network that takes long on a CPU."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "faster"),
+    [
+        (LargeCNN, "model=small_cnn, smaller images (dataset.size=), fewer epochs (training.epochs=), a GPU"),
+        (SmallCNN, "smaller images (dataset.size=), fewer epochs (training.epochs=), a GPU"),
+    ],
+)
+def test_a_training_that_will_take_long_says_so_at_its_first_batches(
+    kind, faster, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(slow_training, "MEASURED", 0.0)
+    data = DataModule(FewDigits, seed=0)
+    net = kind(data.dataset("val").task, channels=(4, 8), embedding=8)
+    with caplog.at_level("INFO"):
+        train(net, data, TrainingSettings(epochs=1), CPU, tmp_path / "quick")
+        assert "training will take" not in caplog.text  # it takes less than ten minutes
+        monkeypatch.setattr(slow_training, "LONG", 0.0)
+        train(net, data, TrainingSettings(epochs=2), CPU, tmp_path / "long")
+    (said,) = (message for message in caplog.messages if message.startswith("training will take"))
+    assert re.search(
+        r"about \d s on this CPU \(\d\.\d s a batch, 3 batches an epoch, 2 epochs at most\)", said
+    )
+    assert said.endswith(f"; faster: {faster}")

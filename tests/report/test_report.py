@@ -294,6 +294,37 @@ def test_a_confusion_of_many_classes_adds_up_the_rest():
     for row, name in enumerate(table.labels[:-1]):
         assert np.sum(table.cells[row]) == pytest.approx(weight[int(name[1:])].sum() / weight.sum())
     assert table.heaviest[2] == pytest.approx(weight.max() / weight.sum())
+    assert (table.added_up, table.pairs) == ((22, 22), 900)
+
+
+def of_ten_classes():
+    """The report of a slice in which every one of ten classes is confused with every other."""
+    rng = np.random.default_rng(0)
+    labels, guesses = np.divmod(np.arange(600) % 100, 10)
+    p = Predictions.from_arrays(
+        rng.normal(size=(600, 4)),
+        losses=rng.random(600),
+        labels=labels,
+        predictions=guesses,
+        task=Classification(tuple("abcdefghij")),
+    )
+    weights = np.ones((1, 600))
+    return report_of(p, Slices("kmeans", p.ids, weights, describe(weights, p)), held=False)
+
+
+def test_a_confusion_that_is_cut_says_what_is_left_out_and_where_it_is():
+    said = "“(others)” adds up 2 labels and 2 predictions of less weight; all 100 pairs are in findings.json"
+    assert said in read(of_ten_classes())
+    assert "(others)" not in read(report_of(*planted(k=1)))
+
+
+@needs_chromium
+def test_a_confusion_of_ten_classes_is_seen_whole(tmp_path):
+    with chromium() as browser:
+        tab, *_ = opened(browser, tmp_path, of_ten_classes(), 1200)
+        tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        around = tab.locator(".scroll:has(> .heat)").first
+        assert around.evaluate("element => element.scrollWidth <= element.clientWidth")
 
 
 def test_a_finding_names_its_commonest_mistake():

@@ -160,7 +160,7 @@ class LoadedRun:
     def to_compare(self) -> RunToCompare:
         """The run as a comparison reads it."""
         findings = () if self.findings is None else self.findings.findings
-        return RunToCompare(str(self.run.folder), self.slices, self.predictions, findings)
+        return RunToCompare(str(self.run.folder), self.slices, self.predictions, findings, self.run.command)
 
     @property
     def attributes(self) -> pa.Table:

@@ -174,8 +174,11 @@ def read_run_config(folder: Path) -> dict[str, Any]:
 
 
 def upstream_command(name: str) -> str:
-    """Return the command line that runs one upstream step alone."""
-    return shlex.join(["python", f"{name}.py", *upstream_words(HydraConfig.get().overrides.task)])
+    """Return the command line of another command that runs with the same words, without those of discovery alone."""
+    words = upstream_words(HydraConfig.get().overrides.task)
+    # Hydra has been given reweight.by=RUN for reweight=RUN
+    typed = [re.sub("^reweight.by=", "reweight=", word) for word in words]
+    return shlex.join(["python", f"{name}.py", *typed])
 
 
 def upstream_words(words: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = report_carried_over(cfg, folder, carried, tested_on, hide, media, previews.texts, logger)
         failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
-    end_if_failed(failures)
+    end_if_failed(fail_if, failures)
 
 
 def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
@@ -115,7 +115,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
             cfg, folder, carried, tested_on, data.restating, media, data.texts, logger
         )
         failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
-    end_if_failed(failures)
+    end_if_failed(fail_if, failures)
 
 
 def report_carried_over(

@@ -39,4 +39,4 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
         comparison = compare_runs(
             before, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
         )
-    end_if_failed(fail_if.comparison_failures(comparison))
+    end_if_failed(fail_if, fail_if.comparison_failures(comparison))

@@ -130,7 +130,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
             seed=cfg.seed,
         )
         failures = find_failures(cfg, folder, fail_if, findings, p, logger)
-    end_if_failed(failures)
+    end_if_failed(fail_if, failures)
 
 
 def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
@@ -175,7 +175,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
             seed=cfg.seed,
         )
         failures = find_failures(cfg, folder, fail_if, findings, p, logger)
-    end_if_failed(failures)
+    end_if_failed(fail_if, failures)
 
 
 def set_past_spotlights(
@@ -250,7 +250,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             seed=cfg.seed,
         )
         failures = find_failures(cfg, folder, fail_if, findings, pulled, logger)
-    end_if_failed(failures)
+    end_if_failed(fail_if, failures)
 
 
 def _check_residuals(cfg: DictConfig, p: Predictions) -> None:

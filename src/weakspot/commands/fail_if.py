@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.run_logging import typed_command
+from weakspot.commands.run_logging import log_on_main, typed_command
 from weakspot.launch import fail
 
 if TYPE_CHECKING:
@@ -97,9 +97,11 @@ def find_failures(
     return [*failures, *replace(fail_if, accuracy_below=None).comparison_failures(comparison)]
 
 
-def end_if_failed(failures: list[str]) -> None:
-    """End the run with exit code 3 if it found anything that it fails for."""
+def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:
+    """End the run with exit code 3 if it found anything that it fails for, and say so if it did not."""
     from weakspot.pipeline.fail_if import describe_failures
 
     if failures:
         fail(describe_failures(failures))
+    if fail_if.is_set:
+        log_on_main(fail_if.describe_pass())

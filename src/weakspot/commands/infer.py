@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from weakspot.commands.audit_target import build_audit_target, check_no_given_results
 from weakspot.commands.run_logging import log_on_main, open_logger
+from weakspot.commands.sweep_summary import write_result
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -35,6 +36,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
             return  # ranks above 0 are done
         scores, by_class = score(predictions, target.split_dataset(target.split)), score_by_class(predictions)
         write_scores(by_class, folder)
+        write_result(folder, scores)
         log_scores(scores, by_class, target.split, logger)
     log_on_main(f"predictions → {target.predictions_folder(predictions.manifest['made_from']['weights'])}")
     log_on_main(str(predictions))

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.commands.audit_target import build_audit_target, check_no_given_results, check_no_shard
+from weakspot.commands.audit_target import (
+    build_audit_target,
+    check_no_given_results,
+    check_no_shard,
+    upstream_command,
+)
 from weakspot.commands.run_logging import log_on_main, open_logger
+from weakspot.commands.sweep_summary import write_result
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget
@@ -33,7 +39,10 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
         log_on_main(f"checkpoint → {checkpoint}")
         if target.reweight is not None:
             report_effect_of_reweight(target, target.reweight, logger)
-    return kept_loss(target.checkpoint_folder())
+            log_on_main(f"next: `{upstream_command('discover')}` finds where this model still fails")
+    loss = kept_loss(target.checkpoint_folder())
+    write_result(folder, {"validation loss": loss})
+    return loss
 
 
 def report_effect_of_reweight(target: AuditTarget, reweight: Reweight, logger: RunLogger | None) -> None:

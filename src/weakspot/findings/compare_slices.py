@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -50,12 +51,14 @@ class RunToCompare:
         slices: The slices that it found, with a weight for each of the predictions.
         predictions: The examples that it found them in.
         findings: What it reported of the slices; they are named after it.
+        command: The command line that was typed for it.
     """
 
     run: str
     slices: Slices
     predictions: Predictions
     findings: Sequence[Finding] = ()
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,8 +219,8 @@ def compare_slices(
         schema=SCHEMA,
         title=_title(slices, before, after),
         measure=measure,
-        before=_compared_run(before, mean_before),
-        after=_compared_run(after, mean_after),
+        before=_compared_run(before, after, mean_before),
+        after=_compared_run(after, before, mean_after),
         paired=paired,
         tested=tested,
         change=change,
@@ -476,8 +479,8 @@ def _overall_change(
     return old, new, difference(old, new, paired_correlation)
 
 
-def _compared_run(run: RunToCompare, measured: Contrast) -> ComparedRun:
-    manifest = run.predictions.manifest
+def _compared_run(run: RunToCompare, other: RunToCompare, measured: Contrast) -> ComparedRun:
+    manifest, typed_for_other = run.predictions.manifest, _settings_typed(other.command)
     words = {name: str(manifest.get(name) or "") for name in ("dataset", "model", "split")}
     return ComparedRun(
         run=run.run,
@@ -485,8 +488,18 @@ def _compared_run(run: RunToCompare, measured: Contrast) -> ComparedRun:
         slices=len(run.slices),
         examples=len(run.predictions),
         measured=measured,
+        differs_by=tuple(word for word in _settings_typed(run.command) if word not in typed_for_other),
         **words,
     )
+
+
+def _settings_typed(command: str) -> list[str]:
+    """Return the settings that a command line sets, without where the run's folder is."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a command that somebody wrote by hand, with a quotation mark too few
+        return []
+    return [word for word in words if "=" in word and not word.startswith("hydra.")]
 
 
 def _title(slices: Sequence[ComparedSlice], before: RunToCompare, after: RunToCompare) -> str:

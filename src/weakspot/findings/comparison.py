@@ -38,6 +38,7 @@ class ComparedRun:
         examples: How many examples its predictions hold.
         measured: The mean of the measure over the examples that both runs hold; over all of its own where they share
             none.
+        differs_by: The settings on its command line that are not on the other run's.
     """
 
     run: str
@@ -48,6 +49,7 @@ class ComparedRun:
     slices: int
     examples: int
     measured: Contrast
+    differs_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,8 @@ def export(slices: Slices) -> PublishedTree:
     missing = [name for name in required if getattr(tree, name) is None]
     if missing:
         raise ValueError(
-            f"the published form holds {' and '.join(missing)} of every cluster; "
-            "give outputs and labels with the predictions"
+            f"that needs the {' and '.join(missing)} of every cluster, which come from outputs and labels; "
+            "where you have them, give them with the predictions"
         )
     describe = _single_label_fields(slices) if single_label else _multi_label_fields(slices.ids)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from weakspot.pipeline.audit_target import AuditTarget
 from weakspot.pipeline.embedding_sources import have_equal_embeddings
 from weakspot.pipeline.lightning_messages import silence_lightning
 from weakspot.pipeline.properties import measure_image
+from weakspot.pipeline.ranks import is_main_process
 from weakspot.pipeline.upstream import (
     Upstream,
     load_audited_model,
@@ -27,6 +29,11 @@ from weakspot.pipeline.upstream import (
     will_train,
 )
 from weakspot.predictions import Predictions
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+log = logging.getLogger(__name__)
 
 _EXAMPLES_TRIED = 2  # how many examples a model is tried on
 
@@ -62,12 +69,36 @@ def check_steps(
     if infers:
         _check_writable("predictions_dir", target.predictions_dir)
     with silence_lightning():
-        target.make_trainer(logger=False, enable_checkpointing=False)
+        trainer = target.make_trainer(logger=False, enable_checkpointing=False)
+    processes = describe_processes(trainer)
+    if processes and is_main_process():
+        log.info("trainer: %s", processes)
     model = target.build_model() if trains else load_audited_model(target)
     if infers:
         _check_encoder(target)
         model = use_embedding_source(model, target)
     _check_model_reads(model, target)
+
+
+def describe_processes(trainer: Trainer) -> str | None:
+    """Return how many processes a trainer runs in, and on which devices; None where nobody asked for several.
+
+    A trainer that starts a process for each GPU starts one on a machine without any, which looks like the others.
+    """
+    from pytorch_lightning.strategies import ParallelStrategy
+
+    if not isinstance(trainer.strategy, ParallelStrategy):
+        return None
+    n, machines = trainer.world_size, trainer.num_nodes
+    processes = "1 process" if n == 1 else f"{n} processes"
+    if trainer.strategy.root_device.type != "cpu":
+        device = "on one GPU" if n == 1 else "with a GPU each"
+    elif n == 1:
+        why = "" if torch.cuda.is_available() else ", because torch finds no GPU here"
+        device = f"on the CPU{why}; trainer.devices=N starts N"
+    else:
+        device = "on the CPU"
+    return f"{processes} {device}" if machines == 1 else f"{processes} {device}, on {machines} machines"
 
 
 def _check_encoder(target: AuditTarget) -> None:

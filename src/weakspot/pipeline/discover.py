@@ -217,7 +217,11 @@ def _save_slices(slices: Slices, folder: Path) -> None:
     try:
         udis_tree.write(udis_tree.export(slices), folder / udis_tree.FILE_NAME)
     except ValueError as error:
-        log.info("%s of the published tool is not written: %s", udis_tree.FILE_NAME, error)
+        log.info(
+            "the report shows the cluster tree; there is no copy of it for the published UDIS tool's viewer (%s): %s",
+            udis_tree.FILE_NAME,
+            error,
+        )
 
 
 def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs) -> None:

@@ -99,6 +99,15 @@ class FailIf:
                 found.append(_describe_failure(one.name, after.inside, self.accuracy_below))
         return found
 
+    def describe_pass(self) -> str:
+        """Return what was checked, where a run does not fail."""
+        checked = []
+        if self.accuracy_below is not None:
+            checked.append(f"no confirmed slice is less accurate than {percent(self.accuracy_below)}")
+        if self.new_against is not None:
+            checked.append(f"no slice is new against {self.new_against.run}")
+        return f"fail_if passes: {', and '.join(checked)}"
+
 
 def describe_failures(failures: Sequence[str]) -> str:
     """Return the message with which a run fails."""

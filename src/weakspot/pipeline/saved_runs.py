@@ -112,8 +112,11 @@ class SavedRun:
 
     def to_compare_over(self, predictions: Predictions) -> RunToCompare:
         """Return the run as a comparison reads it, with its predictions, which have been read already."""
-        findings = () if self.findings is None else self.findings.findings
-        return RunToCompare(str(self.folder), self.slices, predictions, findings)
+        if self.findings is None:
+            return RunToCompare(str(self.folder), self.slices, predictions, ())
+        return RunToCompare(
+            str(self.folder), self.slices, predictions, self.findings.findings, self.findings.command
+        )
 
 
 def check_belong_together(findings: Findings, slices: Slices, folder: Path) -> None:

@@ -30,6 +30,7 @@ from weakspot.pipeline.lightning_messages import silence_lightning
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
 from weakspot.pipeline.ranks import broadcast_decision, keep_sigterm_handler
+from weakspot.pipeline.slow_training import SlowTrainingNote
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tracking.lightning_logger import as_lightning_logger
 from weakspot.tracking.loggers import RunLogger
@@ -87,6 +88,7 @@ def train(
                     CheckpointWriter(folder, training.keep, resume_point),
                     *_early_stopping(training),
                     ProgressCallback(report_progress),
+                    SlowTrainingNote(model, validation),
                 ],
                 enable_progress_bar=False,
                 logger=False if logger is None else as_lightning_logger(logger),

@@ -21,6 +21,8 @@ class Confusion:
         right: Whether a cell is a right answer; None where its row or column adds up others.
         heaviest: The label, prediction and share of the heaviest single cell.
         mistake: The same of the heaviest wrong cell, if there is any.
+        added_up: How many labels, and how many predictions, are added up as others.
+        pairs: How many pairs of label and prediction occur, those that are added up included.
     """
 
     labels: Sequence[str]
@@ -29,6 +31,8 @@ class Confusion:
     right: Sequence[Sequence[bool | None]]
     heaviest: tuple[str, str, float]
     mistake: tuple[str, str, float] | None
+    added_up: tuple[int, int]
+    pairs: int
 
 
 def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> Confusion | None:
@@ -48,6 +52,10 @@ def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> 
     if total <= 0:
         return None
     labels, guesses = _axes(weights, classes)
+    added_up = (
+        len({cell.label for cell in weights}.difference(labels)),
+        len({cell.prediction for cell in weights}.difference(guesses)),
+    )
     shares: dict[tuple[str, str], float] = {}
     for cell in weights:
         row = cell.label if cell.label in labels else _REST
@@ -63,6 +71,8 @@ def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> 
         [[None if _REST in (row, column) else row == column for column in guesses] for row in labels],
         _top(weights, total),
         _top(wrong, total) if wrong else None,
+        added_up,
+        len(weights),
     )
 
 
