@@ -12,8 +12,8 @@ are drawn (synthetic), or those of a model trained on 7000 more (trained; settin
 it should are left out), and the embedding is the model's own, that of its layer before, or that of an encoder that
 knows nothing of the target.
 
-Settings have their split: tune on `tune`, report on `report`, look at `fresh` once; `fresh2` was the next. Models'
-answers and results are kept, one line for each setting and method, in outputs/planted, and a run that was interrupted
+Settings have their split: tune on `tune` (and `tune2`, `tune3`), report on `report`, look at `fresh` once; `fresh2`
+and `fresh3` were the next. Models' answers and results are kept, one line for each setting and method, in outputs/planted, and a run that was interrupted
 goes on from there.
 """
 

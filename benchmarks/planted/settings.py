@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["rare", "noisy", "correlation"]
-Split = Literal["tune", "report", "fresh", "fresh2", "quick"]
+Split = Literal["tune", "tune2", "tune3", "report", "fresh", "fresh2", "fresh3", "quick"]
 Network = Literal["plain", "resnet"]
 KINDS: tuple[Kind, ...] = ("rare", "noisy", "correlation")
 STRENGTHS = {
@@ -17,7 +17,16 @@ STRENGTHS = {
     "noisy": np.linspace(0.1, 0.4, 4),
     "correlation": np.linspace(0.2, 0.8, 4),
 }
-FIRST_SEED = {"tune": 0, "report": 10_000, "fresh": 20_000, "quick": 30_000, "fresh2": 40_000}
+FIRST_SEED: dict[Split, int] = {
+    "tune": 0,
+    "report": 10_000,
+    "fresh": 20_000,
+    "quick": 30_000,
+    "fresh2": 40_000,
+    "tune2": 50_000,
+    "tune3": 60_000,
+    "fresh3": 70_000,
+}
 """Settings of one split share no seed with those of another, and so no draw of examples, classes or predictions."""
 
 

@@ -16,6 +16,7 @@ from weakspot.methods.ordered_examples import build_slices, losses_of
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.methods.residuals import label_codes, residuals
 from weakspot.methods.scan.balls import MIN_EXAMPLES, Balls, largest_by_chance
+from weakspot.methods.scan.confidence import shorten_confidence
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.predictions.validation import check_finite
@@ -49,6 +50,8 @@ class Scan(Method):
         sizes: Of the balls, in examples; those that hold more than half of a label are left out there, and where all
             do, they hold a quarter of it.
         n_components: The number of principal components in which neighbours are looked for.
+        confidence_removed: How much of the direction from which the model's confidence can be read is left out when
+            neighbours are looked for, from 0 to 1.
         draws: The number of permutations for the p-values; 0 for none.
         seed: Of the permutations, and of the centres where there are more than 4000 examples.
         sharded: `fit` gets this process's rows only, the others of the torch.distributed group hold the rest, and
@@ -66,8 +69,9 @@ class Scan(Method):
     def __init__(
         self,
         n_slices: int = 5,
-        sizes: Sequence[int] = (20, 40),
+        sizes: Sequence[int] = (20, 40, 80, 160),
         n_components: int = 32,
+        confidence_removed: float = 0.5,
         draws: int = 199,
         seed: int = 0,
         sharded: bool = False,
@@ -75,16 +79,19 @@ class Scan(Method):
         self.n_slices = n_slices
         self.sizes = sizes
         self.n_components = n_components
+        self.confidence_removed = confidence_removed
         self.draws = draws
         self.seed = seed
         self.sharded = sharded
 
     def check(self, n: float, task: Task | None) -> None:
-        check_at_least(self, n_slices=1, n_components=1, draws=0)
+        check_at_least(self, n_slices=1, n_components=1, confidence_removed=0, draws=0)
+        if self.confidence_removed > 1:
+            raise ValueError(f"confidence_removed={self.confidence_removed} must lie between 0 and 1")
         if not isinstance(self.sizes, Sequence) or not all(_is_size(size) for size in self.sizes):
-            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40]")
+            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40, 80]")
         if not self.sizes:
-            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
+            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40, 80]")
         if n < MIN_EXAMPLES:
             raise ValueError(f"a scan needs {MIN_EXAMPLES} examples or more, and there are {n:.10g}")
 
@@ -110,6 +117,7 @@ class Scan(Method):
         for rows in np.split(by_label, np.flatnonzero(np.diff(codes[by_label])) + 1):
             here, own = local_rows(rows, len(p), processes)
             x = reduction.transform_rows(p.embeddings, own)
+            shorten_confidence(x, errors[rows[here]], counts[rows[here]], self.confidence_removed, processes)
             centres = _centres(len(rows), len(counts), random)
             balls_by_label.append(
                 Balls.of(x, rows, errors, counts, tuple(self.sizes), centres, here, processes)
