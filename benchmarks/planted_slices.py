@@ -13,8 +13,8 @@ it should are left out), and the embedding is the model's own, that of its layer
 knows nothing of the target.
 
 Settings have their split: tune on `tune` (and `tune2`, `tune3`), report on `report`, look at `fresh` once; `fresh2`
-and `fresh3` were the next. Models' answers and results are kept, one line for each setting and method, in outputs/planted, and a run that was interrupted
-goes on from there.
+and `fresh3` were the next. Models' answers and results are kept, one line for each setting and method, in
+outputs/planted, and a run that was interrupted goes on from there.
 """
 
 from __future__ import annotations
@@ -88,13 +88,17 @@ def results(
     os.environ.update(dict.fromkeys(threads, "1"))  # what the processes inherit before they import NumPy
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool, file.open("a", encoding="utf-8") as out:
         running = {pool.submit(measure, setting, lacking, root): setting for setting, lacking in todo.items()}
-        for done, future in enumerate(as_completed(running), 1):
-            for line in future.result():
-                stored[running[future], line["method"]] = line
-                out.write(json.dumps(line) + "\n")
-            out.flush()
-            if done % 10 == 0 or done == len(todo):
-                print(f"{done} of {len(todo)} settings", flush=True)
+        try:
+            for done, future in enumerate(as_completed(running), 1):
+                for line in future.result():
+                    stored[running[future], line["method"]] = line
+                    out.write(json.dumps(line) + "\n")
+                out.flush()
+                if done % 10 == 0 or done == len(todo):
+                    print(f"{done} of {len(todo)} settings", flush=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or the error would wait for an hour of other settings
+            raise
     return [stored[setting, name] for setting in wanted for name in names]
 
 

@@ -45,7 +45,7 @@ def shorten_confidence(
     solution = np.linalg.solve(covariance + ridge, np.column_stack([with_t, covariance]))
     beta, free = solution[:, 0], float(np.trace(solution[:, 1:]))  # free: how many components vary
     explained = float(with_t @ beta)
-    if explained <= 0 or n <= free + 1:
+    if explained <= 0 or n < free + 2:  # nothing to explain, or no example left to judge the regression by
         return
     adjusted = 1 - (1 - explained / of_t) * (n - 1) / (n - free - 1)
     loading = max(0.0, share * adjusted) * with_t / explained  # (q,)
