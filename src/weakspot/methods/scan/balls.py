@@ -14,9 +14,9 @@ _BLOCK = 2**24  # distances held at a time
 _ROUNDING = 1e-9  # relative: an example that is no farther than the last but for this is in the ball, too
 _QUARTER = 4
 MIN_EXAMPLES = 8
-"""Fewer examples of a label cannot be scanned."""
+"""The fewest examples of which a quarter is a ball."""
 
-_SPARSE = 4  # where a label has so many times the examples in balls, only theirs are drawn of a permutation
+_DRAW_PART_FROM = 4  # with so many times the examples in balls in a label, only theirs are drawn
 _MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
@@ -131,7 +131,7 @@ def largest_by_chance(
         covered = np.flatnonzero(available[balls.covered])
         if not balls.members.shape[0] or not len(covered):
             continue
-        sparse = _SPARSE * len(covered) < len(deviations)
+        draw_part = _DRAW_PART_FROM * len(covered) < len(deviations)
         step = max(1, _BLOCK // max(balls.members.shape))
         for start in range(0, draws, step):
             size = min(step, draws - start)
@@ -139,12 +139,12 @@ def largest_by_chance(
             for j in range(size):
                 drawn = (
                     random.choice(deviations, len(covered), replace=False)
-                    if sparse
+                    if draw_part
                     else random.permutation(deviations)
                 )
                 permuted[covered, j] = drawn[: len(covered)]
-            here = balls.statistic(permuted, available[balls.covered]).max(axis=0)
-            largest[start : start + size] = np.maximum(largest[start : start + size], here)
+            of_balls = balls.statistic(permuted, available[balls.covered]).max(axis=0)
+            largest[start : start + size] = np.maximum(largest[start : start + size], of_balls)
     return largest
 
 

@@ -21,14 +21,15 @@ def shorten_confidence(
 ) -> None:
     """Shorten, in place, the direction of one label's examples from which the model's confidence can be read.
 
-    A trained model arranges its last layer by how sure it is, so that the nearest neighbours there are examples of equal
-    confidence, of whatever kind: balls collect mistakes from all of the label instead of a group that fails. The log
-    odds t = log((1 - r)/r) of the residuals are regressed on x, with the solution β = Σ⁻¹b of the covariances Σ of x
-    and b of x with t. Examples lose the given share of what that regression explains, times its adjusted R²: an
+    A trained model arranges its last layer by how sure it is, so that the nearest neighbours there are examples of
+    equal confidence, of whatever kind: balls collect mistakes from all of the label instead of a group that fails. The
+    log odds t = log((1 - r)/r) of the residuals are regressed on x, with the solution β = Σ⁻¹b of the covariances Σ of
+    x and b of x with t. Examples lose the given share of what that regression explains, times its adjusted R²: an
     embedding that says nothing of the confidence, as another encoder's may, stays as it is.
 
     Args:
-        x: (h, q) the reduced examples of one label that this process holds; changed in place, for there may be millions.
+        x: (h, q) the reduced examples of one label that this process holds; there may be millions, so they are changed
+            in place.
         residuals: (h,) in [0, 1].
         counts: (h,) how often each example counts.
         share: How much of the direction goes where the confidence is a linear function of x, from 0 to 1.

@@ -40,8 +40,8 @@ class Scan(Method):
     Within each label, the balls of the nearest neighbours of every example are scanned for the one whose residuals
     (1 - p of the label) exceed the label's mean by most standard errors; its examples are set aside, and the next is
     looked for. A discriminant of a ball's members against the others of the label says how much any example belongs.
-    Nothing is optimised, and the p-value is exact for the whole search: residuals are permuted within labels, and all
-    balls are scanned again.
+    Nothing is optimised, and the p-value is that of the whole search: residuals are permuted within labels, and all
+    balls are scanned again. It is exact where `confidence_removed` is 0, and nearly so elsewhere (docs/scan.md).
 
     Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
 
@@ -89,9 +89,9 @@ class Scan(Method):
         if self.confidence_removed > 1:
             raise ValueError(f"confidence_removed={self.confidence_removed} must lie between 0 and 1")
         if not isinstance(self.sizes, Sequence) or not all(_is_size(size) for size in self.sizes):
-            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, 2 or more: [20, 40, 80]")
+            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, from 2 on: [20, 40]")
         if not self.sizes:
-            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40, 80]")
+            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
         if n < MIN_EXAMPLES:
             raise ValueError(f"a scan needs {MIN_EXAMPLES} examples or more, and there are {n:.10g}")
 
@@ -111,10 +111,11 @@ class Scan(Method):
             p.embeddings, counts, self.n_components, self.seed, order, processes
         )
         report_progress("neighbours", 0, self.n_slices + 1)
-        balls_by_label: list[Balls] = []
         by_label = order[np.argsort(codes[order], kind="stable")]
+        rows_by_label = np.split(by_label, np.flatnonzero(np.diff(codes[by_label])) + 1)
+        balls_by_label: list[Balls] = []
         # One label at a time: the reduced examples of all of them may not fit in memory.
-        for rows in np.split(by_label, np.flatnonzero(np.diff(codes[by_label])) + 1):
+        for rows in rows_by_label:
             here, own = local_rows(rows, len(p), processes)
             x = reduction.transform_rows(p.embeddings, own)
             shorten_confidence(x, errors[rows[here]], counts[rows[here]], self.confidence_removed, processes)
@@ -123,22 +124,17 @@ class Scan(Method):
                 Balls.of(x, rows, errors, counts, tuple(self.sizes), centres, here, processes)
             )
         hotspots = processes.broadcast(lambda: self._hotspots(balls_by_label, random, report_progress))
-        scores = []
-        for hotspot in hotspots:
-            rows = balls_by_label[hotspot.label].rows
+        directions, offsets = np.empty((len(hotspots), p.embeddings.shape[1])), np.empty(len(hotspots))
+        for j, hotspot in enumerate(hotspots):
+            rows = rows_by_label[hotspot.label]
             here, own = local_rows(rows, len(p), processes)
             x, members = reduction.transform_rows(p.embeddings, own), np.isin(here, hotspot.members)
-            scores.append(
-                reduction.score_of_embeddings(*fit_discriminant(x, members, counts[rows[here]], processes))
-            )
+            discriminant = fit_discriminant(x, members, counts[rows[here]], processes)
+            directions[j], offsets[j] = reduction.score_of_embeddings(*discriminant)
         parameters = {
-            "directions": np.array([direction for direction, _ in scores]).reshape(
-                len(hotspots), p.embeddings.shape[1]
-            ),
-            "offsets": np.array([offset for _, offset in scores], dtype=np.float64),
-            "labels": np.array(
-                [codes[balls_by_label[one.label].rows[0]] for one in hotspots], dtype=np.int64
-            ),
+            "directions": directions,
+            "offsets": offsets,
+            "labels": np.array([codes[rows_by_label[one.label][0]] for one in hotspots], dtype=np.int64),
             "statistics": np.array([one.statistic for one in hotspots], dtype=np.float64),
             "p_values": np.array([one.p_value for one in hotspots], dtype=np.float64),
         }
