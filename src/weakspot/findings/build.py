@@ -138,6 +138,7 @@ def build(
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
+        reads_attributes=method.reads_attributes,
         notes=(*cautionary_notes(predictions, slices, method, findings, sets.has_test), *notes),
         provenance=provenance_record(slices, predictions),
         memberships=memberships,

@@ -362,6 +362,8 @@ class Findings:
         cut_scores: The numbers of clusters that were scored, each with its silhouette.
         near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
+        reads_attributes: Whether the method reads attributes, which for any other only describe what was found; False
+            in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the manifest of the predictions.
         memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
@@ -389,6 +391,7 @@ class Findings:
     cut_scores: tuple[tuple[int, float], ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
     notes: tuple[str, ...] = ()
+    reads_attributes: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     memberships: pa.Table = field(default_factory=lambda: _NO_MEMBERSHIPS)
     map: pa.Table = field(default_factory=lambda: NO_MAP)

@@ -86,6 +86,7 @@ class Method(BaseEstimator, ABC):
         noun: What a report calls one of its slices.
         size_parameter: The constructor's parameter for the smallest size of a slice, if it has one.
         in_embeddings: Whether slices are looked for among embeddings.
+        reads_attributes: Whether `fit` or `membership` reads attributes, so that they don't merely describe its slices.
         slices_: The slices, after `fit`.
     """
 
@@ -93,6 +94,7 @@ class Method(BaseEstimator, ABC):
     noun: ClassVar[str] = "Slice"
     size_parameter: ClassVar[str | None] = None
     in_embeddings: ClassVar[bool] = True
+    reads_attributes: ClassVar[bool] = False
     slices_: Slices
 
     @abstractmethod
