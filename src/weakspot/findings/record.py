@@ -165,7 +165,7 @@ class Finding:
     Attributes:
         number: Its number from 1 on, most errors explained first.
         name: The subject of its sentence: `group = red_≥5`.
-        sentence: What is claimed, in one sentence.
+        sentence: What is claimed and how sure it is, in two or three sentences.
         verdict: confirmed, explained_by_label, not_confirmed or too_few.
         p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
         p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
