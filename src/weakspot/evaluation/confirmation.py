@@ -27,7 +27,7 @@ VERDICTS: dict[Verdict, str] = {
 }
 """The verdicts in words."""
 
-FEWEST = 5.0  # effective rows, and groups, below which nothing is tested
+MIN_EFFECTIVE_ROWS = 5.0  # effective rows, and groups, below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
 _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
 
@@ -165,7 +165,7 @@ def confirm(
 def _enough(inside: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> bool:
     """Whether the effective rows inside are not too few, nor the effective groups that they come from."""
     by_group = np.bincount(groups, inside) if len(groups) else np.zeros(0)
-    return min(effective_size(inside), effective_size(by_group)) >= FEWEST
+    return min(effective_size(inside), effective_size(by_group)) >= MIN_EFFECTIVE_ROWS
 
 
 def _test(

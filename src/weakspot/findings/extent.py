@@ -18,7 +18,7 @@ HALVINGS = 16
 COMPONENTS = 32  # principal components that embeddings are reduced to
 _MOST_ROWS = 20_000  # that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
-_FEWEST = 5  # examples that an extent holds at least
+_MIN_EXTENT_SIZE = 5  # examples
 _ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
 _DIGITS = 9  # of a log likelihood after the point; more depend on the order in which errors are added up
 
@@ -200,7 +200,7 @@ def change_point(
     ranked = scores[order]
     m = len(order)
     ends = np.flatnonzero(ranked[:-1] > ranked[1:]) + 1  # equal scores stay together
-    ends = ends[ends >= min(_FEWEST, m)]
+    ends = ends[ends >= min(_MIN_EXTENT_SIZE, m)]
     if len(ends) == 0 or rates.inside <= rates.outside:
         return np.inf, -np.inf
     total = float(badness.sum())

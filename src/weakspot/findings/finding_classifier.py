@@ -14,7 +14,7 @@ from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_FEWEST = 2  # members, and other examples, that a discriminant is fitted to
+_MIN_OF_EITHER = 2  # members and others, for a discriminant to be fitted
 
 
 class FindingClassifier:
@@ -84,7 +84,7 @@ def _fit(x: Float[np.ndarray, "m d"], members: Bool[np.ndarray, " m"]) -> Any:
     from sklearn.pipeline import make_pipeline
 
     inside = int(members.sum())
-    if min(inside, len(members) - inside) < _FEWEST:
+    if min(inside, len(members) - inside) < _MIN_OF_EITHER:
         return float(inside > len(members) / 2)
     steps = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")]
     if x.shape[1] > COMPONENTS:

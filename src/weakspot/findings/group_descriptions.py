@@ -26,7 +26,8 @@ SHOWN = 24
 
 _RATED = ("user", "movie", "item")  # attributes that say who rated and what
 _LABEL_ADDS = 0.05  # of F1 that a name within one label must be better by than a name among all
-_FEWEST, _SMALLEST_SHARE = 10, 0.01  # of the examples: an attribute value below either is too rare to judge
+_MIN_EXAMPLES_OF_VALUE = 10  # an attribute value of fewer is too rare to judge
+_MIN_SHARE_OF_VALUE = 0.01  # of all examples: the same
 _WEAK_VALUES = 8  # attribute values with the lowest accuracy, at most
 
 
@@ -135,7 +136,7 @@ class GroupDescriber:
             return []
         total = float(audited.counts.sum())
         overall = float(audited.counts @ audited.record.correct) / total
-        least = max(_FEWEST, _SMALLEST_SHARE * total)
+        least = max(_MIN_EXAMPLES_OF_VALUE, _MIN_SHARE_OF_VALUE * total)
         correct = np.asarray(audited.record.correct)
         found = accuracies(self.columns, correct, audited.counts, _WEAK_VALUES, least)
         return [value for value in found if value.accuracy < overall]

@@ -15,7 +15,7 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices, Weights
 from weakspot.tasks import Task
 
-FEW = 5
+MIN_INFORMATIVE_SIZE = 5
 """A slice of fewer examples says little."""
 
 Callback = Callable[[str, int, int], None]
@@ -154,10 +154,10 @@ class Method(BaseEstimator, ABC):
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
         """Return what a reader of these slices should know before relying on them, in full sentences."""
-        if all(statistics.size >= FEW for statistics in slices.statistics):
+        if all(statistics.size >= MIN_INFORMATIVE_SIZE for statistics in slices.statistics):
             return []
         larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
-        return [f"{cls.noun}s of fewer than {FEW} examples say little{larger}."]
+        return [f"{cls.noun}s of fewer than {MIN_INFORMATIVE_SIZE} examples say little{larger}."]
 
     @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:
