@@ -62,7 +62,7 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
     """Test the slices of a run on given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.carry_over import carry_over
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 

@@ -70,7 +70,7 @@ def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.interop.udis_tree import read
     from weakspot.methods.udis import UDIS
     from weakspot.pipeline.discover import report_tree
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     if not is_main_process():
         return
@@ -92,7 +92,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     """Search given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.sharded_search import is_sharded
     from weakspot.predictions import Predictions
@@ -138,7 +138,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.methods import apply
     from weakspot.pipeline.discover import report_slices
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
@@ -206,7 +206,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.ranks import broadcast_decision
+    from weakspot.pipeline.processes import broadcast_decision
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.sharded_search import is_sharded
     from weakspot.pipeline.upstream import describe_plan, pull_predictions, read_pulled_predictions

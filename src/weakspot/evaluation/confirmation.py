@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
-from weakspot.evaluation.ranks import RankedLosses
+from weakspot.evaluation.rank_test import RankedLosses
 from weakspot.evaluation.sign_flips import sign_flip_p
 from weakspot.slices import Weights, as_weights
 
@@ -81,7 +81,7 @@ def confirm(
     confirms most slices of pure noise. For the same reason a membership may use a row's embedding but neither
     its loss nor its correctness or prediction.
 
-    The test is a stratified weighted rank test (see `weakspot.evaluation.ranks`), its p-values corrected for
+    The test is a stratified weighted rank test (see `weakspot.evaluation.rank_test`), its p-values corrected for
     the number of slices by Benjamini and Yekutieli (2001), since slices overlap and that correction holds
     whatever the dependence. Where no slice is real, the chance that any is confirmed is below `level`. A slice
     is tested where at least 5 effective rows have a label that others share, and where the most extreme result
