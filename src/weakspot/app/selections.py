@@ -13,7 +13,7 @@ from weakspot.app.lasso import Lasso
 from weakspot.app.loaded_runs import LoadedRun
 from weakspot.app.run_index import RunIndex
 from weakspot.findings import Media
-from weakspot.findings.audited_set import RESTATES
+from weakspot.findings.audited_set import RESTATING
 from weakspot.findings.build import LEVEL
 from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, fit_discriminant
 from weakspot.methods.principal_components import fit_principal_components
@@ -159,7 +159,7 @@ def save_selection(
         folder,
         confirm=~loaded.searched if loaded.has_held_out else None,
         source="" if loaded.has_held_out else _UNTESTED,
-        hide=_hidden_attributes(loaded),
+        restating=_restating_attributes(loaded),
         media=media,
         texts=texts,
         notes=notes if loaded.has_held_out else (),
@@ -168,8 +168,8 @@ def save_selection(
     )
 
 
-def _hidden_attributes(loaded: LoadedRun) -> tuple[str, ...]:
+def _restating_attributes(loaded: LoadedRun) -> tuple[str, ...]:
     """Return the attributes that restate the target, as the dataset and the run's setting `dataset.hide` say."""
     left_out = () if loaded.findings is None else loaded.findings.whole.left_out
     restating = loaded.predictions.manifest.get("restating") or ()
-    return (*restating, *(name for name, reason in left_out if reason == RESTATES))
+    return (*restating, *(name for name, reason in left_out if reason == RESTATING))

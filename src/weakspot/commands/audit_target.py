@@ -236,7 +236,7 @@ def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
     return FilePreviews(predictions, cfg.dataset.root if given else None)
 
 
-def hidden_attributes(cfg: DictConfig) -> tuple[str, ...]:
+def restating_attributes(cfg: DictConfig) -> tuple[str, ...]:
     """Return the attributes that the configuration says restate the target."""
     return tuple(cfg.dataset.get("hide") or ())
 

@@ -18,7 +18,7 @@ from weakspot.commands.audit_target import (
     choose_cam_class,
     file_previews,
     held_out_share,
-    hidden_attributes,
+    restating_attributes,
 )
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
@@ -122,7 +122,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
             confirm=(share or 0.0) if other is None else other,
             source="" if other is None else f"the predictions {cfg.confirm}",
             group=group,
-            hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
             media=Media(previews.preview if previews else None),
             texts=previews.texts,
             stability=cfg.stability,
@@ -170,7 +170,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
             folder,
             confirm=other,
             source=_NOTHING_HELD_OUT if other is None else f"the predictions {cfg.confirm}",
-            hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
             outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
         )
@@ -242,7 +242,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             confirm=(share or 0.0) if tested is None else tested,
             source="" if other is None else f"split {cfg.confirm}",
             group=group,
-            hide=(*hidden_attributes(cfg), *data.restating),
+            restating=(*restating_attributes(cfg), *data.restating),
             media=Media(data.preview, audited_grad_cams(target, cam_class)),
             texts=data.texts,
             stability=cfg.stability,

@@ -66,7 +66,7 @@ def build(
             predictions of the same model. None tests nothing.
         searched: How many examples the slices were sought in, where these are not among `predictions`.
         source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
-        hide: Attributes that restate the target, and so explain nothing. Attributes that are the target under another
+        hide: The restating attributes (`dataset.hide`), which explain nothing. Those that are the target under another
             name are left out anyway.
         texts: What is written in each example, for its words.
         stability: The stability of every slice, if it was measured.

@@ -45,7 +45,7 @@ def discover(
     confirm: float | Predictions = 0.5,
     source: str = "",
     group: str | None = None,
-    hide: Sequence[str] = (),
+    restating: Sequence[str] = (),
     stability: int = 0,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
@@ -61,7 +61,7 @@ def discover(
         confirm: A share of the examples to hold out and test on; other predictions to test on; 0 tests nothing.
         source: A description of the other predictions.
         group: An attribute whose values keep their examples on one side of the split.
-        hide: Attributes that restate the target.
+        restating: Attributes that restate the target.
         stability: How often to fit again on parts of the data, to measure how stable slices are; 0 leaves it out.
         media: Previews and Grad-CAMs by row.
         texts: The text of each example.
@@ -80,7 +80,7 @@ def discover(
         folder,
         confirm=found.confirm,
         source=found.source,
-        hide=hide,
+        restating=restating,
         stability=found.stability,
         media=media,
         texts=texts,
@@ -97,7 +97,7 @@ def report_slices(
     confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
     searched: int | None = None,
     source: str = "",
-    hide: Sequence[str] = (),
+    restating: Sequence[str] = (),
     stability: Sequence[float | None] | None = None,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
@@ -116,7 +116,7 @@ def report_slices(
             other predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
         source: A description of what is tested on, or why nothing is.
-        hide: Attributes that restate the target.
+        restating: Attributes that restate the target.
         stability: The stability of every slice, if it was measured.
         media: Previews and Grad-CAMs by row.
         texts: The text of each example.
@@ -136,7 +136,7 @@ def report_slices(
         confirm=confirm,
         searched=searched,
         source=source,
-        hide=hide,
+        hide=restating,
         texts=texts,
         stability=stability,
         notes=notes,
