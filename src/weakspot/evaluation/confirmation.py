@@ -1,4 +1,4 @@
-"""Tests within labels, on rows in which a slice was not searched, whether it is really worse."""
+"""Tests whether slices are worse than other rows of the same labels, on rows in which they were not searched."""
 
 from __future__ import annotations
 
