@@ -71,8 +71,6 @@ def discover(
     Returns:
         The findings.
     """
-    # drafts of runs that were killed are removed before a search that may be long
-    remove_drafts(folder.parent.glob("*"), SLICES)
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report_slices(
         found.slices,
