@@ -27,6 +27,9 @@ VERDICTS: dict[Verdict, str] = {
 }
 """The verdicts in words."""
 
+LEVEL = 0.05
+"""The level at which slices are confirmed, after correction for how many are tested."""
+
 MIN_EFFECTIVE_ROWS = 5.0  # effective rows, and groups, below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
 _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
@@ -71,7 +74,7 @@ def confirm(
     labels: Shaped[np.ndarray, " n"] | None = None,
     counts: Num[np.ndarray, " n"] | None = None,
     direction: Literal["worse", "better"] = "worse",
-    level: float = 0.05,
+    level: float = LEVEL,
     seed: int = 0,
     groups: Sequence[object] | Shaped[np.ndarray, " n"] | None = None,
 ) -> list[Evidence]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
@@ -30,8 +31,6 @@ from weakspot.findings.slice_parts import is_worse, split_by_label
 from weakspot.methods import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
-
-LEVEL = 0.05
 
 
 def build(

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from weakspot.evaluation.confirmation import Evidence, confirm
+from weakspot.evaluation.confirmation import LEVEL, Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
-from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
     STATUSES,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings import Findings, Media
-from weakspot.findings.build import LEVEL
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.export import export_examples
