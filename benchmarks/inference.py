@@ -131,7 +131,7 @@ def loading(options: argparse.Namespace) -> tuple[float, float]:
 
     from weakspot.datasets.image_folder import ImageFolder
     from weakspot.datasets.inputs.measured_previews import MeasuredPreviews
-    from weakspot.pipeline.properties import measure_image
+    from weakspot.pipeline.image_attributes import measure_image
 
     torch.set_num_threads(1)  # as in a loading process
     data = MeasuredPreviews(ImageFolder("test", images(options.images)), measure_image)

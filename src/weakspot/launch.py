@@ -106,7 +106,7 @@ def run(
             if "trainer" not in cfg:
                 return job(cfg, run_folder())
             plugins.make_working_directory_importable()
-            from weakspot.pipeline.ranks import is_main_process, job_processes
+            from weakspot.pipeline.processes import is_main_process, job_processes
 
             if is_main_process():
                 log.info("loading libraries …")
@@ -275,7 +275,7 @@ def _end_workers() -> None:
 
 
 def _print_interruption(interrupted: signals.Interrupted, name: str) -> None:
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     again = "starts it again" if name == "browse" else "begins again"
     if _jobs_elsewhere or signals.is_work_kept():  # what jobs in other processes have kept is not known here
@@ -314,7 +314,7 @@ def _final_error(sentence: str, code: int) -> UserError | JobError:
 
 def _remove_empty_run(folder: Path, log_file: str) -> None:
     """Remove what Hydra wrote into the folder of a run that never began, and the folders that are then empty."""
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     if (
         not is_main_process()

@@ -67,6 +67,11 @@ class Task(ABC):
         return "accuracy"
 
     @property
+    def squares_errors(self) -> bool:
+        """Whether `unit_errors` are squared distances, and the measure is the root of their mean."""
+        return False
+
+    @property
     def n_outputs(self) -> int:
         """The width C of the model's outputs."""
         return len(self.classes)
@@ -129,7 +134,7 @@ class Task(ABC):
 
     def aggregate(self, mean_error: float) -> float:
         """Return the measure of a group from its weighted mean of `unit_errors`."""
-        return mean_error
+        return math.sqrt(mean_error) if self.squares_errors else mean_error
 
     def _known_predictions(self, outputs: np.ndarray | None, predictions: np.ndarray | None) -> np.ndarray:
         """Return the predictions, or where they are unknown those that follow from the outputs."""
@@ -233,6 +238,10 @@ class Rating(Classification):
     def measure(self) -> str:
         return "rmse"
 
+    @property
+    def squares_errors(self) -> bool:
+        return True
+
     def estimate(self, outputs: Tensor) -> Tensor:
         """Return the expected class index, (n,) float."""
         import torch
@@ -260,9 +269,6 @@ class Rating(Classification):
             expected = np.asarray(self.estimate(torch.tensor(outputs)))
         squared: np.ndarray = np.square(labels.astype(np.float64) - expected)
         return squared
-
-    def aggregate(self, mean_error: float) -> float:
-        return math.sqrt(mean_error)
 
 
 @dataclass(frozen=True)
@@ -301,7 +307,11 @@ class Regression(Task):
 
     @property
     def measure(self) -> str:
-        return "rmse" if self.loss == "squared" else "mae"
+        return "rmse" if self.squares_errors else "mae"
+
+    @property
+    def squares_errors(self) -> bool:
+        return self.loss == "squared"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         short = targets - self.predict(outputs)  # positive where the prediction is too low
@@ -325,7 +335,7 @@ class Regression(Task):
     def metric(self) -> Metric:
         from torchmetrics import MeanAbsoluteError, MeanSquaredError
 
-        return MeanSquaredError(squared=False) if self.measure == "rmse" else MeanAbsoluteError()
+        return MeanSquaredError(squared=False) if self.squares_errors else MeanAbsoluteError()
 
     def unit_errors(
         self,
@@ -336,10 +346,7 @@ class Regression(Task):
         """Return squared distances of predictions from labels where the measure is RMSE, absolute ones for MAE."""
         guesses = self._known_predictions(outputs, predictions)
         distance: np.ndarray = np.abs(labels.astype(np.float64) - guesses)
-        return np.square(distance) if self.measure == "rmse" else distance
-
-    def aggregate(self, mean_error: float) -> float:
-        return math.sqrt(mean_error) if self.measure == "rmse" else mean_error
+        return np.square(distance) if self.squares_errors else distance
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from weakspot.app.run_components import ComponentBuilders, RunComponents, encode
 from weakspot.app.run_index import RunIndex
 from weakspot.app.selections import SelectionTest
 from weakspot.commands.component_builders import component_builders
-from weakspot.findings.build import LEVEL
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.models.checkpoint import load_weights
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.grad_cams import GradCams

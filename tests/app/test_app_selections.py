@@ -101,7 +101,9 @@ def test_rows_that_are_none_are_refused(outputs, record):
 
 
 def test_what_the_run_hid_describes_no_selection_either(outputs, tmp_path):
-    discover(Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, hide=("weather",))
+    discover(
+        Scan(n_slices=1), Predictions.load(outputs / "predictions" / "net"), tmp_path, restating=("weather",)
+    )
     runs = RunIndex([tmp_path, outputs])
     record = LoadedRuns(runs).of(next(run for run in runs.all() if run.folder == tmp_path))
     save_selection(

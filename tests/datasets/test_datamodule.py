@@ -19,7 +19,7 @@ from numbered_rows import Numbers, rows
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_folder import ImageFolder
-from weakspot.pipeline.groups import groups_of
+from weakspot.pipeline.group_metrics import groups_of
 from weakspot.tasks import Multilabel
 
 

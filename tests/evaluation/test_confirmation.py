@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from weakspot.evaluation import Evidence, confirm, held_out
 from weakspot.evaluation.contrasts import loss_contrast
 from weakspot.evaluation.permutations import permutation_p
-from weakspot.evaluation.ranks import RankedLosses
+from weakspot.evaluation.rank_test import RankedLosses
 from weakspot.evaluation.sign_flips import sign_flip_p
 
 

@@ -14,7 +14,7 @@ from weakspot.methods.discriminant import fit_discriminant
 from weakspot.methods.residuals import residuals
 from weakspot.methods.scan import Scan
 from weakspot.methods.scan.balls import Balls, largest_by_chance
-from weakspot.tasks import Classification, Multilabel, Regression
+from weakspot.tasks import Classification, Multilabel, Rating, Regression
 
 
 def balls(rng, n=40, sizes=(5, 9), counts=None):
@@ -117,9 +117,18 @@ def test_residuals_are_bounded_and_those_of_the_task():
     told = np.where(labels[:, None] == [0, 1, 2], 1 - 1 / (1 + np.exp(-outputs)), 1 / (1 + np.exp(-outputs)))
     assert_allclose(residuals(several), told.mean(axis=1), rtol=1e-6)
     truth, guess = rng.normal(size=50), rng.normal(size=50)
-    numbers = Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression())
     away = np.abs(truth - guess)
-    assert_allclose(residuals(numbers), np.minimum(away / np.sqrt(np.quantile(away**2, 0.95)), 1), rtol=1e-5)
+    for loss, unit in (
+        ("squared", np.sqrt(np.quantile(away**2, 0.95))),
+        ("absolute", np.quantile(away, 0.95)),
+        ("pinball", np.quantile(away, 0.95)),
+    ):
+        numbers = Predictions.from_arrays(x, labels=truth, predictions=guess, task=Regression(loss=loss))
+        assert_allclose(residuals(numbers), np.minimum(away / unit, 1), rtol=1e-5)
+    stars = Predictions.from_arrays(x, labels=labels, outputs=outputs, task=Rating(("1", "2", "3")))
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    away = np.abs(labels - shares @ [0, 1, 2])
+    assert_allclose(residuals(stars), np.minimum(away / np.sqrt(np.quantile(away**2, 0.95)), 1), rtol=1e-4)
     alone = Predictions.from_arrays(x, losses=np.arange(50.0))
     assert_allclose(residuals(alone), np.arange(50) / 49)
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from weakspot.models import SmallCNN, UserModel
-from weakspot.pipeline.groups import Groups
+from weakspot.pipeline.group_metrics import Groups
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification

@@ -183,7 +183,7 @@ sys.path[:0] = ["tests/pipeline", "tests/support"]
 from pathlib import Path
 from cpu_trainer import CPU
 from test_infer import RANKS, DataModule, First, infer, model
-from weakspot.pipeline.ranks import job_processes
+from weakspot.pipeline.processes import job_processes
 
 trainer = functools.partial(CPU, devices=RANKS, strategy="ddp")
 with job_processes("cpu"):

@@ -172,7 +172,7 @@ sys.path[:0] = ["tests/pipeline", "tests/support"]
 from pathlib import Path
 import torch
 from test_infer_parts import JobShard, Waiting, pull_shard, target_in
-from weakspot.pipeline.ranks import job_processes
+from weakspot.pipeline.processes import job_processes
 
 torch.set_num_threads(1)
 with job_processes("cpu"):

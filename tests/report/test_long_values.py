@@ -15,7 +15,7 @@ from weakspot.app.run_index import RunIndex
 from weakspot.findings.mended_model import MendedModelComparison
 from weakspot.legible import LONGEST_TEXT, LONGEST_VALUE, shortened
 from weakspot.pipeline.discover import discover
-from weakspot.pipeline.groups import groups_of
+from weakspot.pipeline.group_metrics import groups_of
 from weakspot.predictions.attributes import categorise
 from weakspot.report import render
 from weakspot.tasks import Classification

@@ -21,6 +21,7 @@ from report_pages import (
     unfolded,
 )
 from weakspot.findings import Findings, numbers
+from weakspot.methods.rules import Rules
 from weakspot.predictions import Predictions
 from weakspot.report.confusion import confusion
 from weakspot.report.curves import curve
@@ -69,6 +70,18 @@ def test_what_was_not_tested_is_not_called_a_failure():
     assert "Nothing was tested (confirm=0)" in words
     assert "Where small_cnn fails" not in words
     assert "confirmed About" not in words
+
+
+def test_the_page_says_whether_the_method_reads_attributes():
+    predictions, slices = planted()
+    never = "The method never saw the attributes", "The method never saw these"
+    read_by_it = "The method reads the attributes", "The method reads these, too"
+    rules = Rules(n_slices=1).fit(predictions).slices_
+    for found, said, unsaid in ((slices, never, read_by_it), (rules, read_by_it, never)):
+        words = read(report_of(predictions, found))
+        assert "Accuracy by attribute" in words
+        assert all(sentence in words for sentence in said)
+        assert not any(sentence in words for sentence in unsaid)
 
 
 def test_every_picture_is_embedded_once():

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from weakspot.app.lasso import Lasso
 from weakspot.app.loaded_runs import LoadedRun
 from weakspot.app.run_index import RunIndex
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings import Media
-from weakspot.findings.audited_set import RESTATES
-from weakspot.findings.build import LEVEL
+from weakspot.findings.audited_set import RESTATING
 from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, fit_discriminant
 from weakspot.methods.principal_components import fit_principal_components
 from weakspot.pipeline.discover import report_slices
@@ -47,7 +47,12 @@ class SelectionTest:
         """The level of the test. The levels of all selections, however many there will be, add up to that of a
         single test, so that a person who goes on trying is misled no more often.
         """
-        return LEVEL / (self.number * (self.number + 1))
+        return self.level_of_all / (self.number * (self.number + 1))
+
+    @property
+    def level_of_all(self) -> float:
+        """What the levels of all selections add up to."""
+        return LEVEL
 
 
 def next_selection_test(runs: RunIndex, loaded: LoadedRun) -> SelectionTest:
@@ -151,7 +156,7 @@ def save_selection(
     )
     notes = [
         f"Selected by hand: {description}. It is selection {test.number} of these predictions, tested at the level "
-        f"{test.level:.2g}: those of all selections add up to {LEVEL:g}."
+        f"{test.level:.2g}: those of all selections add up to {test.level_of_all:g}."
     ]
     report_slices(
         slices,
@@ -159,7 +164,7 @@ def save_selection(
         folder,
         confirm=~loaded.searched if loaded.has_held_out else None,
         source="" if loaded.has_held_out else _UNTESTED,
-        hide=_hidden_attributes(loaded),
+        restating=_restating_attributes(loaded),
         media=media,
         texts=texts,
         notes=notes if loaded.has_held_out else (),
@@ -168,8 +173,8 @@ def save_selection(
     )
 
 
-def _hidden_attributes(loaded: LoadedRun) -> tuple[str, ...]:
+def _restating_attributes(loaded: LoadedRun) -> tuple[str, ...]:
     """Return the attributes that restate the target, as the dataset and the run's setting `dataset.hide` say."""
     left_out = () if loaded.findings is None else loaded.findings.whole.left_out
     restating = loaded.predictions.manifest.get("restating") or ()
-    return (*restating, *(name for name, reason in left_out if reason == RESTATES))
+    return (*restating, *(name for name, reason in left_out if reason == RESTATING))

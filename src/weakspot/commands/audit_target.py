@@ -206,7 +206,7 @@ def choose_cam_class(cfg: DictConfig, target: AuditTarget) -> str:
 def check_grad_cam(cfg: DictConfig, target: AuditTarget, cam_class: str) -> str:
     """Return the class that Grad-CAM explains, or "none" where the model does not support it, before it is trained."""
     from weakspot.pipeline.grad_cams import build_grad_cams
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     data = target.split_dataset(target.split)
     if cam_class == "none" or data.texts is not None or not is_main_process():
@@ -236,7 +236,7 @@ def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
     return FilePreviews(predictions, cfg.dataset.root if given else None)
 
 
-def hidden_attributes(cfg: DictConfig) -> tuple[str, ...]:
+def restating_attributes(cfg: DictConfig) -> tuple[str, ...]:
     """Return the attributes that the configuration says restate the target."""
     return tuple(cfg.dataset.get("hide") or ())
 

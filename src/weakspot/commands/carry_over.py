@@ -15,7 +15,7 @@ from weakspot.commands.audit_target import (
     check_grad_cam,
     choose_cam_class,
     file_previews,
-    hidden_attributes,
+    restating_attributes,
 )
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
 from weakspot.commands.run_logging import log_on_main, open_logger
@@ -62,7 +62,7 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
     """Test the slices of a run on given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.carry_over import carry_over
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
@@ -73,13 +73,15 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
     fail_if.check(carried.predictions)
     previews = file_previews(cfg, carried.predictions)
     media = Media(previews.preview if previews else None)
-    tested_on, hide = (
+    tested_on, restating = (
         f"the predictions {cfg.predictions}",
         carried.predictions.manifest.get("restating") or (),
     )
     with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
-        findings = report_carried_over(cfg, folder, carried, tested_on, hide, media, previews.texts, logger)
+        findings = report_carried_over(
+            cfg, folder, carried, tested_on, restating, media, previews.texts, logger
+        )
         failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
     end_if_failed(fail_if, failures)
 
@@ -141,7 +143,7 @@ def report_carried_over(
         confirm=np.ones(len(carried.predictions), dtype=bool),
         searched=carried.searched,
         source=tested_on + left_out,
-        hide=(*hidden_attributes(cfg), *restating),
+        restating=(*restating_attributes(cfg), *restating),
         media=media.of(carried.rows.tolist()),
         texts=None if texts is None else [texts[row] for row in carried.rows],
         notes=carried.notes,

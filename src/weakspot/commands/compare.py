@@ -15,7 +15,7 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
     from weakspot.findings.compare_slices import check_comparable
     from weakspot.pipeline.compare import compare_runs
     from weakspot.pipeline.fail_if import FailIf
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.pipeline.saved_runs import SavedRun
 
     if not is_main_process():

@@ -18,7 +18,7 @@ from weakspot.commands.audit_target import (
     choose_cam_class,
     file_previews,
     held_out_share,
-    hidden_attributes,
+    restating_attributes,
 )
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
@@ -70,7 +70,7 @@ def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.interop.udis_tree import read
     from weakspot.methods.udis import UDIS
     from weakspot.pipeline.discover import report_tree
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     if not is_main_process():
         return
@@ -92,7 +92,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     """Search given predictions."""
     from weakspot.findings import Media
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.sharded_search import is_sharded
     from weakspot.predictions import Predictions
@@ -122,7 +122,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
             confirm=(share or 0.0) if other is None else other,
             source="" if other is None else f"the predictions {cfg.confirm}",
             group=group,
-            hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
             media=Media(previews.preview if previews else None),
             texts=previews.texts,
             stability=cfg.stability,
@@ -138,7 +138,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.methods import apply
     from weakspot.pipeline.discover import report_slices
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.predictions import Predictions
     from weakspot.tracking.lineage import log_input_artifact
 
@@ -170,7 +170,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
             folder,
             confirm=other,
             source=_NOTHING_HELD_OUT if other is None else f"the predictions {cfg.confirm}",
-            hide=(*hidden_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
             outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
         )
@@ -206,7 +206,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.discover import discover
-    from weakspot.pipeline.ranks import broadcast_decision
+    from weakspot.pipeline.processes import broadcast_decision
     from weakspot.pipeline.search import check_search, search
     from weakspot.pipeline.sharded_search import is_sharded
     from weakspot.pipeline.upstream import describe_plan, pull_predictions, read_pulled_predictions
@@ -242,7 +242,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             confirm=(share or 0.0) if tested is None else tested,
             source="" if other is None else f"split {cfg.confirm}",
             group=group,
-            hide=(*hidden_attributes(cfg), *data.restating),
+            restating=(*restating_attributes(cfg), *data.restating),
             media=Media(data.preview, audited_grad_cams(target, cam_class)),
             texts=data.texts,
             stability=cfg.stability,

@@ -15,10 +15,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
     """Infer a split, or one shard of it, and show the scores."""
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.job_shard import JobShard
-    from weakspot.pipeline.score import score, score_by_class
+    from weakspot.pipeline.model_scores import score, score_by_class
     from weakspot.pipeline.upstream import describe_plan, pull_predictions, pull_shard
     from weakspot.tracking.console import output_console
-    from weakspot.tracking.scores import log_scores, scores_table, write_scores
+    from weakspot.tracking.score_reports import log_scores, scores_table, write_scores
 
     check_no_given_results(cfg)
     shard = None if cfg.shard is None else JobShard.parse(cfg.shard)

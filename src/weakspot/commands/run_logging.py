@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 @contextmanager
 def open_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
     """Yield the run's logger, on rank 0, and close it with the run's exit code."""
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.loggers import close
 
     logger: RunLogger | None = None
@@ -84,7 +84,7 @@ def _chosen_words(cfg: DictConfig, job: str, choices: dict[str, str]) -> dict[st
 
 def log_on_main(line: str) -> None:
     """Log a line, on rank 0."""
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     if is_main_process():
         log.info(line)

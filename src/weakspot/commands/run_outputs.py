@@ -1,4 +1,4 @@
-"""What a run of discover.py writes besides slices and findings, built from the configuration and checked before."""
+"""Builds what a run of discover.py writes besides slices and findings, from a configuration that is checked before."""
 
 from __future__ import annotations
 

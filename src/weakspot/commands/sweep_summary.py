@@ -28,7 +28,7 @@ _MOST_NUMBERS = 3  # of a run, so that its row fits
 
 def write_result(folder: Path, numbers: Mapping[str, float | None]) -> None:
     """Write what a run of a sweep measured into its folder, for the sweep's table; other runs leave no such file."""
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
 
     if HydraConfig.get().mode != RunMode.MULTIRUN or not is_main_process():
         return
@@ -41,7 +41,7 @@ def write_result(folder: Path, numbers: Mapping[str, float | None]) -> None:
 
 def print_sweep_summary(folder: Path) -> None:
     """Print a row for every run that has begun below a sweep's folder: its folder, what was set, its numbers."""
-    from weakspot.pipeline.ranks import is_main_process
+    from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.console import output_console
 
     if not is_main_process():

@@ -1,4 +1,4 @@
-"""Tests within labels, on rows in which a slice was not searched, whether it is really worse."""
+"""Tests whether slices are worse than other rows of the same labels, on rows in which they were not searched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
-from weakspot.evaluation.ranks import RankedLosses
+from weakspot.evaluation.rank_test import RankedLosses
 from weakspot.evaluation.sign_flips import sign_flip_p
 from weakspot.slices import Weights, as_weights
 
@@ -27,7 +27,10 @@ VERDICTS: dict[Verdict, str] = {
 }
 """The verdicts in words."""
 
-FEWEST = 5.0  # effective rows, and groups, below which nothing is tested
+LEVEL = 0.05
+"""The level at which slices are confirmed, after correction for how many are tested."""
+
+MIN_EFFECTIVE_ROWS = 5.0  # effective rows, and groups, below which nothing is tested
 _DRAWS = 9_999  # permutations at most, unless many slices are tested
 _DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
 
@@ -71,7 +74,7 @@ def confirm(
     labels: Shaped[np.ndarray, " n"] | None = None,
     counts: Num[np.ndarray, " n"] | None = None,
     direction: Literal["worse", "better"] = "worse",
-    level: float = 0.05,
+    level: float = LEVEL,
     seed: int = 0,
     groups: Sequence[object] | Shaped[np.ndarray, " n"] | None = None,
 ) -> list[Evidence]:
@@ -81,7 +84,7 @@ def confirm(
     confirms most slices of pure noise. For the same reason a membership may use a row's embedding but neither
     its loss nor its correctness or prediction.
 
-    The test is a stratified weighted rank test (see `weakspot.evaluation.ranks`), its p-values corrected for
+    The test is a stratified weighted rank test (see `weakspot.evaluation.rank_test`), its p-values corrected for
     the number of slices by Benjamini and Yekutieli (2001), since slices overlap and that correction holds
     whatever the dependence. Where no slice is real, the chance that any is confirmed is below `level`. A slice
     is tested where at least 5 effective rows have a label that others share, and where the most extreme result
@@ -165,7 +168,7 @@ def confirm(
 def _enough(inside: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> bool:
     """Whether the effective rows inside are not too few, nor the effective groups that they come from."""
     by_group = np.bincount(groups, inside) if len(groups) else np.zeros(0)
-    return min(effective_size(inside), effective_size(by_group)) >= FEWEST
+    return min(effective_size(inside), effective_size(by_group)) >= MIN_EFFECTIVE_ROWS
 
 
 def _test(

@@ -12,7 +12,7 @@ _FITTED = 10_000  # rows; the others are placed among them
 _NEAREST = 10  # of the fitted rows, by which another is placed
 _BLOCK = 1 << 14  # rows that are placed at a time
 
-FEWEST = 32
+MIN_MAPPED_EXAMPLES = 32
 """The fewest examples of which these libraries make a useful map."""
 
 
@@ -39,7 +39,7 @@ def neighbour_map(embeddings: Num[np.ndarray, "n d"], kind: str, seed: int = 0) 
     nearest ones in the sample, weighted by inverse distance.
 
     Args:
-        embeddings: (n, d), of at least `FEWEST` examples.
+        embeddings: (n, d), of at least `MIN_MAPPED_EXAMPLES` examples.
         kind: "umap" or "pacmap".
         seed: Of the sample and of the library.
 

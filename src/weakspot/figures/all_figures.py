@@ -20,7 +20,7 @@ from weakspot.figures.tree import silhouettes, tree
 from weakspot.figures.values import values
 from weakspot.findings import Findings, Media
 from weakspot.findings.attribute_values import distinguishing_attributes
-from weakspot.findings.coloured_map import can_colour_by
+from weakspot.findings.figure_map import can_colour_by
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 

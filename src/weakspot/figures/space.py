@@ -25,7 +25,7 @@ from weakspot.figures.style import (
 )
 from weakspot.figures.text_fitting import fit_line
 from weakspot.findings import numbers
-from weakspot.findings.coloured_map import ColouredMap, PointColouring, build_coloured_map
+from weakspot.findings.figure_map import ColouredMap, PointColouring, build_coloured_map
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 

@@ -15,7 +15,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise
 from weakspot.slices import Slices
 
-_FEWEST = 5.0  # examples of a value, below which its accuracy says nothing
+_MIN_EXAMPLES_OF_VALUE = 5.0  # of fewer the accuracy says nothing
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _contrasts(
 ) -> tuple[dict[int, Contrast], float, bool]:
     """Measure the model on each value that enough examples have, and on all; and say whether that is the accuracy."""
     sizes = np.bincount(column.codes, weights=counts, minlength=len(column.values))
-    enough = [int(code) for code in np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))]
+    enough = [int(code) for code in np.flatnonzero(sizes >= min(_MIN_EXAMPLES_OF_VALUE, sizes.max()))]
     if p.correct is not None and (p.task is None or p.task.by_accuracy):
         right = np.asarray(p.correct, dtype=bool)
         found = {code: accuracy_contrast(right, *_sides(column, counts, code), None) for code in enough}

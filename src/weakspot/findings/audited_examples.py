@@ -126,7 +126,7 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
         unit_errors = record.task.unit_errors(record.outputs, record.predictions, record.labels)
     if unit_errors is not None:
         errors, badness = unit_errors, _ranks(unit_errors)
-        squared = record.task is not None and record.task.measure == "rmse"
+        squared = record.task is not None and record.task.squares_errors
         counted = "closeness" if better else "squared errors" if squared else "absolute errors"
     elif record.correct is not None:
         errors = badness = 1.0 - record.correct.astype(np.float64)

@@ -11,7 +11,7 @@ from weakspot.findings.record import AuditedSet
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import omitted_columns
 
-RESTATES = "restates the target"
+RESTATING = "restates the target"
 """The reason why an attribute is left out that says the same as the target."""
 
 
@@ -37,7 +37,7 @@ def summarise_audited_set(
     classes = class_metrics(predictions)
     pairs, pairs_left_out = class_pairs(predictions)
     name = None if category is None else _class_name(predictions, category)
-    hidden = [(column, RESTATES) for column in describer.hidden]
+    restating = [(column, RESTATING) for column in describer.restating]
     errors = accuracy = error = None
     if record.correct is not None and by_accuracy:
         errors = float(counts @ ~np.asarray(record.correct, dtype=bool))
@@ -60,7 +60,7 @@ def summarise_audited_set(
         pairs=pairs,
         pairs_left_out=pairs_left_out,
         weak_values=tuple(describer.weak_values()),
-        left_out=(*hidden, *omitted_columns(describer.attributes)),
+        left_out=(*restating, *omitted_columns(describer.attributes)),
         counted=audited.counted,
     )
 

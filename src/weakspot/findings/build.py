@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
@@ -30,8 +31,6 @@ from weakspot.findings.slice_parts import is_worse, split_by_label
 from weakspot.methods import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
-
-LEVEL = 0.05
 
 
 def build(
@@ -66,7 +65,7 @@ def build(
             predictions of the same model. None tests nothing.
         searched: How many examples the slices were sought in, where these are not among `predictions`.
         source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
-        hide: Attributes that restate the target, and so explain nothing. Attributes that are the target under another
+        hide: The restating attributes (`dataset.hide`), which explain nothing. Those that are the target under another
             name are left out anyway.
         texts: What is written in each example, for its words.
         stability: The stability of every slice, if it was measured.
@@ -138,6 +137,7 @@ def build(
         clusters=clusters,
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
+        reads_attributes=method.reads_attributes,
         notes=(*cautionary_notes(predictions, slices, method, findings, sets.has_test), *notes),
         provenance=provenance_record(slices, predictions),
         memberships=memberships,

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from weakspot.evaluation.confirmation import Evidence, confirm
+from weakspot.evaluation.confirmation import LEVEL, Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, loss_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
-from weakspot.findings.build import LEVEL
 from weakspot.findings.comparison import (
     SCHEMA,
     STATUSES,
@@ -35,7 +34,7 @@ from weakspot.methods import apply, memberships_of, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices, Weights, as_weights
 
-FEWEST = 20
+MIN_TESTED_EXAMPLES = 20
 """The fewest examples that the slices of a run may be measured on."""
 
 _REMAINING = 0.5  # share of a gap: of what is fixed less is left, beyond chance
@@ -275,10 +274,11 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
             )
     for one, rows in ((before, old_rows), (after, new_rows)):
         left = int((~one.slices.searched_mask[rows]).sum())
-        if left < FEWEST and len(one.slices):
+        if left < MIN_TESTED_EXAMPLES and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of the {len(old_rows)} examples that the two runs share, and "
-                f"slices are compared on at least {FEWEST} that they were not sought in: run it with confirm=0.5"
+                f"slices are compared on at least {MIN_TESTED_EXAMPLES} that they were not sought in: run it with "
+                "confirm=0.5"
             )
     return True, []
 
@@ -293,10 +293,10 @@ def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
         )
     for one, other in ((before, after), (after, before)):
         left = int((~one.slices.searched_mask).sum())
-        if left < FEWEST and len(one.slices):
+        if left < MIN_TESTED_EXAMPLES and len(one.slices):
             raise ValueError(
-                f"{one.run} searched all but {left} of its examples, and slices are compared on at least {FEWEST} that "
-                "they were not sought in: run it with confirm=0.5"
+                f"{one.run} searched all but {left} of its examples, and slices are compared on at least "
+                f"{MIN_TESTED_EXAMPLES} that they were not sought in: run it with confirm=0.5"
             )
         if len(one.slices):
             apply(one.slices, other.predictions.take([0]))

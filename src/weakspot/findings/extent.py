@@ -18,7 +18,7 @@ HALVINGS = 16
 COMPONENTS = 32  # principal components that embeddings are reduced to
 _MOST_ROWS = 20_000  # that a discriminant is fitted to
 _CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
-_FEWEST = 5  # examples that an extent holds at least
+_MIN_EXTENT_SIZE = 5  # examples
 _ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
 _DIGITS = 9  # of a log likelihood after the point; more depend on the order in which errors are added up
 
@@ -119,7 +119,7 @@ class ErrorRates:
     def of(
         cls,
         weights: Float[np.ndarray, " m"],
-        errors: Float[np.ndarray, " m"],
+        badness: Float[np.ndarray, " m"],
         counts: Float[np.ndarray, " m"],
     ) -> ErrorRates:
         """Estimate the rates from m tested examples of a population, with the weights of the core.
@@ -128,11 +128,11 @@ class ErrorRates:
 
         Args:
             weights: (m,) memberships in the core.
-            errors: (m,) badness in [0, 1].
+            badness: (m,) in [0, 1].
             counts: (m,) how many times each example counts; 0 outside of the population.
         """
         inside, outside = counts * weights, counts * (1 - weights)
-        return cls(*(float((mass @ errors + 0.5) / (mass.sum() + 1.0)) for mass in (inside, outside)))
+        return cls(*(float((mass @ badness + 0.5) / (mass.sum() + 1.0)) for mass in (inside, outside)))
 
 
 def find_extent(
@@ -141,7 +141,7 @@ def find_extent(
     population: Bool[np.ndarray, " n"],
     searched: Bool[np.ndarray, " n"],
     tested_population: Bool[np.ndarray, " m"],
-    errors: Float[np.ndarray, " m"],
+    badness: Float[np.ndarray, " m"],
     rates: ErrorRates,
 ) -> Extent:
     """Find the extent of a region whose members are known on the searched examples, by the errors of the tested ones.
@@ -157,7 +157,7 @@ def find_extent(
         population: (n,) the described examples that the region is confined to (those of its labels).
         searched: (n,) the described examples that the slices were sought in; the discriminant is fitted to them alone.
         tested_population: (m,) the tested examples of the population.
-        errors: (m,) badness in [0, 1] of every tested example: 1 where the model is wrong.
+        badness: (m,) of every tested example, in [0, 1]: 1 where the model is wrong.
         rates: The error rates of the core and of the rest, on tested examples.
 
     Returns:
@@ -169,7 +169,7 @@ def find_extent(
         for _ in range(_ROUNDS):
             scores, tested = reduced.discriminant(current & searched, others & searched)
             scores = np.where(population, scores, -np.inf)
-            threshold, likelihood = change_point(tested[tested_population], errors[tested_population], rates)
+            threshold, likelihood = change_point(tested[tested_population], badness[tested_population], rates)
             extents.append(
                 Extent(scores, threshold, likelihood, np.where(tested_population, tested, -np.inf))
             )
@@ -178,7 +178,7 @@ def find_extent(
 
 
 def change_point(
-    scores: Float[np.ndarray, " m"], errors: Float[np.ndarray, " m"], rates: ErrorRates
+    scores: Float[np.ndarray, " m"], badness: Float[np.ndarray, " m"], rates: ErrorRates
 ) -> tuple[float, float]:
     """Find where, down a ranking, errors stop being more common.
 
@@ -189,7 +189,7 @@ def change_point(
 
     Args:
         scores: (m,) of the examples; the highest come first.
-        errors: (m,) badness of the examples, in [0, 1].
+        badness: (m,) of the examples, in [0, 1].
         rates: The error rates of the core and of the rest.
 
     Returns:
@@ -200,11 +200,11 @@ def change_point(
     ranked = scores[order]
     m = len(order)
     ends = np.flatnonzero(ranked[:-1] > ranked[1:]) + 1  # equal scores stay together
-    ends = ends[ends >= min(_FEWEST, m)]
+    ends = ends[ends >= min(_MIN_EXTENT_SIZE, m)]
     if len(ends) == 0 or rates.inside <= rates.outside:
         return np.inf, -np.inf
-    total = float(errors.sum())
-    inside = np.cumsum(errors[order])[ends - 1]
+    total = float(badness.sum())
+    inside = np.cumsum(badness[order])[ends - 1]
     outside = np.maximum(total - inside, 0.0)
     likelihood = _log_likelihood(inside, ends) + _log_likelihood(outside, m - ends)
     likelihood -= _log_likelihood(np.array(total), np.array(m))
@@ -226,7 +226,7 @@ def _log_likelihood(errors: np.ndarray, n: np.ndarray) -> np.ndarray:
 def cross_fitted_weights(
     extent: Extent,
     population: Bool[np.ndarray, " m"],
-    errors: Float[np.ndarray, " m"],
+    badness: Float[np.ndarray, " m"],
     rates: ErrorRates,
     hashes: Float[np.ndarray, " m"],
     halvings: int = HALVINGS,
@@ -240,7 +240,7 @@ def cross_fitted_weights(
     Args:
         extent: The extent.
         population: (m,) the tested examples that it is confined to.
-        errors: (m,) badness of the tested examples.
+        badness: (m,) of the tested examples.
         rates: The error rates of the core and of the rest; they come from all tested examples.
         hashes: (m,) of the tested examples' ids, in [0, 1): each binary digit makes a halving, whatever the order of
             the examples.
@@ -258,7 +258,7 @@ def cross_fitted_weights(
     for halving in range(halvings):
         half = (digits >> halving) % 2 == 0
         for fold in (half, ~half):
-            threshold, _ = change_point(scores[~fold], errors[rows[~fold]], rates)
+            threshold, _ = change_point(scores[~fold], badness[rows[~fold]], rates)
             inside[fold] += scores[fold] >= threshold
     weights = np.zeros(len(population))
     weights[rows] = inside / halvings

@@ -14,7 +14,7 @@ from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_FEWEST = 2  # members, and other examples, that a discriminant is fitted to
+_MIN_OF_EITHER = 2  # members and others, for a discriminant to be fitted
 
 
 class FindingClassifier:
@@ -54,15 +54,15 @@ class FindingClassifier:
             rows = np.flatnonzero(self._population(finding, predictions) & searched)
             self._models.append(_fit(np.asarray(predictions.embeddings[rows]), members[rows]))
 
-    def membership(self, p: Predictions) -> Float[np.ndarray, "k n"]:
+    def weights(self, p: Predictions) -> Float[np.ndarray, "k n"]:
         """Return how likely each example of `p` belongs to each finding; 0 for examples of other labels."""
-        memberships = np.zeros((len(self.findings), len(p)))
-        for weights, finding, model in zip(memberships, self.findings, self._models, strict=True):
+        weights = np.zeros((len(self.findings), len(p)))
+        for own, finding, model in zip(weights, self.findings, self._models, strict=True):
             rows = np.flatnonzero(self._population(finding, p))
             if len(rows):
                 x = np.asarray(p.embeddings[rows], dtype=np.float64)
-                weights[rows] = model if isinstance(model, float) else model.predict_proba(x)[:, 1]
-        return memberships
+                own[rows] = model if isinstance(model, float) else model.predict_proba(x)[:, 1]
+        return weights
 
     def _population(self, finding: Finding, p: Predictions) -> Bool[np.ndarray, " n"]:
         """Return the examples that the method audits, of the labels that the finding is confined to."""
@@ -84,7 +84,7 @@ def _fit(x: Float[np.ndarray, "m d"], members: Bool[np.ndarray, " m"]) -> Any:
     from sklearn.pipeline import make_pipeline
 
     inside = int(members.sum())
-    if min(inside, len(members) - inside) < _FEWEST:
+    if min(inside, len(members) - inside) < _MIN_OF_EITHER:
         return float(inside > len(members) / 2)
     steps = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")]
     if x.shape[1] > COMPONENTS:

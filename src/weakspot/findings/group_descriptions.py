@@ -26,7 +26,8 @@ SHOWN = 24
 
 _RATED = ("user", "movie", "item")  # attributes that say who rated and what
 _LABEL_ADDS = 0.05  # of F1 that a name within one label must be better by than a name among all
-_FEWEST, _SMALLEST_SHARE = 10, 0.01  # of the examples: an attribute value below either is too rare to judge
+_MIN_EXAMPLES_OF_VALUE = 10  # an attribute value of fewer is too rare to judge
+_MIN_SHARE_OF_VALUE = 0.01  # of all examples: the same
 _WEAK_VALUES = 8  # attribute values with the lowest accuracy, at most
 
 
@@ -35,13 +36,13 @@ class GroupDescriber:
 
     Args:
         audited: The r audited examples.
-        hide: Attributes that explain nothing, because they restate the target.
+        restating: Attributes that explain nothing, because they restate the target.
         texts: What is written in each example of the whole record.
         better: Whether the best-served examples are sought: the lowest losses are then shown first.
         shown: How many top examples of a group are kept.
 
     Attributes:
-        hidden: The attributes that restate the target, those of `hide` included.
+        restating: These, and the attributes that are the label under another name.
         attributes: The table of the others.
         columns: Those of them that describe something, as categories.
     """
@@ -49,7 +50,7 @@ class GroupDescriber:
     def __init__(
         self,
         audited: AuditedExamples,
-        hide: Sequence[str],
+        restating: Sequence[str],
         texts: Sequence[str] | None,
         better: bool,
         shown: int = SHOWN,
@@ -58,9 +59,9 @@ class GroupDescriber:
         self.better = better
         self.shown = shown
         table = audited.record.attributes
-        restating = {*hide, *_attributes_restating_label(audited)}
-        self.hidden = [name for name in table.column_names if name in restating]
-        self.attributes = table.drop_columns(self.hidden) if self.hidden else table
+        known = {*restating, *_attributes_restating_label(audited)}
+        self.restating = [name for name in table.column_names if name in known]
+        self.attributes = table.drop_columns(self.restating) if self.restating else table
         self.columns = categorise(self.attributes)
         self._texts = None if texts is None else [texts[row] for row in audited.rows]
         self._namer = RegionNamer(self.attributes, audited.record.counts, audited.record.ids)
@@ -135,7 +136,7 @@ class GroupDescriber:
             return []
         total = float(audited.counts.sum())
         overall = float(audited.counts @ audited.record.correct) / total
-        least = max(_FEWEST, _SMALLEST_SHARE * total)
+        least = max(_MIN_EXAMPLES_OF_VALUE, _MIN_SHARE_OF_VALUE * total)
         correct = np.asarray(audited.record.correct)
         found = accuracies(self.columns, correct, audited.counts, _WEAK_VALUES, least)
         return [value for value in found if value.accuracy < overall]

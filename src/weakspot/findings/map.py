@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from weakspot.explain.neighbour_maps import FEWEST, neighbour_map
+from weakspot.explain.neighbour_maps import MIN_MAPPED_EXAMPLES, neighbour_map
 from weakspot.explain.projection import projection
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.predictions import Predictions
@@ -75,7 +75,7 @@ def build_map(
     record = audited.record
     if kind == "none" or record.embeddings.shape[1] == 0:
         return NO_MAP
-    kind = kind if len(record) >= FEWEST else "pca"
+    kind = kind if len(record) >= MIN_MAPPED_EXAMPLES else "pca"
     positions = (
         projection(record.embeddings, seed) if kind == "pca" else neighbour_map(record.embeddings, kind, seed)
     )

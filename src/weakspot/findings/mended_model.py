@@ -15,7 +15,7 @@ from weakspot.legible import shortened
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import MISSING
 
-_FEWEST = 10  # examples of a value, below which its accuracy says little
+_MIN_EXAMPLES_OF_VALUE = 10  # of fewer the accuracy says little
 _MOST_VALUES = 100  # of an attribute whose values are groups
 
 
@@ -149,7 +149,7 @@ def _groups_by_attribute(attributes: pa.Table) -> Iterator[tuple[str, dict[str, 
             continue
         words = np.array([_as_text(value) for value in column.to_pylist()], dtype=object)
         values, codes, sizes = np.unique(words.astype(str), return_inverse=True, return_counts=True)
-        groups = {str(values[i]): codes == i for i in np.flatnonzero(sizes >= _FEWEST)}
+        groups = {str(values[i]): codes == i for i in np.flatnonzero(sizes >= _MIN_EXAMPLES_OF_VALUE)}
         if len(values) <= _MOST_VALUES and len(groups) > 1:
             yield name, groups
 

@@ -165,7 +165,7 @@ class Finding:
     Attributes:
         number: Its number from 1 on, most errors explained first.
         name: The subject of its sentence: `group = red_≥5`.
-        sentence: What is claimed, in one sentence.
+        sentence: What is claimed and how sure it is, in two or three sentences.
         verdict: confirmed, explained_by_label, not_confirmed or too_few.
         p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
         p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
@@ -362,6 +362,8 @@ class Findings:
         cut_scores: The numbers of clusters that were scored, each with its silhouette.
         near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
+        reads_attributes: Whether the method reads attributes, which for any other only describe what was found; False
+            in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the manifest of the predictions.
         memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
@@ -389,6 +391,7 @@ class Findings:
     cut_scores: tuple[tuple[int, float], ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
     notes: tuple[str, ...] = ()
+    reads_attributes: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     memberships: pa.Table = field(default_factory=lambda: _NO_MEMBERSHIPS)
     map: pa.Table = field(default_factory=lambda: NO_MAP)

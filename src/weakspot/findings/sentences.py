@@ -60,7 +60,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
         better: Whether the best-served examples are sought.
 
     Returns:
-        One or two sentences.
+        Two or three sentences.
     """
     if finding.verdict == "confirmed":
         size = f"About {examples(round(finding.examples))}"

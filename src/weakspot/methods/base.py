@@ -15,7 +15,7 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices, Weights
 from weakspot.tasks import Task
 
-FEW = 5
+MIN_INFORMATIVE_SIZE = 5
 """A slice of fewer examples says little."""
 
 Callback = Callable[[str, int, int], None]
@@ -86,6 +86,7 @@ class Method(BaseEstimator, ABC):
         noun: What a report calls one of its slices.
         size_parameter: The constructor's parameter for the smallest size of a slice, if it has one.
         in_embeddings: Whether slices are looked for among embeddings.
+        reads_attributes: Whether `fit` or `membership` reads attributes, so that they don't merely describe its slices.
         slices_: The slices, after `fit`.
     """
 
@@ -93,6 +94,7 @@ class Method(BaseEstimator, ABC):
     noun: ClassVar[str] = "Slice"
     size_parameter: ClassVar[str | None] = None
     in_embeddings: ClassVar[bool] = True
+    reads_attributes: ClassVar[bool] = False
     slices_: Slices
 
     @abstractmethod
@@ -152,10 +154,10 @@ class Method(BaseEstimator, ABC):
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
         """Return what a reader of these slices should know before relying on them, in full sentences."""
-        if all(statistics.size >= FEW for statistics in slices.statistics):
+        if all(statistics.size >= MIN_INFORMATIVE_SIZE for statistics in slices.statistics):
             return []
         larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
-        return [f"{cls.noun}s of fewer than {FEW} examples say little{larger}."]
+        return [f"{cls.noun}s of fewer than {MIN_INFORMATIVE_SIZE} examples say little{larger}."]
 
     @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:

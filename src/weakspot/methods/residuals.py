@@ -34,7 +34,8 @@ def residuals(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float
     if p.task is not None and not p.task.by_accuracy and p.labels is not None:
         errors = p.task.unit_errors(p.outputs, p.predictions, p.labels)
         unit = float(np.quantile(processes.gather(errors), _UNIT_QUANTILE)) or 1.0
-        return np.minimum(np.sqrt(errors / unit), 1.0)
+        shares = errors / unit
+        return np.minimum(np.sqrt(shares) if p.task.squares_errors else shares, 1.0)
     if p.outputs is not None and p.labels is not None and type(p.task) is Classification:
         outputs = np.asarray(p.outputs, dtype=np.float64)
         if outputs.shape[1] > 1:

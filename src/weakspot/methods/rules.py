@@ -47,6 +47,7 @@ class Rules(Method):
 
     word = "rules"
     in_embeddings = False
+    reads_attributes = True
     noun = "Rule"
     size_parameter = "min_size"
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from weakspot.datasets.datamodule import DataModule
 from weakspot.pipeline.learner import Learner
-from weakspot.pipeline.ranks import is_main_process
+from weakspot.pipeline.processes import is_main_process
 from weakspot.pipeline.reweight import example_weights
 from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
 from weakspot.predictions import Predictions

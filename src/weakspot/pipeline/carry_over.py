@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.findings.compare_slices import FEWEST
+from weakspot.findings.compare_slices import MIN_TESTED_EXAMPLES
 from weakspot.methods import apply, audit_of, memberships_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
@@ -54,9 +54,10 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
     check_fits(run, p.task, p)
     not_searched = p if len(rows) == len(p) else p.take(rows)
     audit = audit_of(run.slices, not_searched)
-    if int(audit.rows.sum()) < FEWEST:
+    if int(audit.rows.sum()) < MIN_TESTED_EXAMPLES:
         raise ValueError(
-            f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs {FEWEST}"
+            f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs "
+            f"{MIN_TESTED_EXAMPLES}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
     carried = run.slices.carry_over(
@@ -89,11 +90,11 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
     """
     names = np.asarray(ids)
     rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_TESTED_EXAMPLES:
         raise ValueError(
             f"{run.folder} searched {len(names) - len(rows)} of these {len(names)} examples, so what it found cannot "
-            f"be tested on them (a test needs {FEWEST} others): give other examples (split=val, predictions=FILE). If "
-            "they are others under the same ids, give each an id of its own (a column id)"
+            f"be tested on them (a test needs {MIN_TESTED_EXAMPLES} others): give other examples (split=val, "
+            "predictions=FILE). If they are others under the same ids, give each an id of its own (a column id)"
         )
     return rows
 

@@ -17,9 +17,9 @@ from weakspot.explain.image_properties import PREFIX, PROPERTIES
 from weakspot.models.base import Model
 from weakspot.pipeline.audit_target import AuditTarget
 from weakspot.pipeline.embedding_sources import have_equal_embeddings
+from weakspot.pipeline.image_attributes import measure_image
 from weakspot.pipeline.lightning_messages import silence_lightning
-from weakspot.pipeline.properties import measure_image
-from weakspot.pipeline.ranks import is_main_process
+from weakspot.pipeline.processes import is_main_process
 from weakspot.pipeline.upstream import (
     Upstream,
     load_audited_model,

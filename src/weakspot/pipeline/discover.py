@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
+from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings import Findings, Media
-from weakspot.findings.build import LEVEL
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.export import export_examples
@@ -45,7 +45,7 @@ def discover(
     confirm: float | Predictions = 0.5,
     source: str = "",
     group: str | None = None,
-    hide: Sequence[str] = (),
+    restating: Sequence[str] = (),
     stability: int = 0,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
@@ -61,7 +61,7 @@ def discover(
         confirm: A share of the examples to hold out and test on; other predictions to test on; 0 tests nothing.
         source: A description of the other predictions.
         group: An attribute whose values keep their examples on one side of the split.
-        hide: Attributes that restate the target.
+        restating: Attributes that restate the target.
         stability: How often to fit again on parts of the data, to measure how stable slices are; 0 leaves it out.
         media: Previews and Grad-CAMs by row.
         texts: The text of each example.
@@ -71,8 +71,6 @@ def discover(
     Returns:
         The findings.
     """
-    # drafts of runs that were killed are removed before a search that may be long
-    remove_drafts(folder.parent.glob("*"), SLICES)
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report_slices(
         found.slices,
@@ -80,7 +78,7 @@ def discover(
         folder,
         confirm=found.confirm,
         source=found.source,
-        hide=hide,
+        restating=restating,
         stability=found.stability,
         media=media,
         texts=texts,
@@ -97,7 +95,7 @@ def report_slices(
     confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
     searched: int | None = None,
     source: str = "",
-    hide: Sequence[str] = (),
+    restating: Sequence[str] = (),
     stability: Sequence[float | None] | None = None,
     media: Media | None = None,
     texts: Sequence[str] | None = None,
@@ -116,7 +114,7 @@ def report_slices(
             other predictions, to test on; None tests nothing.
         searched: How many examples the slices were sought in, where these are others.
         source: A description of what is tested on, or why nothing is.
-        hide: Attributes that restate the target.
+        restating: Attributes that restate the target.
         stability: The stability of every slice, if it was measured.
         media: Previews and Grad-CAMs by row.
         texts: The text of each example.
@@ -136,7 +134,7 @@ def report_slices(
         confirm=confirm,
         searched=searched,
         source=source,
-        hide=hide,
+        hide=restating,
         texts=texts,
         stability=stability,
         notes=notes,

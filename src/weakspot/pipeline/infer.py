@@ -20,12 +20,12 @@ from weakspot import signals
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
 from weakspot.models.base import Model
+from weakspot.pipeline.image_attributes import add_image_properties, measure_image
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.lightning_messages import silence_lightning
+from weakspot.pipeline.processes import broadcast_decision, is_main_process, keep_sigterm_handler
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
-from weakspot.pipeline.properties import add_image_properties, measure_image
-from weakspot.pipeline.ranks import broadcast_decision, is_main_process, keep_sigterm_handler
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.predictions import Predictions
 from weakspot.predictions.shards import finished_rows, gather_column, set_aside_damaged, write_shard

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchmetrics import MeanMetric, Metric
 
 from weakspot.models.base import Model
-from weakspot.pipeline.groups import Groups, GroupScores
+from weakspot.pipeline.group_metrics import Groups, GroupScores
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Task
 

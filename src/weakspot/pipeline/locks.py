@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from weakspot.pipeline.job_shard import JobShard
-from weakspot.pipeline.ranks import is_main_process
+from weakspot.pipeline.processes import is_main_process
 from weakspot.predictions.atomic_files import writing
 
 _START_TIMEOUT = 2.0  # seconds in which many jobs at once can begin their shards

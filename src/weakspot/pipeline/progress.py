@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from weakspot.pipeline.ranks import is_main_process
+from weakspot.pipeline.processes import is_main_process
 
 log = logging.getLogger(__name__)
 

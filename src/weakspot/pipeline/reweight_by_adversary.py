@@ -12,7 +12,7 @@ from weakspot.identity import content_identity
 from weakspot.methods import Method
 from weakspot.pipeline.audit_target import AuditTarget
 from weakspot.pipeline.checkpoint_files import is_trained
-from weakspot.pipeline.ranks import broadcast_decision, is_main_process
+from weakspot.pipeline.processes import broadcast_decision, is_main_process
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.search import check_search
 from weakspot.pipeline.upstream import pull_predictions

@@ -138,7 +138,7 @@ class ReweightByFindings(Reweight):
         classifier = self._finding_classifier(target)
         if classifier is None or train is None or val is None:
             return WeightsCallback(self, None)
-        members = classifier.membership(train)
+        members = classifier.weights(train)
         learnable_findings = holds_examples(members)
         for finding, row, is_learnable in zip(classifier.findings, members, learnable_findings, strict=True):
             members_text = count(float(row.sum())) if is_learnable else "no"
@@ -155,7 +155,7 @@ class ReweightByFindings(Reweight):
             )
         weights = example_weights(members, self.strength)
         log.info("reweight: the largest weight of an example is %s", decimal(float(weights.max())))
-        val_weights = example_weights(classifier.membership(val)[learnable_findings], self.strength)
+        val_weights = example_weights(classifier.weights(val)[learnable_findings], self.strength)
         return WeightsCallback(self, {"train": weights, "val": val_weights})
 
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
@@ -167,7 +167,7 @@ class ReweightByFindings(Reweight):
         after = pull_predictions(replace(target, split=audited.split))
         if classifier is None or before is None or after is None:
             return None
-        inside = classifier.membership(before) >= _MIN_MEMBERSHIP
+        inside = classifier.weights(before) >= _MIN_MEMBERSHIP
         where = f"split {audited.split}"
         rows = np.ones(len(before), dtype=bool)
         if self.findings.confirmation.mode == "held_out":

@@ -1,4 +1,4 @@
-"""What a run writes besides its slices and findings, and where its command line is recorded."""
+"""Says what a run writes besides its slices and findings, and which command line the findings state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOutputs:
-    """What a run writes besides its slices and findings.
+    """Says what a run writes besides its slices and findings.
 
     Attributes:
         report: How much the report shows.

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from weakspot.methods import Method
 from weakspot.methods.distributed import ProcessGroup
 from weakspot.pipeline.job_shard import JobShard
-from weakspot.pipeline.ranks import in_process_group
+from weakspot.pipeline.processes import in_process_group
 
 
 def is_sharded(method: Method) -> bool:

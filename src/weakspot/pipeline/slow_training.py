@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import Callback
 from weakspot.datasets.base import Dataset
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.processes import is_main_process
 from weakspot.pipeline.progress import format_duration
-from weakspot.pipeline.ranks import is_main_process
 
 log = logging.getLogger(__name__)
 

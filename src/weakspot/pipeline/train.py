@@ -24,12 +24,12 @@ from weakspot.pipeline.checkpoints import (
     atomic_checkpoint_file,
     find_resume_point,
 )
-from weakspot.pipeline.groups import groups_of
+from weakspot.pipeline.group_metrics import groups_of
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.lightning_messages import silence_lightning
+from weakspot.pipeline.processes import broadcast_decision, keep_sigterm_handler
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
-from weakspot.pipeline.ranks import broadcast_decision, keep_sigterm_handler
 from weakspot.pipeline.slow_training import SlowTrainingNote
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tracking.lightning_logger import as_lightning_logger

@@ -22,7 +22,7 @@ from weakspot.pipeline.checkpoint_files import CHECKPOINT, is_interrupted, is_tr
 from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding
 from weakspot.pipeline.job_shard import JobShard, format_ranges, missing_shards
 from weakspot.pipeline.locks import folder_lock, shard_lock
-from weakspot.pipeline.ranks import broadcast_decision, is_main_process
+from weakspot.pipeline.processes import broadcast_decision, is_main_process
 from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import writing
 from weakspot.predictions.reading import DamagedError

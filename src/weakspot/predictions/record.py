@@ -35,7 +35,7 @@ class Predictions:
         predictions: In the format of the labels, or None.
         correct: Whether each prediction is right, (n,); None for a regression, which is neither right nor wrong.
         counts: How many times each example counts, (n,); None means once.
-        attributes: A table of n rows by which slices are described; it is never an input of a method.
+        attributes: A table of n rows by which slices are described; of all methods only `rules` reads it.
         task: What the model was asked to predict.
         manifest: Where the record comes from.
     """

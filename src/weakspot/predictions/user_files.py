@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from weakspot.predictions import boxes, scores
+from weakspot.predictions import boxes, score_columns
 from weakspot.predictions.arrow_columns import holds_encoded_images, value_array
 from weakspot.predictions.csv_files import read_csv
 from weakspot.predictions.json_lines import SUFFIX, read_json_lines
@@ -57,7 +57,7 @@ _NEVER_MISSPELT = ("ids", "counts")  # too near to common words: a column 'count
 _PICKLES = (".pkl", ".pickle")
 _TABLES = (".csv", ".parquet", SUFFIX)
 _SCALE = dict(
-    zip(scores.NAMES, (None, 0.0, 1.0), strict=True)
+    zip(score_columns.NAMES, (None, 0.0, 1.0), strict=True)
 )  # and what its ends are where they are not given
 _LONGEST_MISSPELT = 40  # characters: a longer name is no misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
@@ -148,7 +148,7 @@ def _table(path: Path) -> Columns:
     if path.suffix == ".csv":
         table = read_csv(path, texts=("id", "ids"))
     elif path.suffix == SUFFIX:
-        table = read_json_lines(path, complete=(*SPELLINGS, *scores.NAMES))
+        table = read_json_lines(path, complete=(*SPELLINGS, *score_columns.NAMES))
     else:
         table = read_parquet(path, leave_out=_encoded_images(path))
     with naming(path):
@@ -211,9 +211,9 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
             f"{advice if source.suffix in _TABLES else ''}"
         )
     rows = fields["embeddings"].shape[:1]
-    if "score" in others and not scores.determines_losses(fields):
+    if "score" in others and not score_columns.determines_losses(fields):
         given = [_values(name, others.pop(name)) if name in others else end for name, end in _SCALE.items()]
-        fields["losses"], passed = scores.losses_of_scores(*given)
+        fields["losses"], passed = score_columns.losses_of_scores(*given)
         fields.setdefault("correct", passed)
     for name, column in others.items():
         shape = column.shape if isinstance(column, np.ndarray) else (len(column),)

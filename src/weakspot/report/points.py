@@ -20,7 +20,7 @@ from weakspot.report.member_csv import member_groups
 MOST = 30_000
 """The most points of a page, unless it has more room."""
 
-_FEWEST = 1000  # points; where these do not fit, no map is drawn
+_MIN_POINTS = 1000  # where these do not fit, no map is drawn
 _VALUES = 254  # of a column; the rarer values are one more
 _ATTRIBUTES = 40  # that points can be coloured by, at most
 _FOUND = 0.8  # share of the points, at most, that are members of findings
@@ -120,7 +120,7 @@ def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) ->
     for found in members.values():
         inside[found] = True
     order = np.random.default_rng(seed).permutation(table.num_rows)
-    while most >= _FEWEST:
+    while most >= _MIN_POINTS:
         rows, stand_for = _sample(inside, order, most)
         data = _pack_points(findings, columns, members, rows, stand_for)
         if len(data) <= room:

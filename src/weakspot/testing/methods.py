@@ -56,7 +56,7 @@ class MethodCase:
         make: Makes the method, not fitted, with settings that are quick on `example_predictions()`; a class will do.
         searches_an_optimum: It starts from drawn places, so that repeated rows give only nearly the same slices.
         uses_labels: Its memberships depend on an example's label (never on whether the label was met).
-        reads_attributes: Its slices are conditions on attributes; other methods must not read them.
+        reads_attributes: It reads attributes, and its class says so; other methods must not read them.
         finds_a_region: It looks where examples lie, so that it finds the failing group.
         reads_embeddings: Its memberships depend on the embedding.
         carries_over: Its slices can hold other examples than those that it was fitted on.
@@ -205,7 +205,10 @@ def check_same_seed(case: MethodCase) -> None:
 
 
 def check_attributes_are_no_input(case: MethodCase) -> None:
-    """Attributes describe what was found; a method that read them would need someone to label groups first."""
+    """Attributes describe what was found; a method that reads them needs someone to label groups first, and says so."""
+    assert case.fitted.reads_attributes == case.reads_attributes, (
+        "reads_attributes of the class differs from that of its case"
+    )
     if case.reads_attributes:
         return
     p = example_predictions()

@@ -1,1 +1,1 @@
-"""Logs runs and prints them; the only package that knows Weights & Biases."""
+"""Logs runs and prints them; it is the only package that imports wandb."""

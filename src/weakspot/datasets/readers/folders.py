@@ -1,4 +1,4 @@
-"""Folders of published files as people unpack them: one level deeper than expected, or with an image missing."""
+"""Finds the folder of a published dataset, also below the given one, and its images; names files that are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures accuracy and loss of every group during training, which an average hides."""
+"""Measures the accuracy and the loss of every group of the validation set in each epoch of training."""
 
 from __future__ import annotations
 

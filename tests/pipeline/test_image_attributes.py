@@ -18,8 +18,8 @@ from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_folder import ImageFolder
 from weakspot.explain.image_properties import PROPERTIES, image_properties
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.pipeline.image_attributes import add_image_properties
 from weakspot.pipeline.infer import infer
-from weakspot.pipeline.properties import add_image_properties
 from weakspot.predictions import Predictions
 from weakspot.predictions.shards import write_shard
 from weakspot.tasks import Classification

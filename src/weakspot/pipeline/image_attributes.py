@@ -1,4 +1,4 @@
-"""Properties of every image, as attributes of the record; they are measured at inference, and no method uses them."""
+"""Measures properties of every image at inference, and adds them to the record as attributes."""
 
 from __future__ import annotations
 

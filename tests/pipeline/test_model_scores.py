@@ -21,9 +21,9 @@ from torchmetrics.functional.classification import (
 )
 
 from weakspot import Predictions
-from weakspot.pipeline.score import score, score_by_class
+from weakspot.pipeline.model_scores import score, score_by_class
 from weakspot.tasks import Classification, Multilabel, Rating
-from weakspot.tracking.scores import scores_table
+from weakspot.tracking.score_reports import scores_table
 
 
 class Alone:

@@ -1,4 +1,4 @@
-"""The stratified weighted rank test: are losses higher inside a slice than outside, within each stratum?
+"""Tests by ranks, within each stratum, whether losses are higher inside a slice: the stratified weighted rank test.
 
 A row's score is the rank of its loss among the rows of its stratum, r / (n_s + 1) less one half: van Elteren's
 (1960) scores, so that a stratum counts by its information. The statistic adds up the scores, weighted by how

@@ -1,4 +1,4 @@
-"""Several processes that make one decision: rank 0 decides and the others follow."""
+"""Manages the processes of one job: rank 0 decides, the others follow, and none outlives the job."""
 
 from __future__ import annotations
 

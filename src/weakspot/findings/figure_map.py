@@ -1,4 +1,7 @@
-"""The map of all examples: where each lies, what it is coloured by, and the slices that are highlighted in it."""
+"""Computes the map that `weakspot.figures` draws: where examples lie, their colours, and the slices that stand out.
+
+It stands here because figures compute nothing. The report's map is that of `weakspot.findings.map`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports how well a model does on a split: to the logger, on the console, and in a file."""
+"""Reports the scores of a model on a split: to the logger, on the console, and in a file."""
 
 from __future__ import annotations
 

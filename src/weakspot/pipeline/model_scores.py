@@ -1,4 +1,4 @@
-"""Scores of a model on a split, in the task's own metrics: over all examples, and by class."""
+"""Scores a model on a split, in the task's own metrics: over all examples, and by class."""
 
 from __future__ import annotations
 

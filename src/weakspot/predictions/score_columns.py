@@ -1,4 +1,4 @@
-"""Losses from scores, as evaluations give them: how good an answer is, on a scale with a worst and a best end."""
+"""Turns columns of scores into losses: how good each answer is, on a scale with a worst and a best end."""
 
 from __future__ import annotations
 
