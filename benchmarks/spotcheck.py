@@ -55,8 +55,7 @@ METHODS: dict[str, Contender] = {
     "planespot": of_method("planespot"),
     "domino": of_method("domino"),
     "scan": of_method("scan"),
-    "scan, sizes 20 and 40": of_method("scan", sizes=(20, 40)),
-    "scan, confidence kept": of_method("scan", confidence_removed=0.0),
+    "scan, four sizes": of_method("scan", sizes=(20, 40, 80, 160)),
 }
 
 

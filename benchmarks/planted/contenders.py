@@ -140,8 +140,7 @@ def contenders() -> dict[str, Contender]:
         ),
         "domino, weights 1": of_method("domino", label_weight=1.0, prediction_weight=1.0),
         "domino, softmax twice": probabilities_as_logits(of_method("domino")),
-        "scan, sizes 20 and 40": of_method("scan", sizes=(20, 40)),
-        "scan, confidence kept": of_method("scan", confidence_removed=0.0),
+        "scan, four sizes": of_method("scan", sizes=(20, 40, 80, 160)),
         "udis, members=distance": of_method("udis", members="distance"),
     }
     if CHECKOUT in os.environ:

@@ -17,6 +17,7 @@ MIN_EXAMPLES = 8
 """The fewest examples of which a quarter is a ball."""
 
 _DRAW_PART_FROM = 4  # with so many times the examples in balls in a label, only theirs are drawn
+_AS_BAD = 0.9  # of the mean deviation of a ball: what it must keep while it grows
 _MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
@@ -26,13 +27,17 @@ class Balls:
 
     Attributes:
         rows: (m,) the label's examples in the whole set.
+        counts: (m,) of these examples.
         deviations: (m,) residuals less the label's mean, over their standard deviation.
+        centres: (b,) position in `rows` of the example around which each ball lies.
         covered: (h,) positions in `rows` of the examples that lie in any ball.
         members: (b, h) sparse, the count of each of these in every ball.
     """
 
     rows: Int[np.ndarray, " m"]
+    counts: Float[np.ndarray, " m"]
     deviations: Float[np.ndarray, " m"]
+    centres: Int[np.ndarray, " b"]
     covered: Int[np.ndarray, " h"]
     members: csr_matrix
 
@@ -76,9 +81,10 @@ class Balls:
         balls = _neighbours(x, here, all_centres, c, fitting, processes)
         ball_sizes = np.asarray(balls.sum(axis=1)).ravel()
         # Where many examples are equally far, a ball may hold the whole label, and nothing is left to compare it with.
-        balls = balls[ball_sizes < c.sum() * (1 - _ROUNDING)]
+        partial = ball_sizes < c.sum() * (1 - _ROUNDING)
+        balls, centres_of_balls = balls[partial], np.tile(centres, len(fitting))[partial]
         covered = np.unique(balls.indices).astype(np.int64)
-        return cls(rows, deviations, covered, balls[:, covered])
+        return cls(rows, c, deviations, centres_of_balls, covered, balls[:, covered])
 
     def statistic(
         self, deviations: Float[np.ndarray, "h s"], left: Bool[np.ndarray, " h"]
@@ -100,13 +106,62 @@ class Balls:
         z[~enough] = -np.inf
         return np.asarray(z)
 
-    def largest(self, left: Bool[np.ndarray, " m"]) -> tuple[Bool[np.ndarray, " m"], float]:
-        """Return which examples are left in the ball of the largest statistic (m,), and the statistic."""
+    def largest(self, left: Bool[np.ndarray, " m"]) -> tuple[int, float]:
+        """Return the ball of the largest statistic over the examples that are left, and that statistic."""
         z = self.statistic(self.deviations[self.covered, None], left[self.covered])[:, 0]
-        j = int(np.argmax(z))
-        inside = np.zeros(len(self.rows), dtype=bool)
-        inside[self.covered[self.members[j].indices]] = True
-        return inside & left, float(z[j])
+        ball = int(np.argmax(z))
+        return ball, float(z[ball])
+
+    def distances_from_centre(
+        self,
+        ball: int,
+        x: Float[np.ndarray, "h q"],
+        here: Int[np.ndarray, " h"],
+        processes: ProcessGroup = SINGLE_PROCESS,
+    ) -> Float[np.ndarray, " m"]:
+        """Return the squared distances (m,) of the label's examples from the centre of a ball.
+
+        Args:
+            ball: Its number.
+            x: (h, q) the reduced examples of the label that this process holds.
+            here: (h,) their positions among the label's examples.
+            processes: The processes.
+        """
+        is_centre = here == self.centres[ball]
+        centre = gather_rows(x[is_centre], np.zeros(is_centre.sum(), dtype=np.int64), 1, processes)
+        return gather_rows(((x - centre) ** 2).sum(axis=1)[:, None], here, len(self.rows), processes)[:, 0]
+
+    def grown(
+        self, ball: int, distances: Float[np.ndarray, " m"], left: Bool[np.ndarray, " m"]
+    ) -> Bool[np.ndarray, " m"]:
+        """Return the examples of a ball, which grows around its centre for as far as it stays as bad.
+
+        Balls of few examples find where a failure is, and its extent may be a multiple of theirs. The ball grows to the
+        largest radius within which the mean deviation is nine tenths of its own or more, with at most half of the label
+        inside.
+
+        Args:
+            ball: Its number.
+            distances: (m,) squared, from its centre.
+            left: (m,) which of the label's examples no earlier slice has taken.
+
+        Returns:
+            (m,) which of the examples that are left are inside.
+        """
+        nearest = np.argsort(distances, kind="stable")
+        counts, available, distances = self.counts[nearest], left[nearest], distances[nearest]
+        weights = counts * available
+        mean = np.cumsum(weights * self.deviations[nearest]) / np.maximum(np.cumsum(weights), 1e-300)
+        own = self.members[ball].nnz - 1
+        as_bad = mean >= _AS_BAD * mean[own]
+        half = np.cumsum(counts) <= counts.sum() / 2
+        # Equally far examples are all inside or all outside.
+        edge = np.append(np.diff(distances) > _ROUNDING * distances[-1], True)
+        ends = np.flatnonzero(as_bad & half & edge)
+        end = max(own, ends.max(initial=own))
+        inside = np.zeros(len(nearest), dtype=bool)
+        inside[nearest[: end + 1]] = True
+        return np.asarray(inside & left)
 
 
 def largest_by_chance(
