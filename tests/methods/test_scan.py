@@ -173,3 +173,54 @@ def test_small_sets_are_scanned_too_in_balls_of_a_quarter_of_a_label():
     assert few.members[0].toarray().tolist() == [[1, 1, 1, *[0] * 9]]
     with pytest.raises(ValueError, match="a scan needs 8 examples or more, and there are 7"):
         Scan().fit(p.take(np.arange(7)))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_ball_grows_to_the_size_of_its_largest_statistic(weighted):
+    """Against every radius enumerated."""
+    rng = np.random.default_rng(3)
+    grew = 0
+    for _ in range(50):
+        x, counts = rng.normal(size=(60, 2)), np.ones(60)
+        if weighted:
+            counts = rng.integers(1, 4, 60).astype(float)
+        bad = (np.linalg.norm(x, axis=1) < 0.8) + 0.3 * rng.random(60)
+        found = Balls.of(x, np.arange(60), bad, counts, (6,), np.arange(60))
+        left = rng.random(60) < 0.9
+        ball, _ = found.largest(left)
+        distances = found.distances_from_centre(ball, x, np.arange(60))
+        assert_allclose(distances, ((x - x[found.centres[ball]]) ** 2).sum(axis=1))
+        own = np.isin(np.arange(60), found.covered[found.members[ball].indices])
+        largest, expected = -np.inf, own
+        for radius in np.sort(distances):
+            inside = distances <= radius
+            of_left = inside & left
+            z = counts[of_left] @ found.deviations[of_left] / np.sqrt(max(counts[of_left].sum(), 1e-9))
+            if inside.sum() >= own.sum() and counts[inside].sum() <= counts.sum() / 2 and z > largest:
+                largest, expected = z, inside
+        assert found.grown(ball, distances, left).tolist() == (expected & left).tolist()
+        grew += expected.sum() > own.sum()
+    assert grew > 10
+
+
+def test_equally_far_examples_are_all_inside_or_all_outside():
+    x = np.repeat([0.0, 1.0, 5.0, 20.0], [3, 6, 5, 40])[:, None]
+    bad = np.repeat([1.0, 0.95, 0.0], [3, 6, 45])
+    found = Balls.of(x, np.arange(54), bad, np.ones(54), (3,), np.arange(54))
+    left = np.ones(54, dtype=bool)
+    inside = found.grown(0, found.distances_from_centre(0, x, np.arange(54)), left)
+    assert inside.tolist() == (np.arange(54) < 9).tolist()
+
+
+def test_a_failure_larger_than_every_ball_is_one_slice():
+    """A fifth of a label, and what is left is another failure's."""
+    rng = np.random.default_rng(4)
+    large, small = np.arange(1500) < 300, (np.arange(1500) >= 300) & (np.arange(1500) < 340)
+    x = rng.normal(size=(1500, 8)) + 4 * large[:, None] * np.eye(8)[0] + 4 * small[:, None] * np.eye(8)[1]
+    loss = rng.exponential(np.where(large, 3.0, np.where(small, 2.5, 0.3)))
+    found = Scan(n_slices=2, draws=19).fit(Predictions.from_arrays(x, losses=loss))
+    first, second = found.slices_.weights >= 0.5
+    assert (first & large).sum() > 0.8 * large.sum()
+    assert (first & ~large).sum() < 0.1 * first.sum()
+    assert (second & small).sum() > 0.5 * small.sum()
+    assert (second & ~small).sum() < 0.2 * second.sum()
