@@ -17,6 +17,7 @@ MIN_EXAMPLES = 8
 """The fewest examples of which a quarter is a ball."""
 
 _DRAW_PART_FROM = 4  # with so many times the examples in balls in a label, only theirs are drawn
+_AS_BAD = 0.9  # of the mean deviation of a ball: what it must keep while it grows
 _MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
@@ -133,10 +134,11 @@ class Balls:
     def grown(
         self, ball: int, distances: Float[np.ndarray, " m"], left: Bool[np.ndarray, " m"]
     ) -> Bool[np.ndarray, " m"]:
-        """Return the examples of a ball that grows around its centre to the size at which its statistic is largest.
+        """Return the examples of a ball, which grows around its centre for as far as it is as bad.
 
-        Balls of few examples find where a failure is, and its extent may be a multiple of theirs: of a region that is
-        equally bad all over, the statistic is largest at its edge. At most half of the label is inside.
+        Balls of few examples find where a failure is, and its extent may be a multiple of theirs. A ball grows to the
+        largest radius within which the mean deviation is nine tenths of its own or more, with at most half of the label
+        inside.
 
         Args:
             ball: Its number.
@@ -149,13 +151,13 @@ class Balls:
         nearest = np.argsort(distances, kind="stable")
         counts, available, distances = self.counts[nearest], left[nearest], distances[nearest]
         weights = counts * available
-        z = np.cumsum(weights * self.deviations[nearest]) / np.sqrt(np.maximum(np.cumsum(weights), 1e-300))
+        mean = np.cumsum(weights * self.deviations[nearest]) / np.maximum(np.cumsum(weights), 1e-300)
         own = self.members[ball].nnz - 1
-        z[:own] = -np.inf
+        as_bad = mean >= _AS_BAD * mean[own]
+        half = np.cumsum(counts) <= counts.sum() / 2
         # Equally far examples are all inside or all outside.
-        z[:-1][np.diff(distances) <= _ROUNDING * distances[-1]] = -np.inf
-        z[np.cumsum(counts) > counts.sum() / 2] = -np.inf
-        end = max(own, int(np.argmax(z)))
+        edge = np.append(np.diff(distances) > _ROUNDING * distances[-1], True)
+        end = np.flatnonzero(as_bad & half & edge).max(initial=own)
         inside = np.zeros(len(nearest), dtype=bool)
         inside[nearest[: end + 1]] = True
         return np.asarray(inside & left)

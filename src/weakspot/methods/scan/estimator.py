@@ -38,10 +38,10 @@ class Scan(Method):
     """Finds regions of embedding space where the model does worse than on other examples of the same label.
 
     Within each label, the balls of the nearest neighbours of every example are scanned for the one whose residuals
-    (1 - p of the label) exceed the label's mean by most standard errors. It grows around its centre to the size at
-    which they do most; its examples are set aside, and the next is looked for. A discriminant of a ball's members
-    against the others of the label says how much any example belongs. Nothing is optimised, and the p-value is exact
-    for the whole search: residuals are permuted within labels, and all balls are scanned again.
+    (1 - p of the label) exceed the label's mean by most standard errors. It grows around its centre for as far as it is
+    as bad; its examples are set aside, and the next is looked for. A discriminant of a ball's members against the
+    others of the label says how much any example belongs. Nothing is optimised, and the p-value is exact for the whole
+    search: residuals are permuted within labels, and all balls are scanned again.
 
     Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
 
