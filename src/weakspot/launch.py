@@ -11,10 +11,10 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -58,19 +58,34 @@ class JobError(CompactHydraException):
         self.code = code
 
 
+class Sweep(NamedTuple):
+    """Tells a sweep's runs from those that earlier sweeps left in the same folder."""
+
+    folder: Path
+    before: Mapping[
+        Path, int
+    ]  # the files that were there when it began, and when they were written, in nanoseconds
+
+    def has_written(self, file: Path) -> bool:
+        """Return whether a file is there and was not before, or has been written since."""
+        return file.is_file() and self.before.get(file) != file.stat().st_mtime_ns
+
+
 class SweepFolder(Callback):
     """Notes the folders of sweeps that this process launches; Hydra makes one by the configuration's callbacks."""
 
-    noted: ClassVar[list[Path]] = []
+    noted: ClassVar[list[Sweep]] = []
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        SweepFolder.noted.append(Path(config.hydra.sweep.dir))
+        folder = Path(config.hydra.sweep.dir)
+        before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+        SweepFolder.noted.append(Sweep(folder, before))
 
 
 def run(
     name: str,
     job: Callable[[DictConfig, Path], float | None],
-    summarise_sweep: Callable[[Path], None] | None = None,
+    summarise_sweep: Callable[[Sweep], None] | None = None,
 ) -> None:
     """Compose the configuration and run `job` once, or once for each point of a sweep.
 
@@ -78,7 +93,7 @@ def run(
         name: The name of the configuration, such as "discover".
         job: The function that runs with the configuration and the run's folder. Its value is minimised by a sweeper
             that searches (`hydra/sweeper=optuna`).
-        summarise_sweep: Shows what the runs below a sweep's folder found.
+        summarise_sweep: Shows what the runs of a sweep found.
     """
     # torch's waiting threads must sleep: spinning ones make small models several times slower wherever another process
     # wants the same cores
@@ -144,7 +159,7 @@ def run(
 
 
 @contextmanager
-def _summarised(summarise_sweep: Callable[[Path], None] | None) -> Iterator[None]:
+def _summarised(summarise_sweep: Callable[[Sweep], None] | None) -> Iterator[None]:
     """Summarise a sweep once its runs have ended, those that failed included, unless it was interrupted."""
     SweepFolder.noted.clear()
     failure: Exception | None = None
@@ -152,11 +167,13 @@ def _summarised(summarise_sweep: Callable[[Path], None] | None) -> Iterator[None
         yield
     except Exception as error:
         failure = error
-    if summarise_sweep is not None:
-        for folder in SweepFolder.noted:
-            summarise_sweep(folder)
-    if failure is not None:
-        raise failure
+    try:
+        if summarise_sweep is not None:
+            for sweep in SweepFolder.noted:
+                summarise_sweep(sweep)
+    finally:
+        if failure is not None:
+            raise failure
 
 
 def begin(cfg: DictConfig) -> None:

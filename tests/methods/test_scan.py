@@ -203,12 +203,22 @@ def test_a_ball_grows_for_as_far_as_it_is_as_bad(weighted):
 
 
 def test_equally_far_examples_are_all_inside_or_all_outside():
-    x = np.repeat([0.0, 1.0, 5.0, 20.0], [3, 6, 5, 40])[:, None]
-    bad = np.repeat([1.0, 0.95, 0.0], [3, 6, 45])
+    """With some of those at 1 the ball would be as bad still, with all of them it is not."""
+    x = np.repeat([0.0, 1.0, 20.0], [3, 6, 45])[:, None]
+    bad = np.r_[np.ones(3), 0.95, 0.95, 0.95, np.zeros(48)]
     found = Balls.of(x, np.arange(54), bad, np.ones(54), (3,), np.arange(54))
     left = np.ones(54, dtype=bool)
     inside = found.grown(0, found.distances_from_centre(0, x, np.arange(54)), left)
-    assert inside.tolist() == (np.arange(54) < 9).tolist()
+    assert inside.tolist() == (np.arange(54) < 3).tolist()
+
+
+def test_a_ball_grows_over_half_of_its_label_at_most():
+    x = np.arange(50.0)[:, None] ** 1.01  # no two equally far
+    bad = np.r_[np.ones(40), np.zeros(10)]
+    found = Balls.of(x, np.arange(50), bad, np.ones(50), (4,), np.arange(50))
+    left = np.ones(50, dtype=bool)
+    inside = found.grown(0, found.distances_from_centre(0, x, np.arange(50)), left)
+    assert inside.tolist() == (np.arange(50) < 25).tolist()
 
 
 def test_a_failure_larger_than_every_ball_is_one_slice():

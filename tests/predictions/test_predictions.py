@@ -182,7 +182,7 @@ def test_a_tensor_keeps_its_precision(given, kept):
     np.testing.assert_array_equal(p.embeddings, np.arange(1, 13).reshape(4, 3))
 
 
-BIG = "sums of squares overflow beyond"
+BIG = "what is computed of it overflows beyond"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_what_was_not_tested_is_not_called_a_failure():
 def test_the_page_says_whether_the_method_reads_attributes():
     predictions, slices = planted()
     never = "The method never saw the attributes", "The method never saw these"
-    read_by_it = "The method reads the attributes", "The method reads these, too"
+    read_by_it = "may be what the slice was made", "The method may have read these, too"
     rules = Rules(n_slices=1).fit(predictions).slices_
     for found, said, unsaid in ((slices, never, read_by_it), (rules, read_by_it, never)):
         words = read(report_of(predictions, found))

@@ -138,9 +138,10 @@ class RunIndex:
         return is_below_any(path, self.folders)
 
     def _run_of(self, page: Path) -> RunSummary | None:
-        stamp = [_file_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON)]
+        stamp = [_file_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON, _SLICES_FILE)]
         known = self._known.get(page)
-        if known is None or known[0] != stamp:
+        # What was damaged is looked at again: it may have been put right in files that have no stamp.
+        if known is None or known[0] != stamp or (known[1] is not None and known[1].damage):
             read = self._readers.get(page)  # None, where another request has found that the page is gone
             known = self._known[page] = stamp, None if read is None else read(page.parent)
         return known[1]
@@ -293,7 +294,7 @@ def _modified(folder: Path, name: str) -> datetime | None:
     try:
         page = file_inside(folder, name)
         return None if page is None else datetime.fromtimestamp(page.stat().st_mtime).astimezone()
-    except OSError:
+    except (OSError, ValueError, OverflowError):  # a time of no calendar is damage, too
         return None
 
 

@@ -499,7 +499,7 @@ def _settings_typed(command: str) -> list[str]:
         words = shlex.split(command)
     except ValueError:  # a command that somebody wrote by hand, with a quotation mark too few
         return []
-    return [word for word in words if "=" in word and not word.startswith("hydra.")]
+    return [word for word in words if ("=" in word and not word.startswith("hydra.")) or word.startswith("~")]
 
 
 def _title(slices: Sequence[ComparedSlice], before: RunToCompare, after: RunToCompare) -> str:

@@ -362,8 +362,8 @@ class Findings:
         cut_scores: The numbers of clusters that were scored, each with its silhouette.
         near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
-        reads_attributes: Whether the method reads attributes, which for any other only describe what was found; False
-            in files of an earlier version.
+        reads_attributes: Whether the method reads attributes, which for any other only describe what was found; True
+            for a method that is not known here, False in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the manifest of the predictions.
         memberships: The table (group, number, row, id, weight) of every example of every finding and slice.

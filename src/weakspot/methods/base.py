@@ -218,6 +218,7 @@ class UnknownMethod(Method):
     """Stands for a method that is not installed: its slices can be described, but not applied."""
 
     in_embeddings = False
+    reads_attributes = True  # nobody knows, and that it saw none must not be claimed
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         raise ValueError("a method that is not installed cannot be fitted")

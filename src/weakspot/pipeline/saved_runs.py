@@ -55,8 +55,11 @@ class SavedRun:
                 f"{folder} {what}: give the folder of a run of discover.py; python browse.py lists them"
             )
         slices = Slices.load(candidates[0])
-        run_folder = folder if candidates[0] != folder else folder.parent
-        findings = Findings.load(run_folder) if (run_folder / FILE).is_file() else None
+        run_folder = candidates[0].parent
+        is_of_run = (
+            candidates[0].name == SLICES
+        )  # what a person saved elsewhere in a run's folder is no part of it
+        findings = Findings.load(run_folder) if is_of_run and (run_folder / FILE).is_file() else None
         if findings is not None:
             check_belong_together(findings, slices, run_folder)
         return cls(folder, slices, findings)

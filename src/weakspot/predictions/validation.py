@@ -48,8 +48,8 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
                 raise NotFiniteError(f"{problem} NaN or infinity; repair or leave out the row")
             largest = float(values.flat[np.argmax(np.abs(values))])
             raise NotFiniteError(
-                f"{problem} {largest:.3g}, and sums of squares overflow beyond {limit:.3g}; divide the {name} by "
-                f"{abs(largest):.3g}, all of them, or leave out the row"
+                f"{problem} {largest:.3g}, and what is computed of it overflows beyond {limit:.3g}; divide the "
+                f"{name} by {abs(largest):.3g}, all of them, or leave out the row"
             )
 
 

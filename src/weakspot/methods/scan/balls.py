@@ -27,7 +27,7 @@ class Balls:
 
     Attributes:
         rows: (m,) the label's examples in the whole set.
-        counts: (m,) of these examples.
+        counts: (m,) how often each of these examples counts.
         deviations: (m,) residuals less the label's mean, over their standard deviation.
         centres: (b,) position in `rows` of the example around which each ball lies.
         covered: (h,) positions in `rows` of the examples that lie in any ball.

@@ -57,8 +57,8 @@ class Scan(Method):
 
     Attributes:
         p_values_: (k,) how often chance alone makes a ball of as large a statistic; None without draws.
-        statistics_: (k,) of the balls: how many standard errors they lie above the label's mean.
-        slices_: One slice per ball, the largest statistic first.
+        statistics_: (k,) of the balls before they grew: how many standard errors they lie above the label's mean.
+        slices_: One slice per ball that has grown, the largest statistic first.
     """
 
     word = "scan"
