@@ -138,7 +138,7 @@ class RunIndex:
         return is_below_any(path, self.folders)
 
     def _run_of(self, page: Path) -> RunSummary | None:
-        stamp = [_file_stamp(page.with_name(name)) for name in (page.name, FILE, COMPARISON, _SLICES_FILE)]
+        stamp = [_file_stamp(page.parent / name) for name in (page.name, FILE, COMPARISON, _SLICES_FILE)]
         known = self._known.get(page)
         # What was damaged is looked at again: it may have been put right in files that have no stamp.
         if known is None or known[0] != stamp or (known[1] is not None and known[1].damage):
