@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -360,16 +361,19 @@ class LargeCNN(SmallCNN):
 def test_a_training_that_will_take_long_says_so_at_its_first_batches(
     kind, faster, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(slow_training, "MEASURED", 0.0)
     data = DataModule(FewDigits, seed=0)
     net = kind(data.dataset("val").task, channels=(4, 8), embedding=8)
+
+    def said_where_a_batch_takes(seconds):
+        clock = itertools.count(step=seconds)
+        monkeypatch.setattr(slow_training, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        caplog.clear()
+        train(net, data, TrainingSettings(epochs=2), CPU, tmp_path / f"{seconds} s")
+        return [message for message in caplog.messages if message.startswith("training will take")]
+
     with caplog.at_level("INFO"):
-        train(net, data, TrainingSettings(epochs=1), CPU, tmp_path / "quick")
-        assert "training will take" not in caplog.text  # it takes less than ten minutes
-        monkeypatch.setattr(slow_training, "LONG", 0.0)
-        train(net, data, TrainingSettings(epochs=2), CPU, tmp_path / "long")
-    (said,) = (message for message in caplog.messages if message.startswith("training will take"))
-    assert re.search(
-        r"about \d s on this CPU \(\d\.\d s a batch, 3 batches an epoch, 2 epochs at most\)", said
-    )
+        assert said_where_a_batch_takes(10) == []
+        (said,) = said_where_a_batch_takes(300)
+    # After two batches of warm-up and one that is measured, of two epochs of three, three are left.
+    assert "about 15 min on this CPU (300.0 s a batch, 3 batches an epoch, 2 epochs at most)" in said
     assert said.endswith(f"; faster: {faster}")

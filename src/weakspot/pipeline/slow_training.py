@@ -58,10 +58,10 @@ class SlowTrainingNote(Callback):
         left = seconds * (per_epoch * (epochs - trainer.current_epoch) - batch_idx - 1)
         if left >= LONG and trainer.strategy.root_device.type == "cpu" and is_main_process():
             log.info(
-                "training will take about %s on this CPU (%.2g s a batch, %d batches an epoch, %d epochs at most); "
+                "training will take about %s on this CPU (%s s a batch, %d batches an epoch, %d epochs at most); "
                 "faster: %s",
                 format_duration(left),
-                seconds,
+                f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}",
                 per_epoch,
                 epochs,
                 self._faster(),
