@@ -124,7 +124,7 @@ def test_a_record_without_outputs_cannot_be_exported():
     p = single_label()
     bare = Predictions.from_arrays(p.embeddings, labels=p.labels, predictions=p.predictions)
     with pytest.raises(
-        ValueError, match="holds loss and confidence of every cluster; give outputs and labels"
+        ValueError, match="needs the loss and confidence of every cluster, which come from outputs"
     ):
         export(UDIS().fit(bare).slices_)
 

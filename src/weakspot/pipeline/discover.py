@@ -71,6 +71,7 @@ def discover(
     Returns:
         The findings.
     """
+    remove_drafts(folder.parent.glob("*"), SLICES)  # before the search, which takes longest and may fail
     found = search(method, predictions, confirm, source, group, stability, seed)
     return report_slices(
         found.slices,
