@@ -59,12 +59,15 @@ class JobError(CompactHydraException):
 
 
 class Sweep(NamedTuple):
-    """Tells a sweep's runs from those that earlier sweeps left in the same folder."""
+    """Tells a sweep's runs from those that earlier sweeps left in the same folder.
+
+    Attributes:
+        folder: Its folder.
+        before: The files that lay there when it began, and when each was written, in nanoseconds.
+    """
 
     folder: Path
-    before: Mapping[
-        Path, int
-    ]  # the files that were there when it began, and when they were written, in nanoseconds
+    before: Mapping[Path, int]
 
     def has_written(self, file: Path) -> bool:
         """Return whether a file is there and was not before, or has been written since."""

@@ -154,7 +154,7 @@ def test_nobody_logged_in_and_nothing_asked_for_is_offline_without_a_word(
 
 TYPED = [
     ({}, "logger.project=a/b", "Invalid project name 'a/b': cannot contain characters .* logger.entity"),
-    ({}, "logger.project=[a]", r"logger.project must be a text, not \['a'\]"),
+    ({}, "logger.project=[a]", r"logger.project must be a text, not \[a\]"),
     ({}, "logger.tags=['']", "logger.tags=.* is not for W&B: Tag at index 0 is empty"),
     ({}, "fail_if.accuracy_below=2", "fail_if.accuracy_below=2 must be a share above 0 and at most 1"),
     ({"WANDB_MODE": "offlin"}, "", "WANDB_MODE=offlin is not for W&B: Input should be 'online', 'offline', "),
