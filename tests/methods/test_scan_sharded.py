@@ -112,7 +112,9 @@ def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
             assert_allclose(first[key], values, rtol=1e-9, atol=1e-9, err_msg=f"{name} {key}")
         assert_array_equal(first["p_values"], whole.p_values_, err_msg=name)
         assert_allclose(weights, whole.slices_.weights, atol=1e-9, err_msg=name)
-        assert len(weights) >= 2 or name.startswith(("8", "37")), name  # a ball that grows may leave little
+        # Without labels two balls that grow take half of the examples each, or leave none that are worse.
+        slices = 2 if name in ("101.no labels", "101.numbers") else 3
+        assert len(weights) == slices or name.startswith(("8", "37")), name
 
 
 @pytest.mark.slow

@@ -56,10 +56,9 @@ class SavedRun:
             )
         slices = Slices.load(candidates[0])
         run_folder = candidates[0].parent
-        is_of_run = (
-            candidates[0].name == SLICES
-        )  # what a person saved elsewhere in a run's folder is no part of it
-        findings = Findings.load(run_folder) if is_of_run and (run_folder / FILE).is_file() else None
+        # What a person saved elsewhere in a run's folder is not what the run found.
+        is_of_run = candidates[0].name == SLICES and (run_folder / FILE).is_file()
+        findings = Findings.load(run_folder) if is_of_run else None
         if findings is not None:
             check_belong_together(findings, slices, run_folder)
         return cls(folder, slices, findings)
