@@ -4,6 +4,7 @@
     python benchmarks/planted_slices.py --split report --root data        # everything; an hour or two on two cores
     python benchmarks/planted_slices.py --split report --against domino --docs docs/benchmark.md \\
         --plot docs/images/benchmark.svg
+    python benchmarks/planted_slices.py --split report fresh3 --against domino     # the settings of both, together
 
 The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class
 are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
@@ -140,6 +141,38 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
     return lines[1:]
 
 
+def by_embedding(found: list[dict[str, Any]], names: list[str], against: str) -> list[str]:
+    """Of the same trained models, how much more is found in each embedding than by another method in their own."""
+    successes = {
+        (one["embedding"], one["method"], one["seed"]): one["success"]
+        for one in found
+        if one["valid"] and one["predictions"] == "trained"
+    }
+    embeddings = [embedding for predictions, embedding in GROUPS if predictions == "trained"]
+    theirs = {seed: success for (*where, seed), success in successes.items() if where == ["own", against]}
+    if not theirs:
+        return []
+    lines = [
+        "",
+        f"### The same trained models, wherever one looks: success less {against}'s in the model's own embedding",
+        "",
+        f"| method | {' | '.join(GROUPS['trained', embedding] for embedding in embeddings)} |",
+        "|" + "---|" * (len(embeddings) + 1),
+    ]
+    for name in names:
+        differences = [
+            [
+                successes[embedding, name, seed] - success
+                for seed, success in theirs.items()
+                if (embedding, name, seed) in successes
+            ]
+            for embedding in embeddings
+        ]
+        cells = [f"{interval(np.array(some))} ({len(some)})" if some else "–" for some in differences]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def draw(found: list[dict[str, Any]], names: list[str], split: str, file: Path) -> None:
     """The successes as a picture."""
     from planted.plots import success_plot
@@ -182,7 +215,9 @@ def main() -> None:
         epilog=f"sources below --root:\n{advice}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--split", choices=FIRST_SEED, default="quick")
+    parser.add_argument(
+        "--split", nargs="+", choices=FIRST_SEED, default=["quick"], help="several: their settings together"
+    )
     parser.add_argument(
         "--methods", nargs="*", choices=contenders(), default=list(contenders()), metavar="METHOD"
     )
@@ -209,19 +244,24 @@ def main() -> None:
     if unknown := [name for name in least if name not in options.methods]:
         parser.error(f"--least {unknown[0]}: that is none of the methods that are measured")
     names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
-    wanted = [
-        one
-        for one in settings(options.split, options.network)
-        if not options.sources or one.source in options.sources
-    ]
-    found = results(wanted, options.split, names, options.root, options.jobs)
-    text = "\n".join(table(found, names, options.against))
+    found = []
+    for split in options.split:
+        wanted = [
+            one
+            for one in settings(split, options.network)
+            if not options.sources or one.source in options.sources
+        ]
+        found += results(wanted, split, names, options.root, options.jobs)
+    lines = table(found, names, options.against)
+    if options.against:
+        lines += by_embedding(found, names, options.against)
+    text = "\n".join(lines)
     print(text)
     if options.docs:
-        network = "" if options.network == "plain" else f", {options.network}"
-        write_between(options.docs, f"planted slices: {options.split}{network}", text)
+        network = [] if options.network == "plain" else [options.network]
+        write_between(options.docs, f"planted slices: {', '.join(options.split + network)}", text)
     if options.plot:
-        draw(found, names, options.split, options.plot)
+        draw(found, names, " and ".join(options.split), options.plot)
     if told := short(found, least):
         sys.exit("\n".join(told))
 

@@ -36,6 +36,22 @@ def test_a_method_that_finds_less_than_asked_is_told():
     assert short(found, {"udis": 0.1}) == ["udis reaches a success of nothing over 0 settings, less than 0.1"]
 
 
+def test_what_other_embeddings_find_is_compared_on_the_same_models():
+    from planted_slices import by_embedding
+
+    def line(seed: int, embedding: str, method: str, success: float) -> dict[str, Any]:
+        where = {"predictions": "trained", "embedding": embedding, "seed": seed}
+        return where | {"method": method, "valid": True, "success": success}
+
+    found = [line(seed, "own", "domino", seed == 1) for seed in (1, 2, 3, 4)]
+    found += [line(seed, "earlier", "scan", 1.0) for seed in (1, 2, 5)]  # the fifth is of no model of theirs
+    found += [line(1, "own", "scan", 1.0) | {"predictions": "synthetic"}]
+    found += [{**line(3, "earlier", "scan", 1.0), "valid": False}]
+    *_, scan = by_embedding(found, ["domino", "scan"], "domino")
+    assert scan == "| scan | – | 0.50 [0.00, 1.00] (2) | – |"
+    assert by_embedding(found, ["scan"], "udis") == []
+
+
 def test_the_gate_of_a_method_that_is_not_measured_is_refused():
     command = [
         sys.executable,
