@@ -156,7 +156,7 @@ def test_a_method_of_ones_own_is_found_once_it_is_imported():
             return self
 
         def membership(self, p: Predictions) -> np.ndarray:
-            self._fitted()
+            self._fitted(p)
             return (p.embeddings[:, :1] > 0).astype(np.float64)
 
     p = example_predictions()

@@ -98,7 +98,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
     rows_not_searched(run, data.examples.column("id").to_pylist())
     predicted = predict_few_examples(target)
     if predicted is not None:
-        check_fits(run, data.task, predicted)
+        check_fits(run, predicted)
     fail_if = build_fail_if(cfg)
     if fail_if.is_set:
         fail_if.check(expected_predictions(target))

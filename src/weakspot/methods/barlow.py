@@ -101,7 +101,7 @@ class Barlow(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return 1 within the thresholds for examples of the leaf's label; where labels are unknown, for all."""
-        labels, lower, upper = parameters_of(self._fitted(), "labels", "lower", "upper")
+        labels, lower, upper = parameters_of(self._fitted(p), "labels", "lower", "upper")
         embeddings_for(p.embeddings, lower.shape[1], "the leaves")
         return _within(p, labels, lower, upper).astype(np.float64)
 

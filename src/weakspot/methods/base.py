@@ -173,10 +173,29 @@ class Method(BaseEstimator, ABC):
         """
         return [None] * len(slices)
 
-    def _fitted(self) -> Slices:
+    def _fitted(self, p: Predictions) -> Slices:
+        """Return the slices, to apply them to `p`.
+
+        Raises:
+            ValueError: If there are none yet, or they were found in predictions of another task or other classes.
+        """
         if not hasattr(self, "slices_"):
             raise ValueError(f"this {type(self).__name__} is not fitted; call fit first")
+        recorded = (self.slices_.provenance.get("predictions") or {}).get("task")
+        if recorded and p.task is not None:
+            kind, classes = recorded.get("kind"), tuple(map(str, recorded.get("classes", ())))
+            shared = min(len(classes), len(p.task.classes))
+            # Labels are compared by their index: where names differ, an index is another class.
+            if kind != p.task.kind or classes[:shared] != p.task.classes[:shared]:
+                raise ValueError(
+                    f"these slices are of another task ({_describe_task(kind, classes)}) than the examples "
+                    f"({_describe_task(p.task.kind, p.task.classes)}); give predictions of the model that was searched"
+                )
         return self.slices_
+
+
+def _describe_task(kind: str, classes: Sequence[str]) -> str:
+    return f"{kind}: {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
 
 
 def parameters_of(slices: Slices, *names: str) -> list[np.ndarray]:
@@ -225,6 +244,6 @@ class UnknownMethod(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         raise ValueError(
-            f"these are slices of {self._fitted().method!r}, a method that is not known here, so they cannot be "
+            f"these are slices of {self._fitted(p).method!r}, a method that is not known here, so they cannot be "
             "applied; import the module that defines the method first"
         )

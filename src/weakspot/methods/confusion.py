@@ -68,7 +68,7 @@ class Confusion(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the share of the label's examples that was in the cell."""
-        labels, shares = parameters_of(self._fitted(), "labels", "shares")
+        labels, shares = parameters_of(self._fitted(p), "labels", "shares")
         if p.labels is None:
             raise ValueError("cells of a confusion matrix are applied by label; these predictions hold none")
         return np.where(np.asarray(p.labels)[:, None] == labels, shares, 0.0)

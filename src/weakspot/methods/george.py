@@ -99,7 +99,7 @@ class George(Method):
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the posterior probability in the label's mixture; where labels are unknown, in each slice's own."""
         names = ("centres", "directions", "log_shares", "means", "variances", "components", "labels")
-        parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
+        parameters = dict(zip(names, parameters_of(self._fitted(p), *names), strict=True))
         embeddings_for(p.embeddings, parameters["centres"].shape[1], "the subclasses")
         return _memberships(p, **parameters)
 

@@ -79,7 +79,7 @@ class Gmm(Method):
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the posterior probability of each component."""
         centre, log_shares, means, variances, chosen = parameters_of(
-            self._fitted(), "centre", "log_shares", "means", "variances", "chosen"
+            self._fitted(p), "centre", "log_shares", "means", "variances", "chosen"
         )
         x = embeddings_for(p.embeddings, len(centre), "the components").astype(np.float64) - centre
         return posteriors(mixture_of(log_shares, means, variances), x)[:, chosen]

@@ -65,7 +65,7 @@ class Kmeans(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return 1 where the nearest centre is that of the slice."""
-        centers, chosen = parameters_of(self._fitted(), "centers", "chosen")
+        centers, chosen = parameters_of(self._fitted(p), "centers", "chosen")
         x = embeddings_for(p.embeddings, centers.shape[1], "the clusters")
         return _nearest(x, centers, chosen).astype(np.float64)
 

@@ -88,7 +88,7 @@ class Multiaccuracy(Method):
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the predicted residual less the threshold, which ranks examples; the lowest for other labels."""
         names = ("centre", "labels", "directions", "thresholds")
-        parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
+        parameters = dict(zip(names, parameters_of(self._fitted(p), *names), strict=True))
         embeddings_for(p.embeddings, len(parameters["centre"]), "the slices")
         return _scores_above_threshold(p, **parameters)
 

@@ -107,7 +107,7 @@ class PlaneSpot(Method):
     def _posteriors(self, p: Predictions, confidence: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "n k"]:
         """Return the posterior probabilities by the plane, and the confidence (n, 1) unless it is left out (n, 0)."""
         centre, directions, lowest, width, log_shares, means, covariances, chosen = parameters_of(
-            self._fitted(), *_PARAMETERS
+            self._fitted(p), *_PARAMETERS
         )
         x = embeddings_for(p.embeddings, len(centre), "the components")
         x = np.c_[(PrincipalComponents(centre, directions).transform(x) - lowest) / width, confidence]

@@ -56,7 +56,7 @@ class Random(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return 1 for the examples that are drawn."""
-        salts, width = parameters_of(self._fitted(), "salts", "width")
+        salts, width = parameters_of(self._fitted(p), "salts", "width")
         x = embeddings_for(p.embeddings, int(width[0]), "the slices")
         return self._drawn(x, salts).astype(np.float64)
 

@@ -101,7 +101,7 @@ class Rules(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return 1 where all conditions of a rule hold."""
-        rules = conditions(self._fitted())
+        rules = conditions(self._fitted(p))
         memberships = [np.all([one.matches(p.attributes) for one in rule], axis=0) for rule in rules]
         return np.array(memberships, dtype=np.float64).reshape(len(rules), len(p)).T
 

@@ -50,7 +50,7 @@ class TopLoss(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return zeros: nothing but the loss says which examples belong."""
-        return np.zeros((len(p), len(self._fitted())))
+        return np.zeros((len(p), len(self._fitted(p))))
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:

@@ -13,7 +13,6 @@ from weakspot.methods import apply, audit_of, memberships_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
-from weakspot.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
         ValueError: If the slices do not fit (`check_fits`), or the run searched nearly all of the examples.
     """
     rows = rows_not_searched(run, p.ids)
-    check_fits(run, p.task, p)
+    check_fits(run, p)
     not_searched = p if len(rows) == len(p) else p.take(rows)
     audit = audit_of(run.slices, not_searched)
     if int(audit.rows.sum()) < MIN_TESTED_EXAMPLES:
@@ -99,33 +98,19 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
     return rows
 
 
-def check_fits(run: SavedRun, task: Task | None, p: Predictions) -> None:
+def check_fits(run: SavedRun, p: Predictions) -> None:
     """Check that a run's slices can be applied to examples like these.
 
     Args:
         run: The run.
-        task: The model's task.
         p: Some of the model's predictions, to which the slices are applied.
 
     Raises:
-        ValueError: If the run found no slices, its task was another one, or its slices cannot be applied.
+        ValueError: If the run found no slices, or they cannot be applied to these: those of another task, say.
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
-    earlier_task_fields = (run.slices.provenance.get("predictions") or {}).get("task")
-    if earlier_task_fields and task is not None:
-        earlier_task = Task.from_dict(earlier_task_fields)
-        shared = min(len(earlier_task.classes), len(task.classes))
-        if earlier_task.kind != task.kind or earlier_task.classes[:shared] != task.classes[:shared]:
-            raise ValueError(
-                f"the slices of {run.folder} are of another task ({_describe_task(earlier_task)}) than these examples "
-                f"({_describe_task(task)}); give predictions of the model that it searched"
-            )
     apply(run.slices, p.take([0]))
-
-
-def _describe_task(task: Task) -> str:
-    return f"{task.kind}: {', '.join(task.classes[:6])}{', …' if len(task.classes) > 6 else ''}"
 
 
 def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:

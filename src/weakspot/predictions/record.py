@@ -175,7 +175,7 @@ class Predictions:
             ids: Unique names, (n,); by default the row numbers.
             attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table, by which slices are described.
             task: What the model was asked to predict, where the arrays do not say it.
-            manifest: Where the record comes from.
+            manifest: Where the record comes from; the task is added to it.
             outputs_are: "logits", or "probabilities", which become logits of the same probabilities. Outputs that look
                 like probabilities are refused until one of the two is given.
 
@@ -227,7 +227,7 @@ class Predictions:
             counts,
             table,
             task,
-            dict(manifest or {}),
+            ({} if task is None else {"task": task.to_dict()}) | dict(manifest or {}),
         )
 
     @classmethod

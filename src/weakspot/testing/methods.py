@@ -175,6 +175,14 @@ def check_other_embeddings(case: MethodCase) -> None:
     assert "5 dimensions" in said, said
 
 
+def check_other_classes(case: MethodCase) -> None:
+    """Examples whose classes have other names or another order are another task's, and are refused."""
+    p = example_predictions()
+    swapped = replace(p, task=Classification(("dog", "cat", "owl")))
+    said = refusal(lambda: case.fitted.membership(swapped))
+    assert "another task (classification: cat, dog, owl)" in said, said
+
+
 def check_not_fitted(case: MethodCase) -> None:
     """A method that is not fitted says so, and so do slices without parameters."""
     assert "not fitted; call fit first" in refusal(lambda: case.make().membership(example_predictions()))
@@ -312,6 +320,7 @@ METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     check_saved_slices,
     check_membership_is_blind,
     check_other_embeddings,
+    check_other_classes,
     check_not_fitted,
     check_inputs_are_left,
     check_same_seed,

@@ -122,7 +122,7 @@ class Domino(Method):
 
     def _parameters(self, p: Predictions) -> dict[str, np.ndarray]:
         names = ("centre", "components", "chosen", *_PARAMETERS)
-        parameters = dict(zip(names, parameters_of(self._fitted(), *names), strict=True))
+        parameters = dict(zip(names, parameters_of(self._fitted(p), *names), strict=True))
         embeddings_for(p.embeddings, len(parameters["centre"]), "the components")
         return parameters
 

@@ -175,7 +175,7 @@ class Scan(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the discriminant's probability for examples of the label; where labels are unknown, for all."""
-        directions, offsets, labels = parameters_of(self._fitted(), *_APPLIED)
+        directions, offsets, labels = parameters_of(self._fitted(p), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
         return discriminant_membership(p, directions, offsets, labels)
 

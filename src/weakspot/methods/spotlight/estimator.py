@@ -189,7 +189,7 @@ class Spotlight(Method):
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return the weights (n, k), in [0, 1], of other predictions' examples in every spotlight."""
-        slices = self._fitted()
+        slices = self._fitted(p)
         if "directions" in slices.parameters:
             directions, offsets, labels = parameters_of(slices, "directions", "offsets", "labels")
             embeddings_for(p.embeddings, directions.shape[1], "the spotlights")

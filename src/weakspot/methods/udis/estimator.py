@@ -152,13 +152,13 @@ class UDIS(Method):
 
         Examples not predicted to be of the audited category belong to none.
         """
-        memberships = membership(self._fitted(), p.embeddings)
+        memberships = membership(self._fitted(p), p.embeddings)
         memberships[~self.audited(p).rows] = 0
         return memberships
 
     def weights(self, p: Predictions) -> Weights:
         """Return the memberships (k, n), sparse where an example belongs to one cluster or to none."""
-        slices = self._fitted()
+        slices = self._fitted(p)
         if "radii" in slices.parameters:
             return super().weights(p)
         rows = np.flatnonzero(self.audited(p).rows)
