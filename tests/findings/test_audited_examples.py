@@ -12,7 +12,8 @@ from weakspot import Findings, Predictions, Scan
 from weakspot.evaluation import confirm
 from weakspot.evaluation.synthetic import Kind, null_predictions, planted_predictions
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
-from weakspot.findings.compare_slices import RunToCompare, compare_slices
+from weakspot.findings.compare_slices import compare_slices
+from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.methods import memberships_of
 from weakspot.methods.base import AuditedRows
 from weakspot.pipeline.search import search

@@ -12,9 +12,10 @@ from weakspot import Predictions, Slices
 from weakspot.app.run_index import RunIndex
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
-from weakspot.findings.compare_slices import RunToCompare, compare_slices, status_of
+from weakspot.findings.compare_slices import compare_slices, status_of
 from weakspot.findings.comparison import Comparison, SlicePerformance
 from weakspot.findings.numbers import signed
+from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.methods.kmeans import Kmeans
 from weakspot.report.compare import render_comparison
 from weakspot.slices.statistics import describe

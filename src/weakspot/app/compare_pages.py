@@ -16,7 +16,7 @@ from starlette.routing import Route
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.pages import render_page
 from weakspot.app.run_index import RunIndex, RunSummary
-from weakspot.findings.compare_slices import check_comparable
+from weakspot.findings.runs_to_compare import check_comparable
 from weakspot.pipeline.compare import compare_runs
 
 

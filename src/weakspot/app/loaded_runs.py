@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from weakspot.app.cluster_trees import ClusterTree
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, is_below_any
 from weakspot.findings import Findings
-from weakspot.findings.compare_slices import RunToCompare
+from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.legible import LONGEST_VALUE
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions

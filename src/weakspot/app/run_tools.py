@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside
 from weakspot.findings import Finding, Findings
-from weakspot.findings.compare_slices import check_comparable, compare_slices
+from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.findings.json_schema import json_schema
 from weakspot.findings.record import FILE, AuditedSet, Confirmation, Example
+from weakspot.findings.runs_to_compare import check_comparable
 from weakspot.legible import as_utf8
 
 _FINDING = TypeAdapter(Finding)

@@ -12,7 +12,7 @@ from weakspot.commands.run_logging import log_on_main, open_logger, typed_comman
 
 def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
     """Report which slices are fixed, persist or are new between two earlier runs."""
-    from weakspot.findings.compare_slices import check_comparable
+    from weakspot.findings.runs_to_compare import check_comparable
     from weakspot.pipeline.compare import compare_runs
     from weakspot.pipeline.fail_if import FailIf
     from weakspot.pipeline.processes import is_main_process

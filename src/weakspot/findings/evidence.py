@@ -35,21 +35,29 @@ def evidence_of_parts(
         verdict: Verdict = "not_confirmed" if mode == "off" else "too_few"
         return [_untested(part, tested, verdict) for part in parts]
     groups = Memberships.of_rows((part.tested_weights for part in parts), len(tested.losses))
-    return _confirm(groups, tested, better, level, seed)
+    return confirm_groups(groups, tested, better, level, seed)
 
 
 def evidence_of_region(
     region: Region, tested: ExampleOutcomes, better: bool, level: float, seed: int
 ) -> Evidence:
     """Test one region by itself on some of the tested examples."""
-    (evidence,) = _confirm(region.tested_weights[None], tested, better, level, seed)
+    (evidence,) = confirm_groups(region.tested_weights[None], tested, better, level, seed)
     return evidence
 
 
-def _confirm(
+def confirm_groups(
     groups: Weights, tested: ExampleOutcomes, better: bool, level: float, seed: int
 ) -> list[Evidence]:
-    """Test every group of the tested examples."""
+    """Test every group of the tested examples.
+
+    Args:
+        groups: (g, m) how much each of the m examples belongs to each group.
+        tested: The examples.
+        better: Whether the best-served examples are sought.
+        level: The false discovery rate.
+        seed: Of permutations.
+    """
     return confirm(
         groups,
         tested.losses,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.findings.compare_slices import MIN_TESTED_EXAMPLES
+from weakspot.findings.runs_to_compare import MIN_TESTED_EXAMPLES
 from weakspot.methods import apply, audit_of, memberships_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions

@@ -6,8 +6,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weakspot.findings.compare_slices import RunToCompare, compare_slices
+from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import PAGE, Comparison
+from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.report.compare import render_comparison
 from weakspot.tracking.console import comparison_summary, output_console

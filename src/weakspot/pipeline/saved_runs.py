@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings import Findings
-from weakspot.findings.compare_slices import RunToCompare
 from weakspot.findings.record import FILE
+from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.pipeline.keys import store_key
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices

@@ -1,0 +1,121 @@
+"""Two runs that are to be compared: what each of them holds, and whether it can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from weakspot.findings.record import Finding
+from weakspot.methods import apply, method_of
+from weakspot.predictions import Predictions
+from weakspot.slices import Slices
+
+MIN_TESTED_EXAMPLES = 20
+"""The fewest examples that the slices of a run may be measured on."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunToCompare:
+    """Holds what a comparison needs of a run.
+
+    Attributes:
+        run: Its folder, in words.
+        slices: The slices that it found, with a weight for each of the predictions.
+        predictions: The examples that it found them in.
+        findings: What it reported of the slices; they are named after it.
+        command: The command line that was typed for it.
+    """
+
+    run: str
+    slices: Slices
+    predictions: Predictions
+    findings: Sequence[Finding] = ()
+    command: str = ""
+
+
+def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, list[str]]:
+    """Check that two runs can be compared.
+
+    Args:
+        before: The earlier run.
+        after: The later run.
+
+    Returns:
+        Whether both runs hold the same examples, and words of caution.
+
+    Raises:
+        ValueError: If they cannot be compared, with the reason and what to do.
+    """
+    for one in (before, after):
+        method = method_of(one.slices)
+        if method.seeks != "worse":
+            raise ValueError(f"{one.run} sought what is served best, and only failures are compared")
+        if not method.audited(one.predictions).rows.all():
+            raise ValueError(
+                f"{one.run} audits one category alone, whose examples depend on the model; compare runs that judge "
+                "all examples"
+            )
+    old, new = before.predictions, after.predictions
+    if (old.task is None) != (new.task is None) or (
+        old.task and new.task and (old.task.kind, old.task.classes) != (new.task.kind, new.task.classes)
+    ):
+        raise ValueError(
+            f"{before.run} and {after.run} are of different tasks ({_task(old)}; {_task(new)}); compare runs of one "
+            "task"
+        )
+    old_rows, new_rows = shared_rows(before, after)
+    if not len(old_rows):
+        return False, _check_same_model(before, after)
+    if old.labels is not None and new.labels is not None:
+        different = (old.labels[old_rows] != new.labels[new_rows]).reshape(len(old_rows), -1).any(axis=1)
+        if different.any():
+            raise ValueError(
+                f"{int(different.sum())} of the {len(old_rows)} examples that {before.run} and {after.run} share by id "
+                "have other labels, so the ids do not name the same examples; give every example an id of its own"
+            )
+    for one, rows in ((before, old_rows), (after, new_rows)):
+        left = int((~one.slices.searched_mask[rows]).sum())
+        if left < MIN_TESTED_EXAMPLES and len(one.slices):
+            raise ValueError(
+                f"{one.run} searched all but {left} of the {len(old_rows)} examples that the two runs share, and "
+                f"slices are compared on at least {MIN_TESTED_EXAMPLES} that they were not sought in: run it with "
+                "confirm=0.5"
+            )
+    return True, []
+
+
+def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
+    """Check that two runs without an example in common are of one model; return a note where nobody knows that."""
+    weights = [(one.predictions.manifest.get("made_from") or {}).get("weights") for one in (before, after)]
+    if None not in weights and weights[0] != weights[1]:
+        raise ValueError(
+            f"{before.run} and {after.run} have no example in common and are of different weights, so a slice of one "
+            "says nothing of the other: run both models on the same split"
+        )
+    for one, other in ((before, after), (after, before)):
+        left = int((~one.slices.searched_mask).sum())
+        if left < MIN_TESTED_EXAMPLES and len(one.slices):
+            raise ValueError(
+                f"{one.run} searched all but {left} of its examples, and slices are compared on at least "
+                f"{MIN_TESTED_EXAMPLES} that they were not sought in: run it with confirm=0.5"
+            )
+        if len(one.slices):
+            apply(one.slices, other.predictions.take([0]))
+    if None in weights:
+        return ["The two runs have no example in common; they are taken to be of one model."]
+    return []
+
+
+def _task(p: Predictions) -> str:
+    return "none" if p.task is None else " ".join([p.task.kind, ", ".join(p.task.classes[:6])]).strip()
+
+
+def shared_rows(
+    one: RunToCompare, other: RunToCompare
+) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " s"]]:
+    """Return the rows of the examples that both runs hold by id, (s,) of each run."""
+    _, own_rows, other_rows = np.intersect1d(one.predictions.ids, other.predictions.ids, return_indices=True)
+    return own_rows, other_rows
