@@ -184,9 +184,9 @@ def verdict_of(case: str) -> str:
     elif case == "equal losses":
         w[0, :60], losses = 1, np.full(n, 0.7)
     elif case == "better, as sought":
-        w[0, :60], losses[:60], more = 1, losses[:60] / 3, {"direction": "better"}
+        w[0, :60], losses[:60], more = 1, losses[:60] / 3, {"seeks": "better"}
     elif case == "worse, but better is sought":
-        w[0, :60], losses[:60], more = 1, 3 * losses[:60], {"direction": "better"}
+        w[0, :60], losses[:60], more = 1, 3 * losses[:60], {"seeks": "better"}
     return only(w, losses, labels=labels, **more).verdict
 
 
@@ -416,7 +416,7 @@ ZEROS = np.zeros(4)
         ({"labels": np.zeros((4, 2))}, "one value for each of 4 rows"),
         ({"counts": np.array([1.0, 0, 1, 1])}, "counts: row 1 is not positive"),
         ({"groups": ["a", "b"]}, "2 groups, but memberships cover 4 rows"),
-        ({"direction": "higher"}, "direction='higher' is unknown; choose worse or better"),
+        ({"seeks": "higher"}, "seeks='higher' is unknown; choose worse or better"),
         ({"level": 0.0}, "level=0.0 must lie between 0 and 1"),
     ],
 )

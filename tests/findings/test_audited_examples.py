@@ -14,7 +14,7 @@ from weakspot.evaluation.synthetic import Kind, null_predictions, planted_predic
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples, group_values
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.runs_to_compare import RunToCompare
-from weakspot.methods import memberships_of
+from weakspot.methods import weights_of
 from weakspot.methods.base import AuditedRows
 from weakspot.pipeline.search import search
 from weakspot.slices import Slices
@@ -166,7 +166,7 @@ def test_what_is_compared_with_what_is_said(kind: Kind, within: str) -> None:
     p = null_predictions(kind, 400, seed=0)
     half = np.arange(400) < 200
     found = Scan(n_slices=1, draws=0).fit(p.take(half)).slices_
-    slices = found.carry_over(memberships_of(found, p), p, np.flatnonzero(half), np.ones(400, dtype=bool))
+    slices = found.carry_over(weights_of(found, p), p, np.flatnonzero(half), np.ones(400, dtype=bool))
     p = replace(p, manifest={"group": "patient"})
     assert within in Findings.build(p, slices, confirm=~half, projection="none").confirmation.explanation
 

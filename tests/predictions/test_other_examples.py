@@ -9,7 +9,7 @@ import pytest
 
 from shell import Shell
 from weakspot import Findings, Predictions, Scan
-from weakspot.methods import memberships_of
+from weakspot.methods import weights_of
 from weakspot.predictions.other_examples import also_in, examples_to_test, with_classes_of
 
 N = 600
@@ -98,7 +98,7 @@ def test_copies_on_both_sides_are_pointed_out(copied):
     q = replace(p.take(rows), ids=np.array([f"new {i}" for i in range(N)]))
     half = np.arange(N) < N // 2
     found = Scan(n_slices=1, draws=0).fit(q.take(half)).slices_
-    slices = found.carry_over(memberships_of(found, q), q, np.flatnonzero(half), np.ones(N, dtype=bool))
+    slices = found.carry_over(weights_of(found, q), q, np.flatnonzero(half), np.ones(N, dtype=bool))
     notes = " ".join(Findings.build(q, slices, confirm=~half, projection="none").notes)
     assert (f"{copied} of the 300 examples held out" in notes) == (copied == 60)
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from weakspot import UDIS, Findings, Predictions, Slices
-from weakspot.methods import apply, memberships_of
+from weakspot.methods import apply, weights_of
 from weakspot.slices import Memberships, record, scatter_memberships
 from weakspot.slices.statistics import describe
 
@@ -111,8 +111,8 @@ def test_new_examples_belong_by_slice_as_by_example(settings):
     p, other = predictions(300), predictions(200, seed=1)
     slices = UDIS(max_cluster_size=60, **settings).fit(p).slices_
     assert len(slices)
-    assert isinstance(memberships_of(slices, other), np.ndarray if "members" in settings else Memberships)
-    assert_array_equal(np.asarray(memberships_of(slices, other)).T, apply(slices, other))
+    assert isinstance(weights_of(slices, other), np.ndarray if "members" in settings else Memberships)
+    assert_array_equal(np.asarray(weights_of(slices, other)).T, apply(slices, other))
 
 
 def test_hundreds_of_clusters_never_stand_there_whole(tmp_path, monkeypatch):

@@ -5,19 +5,18 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from weakspot.app.cluster_trees import ClusterTree
+from weakspot.app.recent import Recent
 from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, is_below_any
 from weakspot.findings import Findings
 from weakspot.findings.runs_to_compare import RunToCompare
@@ -188,8 +187,7 @@ class LoadedRuns:
 
     def __init__(self, runs: RunIndex, data_folders: Sequence[Path] = ()) -> None:
         self._folders = (*runs.folders, *data_folders)
-        self._cached: OrderedDict[tuple[str, float], LoadedRun] = OrderedDict()
-        self._lock = Lock()
+        self._cached: Recent[tuple[str, float], LoadedRun] = Recent(_MAX_CACHED)
 
     def of(self, run: RunSummary) -> LoadedRun:
         """Return a run with its files read.
@@ -198,14 +196,7 @@ class LoadedRuns:
             ValueError: If a file leads out of the folders or cannot be used.
             OSError: If a file is missing or cannot be read.
         """
-        key = run.digest, run.created.timestamp()
-        with self._lock:
-            if key not in self._cached:
-                self._cached[key] = self._read(run)
-            self._cached.move_to_end(key)
-            while len(self._cached) > _MAX_CACHED:
-                self._cached.popitem(last=False)
-            return self._cached[key]
+        return self._cached.get_or_make((run.digest, run.created.timestamp()), lambda: self._read(run))
 
     def may_read(self, path: Path) -> bool:
         """Return whether predictions may be read: all files that they consist of must lie in those folders.

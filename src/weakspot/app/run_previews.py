@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 from PIL import Image
 
 from weakspot.app.loaded_runs import LoadedRun
+from weakspot.app.recent import Recent
 from weakspot.app.run_index import RunIndex
 
 _MAX_CACHED = 2  # runs whose data and model are in memory
@@ -82,8 +81,7 @@ class RunPreviewsCache:
 
     def __init__(self, runs: RunIndex, previews_of: Callable[[LoadedRun, RunIndex], RunPreviews]) -> None:
         self._runs, self._previews_of = runs, previews_of
-        self._cached: OrderedDict[str, tuple[LoadedRun, RunPreviews]] = OrderedDict()
-        self._lock = Lock()
+        self._cached: Recent[tuple[str, int], tuple[LoadedRun, RunPreviews]] = Recent(_MAX_CACHED)
 
     def of(self, loaded: LoadedRun) -> RunPreviews:
         """Return the previews of a run.
@@ -92,11 +90,6 @@ class RunPreviewsCache:
             ValueError: If its dataset may not be built.
             OSError: If its files cannot be read.
         """
-        with self._lock:
-            cached = self._cached.get(loaded.run.digest)
-            if cached is None or cached[0] is not loaded:
-                cached = self._cached[loaded.run.digest] = loaded, self._previews_of(loaded, self._runs)
-            self._cached.move_to_end(loaded.run.digest)
-            while len(self._cached) > _MAX_CACHED:
-                self._cached.popitem(last=False)
-            return cached[1]
+        # A run that was read again is another object; while the old one is kept, its `id` is no other's.
+        key = loaded.run.digest, id(loaded)
+        return self._cached.get_or_make(key, lambda: (loaded, self._previews_of(loaded, self._runs)))[1]

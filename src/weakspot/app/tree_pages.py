@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +16,7 @@ from starlette.routing import Route
 from weakspot.app.cluster_trees import ClusterTree, tree_of_published_file, tree_of_run
 from weakspot.app.forms import display_name, parse_number, parse_whole_number, uploaded_file
 from weakspot.app.pages import render_page
+from weakspot.app.recent import Recent
 from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.delimited import csv_text
 from weakspot.interop import udis_tree
@@ -60,9 +59,8 @@ class TreePages:
 
     def __init__(self, runs: RunIndex) -> None:
         self._runs = runs
-        self._uploaded: OrderedDict[str, NamedTree] = OrderedDict()
-        self._run_trees: OrderedDict[tuple[str, float], ClusterTree] = OrderedDict()
-        self._lock = Lock()
+        self._uploaded: Recent[str, NamedTree] = Recent(_MAX_CACHED)
+        self._run_trees: Recent[tuple[str, float], ClusterTree] = Recent(_MAX_CACHED)
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
@@ -77,9 +75,7 @@ class TreePages:
 
     def form(self, request: Request) -> Response:
         """Show the form for an upload, and the trees that were uploaded."""
-        with self._lock:
-            uploaded_trees = list(self._uploaded.values())
-        return render_page("upload_tree", uploaded=uploaded_trees, max_bytes=MAX_BYTES)
+        return render_page("upload_tree", uploaded=self._uploaded.values(), max_bytes=MAX_BYTES)
 
     async def upload(self, request: Request) -> Response:
         """Read an uploaded tree, and lead to its page."""
@@ -88,8 +84,7 @@ class TreePages:
             name, content = display_name(file), await file.read()
         digest = hashlib.sha256(content).hexdigest()[:16]
         tree = await run_in_threadpool(lambda: tree_of_published_file(udis_tree.parse(content, name)))
-        with self._lock:
-            _remember(self._uploaded, digest, NamedTree(name, f"/uploaded/{digest}", tree))
+        self._uploaded.add(digest, NamedTree(name, f"/uploaded/{digest}", tree))
         return RedirectResponse(f"/uploaded/{digest}/tree", 303)
 
     def tree(self, request: Request) -> Response:
@@ -166,8 +161,7 @@ class TreePages:
 
     def _requested_tree(self, request: Request) -> NamedTree:
         kind, digest = request.path_params["kind"], request.path_params["digest"]
-        with self._lock:
-            named_tree = self._uploaded.get(digest) if kind == "uploaded" else None
+        named_tree = self._uploaded.get(digest) if kind == "uploaded" else None
         if named_tree is not None:
             return named_tree
         run = self._runs.find(digest) if kind == "run" else None
@@ -184,12 +178,10 @@ class TreePages:
 
     def _tree_of_run(self, run: RunSummary) -> ClusterTree:
         key = run.digest, run.created.timestamp()
-        with self._lock:
-            tree = self._run_trees.get(key)
+        tree = self._run_trees.get(key)
         if tree is None:  # two requests at a time both read it, so that no request waits for another's tree
             tree = tree_of_run(run)
-            with self._lock:
-                _remember(self._run_trees, key, tree)
+            self._run_trees.add(key, tree)
         return tree
 
 
@@ -197,14 +189,6 @@ def csv_response(header: Sequence[str], rows: Sequence[Sequence[Any]], name: str
     """Return a CSV file to save."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(csv_text(header, rows), media_type="text/csv", headers=headers)
-
-
-def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    """Add a value to a cache, and drop all but the newest few."""
-    cache[key] = value
-    cache.move_to_end(key)
-    while len(cache) > _MAX_CACHED:
-        cache.popitem(last=False)
 
 
 def _matches(run: RunSummary, query: Mapping[str, str]) -> bool:

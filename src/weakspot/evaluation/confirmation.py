@@ -73,7 +73,7 @@ def confirm(
     correct: Shaped[np.ndarray, " n"] | None = None,
     labels: Shaped[np.ndarray, " n"] | None = None,
     counts: Num[np.ndarray, " n"] | None = None,
-    direction: Literal["worse", "better"] = "worse",
+    seeks: Literal["worse", "better"] = "worse",
     level: float = LEVEL,
     seed: int = 0,
     groups: Sequence[object] | Shaped[np.ndarray, " n"] | None = None,
@@ -104,7 +104,7 @@ def confirm(
         correct: (n,) bool, or None.
         labels: (n,) one value per row, classes or the bins of a number; None tests among all rows alike.
         counts: (n,) positive multiplicities; None for ones.
-        direction: "better" looks for lower losses instead, for slices found with flip.
+        seeks: "better" looks for lower losses instead, for slices found with flip.
         level: of significance, after correction.
         seed: of the permutations.
         groups: (n,) values, equal for rows that belong together; a row whose group is None stands alone. None where
@@ -115,7 +115,7 @@ def confirm(
 
     Raises:
         ValueError: if lengths differ, there are no rows or neither losses nor correctness, a value is not
-            finite or a membership is outside [0, 1], or for an unknown direction or a level outside (0, 1).
+            finite or a membership is outside [0, 1], or for an unknown `seeks` or a level outside (0, 1).
     """
     w = _memberships(memberships)
     n = w.shape[1]
@@ -124,11 +124,11 @@ def confirm(
     c = np.ones(n) if counts is None else _column("counts", counts, n)
     codes = np.zeros(n, dtype=np.int64) if labels is None else _codes(labels, n)
     together = _group_codes(groups, n)
-    _check(c, direction, level)
+    _check(c, seeks, level)
 
     shared = np.bincount(codes)[codes] > 1  # the only row of a label has no other to be compared with
     enough = np.array([_enough((c * row)[shared], together[shared]) for row in w], dtype=bool)
-    severity = y if direction == "worse" else -y
+    severity = y if seeks == "worse" else -y
     test = partial(_test, memberships=w, counts=c, groups=together, testable=enough, level=level, seed=seed)
     p = test(RankedLosses.within(severity, codes))
     p_unstratified = p if codes.max() == 0 else test(RankedLosses.within(severity, np.zeros_like(codes)))
@@ -146,7 +146,7 @@ def confirm(
             Evidence(
                 verdict=_verdict(
                     bool(enough[j]),
-                    _differs(accuracy, loss, direction),
+                    _differs(accuracy, loss, seeks),
                     corrected[j],
                     corrected_unstratified[j],
                     level,
@@ -214,8 +214,8 @@ def _verdict(
     return "too_few" if np.isnan(corrected) and np.isnan(corrected_unstratified) else "not_confirmed"
 
 
-def _differs(accuracy: Contrast | None, loss: Contrast | None, direction: str) -> bool:
-    """Whether the inside is worse than the outside (or better, by `direction`), beyond rounding errors.
+def _differs(accuracy: Contrast | None, loss: Contrast | None, seeks: str) -> bool:
+    """Whether the inside is worse than the outside (or better, by `seeks`), beyond rounding errors.
 
     Worse means less often right or, where that is equal or unknown, of a higher loss.
     """
@@ -223,7 +223,7 @@ def _differs(accuracy: Contrast | None, loss: Contrast | None, direction: str) -
         if contrast is None or contrast.outside is None:
             continue
         if not isclose(contrast.inside, contrast.outside, rel_tol=1e-12):
-            return bool(sign * (contrast.inside - contrast.outside) > 0) == (direction == "worse")
+            return bool(sign * (contrast.inside - contrast.outside) > 0) == (seeks == "worse")
     return False
 
 
@@ -295,10 +295,10 @@ def _group_codes(groups: Any, n: int) -> Int[np.ndarray, " n"]:
     )
 
 
-def _check(counts: Float[np.ndarray, " n"], direction: str, level: float) -> None:
+def _check(counts: Float[np.ndarray, " n"], seeks: str, level: float) -> None:
     if (counts <= 0).any():
         raise ValueError(f"counts: row {int(np.argmax(counts <= 0))} is not positive")
-    if direction not in ("worse", "better"):
-        raise ValueError(f"direction={direction!r} is unknown; choose worse or better")
+    if seeks not in ("worse", "better"):
+        raise ValueError(f"seeks={seeks!r} is unknown; choose worse or better")
     if not 0 < level < 1:
         raise ValueError(f"level={level} must lie between 0 and 1")

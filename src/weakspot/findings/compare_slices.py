@@ -28,7 +28,7 @@ from weakspot.findings.example_outcomes import fails_more
 from weakspot.findings.measured_parts import ComparedPart, MeasuredParts
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable, shared_rows
 from weakspot.findings.slice_parts import leading_labels
-from weakspot.methods import memberships_of, method_of
+from weakspot.methods import method_of, weights_of
 from weakspot.slices import as_weights
 
 _REMAINING = 0.5  # share of a gap: of what is fixed less is left, beyond chance
@@ -132,7 +132,7 @@ def _measure_in_both_runs(
             MeasuredParts.of(other, other_rows, parts, weights[:, own_rows]),
         )
     own_rows, other_rows = np.flatnonzero(held_out), np.arange(len(other.predictions))
-    carried = memberships_of(own.slices, other.predictions) if parts else None
+    carried = weights_of(own.slices, other.predictions) if parts else None
     return MeasuredParts.of(own, own_rows, parts, weights[:, own_rows]), MeasuredParts.of(
         other, other_rows, parts, carried
     )

@@ -64,7 +64,7 @@ def confirm_groups(
         tested.correct,
         tested.strata,
         tested.counts,
-        direction="better" if better else "worse",
+        seeks="better" if better else "worse",
         level=level,
         seed=seed,
         groups=tested.groups,

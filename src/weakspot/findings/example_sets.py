@@ -12,7 +12,7 @@ from weakspot.findings.example_outcomes import ExampleOutcomes
 from weakspot.findings.numbers import count
 from weakspot.findings.record import Confirmation, Mode
 from weakspot.findings.sentences import explain_test
-from weakspot.methods import memberships_of, method_of
+from weakspot.methods import method_of, weights_of
 from weakspot.predictions import Predictions
 from weakspot.predictions.other_examples import examples_to_test
 from weakspot.slices import Slices, as_weights
@@ -76,7 +76,7 @@ def choose_example_sets(
     if isinstance(confirm, Predictions):
         other, left_out = examples_to_test(confirm, predictions)
         tested = audit_examples(method.audited(other), better, category)
-        tested_outcomes = tested.outcomes(memberships_of(slices, other)[:, tested.rows])
+        tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
         return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
     held_out = np.asarray(confirm, dtype=bool)[described.rows]
     if held_out.all():

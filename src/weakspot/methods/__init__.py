@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from weakspot.lazy_imports import lazy_names
 from weakspot.methods.base import AuditedRows, Method
-from weakspot.methods.registry import apply, audit_of, find, memberships_of, method_of, words
+from weakspot.methods.registry import apply, audit_of, find, method_of, weights_of, words
 
 if TYPE_CHECKING:
     from weakspot.methods.barlow import Barlow as Barlow
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from weakspot.methods.top_loss import TopLoss as TopLoss
     from weakspot.methods.udis import UDIS as UDIS
 
-__all__ = ["AuditedRows", "Method", "apply", "audit_of", "find", "memberships_of", "method_of", "words"]
+__all__ = ["AuditedRows", "Method", "apply", "audit_of", "find", "method_of", "weights_of", "words"]
 
 _CLASSES = {
     "Barlow": "weakspot.methods.barlow",

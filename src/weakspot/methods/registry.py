@@ -101,8 +101,8 @@ def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
     return method_of(slices).membership(p)
 
 
-def memberships_of(slices: Slices, p: Predictions) -> Weights:
-    """Return `apply` by slice (k, n), sparse where the method makes it so."""
+def weights_of(slices: Slices, p: Predictions) -> Weights:
+    """Return how much the examples belong, as `apply`, but by slice (k, n), and sparse where the method makes it so."""
     return method_of(slices).weights(p)
 
 

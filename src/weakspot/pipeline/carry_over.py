@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from weakspot.findings.runs_to_compare import MIN_TESTED_EXAMPLES
-from weakspot.methods import apply, audit_of, memberships_of
+from weakspot.methods import apply, audit_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -59,9 +59,7 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
             f"{MIN_TESTED_EXAMPLES}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
-    carried = run.slices.carry_over(
-        memberships_of(run.slices, not_searched), audit.record, elsewhere, audit.rows
-    )
+    carried = run.slices.carry_over(weights_of(run.slices, not_searched), audit.record, elsewhere, audit.rows)
     manifest = run.slices.provenance.get("predictions")
     found_in = {"run": str(run.folder), "predictions": manifest}
     return CarriedOver(

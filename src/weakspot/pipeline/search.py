@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from weakspot.evaluation.splitting import held_out
 from weakspot.evaluation.stability import stability
-from weakspot.methods import Method, apply, audit_of, memberships_of
+from weakspot.methods import Method, apply, audit_of, weights_of
 from weakspot.methods.distributed import process_group
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.sharded_search import is_sharded, shard_bounds
@@ -134,7 +134,7 @@ def search(
         slices = replace(slices, provenance={**slices.provenance, "group": group})
     weights = slices.weights
     if search_plan.held_out.any():
-        weights = scatter_memberships(slices.weights, rows, memberships_of(slices, part))
+        weights = scatter_memberships(slices.weights, rows, weights_of(slices, part))
     if processes.size > 1:
         weights, rows = processes.gather(np.asarray(weights).T).T, np.flatnonzero(~search_plan.held_out)
         slices = replace(slices, ids=predictions.ids[rows], weights=weights[:, rows])

@@ -1,0 +1,28 @@
+"""What the explorer keeps of what was asked for last."""
+
+from __future__ import annotations
+
+from weakspot.app.recent import Recent
+
+
+def test_what_was_not_used_for_longest_is_dropped():
+    kept = Recent[str, int](2)
+    kept.add("a", 1)
+    kept.add("b", 2)
+    assert kept.get("a") == 1  # which makes it the last that was used
+    kept.add("c", 3)
+    assert kept.values() == [1, 3]
+    assert kept.get("b") is None
+
+
+def test_a_value_is_made_once_while_it_is_kept():
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    kept = Recent[str, int](1)
+    assert [kept.get_or_make("a", make) for _ in range(3)] == [0, 0, 0]
+    assert kept.get_or_make("b", make) == 1
+    assert kept.get_or_make("a", make) == 2  # it had been dropped
