@@ -101,9 +101,9 @@ def test_embeddings_may_be_moved_turned_and_scaled(reference: Spotlight, name: s
 
 @pytest.mark.slow
 def test_so_it_is_for_other_data() -> None:
-    """All but a few: of neighbouring optima a few millionths apart, other axes or another unit may reach the other."""
+    """All but a few: of neighbouring optima that differ by less than LOSS, other axes or another unit may reach either."""
     found = {}
-    for kind, seed in itertools.product(DATA, range(6)):
+    for kind, seed in itertools.product(DATA, range(20)):
         x, y = DATA[kind](seed)
         reference = fitted(x, y)
         found |= {
@@ -113,8 +113,8 @@ def test_so_it_is_for_other_data() -> None:
     losses, members = np.array(list(found.values())).T
     told = {case: differs for case, differs in found.items() if differs[0] > LOSS or differs[1] > MEMBERS}
     assert losses.max() <= LOSS, told
-    assert members.max() <= 0.05, told
-    assert (members <= MEMBERS).mean() >= 0.95, told
+    assert members.max() <= 3 * MEMBERS, told
+    assert (members <= MEMBERS).mean() >= 0.98, told
 
 
 @pytest.mark.parametrize("search", ["multistart", "published"])

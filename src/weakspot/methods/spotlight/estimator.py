@@ -51,8 +51,8 @@ class Spotlight(Method):
     Args:
         n_slices: The number of spotlights, found one after the other.
         min_size: T: an int counts examples, a float is a share of Σ c (of one example, at the least).
-        search: "multistart": many starts, exact sizes, never worse than the published run at equal size;
-            "published": that run alone, from the embedding's raw origin and in its raw units.
+        search: "multistart": many starts, exact sizes, whatever the embedding's origin and unit; "published": one run
+            of Adam, from the embedding's raw origin and in its raw units.
         steps: The steps of the published run; ascents of multistart end by themselves.
         learning_rate: Adam's, cut to `factor` of itself after `patience` steps without gain.
         patience: See `learning_rate`.

@@ -1,4 +1,4 @@
-"""`search=multistart`: several ascents at fixed size, the published run among their starts; the best end counts."""
+"""`search=multistart`: several ascents at fixed size, of which the best end counts."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ behind the best they may lie for that, as a share.
 SAME_RADII = 1e-2
 """Ends closer than this share of a radius count as one."""
 
-TIE, ROUNDING = 1e-10, 1e-6
-"""Optima that differ by no more than the first share are equal; the one nearest the mean then counts. Float32
-embeddings do not tell apart those that differ by less than the second.
-"""
+TIE = 1e-10
+"""Optima that differ by no more than this share are equal; the one nearest the mean then counts."""
 
 _SWEEP_FROM = 0.9
 
@@ -67,16 +65,16 @@ class Multistart:
     @float32_products()
     def best(
         self, problem: Problem, schedule: AdamSchedule, published: PublishedRun, on_step: OnStep | None
-    ) -> list[OptimizationRun]:
-        """Return the best end; before it the published one as it is, where rounding decides which of them is better.
+    ) -> OptimizationRun:
+        """Return the best end.
 
-        One ascent sweeps from nearly all examples to the wanted size, as the published run does, but whatever the
-        embedding's origin and unit. Other kinds of precision go on from the best sphere, by Adam.
+        One ascent sweeps from nearly all examples to the wanted size; one goes on from the end of the published run.
+        Other kinds of precision go on from the best sphere, by Adam.
 
         Args:
             problem: What is maximised.
             schedule: Of Adam, for other kinds of precision.
-            published: The published run, one of the starts.
+            published: The published run, from the mean.
             on_step: Called with the progress.
         """
         high = self.starts.at_high_losses(problem, self.count)
@@ -90,14 +88,11 @@ class Multistart:
             ends = self._with_own_precision(
                 problem, self._refine(self.spherical, problem, ends, on_step), schedule, on_step
             )
-        published_end = published.run(self.optimizer, on_step)
-        if published_end.centre is None:
-            return [self._refine(self.optimizer, problem, ends, on_step)]
-        start = [OptimizationRun.at(published_end.centre, published_end.parameters)]
-        (ascended,) = self.optimizer.ascend(problem, start, [self.size], ROUGH_GAIN, on_step)
-        best = self._refine(self.optimizer, problem, [*ends, ascended], on_step)
-        as_good = ascended.objective[0] >= best.value - ROUNDING * abs(best.value)
-        return [published_end, best] if as_good else [best]
+        run = published.run(self.optimizer, on_step)
+        if run.centre is not None:
+            start = OptimizationRun.at(run.centre, run.parameters)
+            ends += self.optimizer.ascend(problem, [start], [self.size], ROUGH_GAIN, on_step)
+        return self._refine(self.optimizer, problem, ends, on_step)
 
     def _with_own_precision(
         self, problem: Problem, sphere: OptimizationRun, schedule: AdamSchedule, on_step: OnStep | None

@@ -1,4 +1,4 @@
-"""`search=published`: one run of Adam from the embedding's raw origin, in raw units."""
+"""`search=published`: one run of Adam; as published, from the embedding's raw origin and in raw units."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class PublishedRun:
 
     Attributes:
         problem: What is maximised.
-        schedule: Of Adam.
-        origin: (d,) the embedding's origin in working units, where the run starts.
+        schedule: Of Adam, with the unit in which the run is made.
+        start: (d,) where it starts, in working units: as published, the embedding's origin.
     """
 
     problem: Problem
     schedule: AdamSchedule
-    origin: Float[np.ndarray, " d"]
+    start: Float[np.ndarray, " d"]
 
     def run(self, optimizer: Optimizer, on_step: OnStep | None) -> OptimizationRun:
-        """Run Adam from the origin, with the published precision."""
+        """Run Adam, with the published precision first."""
         precision = np.array([optimizer.precision.published_start / self.schedule.unit**2])
-        parameters = optimizer.precision.isotropic(precision, len(self.origin))
-        return optimizer.adam(self.problem, self.schedule, self.origin[None], parameters, on_step)[0]
+        parameters = optimizer.precision.isotropic(precision, len(self.start))
+        return optimizer.adam(self.problem, self.schedule, self.start[None], parameters, on_step)[0]

@@ -25,6 +25,11 @@ from weakspot.methods.spotlight.settings import SpotlightSettings
 NONSPHERICAL_STEPS = 1500
 """The steps of Adam with a precision that is not spherical; the published run takes `steps`."""
 
+_RMS_DISTANCE = 10.0
+"""Of the embeddings, in the units in which multistart makes the published run. It starts at their mean, with a radius of
+ten such distances, and so depends on neither the embedding's origin nor its unit. Larger units cost more seconds.
+"""
+
 _MARGIN = 1e-12  # by which the precision is first reduced, so that rounding leaves the size large enough
 
 
@@ -106,17 +111,21 @@ class SpotlightSearch:
         height = self.settings.barrier_scale * ((largest + smallest) or 1.0)
         problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
         raw = replace(problem, height=self.settings.barrier_scale)
-        published = PublishedRun(raw, self._published_schedule(), -self.working.mean / self.working.unit)
-        ends = self.multistart.best(problem, self._nonspherical_schedule(), published, on_step)
-        spotlights = [self._to_embedding_units(run, problem, exact=True) for run in ends]
-        return max(spotlights, key=lambda spotlight: spotlight.objective)
+        mean = np.zeros_like(self.working.mean)
+        published = PublishedRun(raw, self._published_schedule(1 / _RMS_DISTANCE), mean)
+        end = self.multistart.best(problem, self._nonspherical_schedule(), published, on_step)
+        return self._to_embedding_units(end, problem, exact=True)
 
     def _published(self, losses: Float[np.ndarray, " n"], on_step: OnStep | None) -> FittedSpotlight:
         """Find a spotlight by the published run alone."""
         settings = self.settings
         sign = -1.0 if settings.flip else 1.0
         problem = Problem(losses, self.counts, self.size, settings.barrier_scale, sign, self.penalties)
-        published = PublishedRun(problem, self._published_schedule(), -self.working.mean / self.working.unit)
+        published = PublishedRun(
+            problem,
+            self._published_schedule(1 / self.working.unit),
+            -self.working.mean / self.working.unit,
+        )
         run = published.run(self.optimizer, on_step)
         if run.centre is None:
             radius = 1 / np.sqrt(self.dense.precision.published_start)
@@ -172,8 +181,8 @@ class SpotlightSearch:
     def _total(self, values: Float[np.ndarray, " n"]) -> float:
         return float(self.processes.sum(torch.tensor(values.sum())))
 
-    def _published_schedule(self) -> AdamSchedule:
-        return self._schedule(self.total - self.size, self.settings.steps, 1 / self.working.unit)
+    def _published_schedule(self, unit: float) -> AdamSchedule:
+        return self._schedule(self.total - self.size, self.settings.steps, unit)
 
     def _nonspherical_schedule(self) -> AdamSchedule:
         """Return a schedule from size 4T on, with a coordinate's RMS as unit, so that Adam's steps are small."""
