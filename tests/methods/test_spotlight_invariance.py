@@ -101,7 +101,7 @@ def test_embeddings_may_be_moved_turned_and_scaled(reference: Spotlight, name: s
 
 @pytest.mark.slow
 def test_so_it_is_for_other_data() -> None:
-    """All but a few: of neighbouring optima that differ by less than LOSS, other axes or another unit may reach either."""
+    """All but a few: of neighbouring optima whose loss hardly differs, other axes or another unit may reach either."""
     found = {}
     for kind, seed in itertools.product(DATA, range(20)):
         x, y = DATA[kind](seed)

@@ -11,6 +11,7 @@ from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup, gather_ro
 
 _MOST_ROWS = 20_000  # that the components are computed from
 _BLOCK = 65_536
+_ROUNDING = 1e-7  # of the largest standard deviation
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +91,28 @@ def fit_principal_components(
 def _eigenvectors(
     x: Float[np.ndarray, "m d"], c: Float[np.ndarray, " m"], n_components: int
 ) -> PrincipalComponents:
-    d = x.shape[1]
+    """Return the leading eigenvectors of the covariance (d, d), by those of the products of rows (m, m) where m < d."""
+    m, d = x.shape
     centre = np.average(x, axis=0, weights=c)
-    variance, directions = np.linalg.eigh(np.cov(x, rowvar=False, aweights=c, ddof=0).reshape(d, d))
-    largest = np.argsort(-variance)[: min(n_components, d)]
-    scale = np.sqrt(max(float(variance[largest].sum()), 1e-300))
-    return PrincipalComponents(centre, directions[:, largest] / scale)
+    weighted = (x - centre) * np.sqrt(c / c.sum())[:, None]
+    q = min(n_components, m, d)
+    if d <= m:
+        variance, directions = _leading(weighted.T @ weighted, q)
+    else:
+        variance, combinations = _leading(weighted @ weighted.T, q)
+        directions = weighted.T @ combinations
+        lengths = np.linalg.norm(directions, axis=0)
+        there = (
+            lengths > _ROUNDING * lengths.max()
+        )  # the others are made of rounding errors: no direction at all
+        directions = np.where(there, directions / np.where(there, lengths, 1.0), 0.0)
+    scale = np.sqrt(max(float(variance.sum()), 1e-300))
+    return PrincipalComponents(centre, directions / scale)
+
+
+def _leading(
+    symmetric: Float[np.ndarray, "s s"], q: int
+) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "s q"]]:
+    """Return the q largest eigenvalues, the largest first, and their eigenvectors."""
+    values, vectors = np.linalg.eigh(symmetric)
+    return values[: -q - 1 : -1], vectors[:, : -q - 1 : -1]

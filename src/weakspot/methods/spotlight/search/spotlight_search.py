@@ -26,8 +26,8 @@ NONSPHERICAL_STEPS = 1500
 """The steps of Adam with a precision that is not spherical; the published run takes `steps`."""
 
 _RMS_DISTANCE = 10.0
-"""Of the embeddings, in the units in which multistart makes the published run. It starts at their mean, with a radius of
-ten such distances, and so depends on neither the embedding's origin nor its unit. Larger units cost more seconds.
+"""Of the embeddings, in the units in which multistart makes the published run. It starts at their mean with a radius
+of ten such distances, and so depends on neither the embedding's origin nor its unit. Larger units cost more seconds.
 """
 
 _MARGIN = 1e-12  # by which the precision is first reduced, so that rounding leaves the size large enough
