@@ -255,7 +255,9 @@ _DATASET = {
 }
 _MODEL = {
     "_target_": StringNode(MISSING),
-    "embed_layer": StringNode(None),  # whose output is the embedding; the last layer's input by default
+    "embed_layer": StringNode(
+        None
+    ),  # gives the embedding (cam_layer: the last maps); else the last layer's input
 }
 _WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
 _TRAINER = {

@@ -232,7 +232,7 @@ def test_where_nothing_was_confirmed_in_the_last_layer_another_place_to_look_is_
         assert any(finding.confirmed for finding in found.findings) == planted
         return " ".join(found.notes)
 
-    advice = "model.embed_layer=NAME"
+    advice = "model.embed_layer=cam_layer"
     assert advice in notes(False, checkpoint="a/checkpoint")
     assert advice not in notes(False)  # given predictions: no word on the line embeds them anew
     assert advice not in notes(False, checkpoint="a/checkpoint", embedding="layer features")

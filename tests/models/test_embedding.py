@@ -93,6 +93,18 @@ def test_a_layer_that_cannot_be_read_is_named():
         LayerEmbedding(model, "tokens").read(x)
 
 
+def test_the_last_maps_need_no_name():
+    torch.manual_seed(0)
+    model, x = SmallCNN(TASK).eval(), torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        z = LayerEmbedding(model, "cam_layer").read(x)[0]
+        assert_array_equal(z, LayerEmbedding(model, "features").read(x)[0])
+    with pytest.raises(
+        ValueError, match=r"Tokens has no layer of maps .*model.embed_layer=cam_layer.*name a module"
+    ):
+        LayerEmbedding(Tokens(), "cam_layer")
+
+
 def record(shell, *words):
     said = shell("infer", "logger=none", "training.epochs=1", *words)
     folder = said.split("predictions → ")[1].split()[0]

@@ -63,7 +63,8 @@ class AuditTarget:
         model_dir: Another folder in which given checkpoints are looked for.
         commands: The commands that run the upstream steps alone, by step.
         reweight: How training weights its examples; None: all alike.
-        embed_layer: The module of the model whose output is the embedding; None: the input of its last layer.
+        embed_layer: The module of the model whose output is the embedding, or "cam_layer", the one that Grad-CAM reads;
+            None: the input of its last layer.
         encoder: Another model whose embedding is used instead, with the weights that it is built with.
     """
 
@@ -218,7 +219,13 @@ class AuditTarget:
                 **component_identity(self.encoder.make, self.encoder.settings, Model),
             }
             return {"encoder": identity}
-        return {} if self.embed_layer is None else {"embed_layer": self.embed_layer}
+        if self.embed_layer is None:
+            return {}
+        # A setting that changes no result otherwise, and so is no part of the model's identity.
+        chosen = (
+            {"cam_layer": self.model.settings.get("cam_layer")} if self.embed_layer == "cam_layer" else {}
+        )
+        return {"embed_layer": self.embed_layer} | chosen
 
     def predictions_folder(self, weights: str) -> Path:
         """Return the predictions' folder in the store, for weights of a digest."""

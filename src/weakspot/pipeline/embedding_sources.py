@@ -19,6 +19,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from weakspot.explain.gradcam import ActivationMaps
 from weakspot.models.base import Model, find_layer
 
+CAM_LAYER = "cam_layer"
+"""As `model.embed_layer`: the layer of the last maps, which every image model has, whatever its name is there."""
+
 _MAX_DIMENSIONS = 4096  # the most numbers that the maps of a layer are pooled to
 
 
@@ -49,7 +52,8 @@ class LayerEmbedding(EmbeddingOverride):
 
     Args:
         model: The audited model.
-        layer: The module's path, in the model's network where it wraps one.
+        layer: The module's path, in the model's network where it wraps one; or "cam_layer", the layer of the last
+            maps, which Grad-CAM reads.
 
     Raises:
         ValueError: If the model has no such module; when run, if the module is not called exactly once in a pass or
@@ -58,11 +62,9 @@ class LayerEmbedding(EmbeddingOverride):
 
     def __init__(self, model: Model, layer: str) -> None:
         super().__init__(model)
-        net = getattr(model, "net", None)
         self.name = layer
-        root = net if isinstance(net, nn.Module) else model
         # in a list, because it is registered already as a part of the model
-        self.layer = [find_layer(root, layer, "embed_layer", type(model).__name__)]
+        self.layer = [_last_maps(model) if layer == CAM_LAYER else _named_layer(model, layer)]
 
     def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         outputs_of_layer: list[Any] = []
@@ -102,6 +104,21 @@ class LayerEmbedding(EmbeddingOverride):
         _, c, h, w = maps.shape
         side = max(1, isqrt(_MAX_DIMENSIONS // c))
         return adaptive_avg_pool2d(maps, (min(h, side), min(w, side))).flatten(1)
+
+
+def _last_maps(model: Model) -> nn.Module:
+    if model.cam_layer is None:
+        raise ValueError(
+            f"{type(model).__name__} has no layer of maps that Grad-CAM reads (model.embed_layer={CAM_LAYER}): name a "
+            "module instead"
+        )
+    return model.cam_layer
+
+
+def _named_layer(model: Model, path: str) -> nn.Module:
+    net = getattr(model, "net", None)
+    root = net if isinstance(net, nn.Module) else model
+    return find_layer(root, path, "embed_layer", type(model).__name__)
 
 
 class EncoderEmbedding(EmbeddingOverride):
