@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
+from collections.abc import Sequence
 
+import numpy as np
 import regex
 
 LONGEST_VALUE = 200
@@ -35,6 +37,11 @@ def printable(text: str) -> str:
     """
     escaped: str = _UNPRINTABLE.sub(_escape, text)
     return escaped
+
+
+def row_name(row: int, ids: Sequence[object] | np.ndarray) -> str:
+    """Return how errors call a row: by its number and its id, which may be anyone's text."""
+    return f"row {row} (id {printable(str(ids[row]))})"
 
 
 def isolated(text: str) -> str:

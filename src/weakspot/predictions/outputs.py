@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from weakspot.legible import row_name
 from weakspot.tasks import Classification, Multilabel, Regression, Task
 
 KINDS = ("logits", "probabilities")
@@ -67,7 +68,7 @@ def _logits_of(outputs: np.ndarray, task: Task, one_column: bool, ids: np.ndarra
         row = int(np.argmax(outside))
         rule = "lie between 0 and 1" if independent else "lie between 0 and 1 and sum to 1"
         raise ValueError(
-            f"outputs: row {row} (id {ids[row]}) is {_format_row(outputs[row])}, but probabilities {rule}; "
+            f"outputs: {row_name(row, ids)} is {_format_row(outputs[row])}, but probabilities {rule}; "
             "are they logits?"
         )
     smallest = np.finfo(np.float32).tiny

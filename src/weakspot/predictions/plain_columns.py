@@ -66,6 +66,10 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
     names = [name for name, _ in plain]
     if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
+    if (
+        cut := next((name for name in names if "\0" in name), None)
+    ) is not None:  # Parquet files would cut it there
+        raise ValueError(f"the name of the attribute {cut!r} holds the character NUL; rename it")
     return pa.table([column for _, column in plain], names=names), left_out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
+from weakspot.legible import row_name
 from weakspot.predictions.outputs import as_logits
 from weakspot.predictions.validation import NUMBERS, as_array, as_numbers, check_finite
 from weakspot.tasks import (
@@ -66,7 +67,8 @@ def read_targets(
         ValueError: Arrays do not fit each other or the task; the error names the array and the row.
     """
     given = {"labels": labels, "predictions": predictions}
-    arrays = {name: _values(name, values, ids) for name, values in given.items() if values is not None}
+    real = isinstance(task, Regression)
+    arrays = {name: _values(name, values, ids, real) for name, values in given.items() if values is not None}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1:
         raise ValueError(
@@ -124,7 +126,7 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
         if neither.any():
             row = int(np.argmax(neither))
             raise ValueError(
-                f"{name}: row {row} (id {ids[row]}) is {array[row].tolist()}; a multilabel row holds 0 and 1"
+                f"{name}: {row_name(row, ids)} is {array[row].tolist()}; a multilabel row holds 0 and 1"
             )
         return array
     if array.dtype.kind == "U":
@@ -133,7 +135,7 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
         if unknown:
             row = unknown[0]
             known = ", ".join(task.classes[:10])
-            raise ValueError(f"{name}: row {row} (id {ids[row]}) is {array[row]!r}, not one of: {known}")
+            raise ValueError(f"{name}: {row_name(row, ids)} is {array[row]!r}, not one of: {known}")
         return np.array([position[text] for text in array], dtype=np.int64)
     outside = (array < 0) | (array >= task.n_outputs)
     if outside.any():
@@ -141,13 +143,16 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
         from_one = array.min() == 1 and array.max() == task.n_outputs
         advice = "; indices count from 0, and these seem to count from 1: subtract 1" if from_one else ""
         raise ValueError(
-            f"{name}: row {row} (id {ids[row]}) is {array[row]}, outside 0…{task.n_outputs - 1}{advice}"
+            f"{name}: {row_name(row, ids)} is {array[row]}, outside 0…{task.n_outputs - 1}{advice}"
         )
     return array
 
 
-def _values(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
-    """Return labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C)."""
+def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
+    """Return labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C).
+
+    Where they are known to be `real` numbers, whole ones may be of any size.
+    """
     array = as_array(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(
@@ -168,8 +173,11 @@ def _values(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
             if array.ndim == 2 and array.shape[1] > 1:
                 raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not fractions")
             return array.astype(np.float64).ravel()
-    if array.dtype.kind in "fu" and array.max(initial=0) >= 2**53:
-        raise ValueError(f"{name} must be class indices or names; {array.max()} is too large for an index")
+    if real and array.dtype.kind == "f":
+        return array.astype(np.float64)
+    if array.dtype.kind in "fu" and not ((array > -(2**53)) & (array < 2**53)).all():
+        beyond = array.flat[int(np.argmax(np.abs(array)))]
+        raise ValueError(f"{name} must be class indices or names; {beyond} is too large for an index")
     return array.astype(np.int64)
 
 
@@ -180,7 +188,7 @@ def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
         for row, value in enumerate(array):
             if not isinstance(value, (str, bytes, int, np.integer, np.bool_)):
                 raise ValueError(
-                    f"{name}: row {row} (id {ids[row]}) is {value!r}, neither a name nor an index; "
+                    f"{name}: {row_name(row, ids)} is {value!r}, neither a name nor an index; "
                     "fill it in or leave out the row"
                 )
         array = np.array([value if isinstance(value, bytes) else str(value).encode() for value in array])

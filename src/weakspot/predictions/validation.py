@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from weakspot.legible import row_name
+
 NUMBERS = (Real, Decimal, np.bool_)
 """The types of Python objects that count as numbers."""
 
@@ -43,7 +45,7 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
             rows = sound if sound.ndim == 1 else sound.reshape(len(sound), -1).all(axis=1)
             row = int(np.argmin(rows))
             values = np.atleast_1d(block[row])
-            problem = f"{name}: row {start + row} (id {ids[start + row]}) holds"
+            problem = f"{name}: {row_name(start + row, ids)} holds"
             if not np.isfinite(values).all():
                 raise NotFiniteError(f"{problem} NaN or infinity; repair or leave out the row")
             largest = float(values.flat[np.argmax(np.abs(values))])
@@ -214,7 +216,7 @@ def booleans(correct: Any, ids: np.ndarray) -> np.ndarray:
         bad = ~np.isin(array, (0, 1))
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(f"correct: row {row} (id {ids[row]}) is {array[row]}, neither 0 nor 1")
+            raise ValueError(f"correct: {row_name(row, ids)} is {array[row]}, neither 0 nor 1")
     return array.astype(bool)
 
 
@@ -230,7 +232,7 @@ def check_counts(counts: np.ndarray, ids: np.ndarray) -> None:
     outside = ~((counts >= SMALLEST_COUNT) & (counts <= LARGEST_COUNT))
     if outside.any():
         row = int(np.argmax(outside))
-        problem = f"counts: row {row} (id {ids[row]}) is {counts[row]:g}"
+        problem = f"counts: {row_name(row, ids)} is {counts[row]:g}"
         if counts[row] <= 0:
             raise ValueError(f"{problem}; counts must be positive")
         raise ValueError(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int, Shaped
 
+from weakspot.legible import row_name
 from weakspot.predictions import Predictions
 from weakspot.predictions.arrow_columns import text_array
 from weakspot.predictions.atomic_files import atomic_folder
@@ -332,7 +333,7 @@ def _read_slices(
                 outside = ~((w >= 0) & (w <= 1 + _ROUNDING))
                 if outside.any():
                     row = int(np.argmax(outside))
-                    raise ValueError(f"row {row} (id {ids[row]}) is {w[row]:g}, outside 0…1")
+                    raise ValueError(f"{row_name(row, ids)} is {w[row]:g}, outside 0…1")
             yield w
 
 
