@@ -159,7 +159,9 @@ def large(n: int, d: int) -> None:
 
 def better() -> None:
     """The loss inside at one and the same size: the published run's centre, against the search here."""
-    print("\n| data | runs | published collapsed | least gain | mean gain | largest gain |\n|---|---|---|---|---|---|")
+    print(
+        "\n| data | runs | published collapsed | least gain | mean gain | largest gain |\n|---|---|---|---|---|---|"
+    )
     for name, make in (("network-like", _network_like), ("one hard cluster", _cluster), ("digits", _digits)):
         gains, collapsed = [], 0
         for seed in range(4):
