@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array, diags_array, triu
 
-from weakspot.findings.record import ClassMetrics, ClassPair
+from weakspot.findings.record import AuditedSet, ClassMetrics, ClassPair
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
 
@@ -156,3 +156,13 @@ def _share(part: Float[np.ndarray, " k"], whole: Float[np.ndarray, " k"]) -> Flo
     """Return part / whole, NaN where the whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
     return shares
+
+
+CLASS_COLUMNS = ("class", "examples", "predicted", "precision", "recall", "f1")
+
+
+def class_rows(whole: AuditedSet) -> list[list[str | float | None]]:
+    """Return a row of `CLASS_COLUMNS` for each class, for tables and files."""
+    return [
+        [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1] for row in whole.classes
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from weakspot.delimited import csv_text
 from weakspot.findings import Findings
+from weakspot.findings.classes import CLASS_COLUMNS, class_rows
 from weakspot.findings.record import AuditedSet
 
 CLASSES = "classes.csv"
@@ -17,12 +18,7 @@ def class_csv_files(findings: Findings) -> dict[str, str]:
     whole = findings.whole
     texts = {}
     if whole.classes:
-        header = ["class", "examples", "predicted", "precision", "recall", "f1"]
-        rows = [
-            [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1]
-            for row in whole.classes
-        ]
-        texts[CLASSES] = _table_text(header, rows)
+        texts[CLASSES] = _table_text(CLASS_COLUMNS, class_rows(whole))
     if whole.pairs:
         header = [
             "class",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weakspot.findings import Findings
+from weakspot.findings.classes import CLASS_COLUMNS, class_rows
 
 _PAIRS = 10_000  # rows of the table, the pairs that differ most; the run's folder has more
 
@@ -14,13 +15,7 @@ def class_tables(findings: Findings) -> dict[str, tuple[list[str], list[list[Any
     whole = findings.whole
     tables: dict[str, tuple[list[str], list[list[Any]]]] = {}
     if whole.classes:
-        tables["classes"] = (
-            ["class", "examples", "predicted", "precision", "recall", "f1"],
-            [
-                [row.name, row.examples, row.predicted, row.precision, row.recall, row.f1]
-                for row in whole.classes
-            ],
-        )
+        tables["classes"] = list(CLASS_COLUMNS), class_rows(whole)
     if whole.pairs:
         pairs = sorted(whole.pairs, key=lambda pair: -abs(pair.predictions - pair.labels))[:_PAIRS]
         names = [row.name for row in whole.classes]
