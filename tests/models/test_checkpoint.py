@@ -443,3 +443,13 @@ def test_digest_follows_the_content(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"abd")
     assert digest(tmp_path / "a") == "ba7816bf8f01"  # FIPS 180-2, appendix B.1
     assert digest(tmp_path / "b") != digest(tmp_path / "a")
+
+
+def test_names_of_weights_are_anything(tmp_path: Path) -> None:
+    """What is no text is no weight's name, and a line break in a name is shown as an escape."""
+    model, path = small(2), tmp_path / "weights.pt"
+    torch.save(model.state_dict() | {(1, 2): torch.zeros(1)}, path)
+    load_weights(small(2), path)
+    torch.save(model.state_dict() | {"a\nb": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"unexpected a\\nb$"):
+        load_weights(small(2), path)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from weakspot.legible import printable
 from weakspot.models.torch_files import read_torch
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "model_state", "module", "algorithm")
@@ -63,7 +64,9 @@ def _weights_in(content: object, depth: int) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
     inside = (_weights_in(content[name], depth - 1) for name in _WRAPPERS if depth and name in content)
-    own = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    own = {
+        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)
+    }
     return next(filter(None, inside), own)
 
 
@@ -144,4 +147,4 @@ def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list
 
 def _some(names: list[str]) -> str:
     more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(printable, names[:_LISTED])) + (f" and {more} more" if more > 0 else "")
