@@ -149,7 +149,11 @@ def by_embedding(found: list[dict[str, Any]], names: list[str], against: str) ->
         if one["valid"] and one["predictions"] == "trained"
     }
     embeddings = [embedding for predictions, embedding in GROUPS if predictions == "trained"]
-    theirs = {seed: success for (*where, seed), success in successes.items() if where == ["own", against]}
+    theirs = {
+        seed: success
+        for (embedding, method, seed), success in successes.items()
+        if embedding == "own" and method == against
+    }
     if not theirs:
         return []
     lines = [
@@ -245,7 +249,7 @@ def main() -> None:
         parser.error(f"--least {unknown[0]}: that is none of the methods that are measured")
     names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
     found = []
-    for split in options.split:
+    for split in dict.fromkeys(options.split):
         wanted = [
             one
             for one in settings(split, options.network)

@@ -255,9 +255,7 @@ _DATASET = {
 }
 _MODEL = {
     "_target_": StringNode(MISSING),
-    "embed_layer": StringNode(
-        None
-    ),  # gives the embedding (cam_layer: the last maps); else the last layer's input
+    "embed_layer": StringNode(None),  # gives the embedding; else it is the last layer's input
 }
 _WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
 _TRAINER = {

@@ -6,9 +6,12 @@ import hashlib
 import logging
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import regex
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LONGEST_VALUE = 200
 """Characters of a value in a table, a sentence or a list; files hold all of it."""
@@ -40,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def row_name(row: int, ids: Sequence[object] | np.ndarray) -> str:
-    """Return how errors call a row: by its number and its id, which may be anyone's text."""
+    """Return how errors call a row: by its number and its id (of a sequence or an array), which may be any text."""
     return f"row {row} (id {printable(str(ids[row]))})"
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Thread
+from time import sleep
+
+import pytest
+
 from weakspot.app.recent import Recent
 
 
@@ -26,3 +31,27 @@ def test_a_value_is_made_once_while_it_is_kept():
     assert [kept.get_or_make("a", make) for _ in range(3)] == [0, 0, 0]
     assert kept.get_or_make("b", make) == 1
     assert kept.get_or_make("a", make) == 2  # it had been dropped
+
+
+def test_threads_wait_for_what_another_one_makes():
+    made, kept, found = [], Recent[str, int](2), []
+
+    def slowly() -> int:
+        sleep(0.05)
+        made.append(1)
+        return len(made)
+
+    threads = [Thread(target=lambda: found.append(kept.get_or_make("a", slowly))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), found) == (1, [1] * 8)
+
+
+def test_what_cannot_be_made_is_tried_again():
+    kept = Recent[str, int](2)
+    with pytest.raises(ZeroDivisionError):
+        kept.get_or_make("a", lambda: 1 // 0)
+    assert kept.values() == []
+    assert kept.get_or_make("a", lambda: 3) == 3

@@ -222,7 +222,7 @@ def test_slices_that_do_not_fit_are_a_sentence(found):
     p = example_predictions(400)
     asked = replace(p, manifest={"task": p.task.to_dict()})
     told = replace(run, slices=replace(run.slices, provenance={"predictions": asked.manifest}))
-    with pytest.raises(ValueError, match=r"of another task \(classification: cat, dog, owl\)"):
+    with pytest.raises(ValueError, match=r"found in another task \(classification: cat, dog, owl\)"):
         carry_over(told, others(task=Classification(("ant", "bee", "fly"))))
     none = replace(run.slices, weights=np.empty((0, 400)), statistics=())
     with pytest.raises(ValueError, match="found no slice, so there is nothing to carry over"):

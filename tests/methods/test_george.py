@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
 from weakspot import Predictions
 from weakspot.evaluation.synthetic import planted_predictions
+from weakspot.methods import apply
 from weakspot.methods.george import George, silhouette
 from weakspot.tasks import Classification
 
@@ -46,3 +48,13 @@ def test_a_planted_slice_is_a_subclass():
         weights = George().fit(p).slices_.weights
         found += bool((weights @ planted > 0.7 * weights.sum(axis=1)).any())
     assert found >= 4
+
+
+def test_a_label_may_have_fewer_examples_than_components():
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [40, 100, 100])
+    p = Predictions.from_arrays(
+        random.normal(size=(240, 300)), labels=labels, losses=random.exponential(size=240)
+    )
+    slices = George(n_components=64).fit(p).slices_
+    assert_array_equal(apply(slices, p).T, slices.weights)

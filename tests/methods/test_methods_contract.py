@@ -21,6 +21,7 @@ from quick_methods import METHODS, every, made
 from weakspot import Predictions, Slices
 from weakspot.methods import Method, apply, audit_of, find, method_of, words
 from weakspot.slices.statistics import describe
+from weakspot.tasks import Classification
 from weakspot.testing import METHOD_CHECKS, MethodCase, example_predictions
 from weakspot.testing.methods import (
     check_degenerate_data,
@@ -237,3 +238,18 @@ def test_half_precision_mapped_from_a_file_is_searched_where_it_is(word, tmp_pat
     one, two = made(word).fit(mapped), made(word).fit(replace(p, embeddings=half.astype(np.float32)))
     assert_allclose(one.slices_.weights, two.slices_.weights, atol=1e-3)
     assert_allclose(one.membership(mapped), two.membership(mapped), atol=1e-3)
+
+
+def test_slices_fit_the_task_that_was_searched():
+    """Whatever a manifest says; bare indices may stand for any names; a provenance may hold anything."""
+    p = example_predictions()
+    names = Classification(("ape", "bee", "cow"))
+    renamed = replace(p, task=names, manifest=p.manifest | {"task": p.task.to_dict()})
+    slices = find("scan")().fit(renamed).slices_
+    expected = apply(slices, renamed)
+    assert_array_equal(apply(slices, replace(p, task=Classification(("0", "1", "2")))), expected)
+    for other in (p.task, Classification(("bee", "ape", "cow")), Classification(("0", "1"))):
+        with pytest.raises(ValueError, match=r"found in another task \(classification: ape, bee, cow\)"):
+            apply(slices, replace(p, task=other))
+    for odd in ("my.npz", ["my.npz"], {"task": "x"}, {"task": {"kind": "classification", "classes": None}}):
+        assert_array_equal(apply(replace(slices, provenance={"predictions": odd}), renamed), expected)

@@ -33,5 +33,8 @@ def test_wide_embeddings_of_few_directions():
     z = fit_principal_components(x, np.ones(20), 8, seed=0).transform(x)
     assert np.isfinite(z).all()
     assert_allclose(np.linalg.norm(z[:, 2:], axis=0), 0, atol=1e-6)
+    few = fit_principal_components(x[:3], np.ones(3), 8, seed=0)
+    assert few.components.shape == (50, 8)  # as many as of any other sample of these embeddings
     same = fit_principal_components(np.ones((5, 9)), np.ones(5), 3, seed=0).transform(np.ones((5, 9)))
     assert_allclose(same, 0, atol=1e-9)
+    assert np.isfinite(fit_principal_components(np.full((5, 9), 0.1), np.ones(5), 3, seed=0).components).all()

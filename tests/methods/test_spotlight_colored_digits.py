@@ -1,4 +1,4 @@
-"""On really trained models: no collapse, nothing too small, never worse than the published run."""
+"""On really trained models: no collapse, nothing too small, no worse than the published run."""
 
 from __future__ import annotations
 

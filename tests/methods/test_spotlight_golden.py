@@ -57,7 +57,7 @@ def test_published_trajectory(name: str, j: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["small", "barrier10", "flip"])
-def test_multistart_never_loses_to_published_at_equal_size(name: str) -> None:
+def test_multistart_does_not_lose_to_published_at_equal_size(name: str) -> None:
     arrays, settings = golden(f"spherical_{name}")
     predictions = Predictions.from_arrays(arrays["embeddings"], arrays["losses"])
     ours = published(settings, search="multistart").fit(predictions)

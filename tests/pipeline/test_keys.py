@@ -100,6 +100,10 @@ def test_an_edited_network_is_another_network(shell):
     source.write_text("SCALE = 1\n" + NET)
     assert made(shell, *words, script="infer") == ["train", "infer"]
     assert made(shell, *words, "model.cam_layer=body", script="infer") == []
+    where = ("model.embed_layer=cam_layer", "model.cam_layer=")  # whose setting then says what is inferred
+    for layer in ("body.0", "body.1"):
+        assert made(shell, *words, where[0], where[1] + layer, script="infer") == ["infer"]
+        assert made(shell, *words, where[0], where[1] + layer, script="infer") == []
     source.write_text("SCALE = 2\n" + NET)
     assert made(shell, *words, script="infer") == ["train", "infer"]
     given = ("checkpoint=pretrained", "model.kwargs={weights: net.pt}")

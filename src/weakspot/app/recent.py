@@ -24,7 +24,7 @@ class Recent(Generic[Key, Value]):
         self._lock = RLock()
 
     def get(self, key: Key) -> Value | None:
-        """Return the value of a key; None if it is not kept."""
+        """Return the value of a key, which counts as its use; None if it is not kept."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

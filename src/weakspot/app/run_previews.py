@@ -81,7 +81,7 @@ class RunPreviewsCache:
 
     def __init__(self, runs: RunIndex, previews_of: Callable[[LoadedRun, RunIndex], RunPreviews]) -> None:
         self._runs, self._previews_of = runs, previews_of
-        self._cached: Recent[tuple[str, int], tuple[LoadedRun, RunPreviews]] = Recent(_MAX_CACHED)
+        self._cached: Recent[LoadedRun, RunPreviews] = Recent(_MAX_CACHED)
 
     def of(self, loaded: LoadedRun) -> RunPreviews:
         """Return the previews of a run.
@@ -90,6 +90,4 @@ class RunPreviewsCache:
             ValueError: If its dataset may not be built.
             OSError: If its files cannot be read.
         """
-        # A run that was read again is another object; while the old one is kept, its `id` is no other's.
-        key = loaded.run.digest, id(loaded)
-        return self._cached.get_or_make(key, lambda: (loaded, self._previews_of(loaded, self._runs)))[1]
+        return self._cached.get_or_make(loaded, lambda: self._previews_of(loaded, self._runs))

@@ -151,7 +151,7 @@ def save_selection(
         provenance={
             "settings": {"selected": description, "of": loaded.predictions_digest}
             | ({"lasso": str(lasso)} if lasso else {}),
-            "predictions": dict(p.manifest),
+            "predictions": p.provenance,
         },
     )
     notes = [

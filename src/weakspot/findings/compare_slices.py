@@ -23,7 +23,7 @@ from weakspot.findings.comparison import (
     SlicePerformance,
     Status,
 )
-from weakspot.findings.comparison_sentences import comparison_title, explanation, slice_sentence
+from weakspot.findings.comparison_sentences import comparison_title, how_it_was_tested, slice_sentence
 from weakspot.findings.example_outcomes import fails_more
 from weakspot.findings.measured_parts import ComparedPart, MeasuredParts
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable, shared_rows
@@ -98,7 +98,7 @@ def compare_slices(
         tested=tested,
         change=change,
         slices=tuple(slices),
-        explanation=explanation(paired, tested, level),
+        explanation=how_it_was_tested(paired, tested, level),
         notes=tuple(notes),
         level=level,
         command=command,

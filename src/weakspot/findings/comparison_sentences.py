@@ -20,7 +20,7 @@ def comparison_title(slices: Sequence[ComparedSlice]) -> str:
     return f"{numbers['fixed']} fixed, {persisting} persisting, {numbers['new']} new{unclear}"
 
 
-def explanation(paired: bool, tested: dict[FoundIn, int], level: float) -> str:
+def how_it_was_tested(paired: bool, tested: dict[FoundIn, int], level: float) -> str:
     """Return on which examples slices were measured, and what it means that one is confirmed.
 
     Args:

@@ -16,7 +16,7 @@ from weakspot.slices import Slices
 
 _OTHER_EMBEDDINGS = (
     "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
-    "layer (model.embed_layer=cam_layer, that of an image model's last maps, or a layer's name) or another model's "
+    "layer (model.embed_layer=cam_layer, the one that Grad-CAM reads, or a layer's name) or another model's "
     "embedding (encoder=MODEL) may tell it apart."
 )
 _FEW_COPIES = 0.01  # share of the examples held out below which nothing is said of copies

@@ -54,7 +54,7 @@ def read_spotlights(
         statistics=describe(weights, predictions),
         histories=[_history(path, result) for path, result in zip(files, results, strict=True)],
         parameters=_parameters(files, results, weights),
-        provenance={"source": [path.name for path in files], "predictions": predictions.manifest},
+        provenance={"source": [path.name for path in files], "predictions": predictions.provenance},
     )
 
 

@@ -120,7 +120,10 @@ class Method(BaseEstimator, ABC):
         """Return how much other predictions' examples belong to each slice, (n, k) in [0, 1].
 
         It follows from `slices_` and the constructor's parameters alone, and never from whether an example
-        is right.
+        is right. `self._fitted(p)` returns `slices_`, once they fit the task of `p`.
+
+        Raises:
+            ValueError: If nothing is fitted, or `p` is of another task or embedding than what was searched.
         """
 
     def weights(self, p: Predictions) -> Weights:
@@ -181,20 +184,30 @@ class Method(BaseEstimator, ABC):
         """
         if not hasattr(self, "slices_"):
             raise ValueError(f"this {type(self).__name__} is not fitted; call fit first")
-        recorded = (self.slices_.provenance.get("predictions") or {}).get("task")
-        if recorded and p.task is not None:
-            kind, classes = recorded.get("kind"), tuple(map(str, recorded.get("classes", ())))
-            shared = min(len(classes), len(p.task.classes))
+        searched = self.slices_.provenance.get("predictions")
+        recorded = searched.get("task") if isinstance(searched, Mapping) else None
+        if isinstance(recorded, Mapping) and p.task is not None:
+            kind, classes = recorded.get("kind"), tuple(map(str, recorded.get("classes") or ()))
             # Labels are compared by their index: where names differ, an index is another class.
-            if kind != p.task.kind or classes[:shared] != p.task.classes[:shared]:
+            if kind != p.task.kind or not _agree(classes, p.task.classes):
                 raise ValueError(
-                    f"these slices are of another task ({_describe_task(kind, classes)}) than the examples "
-                    f"({_describe_task(p.task.kind, p.task.classes)}); give predictions of the model that was searched"
+                    f"these slices were found in another task ({_describe_task(kind, classes)}) than that of the "
+                    f"examples ({_describe_task(p.task.kind, p.task.classes)}); give predictions of the same model, "
+                    "with its classes in the same order (in Python: task=Classification((…)) with their names)"
                 )
         return self.slices_
 
 
-def _describe_task(kind: str, classes: Sequence[str]) -> str:
+def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether two lists of classes name the same ones, as far as both go; bare indices stand for any names."""
+    indices = [str(index) for index in range(len(one))]
+    if len(one) == len(other) and indices in (list(one), list(other)):
+        return True
+    shared = min(len(one), len(other))
+    return tuple(one[:shared]) == tuple(other[:shared])
+
+
+def _describe_task(kind: str | None, classes: Sequence[str]) -> str:
     return f"{kind}: {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
 
 

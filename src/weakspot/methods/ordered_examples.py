@@ -88,7 +88,7 @@ def build_slices(
         weights=weights,
         statistics=describe(weights, p),
         parameters=parameters,
-        provenance={"settings": method.get_params(), "predictions": p.manifest},
+        provenance={"settings": method.get_params(), "predictions": p.provenance},
     )
 
 

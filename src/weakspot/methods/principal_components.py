@@ -20,7 +20,7 @@ class PrincipalComponents:
 
     Attributes:
         centre: (d,) the mean.
-        components: (d, q) the directions, divided by the common scale.
+        components: (d, q) the directions, divided by the common scale; some are zeros where x has fewer.
     """
 
     centre: Float[np.ndarray, " d"]
@@ -91,7 +91,7 @@ def fit_principal_components(
 def _eigenvectors(
     x: Float[np.ndarray, "m d"], c: Float[np.ndarray, " m"], n_components: int
 ) -> PrincipalComponents:
-    """Return the leading eigenvectors of the covariance (d, d), by those of the products of rows (m, m) where m < d."""
+    """Return the leading eigenvectors of the covariance (d, d), by way of the Gram matrix (m, m) where m < d."""
     m, d = x.shape
     centre = np.average(x, axis=0, weights=c)
     weighted = (x - centre) * np.sqrt(c / c.sum())[:, None]
@@ -102,10 +102,10 @@ def _eigenvectors(
         variance, combinations = _leading(weighted @ weighted.T, q)
         directions = weighted.T @ combinations
         lengths = np.linalg.norm(directions, axis=0)
-        there = (
-            lengths > _ROUNDING * lengths.max()
-        )  # the others are made of rounding errors: no direction at all
+        # The others are made of rounding errors, and are no directions at all.
+        there = lengths > _ROUNDING * lengths.max()
         directions = np.where(there, directions / np.where(there, lengths, 1.0), 0.0)
+        directions = np.pad(directions, ((0, 0), (0, min(n_components, d) - q)))
     scale = np.sqrt(max(float(variance.sum()), 1e-300))
     return PrincipalComponents(centre, directions / scale)
 

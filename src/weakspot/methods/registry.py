@@ -96,7 +96,7 @@ def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
 
     Raises:
         ValueError: Where the method is unknown, where the slices hold nothing that could be applied, or where the
-            embeddings have another width than those the slices were found in.
+            embeddings have another width, or another task, than those the slices were found in.
     """
     return method_of(slices).membership(p)
 

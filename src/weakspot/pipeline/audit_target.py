@@ -138,7 +138,11 @@ class AuditTarget:
     def embedding_source(self) -> str | None:
         """Where embeddings come from, in words; None where they are the input of the model's last layer."""
         if self.embed_layer is not None:
-            return f"layer {self.embed_layer}"
+            return (
+                "layer that Grad-CAM reads"
+                if self.embed_layer == "cam_layer"
+                else f"layer {self.embed_layer}"
+            )
         return None if self.encoder is None else f"encoder {self.encoder.name}"
 
     def build_encoder(self, seed: int) -> Model:

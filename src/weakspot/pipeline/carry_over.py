@@ -108,7 +108,10 @@ def check_fits(run: SavedRun, p: Predictions) -> None:
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
-    apply(run.slices, p.take([0]))
+    try:
+        apply(run.slices, p.take([0]))
+    except ValueError as error:
+        raise ValueError(f"the slices of {run.folder} cannot be applied here: {error}") from error
 
 
 def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:

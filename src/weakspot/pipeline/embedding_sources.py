@@ -20,7 +20,7 @@ from weakspot.explain.gradcam import ActivationMaps
 from weakspot.models.base import Model, find_layer
 
 CAM_LAYER = "cam_layer"
-"""As `model.embed_layer`: the layer of the last maps, which every image model has, whatever its name is there."""
+"""As `model.embed_layer`: the layer that Grad-CAM reads, of the last maps as a rule, where the model has one."""
 
 _MAX_DIMENSIONS = 4096  # the most numbers that the maps of a layer are pooled to
 
@@ -52,8 +52,8 @@ class LayerEmbedding(EmbeddingOverride):
 
     Args:
         model: The audited model.
-        layer: The module's path, in the model's network where it wraps one; or "cam_layer", the layer of the last
-            maps, which Grad-CAM reads.
+        layer: The module's path, in the model's network where it wraps one; or "cam_layer", the layer that Grad-CAM
+            reads.
 
     Raises:
         ValueError: If the model has no such module; when run, if the module is not called exactly once in a pass or
@@ -64,7 +64,7 @@ class LayerEmbedding(EmbeddingOverride):
         super().__init__(model)
         self.name = layer
         # in a list, because it is registered already as a part of the model
-        self.layer = [_last_maps(model) if layer == CAM_LAYER else _named_layer(model, layer)]
+        self.layer = [_cam_layer(model) if layer == CAM_LAYER else _named_layer(model, layer)]
 
     def read(self, x: Any) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         outputs_of_layer: list[Any] = []
@@ -106,7 +106,7 @@ class LayerEmbedding(EmbeddingOverride):
         return adaptive_avg_pool2d(maps, (min(h, side), min(w, side))).flatten(1)
 
 
-def _last_maps(model: Model) -> nn.Module:
+def _cam_layer(model: Model) -> nn.Module:
     if model.cam_layer is None:
         raise ValueError(
             f"{type(model).__name__} has no layer of maps that Grad-CAM reads (model.embed_layer={CAM_LAYER}): name a "

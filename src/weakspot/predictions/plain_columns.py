@@ -54,7 +54,7 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
         The table, and by name the columns that cannot be converted, each with the reason.
 
     Raises:
-        ValueError: A field of a struct has the name of another column.
+        ValueError: A field of a struct has the name of another column, or a name holds the character NUL.
     """
     plain: list[tuple[str, pa.ChunkedArray]] = []
     left_out = {}
@@ -66,9 +66,8 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
     names = [name for name, _ in plain]
     if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
-    if (
-        cut := next((name for name in names if "\0" in name), None)
-    ) is not None:  # Parquet files would cut it there
+    cut = next((name for name in names if "\0" in name), None)
+    if cut is not None:  # as a Parquet file would do with the name
         raise ValueError(f"the name of the attribute {cut!r} holds the character NUL; rename it")
     return pa.table([column for _, column in plain], names=names), left_out
 

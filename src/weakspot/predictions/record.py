@@ -98,6 +98,11 @@ class Predictions:
             return ", ".join(classes[c] for c in np.flatnonzero(values[row])) or "none"
         return classes[values[row]] if classes else str(values[row])
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return the manifest with the task that these predictions have, as slices record it."""
+        return {**self.manifest, **({} if self.task is None else {"task": self.task.to_dict()})}
+
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
         """Return the record of some rows, in the given order.
 
@@ -175,7 +180,7 @@ class Predictions:
             ids: Unique names, (n,); by default the row numbers.
             attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table, by which slices are described.
             task: What the model was asked to predict, where the arrays do not say it.
-            manifest: Where the record comes from; the task is added to it.
+            manifest: Where the record comes from.
             outputs_are: "logits", or "probabilities", which become logits of the same probabilities. Outputs that look
                 like probabilities are refused until one of the two is given.
 
@@ -227,7 +232,7 @@ class Predictions:
             counts,
             table,
             task,
-            ({} if task is None else {"task": task.to_dict()}) | dict(manifest or {}),
+            dict(manifest or {}),
         )
 
     @classmethod

@@ -151,7 +151,7 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
 def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
     """Return labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C).
 
-    Where they are known to be `real` numbers, whole ones may be of any size.
+    Where the task says that they are `real` numbers, they may be whole, and of any size.
     """
     array = as_array(name, values)
     if array.ndim not in (1, 2):
@@ -169,14 +169,14 @@ def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
     array = as_numbers(name, array)
     if array.dtype.kind == "f":
         check_finite(name, array, ids)
-        if (array != np.round(array)).any():
-            if array.ndim == 2 and array.shape[1] > 1:
-                raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not fractions")
-            return array.astype(np.float64).ravel()
-    if real and array.dtype.kind == "f":
+    if real:
         return array.astype(np.float64)
-    if array.dtype.kind in "fu" and not ((array > -(2**53)) & (array < 2**53)).all():
-        beyond = array.flat[int(np.argmax(np.abs(array)))]
+    if array.dtype.kind == "f" and (array != np.round(array)).any():
+        if array.ndim == 2 and array.shape[1] > 1:
+            raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not fractions")
+        return array.astype(np.float64).ravel()
+    if array.dtype.kind in "fu" and (largest := np.abs(array.astype(np.float64))).max(initial=0) >= 2**53:
+        beyond = array.flat[int(largest.argmax())]
         raise ValueError(f"{name} must be class indices or names; {beyond} is too large for an index")
     return array.astype(np.int64)
 

@@ -151,7 +151,7 @@ class Slices:
                 for new, old in zip(described, self.statistics, strict=True)
             ],
             tree=self.tree and self.tree.renumber_rows(rows),
-            provenance={**self.provenance, "predictions": predictions.manifest},
+            provenance={**self.provenance, "predictions": predictions.provenance},
         )
 
     def save(self, folder: str | Path) -> Path:

@@ -96,7 +96,7 @@ def check_slices(case: MethodCase) -> None:
     assert ((slices.weights >= 0) & (slices.weights <= 1)).all(), "a membership is below 0 or above 1"
     for found, expected in zip(slices.statistics, describe(slices.weights, p), strict=True):
         assert replace(found, cluster=None) == expected, "statistics are not those of the memberships"
-    assert slices.provenance["predictions"] == p.manifest
+    assert slices.provenance["predictions"] == p.provenance
     assert set(slices.provenance["settings"]) == set(case.fitted.get_params())
     if case.finds_a_region:
         inside = np.array(p.attributes["group"].to_pylist()) == "0"

@@ -51,8 +51,8 @@ class Spotlight(Method):
     Args:
         n_slices: The number of spotlights, found one after the other.
         min_size: T: an int counts examples, a float is a share of Σ c (of one example, at the least).
-        search: "multistart": many starts, exact sizes, whatever the embedding's origin and unit; "published": one run
-            of Adam, from the embedding's raw origin and in its raw units.
+        search: "multistart" goes on from many starts, keeps the size exactly, and depends on neither the embedding's
+            origin nor its unit; "published" is one run of Adam from that origin, in that unit.
         steps: The steps of the published run; ascents of multistart end by themselves.
         learning_rate: Adam's, cut to `factor` of itself after `patience` steps without gain.
         patience: See `learning_rate`.
@@ -183,7 +183,7 @@ class Spotlight(Method):
             statistics=describe(weights, p),
             histories=result.histories,
             parameters=parameters,
-            provenance={"settings": settings.as_json(), "predictions": p.manifest},
+            provenance={"settings": settings.as_json(), "predictions": p.provenance},
         )
         return self
 

@@ -18,7 +18,7 @@ MOST_LOG_PRECISION = float(np.log(1e12))
 """No radius is below a millionth of the RMS distance: float32 embeddings hold nothing finer."""
 
 PUBLISHED_SPHERICAL, PUBLISHED_NONSPHERICAL = 1e-4, 1e-3
-"""The precisions that published runs start from, in the embedding's raw units."""
+"""The precisions that published runs start from, in the run's units."""
 
 MAX_KNOWN_ROUNDING = 0.5 / 16
 """A value of q is off by at most 16 roundings of its largest term; q counts as known where that is at most a half."""
@@ -29,7 +29,7 @@ class Precision(Protocol):
 
     Attributes:
         name: Of the kind, as the setting `precision` has it.
-        published_start: The precision that published runs start from, in the embedding's raw units.
+        published_start: The precision that published runs start from, in the run's units.
     """
 
     name: str

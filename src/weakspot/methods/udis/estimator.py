@@ -242,7 +242,7 @@ class UDIS(Method):
             tree=self.tree_,
             provenance={
                 "settings": {**self.get_params(), "device": str(self.device)},
-                "predictions": p.manifest,
+                "predictions": p.provenance,
                 "cut": self.cut_,
                 "cut_scores": self.cut_scores_,
                 "cut_errors": self.cut_errors_,

@@ -18,7 +18,7 @@ from weakspot.methods.spotlight.optim.optimizer import (
     Optimizer,
 )
 from weakspot.methods.spotlight.precision import select_distinct
-from weakspot.methods.spotlight.search.published_run import PublishedRun
+from weakspot.methods.spotlight.search.adam_run import AdamRun
 from weakspot.methods.spotlight.search.starting_points import StartingPoints
 
 ROUGH_GAIN, FINE_GAIN, FINE_ASCENTS, MAX_DEFICIT = 1e-5, 1e-9, 6, 3e-4
@@ -64,17 +64,17 @@ class Multistart:
 
     @float32_products()
     def best(
-        self, problem: Problem, schedule: AdamSchedule, published: PublishedRun, on_step: OnStep | None
+        self, problem: Problem, schedule: AdamSchedule, adam: AdamRun, on_step: OnStep | None
     ) -> OptimizationRun:
         """Return the best end.
 
-        One ascent sweeps from nearly all examples to the wanted size; one goes on from the end of the published run.
-        Other kinds of precision go on from the best sphere, by Adam.
+        One ascent sweeps from nearly all examples to the wanted size; one goes on from the end of a run of Adam, like
+        the published one. Other kinds of precision go on from the best sphere, by Adam.
 
         Args:
             problem: What is maximised.
             schedule: Of Adam, for other kinds of precision.
-            published: The published run, from the mean.
+            adam: The run of Adam, from the mean.
             on_step: Called with the progress.
         """
         high = self.starts.at_high_losses(problem, self.count)
@@ -88,7 +88,7 @@ class Multistart:
             ends = self._with_own_precision(
                 problem, self._refine(self.spherical, problem, ends, on_step), schedule, on_step
             )
-        run = published.run(self.optimizer, on_step)
+        run = adam.run(self.optimizer, on_step)
         if run.centre is not None:
             start = OptimizationRun.at(run.centre, run.parameters)
             ends += self.optimizer.ascend(problem, [start], [self.size], ROUGH_GAIN, on_step)

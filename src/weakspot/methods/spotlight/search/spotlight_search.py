@@ -17,8 +17,8 @@ from weakspot.methods.spotlight.optim.dense import DenseOptimizer
 from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OnStep, OptimizationRun, Optimizer
 from weakspot.methods.spotlight.precision import SphericalPrecision, make_precision
 from weakspot.methods.spotlight.preprocessing import WorkingEmbeddings
+from weakspot.methods.spotlight.search.adam_run import AdamRun
 from weakspot.methods.spotlight.search.multistart import Multistart
-from weakspot.methods.spotlight.search.published_run import PublishedRun
 from weakspot.methods.spotlight.search.starting_points import StartingPoints
 from weakspot.methods.spotlight.settings import SpotlightSettings
 
@@ -26,8 +26,8 @@ NONSPHERICAL_STEPS = 1500
 """The steps of Adam with a precision that is not spherical; the published run takes `steps`."""
 
 _RMS_DISTANCE = 10.0
-"""Of the embeddings, in the units in which multistart makes the published run. It starts at their mean with a radius
-of ten such distances, and so depends on neither the embedding's origin nor its unit. Larger units cost more seconds.
+"""Of the embeddings from their mean, in the units of multistart's run of Adam, which starts there: so neither the
+embedding's origin nor its unit matters. Smaller values cost more seconds.
 """
 
 _MARGIN = 1e-12  # by which the precision is first reduced, so that rounding leaves the size large enough
@@ -112,8 +112,8 @@ class SpotlightSearch:
         problem = Problem(losses, self.counts, self.size, height, 1.0, self.penalties)
         raw = replace(problem, height=self.settings.barrier_scale)
         mean = np.zeros_like(self.working.mean)
-        published = PublishedRun(raw, self._published_schedule(1 / _RMS_DISTANCE), mean)
-        end = self.multistart.best(problem, self._nonspherical_schedule(), published, on_step)
+        adam = AdamRun(raw, self._published_schedule(1 / _RMS_DISTANCE), mean)
+        end = self.multistart.best(problem, self._nonspherical_schedule(), adam, on_step)
         return self._to_embedding_units(end, problem, exact=True)
 
     def _published(self, losses: Float[np.ndarray, " n"], on_step: OnStep | None) -> FittedSpotlight:
@@ -121,7 +121,7 @@ class SpotlightSearch:
         settings = self.settings
         sign = -1.0 if settings.flip else 1.0
         problem = Problem(losses, self.counts, self.size, settings.barrier_scale, sign, self.penalties)
-        published = PublishedRun(
+        published = AdamRun(
             problem,
             self._published_schedule(1 / self.working.unit),
             -self.working.mean / self.working.unit,

@@ -1,4 +1,4 @@
-"""`search=published`: one run of Adam; as published, from the embedding's raw origin and in raw units."""
+"""A run of Adam, as the Spotlight was published: from nearly all examples to few, by a barrier that narrows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OnStep, Opt
 
 
 @dataclass(frozen=True)
-class PublishedRun:
-    """Makes the published run.
+class AdamRun:
+    """Makes the published run, or the same from elsewhere and in other units.
 
     Attributes:
         problem: What is maximised.
         schedule: Of Adam, with the unit in which the run is made.
-        start: (d,) where it starts, in working units: as published, the embedding's origin.
+        start: (d,) where it starts, in working units; as published, at the embedding's origin.
     """
 
     problem: Problem
