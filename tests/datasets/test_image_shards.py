@@ -16,7 +16,7 @@ import pytest
 from image_shards import encoded, parquets, rows, sample, tar, tars
 from weakspot.datasets.datamodule import DataModule
 from weakspot.datasets.image_parquet import ImageParquet
-from weakspot.datasets.readers.parquet_shards import EncodedImages
+from weakspot.datasets.readers.parquet_shards import EncodedImages, read_columns
 from weakspot.datasets.webdataset import WebDataset
 
 SPLITS = ("train", "val", "test")
@@ -384,3 +384,14 @@ def test_another_column_of_images_is_other_data(tmp_path):
     assert "mask" not in ImageParquet("train", tmp_path, size=8).examples.column_names
     one, other = (ImageParquet.identity({"image": name, "root": str(tmp_path)}) for name in ("image", "mask"))
     assert one != other
+
+
+def test_images_and_the_other_columns_have_as_many_rows(tmp_path):
+    """Of a damaged footer they have not, and a label would be another image's."""
+    file = tmp_path / "images.parquet"
+    pq.write_table(pa.table({"image": [b"", b""], "label": ["a", "b"]}), file)
+    assert read_columns([file], [2], ("label",)).num_rows == 2
+    with pytest.raises(
+        ValueError, match=r"images\.parquet cannot be read: it announces 3 images, .* have 2 rows"
+    ):
+        read_columns([file], [3], ("label",))

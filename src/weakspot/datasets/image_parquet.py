@@ -48,10 +48,11 @@ class ImageParquet(ImageShards):
     ) -> None:
         super().__init__(split, root, ".parquet", classes, size, mean, std, pixels)
         assert self.root is not None
-        self._images = EncodedImages([self.root / shard for shard in self.shards], image)
+        files = [self.root / shard for shard in self.shards]
+        self._images = EncodedImages(files, image)
         counts = self._images.counts
         starts = np.concatenate([[0], np.cumsum(counts)])
-        table = read_columns([self.root / shard for shard in self.shards], (label, id, "split"))
+        table = read_columns(files, counts, (label, id, "split"))
 
         def locate(row: int) -> str:
             shard = int(np.searchsorted(starts, row, side="right")) - 1

@@ -100,13 +100,28 @@ class EncodedImages:
         return {**self.__dict__, "_kept": None}
 
 
-def read_columns(files: Sequence[Path], texts: Sequence[str]) -> pa.Table:
-    """Read all columns of all files but those of images; those named in `texts` as strings."""
+def read_columns(files: Sequence[Path], counts: Sequence[int], texts: Sequence[str]) -> pa.Table:
+    """Read all columns of all files but those of images.
+
+    Args:
+        files: The files.
+        counts: How many images each of them has.
+        texts: Columns that are read as strings.
+
+    Raises:
+        ValueError: A file is damaged, or its columns are of other types than those of the first.
+    """
     parts = []
-    for file in files:
+    for file, count in zip(files, counts, strict=True):
         with reading(file):
             schema = pq.read_schema(file)
-        parts.append(read_parquet(file, [field.name for field in schema if holds_encoded_images(field.type)]))
+        part = read_parquet(file, [field.name for field in schema if holds_encoded_images(field.type)])
+        with reading(file):
+            if part.num_columns and part.num_rows != count:
+                raise ValueError(
+                    f"it announces {count} images, and its other columns have {part.num_rows} rows"
+                )
+        parts.append(part)
     for file, part in zip(files, parts, strict=True):
         try:
             pa.unify_schemas([parts[0].schema, part.schema], promote_options="permissive")
