@@ -136,7 +136,8 @@ def run(
             signals.interruptible(lambda interrupted: _print_interruption(interrupted, name)),
             signals.on_interruption(_end_workers),
             _summarised(summarise_sweep),
-            _without_hydra_frame(overrides.quote_for_hydra(typed[1:])),
+            # options first: argparse reads no more words after one that stands among them
+            _without_hydra_frame(sorted(overrides.quote_for_hydra(typed[1:]), key=_is_settings_word)),
         ):
             hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
     except signals.Interrupted as interrupted:
@@ -177,6 +178,10 @@ def _summarised(summarise_sweep: Callable[[Sweep], None] | None) -> Iterator[Non
     finally:
         if failure is not None:
             raise failure
+
+
+def _is_settings_word(word: str) -> bool:
+    return word not in ("-m", "--multirun")
 
 
 def begin(cfg: DictConfig) -> None:

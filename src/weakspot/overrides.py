@@ -109,6 +109,14 @@ def quote_for_hydra(words: Sequence[str]) -> list[str]:
     return [_quote_word(word, sweep) for word in words]
 
 
+def as_typed(word: str) -> str:
+    """Return a word as people type it, where Hydra was given the setting that a short key stands for."""
+    for short, long in _SHORT.items():
+        if word.startswith(f"{long}="):
+            return short + word.removeprefix(long)
+    return word
+
+
 def _quote_word(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-"):
@@ -169,7 +177,9 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
         for word in words:
             if _key(word).split(".")[0] in ignored and not {word, _key(word)} & set(exceptions):
                 files = config[given] if isinstance(config[given], str) else ",".join(config[given])
-                raise ValueError(f"{word} says nothing of {what}: leave it out, or leave out {given}={files}")
+                raise ValueError(
+                    f"{as_typed(word)} says nothing of {what}: leave it out, or leave out {given}={files}"
+                )
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:

@@ -15,7 +15,7 @@ from report_pages import read as words_of
 from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
 from weakspot.methods import apply
-from weakspot.pipeline.carry_over import carry_over
+from weakspot.pipeline.carry_over import carry_over, check_fits, check_same_embedding
 from weakspot.pipeline.discover import discover, report_slices
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.tasks import Classification
@@ -213,6 +213,26 @@ def test_what_a_run_searched_is_never_tested(found):
     rows = np.flatnonzero(run.slices.searched_mask)
     with pytest.raises(ValueError, match=rf"searched {len(rows)} of these {len(rows)} examples"):
         carry_over(run, example_predictions(400).take(rows))
+
+
+def test_embeddings_are_those_that_were_searched(found):
+    run = SavedRun.open(found["kmeans"])
+    p = example_predictions(400)
+    own = {"checkpoint": "model.ckpt"}
+    searched = replace(run, slices=replace(run.slices, provenance={"predictions": own}))
+    check_same_embedding(searched, own)
+    check_same_embedding(searched, {"embedding": "layer features"})  # nobody knows of which model
+    check_same_embedding(run, own | {"embedding": "layer features"})  # nobody knows where it was searched
+    with pytest.raises(
+        ValueError, match=r"in the embedding of the model's last layer, .* of the layer features: put"
+    ):
+        check_same_embedding(searched, own | {"embedding": "layer features"})
+    unlabelled = replace(p, labels=None, outputs=None, predictions=None, task=None)
+    within = replace(
+        run, slices=replace(run.slices, parameters={**run.slices.parameters, "labels": np.zeros(1)})
+    )
+    with pytest.raises(ValueError, match="compared examples of the same label, and these have no labels"):
+        check_fits(within, unlabelled)
 
 
 def test_slices_that_do_not_fit_are_a_sentence(found):

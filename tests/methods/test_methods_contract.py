@@ -253,3 +253,11 @@ def test_slices_fit_the_task_that_was_searched():
             apply(slices, replace(p, task=other))
     for odd in ("my.npz", ["my.npz"], {"task": "x"}, {"task": {"kind": "classification", "classes": None}}):
         assert_array_equal(apply(replace(slices, provenance={"predictions": odd}), renamed), expected)
+
+
+@pytest.mark.parametrize("word", ["scan", "spotlight", "udis"])
+def test_a_plain_array_is_refused(word):
+    with pytest.raises(
+        TypeError, match=r"fit takes Predictions, not ndarray; make them with Predictions\.from_arrays"
+    ):
+        find(word)().fit(np.zeros((40, 3)))

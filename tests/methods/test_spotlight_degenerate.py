@@ -117,11 +117,6 @@ def test_extreme_losses_change_nothing(scale: float, flip: bool) -> None:
     assert_same(here, there, weights=1e-2, scale=scale)
 
 
-def test_a_plain_array_is_told_of_predictions() -> None:
-    with pytest.raises(TypeError, match=r"Predictions\.from_arrays"):
-        Spotlight().fit(X)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from weakspot.config import build, build_when_called, dataset_own_settings, model_own_settings, plain_values
 from weakspot.launch import CONFIG
+from weakspot.overrides import as_typed
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget
@@ -91,6 +92,11 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
         if layer is not None:
             raise ValueError(
                 f"model.embed_layer={layer} and encoder=… both say where embeddings come from: leave out one of them"
+            )
+        if cfg.encoder.get("embed_layer") is not None:
+            raise ValueError(
+                f"encoder.embed_layer={cfg.encoder.embed_layer}: an encoder's embedding is what its last layer "
+                "receives; leave it out"
             )
         settings = model_own_settings(cfg.encoder)
         encoder = Component(
@@ -176,9 +182,7 @@ def read_run_config(folder: Path) -> dict[str, Any]:
 def upstream_command(name: str) -> str:
     """Return the command line of another command that runs with the same words, without those of discovery alone."""
     words = upstream_words(HydraConfig.get().overrides.task)
-    # Hydra has been given reweight.by=RUN for reweight=RUN
-    typed = [re.sub("^reweight.by=", "reweight=", word) for word in words]
-    return shlex.join(["python", f"{name}.py", *typed])
+    return shlex.join(["python", f"{name}.py", *map(as_typed, words)])
 
 
 def upstream_words(words: Sequence[str]) -> list[str]:

@@ -89,13 +89,14 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
 def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
     """Test the slices of a run on a split of the dataset, which is inferred first where that is not done."""
     from weakspot.findings import Media
-    from weakspot.pipeline.carry_over import carry_over, check_fits, rows_not_searched
+    from weakspot.pipeline.carry_over import carry_over, check_fits, check_same_embedding, rows_not_searched
     from weakspot.pipeline.checks import check_steps, predict_few_examples
     from weakspot.pipeline.upstream import describe_plan, pull_predictions
 
     target = build_audit_target(cfg)
     data = target.split_dataset(target.split)
     rows_not_searched(run, data.examples.column("id").to_pylist())
+    check_same_embedding(run, {"checkpoint": target.checkpoint, "embedding": target.embedding_source})
     predicted = predict_few_examples(target)
     if predicted is not None:
         check_fits(run, predicted)

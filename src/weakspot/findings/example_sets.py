@@ -78,7 +78,13 @@ def choose_example_sets(
         tested = audit_examples(method.audited(other), better, category)
         tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
         return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
-    held_out = np.asarray(confirm, dtype=bool)[described.rows]
+    mask = np.asarray(confirm, dtype=bool)
+    if mask.shape != (len(predictions),):
+        raise ValueError(
+            f"confirm is other predictions, or a mask of the {len(predictions)} examples, not of shape {mask.shape}; "
+            "weakspot.evaluation.held_out makes a mask of a share, which the method must not have searched"
+        )
+    held_out = mask[described.rows]
     if held_out.all():
         return ExampleSets(described, described, outcomes, outcomes, everywhere, "other")
     if not held_out.any():

@@ -30,7 +30,11 @@ def cautionary_notes(
     return (
         *_embedding_note(predictions),
         *_copies_note(predictions, slices, tested),
-        *_other_embeddings_note(predictions, method, findings, tested),
+        *(
+            ()
+            if "found_in" in slices.provenance
+            else _other_embeddings_note(predictions, method, findings, tested)
+        ),
         *(slices.provenance.get("notes") or ()),
         *method.advice(slices),
     )

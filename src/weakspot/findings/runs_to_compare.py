@@ -13,6 +13,9 @@ from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
+LAST_LAYER = "model's last layer"
+"""Where embeddings come from, where their record says nothing else."""
+
 MIN_TESTED_EXAMPLES = 20
 """The fewest examples that the slices of a run may be measured on."""
 
@@ -94,6 +97,12 @@ def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
         raise ValueError(
             f"{before.run} and {after.run} have no example in common and are of different weights, so a slice of one "
             "says nothing of the other: run both models on the same split"
+        )
+    places = [one.predictions.manifest.get("embedding") or LAST_LAYER for one in (before, after)]
+    if places[0] != places[1]:
+        raise ValueError(
+            f"{before.run} and {after.run} have no example in common and are of different embeddings (of the "
+            f"{places[0]}; of the {places[1]}), so a slice of one says nothing of the other: run both on the same split"
         )
     for one, other in ((before, after), (after, before)):
         left = int((~one.slices.searched_mask).sum())

@@ -211,6 +211,14 @@ def _describe_task(kind: str | None, classes: Sequence[str]) -> str:
     return f"{kind}: {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
 
 
+def check_predictions(p: object) -> None:
+    """Raise TypeError for anything but Predictions: scikit-learn's estimators take arrays."""
+    if not isinstance(p, Predictions):
+        raise TypeError(
+            f"fit takes Predictions, not {type(p).__name__}; make them with Predictions.from_arrays(embeddings, losses)"
+        )
+
+
 def parameters_of(slices: Slices, *names: str) -> list[np.ndarray]:
     """Return the named parameters of slices, by which they are applied to other examples.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Method
+from weakspot.methods.base import Method, check_predictions
 from weakspot.methods.canonical_order import canonical_order
 from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup
 from weakspot.methods.residuals import label_codes, residuals
@@ -47,6 +47,7 @@ class OrderedExamples:
         Raises:
             ValueError: If an embedding is not finite.
         """
+        check_predictions(p)
         check_finite("embeddings", p.embeddings, p.ids)
         counts, losses = p.row_counts, losses_of(p)
         order = canonical_order(p.embeddings, losses, counts)

@@ -138,11 +138,10 @@ class AuditTarget:
     def embedding_source(self) -> str | None:
         """Where embeddings come from, in words; None where they are the input of the model's last layer."""
         if self.embed_layer is not None:
-            return (
-                "layer that Grad-CAM reads"
-                if self.embed_layer == "cam_layer"
-                else f"layer {self.embed_layer}"
+            layer = (
+                self.model.settings.get("cam_layer") if self.embed_layer == "cam_layer" else self.embed_layer
             )
+            return f"layer {layer or 'that Grad-CAM reads'}"
         return None if self.encoder is None else f"encoder {self.encoder.name}"
 
     def build_encoder(self, seed: int) -> Model:

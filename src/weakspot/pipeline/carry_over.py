@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.findings.runs_to_compare import MIN_TESTED_EXAMPLES
-from weakspot.methods import apply, audit_of, weights_of
+from weakspot.findings.runs_to_compare import LAST_LAYER, MIN_TESTED_EXAMPLES
+from weakspot.methods import apply, audit_of, method_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -108,10 +109,38 @@ def check_fits(run: SavedRun, p: Predictions) -> None:
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
+    if p.labels is None and "labels" in run.slices.parameters:
+        raise ValueError(
+            f"{run.folder} compared examples of the same label, and these have no labels: give predictions with labels"
+        )
+    check_same_embedding(run, p.manifest)
     try:
         apply(run.slices, p.take([0]))
     except ValueError as error:
         raise ValueError(f"the slices of {run.folder} cannot be applied here: {error}") from error
+
+
+def check_same_embedding(run: SavedRun, manifest: Mapping[str, Any]) -> None:
+    """Check that embeddings come from where a run's slices were sought, as far as both records say it.
+
+    Args:
+        run: The run.
+        manifest: Of the predictions, or `{"checkpoint": …, "embedding": …}` of those that are to be made.
+
+    Raises:
+        ValueError: If they are those of another layer, or of another model; the message says what to add.
+    """
+    searched = run.slices.provenance.get("predictions")
+    if not isinstance(searched, Mapping) or not method_of(run.slices).in_embeddings:
+        return
+    if "checkpoint" not in searched or "checkpoint" not in manifest:
+        return
+    wanted, found = searched.get("embedding"), manifest.get("embedding")
+    if wanted != found:
+        raise ValueError(
+            f"{run.folder} was searched in the embedding of the {wanted or LAST_LAYER}, and these are embeddings of "
+            f"the {found or LAST_LAYER}: put the same words on the line (model.embed_layer=…, encoder=…)"
+        )
 
 
 def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:

@@ -109,8 +109,8 @@ class LayerEmbedding(EmbeddingOverride):
 def _cam_layer(model: Model) -> nn.Module:
     if model.cam_layer is None:
         raise ValueError(
-            f"{type(model).__name__} has no layer of maps that Grad-CAM reads (model.embed_layer={CAM_LAYER}): name a "
-            "module instead"
+            f"{type(model).__name__} has no layer of maps that Grad-CAM reads (model.embed_layer={CAM_LAYER}): give "
+            "model.cam_layer, or name a module instead"
         )
     return model.cam_layer
 
@@ -118,7 +118,15 @@ def _cam_layer(model: Model) -> nn.Module:
 def _named_layer(model: Model, path: str) -> nn.Module:
     net = getattr(model, "net", None)
     root = net if isinstance(net, nn.Module) else model
-    return find_layer(root, path, "embed_layer", type(model).__name__)
+    try:
+        return find_layer(root, path, "embed_layer", type(model).__name__)
+    except ValueError as error:
+        also = (
+            ""
+            if model.cam_layer is None
+            else f"; model.embed_layer={CAM_LAYER} is the layer that Grad-CAM reads"
+        )
+        raise ValueError(f"{error}{also}") from None
 
 
 class EncoderEmbedding(EmbeddingOverride):

@@ -189,6 +189,10 @@ class Predictions:
                 or masked; counts are not positive; ids repeat; labels are missing, outside the classes, or not in the
                 task's format. The error names the array and the row.
         """
+        if task is not None and not isinstance(task, Task):
+            raise TypeError(
+                f"task={task!r} is no task; give Classification((…)) with the names of the classes, say"
+            )
         embeddings = validation.rows("embeddings", embeddings)
         n = len(embeddings)
         ids = validation.identifiers(ids, n)

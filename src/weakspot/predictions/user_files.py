@@ -79,7 +79,8 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
     readers = {".npz": read_npz, ".safetensors": _safetensors} | dict.fromkeys(_TABLES, _with_arrays)
     known = (*readers, *_PICKLES)
     if path.suffix not in known:
-        raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}")
+        there = "" if path.exists() else "; this one does not exist"
+        raise ValueError(f"{path}: predictions are a folder or a file ending in {', '.join(known)}{there}")
     if not path.is_file():
         raise FileNotFoundError(f"no predictions at {path}")
     if path.suffix in _PICKLES:

@@ -9,7 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from weakspot.methods.base import Callback, Method, embeddings_for, no_progress, parameters_of
+from weakspot.methods.base import (
+    Callback,
+    Method,
+    check_predictions,
+    embeddings_for,
+    no_progress,
+    parameters_of,
+)
 from weakspot.methods.canonical_order import canonical_order
 from weakspot.methods.discriminant import discriminant_membership, fit_discriminant
 from weakspot.methods.distributed import check_same_fields, local_rows, process_group
@@ -91,6 +98,7 @@ class Scan(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
         """Find the balls of the largest statistics in `p`; `callback(stage, done, total)` reports the progress."""
+        check_predictions(p)
         processes = process_group(self.sharded)
         check_same_fields(p, processes)
         counts = processes.gather(p.row_counts)

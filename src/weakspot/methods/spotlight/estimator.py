@@ -14,7 +14,7 @@ from jaxtyping import Float
 from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from weakspot.methods.base import Callback, Method, embeddings_for, parameters_of
+from weakspot.methods.base import Callback, Method, check_predictions, embeddings_for, parameters_of
 from weakspot.methods.canonical_order import canonical_order
 from weakspot.methods.discriminant import ANY_LABEL, discriminant_membership, has_label
 from weakspot.methods.distributed import ProcessGroup, check_same_fields, process_group
@@ -150,11 +150,7 @@ class Spotlight(Method):
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Spotlight:
         """Find the spotlights of `p`, which must hold losses."""
-        if not isinstance(p, Predictions):
-            raise TypeError(
-                f"fit takes Predictions, not {type(p).__name__}; "
-                "make them with Predictions.from_arrays(embeddings, losses)"
-            )
+        check_predictions(p)
         settings = SpotlightSettings(**self.get_params())
         if p.losses is None:
             raise ValueError("the Spotlight needs a loss per example; give losses, or outputs and labels")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from weakspot.methods.base import AuditedRows, Callback, Method, NearMiss, no_progress
+from weakspot.methods.base import AuditedRows, Callback, Method, NearMiss, check_predictions, no_progress
 from weakspot.methods.udis.audited_arrays import (
     AuditedArrays,
     category_index,
@@ -126,6 +126,7 @@ class UDIS(Method):
 
         `callback(stage, done, total)` is called with the progress.
         """
+        check_predictions(p)
         self._check()
         audited = AuditedArrays.of(p, self.category)
         check_finite("embeddings", p.embeddings, p.ids)
