@@ -141,8 +141,18 @@ def read(folder: Path) -> Predictions:
             the file.
     """
     if not is_complete(folder):
+        records = sorted(path.name for path in folder.glob("*") if (path / _RECORDS).is_file())
+        remedy = (
+            f"name one of the records in it: {', '.join(records[:3])}"
+            if records
+            else "run infer.py to make it"
+        )
         raise FileNotFoundError(
-            f"{folder} is no complete record of predictions ({MANIFEST} is missing); run infer.py to make it"
+            f"{folder} is no complete record of predictions ({MANIFEST} is missing); {remedy}"
+        )
+    if (folder / "model.ckpt").is_file():
+        raise FileNotFoundError(
+            f"{folder} is a checkpoint; infer.py writes what it predicts to a folder of its own"
         )
     for name in (_ARRAYS, _RECORDS):
         if not (folder / name).is_file():
