@@ -39,7 +39,8 @@ def how_it_was_tested(paired: bool, tested: dict[FoundIn, int], level: float) ->
         )
     return (
         f"Every slice is measured {where}. It is confirmed by a rank test of the losses within labels; of what is "
-        f"called confirmed at most {percent(level)} are expected to be chance."
+        f"called confirmed at most {percent(level)} are expected to be chance. A failure that persists has a row for "
+        "each run that found it, and counts once in the title."
     )
 
 
