@@ -151,6 +151,10 @@ def test_a_run_in_an_earlier_layer_or_an_encoder_trains_no_model_again(digits):
 def test_what_is_no_encoder_is_refused_before_anything_runs(digits):
     common = ("logger=none", "training.epochs=1")
     assert "encoder=resnet18 has random weights" in digits("discover", *common, "encoder=resnet18", fails=2)
+    said = digits("discover", *common, "encoder=small_cnn", fails=2)
+    assert "take a model that is built with trained ones" in said
+    said = digits("discover", *common, "encoder=resnet18", "encoder.embed_layer=layer1", fails=2)
+    assert "encoder.embed_layer=layer1: an encoder's embedding is what its last layer receives" in said
     assert "There is no encoder=resnet8. Did you mean encoder=resnet18" in digits(
         "discover", *common, "encoder=resnet8", fails=True
     )
@@ -188,7 +192,7 @@ def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
     there = ("model.embed_layer=features",)
     digits("discover", *common, *there, "hydra.run.dir=found")
     refused = digits("discover", *common, "slices=found", "split=val", fails=2)
-    assert "were found in 4096 dimensions" in refused
+    assert "was searched in the embedding of the layer features" in refused
     carried = digits("discover", *common, *there, "slices=found", "split=val")
     assert "Embeddings are those of the layer features." in carried
     again = digits("discover", *common, *there, "fail_if.new_against=found", "hydra.run.dir=again")

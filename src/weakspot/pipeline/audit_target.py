@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,11 @@ class AuditTarget:
         """Return the network whose embeddings are used instead of the model's own; its head has random weights."""
         assert self.encoder is not None
         _seed_generators(seed)
-        encoder: Model = self.encoder.make(self.task)
+        try:
+            encoder: Model = self.encoder.make(self.task)
+        except (ValueError, FileNotFoundError) as error:  # whose message names settings of a model
+            said = re.sub(r"\bmodel\.(weights|download|name)=", r"encoder.\1=", str(error))
+            raise type(error)(said) from error
         return encoder
 
     def checkpoint_made_from(self) -> dict[str, Any]:

@@ -113,9 +113,13 @@ def _check_encoder(target: AuditTarget) -> None:
         )
     encoder, rebuilt = target.build_encoder(target.seed), target.build_encoder(target.seed + 1)
     if not have_equal_embeddings(encoder, rebuilt, _few_inputs(target)):
+        remedy = (
+            "give it trained ones (encoder.weights=FILE, or encoder.weights=DEFAULT)"
+            if "weights" in target.encoder.settings
+            else "take a model that is built with trained ones (encoder=resnet18 encoder.weights=DEFAULT, say)"
+        )
         raise ValueError(
-            f"encoder={target.encoder.name} has random weights, and its embeddings mean nothing: give it trained ones "
-            "(encoder.weights=FILE, or encoder.weights=DEFAULT)"
+            f"encoder={target.encoder.name} has random weights, and its embeddings mean nothing: {remedy}"
         )
 
 
