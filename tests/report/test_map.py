@@ -255,6 +255,16 @@ def image_of(tab):
     return tab.evaluate("document.querySelector('#map canvas').toDataURL()")
 
 
+def wait_for_image(tab, wanted):
+    """Return the map's image once it is as wanted, or as it is after five seconds: the page draws when it can."""
+    for _ in range(50):
+        image = image_of(tab)
+        if wanted(image):
+            break
+        tab.wait_for_timeout(100)
+    return image
+
+
 def inside_polygon(points, corners):
     from matplotlib.path import Path
 
@@ -345,8 +355,7 @@ def test_colours_hover_press_zoom_and_keys(browser, tmp_path, found):
     seen = {image_of(tab)}
     for name in ("Loss", "Right or wrong", "Label", "colour"):
         tab.locator("#map select").select_option(label=name)
-        tab.wait_for_timeout(100)
-        seen.add(image_of(tab))
+        seen.add(wait_for_image(tab, lambda image: image not in seen))
     assert len(seen) == 5
 
     row = int(np.argmax(at[:, 0]))  # alone at the edge
@@ -372,25 +381,20 @@ def test_colours_hover_press_zoom_and_keys(browser, tmp_path, found):
         before = image_of(tab)
         for key in keys:
             tab.keyboard.press(key)
-        tab.wait_for_timeout(100)
-        assert image_of(tab) != before
+        assert wait_for_image(tab, lambda image, before=before: image != before) != before
     tab.keyboard.press("0")
-    tab.wait_for_timeout(100)
-    assert image_of(tab) == whole
+    assert wait_for_image(tab, lambda image: image == whole) == whole
     box = canvas.bounding_box()
     tab.mouse.move(box["x"] + 300, box["y"] + 200)
     tab.mouse.wheel(0, -200)
-    tab.wait_for_timeout(200)
-    zoomed = image_of(tab)
+    zoomed = wait_for_image(tab, lambda image: image != whole)
     assert zoomed != whole
     tab.mouse.down()
     tab.mouse.move(box["x"] + 360, box["y"] + 260, steps=3)
     tab.mouse.up()
-    tab.wait_for_timeout(100)
-    assert image_of(tab) != zoomed
+    assert wait_for_image(tab, lambda image: image != zoomed) != zoomed
     tab.locator("#map [data-act=whole]").click()
-    tab.wait_for_timeout(100)
-    assert image_of(tab) == whole
+    assert wait_for_image(tab, lambda image: image == whole) == whole
     assert complaints == []
     tab.close()
 
