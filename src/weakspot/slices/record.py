@@ -297,7 +297,8 @@ def _read_weights(
     first = ["id", "searched"] if has_searched else ["id"]
     table = read_parquet(path, leave_out=columns[len(first) :])
     with reading(path):
-        if columns != [*first, *(f"slice_{j + 1}" for j in range(k))]:
+        # a damaged header may announce any number of slices
+        if len(columns) != len(first) + k or columns != [*first, *(f"slice_{j + 1}" for j in range(k))]:
             raise ValueError(
                 f"it must have the columns {', '.join(first)} and slice_1…slice_{k}, not {columns[:20]}"
             )
@@ -327,6 +328,9 @@ def _read_slices(
     block = max(_CELLS // max(len(ids), 1), 1)
     for start in range(first, len(columns), block):
         table = read_parquet(path, leave_out=[*columns[:start], *columns[start + block :]])
+        with reading(path):
+            if table.num_rows != len(ids):
+                raise ValueError(f"it has {len(ids)} ids, and weights of {table.num_rows} examples")
         for name in table.column_names:
             with reading(path, name):
                 w = table[name].to_numpy().astype(np.float64)
