@@ -1,0 +1,64 @@
+"""What is handed over by mistake is told what it is: a share, a list of names, a folder of something else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from weakspot import Predictions
+from weakspot.launch import _is_settings_word
+from weakspot.overrides import as_typed
+from weakspot.testing import example_predictions
+
+WRONG = """
+import numpy as np
+from weakspot import Predictions, Scan
+from weakspot.findings import Findings
+from weakspot.testing import example_predictions
+
+p = example_predictions()
+slices = Scan(draws=0).fit(p).slices_
+for call in (
+    lambda: Predictions.from_arrays(np.zeros((2, 1)), labels=[0, 1], task=["cat", "dog"]),
+    lambda: Findings.build(p, slices, confirm=0.5),
+    lambda: Findings.build(p, slices, confirm=np.ones(3, dtype=bool)),
+):
+    try:
+        call()
+    except (TypeError, ValueError) as error:
+        print(type(error).__name__, error)
+"""
+"""What types forbid, run where nothing checks them: the tests' own process does, and would say so first."""
+
+
+def test_arguments_of_another_type_are_told_what_is_wanted():
+    done = run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
+    task, share, mask = done.stdout.splitlines()
+    assert task.startswith("TypeError task=['cat', 'dog'] is no task; give Classification")
+    for said in (share, mask):
+        assert said.startswith("ValueError confirm is other predictions, or a mask of the 160 examples")
+
+
+def test_folders_of_something_else_are_named(tmp_path: Path):
+    example_predictions().save(tmp_path / "store" / "digits-test")
+    with pytest.raises(FileNotFoundError, match="name one of the records in it: digits-test"):
+        Predictions.load(tmp_path / "store")
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "model.ckpt").touch()
+    with pytest.raises(FileNotFoundError, match="is a checkpoint; infer.py writes what it predicts"):
+        Predictions.load(tmp_path)
+    with pytest.raises(ValueError, match=r"ending in \.npz.*; this one does not exist"):
+        Predictions.load(tmp_path / "nope")
+
+
+def test_words_may_stand_before_the_option_of_a_sweep():
+    assert sorted(["seed=0", "-m", "split=val"], key=_is_settings_word) == ["-m", "seed=0", "split=val"]
+
+
+def test_short_words_are_shown_as_they_are_typed():
+    assert as_typed("model@encoder=resnet18") == "encoder=resnet18"
+    assert as_typed("reweight.by=runs/a") == "reweight=runs/a"
+    assert as_typed("model=resnet") == "model=resnet"
