@@ -48,7 +48,7 @@ def test_folders_of_something_else_are_named(tmp_path: Path):
         Predictions.load(tmp_path / "store")
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "model.ckpt").touch()
-    with pytest.raises(FileNotFoundError, match="is a checkpoint; infer.py writes what it predicts"):
+    with pytest.raises(FileNotFoundError, match=r"is a checkpoint; infer\.py writes what it predicts"):
         Predictions.load(tmp_path)
     with pytest.raises(ValueError, match=r"ending in \.npz.*; this one does not exist"):
         Predictions.load(tmp_path / "nope")
