@@ -14,7 +14,7 @@ it should are left out), and the embedding is the model's own, that of its layer
 knows nothing of the target.
 
 Settings have their split: tune on `tune` (and `tune2`, `tune3`), report on `report`, look at `fresh` once; `fresh2`
-and `fresh3` were the next. Models' answers and results are kept, one line for each setting and method, in
+to `fresh6` were the next. Models' answers and results are kept, one line for each setting and method, in
 outputs/planted, and a run that was interrupted goes on from there.
 """
 
@@ -120,17 +120,20 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
     lines: list[str] = []
     for title, n, some in grouped(found):
         difference = f" | success less {against}'s" if against else ""
+        sources = list(dict.fromkeys(one["source"] for one in some))
         lines += [
             "",
             f"### {title}: {n} settings",
             "",
-            f"| method | {' | '.join(KINDS)} | all: success | P@10 | AP | CPU s{difference} |",
-            "|" + "---|" * (len(KINDS) + 5 + bool(against)),
+            f"| method | {' | '.join((*KINDS, *sources))} | all: success | P@10 | AP | CPU s{difference} |",
+            "|" + "---|" * (len(KINDS) + len(sources) + 5 + bool(against)),
         ]
         for name in names:
             mine = {one["seed"]: one for one in some if one["method"] == name}
             cells = [
-                _share([one["success"] for one in mine.values() if one["kind"] == kind]) for kind in KINDS
+                _share([one["success"] for one in mine.values() if one[column] == value])
+                for column, values in (("kind", KINDS), ("source", sources))
+                for value in values
             ]
             cells += [interval(np.array([one[metric] for one in mine.values()])) for metric in METRICS]
             cells.append(f"{np.mean([one['seconds'] for one in mine.values()]):.2f}")

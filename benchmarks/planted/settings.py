@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["rare", "noisy", "correlation"]
-Split = Literal["tune", "tune2", "tune3", "report", "fresh", "fresh2", "fresh3", "quick"]
+Split = Literal[
+    "tune", "tune2", "tune3", "report", "fresh", "fresh2", "fresh3", "fresh4", "fresh5", "fresh6", "quick"
+]
 Network = Literal["plain", "resnet"]
 KINDS: tuple[Kind, ...] = ("rare", "noisy", "correlation")
 STRENGTHS = {
@@ -26,6 +28,9 @@ FIRST_SEED: dict[Split, int] = {
     "tune2": 50_000,
     "tune3": 60_000,
     "fresh3": 70_000,
+    "fresh4": 80_000,
+    "fresh5": 90_000,
+    "fresh6": 100_000,
 }
 """Settings of one split share no seed with those of another, and so no draw of examples, classes or predictions."""
 

@@ -52,6 +52,22 @@ def test_what_other_embeddings_find_is_compared_on_the_same_models():
     assert by_embedding(found, ["scan"], "udis") == []
 
 
+def test_successes_are_shown_by_kind_and_by_source():
+    from planted_slices import table
+
+    def line(seed: int, kind: str, source: str, success: float) -> dict[str, Any]:
+        where = {"predictions": "trained", "embedding": "own", "network": "plain", "seed": seed}
+        scores = {"success": success, "precision@10": success, "average precision": success, "seconds": 0.5}
+        return where | {"method": "scan", "kind": kind, "source": source, "valid": True} | scores
+
+    found = [line(1, "rare", "mnist", 1.0), line(2, "noisy", "mnist", 0.0), line(3, "rare", "cifar10", 1.0)]
+    _, title, _, header, _, row = ["", *table(found, ["scan"], None)]
+    assert title == "### Trained predictions, model's own embedding: 3 settings"
+    cells = dict(zip(*([cell.strip() for cell in one.split("|")] for one in (header, row)), strict=True))
+    assert (cells["rare"], cells["noisy"], cells["correlation"]) == ("1.00 (2)", "0.00 (1)", "–")
+    assert (cells["mnist"], cells["cifar10"]) == ("0.50 (2)", "1.00 (1)")
+
+
 def test_the_gate_of_a_method_that_is_not_measured_is_refused():
     command = [
         sys.executable,
