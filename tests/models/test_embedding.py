@@ -200,4 +200,4 @@ def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
     first = digits("train", *common, "reweight=found")
     second = digits("train", *common, *there, "reweight=found")
     made = [said.split("checkpoint → ")[1].split()[0] for said in (first, second)]
-    assert made[0] != made[1], "weights that an embedding told are another checkpoint"
+    assert made[0] == made[1], "a run is mended in the embedding that it searched"

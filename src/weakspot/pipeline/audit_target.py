@@ -164,12 +164,7 @@ class AuditTarget:
             "training": vars(self.training),
             "trainer": content_identity(self.numeric_settings),
             "seed": self.seed,
-            # the embedding decides which examples get more weight
-            **(
-                {}
-                if self.reweight is None
-                else {"reweight": self.reweight.identity(), **self._embedding_identity()}
-            ),
+            **({} if self.reweight is None else {"reweight": self.reweight.identity(self)}),
         }
 
     def checkpoint_folder(self) -> Path:
@@ -216,10 +211,10 @@ class AuditTarget:
             "weights": weights,
             "trainer": {"precision": self.numeric_settings.get("precision")},
             "split": self.split,
-            **self._embedding_identity(),
+            **self.embedding_identity(),
         }
 
-    def _embedding_identity(self) -> dict[str, Any]:
+    def embedding_identity(self) -> dict[str, Any]:
         """Return where embeddings come from; empty where they are the input of the model's last layer."""
         if self.encoder is not None:
             identity = {
