@@ -13,6 +13,7 @@ from torchvision.models import resnet18
 from tiny_models import write_model
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.models.torchvision import TorchvisionModel
 from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding, have_equal_embeddings
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
@@ -87,6 +88,12 @@ def test_a_layer_that_cannot_be_read_is_named():
     again.features[3] = again.features[0]
     with pytest.raises(ValueError, match="called 2 times in a forward pass, not once"):
         LayerEmbedding(again, "features.0").read(x)
+    for wrapped, head in ((model, "output"), (TorchvisionModel(TASK, "resnet18"), "fc")):
+        with pytest.raises(
+            ValueError,
+            match=rf"embed_layer={head} gives the model's outputs, .*: name an earlier layer, .*embed_layer=cam_layer",
+        ):
+            LayerEmbedding(wrapped.eval(), head).read(torch.rand(2, 3, 32, 32))
     model = Tokens()
     model.tokens = nn.Unflatten(1, (1, 1, 1, -1))
     with pytest.raises(ValueError, match=r"model.embed_layer=tokens gives shape \(1, 1, 1, 1, 3\)"):
