@@ -1,5 +1,7 @@
 """Embeddings from an earlier layer, or from another network: what they hold, and that the outputs stay the model's."""
 
+import functools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -10,11 +12,16 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import resnet18
 
+from cpu_trainer import CPU
 from tiny_models import write_model
+from weakspot.datasets.digits import Digits
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.models.text_classifier import TextClassifier
 from weakspot.models.torchvision import TorchvisionModel
+from weakspot.pipeline.audit_target import AuditTarget, Component
 from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding, have_equal_embeddings
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
 
@@ -78,6 +85,24 @@ def test_an_encoder_gives_the_embedding_and_the_model_the_outputs():
         assert_array_equal(outputs, model(x))
     assert have_equal_embeddings(encoder, encoder, x)
     assert not have_equal_embeddings(encoder, SmallCNN(TASK, embedding=7), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (TorchvisionModel, {"name": "resnet18", "weights": "DEFAULT"}),
+        (TextClassifier, {"name": "nowhere"}),
+    ],
+)
+def test_what_is_missing_is_called_as_the_command_line_calls_it(make, settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    net = Component("net", settings, functools.partial(make, **settings))
+    target = AuditTarget(Component("digits", {}, Digits), net, TrainingSettings(), CPU, encoder=net)
+    with pytest.raises(FileNotFoundError, match=r"encoder\.download=true") as refused:
+        target.build_encoder(0)
+    assert "model." not in str(refused.value)
+    with pytest.raises(FileNotFoundError, match=r"model\.download=true"):
+        target.build_model()
 
 
 def test_a_layer_that_cannot_be_read_is_named():
