@@ -153,6 +153,7 @@ def test_other_labels_get_a_new_head(labels: tuple[str, ...], tmp_path: Path) ->
     assert model(images()).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_new_head_is_spoken_of_where_it_is_trained_or_missed(shell) -> None:
     """Not of an encoder, which needs none, nor where the trained one is read."""
     for name in ("net", "encoder"):

@@ -228,6 +228,14 @@ def test_an_adversary_searches_in_the_embedding_that_the_target_names(source, tm
         torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=0)
 
 
+def test_an_adversary_reads_in_the_precision_of_the_training(tmp_path):
+    data, make_trainer = DataModule(FewDigits, seed=0), functools.partial(CPU, precision="bf16-true")
+    encoder = SmallCNN(data.dataset("val").task, channels=(4,), embedding=5)
+    seen = SeenByAdversary(adversary(), data, lambda net: EncoderEmbedding(net, encoder))
+    train(model(), data, TrainingSettings(epochs=1), make_trainer, tmp_path, callbacks=[seen])
+    assert seen.arrays["embeddings"].shape == (180, 5)
+
+
 def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
     data = DataModule(FewDigits, seed=0)
     seed_everything(0, verbose=False)

@@ -93,10 +93,11 @@ def _predict_all_rows(
     model, learner.model = learner.model, reader
     learner.eval()
     try:
-        batches = [
-            trainer.strategy.predict_step(trainer.strategy.batch_to_device(batch, learner.device), i)
-            for i, batch in enumerate(data.loader("train", rows))
-        ]
+        batches = []
+        for i, batch in enumerate(data.loader("train", rows)):
+            converted = trainer.precision_plugin.convert_input(batch)
+            moved = trainer.strategy.batch_to_device(converted, learner.device)
+            batches.append(trainer.strategy.predict_step(moved, i))
     finally:
         learner.model = model
         for module, training in training_modes.items():  # a frozen encoder stays in eval mode
