@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -117,6 +118,21 @@ def test_the_form_offers_what_was_ticked_or_the_run_before(server, outputs):
         status, _, text = asked(server, f"/compare{query}")
         assert status == 400
         assert "tick two runs" in read(text)
+
+
+def test_runs_in_two_embeddings_are_told_apart(tmp_path):
+    p = predictions([0, 1], "net", checkpoint="epoch_9.pt")
+    discover(Scan(n_slices=1), p, tmp_path / "runs" / "last")
+    with serving(tmp_path / "runs") as server:
+        assert "Embedding" not in asked(server, "/")[2]
+        elsewhere = replace(p, manifest={**p.manifest, "embedding": "layer <features>"})
+        discover(Scan(n_slices=1), elsewhere, tmp_path / "runs" / "layer")
+        page, form = (asked(server, path)[2] for path in ("/", "/compare"))
+    assert '<th scope="col">Embedding</th>' in page
+    for cell in ("layer &lt;features&gt;", "last layer"):
+        assert re.search(rf"<td>net</td>\s*<td>{cell}</td>", page)
+    assert form.count("· net · layer &lt;features&gt; · epoch_9.pt") == 2  # before and after
+    assert form.count("· net · epoch_9.pt") == 2
 
 
 def test_what_cannot_be_compared_is_said(server, outputs):

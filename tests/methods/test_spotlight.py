@@ -165,13 +165,13 @@ def test_entropy_penalties_make_spotlights_purer() -> None:
 def test_compiled_code_outlives_the_process(tmp_path: Path) -> None:
     """Nobody waits for the compiler twice; a package that cannot be written to caches in the user's folder."""
     script = (
-        "import time, numpy as np; from weakspot.methods.spotlight.optim.lazy import LazyOptimizer, _adam_steps;"
+        "import time, numpy as np; from weakspot.methods.spotlight.optim.lazy import LazyOptimizer, adam_steps;"
         "from weakspot.methods.spotlight.objective import Problem;"
         "from weakspot.methods.spotlight.optim.optimizer import AdamSchedule;"
         "x = np.eye(8, dtype=np.float32); given = Problem(np.arange(8.0), np.ones(8), 2.0, 1.0);"
         "schedule = AdamSchedule(np.geomspace(6, 0.1, 20), 1e-2, 10, 0.5);"
         "LazyOptimizer(x).adam(given, schedule, np.zeros((1, 8)), np.zeros((1, 1)));"
-        "print(sum(_adam_steps.stats.cache_hits.values()), sum(_adam_steps.stats.cache_misses.values()))"
+        "print(sum(adam_steps.stats.cache_hits.values()), sum(adam_steps.stats.cache_misses.values()))"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     told = [

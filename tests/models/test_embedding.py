@@ -1,5 +1,7 @@
 """Embeddings from an earlier layer, or from another network: what they hold, and that the outputs stay the model's."""
 
+import functools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -10,10 +12,16 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import resnet18
 
+from cpu_trainer import CPU
 from tiny_models import write_model
+from weakspot.datasets.digits import Digits
 from weakspot.models.base import Model
 from weakspot.models.small_cnn import SmallCNN
+from weakspot.models.text_classifier import TextClassifier
+from weakspot.models.torchvision import TorchvisionModel
+from weakspot.pipeline.audit_target import AuditTarget, Component
 from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding, have_equal_embeddings
+from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
 
@@ -79,6 +87,24 @@ def test_an_encoder_gives_the_embedding_and_the_model_the_outputs():
     assert not have_equal_embeddings(encoder, SmallCNN(TASK, embedding=7), x)
 
 
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (TorchvisionModel, {"name": "resnet18", "weights": "DEFAULT"}),
+        (TextClassifier, {"name": "nowhere"}),
+    ],
+)
+def test_what_is_missing_is_called_as_the_command_line_calls_it(make, settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    net = Component("net", settings, functools.partial(make, **settings))
+    target = AuditTarget(Component("digits", {}, Digits), net, TrainingSettings(), CPU, encoder=net)
+    with pytest.raises(FileNotFoundError, match=r"encoder\.download=true") as refused:
+        target.build_encoder(0)
+    assert "model." not in str(refused.value)
+    with pytest.raises(FileNotFoundError, match=r"model\.download=true"):
+        target.build_model()
+
+
 def test_a_layer_that_cannot_be_read_is_named():
     model, x = SmallCNN(TASK), torch.rand(1, 3, 16, 16)
     with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer; it has features"):
@@ -87,6 +113,12 @@ def test_a_layer_that_cannot_be_read_is_named():
     again.features[3] = again.features[0]
     with pytest.raises(ValueError, match="called 2 times in a forward pass, not once"):
         LayerEmbedding(again, "features.0").read(x)
+    for wrapped, head in ((model, "output"), (TorchvisionModel(TASK, "resnet18"), "fc")):
+        with pytest.raises(
+            ValueError,
+            match=rf"embed_layer={head} gives the model's outputs, .*: name an earlier layer, .*embed_layer=cam_layer",
+        ):
+            LayerEmbedding(wrapped.eval(), head).read(torch.rand(2, 3, 32, 32))
     model = Tokens()
     model.tokens = nn.Unflatten(1, (1, 1, 1, -1))
     with pytest.raises(ValueError, match=r"model.embed_layer=tokens gives shape \(1, 1, 1, 1, 3\)"):
@@ -200,4 +232,4 @@ def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
     first = digits("train", *common, "reweight=found")
     second = digits("train", *common, *there, "reweight=found")
     made = [said.split("checkpoint → ")[1].split()[0] for said in (first, second)]
-    assert made[0] != made[1], "weights that an embedding told are another checkpoint"
+    assert made[0] == made[1], "a run is mended in the embedding that it searched"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,13 +145,27 @@ def test_names_that_go_on_are_told_by_their_first_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [("a", "b", "c"), ("cat", "dog")])
-def test_other_labels_get_a_new_head(labels: tuple[str, ...], tmp_path: Path, caplog) -> None:
+def test_other_labels_get_a_new_head(labels: tuple[str, ...], tmp_path: Path) -> None:
     write(tmp_path, labels=labels)
-    with caplog.at_level(logging.WARNING):
-        model = ImageClassifier(THREE, tmp_path)
+    model = ImageClassifier(THREE, tmp_path)
     assert not model.head_is_trained
-    assert "it gets a new head" in caplog.text
+    assert "it gets a new head" in (model.new_head or "")
     assert model(images()).shape == (2, 3)
+
+
+@pytest.mark.slow
+def test_a_new_head_is_spoken_of_where_it_is_trained_or_missed(shell) -> None:
+    """Not of an encoder, which needs none, nor where the trained one is read."""
+    for name in ("net", "encoder"):
+        write(shell.folder / name)
+    words = ("logger=none", "dataset=digits", "model=image_classifier", "model.name=net", "training.epochs=1")
+    elsewhere = ("encoder=image_classifier", "encoder.name=encoder")
+    told = [
+        shell("infer", *words, *elsewhere).count("tells apart cat, dog, owl, not 0, 1, 2"),
+        shell("infer", *words).count("new head"),
+        shell("infer", *words, "checkpoint=pretrained", fails=2).count("it gets a new head"),
+    ]
+    assert told == [1, 0, 1]
 
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -18,9 +18,12 @@ from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
 from weakspot.findings.finding_classifier import FindingClassifier
 from weakspot.findings.mended_model import MendedModelComparison
+from weakspot.models import load_weights
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.adversary_callback import AdversaryCallback
 from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.checks import check_steps
+from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.reweight import example_weights
 from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
@@ -193,6 +196,46 @@ def test_an_adversary_weighs_from_its_first_epoch_and_goes_on_where_it_stopped(t
         torch.testing.assert_close(plain[name], alike[name], rtol=0, atol=0)
 
 
+class SeenByAdversary(AdversaryCallback):
+    """Keeps what the method is given."""
+
+    def _weights(self, arrays):
+        self.arrays = arrays
+        return super()._weights(arrays)
+
+
+ENCODER = SmallCNN(ColoredDigits("val").task, channels=(4,), embedding=5)
+
+
+@pytest.mark.parametrize(
+    "source", [lambda net: LayerEmbedding(net, "features"), lambda net: EncoderEmbedding(net, ENCODER)]
+)
+def test_an_adversary_searches_in_the_embedding_that_the_target_names(source, tmp_path):
+    training = TrainingSettings(epochs=1, keep="last")
+    seen = SeenByAdversary(adversary(strength=0.0), DataModule(FewDigits, seed=0), source)
+    checkpoints = [
+        train(model(), DataModule(FewDigits, seed=0), training, CPU, tmp_path / name, callbacks=callbacks)
+        for name, callbacks in (("adversary", [seen]), ("plain", []))
+    ]
+    batch = next(iter(DataModule(FewDigits, batch_size=180).loader("train", range(180))))
+    with torch.no_grad():  # the first epoch sees the model as it was built
+        z, outputs = source(model()).eval().read(batch["input"])
+    np.testing.assert_allclose(seen.arrays["embeddings"], z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(seen.arrays["outputs"], outputs, rtol=1e-4, atol=1e-5)
+    states = [torch.load(file, weights_only=True)["state_dict"] for file in checkpoints]
+    assert states[0].keys() == states[1].keys()
+    for name in states[0]:  # looking alone changes nothing
+        torch.testing.assert_close(states[0][name], states[1][name], rtol=0, atol=0)
+
+
+def test_an_adversary_reads_in_the_precision_of_the_training(tmp_path):
+    data, make_trainer = DataModule(FewDigits, seed=0), functools.partial(CPU, precision="bf16-true")
+    encoder = SmallCNN(data.dataset("val").task, channels=(4,), embedding=5)
+    seen = SeenByAdversary(adversary(), data, lambda net: EncoderEmbedding(net, encoder))
+    train(model(), data, TrainingSettings(epochs=1), make_trainer, tmp_path, callbacks=[seen])
+    assert seen.arrays["embeddings"].shape == (180, 5)
+
+
 def test_epochs_are_judged_by_the_weighed_loss(tmp_path):
     data = DataModule(FewDigits, seed=0)
     seed_everything(0, verbose=False)
@@ -286,6 +329,55 @@ def test_a_run_of_another_dataset_or_model_or_with_other_slices_is_refused(audit
     (tmp_path / "weights.pt").unlink()
     with pytest.raises(FileNotFoundError, match=r"weights\.pt"):
         mend.check(audited)
+
+
+def test_a_run_is_mended_in_the_embedding_that_it_searched(audited, found, tmp_path):
+    """Whatever the line says of embeddings: that is where the mended model is searched."""
+
+    def run_of(target, folder):
+        manifest = dict(pull_predictions(replace(target, checkpoint=str(tmp_path / "weights.pt"))).manifest)
+        replace(found[-1], provenance={"predictions": manifest}, command="python discover.py …").save(folder)
+        found[1].save(folder / "slices")
+        return ReweightByFindings(folder=folder), manifest
+
+    mend, manifest = run_of(replace(audited, embed_layer="cam_layer"), tmp_path / "layer")
+    elsewhere = replace(audited, embed_layer="embedding.2")
+    for target in (audited, elsewhere):
+        mend.check(target)
+        assert json.loads(json.dumps(mend.audited(target).embedding_identity())) == {
+            "embed_layer": "cam_layer",
+            "cam_layer": None,
+        }
+        assert pull_predictions(mend.audited(target)).manifest["made_from"] == manifest["made_from"]
+    one, other = (replace(target, reweight=mend).checkpoint_folder() for target in (audited, elsewhere))
+    assert one == other
+    in_last_layer = ReweightByFindings(folder=tmp_path / "run")
+    assert in_last_layer.audited(elsewhere).embedding_identity() == {}
+
+    torch.save(ENCODER.state_dict(), tmp_path / "encoder.pt")
+
+    def make(task):
+        encoder = SmallCNN(task, channels=(4,), embedding=5)
+        load_weights(encoder, tmp_path / "encoder.pt")
+        return encoder
+
+    encoded = replace(audited, encoder=Component("small", {}, make))
+    mend, _ = run_of(encoded, tmp_path / "encoder")
+    mend.check(encoded)
+    with pytest.raises(
+        ValueError, match=r"in the embedding of the encoder small: .* \(encoder=…, .*discover\.py …"
+    ):
+        mend.check(audited)
+    wider = replace(encoded, encoder=replace(encoded.encoder, settings={"embedding": 7}))
+    with pytest.raises(ValueError, match="put the same words on the line"):
+        mend.check(wider)
+
+
+def test_an_embedding_that_cannot_be_is_refused_before_a_model_is_mended(audited, tmp_path):
+    """Its predictions are read at the end: to measure what was mended."""
+    mend = ReweightByFindings(folder=tmp_path / "run")
+    with pytest.raises(ValueError, match="no module 'featurs' to be its embed_layer"):
+        check_steps(replace(audited, reweight=mend, embed_layer="featurs"), "train")
 
 
 def test_another_strength_makes_another_checkpoint(audited, tmp_path):

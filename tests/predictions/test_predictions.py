@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import log_loss
 
 from weakspot import Predictions
-from weakspot.tasks import Classification, Multilabel, Regression, Task
+from weakspot.tasks import Classification, Multilabel, Rating, Regression, Task
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 5)).astype(np.float32)
@@ -125,7 +125,20 @@ def broken(value):
             "labels must be numbers for a regression",
         ),
         ({"embeddings": X, "outputs": LOGITS, "task": Regression()}, "3 columns but a regression has 1"),
-        ({"embeddings": X, "labels": LABELS * 1e300}, "too large for an index"),
+        (
+            {"embeddings": X, "labels": LABELS * 1e300},
+            "as large as 2e[+]300, too large for class indices: .* names",
+        ),
+        (
+            {"embeddings": X, "labels": LABELS, "predictions": LABELS * 1e18},
+            r"predictions .* task=Regression\(\)",
+        ),
+        ({"embeddings": X, "labels": ["a"] * 40, "predictions": LABELS * 1e18}, "not numbers as large as 2e"),
+        ({"embeddings": X, "labels": PAIRS * 1e18}, "0 and 1 for each class, not numbers as large as 1e"),
+        (
+            {"embeddings": X, "labels": LABELS * 1e18, "task": Rating(("1", "2", "3"))},
+            "labels must be class indices or names, not numbers as large",
+        ),
         ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
         ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),
         ({"embeddings": X, "labels": [b"\xff"] * 40}, "no UTF-8 text"),
@@ -219,8 +232,23 @@ def test_numbers_whose_squares_overflow_are_refused(name, dtype, value, sentence
 
 def test_a_loss_that_overflows_where_it_is_derived_is_refused():
     x, y = np.zeros((3, 2)), np.array([0.5, 1e200, 1.5])
-    with pytest.raises(ValueError, match=r"losses: row 1 \(id 1\) holds NaN or infinity"):
+    said = r"losses: row 1 \(id 1\) holds NaN or infinity; divide labels and predictions by a constant"
+    with pytest.raises(ValueError, match=said):
         Predictions.from_arrays(x, labels=y, predictions=-y)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.uint64, np.int64, object])
+def test_the_numbers_of_a_regression_are_of_any_size(kind):
+    """Whole numbers beyond 2^53 are no indices; what stands beside them says that they are a regression's."""
+    large, fractions = np.array([2**60, 2**61, 2**60], dtype=kind), np.array([0.5, 1.5, 2.5])
+    for given, recorded in (
+        ({"labels": fractions, "predictions": large}, "predictions"),
+        ({"labels": large, "predictions": fractions}, "labels"),
+        ({"labels": large, "outputs": fractions[:, None]}, "labels"),
+    ):
+        p = Predictions.from_arrays(np.eye(3), **given)
+        assert p.task == Regression()
+        np.testing.assert_array_equal(getattr(p, recorded), [2.0**60, 2.0**61, 2.0**60])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

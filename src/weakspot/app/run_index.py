@@ -47,6 +47,8 @@ class RunSummary:
         settings: The method's settings, as text.
         clusters: How many nodes its cluster tree has.
         weights: The end of the path of the audited checkpoint; empty where none is known.
+        embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
+            layer, or is not known.
         damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, page and date are
             empty otherwise.
     """
@@ -67,6 +69,7 @@ class RunSummary:
     settings: Mapping[str, str] = field(default_factory=dict)
     clusters: int = 0
     weights: str = ""
+    embedding: str = ""
     damage: str = ""
 
     @property
@@ -236,13 +239,13 @@ def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> Ru
         settings=settings,
         clusters=len(found.clusters),
         weights=_weights(found.provenance),
+        embedding=_shortened(_manifest(found.provenance).get("embedding") or ""),
     )
 
 
 def _summary_of_slices(folder: Path, created: datetime, slices: Slices) -> RunSummary:
     """Summarise a run from before there were findings."""
-    manifest = slices.provenance.get("predictions")
-    made_from = manifest if isinstance(manifest, dict) else {}
+    made_from = _manifest(slices.provenance)
     dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
     return RunSummary(
         folder,
@@ -300,8 +303,7 @@ def _modified(folder: Path, name: str) -> datetime | None:
 
 def _file_name(provenance: Any) -> str:
     """Return the name of the file of predictions that a run was given."""
-    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
-    source = manifest.get("source") if isinstance(manifest, dict) else None
+    source = _manifest(provenance).get("source")
     return Path(str(source)).name if source else "own predictions"
 
 
@@ -319,9 +321,14 @@ def _weights(provenance: Any) -> str:
     """Return the end of the path of the audited checkpoint: its file, and the folder that distinguishes it from
     others of that name.
     """
-    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
-    checkpoint = manifest.get("checkpoint") if isinstance(manifest, dict) else None
+    checkpoint = _manifest(provenance).get("checkpoint")
     return _shortened("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
+
+
+def _manifest(provenance: Any) -> dict[str, Any]:
+    """Return the manifest of a run's predictions; empty where there is none."""
+    manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _shortened(value: Any, max_length: int = _MAX_LENGTH) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 from weakspot.identity import Identifiable
 
 _LISTED = 8  # parts of a network in a message
+_KEY = ContextVar("key", default="model")
 
 
 class Model(Identifiable, nn.Module, ABC):
@@ -33,6 +37,9 @@ class Model(Identifiable, nn.Module, ABC):
     head_is_trained: bool | None = None
     """Whether the head has trained weights; a model with a random one must be trained first. None where the model
     does not know: it is then built twice, as random weights differ."""
+
+    new_head: str | None = None
+    """Why the head of the weights that were given is not used, in a sentence; None where it is, or there is none."""
 
     channels_last: bool = False
     """Whether inference stores images with the channels last in memory, where convolutions are fastest; their shape
@@ -69,6 +76,23 @@ class Model(Identifiable, nn.Module, ABC):
         They are returned once; few models have any.
         """
         return []
+
+
+def command_key() -> str:
+    """Return the word by which the network that is being built is chosen on the command line: model, or encoder; its
+    settings are called `model.weights`, or `encoder.weights`.
+    """
+    return _KEY.get()
+
+
+@contextmanager
+def built_as(key: str) -> Iterator[None]:
+    """Have the messages of networks that are built meanwhile call them `key`, as the command line does."""
+    token = _KEY.set(key)
+    try:
+        yield
+    finally:
+        _KEY.reset(token)
 
 
 def find_layer(net: nn.Module, path: str, role: str, owner: str) -> nn.Module:

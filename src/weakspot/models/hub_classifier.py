@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from weakspot.models.base import command_key
 from weakspot.models.hub import HubModel, load_config, load_net
 from weakspot.tasks import Task
-
-log = logging.getLogger(__name__)
 
 
 class HubClassifier(HubModel):
@@ -43,12 +41,9 @@ class HubClassifier(HubModel):
         order = _match(named, classes)
         changes = {}
         if order is None:
-            log.warning(
-                "%s tells apart %s, not %s: it gets a new head; if its outputs do mean these classes, say in which "
-                "order (model.labels=[…])",
-                name,
-                _some(named),
-                _some(classes),
+            self.new_head = (
+                f"{name} tells apart {_some(named)}, not {_some(classes)}: it gets a new head; if its outputs do mean "
+                "these classes, say in which order (model.labels=[…])"
             )
             changes = {
                 "num_labels": task.n_outputs,
@@ -75,7 +70,7 @@ class HubClassifier(HubModel):
         if not self._checked and not (given.shape == logits.shape and torch.equal(given, logits)):
             raise ValueError(
                 f"{type(self.net).__name__} changes what its layer {self._head_path!r} gives, or reads other "
-                "tokens; wrap it in a module of your own (model=module)"
+                "tokens; wrap it in a module of your own (docs/models.md)"
             )
         self._checked = True
 
@@ -86,7 +81,9 @@ def _labels(config: object, given: Sequence[str] | None) -> list[str]:
     if given is None:
         return named
     if len(given) != len(named):
-        raise ValueError(f"model.labels names {len(given)} outputs, but the model has {len(named)}: {named}")
+        raise ValueError(
+            f"{command_key()}.labels names {len(given)} outputs, but the model has {len(named)}: {named}"
+        )
     return list(map(str, given))
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weakspot.models.base import record_head
+from weakspot.models.base import command_key, record_head
 from weakspot.models.hub import HubModel, accepted_tensors, load_net
 from weakspot.tasks import QuestionAnswering, Task
 
@@ -33,8 +33,9 @@ class QAModel(HubModel):
     def __init__(self, task: Task, name: str | Path, download: bool = False) -> None:
         super().__init__()
         if not isinstance(task, QuestionAnswering):
+            key = command_key()
             raise ValueError(
-                f"model=qa answers questions, but the task is {task.kind}; use model=text_classifier"
+                f"{key}=qa answers questions, but the task is {task.kind}; use {key}=text_classifier"
             )
         from transformers import AutoModelForQuestionAnswering
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,12 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from weakspot.models.base import Model, find_layer, record_head
+from weakspot.models.base import Model, command_key, find_layer, record_head
 from weakspot.models.checkpoint import load_state, own_names, read_weights
 from weakspot.models.names import NAMES
 from weakspot.tasks import Task
-
-log = logging.getLogger(__name__)
 
 _LAYERS = {  # family: (the head, the layer that Grad-CAM uses)
     "alexnet": ("classifier.6", "features"),
@@ -131,12 +128,8 @@ class TorchvisionModel(Model):
         weight = f"{self._head_path}.weight"
         head_fits = weight not in given or len(given[weight]) == len(own[weight])
         if not head_fits:
-            log.info(
-                "%s: its head of %d classes is replaced by a new one of %d",
-                source,
-                len(given[weight]),
-                len(own[weight]),
-            )
+            old, new = len(given[weight]), len(own[weight])
+            self.new_head = f"{source}: its head of {old} classes is replaced by a new one of {new}"
             given |= {name: own[name] for name in own if name.startswith(f"{self._head_path}.")}
         load_state(self.net, given, source)
         return head_fits
@@ -157,8 +150,8 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not (download or cached.is_file()):
         raise FileNotFoundError(
-            f"the weights {weights} of {name} are not at {cached}; model.download=true fetches them, or put "
-            f"{url} there by hand, or give model.weights=<path of the file>"
+            f"the weights {weights} of {name} are not at {cached}; {command_key()}.download=true fetches them, or put "
+            f"{url} there by hand, or give {command_key()}.weights=<path of the file>"
         )
     try:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
@@ -166,7 +159,8 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
         )
     except OSError as error:  # URLError and timeouts among them
         raise FileNotFoundError(
-            f"could not download {url} ({error}); fetch that file by hand and pass weights=<path of the file>"
+            f"could not download {url} ({error}); fetch that file by hand and pass {command_key()}.weights=<path of "
+            "the file>"
         ) from error
     return state
 

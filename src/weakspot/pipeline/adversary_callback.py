@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from weakspot.datasets.datamodule import DataModule
+from weakspot.models.base import Model
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.processes import is_main_process
 from weakspot.pipeline.reweight import example_weights
@@ -32,18 +33,29 @@ class AdversaryCallback(Callback):
     Args:
         reweight: The adversary's settings.
         data: The data that the model is trained on.
+        use_embedding_source: Returns the model with the embeddings in which slices are found; by default its own.
     """
 
-    def __init__(self, reweight: ReweightByAdversary, data: DataModule) -> None:
+    def __init__(
+        self,
+        reweight: ReweightByAdversary,
+        data: DataModule,
+        use_embedding_source: Callable[[Model], Model] = lambda model: model,
+    ) -> None:
         self.reweight = reweight
         self.data = data
+        self.use_embedding_source = use_embedding_source
+        self._reader: Model | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
         if not self.reweight.is_active(trainer.current_epoch):
             return
         with isolate_rng():  # random draws here do not change those of training
-            arrays = _predict_all_rows(trainer, pl_module, self.data)
+            if self._reader is None:
+                self._reader = self.use_embedding_source(pl_module.model)
+                trainer.precision_plugin.convert_module(self._reader).to(pl_module.device)
+            arrays = _predict_all_rows(trainer, pl_module, self._reader, self.data)
             weights = self._weights(arrays) if is_main_process() else None
         pl_module.weights["train"] = torch.from_numpy(trainer.strategy.broadcast(weights)).to(
             pl_module.device
@@ -67,19 +79,27 @@ class AdversaryCallback(Callback):
 
 
 @torch.no_grad()
-def _predict_all_rows(trainer: Trainer, learner: Learner, data: DataModule) -> dict[str, np.ndarray]:
-    """Return what the model predicts for every training example, by row; the processes divide the rows among them."""
+def _predict_all_rows(
+    trainer: Trainer, learner: Learner, reader: Model, data: DataModule
+) -> dict[str, np.ndarray]:
+    """Return what the model predicts for every training example, by row; the processes divide the rows among them.
+
+    The reader stands in the model's place meanwhile, so that the strategy runs it as it runs the model.
+    """
     n, world_size = len(data.dataset("train")), trainer.world_size
     # every process gets equally many rows: a pass through the strategy's model must run on all of them
     rows = np.arange(trainer.global_rank, -(-n // world_size) * world_size, world_size) % n
     training_modes = {module: module.training for module in learner.modules()}
+    model, learner.model = learner.model, reader
     learner.eval()
     try:
-        batches = [
-            trainer.strategy.predict_step(trainer.strategy.batch_to_device(batch, learner.device), i)
-            for i, batch in enumerate(data.loader("train", rows))
-        ]
+        batches = []
+        for i, batch in enumerate(data.loader("train", rows)):
+            converted = trainer.precision_plugin.convert_input(batch)
+            moved = trainer.strategy.batch_to_device(converted, learner.device)
+            batches.append(trainer.strategy.predict_step(moved, i))
     finally:
+        learner.model = model
         for module, training in training_modes.items():  # a frozen encoder stays in eval mode
             module.training = training
     arrays: dict[str, np.ndarray] = {}

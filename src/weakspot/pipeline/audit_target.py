@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from weakspot.datasets.base import Dataset
 from weakspot.identity import content_identity
-from weakspot.models.base import Model
+from weakspot.models.base import Model, built_as
 from weakspot.pipeline.keys import component_identity, store_key
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.training_settings import TrainingSettings
@@ -146,14 +145,11 @@ class AuditTarget:
         return None if self.encoder is None else f"encoder {self.encoder.name}"
 
     def build_encoder(self, seed: int) -> Model:
-        """Return the network whose embeddings are used instead of the model's own; its head has random weights."""
+        """Return the network whose embeddings are used instead of the model's own; its head is not used."""
         assert self.encoder is not None
         _seed_generators(seed)
-        try:
+        with built_as("encoder"):
             encoder: Model = self.encoder.make(self.task)
-        except (ValueError, FileNotFoundError) as error:  # whose message names settings of a model
-            said = re.sub(r"\bmodel\.(weights|download|name)=", r"encoder.\1=", str(error))
-            raise type(error)(said) from error
         return encoder
 
     def checkpoint_made_from(self) -> dict[str, Any]:
@@ -164,12 +160,7 @@ class AuditTarget:
             "training": vars(self.training),
             "trainer": content_identity(self.numeric_settings),
             "seed": self.seed,
-            # the embedding decides which examples get more weight
-            **(
-                {}
-                if self.reweight is None
-                else {"reweight": self.reweight.identity(), **self._embedding_identity()}
-            ),
+            **({} if self.reweight is None else {"reweight": self.reweight.identity(self)}),
         }
 
     def checkpoint_folder(self) -> Path:
@@ -216,10 +207,10 @@ class AuditTarget:
             "weights": weights,
             "trainer": {"precision": self.numeric_settings.get("precision")},
             "split": self.split,
-            **self._embedding_identity(),
+            **self.embedding_identity(),
         }
 
-    def _embedding_identity(self) -> dict[str, Any]:
+    def embedding_identity(self) -> dict[str, Any]:
         """Return where embeddings come from; empty where they are the input of the model's last layer."""
         if self.encoder is not None:
             identity = {

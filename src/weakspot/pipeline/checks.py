@@ -59,7 +59,8 @@ def check_steps(
     if target.reweight is not None:
         target.reweight.check(target)
     trains = will_train(target)
-    infers = last_step == "infer" and (trains or will_infer(target))
+    # where examples are weighed, training ends with what the model predicts: what it improved
+    infers = (last_step == "infer" or target.reweight is not None) and (trains or will_infer(target))
     if not (trains or infers):
         return
     if upstream == "require":

@@ -56,8 +56,8 @@ class LayerEmbedding(EmbeddingOverride):
             reads.
 
     Raises:
-        ValueError: If the model has no such module; when run, if the module is not called exactly once in a pass or
-            returns no tensor of these forms.
+        ValueError: If the model has no such module; when run, if the module gives the model's outputs, is not called
+            exactly once in a pass, or returns no tensor of these forms.
     """
 
     def __init__(self, model: Model, layer: str) -> None:
@@ -75,6 +75,11 @@ class LayerEmbedding(EmbeddingOverride):
             outputs = self.model.read(x)[1]
         finally:
             hook.remove()
+        if outputs_of_layer and _gives_outputs(outputs_of_layer[-1], outputs):
+            raise ValueError(
+                f"model.embed_layer={self.name} gives the model's outputs, which are no embedding: name an earlier "
+                f"layer, or leave it out for what the last layer receives{_cam_layer_advice(self.model)}"
+            )
         if len(outputs_of_layer) != 1:
             raise ValueError(
                 f"model.embed_layer={self.name} is called {len(outputs_of_layer)} times in a forward pass, not once"
@@ -106,6 +111,13 @@ class LayerEmbedding(EmbeddingOverride):
         return adaptive_avg_pool2d(maps, (min(h, side), min(w, side))).flatten(1)
 
 
+def _gives_outputs(given: Any, outputs: Float[Tensor, "n C"]) -> bool:
+    """Return whether what a layer gave are the model's outputs: as they are, in another order, or one of two logits."""
+    if not isinstance(given, Tensor) or given.ndim != 2 or given.shape[1] > outputs.shape[1]:
+        return False
+    return bool(torch.isin(given[:2], outputs[:2]).all())  # two examples tell
+
+
 def _cam_layer(model: Model) -> nn.Module:
     if model.cam_layer is None:
         raise ValueError(
@@ -121,12 +133,13 @@ def _named_layer(model: Model, path: str) -> nn.Module:
     try:
         return find_layer(root, path, "embed_layer", type(model).__name__)
     except ValueError as error:
-        also = (
-            ""
-            if model.cam_layer is None
-            else f"; model.embed_layer={CAM_LAYER} is the layer that Grad-CAM reads"
-        )
-        raise ValueError(f"{error}{also}") from None
+        raise ValueError(f"{error}{_cam_layer_advice(model)}") from None
+
+
+def _cam_layer_advice(model: Model) -> str:
+    if model.cam_layer is None:
+        return ""
+    return f"; model.embed_layer={CAM_LAYER} is the layer that Grad-CAM reads"
 
 
 class EncoderEmbedding(EmbeddingOverride):

@@ -43,8 +43,10 @@ class Reweight(ABC):
             )
 
     @abstractmethod
-    def identity(self) -> dict[str, Any]:
-        """Return what distinguishes a model that is trained so from all others, as plain values."""
+    def identity(self, target: AuditTarget) -> dict[str, Any]:
+        """Return what distinguishes a target's model that is trained so from all others, as plain values; the embedding
+        is a part of it, because it decides which examples get more weight.
+        """
 
     @abstractmethod
     def check(self, target: AuditTarget) -> None:

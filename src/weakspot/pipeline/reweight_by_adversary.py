@@ -15,7 +15,7 @@ from weakspot.pipeline.checkpoint_files import is_trained
 from weakspot.pipeline.processes import broadcast_decision, is_main_process
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.search import check_search
-from weakspot.pipeline.upstream import pull_predictions
+from weakspot.pipeline.upstream import pull_predictions, use_embedding_source
 
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ReweightByAdversary(Reweight):
-    """Reweights by slices of the training set, found again in the model's embeddings at the start of each epoch.
+    """Reweights by slices of the training set, found again in the target's embeddings at the start of each epoch.
+
+    Embeddings are those of the model as it is now, of its last layer or the one that is named; or those of an encoder.
 
     With the Spotlight (one of a tenth of the examples, by the published search, strength 1, from the second epoch on)
     this is the experiment of its authors: `train_fairface_adversary.py` in gregdeon/spotlight.
@@ -38,12 +40,13 @@ class ReweightByAdversary(Reweight):
     method: Method
     settings: Mapping[str, Any]
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, target: AuditTarget) -> dict[str, Any]:
         return {
             "by": "adversary",
             "method": content_identity(self.settings),
             "strength": self.strength,
             "first_epoch": self.first_epoch,
+            **target.embedding_identity(),
         }
 
     def check(self, target: AuditTarget) -> None:
@@ -54,7 +57,11 @@ class ReweightByAdversary(Reweight):
     def build_callback(self, target: AuditTarget) -> Callback:
         from weakspot.pipeline.adversary_callback import AdversaryCallback
 
-        return AdversaryCallback(self, target.data_module(target.inference_batch_size))
+        return AdversaryCallback(
+            self,
+            target.data_module(target.inference_batch_size),
+            lambda model: use_embedding_source(model, target),
+        )
 
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
         """Compare with the model that the same settings train without an adversary, if there is one."""

@@ -38,9 +38,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ReweightByFindings(Reweight):
-    """Reweights by the confirmed findings of a run, located in the training set by the embeddings of its model.
+    """Reweights by the confirmed findings of a run, located in the training set by the embeddings that it searched.
 
-    The trained model may have other settings than the one that was audited; dataset and model are the same.
+    The model may be trained with other settings than the one that was audited, and the target's embeddings may be
+    others; dataset and model are the same.
 
     Attributes:
         folder: The run's folder.
@@ -84,18 +85,20 @@ class ReweightByFindings(Reweight):
         """The slices of the run."""
         return Slices.load(self.folder / SLICES)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, target: AuditTarget) -> dict[str, Any]:
         return {
             "by": digest(self.folder / "findings.json"),
             "strength": self.strength,
             "first_epoch": self.first_epoch,
+            **self.audited(target).embedding_identity(),
         }
 
     def check(self, target: AuditTarget) -> None:
         """Check that the run audited this dataset and this model.
 
         Raises:
-            ValueError: If it did not, or its folder holds the slices of another run.
+            ValueError: If it did not, if its embeddings cannot be had, or if its folder holds the slices of another
+                run.
         """
         self._check_epochs(target)
         audited_settings = self._manifest(self.findings)["made_from"]
@@ -121,13 +124,25 @@ class ReweightByFindings(Reweight):
                     f"reweight={self.folder}: {change} since that run, or the settings are not the same; its command "
                     f"was `{self.findings.command}`"
                 )
+        if any(made_from.get(part) != audited_settings.get(part) for part in ("encoder", "cam_layer")):
+            raise ValueError(
+                f"reweight={self.folder}: that run searched in the embedding of the "
+                f"{self._manifest(self.findings)['embedding']}: put the same words on the line (encoder=…, "
+                f"model.cam_layer=…); its command was `{self.findings.command}`"
+            )
         check_belong_together(self.findings, self.slices, self.folder)
 
     def audited(self, target: AuditTarget) -> AuditTarget:
-        """Return the model that the run audited, on the split that it searched."""
+        """Return the model that the run audited, on the split and in the embedding that it searched."""
         manifest = self._manifest(self.findings)
+        made_from = manifest["made_from"]
         return replace(
-            target, reweight=None, checkpoint=manifest["checkpoint"], split=manifest["made_from"]["split"]
+            target,
+            reweight=None,
+            checkpoint=manifest["checkpoint"],
+            split=made_from["split"],
+            embed_layer=made_from.get("embed_layer"),
+            encoder=target.encoder if "encoder" in made_from else None,
         )
 
     def build_callback(self, target: AuditTarget) -> Callback:

@@ -27,7 +27,7 @@ from weakspot.pipeline.checkpoints import (
 from weakspot.pipeline.group_metrics import groups_of
 from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.lightning_messages import silence_lightning
-from weakspot.pipeline.processes import broadcast_decision, keep_sigterm_handler
+from weakspot.pipeline.processes import broadcast_decision, is_main_process, keep_sigterm_handler
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
 from weakspot.pipeline.slow_training import SlowTrainingNote
@@ -75,6 +75,8 @@ def train(
     resume_point = ResumePoint.from_dict(
         broadcast_decision("resume_point", lambda: asdict(find_resume_point(folder)))
     )
+    if model.new_head is not None and resume_point.checkpoint_name is None and is_main_process():
+        log.warning("%s", model.new_head)
     if not (resume_point.progress and resume_point.progress.finished):
         with (
             silence_lightning(),

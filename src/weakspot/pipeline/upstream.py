@@ -256,10 +256,11 @@ def load_model(target: AuditTarget, checkpoint: Path | None) -> Model:
     if checkpoint is not None:
         load_weights(model, checkpoint)
     elif not _has_trained_head(target, model):
+        why = "" if model.new_head is None else f"; {model.new_head}"
         raise ValueError(
             f"checkpoint=pretrained, but the last layer of model={target.model.name} is random: give it weights "
             f"for the {target.task.n_outputs} classes of dataset={target.dataset.name}, or have it trained "
-            "(checkpoint=auto)"
+            f"(checkpoint=auto){why}"
         )
     return model
 

@@ -220,7 +220,8 @@ class Predictions:
                 predictions = task.predict(tensor).numpy()
             if losses is None and labels is not None:
                 losses = task.losses(tensor, torch.from_numpy(labels)).numpy()
-                validation.check_finite("losses", losses, ids)
+                given = "labels and predictions" if isinstance(task, Regression) else "outputs"
+                validation.check_finite("losses", losses, ids, computed_from=given)
         has_both = labels is not None and predictions is not None
         if correct is None and has_both and not isinstance(task, Regression):
             same = labels == predictions

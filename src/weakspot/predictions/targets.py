@@ -26,8 +26,13 @@ from weakspot.tasks import (
 
 log = logging.getLogger(__name__)
 
+_LARGEST_INDEX = (
+    2**53
+)  # from here on not every whole number is a float64, so that such numbers are no indices
+_FRACTIONS = "fractions"
+
 Targets = Mapping[str, np.ndarray]
-"""Labels and predictions by name, as far as they are given: texts, whole numbers or fractions."""
+"""Labels and predictions by name, as far as they are given: texts, indices (integers), or real numbers (float64)."""
 
 
 def read_targets(
@@ -47,7 +52,7 @@ def read_targets(
 
     Without a task, fractions among labels or predictions make it a regression, names or whole numbers a
     classification, two dimensions a multilabel task. A single column of outputs is the logit of the second of two
-    classes, or else a predicted number, which makes it a regression too.
+    classes, or else a predicted number, which makes it a regression too. In a regression, numbers may be of any size.
 
     Names are numbered in the order of an ordered categorical, or else as `class_names` sorts them. Where outputs or
     indices beside them depend on that order, it is logged as a warning.
@@ -116,7 +121,7 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
         return array.astype(np.float64)
     if array.dtype.kind == "f":
         raise ValueError(
-            f"{name} must be class indices or names, not fractions; for real-valued targets give "
+            f"{name} must be class indices or names, not {_kind(array)}; for real-valued targets give "
             "task=Regression()"
         )
     if isinstance(task, QuestionAnswering):
@@ -149,9 +154,9 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
 
 
 def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
-    """Return labels or predictions as texts (n,), as fractions (n,), or as integers, (n,) or (n, C).
+    """Return labels or predictions as texts (n,), as real numbers (n,), or as integers, (n,) or (n, C).
 
-    Where the task says that they are `real` numbers, they may be whole, and of any size.
+    Real numbers are fractions, numbers too large for an index, and all where the task says that they are `real`.
     """
     array = as_array(name, values)
     if array.ndim not in (1, 2):
@@ -171,14 +176,27 @@ def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
         check_finite(name, array, ids)
     if real:
         return array.astype(np.float64)
-    if array.dtype.kind == "f" and (array != np.round(array)).any():
-        if array.ndim == 2 and array.shape[1] > 1:
-            raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not fractions")
-        return array.astype(np.float64).ravel()
-    if array.dtype.kind in "fu" and (largest := np.abs(array.astype(np.float64))).max(initial=0) >= 2**53:
-        beyond = array.flat[int(largest.argmax())]
-        raise ValueError(f"{name} must be class indices or names; {beyond} is too large for an index")
-    return array.astype(np.int64)
+    if array.dtype.kind in "ib":
+        return array.astype(np.int64)
+    numbers = array.astype(np.float64)
+    if not _has_fractions(numbers) and _largest(numbers) < _LARGEST_INDEX:
+        return array.astype(np.int64)
+    if array.ndim == 2 and array.shape[1] > 1:
+        raise ValueError(f"{name} of two dimensions must be 0 and 1 for each class, not {_kind(numbers)}")
+    return numbers.ravel()
+
+
+def _has_fractions(numbers: Float[np.ndarray, "n ..."]) -> bool:
+    return bool((numbers != np.round(numbers)).any())
+
+
+def _largest(numbers: Float[np.ndarray, "n ..."]) -> float:
+    return float(np.abs(numbers).max(initial=0))
+
+
+def _kind(numbers: Float[np.ndarray, "n ..."]) -> str:
+    """Return why real numbers are no indices."""
+    return _FRACTIONS if _has_fractions(numbers) else f"numbers as large as {_largest(numbers):g}"
 
 
 def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -278,20 +296,28 @@ def _warn_of_order(named: str, names: tuple[str, ...]) -> None:
 
 
 def _check_regression(arrays: Targets, width: int | None) -> None:
-    """Raise ValueError where fractions stand beside names, 0 and 1, or a column per class, which no regression has."""
-    fractions = next(name for name, array in arrays.items() if array.dtype.kind == "f")
-    other = "predictions" if fractions == "labels" else "labels"
+    """Raise ValueError where real numbers stand beside names, 0 and 1, or a column per class, which no regression has;
+    and where nothing but their size says that they are no indices.
+    """
+    kinds = {name: _kind(array) for name, array in arrays.items() if array.dtype.kind == "f"}
+    real, kind = next(iter(kinds.items()))
+    other = "predictions" if real == "labels" else "labels"
     if other in arrays and arrays[other].dtype.kind == "U":
-        raise ValueError(f"{fractions} must be class indices or names, as the {other} are, not fractions")
+        raise ValueError(f"{real} must be class indices or names, as the {other} are, not {kind}")
     if other == "labels" and other in arrays and np.isin(arrays[other], (0, 1)).all():
         raise ValueError(
-            "predictions are fractions but labels only 0 and 1; give probabilities as outputs=, or "
+            f"predictions are {kind} but labels only 0 and 1; give probabilities as outputs=, or "
             "task=Regression() if these are real-valued targets"
         )
     if width is not None and width > 1:
         raise ValueError(
-            f"{fractions} must be class indices or names, not fractions, where outputs have a column for each "
+            f"{real} must be class indices or names, not {kind}, where outputs have a column for each "
             f"of {width} classes"
+        )
+    if width is None and _FRACTIONS not in kinds.values():
+        raise ValueError(
+            f"{real} hold {kind}, too large for class indices: give labels and predictions as names (texts), or "
+            "task=Regression() where they are real-valued targets"
         )
 
 

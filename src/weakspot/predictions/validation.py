@@ -30,10 +30,10 @@ class NotFiniteError(ValueError):
     """Is raised where an array holds NaN, infinity or a number that squares would make infinite."""
 
 
-def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
+def check_finite(name: str, array: np.ndarray, ids: np.ndarray, computed_from: str | None = None) -> None:
     """Raise NotFiniteError for the first row that holds NaN, infinity or, of embeddings and losses, too large a number.
 
-    The extra memory is bounded.
+    The extra memory is bounded. `computed_from` names what to scale down where the array itself was not given.
     """
     limit = _LARGEST.get(name, np.inf)
     if array.dtype.kind == "f":
@@ -46,12 +46,14 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray) -> None:
             row = int(np.argmin(rows))
             values = np.atleast_1d(block[row])
             problem = f"{name}: {row_name(start + row, ids)} holds"
+            scale = None if computed_from is None else f"divide {computed_from} by a constant, all of them,"
             if not np.isfinite(values).all():
-                raise NotFiniteError(f"{problem} NaN or infinity; repair or leave out the row")
+                raise NotFiniteError(f"{problem} NaN or infinity; {scale or 'repair'} or leave out the row")
             largest = float(values.flat[np.argmax(np.abs(values))])
+            scale = scale or f"divide the {name} by {abs(largest):.3g}, all of them,"
             raise NotFiniteError(
-                f"{problem} {largest:.3g}, and what is computed of it overflows beyond {limit:.3g}; divide the "
-                f"{name} by {abs(largest):.3g}, all of them, or leave out the row"
+                f"{problem} {largest:.3g}, and what is computed of it overflows beyond {limit:.3g}; {scale} or leave "
+                "out the row"
             )
 
 

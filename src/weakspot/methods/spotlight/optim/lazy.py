@@ -1,11 +1,4 @@
-"""The lazy optimiser: the same trajectory at about a hundredth of the reads, compiled, for spherical precision.
-
-Two facts remove nearly all of the work. Inside the support the kernel is quadratic, so the objective and
-its gradient need only sums over the *active* points: a step costs O(d). And a point can become active or
-inactive only if the triangle inequality allows it. With its distance d at its last reading and the path that
-the centre has walked since, an inactive point need not be read while d - path ≥ r = 1/√p, nor an active one
-while d + path < r. Sums are kept in float64; embeddings are read in their own precision.
-"""
+"""The lazy optimiser, which reads few rows, for spherical precision; `lazy_steps` says why few suffice."""
 
 from __future__ import annotations
 
@@ -14,417 +7,39 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 
 from weakspot.methods.spotlight.kernel import quadratic_form
-from weakspot.methods.spotlight.objective import LEAST_SHARE, Problem
-from weakspot.methods.spotlight.optim.bfgs import advance, descent
+from weakspot.methods.spotlight.objective import Problem
+from weakspot.methods.spotlight.optim.bfgs import descent
+from weakspot.methods.spotlight.optim.lazy_steps import (
+    CATEGORIES,
+    STATE,
+    Data,
+    Iterate,
+    Points,
+    RunSettings,
+    Sums,
+    adam_steps,
+    ascent_steps,
+)
 from weakspot.methods.spotlight.optim.optimizer import (
-    BETA1,
-    BETA2,
-    EPSILON,
     FIRST_MOVE,
-    LEAST_CUT,
-    PLATEAU_THRESHOLD,
     STEPS_PER_SIZE,
     AdamSchedule,
     OnStep,
     OptimizationRun,
 )
-from weakspot.methods.spotlight.precision import (
-    MAX_KNOWN_ROUNDING,
-    MOST_LOG_PRECISION,
-    Precision,
-    SphericalPrecision,
-)
+from weakspot.methods.spotlight.precision import MAX_KNOWN_ROUNDING, Precision, SphericalPrecision
 
 log = logging.getLogger(__name__)
 
 Start = TypeVar("Start")
 
-SLACK = 1e-6
-"""Points this near the boundary, in working units, are always read: well above the rounding of float32."""
-
 STEPS_PER_CALL = 250
-
-# The sums' rows: Σc, Σc·y, and one per category of each penalty.
-_MASS, _LOSS, _CATEGORIES = 0, 1, 2
-
-
-class _Data(NamedTuple):
-    """Holds what a run reads."""
-
-    x: Any  # (n, d)
-    squares: Any  # (n,) ‖x‖²
-    counts: Any  # (n,)
-    losses: Any  # (n,)
-    codes: Any  # (n, penalties) rows of the sums
-    bounds: Any  # (penalties + 1,) where each penalty's rows begin
-    bits: Any  # (penalties,) price of a nat of entropy
-
-
-class _Sums(NamedTuple):
-    """Holds, over the active points, Σv, Σv·‖x‖² and Σv·x for the values v of each row of sums."""
-
-    mass: Any  # (rows,)
-    squares: Any  # (rows,)
-    moments: Any  # (rows, d)
-
-
-class _Points(NamedTuple):
-    """Holds for every point whether it is active, and until when it need not be read.
-
-    `key` is the distance at the last reading plus (inactive) or minus (active) the path walked by then, so
-    that one comparison with r ± path tells whether the point may have crossed. `watched` lists those whose
-    key lies near: the others cannot cross before r ± path leaves the interval that the list was made for.
-    """
-
-    active: Any  # (n,) bool
-    key: Any  # (n,)
-    watched: Any  # (n,)
-    due: Any  # (n + 3,) the points to be read in this step
-    distance: Any  # (n + 3,) and their distances then
-
-
-class _Iterate(NamedTuple):
-    """Holds where a run is, and the objective's gradient there."""
-
-    theta: Any  # (d + 1,) centre in the schedule's units, log precision
-    centre: Any  # (d,) in working units
-    rounded_centre: Any  # (d,) the same, in the embeddings' precision
-    gradient: Any  # (d + 1,)
-    first_moment: Any  # (d + 1,) Adam's moments
-    second_moment: Any
-    feasible: Any  # (d + 1,) the last theta that was large enough
-    slopes: Any  # (rows,) ∂f/∂W of the weighted sums W = Σ v·w
-    weighted: Any  # (rows,) W itself
-    spreads: Any  # (rows,) Σ v·‖x - m‖²
-
-
-class _RunSettings(NamedTuple):
-    """Holds the problem and the schedule of a run."""
-
-    size: float
-    height: float
-    sign: float
-    barrier: Any
-    patience: int
-    factor: float
-    unit: float
-    max_scaled_norm: float  # precision × ‖m‖² beyond which distances are rounding
-
-
-_STATE = np.dtype(
-    [
-        ("rate", "f8"),
-        ("best", "f8"),
-        ("bad_steps", "i8"),
-        ("path", "f8"),  # that the centre has walked
-        ("low", "f8"),  # the interval of r ± path that the watch list was made for
-        ("high", "f8"),
-        ("margin", "f8"),  # its width, as a share of r
-        ("since", "i8"),  # steps since the list was made
-        ("watched", "i8"),  # its length
-        ("active", "i8"),
-        ("summed", "i8"),  # the most active points since the sums were last made afresh
-        ("rows", "i8"),  # rows read so far
-        ("feasible", "b1"),
-        ("alive", "b1"),
-        ("steps", "i8"),
-    ]
-)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _read_distances(x: Any, rows: Any, count: int, m: Any, distance: Any) -> None:
-    """Write the distances of `count` rows from m, four at a time: while one row is waited for, others arrive.
-
-    `rows` and `distance` have room for three more.
-    """
-    rows[count : count + 3] = rows[count - 1]
-    for w in range(0, count, 4):
-        a, b, c, d = x[rows[w]], x[rows[w + 1]], x[rows[w + 2]], x[rows[w + 3]]
-        at = bt = ct = dt = x.dtype.type(0)
-        for k in range(m.shape[0]):
-            at += (a[k] - m[k]) * (a[k] - m[k])
-            bt += (b[k] - m[k]) * (b[k] - m[k])
-            ct += (c[k] - m[k]) * (c[k] - m[k])
-            dt += (d[k] - m[k]) * (d[k] - m[k])
-        distance[w], distance[w + 1] = np.sqrt(np.float64(at)), np.sqrt(np.float64(bt))
-        distance[w + 2], distance[w + 3] = np.sqrt(np.float64(ct)), np.sqrt(np.float64(dt))
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _add(amount: float, row: Any, out: Any) -> None:
-    for k in range(row.shape[0]):
-        out[k] += amount * row[k]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _dot(a: Any, b: Any, length: int) -> Any:
-    total = 0.0
-    for k in range(length):
-        total += a[k] * b[k]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _add_to_row(row: int, value: float, i: int, data: Any, sums: Any) -> None:
-    sums.mass[row] += value
-    sums.squares[row] += value * data.squares[i]
-    _add(value, data.x[i], sums.moments[row])
-
-
-@njit(cache=True, nogil=True)
-def _update_sums(i: int, way: float, data: Any, sums: Any) -> None:
-    """Add a point to the sums (way = 1) or take it out (way = -1)."""
-    c = way * data.counts[i]
-    _add_to_row(_MASS, c, i, data, sums)
-    _add_to_row(_LOSS, c * data.losses[i], i, data, sums)
-    for g in range(data.codes.shape[1]):
-        _add_to_row(data.codes[i, g], c, i, data, sums)
-
-
-@njit(cache=True, nogil=True)
-def _list_watched(low: float, high: float, radius: float, points: Any, state: Any) -> None:
-    """List the points that may cross while r ± path stays within a margin of where it is."""
-    if state.since < 8:
-        state.margin *= 2
-    elif state.since > 40:
-        state.margin *= 0.7
-    state.since = 0
-    state.low = low - state.margin * radius
-    state.high = high + state.margin * radius
-    count = 0
-    for i in range(len(points.key)):
-        if (points.key[i] >= state.low) if points.active[i] else (points.key[i] < state.high):
-            points.watched[count] = i
-            count += 1
-    state.watched = count
-
-
-@njit(cache=True, nogil=True)
-def _update_active(data: Any, sums: Any, points: Any, iterate: Any, state: Any) -> None:
-    """Bring the active set up to date, reading only the points that may have crossed the boundary."""
-    radius = np.exp(-0.5 * iterate.theta[-1])
-    slack = SLACK * (1 + radius)
-    low, high = radius - state.path - slack, radius + state.path + slack
-    state.since += 1
-    if low <= state.low or high > state.high:
-        _list_watched(low, high, radius, points, state)
-    due = 0
-    for w in range(state.watched):
-        i = points.watched[w]
-        points.due[due] = i
-        due += (points.key[i] >= low) if points.active[i] else (points.key[i] < high)
-    state.rows += due
-    if due > 0:
-        _read_distances(data.x, points.due, due, iterate.rounded_centre, points.distance)
-    for w in range(due):
-        i, distance = points.due[w], points.distance[w]
-        inside = distance < radius
-        points.key[i] = distance - state.path if inside else distance + state.path
-        if inside != points.active[i]:
-            points.active[i] = inside
-            way = 1 if inside else -1
-            state.active += way
-            _update_sums(i, float(way), data, sums)
-    if 2 * state.active < state.summed:  # made afresh, so that no rounding is left of what went out
-        sums.mass[:] = 0
-        sums.squares[:] = 0
-        sums.moments[:] = 0
-        for i in range(len(points.active)):
-            if points.active[i]:
-                _update_sums(i, 1.0, data, sums)
-        state.summed = state.active
-    state.summed = max(state.summed, state.active)
-
-
-@njit(cache=True, nogil=True)
-def _penalties(data: Any, iterate: Any) -> float:
-    """Return Σ price·entropy of the categories inside; its slopes go into the iterate's."""
-    size = iterate.weighted[_MASS]
-    cost = 0.0
-    for g in range(len(data.bits)):
-        entropy = 0.0
-        for row in range(data.bounds[g], data.bounds[g + 1]):
-            share = max(iterate.weighted[row], 0.0) / size
-            entropy -= share * np.log(max(share, LEAST_SHARE))
-        for row in range(data.bounds[g], data.bounds[g + 1]):
-            share = max(iterate.weighted[row], 0.0) / size
-            iterate.slopes[row] = data.bits[g] / size * (np.log(max(share, LEAST_SHARE)) + entropy)
-        cost += data.bits[g] * entropy
-    return cost
-
-
-@njit(cache=True, nogil=True)
-def _value(barrier: float, data: Any, sums: Any, iterate: Any, settings: Any) -> Any:
-    """Return the objective, NaN if nothing is inside; the gradient goes into the iterate."""
-    d = len(iterate.centre)
-    m, slopes, weighted, spreads = iterate.centre, iterate.slopes, iterate.weighted, iterate.spreads
-    precision = np.exp(iterate.theta[-1])
-    square = _dot(m, m, d)
-    for row in range(len(slopes)):
-        spreads[row] = sums.squares[row] - 2 * _dot(sums.moments[row], m, d) + sums.mass[row] * square
-        weighted[row] = sums.mass[row] - precision * spreads[row]
-    size = weighted[_MASS]
-    if not size > 0:
-        return np.nan
-    loss = weighted[_LOSS] / size
-    short = max(settings.size + barrier - size, 0.0) / barrier
-    slopes[_LOSS] = settings.sign / size
-    slopes[_MASS] = -settings.sign * loss / size + 2 * settings.height * short / barrier
-    objective = settings.sign * loss - settings.height * short * short - _penalties(data, iterate)
-
-    iterate.gradient[:] = 0
-    mass = 0.0
-    for row in range(len(slopes)):
-        mass += slopes[row] * sums.mass[row]
-        iterate.gradient[d] -= precision * slopes[row] * spreads[row]
-        _add(2 * precision * slopes[row], sums.moments[row], iterate.gradient[:d])
-    _add(-2 * precision * mass, m, iterate.gradient[:d])
-    return objective
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _adam_step(t: int, iterate: Any, settings: Any, state: Any) -> None:
-    """Make one step of Adam, and add its length to the path."""
-    d = len(iterate.centre)
-    rate, correction = state.rate / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))
-    walked = 0.0
-    for k in range(d + 1):
-        g = -iterate.gradient[k] * (settings.unit if k < d else 1.0)
-        iterate.first_moment[k] = BETA1 * iterate.first_moment[k] + (1 - BETA1) * g
-        iterate.second_moment[k] = BETA2 * iterate.second_moment[k] + (1 - BETA2) * g * g
-        move = rate * iterate.first_moment[k] / (np.sqrt(iterate.second_moment[k] * correction) + EPSILON)
-        iterate.theta[k] -= move
-        if k < d:
-            walked += move * move
-            iterate.centre[k] = iterate.theta[k] * settings.unit
-            iterate.rounded_centre[k] = iterate.centre[k]
-    iterate.theta[d] = min(iterate.theta[d], MOST_LOG_PRECISION)
-    state.path += np.sqrt(walked) * settings.unit
-
-
-@njit(cache=True, nogil=True)
-def _plateau(objective: float, settings: Any, state: Any) -> None:
-    """Cut the learning rate after `patience` steps without gain.
-
-    As published, the threshold is relative to the *negated* objective: where that is negative, a slightly
-    worse value still counts as better. Each cut starts the bookkeeping anew.
-    """
-    if -objective < state.best * (1 - PLATEAU_THRESHOLD):
-        state.best = -objective
-        state.bad_steps = 0
-    else:
-        state.bad_steps += 1
-    if state.bad_steps > settings.patience:
-        if state.rate * (1 - settings.factor) > LEAST_CUT:
-            state.rate *= settings.factor
-        state.best = np.inf
-        state.bad_steps = 0
-
-
-@njit(cache=True, nogil=True)
-def _adam_steps(
-    start: int,
-    stop: int,
-    data: Any,
-    sums: Any,
-    points: Any,
-    iterate: Any,
-    settings: Any,
-    history: Any,
-    state: Any,
-) -> None:
-    for t in range(start, stop):
-        _update_active(data, sums, points, iterate, state)
-        objective = (
-            np.nan if state.active == 0 else _value(settings.barrier[t], data, sums, iterate, settings)
-        )
-        if np.isnan(objective):
-            state.alive = False
-            return
-        if iterate.weighted[_MASS] >= settings.size:
-            for k in range(len(iterate.theta)):  # a slice's assignment would take seconds to compile
-                iterate.feasible[k] = iterate.theta[k]
-            state.feasible = True
-        _adam_step(t, iterate, settings, state)
-        _plateau(objective, settings, state)
-        history[0, t] = objective
-        history[1, t] = iterate.weighted[_MASS]
-        history[2, t] = state.rate
-        state.steps = t + 1
-    _update_active(data, sums, points, iterate, state)
-    if state.active == 0:
-        state.alive = False
-
-
-@njit(cache=True, nogil=True)
-def _solve_size(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, state: Any) -> Any:
-    """Bring precision and active set to S = T; return False where that is too fine to be known, with S > T.
-
-    S is convex, falling and piecewise linear in the precision, so Newton's method from above T is exact after
-    finitely many steps. From below it may leap to far too wide a radius, which therefore grows by √2 at most.
-    """
-    m, d = iterate.centre, len(iterate.centre)
-    square = _dot(m, m, d)
-    most = np.exp(MOST_LOG_PRECISION)
-    if square * most > settings.max_scaled_norm:
-        most = settings.max_scaled_norm / square
-    precision = min(np.exp(iterate.theta[d]), most)
-    above = False
-    while True:
-        iterate.theta[d] = np.log(precision)
-        _update_active(data, sums, points, iterate, state)
-        mass = sums.mass[_MASS]
-        spread = sums.squares[_MASS] - 2 * _dot(sums.moments[_MASS], m, d) + mass * square
-        above = above or mass - precision * spread >= settings.size
-        root = (mass - settings.size) / spread if spread > 0 else (most if above else 0.0)
-        better = min(root, most) if above else max(root, precision / 2)
-        if abs(better - precision) <= 1e-13 * precision or (above and better < precision):
-            return precision < most
-        precision = better
-
-
-@njit(cache=True, nogil=True)
-def _move_centre(target: Any, iterate: Any, state: Any) -> None:
-    walked = 0.0
-    for k in range(len(target)):
-        move = target[k] - iterate.centre[k]
-        walked += move * move
-        iterate.centre[k] = target[k]
-        iterate.rounded_centre[k] = target[k]
-    state.path += np.sqrt(walked)
-
-
-@njit(cache=True, nogil=True)
-def _ascend(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, state: Any, descent: Any) -> None:
-    """Move the centre by BFGS at S = T.
-
-    Any move changes the precision so that S stays, which adds ∂f/∂p·dp/dm to the gradient, with
-    dp/dm = 2p·(Σc·x - Σc·m) / Σc·‖x - m‖².
-    """
-    d = len(iterate.centre)
-    _solve_size(data, sums, points, iterate, settings, state)
-    descent.state.first_move *= np.exp(-0.5 * iterate.theta[d])
-    going = True
-    while going:
-        _move_centre(descent.trial, iterate, state)
-        size_is_exact = _solve_size(data, sums, points, iterate, settings, state)
-        objective = _value(1.0, data, sums, iterate, settings)
-        spread = iterate.spreads[_MASS]
-        pull = 2 * iterate.gradient[d] / spread if size_is_exact and spread > 0 else 0.0
-        for k in range(d):
-            along = sums.moments[_MASS, k] - sums.mass[_MASS] * iterate.centre[k]
-            iterate.gradient[k] = -(iterate.gradient[k] + pull * along)
-        going = advance(-objective, iterate.gradient[:d], descent)
-    _move_centre(descent.point, iterate, state)
-    _solve_size(data, sums, points, iterate, settings, state)
 
 
 @cache  # once in a process: what is compiled is then there for every run
@@ -484,11 +99,11 @@ class LazyOptimizer:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(run, starts))
 
-    def _data(self, problem: Problem) -> _Data:
+    def _data(self, problem: Problem) -> Data:
         widths = [penalty.categories for penalty in problem.penalties]
-        bounds = np.cumsum([_CATEGORIES, *widths])
+        bounds = np.cumsum([CATEGORIES, *widths])
         codes = [penalty.codes + start for penalty, start in zip(problem.penalties, bounds, strict=False)]
-        return _Data(
+        return Data(
             x=self.x,
             squares=self.squares,
             counts=problem.counts,
@@ -499,12 +114,12 @@ class LazyOptimizer:
         )
 
     def _initial_state(
-        self, data: _Data, centre: Float[np.ndarray, " d"], log_precision: float, unit: float
-    ) -> tuple[_Sums, _Points, _Iterate, Any]:
+        self, data: Data, centre: Float[np.ndarray, " d"], log_precision: float, unit: float
+    ) -> tuple[Sums, Points, Iterate, Any]:
         """Return the state of a run before its first step: no point is active, and every row is to be read."""
         (n, d), rows = self.x.shape, int(data.bounds[-1])
-        sums = _Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
-        points = _Points(
+        sums = Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
+        points = Points(
             active=np.zeros(n, dtype=np.bool_),
             key=np.full(n, -np.inf),
             watched=np.empty(n, dtype=np.int64),
@@ -513,7 +128,7 @@ class LazyOptimizer:
         )
         theta = np.append(centre / unit, log_precision)
         empty = np.zeros((3, d + 1))
-        iterate = _Iterate(
+        iterate = Iterate(
             theta=theta,
             centre=centre.astype(np.float64),
             rounded_centre=centre.astype(self.x.dtype),
@@ -525,13 +140,13 @@ class LazyOptimizer:
             weighted=np.zeros(rows),
             spreads=np.zeros(rows),
         )
-        state = np.zeros(1, dtype=_STATE)[0]
+        state = np.zeros(1, dtype=STATE)[0]
         state["low"], state["high"], state["margin"] = np.inf, -np.inf, 0.05
         return sums, points, iterate, state
 
     def _ascend_one(
         self,
-        data: _Data,
+        data: Data,
         problem: Problem,
         start: OptimizationRun,
         fixed_sizes: Sequence[float],
@@ -543,11 +158,11 @@ class LazyOptimizer:
         sums, points, iterate, state = self._initial_state(data, start.centre, start.parameters[0], 1.0)
         max_scaled_norm = MAX_KNOWN_ROUNDING / float(np.finfo(self.x.dtype).eps)
         for size in fixed_sizes:
-            settings = _RunSettings(
+            settings = RunSettings(
                 float(size), 0.0, float(problem.sign), np.ones(1), 0, 0.5, 1.0, max_scaled_norm
             )
             ascent = descent(iterate.centre, least_gain, FIRST_MOVE)
-            _ascend(data, sums, points, iterate, settings, state, ascent)
+            ascent_steps(data, sums, points, iterate, settings, state, ascent)
             run = run.after(ascent, size, iterate.centre.copy(), iterate.theta[-1:].copy())
             if on_step is not None:
                 on_step(STEPS_PER_SIZE, run.value, size, None)
@@ -555,7 +170,7 @@ class LazyOptimizer:
 
     def _adam(
         self,
-        data: _Data,
+        data: Data,
         problem: Problem,
         schedule: AdamSchedule,
         centre: Float[np.ndarray, " d"],
@@ -564,7 +179,7 @@ class LazyOptimizer:
     ) -> OptimizationRun:
         steps = len(schedule.barrier)
         sums, points, iterate, state = self._initial_state(data, centre, log_precision, schedule.unit)
-        settings = _RunSettings(
+        settings = RunSettings(
             float(problem.size),
             float(problem.height),
             float(problem.sign),
@@ -578,7 +193,7 @@ class LazyOptimizer:
         history = np.empty((3, steps))
         for start in range(0, steps, STEPS_PER_CALL):
             stop = min(start + STEPS_PER_CALL, steps)
-            _adam_steps(start, stop, data, sums, points, iterate, settings, history, state)
+            adam_steps(start, stop, data, sums, points, iterate, settings, history, state)
             if on_step is not None:
                 last = history[:, max(int(state["steps"]) - 1, 0)] if state["steps"] else np.full(3, np.nan)
                 on_step(stop - start, *map(float, last))
