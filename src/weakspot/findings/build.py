@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
@@ -21,10 +20,10 @@ from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
 from weakspot.findings.findings_of_regions import build_memberships_table, findings_from_regions
-from weakspot.findings.group_descriptions import SHOWN, GroupDescriber
+from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.map import MapKind, build_map
 from weakspot.findings.provenance import cautionary_notes, manifest_name, provenance_record
-from weakspot.findings.record import SCHEMA, Finding, Findings, Slice
+from weakspot.findings.record import SCHEMA, SHOWN, Finding, Findings, Slice
 from weakspot.findings.regions import find_regions
 from weakspot.findings.sentences import headline
 from weakspot.findings.slice_parts import is_worse, split_by_label
@@ -37,53 +36,21 @@ def build(
     predictions: Predictions,
     slices: Slices,
     *,
-    confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
-    searched: int | None = None,
-    source: str = "",
-    hide: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    stability: Sequence[float | None] | None = None,
-    notes: Sequence[str] = (),
-    command: str = "",
-    created: datetime | None = None,
-    level: float = LEVEL,
-    seed: int = 0,
-    members: int | Literal["all"] = SHOWN,
-    projection: MapKind = "pca",
+    confirm: Predictions | Bool[np.ndarray, " n"] | None,
+    searched: int | None,
+    source: str,
+    hide: Sequence[str],
+    texts: Sequence[str] | None,
+    stability: Sequence[float | None] | None,
+    notes: Sequence[str],
+    command: str,
+    created: datetime,
+    level: float,
+    seed: int,
+    members: int | Literal["all"],
+    projection: MapKind,
 ) -> Findings:
-    """Test slices, extend, merge and name them, and describe everything that is found.
-
-    Slices are tested on examples that they were not found in, within labels; and group by group, where the search
-    kept a group on one side or the predictions name one. What is confirmed is extended as far as errors stay more
-    common than beyond, and what lies in one place is merged into one finding.
-
-    Args:
-        predictions: The n examples that the slices are described over.
-        slices: What a method found, with a weight for each of these examples.
-        confirm: What to test on: a mask (n,) of the rows of `predictions` that no slice was sought in (all False means
-            that too few examples could be set aside, all True that the slices were found elsewhere), or other
-            predictions of the same model. None tests nothing.
-        searched: How many examples the slices were sought in, where these are not among `predictions`.
-        source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
-        hide: The restating attributes (`dataset.hide`), which explain nothing. Those that are the target under another
-            name are left out anyway.
-        texts: What is written in each example, for its words.
-        stability: The stability of every slice, if it was measured.
-        notes: Words of caution, in addition to the method's own.
-        command: The command line that made the slices.
-        created: When the findings were made; now by default.
-        level: The false discovery rate of what is confirmed.
-        seed: Of samples, permutations and halvings.
-        members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
-        projection: How the map of the examples is made; "none" makes no map.
-
-    Returns:
-        The findings.
-
-    Raises:
-        ImportError: If the map needs a library that is missing.
-        ValueError: If the slices were found in other predictions, or nothing tells a good example from a bad one.
-    """
+    """Build findings, step by step; arguments and errors are those of `Findings.build`, which has the defaults."""
     _check_same_examples(predictions, slices)
     method = method_of(slices)
     better = method.seeks == "better"
@@ -128,7 +95,7 @@ def build(
         model=model,
         split=manifest_name(manifest.get("split")),
         command=command,
-        created=(created or datetime.now().astimezone()).isoformat(timespec="seconds"),
+        created=created.isoformat(timespec="seconds"),
         whole=summarise_audited_set(sets.described, predictions, category, describer),
         confirmation=confirmation,
         findings=findings,

@@ -57,7 +57,7 @@ def choose_example_sets(
     Args:
         predictions: The n examples that the slices are described over.
         slices: The slices, with a weight for each of these examples.
-        confirm: What to test on, as for `weakspot.findings.build.build`.
+        confirm: What to test on, as for `Findings.build`.
         better: Whether the best-served examples are sought.
         category: Whether one category is audited.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from pydantic import ConfigDict, TypeAdapter
 
-from weakspot.evaluation.confirmation import Evidence, Verdict
+from weakspot.evaluation.confirmation import LEVEL, Evidence, Verdict
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
-from weakspot.findings.map import NO_MAP, read_map, same_map
+from weakspot.findings.map import NO_MAP, MapKind, read_map, same_map
 from weakspot.findings.numbers import percent
 from weakspot.findings.region_names import Condition
 from weakspot.findings.typed_json import read_typed
@@ -38,6 +39,9 @@ SCHEMA = 1
 FILE = "findings.json"
 MEMBERSHIPS = "memberships.parquet"
 MAP = "map.parquet"
+
+SHOWN = 24
+"""How many examples of a finding or slice are shown, unless more are asked for."""
 
 _REMEDY = "run discover.py again"
 _WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
@@ -402,20 +406,78 @@ class Findings:
         return f"Findings({self.method}: {counts}, of {self.whole.n} examples)"
 
     @classmethod
-    def build(cls, predictions: Predictions, slices: Slices, **settings: Any) -> Findings:
-        """Test, extend, merge, name and describe slices.
+    def build(
+        cls,
+        predictions: Predictions,
+        slices: Slices,
+        *,
+        confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
+        searched: int | None = None,
+        source: str = "",
+        hide: Sequence[str] = (),
+        texts: Sequence[str] | None = None,
+        stability: Sequence[float | None] | None = None,
+        notes: Sequence[str] = (),
+        command: str = "",
+        created: datetime | None = None,
+        level: float = LEVEL,
+        seed: int = 0,
+        members: int | Literal["all"] = SHOWN,
+        projection: MapKind = "pca",
+    ) -> Findings:
+        """Test slices, extend, merge and name them, and describe everything that is found.
+
+        Slices are tested on examples that they were not found in, within labels; and group by group, where the search
+        kept a group on one side or the predictions name one. What is confirmed is extended as far as errors stay more
+        common than beyond, and what lies in one place is merged into one finding.
 
         Args:
-            predictions: The examples that the slices are described over.
-            slices: What a method found, over the same examples.
-            **settings: `confirm`, `hide`, `texts` and others, as for `weakspot.findings.build.build`.
+            predictions: The n examples that the slices are described over.
+            slices: What a method found, with a weight for each of these examples.
+            confirm: What to test on: a mask (n,) of the rows of `predictions` that no slice was sought in (all False
+                means that too few examples could be set aside, all True that the slices were found elsewhere), or other
+                predictions of the same model. None tests nothing.
+            searched: How many examples the slices were sought in, where these are not among `predictions`.
+            source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
+            hide: Names of attributes that restate the target (on the command line `dataset.hide`): they neither name
+                nor describe a finding. Those that go with the label one to one are left out anyway.
+            texts: What is written in each example, for its words.
+            stability: The stability of every slice, if it was measured.
+            notes: Words of caution, in addition to the method's own.
+            command: The command line that made the slices.
+            created: When the findings were made; now by default.
+            level: The false discovery rate of what is confirmed.
+            seed: Of samples, permutations and halvings.
+            members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
+            projection: How the map of the examples is made; "none" makes no map.
 
         Returns:
             The findings.
+
+        Raises:
+            ImportError: If the map needs a library that is missing.
+            ValueError: If the slices were found in other predictions, nothing tells a good example from a bad one, or
+                what `confirm` gives cannot test these slices.
         """
         from weakspot.findings.build import build
 
-        return build(predictions, slices, **settings)
+        return build(
+            predictions,
+            slices,
+            confirm=confirm,
+            searched=searched,
+            source=source,
+            hide=hide,
+            texts=texts,
+            stability=stability,
+            notes=notes,
+            command=command,
+            created=created or datetime.now().astimezone(),
+            level=level,
+            seed=seed,
+            members=members,
+            projection=projection,
+        )
 
     def equals(self, other: Findings) -> bool:
         """Return whether both hold the same in every field and every row."""
