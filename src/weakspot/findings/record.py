@@ -369,7 +369,7 @@ class Findings:
         reads_attributes: Whether the method reads attributes, which for any other only describe what was found; True
             for a method that is not known here, False in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
-        provenance: The method's settings and the manifest of the predictions.
+        provenance: The method's settings and the provenance of the predictions, as slices record it.
         memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
         map: The table of where every audited example lies on a map, and what is known of it
             (`weakspot.findings.map.build_map`); empty where there is no map.
