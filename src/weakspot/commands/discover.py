@@ -103,7 +103,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     _check_residuals(cfg, p)
-    share, other = held_out_share(cfg), load_test_predictions(cfg, p)
+    share, other = held_out_share(cfg), load_test_predictions(cfg, p) if method.testable else None
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
@@ -221,7 +221,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     if fail_if.is_set:
         fail_if.check(expected_predictions(target), method)
     cam_class = choose_cam_class(cfg, target)
-    other = None if share is not None else test_split_target(cfg, target)
+    other = test_split_target(cfg, target) if share is None and method.testable else None
     for audited in [target] if other is None else [target, other]:
         check_steps(audited, "infer", cfg.upstream)
     log_on_main(describe_plan(target, "discover", cfg.upstream))

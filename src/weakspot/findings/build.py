@@ -31,6 +31,11 @@ from weakspot.methods import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
 
+_UNTESTABLE = (
+    "Nothing was tested, because slices of method={word} hold examples for their own errors and cannot be carried to "
+    "others"
+)
+
 
 def build(
     predictions: Predictions,
@@ -53,6 +58,8 @@ def build(
     """Build findings, step by step; arguments and errors are those of `Findings.build`, which has the defaults."""
     _check_same_examples(predictions, slices)
     method = method_of(slices)
+    if not method.testable:
+        confirm, source = None, _UNTESTABLE.format(word=method.word)
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
     sets = choose_example_sets(predictions, slices, confirm, better, category is not None)

@@ -22,7 +22,7 @@ from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
 from weakspot.findings.map import NO_MAP, MapKind, read_map, same_map
-from weakspot.findings.numbers import percent
+from weakspot.findings.numbers import count, examples, percent
 from weakspot.findings.region_names import Condition
 from weakspot.findings.typed_json import read_typed
 from weakspot.methods.base import NearMiss
@@ -170,7 +170,7 @@ class Finding:
         number: Its number from 1 on, most errors explained first.
         name: The subject of its sentence: `group = red_≥5`.
         sentence: What is claimed and how sure it is, in two or three sentences.
-        verdict: confirmed, explained_by_label, not_confirmed or too_few.
+        verdict: confirmed, explained_by_label, not_confirmed, too_few or not_tested, as in `Evidence`.
         p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
         p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
         examples: How many examples it extends over.
@@ -185,6 +185,9 @@ class Finding:
         covers: The share of the examples for which the conditions hold that lie in it.
         labels: The labels that it is confined to; none where it is not.
         portrait: What its examples look like.
+        held_out: How many held-out examples lie in it, on which `accuracy`, `loss` and `error` are measured; where
+            weights or counts differ, as many as would say as much. None where nothing was tested, and in files of an
+            earlier version.
     """
 
     number: int
@@ -205,6 +208,26 @@ class Finding:
     covers: float | None
     labels: tuple[str, ...]
     portrait: GroupDescription
+    held_out: float | None = None
+
+    @property
+    def size(self) -> str:
+        """How many examples it extends over, as a number to show: a whole one where it is confirmed, but never 0.
+
+        How far a confirmed finding extends is an estimate, and decimals of it say nothing.
+        """
+        return count(round(self.examples) if self.confirmed and self.examples >= 1 else self.examples)
+
+    @property
+    def extent(self) -> str:
+        """The same in words: `about 186 examples`, `12 examples`, `40 examples of weight 0.4 in all`.
+
+        Where weights add up to less than one, it says how many examples they are of.
+        """
+        if 0 < self.examples < 1:
+            return f"{examples(self.portrait.members)} of weight {self.size} in all"
+        noun = "example" if self.size == "1" else "examples"
+        return f"{'about ' if self.confirmed else ''}{self.size} {noun}"
 
     @property
     def subject(self) -> str:
@@ -402,7 +425,8 @@ class Findings:
 
     def __repr__(self) -> str:
         confirmed = sum(finding.confirmed for finding in self.findings)
-        counts = f"{len(self.findings)} findings, {confirmed} confirmed"
+        outcome = f"{confirmed} confirmed" if self.confirmation.tested else "not tested"
+        counts = f"{len(self.findings)} findings, {outcome}"
         return f"Findings({self.method}: {counts}, of {self.whole.n} examples)"
 
     @classmethod
