@@ -70,6 +70,7 @@ def finding_scalars(finding: Finding) -> dict[str, Any]:
     """Return a finding's numbers by name."""
     found: dict[str, Any] = {
         "examples": finding.examples,
+        "held_out": finding.held_out,
         "errors_explained": finding.errors_explained,
         "p": finding.p,
         "p_corrected": finding.p_corrected,
