@@ -147,3 +147,14 @@ def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):
     (tmp_path / "copy.npz").write_bytes((tmp_path / "a.npz").read_bytes())
     assert "holds the same examples" in shell("discover", *words, "confirm=copy.npz", fails=2)
     assert len(shell.reports()) == 1
+    lacking = {
+        "narrow": (
+            {"embeddings": np.ones((20, 2)), "losses": np.ones(20)},
+            "in 2 dimensions, but a.npz in 3",
+        ),
+        "unmeasured": ({"embeddings": np.ones((20, 3))}, "unmeasured.npz: "),
+    }
+    for name, (arrays, said) in lacking.items():
+        np.savez(tmp_path / f"{name}.npz", labels=np.array(["cat", "dog"] * 10), **arrays)
+        assert said in shell("discover", *words, f"confirm={name}.npz", fails=2)
+    assert len(shell.reports()) == 1

@@ -56,7 +56,7 @@ def build(
     projection: MapKind,
 ) -> Findings:
     """Build findings, step by step; arguments and errors are those of `Findings.build`, which has the defaults."""
-    _check_same_examples(predictions, slices)
+    _check(predictions, slices, hide, texts, stability)
     method = method_of(slices)
     if not method.testable:
         confirm, source = None, _UNTESTABLE.format(word=method.word)
@@ -119,12 +119,31 @@ def build(
     )
 
 
-def _check_same_examples(predictions: Predictions, slices: Slices) -> None:
+def _check(
+    predictions: Predictions,
+    slices: Slices,
+    hide: Sequence[str],
+    texts: Sequence[str] | None,
+    stability: Sequence[float | None] | None,
+) -> None:
+    if not isinstance(slices, Slices):
+        raise TypeError(
+            f"slices are of type {type(slices).__name__}; give those of a fitted method: "
+            "Findings.build(predictions, method.slices_)"
+        )
+    if isinstance(hide, str):
+        raise TypeError(f"hide={hide!r} is one text; give a list of names of attributes: hide=[{hide!r}]")
     if not np.array_equal(np.asarray(slices.ids), predictions.ids):
         raise ValueError(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; give the predictions they were found in, or apply the slices to these"
         )
+    for name, values, of, n in (
+        ("texts", texts, "examples", len(predictions)),
+        ("stability", stability, "slices", len(slices)),
+    ):
+        if values is not None and len(values) != n:
+            raise ValueError(f"{name} has {len(values)} values, but there are {n} {of}; give one for each")
 
 
 def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, float], ...]:

@@ -75,8 +75,11 @@ def choose_example_sets(
         return ExampleSets(described, described, outcomes, outcomes, everywhere, "off")
     if isinstance(confirm, Predictions):
         other, left_out = examples_to_test(confirm, predictions)
-        tested = audit_examples(method.audited(other), better, category)
-        tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
+        try:
+            tested = audit_examples(method.audited(other), better, category)
+            tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
+        except ValueError as error:
+            raise ValueError(f"slices cannot be tested on the record of confirm: {error}") from error
         return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
     mask = np.asarray(confirm, dtype=bool)
     if mask.shape != (len(predictions),):

@@ -480,8 +480,9 @@ class Findings:
 
         Raises:
             ImportError: If the map needs a library that is missing.
-            ValueError: If the slices were found in other predictions, nothing tells a good example from a bad one, or
-                what `confirm` gives cannot test these slices.
+            TypeError: If `slices` are none, or `hide` is one text.
+            ValueError: If the slices were found in other predictions, lengths differ, nothing tells a good example from
+                a bad one, or what `confirm` gives cannot test these slices.
         """
         from weakspot.findings.build import build
 
