@@ -16,6 +16,7 @@ from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
+from weakspot.findings.entries import SHOWN, Finding, Slice
 from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
@@ -23,7 +24,7 @@ from weakspot.findings.findings_of_regions import build_memberships_table, findi
 from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.map import MapKind, build_map
 from weakspot.findings.provenance import cautionary_notes, manifest_name, provenance_record
-from weakspot.findings.record import SCHEMA, SHOWN, Finding, Findings, Slice
+from weakspot.findings.record import SCHEMA, Findings
 from weakspot.findings.regions import find_regions
 from weakspot.findings.sentences import headline
 from weakspot.findings.slice_parts import is_worse, split_by_label

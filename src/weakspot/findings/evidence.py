@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
+from weakspot.findings.entries import Mode
 from weakspot.findings.example_outcomes import ExampleOutcomes
-from weakspot.findings.record import Mode
 from weakspot.findings.regions import Region
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.slices import Memberships, Weights

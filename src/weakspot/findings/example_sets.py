@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples
+from weakspot.findings.entries import Confirmation, Mode
 from weakspot.findings.example_outcomes import ExampleOutcomes
 from weakspot.findings.numbers import count
-from weakspot.findings.record import Confirmation, Mode
 from weakspot.findings.sentences import explain_test
 from weakspot.methods import method_of, weights_of
 from weakspot.predictions import Predictions

@@ -10,14 +10,9 @@ import numpy as np
 
 from weakspot.evaluation.contrasts import effective_size
 from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.entries import Finding, GroupDescription
 from weakspot.findings.example_sets import ExampleSets
-from weakspot.findings.record import (
-    Finding,
-    GroupDescription,
-    MembershipGroup,
-    groups_of_slices,
-    memberships_table,
-)
+from weakspot.findings.memberships import MembershipGroup, groups_of_slices, memberships_table
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
 from weakspot.findings.sentences import finding_name, finding_sentence

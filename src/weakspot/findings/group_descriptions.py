@@ -13,7 +13,7 @@ from weakspot.explain.attributes import Accuracy, accuracies, distributions, ran
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.record import SHOWN, GroupDescription
+from weakspot.findings.entries import SHOWN, GroupDescription
 from weakspot.findings.region_names import LABEL, Condition, Conjunction, RegionNamer
 from weakspot.findings.regions import Region
 from weakspot.predictions.attributes import categorise

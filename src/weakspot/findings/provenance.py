@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from weakspot.findings.entries import Finding
 from weakspot.findings.numbers import count
-from weakspot.findings.record import Finding
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
 from weakspot.predictions.other_examples import held_out_copies

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
+from weakspot.findings.entries import Confirmation, Finding, GroupDescription
 from weakspot.findings.numbers import THIN, count, decimal, percent, probability
-from weakspot.findings.record import Confirmation, Finding, GroupDescription
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
 

@@ -10,8 +10,8 @@ import numpy as np
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Findings
 from weakspot.findings.comparison import Comparison
+from weakspot.findings.entries import Slice
 from weakspot.findings.numbers import percent
-from weakspot.findings.record import Slice
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods import Method
 from weakspot.predictions import Predictions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weakspot.findings import Finding, Findings
-from weakspot.findings.record import Slice
+from weakspot.findings.entries import Slice
 
 
 def scalars(findings: Findings) -> dict[str, float]:
