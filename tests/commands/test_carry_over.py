@@ -15,14 +15,15 @@ from report_pages import read as words_of
 from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
 from weakspot.methods import apply
+from weakspot.methods.registry import find
 from weakspot.pipeline.carry_over import carry_over, check_fits, check_same_embedding
 from weakspot.pipeline.discover import discover, report_slices
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.tasks import Classification
 from weakspot.testing import example_predictions
 
-every = pytest.mark.parametrize("word", METHODS)
-FIND_BY_PLACE = [word for word in METHODS if word not in ("confusion", "random", "top_loss")]
+TESTABLE = [word for word in METHODS if find(word).testable]
+FIND_BY_PLACE = [word for word in TESTABLE if word != "random"]
 N = 600
 
 
@@ -142,6 +143,10 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
         ("slices=old predictions=elsewhere.npz confirm=0.3", "leave it out, and give those examples"),
         ("compare=[old,old]", "takes the folders of two runs"),
         ("predictions=old.npz confirm=0 fail_if.accuracy_below=0.7", "nothing is tested here"),
+        (
+            "predictions=old.npz method=top_loss fail_if.accuracy_below=0.7",
+            "slices of method=top_loss cannot be tested",
+        ),
     ],
 )
 @pytest.mark.slow
@@ -182,7 +187,15 @@ def others(**change) -> Predictions:
     return replace(p, ids=np.array([f"new-{i}" for i in range(len(p))]), **change)
 
 
-@every
+@pytest.mark.parametrize("word", sorted(set(METHODS) - set(TESTABLE)))
+def test_slices_that_hold_examples_for_their_errors_are_not_carried_over(word, found):
+    with pytest.raises(
+        ValueError, match=rf"is of method={word}, whose slices hold examples for their own errors"
+    ):
+        carry_over(SavedRun.open(found[word]), others())
+
+
+@pytest.mark.parametrize("word", TESTABLE)
 def test_slices_of_every_method_are_carried_over(word, found, tmp_path):
     run, p = SavedRun.open(found[word]), others()
     carried = carry_over(run, p)

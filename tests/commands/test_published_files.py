@@ -63,7 +63,7 @@ def test_saved_spotlights_are_reported_by_one_line(shell, published):
         assert one.statistics.loss_outside == pytest.approx(outside)
         np.testing.assert_array_equal(slices.weights[i], published[f"spotlight{i}_unnormalized_weights"])
     assert findings.confirmation.mode == "off"
-    assert {finding.verdict for finding in findings.findings} == {"not_confirmed"}
+    assert {finding.verdict for finding in findings.findings} == {"not_tested"}
     words = re.sub(r"\s+", " ", words_of(report.read_text(encoding="utf-8")))
     assert "Nothing was tested, because these slices were found in all of the examples" in words
     assert "Spotlight 2" in words

@@ -39,7 +39,7 @@ def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
     assert "The runs of this sweep, below swept (python browse.py 'folders=[swept]' shows them)" in text
     (number, settings, confirmed, accuracy), (_, other, some, _), _ = rows(text)
     assert (number, settings, other) == ("0", "confirm=0", "confirm=0.5")
-    assert confirmed.startswith("0 of ")
+    assert confirmed.startswith("none tested of ")
     assert some.startswith("1 of ")
     assert accuracy == f"{100 * right.mean():.1f}\u202f%"
 

@@ -64,7 +64,7 @@ def test_nothing_of_it_is_confirmed_and_it_says_why(bed):
     assert "confirm=" not in bed.confirmation.explanation
     assert len(bed.findings) == 4
     for finding in bed.findings:
-        assert (finding.verdict, finding.p, finding.p_corrected) == ("not_confirmed", None, None)
+        assert (finding.verdict, finding.p, finding.p_corrected) == ("not_tested", None, None)
         assert finding.accuracy.interval is None
         assert finding.sentence.endswith("It was not tested.")
     assert sum(finding.examples for finding in bed.findings) == 66
@@ -97,7 +97,7 @@ def test_one_line_prints_and_reports_it(shell):
     assert "Nothing was tested, so nothing is confirmed. Found, not tested" in words
     said = json.loads((report.parent / "findings.json").read_text(encoding="utf-8"))
     assert said["whole"]["n"] == 182
-    assert [finding["verdict"] for finding in said["findings"]] == ["not_confirmed"] * 4
+    assert [finding["verdict"] for finding in said["findings"]] == ["not_tested"] * 4
     assert len(Slices.load(report.parent / "slices")) == 4
     assert [path.name for path in (shell.folder / "outputs").iterdir()] == ["discover"]
 

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.findings import Media
+from weakspot.findings.build import build
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
 from weakspot.findings.sentences import finding_sentence
 from weakspot.methods import apply
 from weakspot.pipeline.discover import discover
+from weakspot.pipeline.fail_if import FailIf
 from weakspot.pipeline.search import plan_search
 from weakspot.report import render
+from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import findings_summary
 from weakspot.tracking.scalars import scalars
@@ -47,6 +51,13 @@ def failing(n=1200, seed=0, **extra):
         **extra,
     )
     return p, planted
+
+
+def printed_summary(findings):
+    """What the console shows."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(findings_summary(findings))
+    return console.export_text()
 
 
 def run(p, tmp_path, method=None, **settings):
@@ -148,9 +159,7 @@ def test_every_door_says_the_same(found):
     _, _, folder, findings = found
     page = (folder / "report.html").read_text(encoding="utf-8")
     said = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(findings_summary(findings))
-    printed = console.export_text()
+    printed = printed_summary(findings)
     numbers = scalars(findings)
     words = unescape(page)
     for finding, stored in zip(findings.findings, said["findings"], strict=True):
@@ -295,15 +304,115 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
     assert all(finding.p is None for finding in findings.findings)
     assert all(finding.accuracy.interval is None for finding in findings.findings)
     assert "nothing was tested" in findings.title
-    assert "It was not tested." in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert {finding.verdict for finding in findings.findings} == {"not_tested"}
+    assert {one.evidence.verdict for one in findings.slices} == {"not_tested"}
+    assert all(finding.held_out is None for finding in findings.findings)
+    assert f"{len(findings.findings)} findings, not tested" in repr(findings)
+    page, printed = (tmp_path / "report.html").read_text(encoding="utf-8"), printed_summary(findings)
+    for words in (page, printed):
+        assert "not tested" in words
+        assert "not confirmed" not in words
+        assert "held-out example" not in words
+    assert "held out" not in printed.partition("Nothing was tested")[0]
+    assert "It was not tested." in page
+    with pytest.raises(ValueError, match="cannot be decided, because these findings were not tested"):
+        FailIf(accuracy_below=0.5).failures(findings)
 
 
 def test_too_few_examples_are_said_to_be(tmp_path):
     p, _ = failing(n=30)
     findings = run(p, tmp_path)
     assert findings.confirmation.mode == "too_few"
-    assert {finding.verdict for finding in findings.findings} <= {"too_few"}
+    assert {one.evidence.verdict for one in findings.slices} == {"not_tested"}
+    assert {finding.verdict for finding in findings.findings} <= {"not_tested"}
     assert findings.title == "Too few examples to find anything reliable"
+    with pytest.raises(ValueError, match="nothing was tested: too few examples could be held out"):
+        FailIf(accuracy_below=0.5).failures(findings)
+
+
+def test_what_could_not_be_compared_within_its_labels_was_tested_all_the_same():
+    """A slice that is a whole label has no others of that label beside it: it is compared with all examples."""
+    labels = np.arange(400) % 2
+    weights = (labels == 1).astype(float)[None]
+    right = np.random.default_rng(0).random(400) < np.where(labels == 1, 0.70, 0.73)
+    p = Predictions.from_arrays(
+        np.random.default_rng(1).normal(size=(400, 2)),
+        labels=labels,
+        predictions=np.where(right, labels, 1 - labels),
+    )
+    slices = Slices("scan", p.ids, weights, describe(weights, p))
+    (one,) = Findings.build(p, slices, confirm=np.arange(400) % 4 < 2, projection="none").findings
+    assert (one.verdict, one.p_corrected) == ("not_confirmed", None)
+    assert one.sentence.endswith(
+        "Not confirmed: chance may have done it, and too few others have such labels to compare these with."
+    )
+
+
+def test_findings_of_before_there_was_the_verdict_are_read_as_they_are(tmp_path):
+    p, _ = failing()
+    run(p, tmp_path, confirm=0)
+    file = tmp_path / "findings.json"
+    said = json.loads(file.read_text(encoding="utf-8").replace('"not_tested"', '"not_confirmed"'))
+    del said["seal"], said["checksums"]
+    for finding in said["findings"]:
+        del finding["held_out"]
+    file.write_text(json.dumps(said), encoding="utf-8")
+    findings = Findings.load(tmp_path)
+    assert {finding.verdict for finding in findings.findings} == {"not_confirmed"}
+    assert "held out" not in printed_summary(findings).partition("Nothing was tested")[0]
+    assert render(findings)
+
+
+def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
+    _, planted, folder, findings = found
+    held_out = ~Slices.load(folder / "slices").searched_mask
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.held_out == pytest.approx((planted & held_out).sum(), rel=0.15)
+    assert f"Measured on {one.held_out:.0f} held-out examples." in unescape(
+        (folder / "report.html").read_text("utf-8")
+    )
+    (row,) = (line for line in printed_summary(findings).splitlines() if one.name in line)
+    assert [cell.strip() for cell in row.split("│")][2:4] == [one.size, f"{one.held_out:.0f}"]
+    assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
+
+
+def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
+    """Forty examples that belong to a finding a hundredth each."""
+    *_, findings = found
+    one = next(finding for finding in findings.findings if finding.confirmed)
+    portrait = replace(one.portrait, members=40)
+    for examples, size, extent in (
+        (0.4, "0.4", "40 examples of weight 0.4 in all"),
+        (0.004, f"<{THIN}0.1", f"40 examples of weight <{THIN}0.1 in all"),
+        (1.2, "1", "about 1 example"),
+        (56.3, "56", "about 56 examples"),
+    ):
+        changed = replace(one, examples=examples, portrait=portrait)
+        assert (changed.size, changed.extent) == (size, extent)
+        sentence = finding_sentence(changed, True, "accuracy", "errors", False)
+        assert sentence.startswith(f"{extent[:1].upper()}{extent[1:]} (")
+        assert ("It holds" in sentence) == (extent == "about 1 example")
+        told = replace(changed, sentence=sentence)
+        page = render(replace(findings, findings=tuple(told if f is one else f for f in findings.findings)))
+        assert f"It extends over {extent}," in unescape(page)
+        assert f"{extent} (<a" in unescape(page)
+    assert replace(one, verdict="too_few", examples=3.25).extent == "3.2 examples"
+
+
+def test_findings_are_built_with_the_settings_of_their_building():
+    """`Findings.build` states them with their defaults; what it calls takes the same and states none again."""
+    public, own = signature(Findings.build).parameters, signature(build).parameters
+    assert list(public) == list(own)
+    assert all(one.annotation == own[name].annotation for name, one in public.items() if name != "created")
+    assert all(one.default is one.empty for one in own.values())
+
+
+def test_findings_and_slices_record_the_same_of_the_predictions(found):
+    p, _, folder, findings = found
+    recorded = json.loads(json.dumps(p.provenance))
+    assert recorded["task"] == p.task.to_dict()
+    assert findings.provenance["predictions"] == recorded
+    assert Slices.load(folder / "slices").provenance["predictions"] == recorded
 
 
 def test_slices_of_the_whole_set_are_tested_on_another_one(tmp_path):

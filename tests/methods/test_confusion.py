@@ -1,15 +1,18 @@
-"""Cells of the confusion matrix: scikit-learn's, applied by label, and never confirmed."""
+"""Cells of the confusion matrix: scikit-learn's, applied by label, and never tested."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import confusion_matrix
 
 from weakspot import Predictions
 from weakspot.evaluation.synthetic import planted_predictions
 from weakspot.findings import Findings
+from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods.confusion import Confusion
+from weakspot.pipeline.fail_if import FailIf
 from weakspot.pipeline.search import search
 
 
@@ -30,13 +33,30 @@ def test_slices_are_the_largest_cells_of_scikit_learn_s_matrix():
         assert_allclose(found.membership(p)[:, j], np.where(p.labels == label, shares[label, guess], 0))
 
 
-def test_cells_are_not_confirmed_and_the_report_says_why():
-    p, _ = planted_predictions(4.0, 1000, 0)
+def test_cells_are_not_tested_and_the_report_says_why():
+    p, q = (planted_predictions(4.0, 1000, seed)[0] for seed in range(2))
     run = search(Confusion(), p)
-    told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
-    assert told.findings  # those of labels that do worse than others
-    assert not any(one.confirmed for one in told.findings)
-    assert any("cannot be confirmed" in note for note in told.notes)
+    assert run.slices.searched_mask.all()  # nothing is held out for a test that there is none of
+    for confirm in (run.confirm, np.arange(1000) % 2 == 0, q):
+        told = Findings.build(p, run.slices, confirm=confirm)
+        assert {one.verdict for one in told.findings} == {"not_tested"}
+        assert {one.evidence.verdict for one in told.slices} == {"not_tested"}
+        assert all(
+            one.accuracy.inside == 0 for one in told.findings
+        )  # the cell's own examples, not their label's
+        assert (
+            "slices of method=confusion hold examples for their own errors" in told.confirmation.explanation
+        )
+        assert any("cannot be confirmed" in note for note in told.notes)
+
+
+def test_whatever_needs_a_test_refuses_cells():
+    p, _ = planted_predictions(4.0, 200, 0)
+    run = RunToCompare("a", Confusion().fit(p).slices_, p)
+    with pytest.raises(ValueError, match="a is of method=confusion, whose slices cannot be tested"):
+        check_comparable(run, run)
+    with pytest.raises(ValueError, match="slices of method=confusion cannot be tested on other examples"):
+        FailIf(accuracy_below=0.5).check(p, Confusion())
 
 
 def test_a_perfect_model_confuses_nothing():

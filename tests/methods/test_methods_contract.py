@@ -133,6 +133,7 @@ def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
 def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitted):
     method, slices = fitted[word], fitted[word].slices_
     large = [replace(statistics, size=5.0) for statistics in slices.statistics]
+    assert method.testable == (word not in NOT_CARRIED)
     always = [NOT_CARRIED[word]] if word in NOT_CARRIED else OF_ATTRIBUTES.get(word, [])
     assert method.advice(replace(slices, statistics=large)) == always
     small = replace(slices, statistics=[replace(large[0], size=4.9), *large[1:]])

@@ -10,7 +10,9 @@ import pytest
 from shell import Shell
 from weakspot import Findings, Predictions, Scan
 from weakspot.methods import weights_of
+from weakspot.predictions import record
 from weakspot.predictions.other_examples import also_in, examples_to_test, with_classes_of
+from weakspot.predictions.row_hashes import hash_rows
 
 N = 600
 
@@ -55,8 +57,14 @@ def test_predictions_of_something_else_are_refused(extra, reason):
     fields = {"losses": p.losses, "labels": np.where(np.arange(N) % 2, "cat", "dog")} | extra
     if fields["labels"] is None:
         del fields["labels"]
-    with pytest.raises(ValueError, match=reason):
-        with_classes_of(Predictions.from_arrays(p.embeddings + 1, **fields), p)
+    other = Predictions.from_arrays(p.embeddings + 1, **fields)
+    with pytest.raises(
+        ValueError, match=rf"^the record to test on \(confirm\) {reason}.*the record that the slices"
+    ):
+        with_classes_of(other, p)
+    named = [replace(one, manifest={"source": name}) for one, name in ((other, "b.npz"), (p, "a.npz"))]
+    with pytest.raises(ValueError, match=rf"test on \(b\.npz\) {reason}.*were found in \(a\.npz\)"):
+        with_classes_of(*named)
 
 
 def test_what_both_hold_is_found_under_any_id():
@@ -74,6 +82,18 @@ def test_what_both_hold_is_found_under_any_id():
     numbered, others = (Predictions.from_arrays(np.ones((N, 1)), **flat, ids=q.ids) for q in (p, other))
     assert not also_in(others, numbered).any()
     assert also_in(numbered, numbered).all()
+
+
+def test_examples_are_hashed_once_however_often_two_records_are_compared(monkeypatch):
+    p, other = animals(["ant", "cat", "dog"], 0), animals(["bee", "cat", "dog"], 1)
+    hashed = []
+    monkeypatch.setattr(
+        record, "hash_rows", lambda values, seed: hashed.append(seed) or hash_rows(values, seed)
+    )
+    slices = Scan(n_slices=1, draws=0).fit(p).slices_
+    examples_to_test(other, p)
+    Findings.build(p, slices, confirm=other, projection="none")
+    assert hashed == [0, 1] * 2  # embeddings and losses of both
 
 
 def test_searched_examples_are_left_out_of_the_test_and_the_findings_say_so():
@@ -126,4 +146,15 @@ def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):
     assert cats.evidence.verdict != "confirmed"
     (tmp_path / "copy.npz").write_bytes((tmp_path / "a.npz").read_bytes())
     assert "holds the same examples" in shell("discover", *words, "confirm=copy.npz", fails=2)
+    assert len(shell.reports()) == 1
+    lacking = {
+        "narrow": (
+            {"embeddings": np.ones((20, 2)), "losses": np.ones(20)},
+            "in 2 dimensions, but a.npz in 3",
+        ),
+        "unmeasured": ({"embeddings": np.ones((20, 3))}, "unmeasured.npz: "),
+    }
+    for name, (arrays, said) in lacking.items():
+        np.savez(tmp_path / f"{name}.npz", labels=np.array(["cat", "dog"] * 10), **arrays)
+        assert said in shell("discover", *words, f"confirm={name}.npz", fails=2)
     assert len(shell.reports()) == 1

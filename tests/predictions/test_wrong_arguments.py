@@ -14,6 +14,8 @@ from weakspot.overrides import as_typed
 from weakspot.testing import example_predictions
 
 WRONG = """
+from dataclasses import replace
+
 import numpy as np
 from weakspot import Predictions, Scan
 from weakspot.findings import Findings
@@ -25,6 +27,12 @@ for call in (
     lambda: Predictions.from_arrays(np.zeros((2, 1)), labels=[0, 1], task=["cat", "dog"]),
     lambda: Findings.build(p, slices, confirm=0.5),
     lambda: Findings.build(p, slices, confirm=np.ones(3, dtype=bool)),
+    lambda: Findings.build(p, Scan()),
+    lambda: Findings.build(p, slices, hide="group"),
+    lambda: Findings.build(p, slices, texts=["one"]),
+    lambda: Findings.build(p, slices, stability=[]),
+    lambda: Findings.build(p, slices, confirm=Predictions.from_arrays(np.ones((4, 5)), labels=np.arange(4) % 3)),
+    lambda: Findings.build(p, slices, confirm=replace(p, embeddings=p.embeddings[:, :3])),
 ):
     try:
         call()
@@ -36,10 +44,22 @@ for call in (
 
 def test_arguments_of_another_type_are_told_what_is_wanted():
     done = run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
-    task, share, mask = done.stdout.splitlines()
+    task, share, mask, method, hide, texts, stability, unmeasured, narrow = done.stdout.splitlines()
     assert task.startswith("TypeError task=['cat', 'dog'] is no task; give Classification")
     for said in (share, mask):
         assert said.startswith("ValueError confirm is other predictions, or a mask of the 160 examples")
+    assert "slices are of type Scan; give those of a fitted method" in method
+    assert "give a list of names of attributes: hide=['group']" in hide
+    assert "texts has 1 values, but there are 160 examples" in texts
+    assert "stability has 0 values, but there are " in stability
+    assert (
+        "cannot be tested on the record of confirm: findings need losses, or which examples are right"
+        in unmeasured
+    )
+    assert (
+        "cannot be tested on the record of confirm: embeddings have shape (160, 3), but the hotspots"
+        in narrow
+    )
 
 
 def test_folders_of_something_else_are_named(tmp_path: Path):

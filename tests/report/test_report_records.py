@@ -8,7 +8,7 @@ import pytest
 
 from report_pages import chromium, needs_chromium, opened, read, report_of
 from weakspot.explain.participants import participants
-from weakspot.findings.record import Example
+from weakspot.findings.entries import Example
 from weakspot.predictions import Predictions
 from weakspot.report.answer_passages import highlight_answers, span_text
 from weakspot.report.example_views import ExampleView

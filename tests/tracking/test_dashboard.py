@@ -23,7 +23,6 @@ from shell import Shell
 from wandb_files import Logged, contents, listening
 from weakspot import UDIS, Findings, Predictions, Spotlight
 from weakspot.findings import Media
-from weakspot.findings.build import build
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.slices.statistics import ConfusionCell
@@ -126,7 +125,7 @@ def test_of_one_category_nothing_is_said_of_the_split() -> None:
 
     p = pets()
     slices = UDIS(category="dog").fit(p).slices_
-    said = scalars(build(p, slices))
+    said = scalars(Findings.build(p, slices))
     assert "whole/accuracy" in said
     assert not any(name.startswith("val/") for name in said)
 
@@ -357,7 +356,7 @@ def test_attributes_beyond_a_hundred_are_left_to_the_record() -> None:
         attributes={f"a{i}": np.arange(N) % 2 for i in range(150)} | {"weather": p.attributes["weather"]},
         task=p.task,
     )
-    (columns, _), _ = examples_table(build(many, UDIS().fit(many).slices_))
+    (columns, _), _ = examples_table(Findings.build(many, UDIS().fit(many).slices_))
     assert len(columns) == 8 + 100
     assert "weather" in columns  # the last, but the only one that tells anything
 

@@ -14,8 +14,9 @@ from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside
 from weakspot.findings import Finding, Findings
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison
+from weakspot.findings.entries import AuditedSet, Confirmation, Example
 from weakspot.findings.json_schema import json_schema
-from weakspot.findings.record import FILE, AuditedSet, Confirmation, Example
+from weakspot.findings.record import FILE
 from weakspot.findings.runs_to_compare import check_comparable
 from weakspot.legible import as_utf8
 

@@ -102,8 +102,11 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
-    _check_residuals(cfg, p)
-    share, other = held_out_share(cfg), load_test_predictions(cfg, p)
+    _check_residuals(cfg.predictions, p)
+    share, other = held_out_share(cfg), load_test_predictions(cfg, p) if method.testable else None
+    if other is not None:
+        _check_residuals(cfg.confirm, other)
+        _check_same_width(cfg, method, p, other)
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
@@ -221,7 +224,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     if fail_if.is_set:
         fail_if.check(expected_predictions(target), method)
     cam_class = choose_cam_class(cfg, target)
-    other = None if share is not None else test_split_target(cfg, target)
+    other = test_split_target(cfg, target) if share is None and method.testable else None
     for audited in [target] if other is None else [target, other]:
         check_steps(audited, "infer", cfg.upstream)
     log_on_main(describe_plan(target, "discover", cfg.upstream))
@@ -253,14 +256,24 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     end_if_failed(fail_if, failures)
 
 
-def _check_residuals(cfg: DictConfig, p: Predictions) -> None:
+def _check_residuals(file: str, p: Predictions) -> None:
     """Raise ValueError, which names the file, where nothing in it says how wrong the model is."""
     from weakspot.methods.residuals import residuals
 
     try:
         residuals(p.take([0]))
     except ValueError as error:
-        raise ValueError(f"{cfg.predictions}: {error}") from error
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _check_same_width(cfg: DictConfig, method: Method, p: Predictions, other: Predictions) -> None:
+    """Raise ValueError where slices of these embeddings cannot be applied to the others, before they are sought."""
+    width, other_width = p.embeddings.shape[1], other.embeddings.shape[1]
+    if method.in_embeddings and width != other_width:
+        raise ValueError(
+            f"{cfg.confirm} has embeddings in {other_width} dimensions, but {cfg.predictions} in {width}; give "
+            "predictions of the same model"
+        )
 
 
 def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions | None:

@@ -113,9 +113,10 @@ def _result(run: Path, sweep: Sweep) -> dict[str, str]:
     except (OSError, ValueError):  # damaged since, which whoever opens the run is told
         return {}
     whole = findings.whole
-    found = {
-        "confirmed findings": f"{sum(one.confirmed for one in findings.findings)} of {count(len(findings.findings))}"
-    }
+    confirmed = (
+        sum(one.confirmed for one in findings.findings) if findings.confirmation.tested else "none tested"
+    )
+    found = {"confirmed findings": f"{confirmed} of {count(len(findings.findings))}"}
     if whole.accuracy is not None:
         found["accuracy of all"] = share_of(whole.accuracy, whole.examples)
     elif whole.error is not None:

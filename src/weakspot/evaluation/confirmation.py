@@ -17,15 +17,16 @@ from weakspot.evaluation.rank_test import RankedLosses
 from weakspot.evaluation.sign_flips import sign_flip_p
 from weakspot.slices import Weights, as_weights
 
-Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few"]
+Verdict = Literal["confirmed", "explained_by_label", "not_confirmed", "too_few", "not_tested"]
 
 VERDICTS: dict[Verdict, str] = {
     "confirmed": "confirmed",
     "explained_by_label": "may be the label",
     "not_confirmed": "not confirmed",
     "too_few": "too few to say",
+    "not_tested": "not tested",
 }
-"""The verdicts in words."""
+"""The verdicts in words, those of the strongest evidence first."""
 
 LEVEL = 0.05
 """The level at which slices are confirmed, after correction for how many are tested."""
@@ -42,7 +43,8 @@ class Evidence:
     Attributes:
         verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the
             rest, and not shown to be worse than its labels are anyway. "not_confirmed": as good as the rest, or
-            chance may have done it. "too_few": even the most extreme result would have proved nothing.
+            chance may have done it. "too_few": even the most extreme result would have proved nothing. "not_tested":
+            there were no held-out rows to test on (`confirm`, which needs some, never says so).
         p: one-sided p-value of the rank test within labels; None where the slice could not be tested.
         p_corrected: the same after Benjamini and Yekutieli's correction for the number of slices tested.
         p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.

@@ -65,13 +65,13 @@ def accuracies(findings: Findings, most: int = 12) -> Figure:
     _write_sizes(axes, order, findings.whole.counted)
     if len(order) < len(findings.findings):
         axes.set_title(f"{len(order)} of {len(findings.findings)} findings", fontsize=SMALL, color=MID_GREY)
-    _legend(figure, order)
+    _legend(figure, order, findings.confirmation.tested > 0)
     return figure
 
 
 def _measure(findings: Findings) -> tuple[str, str]:
     """Return the field of a finding that is drawn, and the label of its axis."""
-    where = "held-out examples" if findings.confirmation.mode in ("held_out", "other") else "all examples"
+    where = "held-out examples" if findings.confirmation.tested else "all examples"
     if any(finding.accuracy is not None for finding in findings.findings):
         return "accuracy", f"Accuracy on {where}"
     if any(finding.error is not None for finding in findings.findings):
@@ -105,14 +105,15 @@ def _write_sizes(axes: Axes, order: list[Finding], counted: str) -> None:
     heading = f"examples,\n% of {counted}"
     axes.text(1.04, -0.5, heading, transform=place, fontsize=SMALL, va="bottom", color=MID_GREY)
     for y, finding in enumerate(order):
-        size = f"{numbers.count(finding.examples)}\n{numbers.percent(finding.errors_explained)}"
+        size = f"{finding.size}\n{numbers.percent(finding.errors_explained)}"
         axes.text(1.04, y, size, transform=place, fontsize=SMALL, va="center", color=DARK_GREY)
 
 
-def _legend(figure: Figure, order: list[Finding]) -> None:
+def _legend(figure: Figure, order: list[Finding], tested: bool) -> None:
+    unconfirmed = VERDICTS["not_confirmed" if tested else "not_tested"]
     signs = {
         "inside, 95 % interval": Line2D([], [], color=VERMILION, marker="o", markersize=4),
-        "not confirmed": Line2D([], [], color=MID_GREY, marker="o", markerfacecolor="white", markersize=4),
+        unconfirmed: Line2D([], [], color=MID_GREY, marker="o", markerfacecolor="white", markersize=4),
         "outside": Line2D([], [], color=BLUE, marker="D", markerfacecolor="white", markersize=3.5, ls=""),
         "all examples": Line2D([], [], color=MID_GREY, linestyle=":", linewidth=0.8),
     }
@@ -120,6 +121,6 @@ def _legend(figure: Figure, order: list[Finding]) -> None:
         del signs["inside, 95 % interval"]
         signs = {name.replace("not", "inside, not"): sign for name, sign in signs.items()}
     elif all(finding.confirmed for finding in order):
-        del signs["not confirmed"]
+        del signs[unconfirmed]
     handles, names = list(signs.values()), list(signs)
     figure.legend(handles, names, loc="outside lower center", ncols=4, handlelength=1.3, columnspacing=0.9)

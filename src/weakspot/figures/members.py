@@ -13,7 +13,7 @@ from PIL import Image
 from weakspot.figures.style import DARK_GREY, LIGHT_GREY, MID_GREY, SMALL, VERMILION, WIDTH, hide_axes, style
 from weakspot.figures.text_fitting import fit_line, text_width, wrap_lines
 from weakspot.findings import Finding, Findings, Media, numbers
-from weakspot.findings.record import Example, Neighbour, Slice
+from weakspot.findings.entries import Example, Neighbour, Slice
 from weakspot.images import over, viewable
 
 _HEADING = 0.16  # inches: the height of the heading of a grid

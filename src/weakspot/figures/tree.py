@@ -23,7 +23,7 @@ from weakspot.figures.style import (
     style,
 )
 from weakspot.findings import Findings, numbers
-from weakspot.findings.record import Cluster
+from weakspot.findings.entries import Cluster
 
 _LABELLED = 16  # failing clusters, the largest, whose numbers are written below the tree
 _BARS = (

@@ -3,8 +3,9 @@
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.differences import Difference
+from weakspot.findings.entries import Finding
 from weakspot.findings.media import Media
-from weakspot.findings.record import Finding, Findings
+from weakspot.findings.record import Findings
 from weakspot.methods.base import NearMiss
 
 __all__ = ["VERDICTS", "Contrast", "Difference", "Finding", "Findings", "Media", "NearMiss"]

@@ -6,8 +6,8 @@ import numpy as np
 
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.classes import class_metrics, class_pairs
+from weakspot.findings.entries import AuditedSet
 from weakspot.findings.group_descriptions import GroupDescriber
-from weakspot.findings.record import AuditedSet
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import omitted_columns
 

@@ -12,19 +12,19 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
+from weakspot.findings.entries import SHOWN, Finding, Slice
 from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
 from weakspot.findings.findings_of_regions import build_memberships_table, findings_from_regions
-from weakspot.findings.group_descriptions import SHOWN, GroupDescriber
+from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.map import MapKind, build_map
 from weakspot.findings.provenance import cautionary_notes, manifest_name, provenance_record
-from weakspot.findings.record import SCHEMA, Finding, Findings, Slice
+from weakspot.findings.record import SCHEMA, Findings
 from weakspot.findings.regions import find_regions
 from weakspot.findings.sentences import headline
 from weakspot.findings.slice_parts import is_worse, split_by_label
@@ -32,60 +32,35 @@ from weakspot.methods import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
 
+_UNTESTABLE = (
+    "Nothing was tested, because slices of method={word} hold examples for their own errors and cannot be carried to "
+    "others"
+)
+
 
 def build(
     predictions: Predictions,
     slices: Slices,
     *,
-    confirm: Predictions | Bool[np.ndarray, " n"] | None = None,
-    searched: int | None = None,
-    source: str = "",
-    hide: Sequence[str] = (),
-    texts: Sequence[str] | None = None,
-    stability: Sequence[float | None] | None = None,
-    notes: Sequence[str] = (),
-    command: str = "",
-    created: datetime | None = None,
-    level: float = LEVEL,
-    seed: int = 0,
-    members: int | Literal["all"] = SHOWN,
-    projection: MapKind = "pca",
+    confirm: Predictions | Bool[np.ndarray, " n"] | None,
+    searched: int | None,
+    source: str,
+    hide: Sequence[str],
+    texts: Sequence[str] | None,
+    stability: Sequence[float | None] | None,
+    notes: Sequence[str],
+    command: str,
+    created: datetime,
+    level: float,
+    seed: int,
+    members: int | Literal["all"],
+    projection: MapKind,
 ) -> Findings:
-    """Test slices, extend, merge and name them, and describe everything that is found.
-
-    Slices are tested on examples that they were not found in, within labels; and group by group, where the search
-    kept a group on one side or the predictions name one. What is confirmed is extended as far as errors stay more
-    common than beyond, and what lies in one place is merged into one finding.
-
-    Args:
-        predictions: The n examples that the slices are described over.
-        slices: What a method found, with a weight for each of these examples.
-        confirm: What to test on: a mask (n,) of the rows of `predictions` that no slice was sought in (all False means
-            that too few examples could be set aside, all True that the slices were found elsewhere), or other
-            predictions of the same model. None tests nothing.
-        searched: How many examples the slices were sought in, where these are not among `predictions`.
-        source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
-        hide: The restating attributes (`dataset.hide`), which explain nothing. Those that are the target under another
-            name are left out anyway.
-        texts: What is written in each example, for its words.
-        stability: The stability of every slice, if it was measured.
-        notes: Words of caution, in addition to the method's own.
-        command: The command line that made the slices.
-        created: When the findings were made; now by default.
-        level: The false discovery rate of what is confirmed.
-        seed: Of samples, permutations and halvings.
-        members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
-        projection: How the map of the examples is made; "none" makes no map.
-
-    Returns:
-        The findings.
-
-    Raises:
-        ImportError: If the map needs a library that is missing.
-        ValueError: If the slices were found in other predictions, or nothing tells a good example from a bad one.
-    """
-    _check_same_examples(predictions, slices)
+    """Build findings, step by step; arguments and errors are those of `Findings.build`, which has the defaults."""
+    _check(predictions, slices, hide, texts, stability)
     method = method_of(slices)
+    if not method.testable:
+        confirm, source = None, _UNTESTABLE.format(word=method.word)
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
     sets = choose_example_sets(predictions, slices, confirm, better, category is not None)
@@ -128,7 +103,7 @@ def build(
         model=model,
         split=manifest_name(manifest.get("split")),
         command=command,
-        created=(created or datetime.now().astimezone()).isoformat(timespec="seconds"),
+        created=created.isoformat(timespec="seconds"),
         whole=summarise_audited_set(sets.described, predictions, category, describer),
         confirmation=confirmation,
         findings=findings,
@@ -145,12 +120,31 @@ def build(
     )
 
 
-def _check_same_examples(predictions: Predictions, slices: Slices) -> None:
+def _check(
+    predictions: Predictions,
+    slices: Slices,
+    hide: Sequence[str],
+    texts: Sequence[str] | None,
+    stability: Sequence[float | None] | None,
+) -> None:
+    if not isinstance(slices, Slices):
+        raise TypeError(
+            f"slices are of type {type(slices).__name__}; give those of a fitted method: "
+            "Findings.build(predictions, method.slices_)"
+        )
+    if isinstance(hide, str):
+        raise TypeError(f"hide={hide!r} is one text; give a list of names of attributes: hide=[{hide!r}]")
     if not np.array_equal(np.asarray(slices.ids), predictions.ids):
         raise ValueError(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; give the predictions they were found in, or apply the slices to these"
         )
+    for name, values, of, n in (
+        ("texts", texts, "examples", len(predictions)),
+        ("stability", stability, "slices", len(slices)),
+    ):
+        if values is not None and len(values) != n:
+            raise ValueError(f"{name} has {len(values)} values, but there are {n} {of}; give one for each")
 
 
 def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, float], ...]:

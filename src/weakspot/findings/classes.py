@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array, diags_array, triu
 
-from weakspot.findings.record import AuditedSet, ClassMetrics, ClassPair
+from weakspot.findings.entries import AuditedSet, ClassMetrics, ClassPair
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
 

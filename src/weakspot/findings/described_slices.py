@@ -9,10 +9,10 @@ import numpy as np
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.clusters import well_served_neighbours
+from weakspot.findings.entries import Finding, GroupDescription, Slice
 from weakspot.findings.evidence import without_interval
 from weakspot.findings.example_sets import ExampleSets
 from weakspot.findings.group_descriptions import GroupDescriber
-from weakspot.findings.record import Finding, GroupDescription, Slice
 from weakspot.findings.region_contrasts import error_contrast
 from weakspot.findings.regions import stronger
 from weakspot.findings.slice_parts import SlicePart

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
+from weakspot.evaluation.confirmation import Evidence, confirm
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
+from weakspot.findings.entries import Mode
 from weakspot.findings.example_outcomes import ExampleOutcomes
-from weakspot.findings.record import Mode
 from weakspot.findings.regions import Region
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.slices import Memberships, Weights
@@ -32,8 +32,7 @@ def evidence_of_parts(
     if not parts:
         return []
     if mode in ("off", "too_few"):
-        verdict: Verdict = "not_confirmed" if mode == "off" else "too_few"
-        return [_untested(part, tested, verdict) for part in parts]
+        return [_untested(part, tested) for part in parts]
     groups = Memberships.of_rows((part.tested_weights for part in parts), len(tested.losses))
     return confirm_groups(groups, tested, better, level, seed)
 
@@ -71,7 +70,7 @@ def confirm_groups(
     )
 
 
-def _untested(part: SlicePart, described: ExampleOutcomes, verdict: Verdict) -> Evidence:
+def _untested(part: SlicePart, described: ExampleOutcomes) -> Evidence:
     """Return numbers of the very examples that a slice was found in: they prove nothing and have no interval."""
     weights = part.described_weights
     inside, outside = described.counts * weights, described.counts * (1 - weights)
@@ -83,7 +82,7 @@ def _untested(part: SlicePart, described: ExampleOutcomes, verdict: Verdict) -> 
                 accuracy_contrast(described.correct, inside, outside, described.strata)
             )
     return Evidence(
-        verdict=verdict,
+        verdict="not_tested",
         p=None,
         p_corrected=None,
         p_unstratified=None,

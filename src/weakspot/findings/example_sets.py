@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from weakspot.findings.audited_examples import AuditedExamples, audit_examples
+from weakspot.findings.entries import Confirmation, Mode
 from weakspot.findings.example_outcomes import ExampleOutcomes
 from weakspot.findings.numbers import count
-from weakspot.findings.record import Confirmation, Mode
 from weakspot.findings.sentences import explain_test
 from weakspot.methods import method_of, weights_of
 from weakspot.predictions import Predictions
@@ -57,7 +57,7 @@ def choose_example_sets(
     Args:
         predictions: The n examples that the slices are described over.
         slices: The slices, with a weight for each of these examples.
-        confirm: What to test on, as for `weakspot.findings.build.build`.
+        confirm: What to test on, as for `Findings.build`.
         better: Whether the best-served examples are sought.
         category: Whether one category is audited.
 
@@ -75,8 +75,11 @@ def choose_example_sets(
         return ExampleSets(described, described, outcomes, outcomes, everywhere, "off")
     if isinstance(confirm, Predictions):
         other, left_out = examples_to_test(confirm, predictions)
-        tested = audit_examples(method.audited(other), better, category)
-        tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
+        try:
+            tested = audit_examples(method.audited(other), better, category)
+            tested_outcomes = tested.outcomes(weights_of(slices, other)[:, tested.rows])
+        except ValueError as error:
+            raise ValueError(f"slices cannot be tested on the record of confirm: {error}") from error
         return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
     mask = np.asarray(confirm, dtype=bool)
     if mask.shape != (len(predictions),):

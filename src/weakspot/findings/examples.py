@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.record import Example, PlainValue
+from weakspot.findings.entries import Example, PlainValue
 from weakspot.predictions import Predictions
 from weakspot.tasks import QuestionAnswering
 

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from weakspot.evaluation.contrasts import effective_size
 from weakspot.findings.audited_examples import AuditedExamples
+from weakspot.findings.entries import Finding, GroupDescription
 from weakspot.findings.example_sets import ExampleSets
-from weakspot.findings.record import (
-    Finding,
-    GroupDescription,
-    MembershipGroup,
-    groups_of_slices,
-    memberships_table,
-)
+from weakspot.findings.memberships import MembershipGroup, groups_of_slices, memberships_table
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
 from weakspot.findings.sentences import finding_name, finding_sentence
@@ -77,6 +73,7 @@ def _finding(
     contrasts = contrasts_of_region(region, sets.tested_outcomes, sets.tested, sets.has_test)
     all_errors = float(audited.counts @ audited.errors)
     mass = audited.counts * region.described_weights
+    tested_mass = sets.tested_outcomes.counts * region.tested_weights
     finding = Finding(
         number=0,
         name=finding_name(region, description, noun, labels),
@@ -96,6 +93,7 @@ def _finding(
         covers=None if conjunction is None else conjunction.covers,
         labels=labels,
         portrait=description,
+        held_out=effective_size(tested_mass) if sets.has_test else None,
     )
     measure = "error" if record.task is None else record.task.measure
     sentence = finding_sentence(finding, sets.has_test, measure, audited.counted, better)

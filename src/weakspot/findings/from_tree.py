@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from weakspot.findings.build import build
 from weakspot.findings.record import Findings
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -30,5 +29,5 @@ def from_tree(
     Returns:
         The findings. No example has a loss of its own, because the record knows only the mean of its cluster.
     """
-    findings = build(record, slices, source=_NO_TEST, command=command, created=created)
+    findings = Findings.build(record, slices, source=_NO_TEST, command=command, created=created)
     return replace(findings, examples=tuple(replace(example, loss=None) for example in findings.examples))

@@ -12,9 +12,11 @@ _NONE = "–"
 
 
 def count(value: float | None) -> str:
-    """Format a number of examples: `23`, `10 954`; below ten a fraction keeps one decimal."""
+    """Format a number of examples: `23`, `10 954`; below ten a fraction keeps one decimal, and never becomes 0."""
     if value is None or not math.isfinite(value):
         return _NONE
+    if 0 < value < 0.05:
+        return f"<{THIN}0.1"
     if abs(value) < 9.95 and value != round(value):
         return f"{value:.1f}"
     return f"{value:,.0f}".replace(",", THIN)

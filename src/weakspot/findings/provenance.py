@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from weakspot.findings.entries import Finding
 from weakspot.findings.numbers import count
-from weakspot.findings.record import Finding
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
 from weakspot.predictions.other_examples import held_out_copies
@@ -41,10 +41,10 @@ def cautionary_notes(
 
 
 def provenance_record(slices: Slices, predictions: Predictions) -> dict[str, Any]:
-    """Return the method's settings and the manifest of the predictions, as plain values."""
+    """Return the method's settings and the provenance of the predictions, as plain values."""
     settings = {name: value for name, value in slices.provenance.items() if name not in _OWN_FIELDS}
     plain: dict[str, Any] = to_jsonable_python(
-        {"method": slices.method, **settings, "predictions": dict(predictions.manifest)},
+        {"method": slices.method, **settings, "predictions": predictions.provenance},
         fallback=str,
         inf_nan_mode="null",
     )

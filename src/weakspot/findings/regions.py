@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy.sparse import csr_array
 
-from weakspot.evaluation.confirmation import Evidence
+from weakspot.evaluation.confirmation import VERDICTS, Evidence
 from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
 from weakspot.findings.extent import ErrorRates, ReducedEmbeddings, cross_fitted_weights, find_extent
 from weakspot.findings.region_names import Conjunction
@@ -21,7 +21,7 @@ _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
 _MOSTLY = 0.5  # membership from which on an example is shared with a region: that of most halvings
 _AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
 
-_VERDICT_ORDER = {"confirmed": 0, "explained_by_label": 1, "not_confirmed": 2, "too_few": 3}
+_VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
 
 NameRegion = Callable[["Region"], Conjunction | None]
 TestRegion = Callable[["Region", ExampleOutcomes], Evidence]

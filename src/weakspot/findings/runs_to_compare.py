@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from weakspot.findings.record import Finding
+from weakspot.findings.entries import Finding
 from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -54,6 +54,11 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
     """
     for one in (before, after):
         method = method_of(one.slices)
+        if not method.testable:
+            raise ValueError(
+                f"{one.run} is of method={method.word}, whose slices cannot be tested on other examples; compare runs "
+                "of other methods"
+            )
         if method.seeks != "worse":
             raise ValueError(f"{one.run} sought what is served best, and only failures are compared")
         if not method.audited(one.predictions).rows.all():

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
-from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
-from weakspot.findings.record import Confirmation, Finding, GroupDescription
+from weakspot.findings.entries import Confirmation, Finding, GroupDescription
+from weakspot.findings.numbers import THIN, count, decimal, percent, probability
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
 
@@ -62,13 +62,10 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
     Returns:
         Two or three sentences.
     """
-    if finding.verdict == "confirmed":
-        size = f"About {examples(round(finding.examples))}"
-    else:
-        size = examples(finding.examples)
-    sentences = [f"{size} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
+    extent = finding.extent[:1].upper() + finding.extent[1:]
+    sentences = [f"{extent} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
-        hold = "It holds" if finding.examples == 1 else "They hold"
+        hold = "It holds" if " example " in f"{finding.extent} " else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")
     sentences.append(_verdict(finding, better))
     return " ".join(sentences)
@@ -125,8 +122,10 @@ def _verdict(finding: Finding, better: bool) -> str:
             )
         case "too_few":
             return "Too few of them were held out to say more."
+        case "not_tested":
+            return "It was not tested."
     if finding.p_corrected is None:
-        return "It was not tested."
+        return "Not confirmed: chance may have done it, and too few others have such labels to compare these with."
     p = probability(finding.p_corrected)
     return f"Not confirmed: on held-out examples chance may have done it (corrected p\u00a0{p})."
 

@@ -87,6 +87,8 @@ class Method(BaseEstimator, ABC):
         size_parameter: The constructor's parameter for the smallest size of a slice, if it has one.
         in_embeddings: Whether slices are looked for among embeddings.
         reads_attributes: Whether `fit` or `membership` reads attributes, so that they don't merely describe its slices.
+        testable: Whether its slices can be tested on other examples. They cannot where an example is in a slice because
+            of its own error.
         slices_: The slices, after `fit`.
     """
 
@@ -95,6 +97,7 @@ class Method(BaseEstimator, ABC):
     size_parameter: ClassVar[str | None] = None
     in_embeddings: ClassVar[bool] = True
     reads_attributes: ClassVar[bool] = False
+    testable: ClassVar[bool] = True
     slices_: Slices
 
     @abstractmethod

@@ -28,6 +28,7 @@ class Confusion(Method):
 
     word = "confusion"
     in_embeddings = False
+    testable = False
     noun = "Confusion"
     size_parameter = "min_size"
 

@@ -27,6 +27,7 @@ class TopLoss(Method):
 
     word = "top_loss"
     in_embeddings = False
+    testable = False
 
     def __init__(self, share: float = 0.05) -> None:
         self.share = share

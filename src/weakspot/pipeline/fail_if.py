@@ -10,8 +10,8 @@ import numpy as np
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Findings
 from weakspot.findings.comparison import Comparison
+from weakspot.findings.entries import Slice
 from weakspot.findings.numbers import percent
-from weakspot.findings.record import Slice
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
@@ -45,6 +45,11 @@ class FailIf:
         Raises:
             ValueError: If they cannot be decided.
         """
+        if self.is_set and method is not None and not method.testable:
+            raise ValueError(
+                f"fail_if cannot be decided, because slices of method={method.word} cannot be tested on other "
+                "examples; choose another method"
+            )
         minimum = self.accuracy_below
         if minimum is not None:
             if not 0 < minimum <= 1:
@@ -68,9 +73,11 @@ class FailIf:
         """
         if not self.is_set:
             return []
-        if findings.confirmation.mode not in ("held_out", "other"):
+        if not findings.confirmation.tested:
             raise ValueError(
                 "fail_if cannot be decided, because nothing was tested: too few examples could be held out"
+                if findings.confirmation.mode == "too_few"
+                else "fail_if cannot be decided, because these findings were not tested (confirm=0.5)"
             )
         if self.accuracy_below is None:
             return []

@@ -58,11 +58,14 @@ def plan_search(
         group: An attribute whose values keep their examples on one side (patients, cameras, users).
 
     Returns:
-        The plan. Where either part would have too few examples, all are searched and none tested.
+        The plan. Where either part would have too few examples, or slices of this method cannot be tested, all are
+        searched and none tested.
 
     Raises:
         ValueError: If the share is not in [0, 1), or there is no such attribute.
     """
+    if not method.testable:
+        confirm = 0.0
     none_held_out = np.zeros(len(predictions), dtype=bool)
     if isinstance(confirm, Predictions):
         return SearchPlan(none_held_out, confirm, source)
@@ -173,7 +176,7 @@ def check_search(
         group: An attribute whose values keep their examples on one side.
         counts: (n,) how many times each example counts.
     """
-    held_out = _held_out_rows(ids, attributes, confirm, group)
+    held_out = _held_out_rows(ids, attributes, confirm if method.testable else 0.0, group)
     if min(held_out.sum(), (~held_out).sum()) < MIN_EXAMPLES:
         held_out[:] = False
     method.check(int((~held_out).sum()) if counts is None else float(counts[~held_out].sum()), task)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt64
+from jaxtyping import Bool
 
 from weakspot.predictions.record import Predictions
 from weakspot.tasks import Classification
-
-_BLOCK = 1 << 20  # numbers that are hashed at a time
 
 
 def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predictions, int]:
@@ -26,14 +24,12 @@ def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predic
     Raises:
         ValueError: If they are predictions of something else (`with_classes_of`), or the reference holds all of them.
     """
-    other = with_classes_of(other, reference)
+    aligned = with_classes_of(other, reference)
     shared = also_in(other, reference)
     if shared.all():
-        raise ValueError(
-            f"{_origin(other)} holds the same examples as {_origin(reference)}, in which the slices are found; a test "
-            "needs others"
-        )
-    return (other.take(~shared) if shared.any() else other), int(shared.sum())
+        names = _names(other, reference)
+        raise ValueError(f"{names[0]} holds the same examples as {names[1]}; a test needs others")
+    return (aligned.take(~shared) if shared.any() else aligned), int(shared.sum())
 
 
 def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
@@ -50,25 +46,25 @@ def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
         ValueError: If the tasks differ, the classes of outputs or of several labels do, or the
             reference alone has labels.
     """
+    name, reference_name = _names(other, reference)
     if other.labels is None and reference.labels is not None:
         raise ValueError(
-            f"{_origin(other)} has no labels, but {_origin(reference)} has, and what is found there is tested among "
-            "examples of the same label: give labels here, too"
+            f"{name} has no labels, but {reference_name} has, and slices are tested among examples of the same label: "
+            "give the former labels, too"
         )
     if other.task == reference.task or other.task is None or reference.task is None:
         return other
     own, wanted = other.task, reference.task
     if own.kind != wanted.kind:
         raise ValueError(
-            f"{_origin(other)} is a {own.kind} task, {_origin(reference)} a {wanted.kind} task; give predictions of "
-            "one model"
+            f"{name} is a {own.kind} task, {reference_name} a {wanted.kind} task; give predictions of one model"
         )
     if own.classes == wanted.classes:
         return other
     if other.outputs is not None or not isinstance(own, Classification):
         raise ValueError(
-            f"{_origin(other)} has other classes ({_listed(own.classes)}) than {_origin(reference)} "
-            f"({_listed(wanted.classes)}); give predictions of the same model, with its classes in the same order"
+            f"{name} has other classes ({_listed(own.classes)}) than {reference_name} ({_listed(wanted.classes)}); "
+            "give predictions of the same model, with its classes in the same order"
         )
     names = (*wanted.classes, *(name for name in own.classes if name not in wanted.classes))
     index = np.array([names.index(name) for name in own.classes])
@@ -91,7 +87,7 @@ def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"
     """
     if other.embeddings.shape[1] != reference.embeddings.shape[1]:
         return np.zeros(len(other), dtype=bool)
-    keys, reference_keys = _keys(other), _keys(reference)
+    keys, reference_keys = other.example_hashes, reference.example_hashes
     if _is_measured(other) and _is_measured(reference):
         return np.isin(keys, reference_keys)
     row_of = {id: row for row, id in enumerate(reference.ids.tolist())}
@@ -109,7 +105,7 @@ def held_out_copies(p: Predictions, searched: Bool[np.ndarray, " n"]) -> int:
     """
     if not _is_measured(p):
         return 0
-    keys = _keys(p)
+    keys = p.example_hashes
     return int(np.isin(keys[~searched], keys[searched]).sum())
 
 
@@ -118,31 +114,13 @@ def _is_measured(p: Predictions) -> bool:
     return p.losses is not None or p.outputs is not None
 
 
-def _keys(p: Predictions) -> UInt64[np.ndarray, " n"]:
-    """Return (n,) a hash of each example's embedding and loss (or outputs)."""
-    keys = _hash_rows(p.embeddings, seed=0)
-    measured = p.losses[:, None] if p.losses is not None else p.outputs
-    return keys if measured is None else keys + _hash_rows(measured, seed=1)
-
-
-def _hash_rows(values: Shaped[np.ndarray, "n d"], seed: int) -> UInt64[np.ndarray, " n"]:
-    """Return (n,) a hash of each row's numbers in single precision: their bits by random odd factors, modulo 2⁶⁴."""
-    odd = 2 * np.random.default_rng(seed).integers(0, 1 << 63, values.shape[1], dtype=np.uint64) + np.uint64(
-        1
+def _names(other: Predictions, reference: Predictions) -> tuple[str, str]:
+    """Return what a message calls the two: by what they are for, and the files that they come from."""
+    source = reference.manifest.get("source")
+    return (
+        f"the record to test on ({other.manifest.get('source') or 'confirm'})",
+        f"the record that the slices were found in{f' ({source})' if source else ''}",
     )
-    keys = np.empty(len(values), dtype=np.uint64)
-    rows = max(1, _BLOCK // max(1, values.shape[1]))
-    for start in range(0, len(values), rows):
-        with np.errstate(over="ignore"):  # of float64 beyond single precision
-            block = np.ascontiguousarray(values[start : start + rows], dtype=np.float32) + np.float32(
-                0
-            )  # no −0
-        keys[start : start + rows] = (block.view(np.uint32) * odd).sum(axis=1, dtype=np.uint64)
-    return keys
-
-
-def _origin(p: Predictions) -> str:
-    return str(p.manifest.get("source") or "predictions")
 
 
 def _listed(classes: tuple[str, ...]) -> str:

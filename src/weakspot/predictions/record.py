@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Num, Shaped, UInt64
 
 from weakspot.predictions import validation
 from weakspot.predictions.attribute_tables import attribute_table
 from weakspot.predictions.mapped_copies import take_rows
+from weakspot.predictions.row_hashes import hash_rows
 from weakspot.predictions.targets import read_targets
 from weakspot.tasks import QuestionAnswering, Regression, Task
 
@@ -102,6 +104,13 @@ class Predictions:
     def provenance(self) -> dict[str, Any]:
         """Return the manifest with the task that these predictions have, as slices record it."""
         return {**self.manifest, **({} if self.task is None else {"task": self.task.to_dict()})}
+
+    @cached_property
+    def example_hashes(self) -> UInt64[np.ndarray, " n"]:
+        """(n,) a hash of each example's embedding and loss (or outputs), made once: records may be large."""
+        hashes = hash_rows(self.embeddings, seed=0)
+        measured = self.losses[:, None] if self.losses is not None else self.outputs
+        return hashes if measured is None else hashes + hash_rows(measured, seed=1)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
         """Return the record of some rows, in the given order.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from weakspot.delimited import csv_text
 from weakspot.findings import Findings
 from weakspot.findings.classes import CLASS_COLUMNS, class_rows
-from weakspot.findings.record import AuditedSet
+from weakspot.findings.entries import AuditedSet
 
 CLASSES = "classes.csv"
 CO_OCCURRENCE = "co_occurrence.csv"

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from weakspot.findings import Findings
 from weakspot.findings.classes import relative_difference
-from weakspot.findings.record import AuditedSet, ClassMetrics, ClassPair
+from weakspot.findings.entries import AuditedSet, ClassMetrics, ClassPair
 
 _SHOWN = 40  # classes in the table, and in a heat map
 _PAIRS = 12  # pairs in their table

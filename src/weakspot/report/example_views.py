@@ -8,8 +8,8 @@ from typing import Any
 
 from weakspot.explain.image_properties import PREFIX
 from weakspot.findings import Findings, Media
+from weakspot.findings.entries import Example
 from weakspot.findings.numbers import plain
-from weakspot.findings.record import Example
 from weakspot.legible import LONGEST_TEXT
 from weakspot.report.answer_passages import Segment, highlight_answers, span_text
 from weakspot.report.thumbnails import Thumbnail, Thumbnails

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings, NearMiss
-from weakspot.findings.record import GroupDescription, Neighbour, Slice
+from weakspot.findings.entries import GroupDescription, Neighbour, Slice
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.curves import Curve, search_curves
 from weakspot.report.example_views import FEWER, ExampleView, ExampleViews

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from weakspot.findings import VERDICTS, Findings, Media, numbers
-from weakspot.findings.record import Slice
+from weakspot.findings.entries import Slice
 from weakspot.legible import LONGEST_TEXT, shortened
 from weakspot.report.classes import class_table, co_occurrence
 from weakspot.report.example_views import ExampleViews

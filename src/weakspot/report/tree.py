@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from weakspot.findings import Findings, numbers
-from weakspot.findings.record import Cluster
+from weakspot.findings.entries import Cluster
 from weakspot.report.curves import Curve, cut_curve
 from weakspot.report.example_views import ExampleView, ExampleViews
 from weakspot.report.finding_views import SliceView

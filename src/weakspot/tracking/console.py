@@ -113,6 +113,9 @@ def _table(findings: Findings) -> Table:
     table = Table()
     table.add_column("finding", overflow="fold", ratio=2)
     table.add_column("examples", justify="right")
+    held_out = any(finding.held_out is not None for finding in findings.findings)
+    if held_out:
+        table.add_column("held out", justify="right")
     measures = [
         ("accuracy", percent),
         ("error", decimal),
@@ -132,7 +135,8 @@ def _table(findings: Findings) -> Table:
             inside += f" ({show(contrast.outside)})"
         table.add_row(
             escape(printable(finding.subject)),
-            count(round(finding.examples) if finding.confirmed else finding.examples),
+            finding.size,
+            *([count(None if finding.held_out is None else round(finding.held_out))] if held_out else []),
             percent(finding.errors_explained),
             inside,
             _verdict(finding),

@@ -11,8 +11,9 @@ from typing import Any
 from PIL import Image
 
 from weakspot.findings import Finding, Findings, Media
+from weakspot.findings.entries import Neighbour, Slice
 from weakspot.findings.numbers import percent
-from weakspot.findings.record import FILE, MAP, MEMBERSHIPS, Neighbour, Slice
+from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
 from weakspot.tracking.panel import Block, panel
 from weakspot.tracking.scalars import scalars
 from weakspot.tracking.tables import confusion_square, example_rows_of_tables, examples_table, findings_tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from weakspot.findings import Finding, Findings
-from weakspot.findings.record import Slice
+from weakspot.findings.entries import Slice
 
 
 def scalars(findings: Findings) -> dict[str, float]:
@@ -70,6 +70,7 @@ def finding_scalars(finding: Finding) -> dict[str, Any]:
     """Return a finding's numbers by name."""
     found: dict[str, Any] = {
         "examples": finding.examples,
+        "held_out": finding.held_out,
         "errors_explained": finding.errors_explained,
         "p": finding.p,
         "p_corrected": finding.p_corrected,

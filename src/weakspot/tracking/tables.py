@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weakspot.findings import Findings
-from weakspot.findings.record import Example, PlainValue
+from weakspot.findings.entries import Example, PlainValue
 from weakspot.legible import LONGEST_TEXT, shortened
 from weakspot.slices.statistics import ConfusionCell
 from weakspot.tracking.classes import class_tables

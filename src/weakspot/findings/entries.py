@@ -1,0 +1,339 @@
+"""What findings consist of: plain records of a few facts each, which `Findings` holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from weakspot.evaluation.confirmation import Evidence, Verdict
+from weakspot.evaluation.contrasts import Contrast
+from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
+from weakspot.explain.participants import Participant
+from weakspot.explain.words import Word
+from weakspot.findings.numbers import count, examples, percent
+from weakspot.findings.region_names import Condition
+from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
+
+Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were tested; see `Confirmation`
+
+PlainValue = str | float | int | bool | None
+
+SHOWN = 24
+"""How many examples of a finding or slice are shown, unless more are asked for."""
+
+_WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example that is shown somewhere.
+
+    Attributes:
+        row: Its position in the predictions.
+        id: Its id.
+        label, prediction: Label and prediction as text; None where the predictions hold none.
+        wrong: Whether the model is wrong on it; None where the predictions cannot tell.
+        loss: Its loss; None where the predictions hold none.
+        attributes: Its attributes as plain values.
+        label_span, prediction_span: For question answering, the first character and the one after the last.
+    """
+
+    row: int
+    id: str
+    label: str | None
+    prediction: str | None
+    wrong: bool | None
+    loss: float | None
+    attributes: dict[str, PlainValue] = field(default_factory=dict)
+    label_span: tuple[int, int] | None = None
+    prediction_span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class GroupDescription:
+    """Describes what a group of examples looks like; it proves nothing.
+
+    Attributes:
+        size: The sum of the weights, in examples.
+        share: The share of all audited examples.
+        members: How many examples have any weight.
+        soft: Whether any weight lies strictly between 0 and 1.
+        enrichment: Attribute values that are more common inside than outside, the most distinctive first.
+        distributions: Every attribute's values, inside and outside.
+        confusion: The weight by label and prediction, the heaviest first.
+        words: Distinctive words, where the examples are texts.
+        participants: Who rated and what was rated, where the examples are ratings.
+        top: Rows of the examples of the highest weight; among equals the highest loss first (the lowest, where
+            the best-served examples are sought).
+        weights: The weight of each row in `top`.
+    """
+
+    size: float
+    share: float
+    members: int
+    soft: bool
+    enrichment: tuple[Enrichment, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    confusion: tuple[ConfusionCell, ...] = ()
+    words: tuple[Word, ...] = ()
+    participants: dict[str, tuple[Participant, ...]] = field(default_factory=dict)
+    top: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The well-served cluster nearest to a failing one.
+
+    Attributes:
+        senses: In which sense it is nearest: "embedding", "attributes" or both.
+        size: Its size in examples.
+        accuracy: Its accuracy.
+        rows: Some of its members, those that the model gets right first.
+    """
+
+    senses: tuple[Literal["embedding", "attributes"], ...]
+    size: float
+    accuracy: float
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of the method, as it was found.
+
+    Attributes:
+        number: Its number from 1 on, in the method's order.
+        name: The name that the method gives it: `Spotlight 1`.
+        finding: The number of the finding that it is part of; None where it is not worse than the rest.
+        evidence: The evidence of the held-out examples; where it was tested label by label, of its strongest part.
+        statistics: Its statistics over all audited examples, those that it was found in included.
+        portrait: What its examples look like.
+        curves: The course of the search, thinned to a few hundred steps: steps and values of each curve by its name.
+        neighbours: The well-served clusters nearest to it, where it is a failing cluster.
+        stability: The mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
+        error: The task's own measure (RMSE, MAE) of ratings and numbers, over the same examples as `statistics`.
+        p_searched: In how many of all searches chance alone would find a slice as extreme in the examples that were
+            searched; None where the method does not say. `evidence` is of held-out examples and does not use it.
+    """
+
+    number: int
+    name: str
+    finding: int | None
+    evidence: Evidence
+    statistics: SliceStatistics
+    portrait: GroupDescription
+    curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    neighbours: tuple[Neighbour, ...] = ()
+    stability: float | None = None
+    error: Contrast | None = None
+    p_searched: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A region of examples on which the model fails (or does best, where that is sought), with its evidence.
+
+    Attributes:
+        number: Its number from 1 on, most errors explained first.
+        name: The subject of its sentence: `group = red_≥5`.
+        sentence: What is claimed and how sure it is, in two or three sentences.
+        verdict: confirmed, explained_by_label, not_confirmed, too_few or not_tested, as in `Evidence`.
+        p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
+        p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
+        examples: How many examples it extends over.
+        errors_explained: The share of all errors that lie in it: of all squared or absolute errors for ratings and
+            numbers, of all loss where only losses are known, of all right answers where the best is sought.
+        accuracy, loss, error: Inside and outside with the interval of the inside, on held-out examples where there
+            are any. `error` is the task's own measure (RMSE, MAE) of ratings and numbers.
+        parts: Numbers of the slices that it is made of.
+        top_examples: The ids of its top examples, in the order of `portrait.top`.
+        conditions: The conditions that name it, if attributes do.
+        holds_for: The share of its examples for which the conditions hold.
+        covers: The share of the examples for which the conditions hold that lie in it.
+        labels: The labels that it is confined to; none where it is not.
+        portrait: What its examples look like.
+        held_out: How many held-out examples lie in it, on which `accuracy`, `loss` and `error` are measured; where
+            weights or counts differ, as many as would say as much. None where nothing was tested, and in files of an
+            earlier version.
+    """
+
+    number: int
+    name: str
+    sentence: str
+    verdict: Verdict
+    p: float | None
+    p_corrected: float | None
+    examples: float
+    errors_explained: float | None
+    accuracy: Contrast | None
+    loss: Contrast | None
+    error: Contrast | None
+    parts: tuple[int, ...]
+    top_examples: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    holds_for: float | None
+    covers: float | None
+    labels: tuple[str, ...]
+    portrait: GroupDescription
+    held_out: float | None = None
+
+    @property
+    def size(self) -> str:
+        """How many examples it extends over, as a number to show: a whole one where it is confirmed, but never 0.
+
+        How far a confirmed finding extends is an estimate, and decimals of it say nothing.
+        """
+        return count(round(self.examples) if self.confirmed and self.examples >= 1 else self.examples)
+
+    @property
+    def extent(self) -> str:
+        """The same in words: `about 186 examples`, `12 examples`, `40 examples of weight 0.4 in all`.
+
+        Where weights add up to less than one, it says how many examples they are of.
+        """
+        if 0 < self.examples < 1:
+            return f"{examples(self.portrait.members)} of weight {self.size} in all"
+        noun = "example" if self.size == "1" else "examples"
+        return f"{'about ' if self.confirmed else ''}{self.size} {noun}"
+
+    @property
+    def subject(self) -> str:
+        """The name, or the share of what it names that lies inside: `53 % of pen = felt`, not `pen = felt`."""
+        if self.covers is None or self.covers >= _WHOLE:
+            return self.name
+        return f"{percent(self.covers)} of {self.name}"
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was confirmed on held-out examples."""
+        return self.verdict == "confirmed"
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Holds how the model does on one class.
+
+    Attributes:
+        name: The class.
+        examples: How many examples have it.
+        predicted: How many are predicted to have it.
+        precision, recall, f1: How well the two agree; None where there are no examples to say so.
+    """
+
+    name: str
+    examples: float
+    predicted: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class ClassPair:
+    """Counts the examples that have two classes both, by label and by prediction, for tasks of several labels.
+
+    Attributes:
+        first, second: The positions of the classes in `whole.classes`.
+        labels: How many examples have both as labels.
+        predictions: How many are predicted to have both.
+    """
+
+    first: int
+    second: int
+    labels: float
+    predictions: float
+
+
+@dataclass(frozen=True)
+class AuditedSet:
+    """Summarises the audited set as a whole.
+
+    Attributes:
+        n: How many examples are audited (rows).
+        examples: How many examples they stand for, where rows have counts; otherwise n.
+        record: How many examples the predictions hold: more than n where one category is audited.
+        errors: How many of the audited examples are wrong; None where the predictions cannot tell.
+        accuracy, loss: Their accuracy and mean loss; None where the predictions do not hold them.
+        error: The task's own measure, of ratings and numbers.
+        measure: Its word: accuracy, rmse or mae.
+        category: The audited category.
+        category_f1: The category's F1 over all examples that the predictions hold.
+        classes: How the model does on each class, over all examples that the predictions hold, where it predicts
+            classes.
+        pairs: Classes that occur together, among labels or predictions, for tasks of several labels; of very many pairs
+            those that differ most between the two, and those of the most frequent classes.
+        pairs_left_out: How many more pairs there are.
+        weak_values: Attribute values with the lowest accuracy.
+        left_out: Attributes that describe nothing, each with the reason.
+        embedding_size: The width of the embeddings.
+        counted: What every `errors_explained` is a share of, in words: "errors", "squared errors", "loss".
+    """
+
+    n: int
+    examples: float
+    record: int
+    embedding_size: int
+    errors: float | None
+    accuracy: float | None
+    loss: float | None
+    error: float | None = None
+    measure: str = "accuracy"
+    category: str | None = None
+    category_f1: float | None = None
+    classes: tuple[ClassMetrics, ...] = ()
+    pairs: tuple[ClassPair, ...] = ()
+    pairs_left_out: int = 0
+    weak_values: tuple[Accuracy, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    counted: str = "errors"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Describes how the slices were tested.
+
+    Attributes:
+        mode: "held_out": on examples of the audited split that no slice was sought in; "other": on another split or
+            other predictions; "off": not at all; "too_few": there were too few examples to set any aside.
+        searched: How many examples the slices were sought in.
+        tested: How many they were tested on.
+        source: What was tested on, in words.
+        level: The false discovery rate.
+        explanation: The same in a sentence, for readers.
+    """
+
+    mode: Mode
+    searched: int
+    tested: int
+    source: str
+    level: float
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A node of the cluster tree. The tree is a list of nodes, parents first, and `parent` is a position in that list.
+
+    Attributes:
+        id: The number of the node in the linkage.
+        slice: The number of the slice that a failing cluster is.
+        clusters: How many clusters of the cut a leaf holds.
+        rows: Some members of a leaf, the wrong ones first.
+    """
+
+    id: int
+    parent: int | None
+    depth: int
+    size: float
+    wrong: float
+    accuracy: float
+    loss: float | None
+    confidence: float | None
+    f1: float | None
+    top_attributes: tuple[AttributeShare, ...]
+    failing: bool
+    slice: int | None
+    leaf: bool
+    clusters: int
+    rows: tuple[int, ...]

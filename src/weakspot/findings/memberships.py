@@ -1,0 +1,59 @@
+"""The table of every example of every finding and slice, with its weight: made, and read from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Shaped
+
+from weakspot.predictions.reading import read_parquet, reading
+from weakspot.slices import Slices
+
+_SCHEMA = pa.schema(
+    {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
+)
+NO_MEMBERSHIPS: pa.Table = _SCHEMA.empty_table()
+
+MembershipGroup = tuple[Literal["finding", "slice"], int, np.ndarray, np.ndarray]
+"""A finding or slice by its number, with the rows of its examples and their weights."""
+
+
+def groups_of_slices(slices: Slices) -> Iterator[MembershipGroup]:
+    """Yield every slice's group of `Findings.memberships`."""
+    for j, weights in enumerate(slices.weights):
+        inside = np.flatnonzero(weights > 0)
+        yield "slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)
+
+
+def memberships_table(groups: Sequence[MembershipGroup], ids: Shaped[np.ndarray, " n"]) -> pa.Table:
+    """Make the table of `Findings.memberships`.
+
+    Args:
+        groups: The findings and slices, in order.
+        ids: (n,) the ids of all examples.
+    """
+    rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
+    lengths = [len(group[2]) for group in groups]
+    columns = {
+        "group": np.repeat(np.array([group[0] for group in groups], dtype=object), lengths),
+        "number": np.repeat(np.array([group[1] for group in groups], dtype=np.int64), lengths),
+        "row": rows,
+        "id": np.asarray(ids)[rows],
+        "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
+    }
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def read_memberships(path: Path) -> pa.Table:
+    """Read the table from its file.
+
+    Raises:
+        DamagedError: If it cannot be read; it names the file.
+    """
+    table = read_parquet(path)
+    with reading(path):
+        return table.select(_SCHEMA.names).cast(_SCHEMA)
