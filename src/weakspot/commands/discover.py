@@ -49,6 +49,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
     check_no_shard(cfg)
     check_run_outputs(cfg)
+    check_numbers(cfg)
     method: Method = build(cfg.method)()
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -63,6 +64,19 @@ def main(cfg: DictConfig, folder: Path) -> None:
         discover_in_predictions(cfg, folder, method)
     else:
         discover_in_model(cfg, folder, method)
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise ValueError for a seed that there is not, or a negative number of refits."""
+    from weakspot.pipeline.audit_target import check_seed
+
+    check_seed("seed", cfg.seed)
+    if isinstance(cfg.method.get("seed"), int):
+        check_seed("method.seed", cfg.method.seed)
+    if cfg.stability < 0:
+        raise ValueError(
+            f"stability={cfg.stability} must be 0, which measures none, or how often to fit again"
+        )
 
 
 def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
@@ -104,6 +118,11 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     _check_residuals(cfg, p)
     share, other = held_out_share(cfg), load_test_predictions(cfg, p)
+    if other is not None and method.in_embeddings and other.embeddings.shape[1] != p.embeddings.shape[1]:
+        raise ValueError(
+            f"confirm={cfg.confirm} has embeddings of {other.embeddings.shape[1]} dimensions, and "
+            f"predictions={cfg.predictions} of {p.embeddings.shape[1]}: give predictions of the same model"
+        )
     group = cfg.dataset.get("group") or p.manifest.get("group")
     set_past_spotlights(cfg, method, p.ids)
     check_search(method, p.task, p.ids, p.attributes, share or 0.0, group, p.counts)
@@ -277,8 +296,8 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
     path = Path(str(cfg.confirm))
     if not path.exists() and not path.suffix:
         raise ValueError(
-            f"confirm={cfg.confirm} is a split of a dataset, and predictions={cfg.predictions} has none: name a file "
-            "of predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
+            f"confirm={cfg.confirm} is no file, and predictions={cfg.predictions} has no splits: name a file of "
+            "predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
         )
     if path.exists() and path.samefile(cfg.predictions):
         raise ValueError(

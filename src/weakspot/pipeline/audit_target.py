@@ -241,10 +241,15 @@ class AuditTarget:
         return self.predictions_dir / store_key(*words, made_from=self.predictions_made_from(weights))
 
 
+def check_seed(name: str, seed: int) -> None:
+    """Raise ValueError for a seed that a generator of NumPy's does not take."""
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"{name}={seed} must lie between 0 and {_LARGEST_SEED}")
+
+
 def _seed_generators(seed: int) -> None:
     """Seed every generator that a model's weights may be drawn from."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"seed={seed} must lie between 0 and {_LARGEST_SEED}")
+    check_seed("seed", seed)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -174,6 +174,11 @@ def check_search(
         counts: (n,) how many times each example counts.
     """
     held_out = _held_out_rows(ids, attributes, confirm, group)
+    if confirm and min(confirm, 1 - confirm) * len(ids) < MIN_EXAMPLES <= len(ids) / 2:
+        raise ValueError(
+            f"confirm={confirm} holds out {confirm * len(ids):.0f} of {len(ids)} examples, and {MIN_EXAMPLES} are "
+            "needed to search in, and to test on: give a share nearer to 0.5, or 0 to test nothing"
+        )
     if min(held_out.sum(), (~held_out).sum()) < MIN_EXAMPLES:
         held_out[:] = False
     method.check(int((~held_out).sum()) if counts is None else float(counts[~held_out].sum()), task)
