@@ -70,6 +70,7 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
 
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):
     text = shell("train", "-m", "training.epochs=1", "seed=3,4", "logger=none")
+    assert len(re.findall(r"checkpoint → .*/model.ckpt \(validation loss 0\.\d+\)\n", text)) == 2
     found = rows(text)
     assert [row[:2] for row in found] == [["0", "seed=3"], ["1", "seed=4"]]
     assert all(0 < float(row[2]) < 2 for row in found)
