@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from weakspot.arguments import check_seed
 from weakspot.commands.audit_target import (
     audited_grad_cams,
     build_audit_target,
@@ -68,8 +69,6 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 def check_numbers(cfg: DictConfig) -> None:
     """Raise ValueError for a seed that there is not, or a negative number of refits."""
-    from weakspot.pipeline.audit_target import check_seed
-
     check_seed("seed", cfg.seed)
     if isinstance(cfg.method.get("seed"), int):
         check_seed("method.seed", cfg.method.seed)

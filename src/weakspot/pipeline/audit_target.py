@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from weakspot.arguments import check_seed
 from weakspot.datasets.base import Dataset
 from weakspot.identity import content_identity
 from weakspot.models.base import Model
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from weakspot.datasets.datamodule import DataModule
-
-_LARGEST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 @dataclass(frozen=True)
@@ -239,12 +238,6 @@ class AuditTarget:
         """Return the predictions' folder in the store, for weights of a digest."""
         words = self.dataset.name, self.split, self.model.name
         return self.predictions_dir / store_key(*words, made_from=self.predictions_made_from(weights))
-
-
-def check_seed(name: str, seed: int) -> None:
-    """Raise ValueError for a seed that a generator of NumPy's does not take."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"{name}={seed} must lie between 0 and {_LARGEST_SEED}")
 
 
 def _seed_generators(seed: int) -> None:
