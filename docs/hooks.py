@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from weakspot import config, methods
+from weakspot import manual, methods
 
 ROOT = Path(__file__).parents[1]
 JOB = {
@@ -24,9 +24,17 @@ JOB = {
 WHAT_FOR = {
     "cli": "the four entry points",
     "commands": "one file per command: from a configuration to objects",
-    "launch": "runs a job: errors as sentences, exit codes, signals",
-    "overrides": "words of the command line, and what is said of a misspelt one",
-    "config": "schemas, help, and the way from a configuration to objects",
+    "launch": "composes a command line's configuration and runs the job: exit codes, signals",
+    "job_errors": "errors as sentences",
+    "sweeps": "the runs of a sweep, and what they leave for its table",
+    "run_folders": "the folder of a run",
+    "overrides": "settings of the command line, and what is said of a misspelt one",
+    "options": "options of the command line (`--help`)",
+    "quoting": "settings as Hydra's grammar reads them",
+    "config": "the way from a configuration to objects",
+    "manual": "`--help`",
+    "schemas": "every setting, with its default and help",
+    "choices": "the words of each group",
     "app": "the live explorer (browse.py)",
     "pipeline": "train, infer, discover: functions on objects",
     "report": "findings as one self-contained page",
@@ -60,7 +68,7 @@ def settings() -> str:
 def table(part: str) -> str:
     """Return one part's settings as a Markdown table."""
     rows = ["| setting | default | |", "|---|---|---|"]
-    for name, default, help in config.settings_of(part):
+    for name, default, help in manual.settings_of(part):
         rows.append(f"| `{name}` | `{default}` | {help.replace('|', chr(92) + '|')} |")
     return "\n".join(rows)
 

@@ -1,4 +1,4 @@
-"""A check of settings against the signature of the class or function that takes them."""
+"""Checks of settings: against the signature of the class or function that takes them, and of seeds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _TYPE_NAMES = {
     NoneType: "null",
 }
 _LISTS = (Sequence, list, tuple, Collection)
+_LARGEST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 def check_arguments(
@@ -69,6 +70,12 @@ def check_arguments(
         )
     hints = _annotations(target)
     return {name: _convert(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Raise ValueError for a seed that a generator of NumPy's does not take."""
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise ValueError(f"{name}={seed} must lie between 0 and {_LARGEST_SEED}")
 
 
 def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""The words of a command line, `key=value`, which are quoted for Hydra's grammar, checked, and explained if wrong."""
+"""The settings of a command line, `key=value`, which are checked, and explained if wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -18,15 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins
-from weakspot.config import CONFIGS, own_words
-
-GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
-
-_FILES = ("slices", "compare", "method.past", "folders", "trust")
-"""Settings that are lists of files or modules, which may be typed with commas and without brackets."""
-
-_SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
-"""Short keys and the settings that they stand for, such as `reweight=RUN` beside `reweight.strength=0.3`."""
+from weakspot.choices import CONFIGS, GROUPS, own_words
+from weakspot.options import CommandLine
+from weakspot.quoting import SHORT, as_typed, parses, quoted
 
 _SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",
@@ -90,8 +83,6 @@ _IGNORED_WITH = {
 """For each setting that names existing results: what these are, the keys that have no effect beside it, and the words
 or keys among them that have an effect all the same."""
 
-_PIECE = re.compile(r"[^\[\]{},:]+")  # an item of a list or a mapping
-
 _TYPE_NAMES = {
     "Integer": "a whole number",
     "Float": "a number",
@@ -99,71 +90,11 @@ _TYPE_NAMES = {
 }  # OmegaConf's words
 
 
-def quote_for_hydra(words: Sequence[str]) -> list[str]:
-    """Return the words with quotes around values that Hydra's grammar cannot read: with blanks, brackets, = or ~.
-
-    A `~` at the start of a value becomes the home folder, as in a shell, and `None`, as Python's sweepers write it,
-    becomes null. A word that cannot be parsed even so stays unchanged, for `explain`.
-    """
-    sweep = _is_sweep(words)
-    return [_quote_word(word, sweep) for word in words]
-
-
-def as_typed(word: str) -> str:
-    """Return a word as people type it, where Hydra was given the setting that a short key stands for."""
-    for short, long in _SHORT.items():
-        if word.startswith(f"{long}="):
-            return short + word.removeprefix(long)
-    return word
-
-
-def _quote_word(word: str, sweep: bool) -> str:
-    key, equals, value = word.partition("=")
-    if not equals or word.startswith("-"):
-        return word
-    if word == "encoder=null":
-        return word  # null is a value here, and not the name of a choice
-    if key in _SHORT and not value.startswith("{"):
-        return _quote_word(f"{_SHORT[key]}={value}", sweep)
-    if value == "None":
-        return f"{key}=null"
-    if key in _FILES and value not in ("", "null") and not value.startswith("["):
-        value = ",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]"
-        word = f"{key}={value}"
-    if parses(word):
-        return word
-    if value.startswith(("[", "{")):
-        attempt = f"{key}={_PIECE.sub(lambda piece: _quoted_piece(piece[0]), value)}"
-    else:
-        values = value.split(",") if sweep else [value]
-        attempt = f"{key}={','.join(_quoted(os.path.expanduser(one)) for one in values)}"
-    return attempt if parses(attempt) else word
-
-
-def _quoted_piece(text: str) -> str:
-    bare = text.strip()
-    if not bare or bare[0] in "'\"" or parses(f"key={bare}"):
-        return text
-    return text.replace(bare, _quoted(os.path.expanduser(bare)))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "\\'") + "'"
-
-
-def parses(word: str) -> bool:
-    """Return whether Hydra's grammar can read a word."""
-    try:
-        OverridesParser.create().parse_override(word)
-    except HydraException:
-        return False
-    return True
-
-
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
     """Raise ValueError for a setting that has no effect.
 
-    That is a key with a + that no schema has, as Hydra takes any, or a setting of a step that existing results replace.
+    That is a key with a + that no schema has, as Hydra takes any, a key without a value, or a setting of a step that
+    existing results replace.
 
     Args:
         config: The composed configuration.
@@ -171,6 +102,9 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
     """
     for key in _unknown_keys(config):
         raise ValueError(_unknown_setting(key, list(_keys(config)), "settings that exist need no +"))
+    for word in words:  # such as predictions=$FILE in a shell that knows no FILE
+        if word.endswith("=") or (word.endswith("=[]") and _key(word) in _IGNORED_WITH):
+            raise ValueError(f"{as_typed(word)} has no value: give it one, or leave it out")
     for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
         if not config.get(given):
             continue
@@ -225,7 +159,7 @@ def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _unknown_keys(child, f"{prefix}{key}.")
 
 
-def explain(name: str, error: Exception, words: Sequence[str]) -> str:
+def explain(name: str, error: Exception, line: CommandLine) -> str:
     """Return a sentence that says what is wrong with a line that does not compose, and what to type instead.
 
     The wrong word is found by composing word by word, choices of files first, until one is refused.
@@ -233,42 +167,33 @@ def explain(name: str, error: Exception, words: Sequence[str]) -> str:
     Args:
         name: The configuration, such as "discover".
         error: Hydra's error.
-        words: The command line, options included.
+        line: The command line, quoted for Hydra.
     """
     if isinstance(error, SearchPathException):
         return _one_line(error)
-    overrides = [word for word in _override_words(words) if "=" in word or word.startswith("~")]
-    lone = next((word for word in _override_words(words) if not re.match(r"[^=]+=|~", word)), None)
+    lone = next((word for word in line.settings if not re.match(r"[^=]+=|~", word)), None)
     if lone is not None:
         return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
-    unread = next((word for word in overrides if not parses(word)), None)
+    unread = next((word for word in line.settings if not parses(word)), None)
     if unread is not None:
         return _explain_unparsed(unread)
-    for word in overrides:
+    for word in line.settings:
         clash = _explain_clash(_key(word), word.partition("=")[2])
         if clash:
             return clash
-    folders = _config_folders(words)
-    searchpath = (
-        [f"hydra.searchpath=[{','.join(_quoted(f'file://{folder}') for folder in folders)}]"]
-        if folders
-        else []
-    )
+    folder = None if line.config_folder is None else os.path.abspath(line.config_folder)
+    searchpath = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
     composed = _composed(name, searchpath)
     accepted: list[str] = []
-    for word in sorted(overrides, key=lambda word: _key(word) not in GROUPS):
-        for one in _sweep_words(word) if _is_sweep(words) else [word]:
+    for word in sorted(line.settings, key=lambda word: _key(word) not in GROUPS):
+        for one in _sweep_words(word) if line.is_sweep else [word]:
             result = _composed(name, [*searchpath, *accepted, one])
             if isinstance(result, Exception):
                 return _explain_other_method(_key(one), composed) or _explain_word(
-                    one, result, composed, folders
+                    one, result, composed, folder
                 )
         composed, accepted = result, [*accepted, one]
     return _one_line(error)
-
-
-def _is_sweep(words: Sequence[str]) -> bool:
-    return any(word in ("-m", "--multirun") for word in words)
 
 
 def _sweep_words(word: str) -> list[str]:
@@ -279,30 +204,6 @@ def _sweep_words(word: str) -> list[str]:
     return [f"{word.partition('=')[0]}={value}" for value in parsed.sweep_string_iterator()]
 
 
-def _override_words(words: Sequence[str]) -> list[str]:
-    """Return the words that are neither options nor the values of options."""
-    with_value = (
-        "--config-dir",
-        "-cd",
-        "--config-name",
-        "-cn",
-        "--config-path",
-        "-cp",
-        "--package",
-        "-p",
-        "--cfg",
-        "-c",
-    )
-    after = {position + 1 for position, word in enumerate(words) if word in (*with_value, "--info", "-i")}
-    return [word for position, word in enumerate(words) if position not in after and not word.startswith("-")]
-
-
-def _config_folders(words: Sequence[str]) -> list[str]:
-    """Return the further folders of configuration files."""
-    pairs = pairwise(words)
-    return [os.path.abspath(after) for word, after in pairs if word in ("--config-dir", "-cd")]
-
-
 def _explain_unparsed(word: str) -> str:
     key, _, value = word.partition("=")
     return (
@@ -311,10 +212,10 @@ def _explain_unparsed(word: str) -> str:
     )
 
 
-def _explain_word(word: str, error: Exception, before: DictConfig | Exception, folders: Sequence[str]) -> str:
+def _explain_word(word: str, error: Exception, before: DictConfig | Exception, folder: str | None) -> str:
     key, value = _key(word), word.partition("=")[2]
     if key in GROUPS:
-        choices, typed = _choices(key, folders), "encoder" if word.startswith(_SHORT["encoder"]) else key
+        choices, typed = _choices(key, folder), "encoder" if word.startswith(SHORT["encoder"]) else key
         close = difflib.get_close_matches(value, choices, n=3)
         suggestion = f"Did you mean {' or '.join(f'{typed}={choice}' for choice in close)}?"
         return f"There is no {typed}={value}. " + (
@@ -323,10 +224,20 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     known = list(_keys(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
         return _unknown_setting(key, known)
-    kind = re.search(r"could not be converted to (\w+)", f"{error} {error.__cause__}")
+    said = f"{error} {error.__cause__}"
+    kind = re.search(r"could not be converted to (\w+)", said)
     if kind:
         return f"{key} must be {_TYPE_NAMES.get(kind[1], kind[1])}, not {value}"
-    if "Ambiguous value" in str(error):
+    if "is not Optional" in said:
+        return f"{key} must have a value: leave it out for the default"
+    if re.search(r"Cannot convert '\w+' to string", said):
+        return f"{key} must be text, not {value}"
+    if re.search(r"is not a ListConfig|Cannot merge DictConfig with ListConfig", said):
+        return f"{key} must be a list, {key}=[A,B], not {value or 'nothing'}"
+    settings = [name for name in known if name.startswith(f"{key}.")]
+    if settings:
+        return f"{key} has settings, and no value of its own: {', '.join(settings)}"
+    if "Ambiguous value" in said:
         return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
     return f"{word} cannot be used: {_one_line(error)}"
 
@@ -338,7 +249,7 @@ def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
         return ""
     if any(name == key or (not group and name.endswith(f".{setting}")) for name in _keys(before)):
         return ""
-    files = {word: _composed(f"method/{word}", []) for word in _choices("method", [])}
+    files = {word: _composed(f"method/{word}", []) for word in _choices("method", None)}
     methods = [word for word, one in files.items() if isinstance(one, DictConfig) and setting in one.method]
     if not methods:
         return ""
@@ -378,12 +289,13 @@ def _one_line(error: Exception) -> str:
     return re.split(r" full_key:| See https| Config search path:", message)[0].strip()
 
 
-def _choices(group: str, folders: Sequence[str]) -> list[str]:
-    """Return the choices of a group: the project's own, and those of further folders."""
+def _choices(group: str, folder: str | None) -> list[str]:
+    """Return the choices of a group: the project's own, and those of a further folder."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         own = GlobalHydra.instance().config_loader().get_group_options(group)
-    return sorted({*own, *(path.stem for folder in folders for path in Path(folder, group).glob("*.yaml"))})
+    files = [] if folder is None else Path(folder, group).glob("*.yaml")
+    return sorted({*own, *(path.stem for path in files)})
 
 
 def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig | Exception:

@@ -125,7 +125,9 @@ def test_a_gate_that_passes_says_what_it_checked(runs):
         in text
     )
     assert "fail_if passes" not in runs(*line, "hydra.run.dir=plain")
-    both = runs("discover", "compare=[old,again]", "fail_if.new_against=old", "logger=none")
+    both = runs(
+        "discover", "compare=[old,again]", "fail_if.new_against=old", "logger=none", "hydra.run.dir=compared"
+    )
     assert both.endswith("fail_if passes: no slice is new against old\n")
 
 

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from paths import ROOT
 from processes import quiet_environment
-from weakspot.config import CONFIGS, build, register
+from weakspot.choices import CONFIGS
+from weakspot.config import build, register
 
 register()
 

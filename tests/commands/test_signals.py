@@ -210,6 +210,24 @@ def test_a_search_says_that_it_is_interrupted(tmp_path):
     assert not list(tmp_path.glob("outputs/discover/*/*/.slices-*"))
 
 
+def test_an_interrupted_sweep_shows_what_is_finished(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "p.npz", embeddings=rng.normal(size=(20_000, 16)), losses=rng.exponential(size=20_000)
+    )
+    sweep = ("-m", "stability=0,100000,1", "hydra.sweep.dir=swept")
+    job = Job(tmp_path, script("discover"), "predictions=p.npz", "logger=none", *sweep)
+    job.wait_for("swept/1/config.yaml")
+    code, output, errors = job.end("SIGINT", "group")
+    assert (code, errors) == (130, f"interrupted (SIGINT); the same command {BEGINS}\n"), output
+    table = output.rpartition("The runs of this sweep, below swept")[2]
+    first, second = (line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in first][:2] == ["0", "stability=0"]
+    assert " of " in first[2]
+    assert [cell.strip() for cell in second] == ["1", "stability=100000", "–", "interrupted"]
+    assert not (tmp_path / "swept" / "2").exists()
+
+
 def test_a_job_that_is_only_starting_leaves_nothing(tmp_path):
     job = Job(tmp_path, script("train"), *MODEL, "trainer=cpu")
     job.wait_for("outputs/train/*/*/train.log")

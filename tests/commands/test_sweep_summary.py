@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -17,39 +18,59 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
-def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
+def write_predictions(file: Path) -> float:
+    """Predictions that fail in one of six groups, and their accuracy."""
     rng = np.random.default_rng(0)
     groups, labels = np.arange(600) % 6, np.arange(600) // 6 % 2
     right = rng.random(600) < np.where(groups == 0, 0.2, 0.95)
     np.savez(
-        shell.folder / "my.npz",
+        file,
         embeddings=6 * np.eye(6)[groups] + rng.normal(size=(600, 6)),
         labels=labels,
         predictions=np.where(right, labels, 1 - labels),
         losses=np.where(right, 0.1, 3.0) + 0.01 * rng.random(600),
     )
-    words = (
-        "predictions=my.npz",
-        "method=kmeans",
-        "method.n_clusters=6",
-        "logger=none",
-        "hydra.sweep.dir=swept",
-    )
+    return float(right.mean())
+
+
+WORDS = ("predictions=my.npz", "method=kmeans", "logger=none", "hydra.sweep.dir=swept")
+
+
+def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
+    accuracy_of_all = write_predictions(shell.folder / "my.npz")
+    words = (*WORDS, "method.n_clusters=6")
     text = shell("discover", "-m", *words, "confirm=0,0.5,0.6", fails=False)
     assert "The runs of this sweep, below swept (python browse.py 'folders=[swept]' shows them)" in text
     (number, settings, confirmed, accuracy), (_, other, some, _), _ = rows(text)
     assert (number, settings, other) == ("0", "confirm=0", "confirm=0.5")
     assert confirmed.startswith("none tested of ")
     assert some.startswith("1 of ")
-    assert accuracy == f"{100 * right.mean():.1f}\u202f%"
+    assert accuracy == f"{100 * accuracy_of_all:.1f}\u202f%"
 
     text = shell("discover", "-m", *words, "seed=1,2", "fail_if.accuracy_below=0.7", fails=3)
     # The third run below the folder is one of the earlier sweep.
     assert [row[:2] for row in rows(text)] == [["0", "seed=1"], ["1", "seed=2"]]  # the gate is shared by both
 
 
+def test_runs_that_failed_have_a_row_and_say_why(shell):
+    write_predictions(shell.folder / "my.npz")
+    text = shell("discover", "-m", *WORDS, "method.n_clusters=0,6,1000", fails=2)
+    assert [row[0] for row in rows(text)] == ["0", "1", "2"]
+    assert [row[-1] for row in rows(text)] == ["failed", "", "failed"]
+    assert rows(text)[0][1:-1] == ["method.n_clusters=0", "–", "–"]
+    assert rows(text)[1][1] == "method.n_clusters=6"
+    assert "run 0 failed: n_clusters=0 must be a whole number of at least 2\n" in text
+    assert "run 2 failed: n_clusters=1000 is more than there are examples" in text
+
+    # The same folder again, with other runs: what failed before is not said of them.
+    text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
+    assert [len(row) for row in rows(text)] == [4, 4]
+    assert "run 0 failed" not in text
+
+
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):
     text = shell("train", "-m", "training.epochs=1", "seed=3,4", "logger=none")
+    assert len(re.findall(r"checkpoint → .*/model.ckpt \(validation loss 0\.\d+\)\n", text)) == 2
     found = rows(text)
     assert [row[:2] for row in found] == [["0", "seed=3"], ["1", "seed=4"]]
     assert all(0 < float(row[2]) < 2 for row in found)

@@ -21,7 +21,7 @@ from paths import ROOT
 from processes import quiet_environment
 from shell import Shell
 from weakspot import cli
-from weakspot.overrides import quote_for_hydra
+from weakspot.quoting import quote_for_hydra
 
 Typed = Callable[..., tuple[int, str]]
 
@@ -58,6 +58,7 @@ def write_inputs(folder: Path) -> None:
     x = draw.normal(size=(40, 3)).astype(np.float32)
     np.savez(folder / "my.npz", embeddings=x, losses=draw.random(40))
     np.savez(folder / "nothing.npz", embeddings=x)
+    np.savez(folder / "wide.npz", embeddings=draw.normal(size=(40, 5)), losses=draw.random(40))
     np.savez(
         folder / "from_one.npz",
         embeddings=x,
@@ -105,6 +106,14 @@ COMPOSED = [
     ),
     ("discover logger=xyzzy", "There is no logger=xyzzy. There are: csv, none, tensorboard, wandb."),
     ("discover -m seed=1,2 method=spotlight,udsi", "There is no method=udsi. Did you mean method=udis?"),
+    ("discover predictions_dir=null", "predictions_dir must have a value: leave it out for the default"),
+    ("discover checkpoints_dir=[a,b]", "checkpoints_dir must be text, not [a,b]"),
+    ("discover slices=", "slices must be a list, slices=[A,B], not nothing"),
+    ("discover compare={a:1}", "compare must be a list, compare=[A,B], not {a:1}"),
+    (
+        "discover fail_if=worse",
+        "fail_if has settings, and no value of its own: fail_if.accuracy_below, fail_if.new",
+    ),
     ("discover training.epochs=many", "training.epochs must be a whole number, not many"),
     ("discover -m training.epochs=1,many", "training.epochs must be a whole number, not many"),
     ("discover seed=1,2", "seed=1,2 has a comma: add -m for a run for each, or quote it"),
@@ -147,6 +156,9 @@ COMPOSED = [
         "discover n_clusters=3",
         "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans",
     ),
+    ("discover predictions=", "predictions= has no value: give it one, or leave it out"),
+    ("train reweight=", "reweight= has no value: give it one, or leave it out"),
+    ("discover compare=[]", "compare=[] has no value: give it one, or leave it out"),
     ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
     ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
     ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
@@ -161,7 +173,23 @@ COMPOSED = [
         "discover --config-dir conf dataset=mine dataset.ns=3",
         "There is no setting 'dataset.ns'. Did you mean dataset.n?",
     ),
+    ("discover --helpp", "There is no option --helpp. Did you mean --help?"),
+    ("train --multirunn seed=1,2", "There is no option --multirunn. Did you mean --multirun?"),
+    (
+        "infer -z",
+        "There is no option -z; settings are typed without dashes (method=spotlight), and python infer",
+    ),
+    ("discover --seed=3", "There is no option --seed; settings are typed without dashes"),
+    ("discover --cfg", "--cfg takes job, hydra or all: write --cfg all"),
+    ("discover --cfg jobs", "--cfg takes job, hydra or all: write --cfg all"),
+    ("discover --config-dir", "--config-dir takes a value, and none is given: write --config-dir VALUE"),
+    ("discover --help=3", "--help takes no value: write it by itself"),
+    ("discover --shell-completion", "--shell-completion takes a shell: write python discover.py --shell-com"),
+    ("discover --experimental-rerun a.pkl", "There is no option --experimental-rerun; "),
+    ("discover --config-name nowhere", "Cannot find primary config 'nowhere'. Check that"),
+    ("discover --run -m seed=1", "Only one of --run, --multirun, --cfg, --info and --shell_completion can"),
     ("browse tree=nowhere.json", "nowhere.json does not exist; give the fc_treeData.json that the published"),
+    ("browse tree=conf", "conf is a folder; give the fc_treeData.json that the published tool wrote"),
     ("browse tree=a_file", "a_file is not a tree of the published UDIS tool: "),
     (
         "browse tree=a.json folders=outputs",
@@ -208,6 +236,7 @@ JOBS = [
     ("model=vit_b_16", "vit_b_16 takes images of exactly 224×224 pixels, not 32×32"),
     ("checkpoints_dir=a_file/store", "a_file is a file, so checkpoints_dir=a_file/store cannot be a folder"),
     ("predictions_dir=a_file", "a_file is a file, so predictions_dir=a_file cannot be a folder"),
+    (f"predictions_dir={'a' * 300}", "refuses it (File name too long); choose another folder"),
     ("dataset=csv", "dataset=csv needs a table: add dataset.file=my.csv"),
     (
         "dataset=csv dataset.file=texts.csv",
@@ -232,6 +261,16 @@ SEARCHES = [
     ("method=udis method.metric=f2", "metric='f2' is unknown; choose accuracy or f1"),
     ("cam=nonsense", "choose predicted, label, none or one of <5, ≥5"),
     ("confirm=1.5", "confirm=1.5 must be a share of the examples below 1"),
+    ("confirm=true", "confirm is a share of the examples (confirm=0.5), another split (confirm=val), a file"),
+    ("confirm=null", "or 0 to test nothing, not null"),
+    ("confirm=[a,b]", "or 0 to test nothing, not ['a', 'b']"),
+    (
+        "confirm=0.001",
+        "confirm=0.001 holds out 1 of 719 examples, and 20 are needed to search in, and to test on",
+    ),
+    ("confirm=0.99", "confirm=0.99 holds out 712 of 719 examples, and 20 are needed"),
+    ("stability=-1", "stability=-1 must be 0, which measures none, or how often to fit again"),
+    ("seed=-1", "seed=-1 must lie between 0 and 4294967295"),
     ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),
     (
         "confirm=vla",
@@ -299,8 +338,16 @@ GIVEN = [
     ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
     (
         "predictions=my.npz confirm=val",
-        "confirm=val is a split of a dataset, and predictions=my.npz has none",
+        "confirm=val is no file, and predictions=my.npz has no splits: name a file",
     ),
+    ("predictions=my.npz confirm=null", "or 0 to test nothing, not null"),
+    (
+        "predictions=my.npz confirm=wide.npz",
+        "confirm=wide.npz has embeddings of 5 dimensions, and predictions=my.npz of 3: give predictions of the same",
+    ),
+    ("predictions=my.npz outputs_are=odds", "outputs_are='odds' is unknown; choose logits or probabilities"),
+    ("predictions=my.npz method=kmeans method.seed=-1", "method.seed=-1 must lie between 0 and 4294967295"),
+    ("predictions=my.npz seed=99999999999", "seed=99999999999 must lie between 0 and 4294967295"),
     (
         "predictions=nothing.npz",
         "nothing.npz: slices are found by outputs, losses, or which examples are right",
@@ -374,9 +421,11 @@ def test_a_job_of_a_sweep_says_which_it_was(typed: Typed, tmp_path: Path) -> Non
         "Error executing job with overrides: ['method=spotlight', 'method.min_size=5000', 'seed=0', 'logger=none']"
         in said
     )
+    assert "run 1 failed: min_size=5000 asks for 5000 examples" in said
     assert said.splitlines()[-1].startswith("min_size=5000 asks for 5000 examples")
     assert code == 2
-    assert not list(tmp_path.glob("multirun/*/*/*/*/"))
+    results = sorted(tmp_path.glob("multirun/*/*/*/*/result.json"))
+    assert ["min_size=5000 asks for" in result.read_text() for result in results] == [True, True]
 
 
 def refused(answer: tuple[int, str], sentence: str) -> None:
@@ -447,6 +496,31 @@ def test_a_busy_port_is_refused(typed: Typed) -> None:
     assert code == 2
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="a folder in which nobody can write, root included"
+)
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("predictions_dir=/proc/x/y",),
+            "predictions_dir=/proc/x/y cannot be written to: /proc refuses it (",
+        ),
+        (("checkpoints_dir=/proc/x",), "checkpoints_dir=/proc/x cannot be written to: /proc refuses it ("),
+        (("hydra.run.dir=/proc/x",), "(No such file or directory: /proc/x); run it in a folder that can be"),
+        (("-m", "seed=1,2", "hydra.sweep.dir=/proc/x"), "to, or say where: hydra.sweep.dir=…"),
+    ],
+)
+def test_folders_that_cannot_be_written_are_named_before_training(
+    typed: Typed, tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    code, said = typed("discover", "logger=none", "trainer=cpu", *words)
+    assert sentence in said.splitlines()[-1], said
+    assert "train →" not in said
+    assert code == 2
+    assert nothing_is_left(tmp_path)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 def test_a_log_file_that_takes_nothing_costs_no_word(shell: Shell) -> None:
     full = "hydra.job_logging.handlers.file.filename=/dev/full"
@@ -501,7 +575,6 @@ def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: li
         ("training.clip=None", "training.clip=null"),
         ("dataset.root=${oc.env:HOME}", "dataset.root=${oc.env:HOME}"),
         ("seed=1,2", "seed=1,2"),
-        ("--config-dir", "--config-dir"),
         ("~dataset.size", "~dataset.size"),
     ],
 )
@@ -511,5 +584,5 @@ def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
 
 
 def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
-    assert quote_for_hydra(["-m", "checkpoint=a=1.ckpt,b.ckpt"]) == ["-m", "checkpoint='a=1.ckpt','b.ckpt'"]
-    assert quote_for_hydra(["-m", "slices=a.pkl,b.pkl"]) == ["-m", "slices=[a.pkl],[b.pkl]"]
+    assert quote_for_hydra(["checkpoint=a=1.ckpt,b.ckpt"], True) == ["checkpoint='a=1.ckpt','b.ckpt'"]
+    assert quote_for_hydra(["slices=a.pkl,b.pkl"], True) == ["slices=[a.pkl],[b.pkl]"]

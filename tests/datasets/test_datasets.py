@@ -24,7 +24,8 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from idx_files import idx_files, write_idx
 from image_shards import parquets, tars
-from weakspot.config import CONFIGS, build, dataset_own_settings, register
+from weakspot.choices import CONFIGS
+from weakspot.config import build, dataset_own_settings, register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.cifar10 import CIFAR10
 from weakspot.datasets.colored_digits import ColoredDigits

@@ -146,6 +146,11 @@ def test_a_part_leaves_the_shards_of_others_alone(tmp_path, monkeypatch):
         pull_shard(target, JobShard(2, 2))
     assert list((folder / "shards").iterdir()) == [shard]
     assert missing_shards(folder, N, 2) == [2]
+    for count in (1, 3, N, 5 * N):  # by the definition of a shard
+        parts = {number: JobShard(number, count).rows(N) for number in range(1, count + 1)}
+        missing = [number for number, rows in parts.items() if rows and rows[-1] >= N // 2]
+        assert missing_shards(folder, N, count) == missing
+    assert len(missing_shards(folder, N, 10**18)) == N - N // 2
     assert (
         len(finished_rows(folder, N)) == 0
     )  # who joins them sees that the first is damaged, and infers it again

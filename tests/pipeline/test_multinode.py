@@ -14,7 +14,8 @@ from hydra import compose, initialize_config_dir
 from paths import ROOT
 from processes import ended_with, quiet_environment
 from weakspot import Predictions
-from weakspot.config import CONFIGS, plain_values, register
+from weakspot.choices import CONFIGS
+from weakspot.config import plain_values, register
 
 register()
 

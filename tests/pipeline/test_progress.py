@@ -16,12 +16,15 @@ from rich.console import Console
 
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
+from weakspot.methods.kmeans import Kmeans
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import progress as module
+from weakspot.pipeline.discover import discover
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.progress import format_duration, progress
 from weakspot.pipeline.train import train
 from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.testing import example_predictions
 
 
 def screen(written: str) -> list[str]:
@@ -117,3 +120,18 @@ def test_training_and_inference_tell_how_far_they_are(
     infer(model, data, "test", trainer, tmp_path / "predictions", {})
     assert told[-1] == ("inferring", 12, 12)
     assert "".join(capfd.readouterr()) == ""  # of Lightning's own bar, nothing
+
+
+def test_what_comes_after_the_search_tells_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOG_INTERVAL", 0.002)
+    with caplog.at_level("INFO"):
+        findings = discover(Kmeans(n_clusters=4), example_predictions(), tmp_path, stability=2)
+    for stage in (
+        r"fitting again, for the stability · \d of 3 · 0 s so far",
+        r"testing and describing what was found · \d s so far",
+        r"writing the report · \d s so far",
+    ):
+        assert any(re.match(stage, line) for line in caplog.messages), stage
+    assert all(one.stability is not None for one in findings.slices)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weakspot import launch
+from weakspot import job_errors
 from weakspot.predictions.atomic_files import writing
 
 RUN = Path("outputs/discover/today")
@@ -38,8 +38,8 @@ def refused(number: int, name: str | None = None) -> OSError:
     ],
 )
 def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypatch):
-    monkeypatch.setattr(launch, "run_folder", lambda: RUN)
-    said = launch._sentence(error)
+    monkeypatch.setattr(job_errors, "run_folder", lambda: RUN)
+    said = job_errors.sentence_of(error)
     assert said is not None
     assert said.startswith(sentence)
     assert "Errno" not in said

@@ -9,8 +9,7 @@ from subprocess import run
 import pytest
 
 from weakspot import Predictions
-from weakspot.launch import _is_settings_word
-from weakspot.overrides import as_typed
+from weakspot.quoting import as_typed
 from weakspot.testing import example_predictions
 
 WRONG = """
@@ -72,10 +71,6 @@ def test_folders_of_something_else_are_named(tmp_path: Path):
         Predictions.load(tmp_path)
     with pytest.raises(ValueError, match=r"ending in \.npz.*; this one does not exist"):
         Predictions.load(tmp_path / "nope")
-
-
-def test_words_may_stand_before_the_option_of_a_sweep():
-    assert sorted(["seed=0", "-m", "split=val"], key=_is_settings_word) == ["-m", "seed=0", "split=val"]
 
 
 def test_short_words_are_shown_as_they_are_typed():

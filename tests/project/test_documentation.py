@@ -20,7 +20,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from paths import ROOT
 from processes import quiet_environment
 from weakspot import Predictions, Scan, overrides
-from weakspot.config import CONFIGS, register
+from weakspot.choices import CONFIGS
+from weakspot.config import register
+from weakspot.quoting import quote_for_hydra
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ENTRY_POINTS = ("train", "infer", "discover", "browse")
@@ -87,7 +89,7 @@ def test_a_command_is_one_that_the_entry_point_takes(where: str, name: str, word
         or any(word.startswith("hydra/") for word in words)
     ):
         return  # a page's own YAML is tried by the page's own test; launchers and sweepers may not be installed
-    settings = overrides.quote_for_hydra([word for word in words if "=" in word])
+    settings = quote_for_hydra([word for word in words if "=" in word])
     chosen = [
         f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
         if override.is_sweep_override()

@@ -15,7 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 import extending_page
 import weakspot.testing
-from weakspot.config import CONFIGS, register
+from weakspot.choices import CONFIGS
+from weakspot.config import register
 from weakspot.tasks import Classification
 
 

@@ -14,8 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mutations import attempt, mutated
-from weakspot.config import CONFIGS, register
-from weakspot.overrides import check_settings, explain, quote_for_hydra
+from weakspot.choices import CONFIGS
+from weakspot.config import register
+from weakspot.options import CommandLine
+from weakspot.overrides import check_settings, explain
+from weakspot.quoting import quote_for_hydra
 
 _LINES = (
     "dataset=digits model=small_cnn method=spotlight method.n_slices=3 seed=1",
@@ -58,7 +61,7 @@ class WordCases:
 
 def _composed(words: Sequence[str]) -> None:
     """Compose a line as the launcher does; raise ValueError with its sentence where it is refused."""
-    quoted = [word for word in quote_for_hydra(words) if not word.startswith("-")]  # options are Hydra's own
+    quoted = quote_for_hydra([word for word in words if not word.startswith("-")])  # options are Hydra's own
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -66,7 +69,7 @@ def _composed(words: Sequence[str]) -> None:
         check_settings(config, quoted)
         OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        sentence = explain("discover", error, quoted)
+        sentence = explain("discover", error, CommandLine([], quoted, False, None))
         if not sentence.strip():
             raise AssertionError("an empty sentence") from error
         raise ValueError(sentence.replace("\n", " ")) from None

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from weakspot import arguments
 from weakspot.config import build, build_when_called, dataset_own_settings, model_own_settings, plain_values
-from weakspot.launch import CONFIG
-from weakspot.overrides import as_typed
+from weakspot.quoting import as_typed
+from weakspot.run_folders import CONFIG
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget
@@ -247,5 +248,9 @@ def restating_attributes(cfg: DictConfig) -> tuple[str, ...]:
 
 def held_out_share(cfg: DictConfig) -> float | None:
     """Return the share of the examples that `confirm=` holds out; None where it names something else to test on."""
-    number = isinstance(cfg.confirm, int | float) and not isinstance(cfg.confirm, bool)
-    return float(cfg.confirm) if number else None
+    if isinstance(cfg.confirm, bool) or not isinstance(cfg.confirm, int | float | str):
+        raise ValueError(
+            "confirm is a share of the examples (confirm=0.5), another split (confirm=val), a file of predictions, or "
+            f"0 to test nothing, not {arguments.as_typed(cfg.confirm)}"
+        )
+    return None if isinstance(cfg.confirm, str) else float(cfg.confirm)

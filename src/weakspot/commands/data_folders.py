@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from weakspot.config import CONFIGS, build, dataset_own_settings, register
+from weakspot.choices import CONFIGS
+from weakspot.config import build, dataset_own_settings, register
 
 SPLIT = "test"
 """The split that is opened: of most datasets the smallest one."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from weakspot.arguments import check_seed
 from weakspot.commands.audit_target import (
     audited_grad_cams,
     build_audit_target,
@@ -49,6 +50,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
     check_no_shard(cfg)
     check_run_outputs(cfg)
+    check_numbers(cfg)
     method: Method = build(cfg.method)()
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -63,6 +65,17 @@ def main(cfg: DictConfig, folder: Path) -> None:
         discover_in_predictions(cfg, folder, method)
     else:
         discover_in_model(cfg, folder, method)
+
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Raise ValueError for a seed that there is not, or a negative number of refits."""
+    check_seed("seed", cfg.seed)
+    if isinstance(cfg.method.get("seed"), int):
+        check_seed("method.seed", cfg.method.seed)
+    if cfg.stability < 0:
+        raise ValueError(
+            f"stability={cfg.stability} must be 0, which measures none, or how often to fit again"
+        )
 
 
 def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
@@ -290,8 +303,8 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
     path = Path(str(cfg.confirm))
     if not path.exists() and not path.suffix:
         raise ValueError(
-            f"confirm={cfg.confirm} is a split of a dataset, and predictions={cfg.predictions} has none: name a file "
-            "of predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
+            f"confirm={cfg.confirm} is no file, and predictions={cfg.predictions} has no splits: name a file of "
+            "predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
         )
     if path.exists() and path.samefile(cfg.predictions):
         raise ValueError(

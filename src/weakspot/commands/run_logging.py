@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from weakspot.config import build, plain_values
-from weakspot.launch import begin
+from weakspot.run_folders import begin
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:

@@ -3,81 +3,57 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from weakspot.config import BrowseConfig
-from weakspot.launch import CONFIG, Sweep
-from weakspot.legible import printable
+from weakspot.legible import printable, printable_lines
+from weakspot.schemas import BrowseConfig
+from weakspot.sweeps import FAILED, INTERRUPTED, OVERRIDES, RESULT, Sweep
 
-RESULT = "result.json"
-"""The file of a run of a sweep that holds its numbers, where no findings do."""
-
-_OVERRIDES = ".hydra/overrides.yaml"
 _MOST_NUMBERS = 3  # of a run, so that its row fits
 
 
-def write_result(folder: Path, numbers: Mapping[str, float | None]) -> None:
-    """Write what a run of a sweep measured into its folder, for the sweep's table; other runs leave no such file."""
-    from weakspot.pipeline.processes import is_main_process
-
-    if HydraConfig.get().mode != RunMode.MULTIRUN or not is_main_process():
-        return
-    from weakspot.predictions.atomic_files import atomic_file, writing
-
-    measured = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
-    with writing(folder, "hydra.sweep.dir"), atomic_file(folder / RESULT) as draft:
-        draft.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-
-
 def print_sweep_summary(sweep: Sweep) -> None:
-    """Print a row for every run that the sweep has begun: its folder, what was set, its numbers."""
+    """Print a row for every run that the sweep has begun: its folder, what was set, its numbers or that it failed."""
     from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.console import output_console
 
     if not is_main_process():
         return
-    runs = sorted(
-        (
-            file.parents[1]
-            for file in sweep.folder.glob(f"**/{_OVERRIDES}")
-            if sweep.has_written(file) and (file.parents[1] / CONFIG).is_file()
-        ),
-        key=lambda run: (len(run.name), run.name),  # 10 comes after 9
-    )
+    runs = sweep.runs()
     if runs:
-        output_console().print(_table(sweep, runs))
+        output_console().print(_summary(sweep, runs))
 
 
-def _table(sweep: Sweep, runs: Sequence[Path]) -> Group:
-    """Return what rich prints: settings that all runs share are left out."""
+def _summary(sweep: Sweep, runs: Sequence[Path]) -> Group:
+    """Return what rich prints: a table, without settings that all runs share, and why each run failed that did."""
     words = [_words_typed(run) for run in runs]
     shared = set.intersection(*map(set, words)) if len(runs) > 1 else set()
-    results = [_result(run, sweep) for run in runs]
+    results, ends = [_numbers(run, sweep) for run in runs], [_end(run, sweep) for run in runs]
     measures = list(dict.fromkeys(name for result in results for name in result))
     table = Table()
     for column in ("run", "settings"):
         table.add_column(column, overflow="fold")
-    for column in measures:
+    for column in [*measures, *(["ended"] if any(ends) else [])]:
         table.add_column(column, justify="right")
-    for run, typed, result in zip(runs, words, results, strict=True):
+    failures = []
+    for run, typed, result, end in zip(runs, words, results, ends, strict=True):
+        name = str(run.relative_to(sweep.folder))
         settings = " ".join(word for word in typed if word not in shared)
-        cells = [str(run.relative_to(sweep.folder)), settings, *(result.get(name, "–") for name in measures)]
+        cells = [name, settings, *(result.get(measure, "–") for measure in measures), *end]
         table.add_row(*(escape(printable(cell)) for cell in cells))
-    return Group(
-        Text(printable(f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep.folder, runs)}")),
-        table,
-    )
+        if FAILED in end:
+            failures.append(Text(printable_lines(f"run {name} failed: {end[FAILED]}")))
+    where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep.folder, runs)}"
+    return Group(Text(printable(where)), table, *failures)
 
 
 def _where_to_look(folder: Path, runs: Sequence[Path]) -> str:
@@ -93,22 +69,23 @@ def _where_to_look(folder: Path, runs: Sequence[Path]) -> str:
 
 def _words_typed(run: Path) -> list[str]:
     """Return what was set for a run; references in it are left as they are."""
-    words = OmegaConf.to_container(OmegaConf.load(run / _OVERRIDES), resolve=False)
+    words = OmegaConf.to_container(OmegaConf.load(run / OVERRIDES), resolve=False)
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
-def _result(run: Path, sweep: Sweep) -> dict[str, str]:
+def _numbers(run: Path, sweep: Sweep) -> dict[str, str]:
     """Return what a run found or measured, by name; empty where it has not come so far."""
     from weakspot.findings import Findings
     from weakspot.findings.numbers import count, decimal, share_of
     from weakspot.findings.record import FILE
 
+    result = _read_result(run, sweep)
+    if result:
+        numbers = {name: value for name, value in result.items() if name not in (FAILED, INTERRUPTED)}
+        return {name: f"{value:.4g}" for name, value in list(numbers.items())[:_MOST_NUMBERS]}
+    if not sweep.has_written(run / FILE):
+        return {}
     try:
-        if sweep.has_written(run / RESULT):
-            numbers = json.loads((run / RESULT).read_text(encoding="utf-8"))
-            return {name: f"{value:.4g}" for name, value in list(numbers.items())[:_MOST_NUMBERS]}
-        if not sweep.has_written(run / FILE):
-            return {}
         findings = Findings.load(run)
     except (OSError, ValueError):  # damaged since, which whoever opens the run is told
         return {}
@@ -122,3 +99,18 @@ def _result(run: Path, sweep: Sweep) -> dict[str, str]:
     elif whole.error is not None:
         found[f"{whole.measure} of all"] = decimal(whole.error)
     return found
+
+
+def _end(run: Path, sweep: Sweep) -> dict[str, str]:
+    """Return how a run ended without a result, and why; empty for one that did not."""
+    return {name: str(why) for name, why in _read_result(run, sweep).items() if name in (FAILED, INTERRUPTED)}
+
+
+def _read_result(run: Path, sweep: Sweep) -> dict[str, Any]:
+    """Return what a run left as its result; empty where it left nothing that can be read."""
+    if not sweep.has_written(run / RESULT):
+        return {}
+    try:
+        return dict(json.loads((run / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -14,7 +14,7 @@ from weakspot.commands.audit_target import (
     upstream_command,
 )
 from weakspot.commands.run_logging import log_on_main, open_logger
-from weakspot.commands.sweep_summary import write_result
+from weakspot.sweeps import write_result
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget
@@ -36,11 +36,11 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
     log_on_main(describe_plan(target, "train"))
     with open_logger(cfg, folder) as logger:
         checkpoint = pull_checkpoint(target, logger=logger)
-        log_on_main(f"checkpoint → {checkpoint}")
+        loss = kept_loss(target.checkpoint_folder())
+        log_on_main(f"checkpoint → {checkpoint}" + ("" if loss is None else f" (validation loss {loss:.3g})"))
         if target.reweight is not None:
             report_effect_of_reweight(target, target.reweight, logger)
             log_on_main(f"next: `{upstream_command('discover')}` finds where this model still fails")
-    loss = kept_loss(target.checkpoint_folder())
     write_result(folder, {"validation loss": loss})
     return loss
 

@@ -134,7 +134,7 @@ def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
     """Return the headline: where the model fails, or that nothing reliable was found."""
-    data, subject = dataset or f"{n} examples", model or "the model"
+    data, subject = dataset or examples(n), model or "the model"
     if any(finding.confirmed for finding in findings):
         return f"Where {subject} {'does best' if better else 'fails'} on {data}"
     match confirmation.mode:

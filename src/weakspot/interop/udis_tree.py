@@ -43,9 +43,8 @@ def read(path: str | Path) -> PublishedTree:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; give the fc_treeData.json that the published tool wrote"
-        )
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; give the fc_treeData.json that the published tool wrote")
     with reading(path):
         content = path.read_bytes()
     return parse(content, str(path))

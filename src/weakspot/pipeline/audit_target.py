@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from weakspot.arguments import check_seed
 from weakspot.datasets.base import Dataset
 from weakspot.identity import content_identity
 from weakspot.models.base import Model, built_as
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
     from weakspot.datasets.datamodule import DataModule
-
-_LARGEST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 @dataclass(frozen=True)
@@ -234,8 +233,7 @@ class AuditTarget:
 
 def _seed_generators(seed: int) -> None:
     """Seed every generator that a model's weights may be drawn from."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"seed={seed} must lie between 0 and {_LARGEST_SEED}")
+    check_seed("seed", seed)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

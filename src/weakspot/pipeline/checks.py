@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +53,7 @@ def check_steps(
         ValueError: If data, a checkpoint, a model or a trainer cannot be used, or they do not fit together.
         FileNotFoundError: If one of them is missing; or if a step is missing and `upstream` is "require"; then the
             message names the command that makes it.
-        PermissionError: If a store cannot be written to.
+        OSError: If a store cannot be written to.
     """
     check_batches(target.inference_batch_size, target.num_workers)
     check_batches(target.training.batch_size, target.num_workers)
@@ -170,11 +171,17 @@ def predict_few_examples(target: AuditTarget) -> Predictions | None:
 
 
 def _check_writable(name: str, folder: Path) -> None:
-    """Check that a folder exists or can be made, and that files can be written to it."""
+    """Check that a folder can be made and written to, by making one of the same name beside it for a moment."""
     parent = folder.absolute()
-    while not parent.exists():
+    while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
-        raise NotADirectoryError(f"{parent} is a file, so {name}={folder} cannot be a folder; choose another")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{parent} cannot be written to; choose another folder: {name}=…")
+        what = "a link to nowhere" if parent.is_symlink() else "a file"
+        raise NotADirectoryError(f"{parent} is {what}, so {name}={folder} cannot be a folder; choose another")
+    try:
+        with tempfile.TemporaryDirectory(dir=parent) as scratch:
+            Path(scratch, folder.absolute().relative_to(parent)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{name}={folder} cannot be written to: {parent} refuses it ({error.strerror}); choose another folder"
+        ) from error

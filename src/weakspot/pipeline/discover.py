@@ -15,6 +15,7 @@ from weakspot.findings import Findings, Media
 from weakspot.findings.from_tree import from_tree
 from weakspot.methods import Method
 from weakspot.pipeline.export import export_examples
+from weakspot.pipeline.progress import progress
 from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.pipeline.saved_runs import SLICES
 from weakspot.pipeline.search import search
@@ -129,22 +130,23 @@ def report_slices(
     """
     remove_drafts(folder.parent.glob("*"), SLICES)  # drafts of runs that were killed
     _save_slices(slices, folder)
-    findings = Findings.build(
-        predictions,
-        slices,
-        confirm=confirm,
-        searched=searched,
-        source=source,
-        hide=restating,
-        texts=texts,
-        stability=stability,
-        notes=notes,
-        command=outputs.command,
-        level=level,
-        seed=seed,
-        members=outputs.report.members,
-        projection=outputs.report.map,
-    )
+    with progress("testing and describing what was found"):
+        findings = Findings.build(
+            predictions,
+            slices,
+            confirm=confirm,
+            searched=searched,
+            source=source,
+            hide=restating,
+            texts=texts,
+            stability=stability,
+            notes=notes,
+            command=outputs.command,
+            level=level,
+            seed=seed,
+            members=outputs.report.members,
+            projection=outputs.report.map,
+        )
     media = media or Media()
     _publish(findings, media, folder, outputs)
     if outputs.export is not None:
@@ -225,7 +227,7 @@ def _save_slices(slices: Slices, folder: Path) -> None:
 
 def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs) -> None:
     """Save the findings and the report, and pass them to the logger and the console."""
-    with writing(folder, "hydra.run.dir"):
+    with writing(folder, "hydra.run.dir"), progress("writing the report"):
         findings.save(folder)
         with atomic_file(folder / REPORT) as draft:
             draft.write_text(render(findings, media, outputs.report), encoding="utf-8")

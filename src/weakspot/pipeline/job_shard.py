@@ -55,10 +55,10 @@ def missing_shards(folder: Path, n: int, count: int) -> list[int]:
         n: How many rows the record has.
         count: How many shards there are.
     """
-    inferred = np.zeros(n, dtype=bool)
-    inferred[claimed_rows(folder, n)] = True
-    rows = {number: JobShard(number, count).rows(n) for number in range(1, count + 1)}
-    return [number for number, shard in rows.items() if not inferred[shard.start : shard.stop].all()]
+    missing = np.ones(n, dtype=bool)
+    missing[claimed_rows(folder, n)] = False
+    # by rows and not by shards, of which somebody may have asked for more than fit into memory
+    return sorted({-(-count * (row + 1) // n) for row in np.flatnonzero(missing).tolist()})
 
 
 def format_ranges(numbers: list[int]) -> str:

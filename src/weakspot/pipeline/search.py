@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -144,15 +144,23 @@ def search(
     if search_plan.held_out.any() or processes.size > 1:
         audit = audit_of(slices, predictions)
         slices = slices.carry_over(weights, audit.record, rows, audit.rows)
-    stability_of_slices = (
-        stability(partial(_refit, method), apply, searched_part, refits=refits, seed=seed) if refits else None
-    )
+    stability_of_slices = _measure_stability(method, searched_part, refits, seed) if refits else None
     return SearchResult(slices, search_plan.confirm, search_plan.source, stability_of_slices)
 
 
-def _refit(method: Method, predictions: Predictions) -> Slices:
-    again: Method = clone(method)
-    return again.fit(predictions).slices_
+def _measure_stability(
+    method: Method, predictions: Predictions, refits: int, seed: int
+) -> list[float | None]:
+    """Return the stability of every slice, for which the method is fitted on all examples and on parts of them."""
+    fits = count()
+    with progress("fitting again, for the stability") as report_progress:
+
+        def fit_again(part: Predictions) -> Slices:
+            report_progress("fitting again, for the stability", next(fits), refits + 1)
+            again: Method = clone(method)
+            return again.fit(part).slices_
+
+        return stability(fit_again, apply, predictions, refits=refits, seed=seed)
 
 
 def check_search(
@@ -176,7 +184,13 @@ def check_search(
         group: An attribute whose values keep their examples on one side.
         counts: (n,) how many times each example counts.
     """
-    held_out = _held_out_rows(ids, attributes, confirm if method.testable else 0.0, group)
+    share = confirm if method.testable else 0.0
+    held_out = _held_out_rows(ids, attributes, share, group)
+    if share and min(share, 1 - share) * len(ids) < MIN_EXAMPLES <= len(ids) / 2:
+        raise ValueError(
+            f"confirm={confirm} holds out {share * len(ids):.0f} of {len(ids)} examples, and {MIN_EXAMPLES} are "
+            "needed to search in, and to test on: give a share nearer to 0.5, or 0 to test nothing"
+        )
     if min(held_out.sum(), (~held_out).sum()) < MIN_EXAMPLES:
         held_out[:] = False
     method.check(int((~held_out).sum()) if counts is None else float(counts[~held_out].sum()), task)

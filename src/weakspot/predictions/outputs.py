@@ -12,6 +12,12 @@ KINDS = ("logits", "probabilities")
 _ROUNDING = 1e-2  # tolerance of a row's sum: half-precision softmax of many classes is off by nearly as much
 
 
+def check_kind(outputs_are: str | None) -> None:
+    """Raise ValueError for a kind of outputs that there is not."""
+    if outputs_are not in (None, *KINDS):
+        raise ValueError(f"outputs_are={outputs_are!r} is unknown; choose {' or '.join(KINDS)}")
+
+
 def as_logits(
     outputs: Float[np.ndarray, "n given"], task: Task, outputs_are: str | None, ids: Shaped[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n C"]:
@@ -31,8 +37,6 @@ def as_logits(
         ValueError: Outputs look like probabilities and `outputs_are` is None, or they are not the probabilities that
             `outputs_are` says.
     """
-    if outputs_are not in (None, *KINDS):
-        raise ValueError(f"outputs_are={outputs_are!r} is unknown; choose {' or '.join(KINDS)}")
     one_column = isinstance(task, Classification) and outputs.shape[1] == 1 and task.n_outputs == 2
     if outputs_are == "probabilities":
         outputs = _logits_of(outputs, task, one_column, ids)

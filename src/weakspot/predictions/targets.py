@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
 from weakspot.legible import row_name
-from weakspot.predictions.outputs import as_logits
+from weakspot.predictions.outputs import as_logits, check_kind
 from weakspot.predictions.validation import NUMBERS, as_array, as_numbers, check_finite
 from weakspot.tasks import (
     Classification,
@@ -72,6 +72,7 @@ def read_targets(
         ValueError: Arrays do not fit each other or the task; the error names the array and the row.
     """
     given = {"labels": labels, "predictions": predictions}
+    check_kind(outputs_are)
     real = isinstance(task, Regression)
     arrays = {name: _values(name, values, ids, real) for name, values in given.items() if values is not None}
     shapes = {array.shape for array in arrays.values()}

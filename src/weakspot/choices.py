@@ -1,0 +1,28 @@
+"""The words that each group of the configuration takes: names of YAML files, and of torchvision's models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weakspot import plugins
+from weakspot.models.names import NAMES
+
+_PACKAGE = Path(__file__).parent
+CONFIGS = next(
+    folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir()
+)
+"""The folder of the YAML files, which is in the package of a wheel, and at the top of a checkout."""
+
+GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
+
+
+def own_words(group: str) -> set[str]:
+    """Return the choices of a group that come with the project."""
+    return {file.stem for file in (CONFIGS / group).glob("*.yaml")} | (
+        {*NAMES} if group == "model" else set()
+    )
+
+
+def all_words(group: str) -> list[str]:
+    """Return the choices of a group, the project's and those of plug-ins, in alphabetical order."""
+    return sorted(own_words(group) | plugins.choices(group).keys())

@@ -1,0 +1,140 @@
+"""The errors that end a job, each one sentence with an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from weakspot.run_folders import has_begun, remove_empty_run, run_folder
+from weakspot.sweeps import FAILED, write_end
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The environment variable that asks for tracebacks."""
+
+
+class UserError(SystemExit):
+    """Ends the process with a sentence for the user and an exit code.
+
+    The code is 1 where a run broke down, 2 where the command line was at fault, before anything was made, and 3 where a
+    run found what it was asked to fail for.
+    """
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(code)
+        self.sentence = sentence
+
+
+class JobError(CompactHydraException):
+    """Ends a job of a sweep in the same way, while other jobs go on; Hydra prints before it which job it was."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@contextmanager
+def errors_as_sentences(name: str) -> Iterator[None]:
+    """Turn errors of input into one sentence; the traceback goes to the run's log file, if the run had begun."""
+    try:
+        yield
+    except MissingMandatoryValue as error:
+        raise _fail_run(
+            f"{error.full_key} must be given: add {error.full_key}=… to the command", name
+        ) from None
+    except JobError:  # a sentence already, with the job's own exit code
+        raise
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None or os.environ.get(FULL_ERROR) == "1":
+            write_end(FAILED, f"{type(error).__name__}: {error}")
+            raise
+        log_traceback(error)
+        raise _fail_run(sentence, name) from error
+
+
+def _fail_run(sentence: str, name: str) -> UserError | JobError:
+    """Return the error that ends the job; a run that had not begun leaves no folder behind, except in a sweep."""
+    usage = not has_begun()
+    if usage and HydraConfig.get().mode == RunMode.RUN:
+        remove_empty_run(run_folder(), f"{name}.log")
+    write_end(FAILED, sentence)
+    return _final_error(sentence, 2 if usage else 1)
+
+
+def fail(sentence: str) -> NoReturn:
+    """End a job with exit code 3, once its results are saved, because it found what it was asked to fail for."""
+    raise _final_error(sentence, 3)
+
+
+def _final_error(sentence: str, code: int) -> UserError | JobError:
+    return (UserError if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, code)
+
+
+def log_traceback(error: BaseException) -> None:
+    """Write the traceback to the run's log file only."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            message = str(error) or type(error).__name__
+            handler.handle(
+                logging.LogRecord(__name__, logging.ERROR, __file__, 0, "%s", (message,), sys.exc_info())
+            )
+
+
+def explain_run_folder(error: OSError, setting: str) -> str:
+    """Return the sentence for an error before the job, where the run's folder cannot be made.
+
+    Args:
+        error: The system's error.
+        setting: The setting that names another folder.
+    """
+    return (
+        f"the run's folder cannot be made ({error.strerror}: {error.filename}); run it in a folder that can be written "
+        f"to, or say where: {setting}=…"
+    )
+
+
+def sentence_of(error: Exception) -> str | None:
+    """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return _explain_system_error(error)
+    if isinstance(error, ValueError | OSError | ImportError):
+        return _worker_message(str(error))
+    if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
+        return " ".join(str(error).split())
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
+        return (
+            f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
+        )
+    return None
+
+
+def _explain_system_error(error: OSError) -> str:
+    """Return the sentence for an error of the system that nothing else has explained, as in a logger or a cache."""
+    from weakspot.predictions.atomic_files import write_error_sentence
+
+    if not isinstance(error.filename, str):
+        sentence = write_error_sentence(error, run_folder(), "another folder (hydra.run.dir=…)")
+        return sentence or f"{error.strerror} (in a run of {run_folder()})"
+    writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error
+    sentence = write_error_sentence(error, Path(error.filename).parent, "another folder") if writes else None
+    return sentence or f"{error.filename}: {error.strerror}"
+
+
+def _worker_message(message: str) -> str:
+    """Return the message of an error in a process that loads data: torch puts the whole traceback before it."""
+    if not message.startswith("Caught ") or "Original Traceback" not in message:
+        return message
+    last = re.split(r"\n(?=\w[\w.]*(?:: |$))", message.strip())[-1]
+    return last.partition(": ")[2] or last

@@ -1,0 +1,160 @@
+"""The manual (`--help`): choices and settings with their defaults and help, in 80 columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from weakspot import plugins
+from weakspot.arguments import as_typed
+from weakspot.choices import CONFIGS, all_words, own_words
+from weakspot.models.names import NAMES
+from weakspot.schemas import (
+    BrowseConfig,
+    FailIfConfig,
+    InferenceConfig,
+    JobConfig,
+    ReportConfig,
+    ReweightConfig,
+    SpotlightConfig,
+    TrainingConfig,
+    UDISConfig,
+)
+
+_WIDTH = 80  # columns that any terminal has
+
+_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the value of an interpolation where nothing else is set
+
+_SCHEMAS = {
+    "job": ("", JobConfig),
+    "browse": ("", BrowseConfig),
+    "training": ("training.", TrainingConfig),
+    "inference": ("inference.", InferenceConfig),
+    "reweight": ("reweight.", ReweightConfig),
+    "fail_if": ("fail_if.", FailIfConfig),
+    "report": ("report.", ReportConfig),
+    "spotlight": ("method.", SpotlightConfig),
+    "udis": ("method.", UDISConfig),
+}
+"""The prefix of a schema's settings on the command line, and the schema."""
+
+
+@cache  # Hydra composes a configuration twice, its manual included
+def help_for_choices(group: str) -> str:
+    """Return every choice of a group with the first comment of its file, for --help."""
+    choices = {file.stem: _comment(file) for file in sorted((CONFIGS / group).glob("*.yaml"))}
+    for word, (folder, *_) in plugins.choices(group).items():
+        if word not in choices:
+            choices[word] = f"{_comment(folder.file(group, word))} ({folder.origin})".strip()
+    width = max(map(len, choices))
+    lines = [_help_line(name, comment, width + 2) for name, comment in choices.items()]
+    if group == "model":
+        lines.append(_paragraph(f"and torchvision's: {', '.join(NAMES)}"))
+    return "\n".join(lines).replace("$", "$$")
+
+
+@cache
+def help_for_words(group: str) -> str:
+    """Return every choice of a group by its word alone, for --help."""
+    return _paragraph(", ".join(all_words(group)))
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _comment(file: Path) -> str:
+    """Return the first comment of a configuration file, or "" where it has none."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    return next((line for line in comments if not line.startswith("@package")), "")
+
+
+@cache
+def help_for_settings(kind: str, command: str | None = None) -> str:
+    """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only.
+
+    Args:
+        kind: As in `settings_of`.
+        command: The command whose own settings they are, `all` for those that commands have in common; None for both.
+    """
+    return _settings_lines(settings_of(kind, command))
+
+
+@cache
+def help_for_plugin_settings() -> str:
+    """Return the settings of the methods of plug-ins, for --help."""
+    own = own_words("method")
+    found = {word: folder for word, (folder, *_) in plugins.choices("method").items() if word not in own}
+    files = {word: folder.file("method", word) for word, folder in found.items()}
+    rows = {
+        word: [(f"method.{name}", default, help) for name, default, help in _rows_of_file(file)]
+        for word, file in files.items()
+    }
+    return "".join(
+        f"\n\nof method={word}\n{_settings_lines(settings)}" for word, settings in rows.items() if settings
+    )
+
+
+def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
+    settings = [(f"{name}={default}", help) for name, default, help in rows]
+    width = 2 + max(len(name) for name, _ in settings)
+    return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
+
+
+def settings_of(kind: str, command: str | None = None) -> list[tuple[str, str, str]]:
+    """Return the settings of a part of the configuration, as the manual and the documentation list them.
+
+    Args:
+        kind: `job`, `browse`, `training`, `inference`, `reweight`, `fail_if`, `report`, or a method's word.
+        command: Of a schema only those settings whose `setting` names this command.
+
+    Returns:
+        Of each setting its name on the command line, its default as it would be typed, and its help.
+    """
+    prefix, schema = _SCHEMAS.get(kind, ("method.", None))
+    rows = (
+        _rows_of_file(CONFIGS / "method" / f"{kind}.yaml")
+        if schema is None
+        else _rows_of_schema(schema, command)
+    )
+    return [(f"{prefix}{name}", _FALLBACK.sub(r"\1", default), help) for name, default, help in rows]
+
+
+def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and help of every setting of a schema, or of one command's, that has a default of its own."""
+    for one in fields(schema):
+        default = one.default
+        if command is not None and one.metadata.get("command") != command:
+            continue
+        if (
+            default is dataclasses.MISSING
+            and one.default_factory is not dataclasses.MISSING
+            and "help" in one.metadata
+        ):
+            default = one.default_factory()
+        if default is not dataclasses.MISSING and default != MISSING:
+            yield one.name, as_typed(default), one.metadata.get("help", "")
+
+
+def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and comment of every setting of a method's YAML file."""
+    for line in file.read_text().splitlines():
+        entry, _, comment = (part.strip() for part in line.partition("  # "))
+        name, _, default = entry.partition(": ")
+        if default and not name.startswith(("#", "_")):
+            yield name, default.strip('"').replace("${seed}", "0"), comment
+
+
+def _help_line(name: str, help: str, width: int) -> str:
+    """Return a name, indented, with its help beside it, in as many lines as that takes."""
+    left, below = f"  {name:<{width}}", " " * (width + 2)
+    filled = textwrap.fill(help, _WIDTH, initial_indent=left, subsequent_indent=below, break_on_hyphens=False)
+    return filled or left.rstrip()

@@ -1,0 +1,90 @@
+"""The options of a command line, which are Hydra's (`--help`): told from its settings, and explained if wrong."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import Action, ArgumentError
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hydra._internal.utils import get_args_parser
+
+_UNPICKLES = "--experimental-rerun"  # an option of Hydra's; nothing that a user hands over is unpickled here
+
+
+class CommandLine(NamedTuple):
+    """What was typed after a command's name.
+
+    Attributes:
+        options: Its options, with their values.
+        settings: Its other words, which are settings, `key=value`, if they are right.
+        is_sweep: Whether it asks for a run for each of several values (`-m`).
+        config_folder: The further folder of configuration files that it names.
+    """
+
+    options: list[str]
+    settings: list[str]
+    is_sweep: bool
+    config_folder: str | None
+
+
+def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
+    """Return what a command line asks for, in whatever order; `--version` prints the version and ends the process.
+
+    Args:
+        command: The command, such as "discover".
+        words: What was typed after its name.
+
+    Raises:
+        ValueError: If there is no such option, or it does not take such a value; the message says what to type.
+    """
+    parser = get_args_parser()
+    parser.allow_abbrev = parser.exit_on_error = False
+    actions = {name: action for action in parser._actions for name in action.option_strings}
+    actions["--version"].version = _version()  # type: ignore[attr-defined]
+    try:
+        read, unknown = parser.parse_known_intermixed_args(words)
+    except ArgumentError as error:
+        raise ValueError(_explain_value(error, actions)) from None
+    if read.experimental_rerun is not None:
+        unknown = [_UNPICKLES]
+    if read.shell_completion and not any("=" in word for word in read.overrides):
+        raise ValueError(
+            f"--shell-completion takes a shell: write python {command}.py --shell-completion install=bash"
+        )
+    if unknown:
+        raise ValueError(_explain_unknown(command, unknown[0], actions))
+    last = sorted(words, key=read.overrides.__contains__)
+    return CommandLine(
+        last[: len(words) - len(read.overrides)], read.overrides, read.multirun, read.config_dir
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"weakspot {version('weakspot')}"
+
+
+def _explain_value(error: ArgumentError, actions: Mapping[str, Action]) -> str:
+    """Return what values an option takes."""
+    action = next(one for one in actions.values() if "/".join(one.option_strings) == error.argument_name)
+    option = action.option_strings[0]
+    if action.nargs == 0:
+        return f"{option} takes no value: write it by itself"
+    if action.choices:
+        *others, last = map(str, action.choices)
+        return f"{option} takes {', '.join(others)} or {last}: write {option} {last}"
+    return f"{option} takes a value, and none is given: write {option} VALUE"
+
+
+def _explain_unknown(command: str, word: str, actions: Mapping[str, Action]) -> str:
+    """Return which option was probably meant, or that settings are no options."""
+    option = word.partition("=")[0]
+    close = difflib.get_close_matches(option, actions.keys() - {_UNPICKLES}, n=1, cutoff=0.7)
+    if close and len(option) > 2:
+        return f"There is no option {option}. Did you mean {close[0]}?"
+    return (
+        f"There is no option {option}; settings are typed without dashes (method=spotlight), and "
+        f"python {command}.py --help lists them"
+    )
