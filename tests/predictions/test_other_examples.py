@@ -150,7 +150,7 @@ def test_a_file_with_fewer_classes_tests_the_same_class(tmp_path):
     lacking = {
         "narrow": (
             {"embeddings": np.ones((20, 2)), "losses": np.ones(20)},
-            "in 2 dimensions, but a.npz in 3",
+            "of 2 dimensions, and predictions=a.npz of 3",
         ),
         "unmeasured": ({"embeddings": np.ones((20, 3))}, "unmeasured.npz: "),
     }

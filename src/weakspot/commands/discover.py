@@ -284,8 +284,8 @@ def _check_same_width(cfg: DictConfig, method: Method, p: Predictions, other: Pr
     width, other_width = p.embeddings.shape[1], other.embeddings.shape[1]
     if method.in_embeddings and width != other_width:
         raise ValueError(
-            f"{cfg.confirm} has embeddings in {other_width} dimensions, but {cfg.predictions} in {width}; give "
-            "predictions of the same model"
+            f"confirm={cfg.confirm} has embeddings of {other_width} dimensions, and predictions={cfg.predictions} of "
+            f"{width}: give predictions of the same model"
         )
 
 

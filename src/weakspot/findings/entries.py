@@ -194,8 +194,13 @@ class Finding:
         """
         if 0 < self.examples < 1:
             return f"{examples(self.portrait.members)} of weight {self.size} in all"
-        noun = "example" if self.size == "1" else "examples"
+        noun = "example" if self.is_single else "examples"
         return f"{'about ' if self.confirmed else ''}{self.size} {noun}"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one example, of whatever weight: its sentences are then in the singular."""
+        return self.portrait.members == 1 if 0 < self.examples < 1 else self.size == "1"
 
     @property
     def subject(self) -> str:

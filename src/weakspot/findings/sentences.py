@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings.entries import Confirmation, Finding, GroupDescription
-from weakspot.findings.numbers import THIN, count, decimal, percent, probability
+from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
 
@@ -65,7 +65,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
     extent = finding.extent[:1].upper() + finding.extent[1:]
     sentences = [f"{extent} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
-        hold = "It holds" if " example " in f"{finding.extent} " else "They hold"
+        hold = "It holds" if finding.is_single else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")
     sentences.append(_verdict(finding, better))
     return " ".join(sentences)
