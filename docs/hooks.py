@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from weakspot import manual, methods
+from weakspot import methods
+from weakspot.config import manual
 
 ROOT = Path(__file__).parents[1]
 JOB = {
@@ -24,17 +25,8 @@ JOB = {
 WHAT_FOR = {
     "cli": "the four entry points",
     "commands": "one file per command: from a configuration to objects",
-    "launch": "composes a command line's configuration and runs the job: exit codes, signals",
-    "job_errors": "errors as sentences",
-    "sweeps": "the runs of a sweep, and what they leave for its table",
-    "run_folders": "the folder of a run",
-    "overrides": "settings of the command line, and what is said of a misspelt one",
-    "options": "options of the command line (`--help`)",
-    "quoting": "settings as Hydra's grammar reads them",
-    "config": "the way from a configuration to objects",
-    "manual": "`--help`",
-    "schemas": "every setting, with its default and help",
-    "choices": "the words of each group",
+    "launch": "runs the job of a command line: settings and options, sweeps, errors, signals",
+    "config": "schemas, the words of each group, `--help`, and the way from a configuration to objects",
     "app": "the live explorer (browse.py)",
     "pipeline": "train, infer, discover: functions on objects",
     "report": "findings as one self-contained page",

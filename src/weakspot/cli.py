@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from contextlib import suppress
 
-from weakspot.launch import run
+from weakspot.launch.launcher import run
 
 _SCRIPTS = {
     "train": "trains a model",

@@ -20,7 +20,7 @@ from shell import Shell
 from weakspot.app.run_index import RunIndex
 from weakspot.commands.browse import open_server
 from weakspot.commands.component_builders import run_previews
-from weakspot.schemas import BrowseConfig
+from weakspot.config.schemas import BrowseConfig
 
 N = 120
 

@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 
 from paths import ROOT
 from processes import quiet_environment
-from weakspot.choices import CONFIGS
-from weakspot.config import build, register
+from weakspot.config.build import build
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 
 register()
 

@@ -19,12 +19,12 @@ from paths import ROOT
 from processes import quiet_environment
 from shell import Shell
 from weakspot import Slices, methods, plugins
-from weakspot.choices import all_words
 from weakspot.commands import doctor
 from weakspot.commands.browse import upload_choices
+from weakspot.config.choices import all_words
+from weakspot.config.schemas import BrowseConfig
 from weakspot.methods.base import UnknownMethod
 from weakspot.methods.registry import find, method_of
-from weakspot.schemas import BrowseConfig
 
 PACKAGE = "stripes_pack"
 

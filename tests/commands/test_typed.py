@@ -21,7 +21,7 @@ from paths import ROOT
 from processes import quiet_environment
 from shell import Shell
 from weakspot import cli
-from weakspot.quoting import quote_for_hydra
+from weakspot.launch.quoting import quote_for_hydra
 
 Typed = Callable[..., tuple[int, str]]
 

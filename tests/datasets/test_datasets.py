@@ -24,8 +24,9 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from idx_files import idx_files, write_idx
 from image_shards import parquets, tars
-from weakspot.choices import CONFIGS
-from weakspot.config import build, dataset_own_settings, register
+from weakspot.config.build import build, dataset_own_settings
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.cifar10 import CIFAR10
 from weakspot.datasets.colored_digits import ColoredDigits

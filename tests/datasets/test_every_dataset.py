@@ -14,8 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from layouts import LAYOUTS, Layout
 from shell import Shell
 from weakspot import Predictions
-from weakspot.choices import CONFIGS
-from weakspot.config import build, dataset_own_settings, register
+from weakspot.config.build import build, dataset_own_settings
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.testing import check_dataset

@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_dir
 from paths import ROOT
 from processes import ended_with, quiet_environment
 from weakspot import Predictions
-from weakspot.choices import CONFIGS
-from weakspot.config import plain_values, register
+from weakspot.config.build import plain_values
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 
 register()
 

@@ -9,7 +9,7 @@ from subprocess import run
 import pytest
 
 from weakspot import Predictions
-from weakspot.quoting import as_typed
+from weakspot.launch.quoting import as_typed
 from weakspot.testing import example_predictions
 
 WRONG = """

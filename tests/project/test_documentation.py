@@ -19,10 +19,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from paths import ROOT
 from processes import quiet_environment
-from weakspot import Predictions, Scan, overrides
-from weakspot.choices import CONFIGS
-from weakspot.config import register
-from weakspot.quoting import quote_for_hydra
+from weakspot import Predictions, Scan
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
+from weakspot.launch import overrides
+from weakspot.launch.quoting import quote_for_hydra
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ENTRY_POINTS = ("train", "infer", "discover", "browse")

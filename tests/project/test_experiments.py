@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from paths import ROOT
-from weakspot.choices import CONFIGS
-from weakspot.config import register
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 SPOTLIGHTS = [name for name in EXPERIMENTS if name.startswith("spotlight")]

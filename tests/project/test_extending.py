@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 import extending_page
 import weakspot.testing
-from weakspot.choices import CONFIGS
-from weakspot.config import register
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 from weakspot.tasks import Classification
 
 

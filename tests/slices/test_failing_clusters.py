@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from paths import ROOT
+from weakspot.config.schemas import UDISConfig
 from weakspot.methods.udis import UDIS
-from weakspot.schemas import UDISConfig
 from weakspot.slices import ClusterNode
 from weakspot.slices.failing import ACCURACY_THRESHOLD, SMALLEST, fails, worst_first
 

@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mutations import attempt, mutated
-from weakspot.choices import CONFIGS
-from weakspot.config import register
-from weakspot.options import CommandLine
-from weakspot.overrides import check_settings, explain
-from weakspot.quoting import quote_for_hydra
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
+from weakspot.launch.options import CommandLine
+from weakspot.launch.overrides import check_settings, explain
+from weakspot.launch.quoting import quote_for_hydra
 
 _LINES = (
     "dataset=digits model=small_cnn method=spotlight method.n_slices=3 seed=1",

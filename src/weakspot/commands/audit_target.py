@@ -12,9 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from weakspot import arguments
-from weakspot.config import build, build_when_called, dataset_own_settings, model_own_settings, plain_values
-from weakspot.quoting import as_typed
-from weakspot.run_folders import CONFIG
+from weakspot.config.build import (
+    build,
+    build_when_called,
+    dataset_own_settings,
+    model_own_settings,
+    plain_values,
+)
+from weakspot.launch.quoting import as_typed
+from weakspot.launch.run_folders import CONFIG
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget

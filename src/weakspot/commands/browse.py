@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from weakspot.choices import all_words
 from weakspot.commands.component_builders import check_trusted_modules, run_previews
 from weakspot.commands.run_logging import log_on_main, typed_command
+from weakspot.config.choices import all_words
 
 if TYPE_CHECKING:
     from weakspot.app.audits import UploadChoices

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from weakspot import plugins
-from weakspot.choices import CONFIGS
-from weakspot.config import build, class_of, dataset_own_settings, model_own_settings
-from weakspot.run_folders import CONFIG
+from weakspot.config.build import build, class_of, dataset_own_settings, model_own_settings
+from weakspot.config.choices import CONFIGS
+from weakspot.launch.run_folders import CONFIG
 
 if TYPE_CHECKING:
     from weakspot.app.loaded_runs import LoadedRun

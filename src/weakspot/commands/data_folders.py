@@ -12,8 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from weakspot.choices import CONFIGS
-from weakspot.config import build, dataset_own_settings, register
+from weakspot.config.build import build, dataset_own_settings
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
 
 SPLIT = "test"
 """The split that is opened: of most datasets the smallest one."""

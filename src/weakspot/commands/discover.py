@@ -26,7 +26,7 @@ from weakspot.commands.compare import compare_two_runs
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
 from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
 from weakspot.commands.run_outputs import build_run_outputs, check_run_outputs
-from weakspot.config import build
+from weakspot.config.build import build
 
 if TYPE_CHECKING:
     import numpy as np

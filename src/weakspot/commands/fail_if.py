@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from weakspot.commands.run_logging import log_on_main, typed_command
-from weakspot.job_errors import fail
+from weakspot.launch.job_errors import fail
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings

@@ -14,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from weakspot.config import build, plain_values
-from weakspot.run_folders import begin
+from weakspot.config.build import build, plain_values
+from weakspot.launch.run_folders import begin
 from weakspot.signals import Interrupted
 
 if TYPE_CHECKING:

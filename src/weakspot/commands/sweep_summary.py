@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from weakspot.config.schemas import BrowseConfig
+from weakspot.launch.sweeps import FAILED, INTERRUPTED, OVERRIDES, RESULT, Sweep
 from weakspot.legible import printable, printable_lines
-from weakspot.schemas import BrowseConfig
-from weakspot.sweeps import FAILED, INTERRUPTED, OVERRIDES, RESULT, Sweep
 
 _MOST_NUMBERS = 3  # of a run, so that its row fits
 

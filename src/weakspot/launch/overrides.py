@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins
-from weakspot.choices import CONFIGS, GROUPS, own_words
-from weakspot.options import CommandLine
-from weakspot.quoting import SHORT, as_typed, parses, quoted
+from weakspot.config.choices import CONFIGS, GROUPS, own_words
+from weakspot.launch.options import CommandLine
+from weakspot.launch.quoting import SHORT, as_typed, parses, quoted
 
 _SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",

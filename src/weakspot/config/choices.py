@@ -7,7 +7,7 @@ from pathlib import Path
 from weakspot import plugins
 from weakspot.models.names import NAMES
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 CONFIGS = next(
     folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir()
 )

@@ -20,10 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from weakspot import overrides, plugins, signals
-from weakspot.choices import CONFIGS
-from weakspot.config import register
-from weakspot.job_errors import (
+from weakspot import plugins, signals
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
+from weakspot.launch import overrides
+from weakspot.launch.job_errors import (
     FULL_ERROR,
     JobError,
     UserError,
@@ -31,11 +32,11 @@ from weakspot.job_errors import (
     explain_run_folder,
     log_traceback,
 )
+from weakspot.launch.options import CommandLine, read_command_line
+from weakspot.launch.quoting import quote_for_hydra
+from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
+from weakspot.launch.sweeps import INTERRUPTED, Sweep, summarised, write_end
 from weakspot.legible import printable_lines
-from weakspot.options import CommandLine, read_command_line
-from weakspot.quoting import quote_for_hydra
-from weakspot.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.sweeps import INTERRUPTED, Sweep, summarised, write_end
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from weakspot.options import CommandLine, read_command_line
+from weakspot.launch.options import CommandLine, read_command_line
 
 
 @pytest.mark.parametrize(

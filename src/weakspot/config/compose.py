@@ -1,4 +1,4 @@
-"""The configuration: what Hydra composes it from, and how objects are built from it.
+"""What Hydra composes a configuration from: schemas, models' names, resolvers and the folders of plug-ins.
 
 Only names and types stand here and in what this imports, so that composing a configuration imports neither torch nor
 transformers.
@@ -6,9 +6,6 @@ transformers.
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.utils import instantiate
 from omegaconf import (
     MISSING,
     AnyNode,
@@ -28,15 +24,14 @@ from omegaconf import (
 )
 
 from weakspot import plugins
-from weakspot.arguments import check_arguments
-from weakspot.manual import help_for_choices, help_for_plugin_settings, help_for_settings, help_for_words
+from weakspot.config.manual import (
+    help_for_choices,
+    help_for_plugin_settings,
+    help_for_settings,
+    help_for_words,
+)
+from weakspot.config.schemas import BrowseConfig, JobConfig, SpotlightConfig, UDISConfig
 from weakspot.models.names import NAMES
-from weakspot.schemas import BrowseConfig, JobConfig, SpotlightConfig, UDISConfig
-
-_PREFERENCES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
-"""Settings of a dataset that others read: a method or a model through `${preferred:…}`, the tests and descriptions of
-slices directly (`group`, `hide`)."""
-
 
 # Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;
 # Hydra's struct mode still refuses keys that no file has set.
@@ -100,74 +95,6 @@ def register() -> None:
     OmegaConf.register_new_resolver("plugin_settings", help_for_plugin_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
-
-
-def build(
-    node: DictConfig, key: str | None = None, later: Collection[str] = (), positional: int = 0
-) -> Callable[..., Any]:
-    """Return the class or function that a group's choice names, with its settings, ready to be called.
-
-    Library code receives plain lists and mappings, never a DictConfig.
-
-    Args:
-        node: The settings, with the import path `_target_`.
-        key: The prefix of the settings on the command line; by default the position of the node.
-        later: Names of the arguments that the caller gives.
-        positional: How many positional arguments the caller gives.
-
-    Raises:
-        ImportError: The import path cannot be imported.
-        ValueError: The target takes no such setting, or one of another type.
-    """
-    settings, key = plain_values(node), key or node._get_full_key("")
-    target = settings.pop("_target_")
-    arguments = check_arguments(class_of(target, key), settings, key, later, positional)
-    resolved = OmegaConf.create({"_target_": target, **arguments})
-    maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
-    return maker
-
-
-def build_when_called(node: DictConfig) -> Callable[..., Any]:
-    """Return the same as `build`, but import the target and check its settings in the call.
-
-    Importing Lightning takes seconds, and the object may never be needed.
-    """
-    settings = plain_values(node)
-    target, key = settings.pop("_target_"), node._get_full_key("")
-    return partial(_build_and_call, target, key, **instantiate(OmegaConf.create(settings), _convert_="all"))
-
-
-def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
-    function = class_of(target, key)
-    return function(**check_arguments(function, settings, key))
-
-
-def class_of(target: str, key: str) -> Callable[..., Any]:
-    """Return the class or function of an import path."""
-    try:
-        function: Callable[..., Any] = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ImportError(
-            f"{key}._target_={target} cannot be imported ({error}); install it, or put its file into the folder in "
-            "which the command runs"
-        ) from error
-    return function
-
-
-def dataset_own_settings(node: DictConfig) -> DictConfig:
-    """Return a dataset's resolved settings without those that others read."""
-    return OmegaConf.create({key: value for key, value in node.items() if key not in _PREFERENCES})
-
-
-def model_own_settings(node: DictConfig) -> DictConfig:
-    """Return a model's resolved settings without the layer of its embeddings, which changes no weight."""
-    return OmegaConf.create({key: value for key, value in node.items() if key != "embed_layer"})
-
-
-def plain_values(node: DictConfig) -> dict[str, Any]:
-    """Return a configuration, resolved, as plain values."""
-    values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    return {str(key): value for key, value in values.items()}
 
 
 def _run_name(*, _root_: DictConfig) -> str:

@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from weakspot.run_folders import run_folder
+from weakspot.launch.run_folders import run_folder
 
 OVERRIDES = ".hydra/overrides.yaml"
 """The file of a run that holds its words of the command line; Hydra writes it first."""

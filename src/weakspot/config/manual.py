@@ -14,9 +14,8 @@ from omegaconf import MISSING
 
 from weakspot import plugins
 from weakspot.arguments import as_typed
-from weakspot.choices import CONFIGS, all_words, own_words
-from weakspot.models.names import NAMES
-from weakspot.schemas import (
+from weakspot.config.choices import CONFIGS, all_words, own_words
+from weakspot.config.schemas import (
     BrowseConfig,
     FailIfConfig,
     InferenceConfig,
@@ -27,6 +26,7 @@ from weakspot.schemas import (
     TrainingConfig,
     UDISConfig,
 )
+from weakspot.models.names import NAMES
 
 _WIDTH = 80  # columns that any terminal has
 

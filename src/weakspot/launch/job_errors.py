@@ -17,8 +17,8 @@ from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from weakspot.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.sweeps import FAILED, write_end
+from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
+from weakspot.launch.sweeps import FAILED, write_end
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
