@@ -4,7 +4,7 @@
     python benchmarks/planted_slices.py --split report --root data        # everything; an hour or two on two cores
     python benchmarks/planted_slices.py --split report --against domino --docs docs/benchmark.md \\
         --plot docs/images/benchmark.svg
-    python benchmarks/planted_slices.py --split report fresh3 --against domino     # the settings of both, together
+    python benchmarks/planted_slices.py --split fresh3 fresh4 --against domino     # the settings of both, together
 
 The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class
 are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
