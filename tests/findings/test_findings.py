@@ -315,7 +315,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         assert "held-out example" not in words
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
-    with pytest.raises(ValueError, match="cannot be decided, because these findings were not tested"):
+    with pytest.raises(ValueError, match="cannot be decided, because nothing was tested; search with confirm=0.5"):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
@@ -372,7 +372,7 @@ def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
         (folder / "report.html").read_text("utf-8")
     )
     (row,) = (line for line in printed_summary(findings).splitlines() if one.name in line)
-    assert [cell.strip() for cell in row.split("│")][2:4] == [one.size, f"{one.held_out:.0f}"]
+    assert [cell.strip() for cell in row.split("│")][2:4] == [one.size_text, f"{one.held_out:.0f}"]
     assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
 
 
@@ -388,7 +388,7 @@ def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
         (56.3, "56", "about 56 examples"),
     ):
         changed = replace(one, examples=examples, portrait=portrait)
-        assert (changed.size, changed.extent) == (size, extent)
+        assert (changed.size_text, changed.extent_text) == (size, extent)
         sentence = finding_sentence(changed, True, "accuracy", "errors", False)
         assert sentence.startswith(f"{extent[:1].upper()}{extent[1:]} (")
         assert ("It holds" in sentence) == (extent == "about 1 example")
@@ -396,7 +396,17 @@ def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
         page = render(replace(findings, findings=tuple(told if f is one else f for f in findings.findings)))
         assert f"It extends over {extent}," in unescape(page)
         assert f"{extent} (<a" in unescape(page)
-    assert replace(one, verdict="too_few", examples=3.25).extent == "3.2 examples"
+    assert replace(one, verdict="too_few", examples=3.25).extent_text == "3.2 examples"
+    single = replace(one, examples=0.4, portrait=replace(one.portrait, members=1))
+    sentence = finding_sentence(single, True, "accuracy", "errors", False)
+    assert sentence.startswith("1 example of weight 0.4 (")
+    assert "It holds" in sentence
+
+
+def test_what_no_held_out_example_lies_in_was_measured_on_none(found):
+    *_, findings = found
+    empty = tuple(replace(one, held_out=0.0, accuracy=None, loss=None) for one in findings.findings)
+    assert "Measured on" not in render(replace(findings, findings=empty))
 
 
 def test_findings_are_built_with_the_settings_of_their_building():

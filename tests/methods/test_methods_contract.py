@@ -41,13 +41,8 @@ BLIND = {
 }
 """Methods that do not look where examples lie, so that no place is found by them, and why."""
 
-NOT_CARRIED = {
-    "confusion": "A cell of the confusion matrix holds examples because they are wrong: it cannot be carried to other "
-    "examples without asking whether those are wrong, and so it cannot be confirmed.",
-    "top_loss": "The examples of the highest losses are a slice by nothing but their losses: it cannot be carried to "
-    "other examples, and so it cannot be confirmed.",
-}
-"""Methods whose slices are losses or errors themselves: what they say of that. They read no embedding."""
+UNTESTABLE = {"confusion", "top_loss"}
+"""Methods whose slices are losses or errors themselves. They read no embedding."""
 
 OF_ATTRIBUTES = {"rules": ["Rule 1 is: group = 0."]}
 """Methods whose slices are conditions on attributes, and how these are told. They read no embedding."""
@@ -65,7 +60,7 @@ def cases() -> dict[str, MethodCase]:
             uses_labels=word in WITHIN_LABELS,
             reads_attributes=word in OF_ATTRIBUTES,
             finds_a_region=word not in BLIND,
-            reads_embeddings=word not in NOT_CARRIED and word not in OF_ATTRIBUTES,
+            reads_embeddings=word not in UNTESTABLE and word not in OF_ATTRIBUTES,
             carries_over=word != "top_loss",
         )
         for word in METHODS
@@ -133,8 +128,8 @@ def test_degenerate_data_give_a_result_or_a_sentence(word, name, settings):
 def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitted):
     method, slices = fitted[word], fitted[word].slices_
     large = [replace(statistics, size=5.0) for statistics in slices.statistics]
-    assert method.testable == (word not in NOT_CARRIED)
-    always = [NOT_CARRIED[word]] if word in NOT_CARRIED else OF_ATTRIBUTES.get(word, [])
+    assert method.testable == (word not in UNTESTABLE)
+    always = OF_ATTRIBUTES.get(word, [])
     assert method.advice(replace(slices, statistics=large)) == always
     small = replace(slices, statistics=[replace(large[0], size=4.9), *large[1:]])
     larger = f"; method.{method.size_parameter} asks for larger ones" if method.size_parameter else ""

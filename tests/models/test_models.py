@@ -195,6 +195,7 @@ def test_a_file_of_weights_with_other_classes_gets_a_new_head(tmp_path: Path) ->
         {"state_dict": {f"module.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "weights.pt"
     )
     model = TorchvisionModel(FACES, "mobilenet_v3_small", weights=tmp_path / "weights.pt")
+    assert "its head of 1000 classes is replaced by a new one of 2" in (model.new_head or "")
     assert model.eval()(torch.rand(2, 3, 64, 64)).shape == (2, 2)
     weights = source.state_dict()
     for name, tensor in model.net.state_dict().items():

@@ -101,6 +101,9 @@ def test_a_file_of_weights_keeps_its_head_where_the_classes_are_as_many(
     torch.save({"state_dict": {f"module.{k}": v for k, v in source.items()}}, tmp_path / "weights.pt")
     model = TimmModel(task, "test_resnet", weights=tmp_path / "weights.pt")
     assert model.head_is_trained == kept
+    assert model.new_head == (
+        None if kept else f"{tmp_path}/weights.pt: its head of 2 classes is replaced by a new one of 10"
+    )
     own = model.net.state_dict()
     same = {
         name for name in own if own[name].shape == source[name].shape and torch.equal(own[name], source[name])

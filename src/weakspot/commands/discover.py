@@ -116,7 +116,8 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     _check_residuals(cfg.predictions, p)
-    share, other = held_out_share(cfg), load_test_predictions(cfg, p) if method.testable else None
+    share = held_out_share(cfg)
+    other = load_test_predictions(cfg, p) if method.testable else None
     if other is not None:
         _check_residuals(cfg.confirm, other)
         _check_same_width(cfg, method, p, other)

@@ -105,7 +105,7 @@ def _write_sizes(axes: Axes, order: list[Finding], counted: str) -> None:
     heading = f"examples,\n% of {counted}"
     axes.text(1.04, -0.5, heading, transform=place, fontsize=SMALL, va="bottom", color=MID_GREY)
     for y, finding in enumerate(order):
-        size = f"{finding.size}\n{numbers.percent(finding.errors_explained)}"
+        size = f"{finding.size_text}\n{numbers.percent(finding.errors_explained)}"
         axes.text(1.04, y, size, transform=place, fontsize=SMALL, va="center", color=DARK_GREY)
 
 

@@ -16,12 +16,12 @@ from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
-from weakspot.findings.entries import SHOWN, Finding, Slice
+from weakspot.findings.entries import Finding, Slice
 from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
 from weakspot.findings.findings_of_regions import build_memberships_table, findings_from_regions
-from weakspot.findings.group_descriptions import GroupDescriber
+from weakspot.findings.group_descriptions import SHOWN, GroupDescriber
 from weakspot.findings.map import MapKind, build_map
 from weakspot.findings.provenance import cautionary_notes, manifest_name, provenance_record
 from weakspot.findings.record import SCHEMA, Findings
@@ -31,11 +31,6 @@ from weakspot.findings.slice_parts import is_worse, split_by_label
 from weakspot.methods import method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
-
-_UNTESTABLE = (
-    "Nothing was tested, because slices of method={word} hold examples for their own errors and cannot be carried to "
-    "others"
-)
 
 
 def build(
@@ -60,7 +55,7 @@ def build(
     _check(predictions, slices, hide, texts, stability)
     method = method_of(slices)
     if not method.testable:
-        confirm, source = None, _UNTESTABLE.format(word=method.word)
+        confirm, source = None, f"Nothing was tested, because {method.why_untestable()}"
     better = method.seeks == "better"
     category = (slices.provenance.get("settings") or {}).get("category")
     sets = choose_example_sets(predictions, slices, confirm, better, category is not None)

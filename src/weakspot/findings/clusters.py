@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.entries import SHOWN, Cluster, Neighbour
+from weakspot.findings.entries import Cluster, Neighbour
+from weakspot.findings.group_descriptions import SHOWN
 from weakspot.slices.statistics import ClusterStatistics, NearestCluster, SliceStatistics
 from weakspot.slices.tree import ClusterNode
 

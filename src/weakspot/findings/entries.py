@@ -18,9 +18,6 @@ Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were teste
 
 PlainValue = str | float | int | bool | None
 
-SHOWN = 24
-"""How many examples of a finding or slice are shown, unless more are asked for."""
-
 _WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
 
 
@@ -179,7 +176,7 @@ class Finding:
     held_out: float | None = None
 
     @property
-    def size(self) -> str:
+    def size_text(self) -> str:
         """How many examples it extends over, as a number to show: a whole one where it is confirmed, but never 0.
 
         How far a confirmed finding extends is an estimate, and decimals of it say nothing.
@@ -187,20 +184,21 @@ class Finding:
         return count(round(self.examples) if self.confirmed and self.examples >= 1 else self.examples)
 
     @property
-    def extent(self) -> str:
+    def extent_text(self) -> str:
         """The same in words: `about 186 examples`, `12 examples`, `40 examples of weight 0.4 in all`.
 
         Where weights add up to less than one, it says how many examples they are of.
         """
         if 0 < self.examples < 1:
-            return f"{examples(self.portrait.members)} of weight {self.size} in all"
+            total = "" if self.is_single else " in all"
+            return f"{examples(self.portrait.members)} of weight {self.size_text}{total}"
         noun = "example" if self.is_single else "examples"
-        return f"{'about ' if self.confirmed else ''}{self.size} {noun}"
+        return f"{'about ' if self.confirmed else ''}{self.size_text} {noun}"
 
     @property
     def is_single(self) -> bool:
         """Whether it is one example, of whatever weight: its sentences are then in the singular."""
-        return self.portrait.members == 1 if 0 < self.examples < 1 else self.size == "1"
+        return self.portrait.members == 1 if 0 < self.examples < 1 else self.size_text == "1"
 
     @property
     def subject(self) -> str:

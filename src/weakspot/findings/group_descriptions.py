@@ -13,13 +13,16 @@ from weakspot.explain.attributes import Accuracy, accuracies, distributions, ran
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.entries import SHOWN, GroupDescription
+from weakspot.findings.entries import GroupDescription
 from weakspot.findings.region_names import LABEL, Condition, Conjunction, RegionNamer
 from weakspot.findings.regions import Region
 from weakspot.predictions.attributes import categorise
 from weakspot.slices import Weights
 from weakspot.slices.statistics import SliceStatistics, describe
 from weakspot.tasks import Rating
+
+SHOWN = 24
+"""How many examples of a finding or slice are shown, unless more are asked for."""
 
 _RATED = ("user", "movie", "item")  # attributes that say who rated and what
 _LABEL_ADDS = 0.05  # of F1 that a name within one label must be better by than a name among all

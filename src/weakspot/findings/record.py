@@ -18,18 +18,14 @@ from pydantic import ConfigDict, TypeAdapter
 
 from weakspot.evaluation.confirmation import LEVEL
 from weakspot.findings.entries import (
-    SHOWN,
     AuditedSet,
-    ClassMetrics,
-    ClassPair,
     Cluster,
     Confirmation,
     Example,
     Finding,
-    GroupDescription,
-    Neighbour,
     Slice,
 )
+from weakspot.findings.group_descriptions import SHOWN
 from weakspot.findings.map import NO_MAP, MapKind, read_map, same_map
 from weakspot.findings.memberships import (
     NO_MEMBERSHIPS,
@@ -43,24 +39,6 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.predictions.seals import add_seal, check_seal
 from weakspot.slices import Slices
-
-__all__ = [
-    "FILE",
-    "MAP",
-    "MEMBERSHIPS",
-    "SCHEMA",
-    "AuditedSet",
-    "ClassMetrics",
-    "ClassPair",
-    "Cluster",
-    "Confirmation",
-    "Example",
-    "Finding",
-    "Findings",
-    "GroupDescription",
-    "Neighbour",
-    "Slice",
-]
 
 SCHEMA = 1
 FILE = "findings.json"

@@ -55,10 +55,7 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
     for one in (before, after):
         method = method_of(one.slices)
         if not method.testable:
-            raise ValueError(
-                f"{one.run} is of method={method.word}, whose slices cannot be tested on other examples; compare runs "
-                "of other methods"
-            )
+            raise ValueError(f"{one.run}: {method.why_untestable()}; compare runs of other methods")
         if method.seeks != "worse":
             raise ValueError(f"{one.run} sought what is served best, and only failures are compared")
         if not method.audited(one.predictions).rows.all():

@@ -62,7 +62,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
     Returns:
         Two or three sentences.
     """
-    extent = finding.extent[:1].upper() + finding.extent[1:]
+    extent = finding.extent_text[:1].upper() + finding.extent_text[1:]
     sentences = [f"{extent} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
     if finding.errors_explained is not None:
         hold = "It holds" if finding.is_single else "They hold"

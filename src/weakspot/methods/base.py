@@ -100,6 +100,11 @@ class Method(BaseEstimator, ABC):
     testable: ClassVar[bool] = True
     slices_: Slices
 
+    @classmethod
+    def why_untestable(cls) -> str:
+        """Return why slices of a method that is not `testable` cannot be tested, as a part of a sentence."""
+        return f"slices of method={cls.word} hold examples for their own errors, so that none can be tested on others"
+
     @abstractmethod
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         """Find the slices of `p`."""

@@ -9,7 +9,6 @@ from weakspot.methods.base import Callback, Method, no_progress, parameters_of
 from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
 from weakspot.tasks import Classification, Task
 
 
@@ -73,12 +72,3 @@ class Confusion(Method):
         if p.labels is None:
             raise ValueError("cells of a confusion matrix are applied by label; these predictions hold none")
         return np.where(np.asarray(p.labels)[:, None] == labels, shares, 0.0)
-
-    @classmethod
-    def advice(cls, slices: Slices) -> list[str]:
-        """Say that these slices cannot be confirmed, and what else there is to know."""
-        return [
-            "A cell of the confusion matrix holds examples because they are wrong: it cannot be carried to other "
-            "examples without asking whether those are wrong, and so it cannot be confirmed.",
-            *super().advice(slices),
-        ]

@@ -9,7 +9,6 @@ from weakspot.methods.base import Callback, Method, no_progress
 from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.setting_checks import check_share
 from weakspot.predictions import Predictions
-from weakspot.slices import Slices
 from weakspot.tasks import Task
 
 
@@ -52,12 +51,3 @@ class TopLoss(Method):
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
         """Return zeros: nothing but the loss says which examples belong."""
         return np.zeros((len(p), len(self._fitted(p))))
-
-    @classmethod
-    def advice(cls, slices: Slices) -> list[str]:
-        """Say that such a slice cannot be confirmed, and what else there is to know."""
-        return [
-            "The examples of the highest losses are a slice by nothing but their losses: it cannot be carried to other "
-            "examples, and so it cannot be confirmed.",
-            *super().advice(slices),
-        ]

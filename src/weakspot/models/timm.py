@@ -74,6 +74,10 @@ class TimmModel(Model):
         given = own_names(read_weights(path), list(self.net.state_dict()), str(path))
         n_classes = _classes_of(given, settings)
         self.head_is_trained = n_classes == task.n_outputs
+        if n_classes and not self.head_is_trained:
+            self.new_head = (
+                f"{path}: its head of {n_classes} classes is replaced by a new one of {task.n_outputs}"
+            )
         self.net = _create(timm, name, arguments, given, n_classes, str(path))
 
     @property

@@ -88,10 +88,7 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
     """
     method = method_of(run.slices)
     if not method.testable:
-        raise ValueError(
-            f"{run.folder} is of method={method.word}, whose slices hold examples for their own errors and cannot be "
-            "carried to others; give a run of another method"
-        )
+        raise ValueError(f"{run.folder}: {method.why_untestable()}; give a run of another method")
     names = np.asarray(ids)
     rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
     if len(rows) < MIN_TESTED_EXAMPLES:

@@ -60,7 +60,7 @@ def check_steps(
     if target.reweight is not None:
         target.reweight.check(target)
     trains = will_train(target)
-    # where examples are weighed, training ends with what the model predicts: what it improved
+    # a reweighted training ends with an inference, which measures its effect
     infers = (last_step == "infer" or target.reweight is not None) and (trains or will_infer(target))
     if not (trains or infers):
         return

@@ -112,7 +112,7 @@ class LayerEmbedding(EmbeddingOverride):
 
 
 def _gives_outputs(given: Any, outputs: Float[Tensor, "n C"]) -> bool:
-    """Return whether what a layer gave are the model's outputs: as they are, in another order, or one of two logits."""
+    """Return whether a layer's output is the model's output: as it is, reordered, or one of two logits."""
     if not isinstance(given, Tensor) or given.ndim != 2 or given.shape[1] > outputs.shape[1]:
         return False
     return bool(torch.isin(given[:2], outputs[:2]).all())  # two examples tell

@@ -47,8 +47,7 @@ class FailIf:
         """
         if self.is_set and method is not None and not method.testable:
             raise ValueError(
-                f"fail_if cannot be decided, because slices of method={method.word} cannot be tested on other "
-                "examples; choose another method"
+                f"fail_if cannot be decided, because {method.why_untestable()}; choose another method"
             )
         minimum = self.accuracy_below
         if minimum is not None:
@@ -75,9 +74,10 @@ class FailIf:
             return []
         if not findings.confirmation.tested:
             raise ValueError(
-                "fail_if cannot be decided, because nothing was tested: too few examples could be held out"
+                "fail_if cannot be decided, because nothing was tested: too few examples could be held out; give more "
+                "of them, or others to test on (confirm=val, confirm=FILE)"
                 if findings.confirmation.mode == "too_few"
-                else "fail_if cannot be decided, because these findings were not tested (confirm=0.5)"
+                else "fail_if cannot be decided, because nothing was tested; search with confirm=0.5"
             )
         if self.accuracy_below is None:
             return []

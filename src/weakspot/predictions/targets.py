@@ -26,10 +26,8 @@ from weakspot.tasks import (
 
 log = logging.getLogger(__name__)
 
-_LARGEST_INDEX = (
-    2**53
-)  # from here on not every whole number is a float64, so that such numbers are no indices
-_FRACTIONS = "fractions"
+# From here on not every whole number is a float64, so that such numbers are no indices.
+_LARGEST_INDEX = 2**53
 
 Targets = Mapping[str, np.ndarray]
 """Labels and predictions by name, as far as they are given: texts, indices (integers), or real numbers (float64)."""
@@ -197,7 +195,7 @@ def _largest(numbers: Float[np.ndarray, "n ..."]) -> float:
 
 def _kind(numbers: Float[np.ndarray, "n ..."]) -> str:
     """Return why real numbers are no indices."""
-    return _FRACTIONS if _has_fractions(numbers) else f"numbers as large as {_largest(numbers):g}"
+    return "fractions" if _has_fractions(numbers) else f"numbers as large as {_largest(numbers):g}"
 
 
 def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -315,7 +313,7 @@ def _check_regression(arrays: Targets, width: int | None) -> None:
             f"{real} must be class indices or names, not {kind}, where outputs have a column for each "
             f"of {width} classes"
         )
-    if width is None and _FRACTIONS not in kinds.values():
+    if width is None and not any(_has_fractions(arrays[name]) for name in kinds):
         raise ValueError(
             f"{real} hold {kind}, too large for class indices: give labels and predictions as names (texts), or "
             "task=Regression() where they are real-valued targets"

@@ -135,7 +135,7 @@ def _table(findings: Findings) -> Table:
             inside += f" ({show(contrast.outside)})"
         table.add_row(
             escape(printable(finding.subject)),
-            finding.size,
+            finding.size_text,
             *([count(None if finding.held_out is None else round(finding.held_out))] if held_out else []),
             percent(finding.errors_explained),
             inside,
