@@ -274,7 +274,7 @@ SEARCHES = [
     ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),
     (
         "confirm=vla",
-        "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (train, val)",
+        "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (val)",
     ),
     (
         "method=spotlight method.past=nowhere.pkl",

@@ -315,7 +315,9 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         assert "held-out example" not in words
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
-    with pytest.raises(ValueError, match="cannot be decided, because nothing was tested; search with confirm=0.5"):
+    with pytest.raises(
+        ValueError, match=r"cannot be decided, because nothing was tested; search with confirm=0\.5"
+    ):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
@@ -434,6 +436,21 @@ def test_slices_of_the_whole_set_are_tested_on_another_one(tmp_path):
     assert "split val" in findings.confirmation.explanation
     (one,) = (finding for finding in findings.findings if finding.confirmed)
     assert one.examples == pytest.approx(planted.sum(), rel=0.15)
+    assert findings.confirmation.on_others
+    assert "on split val, the model is right on " in one.sentence
+    assert " of such examples (95" in one.sentence
+    lead = unescape((tmp_path / "report.html").read_text("utf-8")).partition('class="lead"')[2]
+    assert "On split val, the\n" in lead
+    assert f"Among those audited these are {one.extent_text}, with" in lead
+    assert not any("split train" in note for note in findings.notes)
+
+
+def test_a_test_on_what_the_model_was_trained_on_is_cautioned_against(tmp_path):
+    p, _ = failing(seed=1)
+    other, _ = failing(seed=2)
+    learnt = replace(other, manifest={**other.manifest, "split": "train"})
+    findings = run(p, tmp_path, confirm=learnt, source="split train")
+    assert any("are of the split train" in note for note in findings.notes)
 
 
 def test_examples_of_one_group_stay_on_one_side(tmp_path):

@@ -319,6 +319,7 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
 def test_split_target(cfg: DictConfig, target: AuditTarget) -> AuditTarget:
     """Return the same model on the split that `confirm=` names."""
     splits = [split for split in target.split_dataset(target.split).splits if split != target.split]
+    advisable = [split for split in splits if split != "train"]  # it may have been learnt by heart
     if cfg.confirm == target.split:
         raise ValueError(
             f"confirm={cfg.confirm} is the split that is searched; choose another, or a share (confirm=0.5)"
@@ -326,6 +327,6 @@ def test_split_target(cfg: DictConfig, target: AuditTarget) -> AuditTarget:
     if cfg.confirm not in splits:
         raise ValueError(
             f"confirm={cfg.confirm!r} is neither a share of the examples (confirm=0.5), nor another split "
-            f"({', '.join(splits)}), nor 0 to test nothing"
+            f"({', '.join(advisable or splits)}), nor 0 to test nothing"
         )
     return replace(target, split=cfg.confirm)

@@ -77,7 +77,7 @@ def build(
     groups = chain((region.described_weights for region in regions), described.memberships)
     descriptions = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
     of_regions, of_slices = descriptions[: len(regions)], descriptions[len(regions) :]
-    findings = findings_from_regions(regions, of_regions, sets, method.noun, better)
+    findings = findings_from_regions(regions, of_regions, sets, source, method.noun, better)
     all_slices = describe_slices(
         slices, parts, evidence, of_slices, findings, method, sets, describer, stability
     )
@@ -108,7 +108,7 @@ def build(
         cut_scores=_cut_scores(slices.provenance.get("cut_scores") or {}),
         near_misses=tuple(method.near_misses(slices)),
         reads_attributes=method.reads_attributes,
-        notes=(*cautionary_notes(predictions, slices, method, findings, sets.has_test), *notes),
+        notes=(*cautionary_notes(predictions, slices, method, findings, sets), *notes),
         provenance=provenance_record(slices, predictions),
         memberships=memberships,
         map=build_map(sets.described, describer.columns, projection, seed, slices.tree),

@@ -304,6 +304,8 @@ class Confirmation:
         source: What was tested on, in words.
         level: The false discovery rate.
         explanation: The same in a sentence, for readers.
+        on_others: Whether the examples tested on are not among those described, so that a finding's accuracy is of
+            other examples than its extent and its share of the errors.
     """
 
     mode: Mode
@@ -312,6 +314,7 @@ class Confirmation:
     source: str
     level: float
     explanation: str
+    on_others: bool = False
 
 
 @dataclass(frozen=True)

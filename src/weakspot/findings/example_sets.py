@@ -44,6 +44,11 @@ class ExampleSets:
         """Whether there are examples that the slices were not found in."""
         return self.mode in ("held_out", "other")
 
+    @property
+    def tests_others(self) -> bool:
+        """Whether the examples that are tested on are not among those described."""
+        return self.mode == "other" and self.tested is not self.described
+
 
 def choose_example_sets(
     predictions: Predictions,
@@ -119,6 +124,7 @@ def describe_confirmation(
         tested=tested,
         source=source,
         level=level,
+        on_others=sets.tests_others,
         explanation=explain_test(
             sets.mode, searched, tested, source, level, sets.described.compared_within, group
         ),

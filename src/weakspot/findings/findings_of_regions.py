@@ -24,6 +24,7 @@ def findings_from_regions(
     regions: Sequence[Region],
     descriptions: Sequence[GroupDescription],
     sets: ExampleSets,
+    source: str,
     noun: str,
     better: bool,
 ) -> tuple[Finding, ...]:
@@ -33,6 +34,7 @@ def findings_from_regions(
         regions: Where the model fails.
         descriptions: What the examples of each region look like.
         sets: The examples that they are described over and tested on.
+        source: What is tested on, in words.
         noun: What the method calls a slice.
         better: Whether the best-served examples are sought.
 
@@ -40,7 +42,9 @@ def findings_from_regions(
         The findings.
     """
     pairs = zip(regions, descriptions, strict=True)
-    return _numbered([_finding(region, description, sets, noun, better) for region, description in pairs])
+    return _numbered(
+        [_finding(region, description, sets, source, noun, better) for region, description in pairs]
+    )
 
 
 def build_memberships_table(
@@ -64,7 +68,7 @@ def build_memberships_table(
 
 
 def _finding(
-    region: Region, description: GroupDescription, sets: ExampleSets, noun: str, better: bool
+    region: Region, description: GroupDescription, sets: ExampleSets, source: str, noun: str, better: bool
 ) -> Finding:
     """Make the finding of a region; it gets its number when all findings are in order."""
     audited, conjunction = sets.described, region.conjunction
@@ -96,7 +100,8 @@ def _finding(
         held_out=effective_size(tested_mass) if sets.has_test else None,
     )
     measure = "error" if record.task is None else record.task.measure
-    sentence = finding_sentence(finding, sets.has_test, measure, audited.counted, better)
+    others = (source or "other examples") if sets.tests_others else ""
+    sentence = finding_sentence(finding, sets.has_test, measure, audited.counted, better, others)
     return replace(finding, sentence=sentence)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from weakspot.findings.entries import Finding
+from weakspot.findings.example_sets import ExampleSets
 from weakspot.findings.numbers import count
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
@@ -24,12 +25,14 @@ _OWN_FIELDS = ("cut_scores", "notes")  # parts of a provenance that have a field
 
 
 def cautionary_notes(
-    predictions: Predictions, slices: Slices, method: Method, findings: Sequence[Finding], tested: bool
+    predictions: Predictions, slices: Slices, method: Method, findings: Sequence[Finding], sets: ExampleSets
 ) -> tuple[str, ...]:
-    """Return words of caution: on the embedding, on copies, on where else to look, and the method's own."""
+    """Return words of caution: on the embedding, on what was tested on, on where else to look, and the method's own."""
+    tested = sets.has_test
     return (
         *_embedding_note(predictions),
         *_copies_note(predictions, slices, tested),
+        *_training_split_note(sets),
         *(
             ()
             if "found_in" in slices.provenance
@@ -76,6 +79,16 @@ def _copies_note(predictions: Predictions, slices: Slices, tested: bool) -> tupl
         f"{count(copies)} of the {count(held_out)} examples held out have the embedding and the loss of one that was "
         "searched. If they are copies, they are no test of what was found: remove them, or keep copies on one side "
         "(dataset.group=…).",
+    )
+
+
+def _training_split_note(sets: ExampleSets) -> tuple[str, ...]:
+    """Say where slices were tested on examples that models are trained on, and may have learnt by heart."""
+    if not sets.tests_others or manifest_name(sets.tested.record.manifest.get("split")) != "train":
+        return ()
+    return (
+        "The examples that were tested on are of the split train. If the model was trained on them, it may have learnt "
+        "them by heart, and a failure that it would repeat on new examples need not show there.",
     )
 
 

@@ -49,7 +49,9 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
 
-def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str, better: bool) -> str:
+def finding_sentence(
+    finding: Finding, tested: bool, measure: str, counted: str, better: bool, others: str = ""
+) -> str:
     """Return what is claimed of a finding, and how sure it is.
 
     Args:
@@ -58,12 +60,16 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
         measure: The word of the task's own measure.
         counted: What `errors_explained` is a share of, in words.
         better: Whether the best-served examples are sought.
+        others: What was tested on, in words, where these are others than the examples described: its numbers are
+            then not of the examples that are counted.
 
     Returns:
         Two or three sentences.
     """
     extent = finding.extent_text[:1].upper() + finding.extent_text[1:]
-    sentences = [f"{extent} ({isolated(finding.subject)}): {_numbers(finding, tested, measure)}."]
+    numbers = _numbers(finding, tested, measure, "such examples" if others else "them")
+    where = f"on {printable(others)}, " if others else ""
+    sentences = [f"{extent} ({isolated(finding.subject)}): {where}{numbers}."]
     if finding.errors_explained is not None:
         hold = "It holds" if finding.is_single else "They hold"
         sentences.append(f"{hold} {percent(finding.errors_explained)} of all {counted}.")
@@ -71,7 +77,7 @@ def finding_sentence(finding: Finding, tested: bool, measure: str, counted: str,
     return " ".join(sentences)
 
 
-def _numbers(finding: Finding, tested: bool, measure: str) -> str:
+def _numbers(finding: Finding, tested: bool, measure: str, them: str) -> str:
     accuracy, loss = finding.accuracy, finding.loss
     if accuracy is not None and loss is not None and finding.confirmed and _may_be_equal(accuracy):
         inside, outside = percent(accuracy.inside), percent(accuracy.outside)
@@ -81,12 +87,12 @@ def _numbers(finding: Finding, tested: bool, measure: str) -> str:
         shown = _contrast("the mean loss is", replace(loss, outside=None), decimal, "", tested)
         return f"{shown}, against {decimal(loss.expected)} of others with such labels; {shares}"
     if accuracy is not None and not (loss is not None and accuracy.inside == accuracy.outside):
-        return _contrast("the model is right on", accuracy, percent, " of them", tested)
+        return _contrast("the model is right on", accuracy, percent, f" of {them}", tested)
     if finding.error is not None:
         return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
     if finding.loss is not None:
         return _contrast("the mean loss is", finding.loss, decimal, "", tested)
-    return "none of them is among the examples that could be looked at"
+    return f"none of {them} is among the examples that could be looked at"
 
 
 def _may_be_equal(accuracy: Contrast) -> bool:
