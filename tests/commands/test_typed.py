@@ -276,6 +276,7 @@ SEARCHES = [
         "confirm=vla",
         "confirm='vla' is neither a share of the examples (confirm=0.5), nor another split (val)",
     ),
+    ("method=confusion confirm=vla", "confirm='vla' is neither a share of the examples"),
     (
         "method=spotlight method.past=nowhere.pkl",
         "nowhere.pkl does not exist; give the .pkl file that the published tool wrote",

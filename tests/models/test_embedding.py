@@ -20,7 +20,12 @@ from weakspot.models.small_cnn import SmallCNN
 from weakspot.models.text_classifier import TextClassifier
 from weakspot.models.torchvision import TorchvisionModel
 from weakspot.pipeline.audit_target import AuditTarget, Component
-from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding, have_equal_embeddings
+from weakspot.pipeline.embedding_sources import (
+    EncoderEmbedding,
+    LayerEmbedding,
+    _gives_outputs,
+    have_equal_embeddings,
+)
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification
@@ -123,6 +128,15 @@ def test_a_layer_that_cannot_be_read_is_named():
     model.tokens = nn.Unflatten(1, (1, 1, 1, -1))
     with pytest.raises(ValueError, match=r"model.embed_layer=tokens gives shape \(1, 1, 1, 1, 3\)"):
         LayerEmbedding(model, "tokens").read(x)
+
+
+def test_a_layer_of_zeros_beside_an_output_of_zeros_is_not_the_output():
+    """As of a narrow layer whose units are dead, and a head whose first logit is always 0."""
+    outputs = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    assert not _gives_outputs(torch.zeros(2, 1), outputs)
+    assert not _gives_outputs(torch.zeros(2, 0), outputs)
+    assert _gives_outputs(outputs.flip(1), outputs)
+    assert _gives_outputs(outputs[:, 1:], outputs)
 
 
 def test_the_last_maps_need_no_name():

@@ -117,7 +117,9 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     _check_residuals(cfg.predictions, p)
     share = held_out_share(cfg)
-    other = load_test_predictions(cfg, p) if method.testable else None
+    other = load_test_predictions(cfg, p)  # a slip in the word is told where nothing is tested, too
+    if not method.testable:
+        other = None
     if other is not None:
         _check_residuals(cfg.confirm, other)
         _check_same_width(cfg, method, p, other)
@@ -238,7 +240,9 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     if fail_if.is_set:
         fail_if.check(expected_predictions(target), method)
     cam_class = choose_cam_class(cfg, target)
-    other = test_split_target(cfg, target) if share is None and method.testable else None
+    other = test_split_target(cfg, target) if share is None else None
+    if not method.testable:  # a slip in the word is told all the same
+        other = None
     for audited in [target] if other is None else [target, other]:
         check_steps(audited, "infer", cfg.upstream)
     log_on_main(describe_plan(target, "discover", cfg.upstream))

@@ -150,9 +150,8 @@ class Finding:
         covers: The share of the examples for which the conditions hold that lie in it.
         labels: The labels that it is confined to; none where it is not.
         portrait: What its examples look like.
-        held_out: How many held-out examples lie in it, on which `accuracy`, `loss` and `error` are measured; where
-            weights or counts differ, as many as would say as much. None where nothing was tested, and in files of an
-            earlier version.
+        held_out: How many held-out examples lie in it, by their weights and counts like `examples`; `accuracy`, `loss`
+            and `error` are measured on them. None where nothing was tested, and in files of an earlier version.
     """
 
     number: int

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from weakspot.evaluation.contrasts import effective_size
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.entries import Finding, GroupDescription
 from weakspot.findings.example_sets import ExampleSets
@@ -97,7 +96,7 @@ def _finding(
         covers=None if conjunction is None else conjunction.covers,
         labels=labels,
         portrait=description,
-        held_out=effective_size(tested_mass) if sets.has_test else None,
+        held_out=float(tested_mass.sum()) if sets.has_test else None,
     )
     measure = "error" if record.task is None else record.task.measure
     others = (source or "other examples") if sets.tests_others else ""

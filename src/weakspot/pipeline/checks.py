@@ -172,7 +172,8 @@ def predict_few_examples(target: AuditTarget) -> Predictions | None:
 
 def _check_writable(name: str, folder: Path) -> None:
     """Check that a folder can be made and written to, by making one of the same name beside it for a moment."""
-    parent = folder.absolute()
+    whole = Path(os.path.abspath(folder))  # without `..`, which would lead out of the scratch folder
+    parent = whole
     while not os.path.lexists(parent):
         parent = parent.parent
     if not parent.is_dir():
@@ -180,7 +181,7 @@ def _check_writable(name: str, folder: Path) -> None:
         raise NotADirectoryError(f"{parent} is {what}, so {name}={folder} cannot be a folder; choose another")
     try:
         with tempfile.TemporaryDirectory(dir=parent) as scratch:
-            Path(scratch, folder.absolute().relative_to(parent)).mkdir(parents=True, exist_ok=True)
+            Path(scratch, whole.relative_to(parent)).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             f"{name}={folder} cannot be written to: {parent} refuses it ({error.strerror}); choose another folder"

@@ -113,9 +113,15 @@ class LayerEmbedding(EmbeddingOverride):
 
 def _gives_outputs(given: Any, outputs: Float[Tensor, "n C"]) -> bool:
     """Return whether a layer's output is the model's output: as it is, reordered, or one of two logits."""
-    if not isinstance(given, Tensor) or given.ndim != 2 or given.shape[1] > outputs.shape[1]:
+    if (
+        not isinstance(given, Tensor)
+        or not given.ndim == outputs.ndim == 2
+        or not 0 < given.shape[1] <= outputs.shape[1]
+    ):
         return False
-    return bool(torch.isin(given[:2], outputs[:2]).all())  # two examples tell
+    given, outputs = given[:2], outputs[:2]  # two examples tell
+    is_output = (given[:, :, None] == outputs[:, None, :]).all(dim=0).any(dim=1)
+    return bool(is_output.all()) and bool((given != 0).any())  # a layer may be dead, and an output 0
 
 
 def _cam_layer(model: Model) -> nn.Module:

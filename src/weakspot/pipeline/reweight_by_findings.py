@@ -97,10 +97,15 @@ class ReweightByFindings(Reweight):
         """Check that the run audited this dataset and this model.
 
         Raises:
-            ValueError: If it did not, if its embeddings cannot be had, or if its folder holds the slices of another
-                run.
+            ValueError: If it did not, if its slices cannot be tested or its embeddings cannot be had, or if its folder
+                holds the slices of another run.
         """
         self._check_epochs(target)
+        method = method_of(self.slices)
+        if not method.testable:
+            raise ValueError(
+                f"reweight={self.folder}: {method.why_untestable()}; name a run of another method"
+            )
         audited_settings = self._manifest(self.findings)["made_from"]
         for part in ("dataset", "model"):
             name, own_name = audited_settings[part]["name"], getattr(target, part).name

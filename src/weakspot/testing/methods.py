@@ -148,6 +148,9 @@ def check_saved_slices(case: MethodCase) -> None:
         assert expected.shape == (len(new), len(method.slices_))
         assert ((expected >= 0) & (expected <= 1)).all(), "a membership is below 0 or above 1"
         assert expected.max() > 0 or not case.carries_over, "no other example belongs to any slice"
+        assert case.carries_over or not method.testable, (
+            "slices that hold no other example are said to be testable"
+        )
         assert_array_equal(apply(loaded, new), expected)
         assert_array_equal(type(method).apply(loaded, new), expected)
         back = method_of(loaded)
