@@ -1,4 +1,4 @@
-"""Checks of settings: against the signature of the class or function that takes them, and of seeds."""
+"""Checks of settings against the signature of the class or function that takes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ _TYPE_NAMES = {
     NoneType: "null",
 }
 _LISTS = (Sequence, list, tuple, Collection)
-_LARGEST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 def check_arguments(
@@ -72,12 +71,6 @@ def check_arguments(
     return {name: _convert(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
 
 
-def check_seed(name: str, seed: int) -> None:
-    """Raise ValueError for a seed that a generator of NumPy's does not take."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"{name}={seed} must lie between 0 and {_LARGEST_SEED}")
-
-
 def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:
     known = [f"{key}.{name}" for name in names if name not in later]
     return f"there are: {', '.join(known)}" if known else "it has none"
@@ -102,7 +95,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return value
     if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name} must be {_type_name(kind)}, not {as_typed(value)}")
+    raise ValueError(f"{name} must be {_type_name(kind)}, not {value_as_typed(value)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -152,8 +145,10 @@ def _type_name(kind: Any) -> str:
     return _TYPE_NAMES.get(kind, str(kind))
 
 
-def as_typed(value: Any) -> str:
+def value_as_typed(value: Any) -> str:
     """Return a value as it is typed on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(as_typed, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{value_as_typed(one)}' for key, one in value.items())}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(value_as_typed, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -263,7 +263,9 @@ SEARCHES = [
     ("confirm=1.5", "confirm=1.5 must be a share of the examples below 1"),
     ("confirm=true", "confirm is a share of the examples (confirm=0.5), another split (confirm=val), a file"),
     ("confirm=null", "or 0 to test nothing, not null"),
-    ("confirm=[a,b]", "or 0 to test nothing, not ['a', 'b']"),
+    ("confirm=[a,b]", "or 0 to test nothing, not [a,b]"),
+    ("confirm=[a,[null,1]]", "or 0 to test nothing, not [a,[null,1]]"),
+    ("confirm={share:0.5,group:null}", "or 0 to test nothing, not {share:0.5,group:null}"),
     (
         "confirm=0.001",
         "confirm=0.001 holds out 1 of 719 examples, and 20 are needed to search in, and to test on",

@@ -9,7 +9,7 @@ from subprocess import run
 import pytest
 
 from weakspot import Predictions
-from weakspot.launch.quoting import as_typed
+from weakspot.launch.quoting import word_as_typed
 from weakspot.testing import example_predictions
 
 WRONG = """
@@ -74,6 +74,6 @@ def test_folders_of_something_else_are_named(tmp_path: Path):
 
 
 def test_short_words_are_shown_as_they_are_typed():
-    assert as_typed("model@encoder=resnet18") == "encoder=resnet18"
-    assert as_typed("reweight.by=runs/a") == "reweight=runs/a"
-    assert as_typed("model=resnet") == "model=resnet"
+    assert word_as_typed("model@encoder=resnet18") == "encoder=resnet18"
+    assert word_as_typed("reweight.by=runs/a") == "reweight=runs/a"
+    assert word_as_typed("model=resnet") == "model=resnet"

@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from weakspot import plugins
-from weakspot.arguments import as_typed
+from weakspot.arguments import value_as_typed
 from weakspot.config.choices import CONFIGS, all_words, own_words
 from weakspot.config.schemas import (
     BrowseConfig,
@@ -141,12 +141,12 @@ def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[
         ):
             default = one.default_factory()
         if default is not dataclasses.MISSING and default != MISSING:
-            yield one.name, as_typed(default), one.metadata.get("help", "")
+            yield one.name, value_as_typed(default), one.metadata.get("help", "")
 
 
 def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
     """Yield name, default and comment of every setting of a method's YAML file."""
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         entry, _, comment = (part.strip() for part in line.partition("  # "))
         name, _, default = entry.partition(": ")
         if default and not name.startswith(("#", "_")):

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from weakspot import plugins
 from weakspot.config.choices import CONFIGS, GROUPS, own_words
 from weakspot.launch.options import CommandLine
-from weakspot.launch.quoting import SHORT, as_typed, parses, quoted
+from weakspot.launch.quoting import SHORT, parses, quoted, word_as_typed
 
 _SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",
@@ -104,7 +104,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
         raise ValueError(_unknown_setting(key, list(_keys(config)), "settings that exist need no +"))
     for word in words:  # such as predictions=$FILE in a shell that knows no FILE
         if word.endswith("=") or (word.endswith("=[]") and _key(word) in _IGNORED_WITH):
-            raise ValueError(f"{as_typed(word)} has no value: give it one, or leave it out")
+            raise ValueError(f"{word_as_typed(word)} has no value: give it one, or leave it out")
     for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
         if not config.get(given):
             continue
@@ -112,7 +112,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
             if _key(word).split(".")[0] in ignored and not {word, _key(word)} & set(exceptions):
                 files = config[given] if isinstance(config[given], str) else ",".join(config[given])
                 raise ValueError(
-                    f"{as_typed(word)} says nothing of {what}: leave it out, or leave out {given}={files}"
+                    f"{word_as_typed(word)} says nothing of {what}: leave it out, or leave out {given}={files}"
                 )
 
 
