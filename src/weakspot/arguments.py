@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_TYPE_NAMES = {
+TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -18,6 +18,8 @@ _TYPE_NAMES = {
     Path: "a path",
     NoneType: "null",
 }
+"""Types of settings in plain words."""
+
 _LISTS = (Sequence, list, tuple, Collection)
 
 
@@ -138,11 +140,11 @@ def _type_name(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, parts))
     if origin in _LISTS or kind in _LISTS:
-        inner = _TYPE_NAMES.get(parts[0]) if parts else None
+        inner = TYPE_NAMES.get(parts[0]) if parts else None
         return f"a list, each {inner}" if inner else "a list"
     if origin in (Mapping, dict) or kind in (Mapping, dict):
         return "names with values, {name: value}"
-    return _TYPE_NAMES.get(kind, str(kind))
+    return TYPE_NAMES.get(kind, str(kind))
 
 
 def value_as_typed(value: Any) -> str:

@@ -23,7 +23,6 @@ from omegaconf.errors import OmegaConfBaseException
 from weakspot import plugins, signals
 from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
-from weakspot.launch import overrides
 from weakspot.launch.job_errors import (
     FULL_ERROR,
     JobError,
@@ -35,6 +34,8 @@ from weakspot.launch.job_errors import (
 from weakspot.launch.options import CommandLine, read_command_line
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
+from weakspot.launch.setting_checks import check_choices, check_settings
+from weakspot.launch.setting_errors import explain_line
 from weakspot.launch.sweeps import INTERRUPTED, Sweep, summarised, write_end
 from weakspot.legible import printable_lines
 
@@ -78,8 +79,8 @@ def run(
             _errors_as_interruption(name),
             _own_arguments(),
         ):
-            overrides.check_choices(HydraConfig.get().runtime.choices)
-            overrides.check_settings(cfg, HydraConfig.get().overrides.task)
+            check_choices(HydraConfig.get().runtime.choices)
+            check_settings(cfg, HydraConfig.get().overrides.task)
             if "trainer" not in cfg:
                 return job(cfg, run_folder())
             plugins.make_working_directory_importable()
@@ -139,7 +140,7 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
             setting = "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir"
             sentence, code = explain_run_folder(error, setting), 2
         else:
-            sentence, code = overrides.explain(name, error, line), 2
+            sentence, code = explain_line(name, error, line), 2
         print(printable_lines(sentence), file=sys.stderr, flush=True)
         raise SystemExit(code) from None
 
