@@ -23,7 +23,7 @@ JOB = {
 """The parts of the configuration beside the methods, and their headings."""
 
 WHAT_FOR = {
-    "cli": "the four entry points",
+    "cli": "the entry points",
     "commands": "one file per command: from a configuration to objects",
     "launch": "runs the job of a command line: settings and options, sweeps, errors, signals",
     "config": "schemas, the words of each group, `--help`, and the way from a configuration to objects",

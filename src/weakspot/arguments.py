@@ -1,4 +1,4 @@
-"""Checks of settings: against the signature of the class or function that takes them, and of seeds."""
+"""Checks of settings against the signature of the class or function that takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_TYPE_NAMES = {
+TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -18,8 +18,9 @@ _TYPE_NAMES = {
     Path: "a path",
     NoneType: "null",
 }
+"""Types of settings in plain words."""
+
 _LISTS = (Sequence, list, tuple, Collection)
-_LARGEST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 def check_arguments(
@@ -72,12 +73,6 @@ def check_arguments(
     return {name: _convert(value, hints.get(name, Any), f"{key}.{name}") for name, value in settings.items()}
 
 
-def check_seed(name: str, seed: int) -> None:
-    """Raise ValueError for a seed that a generator of NumPy's does not take."""
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise ValueError(f"{name}={seed} must lie between 0 and {_LARGEST_SEED}")
-
-
 def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:
     known = [f"{key}.{name}" for name in names if name not in later]
     return f"there are: {', '.join(known)}" if known else "it has none"
@@ -102,7 +97,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return value
     if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{name} must be {_type_name(kind)}, not {as_typed(value)}")
+    raise ValueError(f"{name} must be {_type_name(kind)}, not {value_as_typed(value)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -145,15 +140,17 @@ def _type_name(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, parts))
     if origin in _LISTS or kind in _LISTS:
-        inner = _TYPE_NAMES.get(parts[0]) if parts else None
+        inner = TYPE_NAMES.get(parts[0]) if parts else None
         return f"a list, each {inner}" if inner else "a list"
     if origin in (Mapping, dict) or kind in (Mapping, dict):
         return "names with values, {name: value}"
-    return _TYPE_NAMES.get(kind, str(kind))
+    return TYPE_NAMES.get(kind, str(kind))
 
 
-def as_typed(value: Any) -> str:
+def value_as_typed(value: Any) -> str:
     """Return a value as it is typed on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(as_typed, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{value_as_typed(one)}' for key, one in value.items())}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(value_as_typed, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

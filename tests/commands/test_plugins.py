@@ -21,7 +21,7 @@ from shell import Shell
 from weakspot import Slices, methods, plugins
 from weakspot.commands import doctor
 from weakspot.commands.browse import upload_choices
-from weakspot.config.choices import all_words
+from weakspot.config.choices import all_choices
 from weakspot.config.schemas import BrowseConfig
 from weakspot.methods.base import UnknownMethod
 from weakspot.methods.registry import find, method_of
@@ -86,8 +86,8 @@ def test_words_are_listed_and_nothing_is_imported(kind, origin, request):
         "method": ["ball"],
         "trainer": [],
     }
-    assert "stripes" in all_words("dataset")
-    assert {"lines", "resnet34", "small_cnn"} <= {*all_words("model")}
+    assert "stripes" in all_choices("dataset")
+    assert {"lines", "resnet34", "small_cnn"} <= {*all_choices("model")}
     assert "ball" in methods.words()
     offered = upload_choices(BrowseConfig())
     assert ("stripes" in offered.datasets, "lines" in offered.models, "ball" in offered.methods) == (

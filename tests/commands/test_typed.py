@@ -21,7 +21,6 @@ from paths import ROOT
 from processes import quiet_environment
 from shell import Shell
 from weakspot import cli
-from weakspot.launch.quoting import quote_for_hydra
 
 Typed = Callable[..., tuple[int, str]]
 
@@ -180,8 +179,8 @@ COMPOSED = [
         "There is no option -z; settings are typed without dashes (method=spotlight), and python infer",
     ),
     ("discover --seed=3", "There is no option --seed; settings are typed without dashes"),
-    ("discover --cfg", "--cfg takes job, hydra or all: write --cfg all"),
-    ("discover --cfg jobs", "--cfg takes job, hydra or all: write --cfg all"),
+    ("discover --cfg", "--cfg takes job, hydra or all: write --cfg job"),
+    ("discover --cfg jobs", "--cfg takes job, hydra or all: write --cfg job"),
     ("discover --config-dir", "--config-dir takes a value, and none is given: write --config-dir VALUE"),
     ("discover --help=3", "--help takes no value: write it by itself"),
     ("discover --shell-completion", "--shell-completion takes a shell: write python discover.py --shell-com"),
@@ -263,7 +262,9 @@ SEARCHES = [
     ("confirm=1.5", "confirm=1.5 must be a share of the examples below 1"),
     ("confirm=true", "confirm is a share of the examples (confirm=0.5), another split (confirm=val), a file"),
     ("confirm=null", "or 0 to test nothing, not null"),
-    ("confirm=[a,b]", "or 0 to test nothing, not ['a', 'b']"),
+    ("confirm=[a,b]", "or 0 to test nothing, not [a,b]"),
+    ("confirm=[a,[null,1]]", "or 0 to test nothing, not [a,[null,1]]"),
+    ("confirm={share:0.5,group:null}", "or 0 to test nothing, not {share:0.5,group:null}"),
     (
         "confirm=0.001",
         "confirm=0.001 holds out 1 of 719 examples, and 20 are needed to search in, and to test on",
@@ -555,35 +556,3 @@ def test_no_sentence_steers_the_terminal(typed: Typed, tmp_path: Path, words: li
     assert code == 2
     assert named.format(r"\x1b[2J\x1b]0;owned\x07") in said
     assert not set(said) & {"\x1b", "\x07"}
-
-
-@pytest.mark.parametrize(
-    ("word", "read"),
-    [
-        ("checkpoint=epoch=6-step=120.ckpt", "checkpoint='epoch=6-step=120.ckpt'"),
-        ("predictions=my run (2).npz", "predictions='my run (2).npz'"),
-        ("predictions=größe.npz", "predictions='größe.npz'"),
-        ("predictions=it's.npz", "predictions='it\\'s.npz'"),
-        ("predictions=~/my.npz", f"predictions='{os.path.expanduser('~/my.npz')}'"),
-        ("slices=a.pkl", "slices=[a.pkl]"),
-        ("slices=a.pkl,my (2).pkl", "slices=[a.pkl,'my (2).pkl']"),
-        ("slices=[a.pkl,b.pkl]", "slices=[a.pkl,b.pkl]"),
-        ("method.past=~/a.pkl", f"method.past=['{os.path.expanduser('~/a.pkl')}']"),
-        ("slices=None", "slices=null"),
-        ("folders=outputs,multirun", "folders=[outputs,multirun]"),
-        ("model.labels=[größer, kleiner]", "model.labels=['größer', kleiner]"),
-        ("model.kwargs={img_size: 96}", "model.kwargs={img_size: 96}"),
-        ("training.clip=None", "training.clip=null"),
-        ("dataset.root=${oc.env:HOME}", "dataset.root=${oc.env:HOME}"),
-        ("seed=1,2", "seed=1,2"),
-        ("~dataset.size", "~dataset.size"),
-    ],
-)
-def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
-    assert quote_for_hydra([word]) == [read]
-    assert quote_for_hydra([read]) == [read]
-
-
-def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
-    assert quote_for_hydra(["checkpoint=a=1.ckpt,b.ckpt"], True) == ["checkpoint='a=1.ckpt','b.ckpt'"]
-    assert quote_for_hydra(["slices=a.pkl,b.pkl"], True) == ["slices=[a.pkl],[b.pkl]"]

@@ -9,7 +9,6 @@ from subprocess import run
 import pytest
 
 from weakspot import Predictions
-from weakspot.launch.quoting import as_typed
 from weakspot.testing import example_predictions
 
 WRONG = """
@@ -71,9 +70,3 @@ def test_folders_of_something_else_are_named(tmp_path: Path):
         Predictions.load(tmp_path)
     with pytest.raises(ValueError, match=r"ending in \.npz.*; this one does not exist"):
         Predictions.load(tmp_path / "nope")
-
-
-def test_short_words_are_shown_as_they_are_typed():
-    assert as_typed("model@encoder=resnet18") == "encoder=resnet18"
-    assert as_typed("reweight.by=runs/a") == "reweight=runs/a"
-    assert as_typed("model=resnet") == "model=resnet"

@@ -22,8 +22,8 @@ from processes import quiet_environment
 from weakspot import Predictions, Scan
 from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
-from weakspot.launch import overrides
 from weakspot.launch.quoting import quote_for_hydra
+from weakspot.launch.setting_checks import check_settings
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ENTRY_POINTS = ("train", "infer", "discover", "browse")
@@ -100,7 +100,7 @@ def test_a_command_is_one_that_the_entry_point_takes(where: str, name: str, word
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = compose(name, chosen)
-    overrides.check_settings(composed, chosen)
+    check_settings(composed, chosen)
 
 
 @pytest.mark.parametrize(("where", "words"), SCRIPTS, ids=[where for where, _ in SCRIPTS])

@@ -62,7 +62,7 @@ def test_a_run_outside_the_checkout(built: Path, tmp_path: Path) -> None:
     (site / "of_the_tests.pth").write_text(
         "\n".join(f for f in sys.path if f.endswith("site-packages")) + "\n"
     )
-    where = run(scripts / "python", "-c", "import weakspot.config.compose as c; print(c.CONFIGS)").strip()
+    where = run(scripts / "python", "-c", "import weakspot.config.choices as c; print(c.CONFIGS)").strip()
     assert Path(where) == site / "weakspot" / "configs"
     draw = np.random.default_rng(0)
     np.savez(tmp_path / "my.npz", embeddings=draw.normal(size=(60, 3)), losses=draw.random(60))

@@ -17,8 +17,9 @@ from mutations import attempt, mutated
 from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
 from weakspot.launch.options import CommandLine
-from weakspot.launch.overrides import check_settings, explain
 from weakspot.launch.quoting import quote_for_hydra
+from weakspot.launch.setting_checks import check_settings
+from weakspot.launch.setting_errors import explain_line
 
 _LINES = (
     "dataset=digits model=small_cnn method=spotlight method.n_slices=3 seed=1",
@@ -69,7 +70,7 @@ def _composed(words: Sequence[str]) -> None:
         check_settings(config, quoted)
         OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        sentence = explain("discover", error, CommandLine([], quoted, False, None))
+        sentence = explain_line("discover", error, CommandLine([], quoted, False, None))
         if not sentence.strip():
             raise AssertionError("an empty sentence") from error
         raise ValueError(sentence.replace("\n", " ")) from None

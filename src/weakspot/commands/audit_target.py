@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot import arguments
+from weakspot.arguments import value_as_typed
 from weakspot.config.build import (
     build,
     build_when_called,
@@ -19,7 +19,7 @@ from weakspot.config.build import (
     model_own_settings,
     plain_values,
 )
-from weakspot.launch.quoting import as_typed
+from weakspot.launch.quoting import word_as_typed
 from weakspot.launch.run_folders import CONFIG
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def read_run_config(folder: Path) -> dict[str, Any]:
 def upstream_command(name: str) -> str:
     """Return the command line of another command that runs with the same words, without those of discovery alone."""
     words = upstream_words(HydraConfig.get().overrides.task)
-    return shlex.join(["python", f"{name}.py", *map(as_typed, words)])
+    return shlex.join(["python", f"{name}.py", *map(word_as_typed, words)])
 
 
 def upstream_words(words: Sequence[str]) -> list[str]:
@@ -253,10 +253,14 @@ def restating_attributes(cfg: DictConfig) -> tuple[str, ...]:
 
 
 def held_out_share(cfg: DictConfig) -> float | None:
-    """Return the share of the examples that `confirm=` holds out; None where it names something else to test on."""
+    """Return the share of the examples that `confirm=` holds out; None where it names something else to test on.
+
+    Raises:
+        ValueError: `confirm` is neither a number nor a name.
+    """
     if isinstance(cfg.confirm, bool) or not isinstance(cfg.confirm, int | float | str):
         raise ValueError(
             "confirm is a share of the examples (confirm=0.5), another split (confirm=val), a file of predictions, or "
-            f"0 to test nothing, not {arguments.as_typed(cfg.confirm)}"
+            f"0 to test nothing, not {value_as_typed(cfg.confirm)}"
         )
     return None if isinstance(cfg.confirm, str) else float(cfg.confirm)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from weakspot.commands.component_builders import check_trusted_modules, run_previews
 from weakspot.commands.run_logging import log_on_main, typed_command
-from weakspot.config.choices import all_words
+from weakspot.config.choices import all_choices
 
 if TYPE_CHECKING:
     from weakspot.app.audits import UploadChoices
@@ -91,12 +91,12 @@ def upload_choices(cfg: DictConfig) -> UploadChoices:
     script = Path(sys.argv[0])
     # discover.py, or weakspot-discover
     discover = script.with_name(script.name.replace("browse", "discover"))
-    models = [word for word in all_words("model") if word != "module"]
+    models = [word for word in all_choices("model") if word != "module"]
     return UploadChoices(
         (sys.executable, str(discover)),
-        tuple(all_words("dataset")),
+        tuple(all_choices("dataset")),
         tuple(models),
-        tuple(all_words("method")),
+        tuple(all_choices("method")),
         tuple(cfg.words),
     )
 

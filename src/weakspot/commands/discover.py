@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from weakspot.arguments import check_seed
 from weakspot.commands.audit_target import (
     audited_grad_cams,
     build_audit_target,
@@ -27,6 +26,7 @@ from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_pre
 from weakspot.commands.run_logging import log_on_main, open_logger, typed_command
 from weakspot.commands.run_outputs import build_run_outputs, check_run_outputs
 from weakspot.config.build import build
+from weakspot.seeds import check_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
     check_no_shard(cfg)
     check_run_outputs(cfg)
-    check_numbers(cfg)
+    check_seeds_and_stability(cfg)
     method: Method = build(cfg.method)()
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
@@ -67,8 +67,12 @@ def main(cfg: DictConfig, folder: Path) -> None:
         discover_in_model(cfg, folder, method)
 
 
-def check_numbers(cfg: DictConfig) -> None:
-    """Raise ValueError for a seed that there is not, or a negative number of refits."""
+def check_seeds_and_stability(cfg: DictConfig) -> None:
+    """Check the run's seed, the method's, and how often to fit again.
+
+    Raises:
+        ValueError: There is no such seed, or `stability` is negative.
+    """
     check_seed("seed", cfg.seed)
     if isinstance(cfg.method.get("seed"), int):
         check_seed("method.seed", cfg.method.seed)

@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from weakspot.arguments import check_arguments
+from weakspot.config.schemas import DATASET
 
-_PREFERENCES = {"spotlight_size", "checkpoint", "weights", "hide", "group"}
+_PREFERENCES = DATASET.keys() - {"_target_", "root"}
 """Settings of a dataset that others read: a method or a model through `${preferred:…}`, the tests and descriptions of
 slices directly (`group`, `hide`)."""
 

@@ -1,4 +1,4 @@
-"""The words that each group of the configuration takes: names of YAML files, and of torchvision's models."""
+"""The choices that each group of the configuration has: names of YAML files, and of torchvision's models."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CONFIGS = next(
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 
 
-def own_words(group: str) -> set[str]:
+def own_choices(group: str) -> set[str]:
     """Return the choices of a group that come with the project."""
     return {file.stem for file in (CONFIGS / group).glob("*.yaml")} | (
         {*NAMES} if group == "model" else set()
     )
 
 
-def all_words(group: str) -> list[str]:
+def all_choices(group: str) -> list[str]:
     """Return the choices of a group, the project's and those of plug-ins, in alphabetical order."""
-    return sorted(own_words(group) | plugins.choices(group).keys())
+    return sorted(own_choices(group) | plugins.choices(group).keys())

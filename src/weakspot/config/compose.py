@@ -13,57 +13,27 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import (
-    MISSING,
-    AnyNode,
-    BooleanNode,
-    DictConfig,
-    IntegerNode,
-    OmegaConf,
-    StringNode,
-)
+from omegaconf import DictConfig, OmegaConf
 
 from weakspot import plugins
 from weakspot.config.manual import (
+    help_for_choice_names,
     help_for_choices,
     help_for_plugin_settings,
     help_for_settings,
-    help_for_words,
 )
-from weakspot.config.schemas import BrowseConfig, JobConfig, SpotlightConfig, UDISConfig
+from weakspot.config.schemas import (
+    DATASET,
+    MODEL,
+    TRAINER,
+    BrowseConfig,
+    JobConfig,
+    SpotlightConfig,
+    UDISConfig,
+)
 from weakspot.models.names import NAMES
 
-# Open to further keys of a subclass's own, yet typed where every dataset, model or trainer has the key;
-# Hydra's struct mode still refuses keys that no file has set.
-_DATASET = {
-    "_target_": StringNode(MISSING),
-    "root": StringNode(None),
-    "spotlight_size": AnyNode(None),
-    "checkpoint": StringNode(None),
-    "weights": StringNode(None),
-    "hide": AnyNode(None),  # attributes that restate the target
-    "group": StringNode(None),  # an attribute whose examples stay on one side when slices are tested
-}
-_MODEL = {
-    "_target_": StringNode(MISSING),
-    "embed_layer": StringNode(None),  # gives the embedding; else it is the last layer's input
-}
 _WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
-_TRAINER = {
-    "_target_": StringNode("pytorch_lightning.Trainer"),
-    "accelerator": StringNode("auto"),
-    "devices": AnyNode("auto"),
-    "strategy": StringNode("auto"),
-    "num_nodes": IntegerNode(1),
-    "precision": StringNode("32-true"),
-    "accumulate_grad_batches": IntegerNode(1),
-    "limit_train_batches": AnyNode(None),
-    "val_check_interval": AnyNode(None),
-    "deterministic": BooleanNode(False),
-    "sync_batchnorm": BooleanNode(False),
-    "enable_progress_bar": BooleanNode(True),
-    "enable_model_summary": BooleanNode(False),
-}
 
 
 class PluginFolders(SearchPathPlugin):
@@ -82,15 +52,15 @@ def register() -> None:
     store.store(name="browse_schema", node=BrowseConfig)
     store.store(group="schema/method", name="spotlight", node=SpotlightConfig)
     store.store(group="schema/method", name="udis", node=UDISConfig)
-    store.store(group="schema/dataset", name="base", node=_DATASET)
-    store.store(group="schema/model", name="base", node=_MODEL)
-    store.store(group="schema/trainer", name="base", node=_TRAINER)
+    store.store(group="schema/dataset", name="base", node=DATASET)
+    store.store(group="schema/model", name="base", node=MODEL)
+    store.store(group="schema/trainer", name="base", node=TRAINER)
     for name in NAMES:
         target = "weakspot.models.torchvision.TorchvisionModel"
         node = {"_target_": target, "name": name, "embed_layer": None} | _WEIGHTS
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("choices", help_for_choices, replace=True)
-    OmegaConf.register_new_resolver("words", help_for_words, replace=True)
+    OmegaConf.register_new_resolver("choice_names", help_for_choice_names, replace=True)
     OmegaConf.register_new_resolver("settings", help_for_settings, replace=True)
     OmegaConf.register_new_resolver("plugin_settings", help_for_plugin_settings, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from weakspot import plugins
-from weakspot.arguments import as_typed
-from weakspot.config.choices import CONFIGS, all_words, own_words
+from weakspot.arguments import value_as_typed
+from weakspot.config.choices import CONFIGS, all_choices, own_choices
 from weakspot.config.schemas import (
     BrowseConfig,
     FailIfConfig,
@@ -61,9 +61,9 @@ def help_for_choices(group: str) -> str:
 
 
 @cache
-def help_for_words(group: str) -> str:
+def help_for_choice_names(group: str) -> str:
     """Return every choice of a group by its word alone, for --help."""
-    return _paragraph(", ".join(all_words(group)))
+    return _paragraph(", ".join(all_choices(group)))
 
 
 def _paragraph(text: str) -> str:
@@ -91,7 +91,7 @@ def help_for_settings(kind: str, command: str | None = None) -> str:
 @cache
 def help_for_plugin_settings() -> str:
     """Return the settings of the methods of plug-ins, for --help."""
-    own = own_words("method")
+    own = own_choices("method")
     found = {word: folder for word, (folder, *_) in plugins.choices("method").items() if word not in own}
     files = {word: folder.file("method", word) for word, folder in found.items()}
     rows = {
@@ -141,12 +141,12 @@ def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[
         ):
             default = one.default_factory()
         if default is not dataclasses.MISSING and default != MISSING:
-            yield one.name, as_typed(default), one.metadata.get("help", "")
+            yield one.name, value_as_typed(default), one.metadata.get("help", "")
 
 
 def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
     """Yield name, default and comment of every setting of a method's YAML file."""
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         entry, _, comment = (part.strip() for part in line.partition("  # "))
         name, _, default = entry.partition(": ")
         if default and not name.startswith(("#", "_")):

@@ -1,11 +1,16 @@
-"""The schemas of the commands and of two methods: every setting with its type, its default and its help."""
+"""The schemas of the configuration: settings with their types and defaults.
+
+Those of the commands and of two methods have every setting, each with its help. Those of datasets, models and trainers
+have what all of them have, and are open to further keys: a subclass has settings of its own, and Hydra's struct mode
+still refuses keys that no file has set.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, AnyNode, BooleanNode, IntegerNode, StringNode
 
 
 def setting(default: Any, help: str, command: str = "all") -> Any:
@@ -203,3 +208,35 @@ class UDISConfig:
     seed: int = setting(0, "the seed of the clustering")
     members: str = setting("nearest", "nearest; distance: graded")
     device: str = setting("cpu", "cpu or cuda")
+
+
+DATASET = {
+    "_target_": StringNode(MISSING),
+    "root": StringNode(None),
+    "spotlight_size": AnyNode(None),
+    "checkpoint": StringNode(None),
+    "weights": StringNode(None),
+    "hide": AnyNode(None),  # attributes that restate the target
+    "group": StringNode(None),  # an attribute whose examples stay on one side when slices are tested
+}
+
+MODEL = {
+    "_target_": StringNode(MISSING),
+    "embed_layer": StringNode(None),  # gives the embedding; else it is the last layer's input
+}
+
+TRAINER = {
+    "_target_": StringNode("pytorch_lightning.Trainer"),
+    "accelerator": StringNode("auto"),
+    "devices": AnyNode("auto"),
+    "strategy": StringNode("auto"),
+    "num_nodes": IntegerNode(1),
+    "precision": StringNode("32-true"),
+    "accumulate_grad_batches": IntegerNode(1),
+    "limit_train_batches": AnyNode(None),
+    "val_check_interval": AnyNode(None),
+    "deterministic": BooleanNode(False),
+    "sync_batchnorm": BooleanNode(False),
+    "enable_progress_bar": BooleanNode(True),
+    "enable_model_summary": BooleanNode(False),
+}

@@ -75,7 +75,9 @@ class ImageNet(ImageFiles):
 
 def _published_classes() -> dict[str, str]:
     """The names by wnid, in the order of the published models' outputs, which is that of the wnids."""
-    wnids = Path(__file__).with_name("readers").joinpath("imagenet_wnids.txt").read_text().split()
+    wnids = (
+        Path(__file__).with_name("readers").joinpath("imagenet_wnids.txt").read_text(encoding="utf-8").split()
+    )
     return dict(zip(wnids, ResNet18_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
 

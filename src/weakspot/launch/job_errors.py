@@ -92,19 +92,6 @@ def log_traceback(error: BaseException) -> None:
             )
 
 
-def explain_run_folder(error: OSError, setting: str) -> str:
-    """Return the sentence for an error before the job, where the run's folder cannot be made.
-
-    Args:
-        error: The system's error.
-        setting: The setting that names another folder.
-    """
-    return (
-        f"the run's folder cannot be made ({error.strerror}: {error.filename}); run it in a folder that can be written "
-        f"to, or say where: {setting}=…"
-    )
-
-
 def sentence_of(error: Exception) -> str | None:
     """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
     if isinstance(error, OSError) and error.errno and error.strerror:

@@ -54,10 +54,11 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
         )
     if unknown:
         raise ValueError(_explain_unknown(command, unknown[0], actions))
-    last = sorted(words, key=read.overrides.__contains__)
-    return CommandLine(
-        last[: len(words) - len(read.overrides)], read.overrides, read.multirun, read.config_dir
-    )
+    # options are the words that are no settings; these are sorted to the end and cut off, not filtered out, because the
+    # same word may be an option's value too (`-cd conf conf`)
+    settings_last = sorted(words, key=lambda word: word in read.overrides)
+    options = settings_last[: len(words) - len(read.overrides)]
+    return CommandLine(options, read.overrides, read.multirun, read.config_dir)
 
 
 def _version() -> str:
@@ -73,8 +74,8 @@ def _explain_value(error: ArgumentError, actions: Mapping[str, Action]) -> str:
     if action.nargs == 0:
         return f"{option} takes no value: write it by itself"
     if action.choices:
-        *others, last = map(str, action.choices)
-        return f"{option} takes {', '.join(others)} or {last}: write {option} {last}"
+        choices = [str(choice) for choice in action.choices]
+        return f"{option} takes {', '.join(choices[:-1])} or {choices[-1]}: write {option} {choices[0]}"
     return f"{option} takes a value, and none is given: write {option} VALUE"
 
 

@@ -22,7 +22,7 @@ def quote_for_hydra(words: Sequence[str], is_sweep: bool = False) -> list[str]:
     """Return the words with quotes around values that Hydra's grammar cannot read: with blanks, brackets, = or ~.
 
     A `~` at the start of a value becomes the home folder, as in a shell, and `None`, as Python's sweepers write it,
-    becomes null. A word that cannot be parsed even so stays unchanged, for `explain`.
+    becomes null. A word that cannot be parsed even so stays unchanged, for `explain_line`.
 
     Args:
         words: The settings that were typed.
@@ -31,7 +31,7 @@ def quote_for_hydra(words: Sequence[str], is_sweep: bool = False) -> list[str]:
     return [_quote_word(word, is_sweep) for word in words]
 
 
-def as_typed(word: str) -> str:
+def word_as_typed(word: str) -> str:
     """Return a word as people type it, where Hydra was given the setting that a short key stands for."""
     for short, long in SHORT.items():
         if word.startswith(f"{long}="):

@@ -18,6 +18,19 @@ def run_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+def explain_run_folder(error: OSError, setting: str) -> str:
+    """Return the sentence for an error before the job, where the run's folder cannot be made.
+
+    Args:
+        error: The system's error.
+        setting: The setting that names another folder.
+    """
+    return (
+        f"the run's folder cannot be made ({error.strerror}: {error.filename}); run it in a folder that can be written "
+        f"to, or say where: {setting}=…"
+    )
+
+
 def begin(cfg: DictConfig) -> None:
     """Mark the run's folder as one of a run that has begun, so that it stays whatever happens."""
     OmegaConf.save(cfg, run_folder() / CONFIG, resolve=True)

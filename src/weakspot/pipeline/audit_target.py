@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from weakspot.arguments import check_seed
 from weakspot.datasets.base import Dataset
 from weakspot.identity import content_identity
 from weakspot.models.base import Model, built_as
 from weakspot.pipeline.keys import component_identity, store_key
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.seeds import check_seed
 from weakspot.tasks import Task
 
 if TYPE_CHECKING:

@@ -1,0 +1,64 @@
+"""The arguments and the environment that Hydra, the job and the processes which the job starts each see."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import read_write
+
+from weakspot.launch.job_errors import FULL_ERROR
+
+
+@contextmanager
+def without_hydra_frame(words: list[str]) -> Iterator[None]:
+    """Let Hydra parse these words and raise its errors: by itself it would print several lines around them."""
+    before, full = list(sys.argv), os.environ.get(FULL_ERROR)
+    sys.argv[1:], os.environ[FULL_ERROR] = words, "1"
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
+        _set_environment(FULL_ERROR, full)
+
+
+@contextmanager
+def arguments_as_typed(typed: list[str], full: str | None) -> Iterator[None]:
+    """Restore the user's arguments and environment inside the job, whose child processes run the same line again."""
+    before, inside = list(sys.argv), os.environ.get(FULL_ERROR)
+    sys.argv[:] = typed
+    _set_environment(FULL_ERROR, full)
+    try:
+        yield
+    finally:
+        sys.argv[:] = before
+        _set_environment(FULL_ERROR, inside)
+
+
+@contextmanager
+def own_arguments() -> Iterator[None]:
+    """Give Lightning's child processes the overrides and the folder of this job: in a sweep they must run it alone."""
+    config: Any = HydraConfig.get()
+    if config.mode != RunMode.MULTIRUN:
+        yield
+        return
+    before = sys.argv
+    sys.argv = [before[0], *config.overrides.task]
+    with read_write(config):
+        config.run.dir = config.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _set_environment(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value

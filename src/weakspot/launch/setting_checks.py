@@ -1,0 +1,127 @@
+"""What is checked of settings that compose: that each has an effect, and each choice one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+
+from omegaconf import DictConfig, OmegaConf
+
+from weakspot.launch.quoting import word_as_typed
+from weakspot.launch.setting_errors import explain_clash, explain_unknown, key_of, setting_names
+
+_SETTINGS_BEFORE_PREDICTIONS = (
+    "dataset",
+    "model",
+    "encoder",
+    "cam",
+    "split",
+    "checkpoint",
+    "training",
+    "inference",
+    "reweight",
+)
+
+_IGNORED_WITH = {
+    "tree": (
+        "a tree by itself",
+        (
+            *_SETTINGS_BEFORE_PREDICTIONS,
+            "predictions",
+            "slices",
+            "outputs_are",
+            "method",
+            "confirm",
+            "stability",
+            "fail_if",
+            "export",
+            "folders",
+            "root",
+            "trust",
+        ),
+        ("method=udis", "method.accuracy_threshold"),
+    ),
+    "compare": (
+        "two runs by themselves",
+        (
+            *_SETTINGS_BEFORE_PREDICTIONS,
+            "experiment",
+            "predictions",
+            "slices",
+            "tree",
+            "outputs_are",
+            "method",
+            "confirm",
+            "stability",
+            "export",
+            "report",
+        ),
+        (),
+    ),
+    "slices": (
+        "slices that are there already",
+        ("experiment", "method", "stability"),
+        (),
+    ),
+    "predictions": (
+        "predictions that are there already",
+        _SETTINGS_BEFORE_PREDICTIONS,
+        ("dataset.group", "dataset.hide", "dataset.root"),
+    ),
+}
+"""For each setting that names existing results: what these are, the keys that have no effect beside it, and the words
+or keys among them that have an effect all the same."""
+
+
+def check_settings(config: DictConfig, words: Sequence[str]) -> None:
+    """Raise ValueError for a setting that has no effect.
+
+    That is a key with a + that no schema has, as Hydra takes any, a key without a value, or a setting of a step that
+    existing results replace.
+
+    Args:
+        config: The composed configuration.
+        words: The words that were typed.
+    """
+    for key in _unknown_keys(config):
+        raise ValueError(explain_unknown(key, list(setting_names(config)), "settings that exist need no +"))
+    for word in words:  # such as predictions=$FILE in a shell that knows no FILE
+        if word.endswith("=") or (word.endswith("=[]") and key_of(word) in _IGNORED_WITH):
+            raise ValueError(f"{word_as_typed(word)} has no value: give it one, or leave it out")
+    for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
+        if not config.get(given):
+            continue
+        for word in words:
+            if key_of(word).split(".")[0] in ignored and not {word, key_of(word)} & set(exceptions):
+                files = config[given] if isinstance(config[given], str) else ",".join(config[given])
+                raise ValueError(
+                    f"{word_as_typed(word)} says nothing of {what}: leave it out, or leave out {given}={files}"
+                )
+
+
+def check_choices(choices: Mapping[str, str | None]) -> None:
+    """Raise ValueError for a choice that stands for several files, the project's or of plug-ins.
+
+    Args:
+        choices: What is chosen for each group, as Hydra records it: `{"dataset": "digits", "model@encoder": None}`.
+    """
+    for group, word in choices.items():
+        clash = explain_clash(group.partition("@")[0], word or "")
+        if clash:
+            raise ValueError(clash)
+
+
+def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that a schema does not have."""
+    schema = OmegaConf.get_type(node)
+    known = {field.name for field in fields(schema)} if is_dataclass(schema) else None
+    for key in map(str, node):
+        child = node._get_node(key)
+        if known is not None and key not in known:
+            yield from (
+                [*setting_names(child, f"{prefix}{key}.")][-1:]
+                if isinstance(child, DictConfig)
+                else [f"{prefix}{key}"]
+            )
+        elif isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _unknown_keys(child, f"{prefix}{key}.")

@@ -1,0 +1,74 @@
+"""The manual, as `--help` shows it: every choice and setting, with the defaults that a run has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from paths import ROOT
+from processes import quiet_environment
+from weakspot.config.choices import CONFIGS
+from weakspot.config.compose import register
+
+register()
+
+
+def test_help_is_the_manual(shell):
+    text = shell("discover", "--help")
+    assert max(map(len, text.splitlines())) <= 80
+    for word in (
+        "python discover.py predictions=my.npz",
+        "colored_digits",
+        "resnet34",
+        "min_size",
+        "spotlight",
+        "report.map=pca",
+    ):
+        assert word in text
+    for group in ("dataset", "model", "method", "experiment", "trainer", "logger"):
+        assert f"\n{group}=\n" in text
+        lines = [line for line in text.splitlines() if line.startswith("  ")]
+        for choice in [file.stem for file in (CONFIGS / group).glob("*.yaml")]:
+            assert any(line.split()[0] == choice and len(line.split()) > 1 for line in lines), choice
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        defaults = compose("discover")
+    for line in text.partition("Settings of its own, with")[2].splitlines():
+        name, _, default = line.strip().partition("=")
+        is_setting = line.startswith("  ") and not line.startswith("   ")  # the other lines continue one
+        if is_setting and default and " " not in name and not name.startswith("method."):
+            value = OmegaConf.select(defaults, name, throw_on_missing=True)
+            if not name.startswith("training."):  # which the dataset changes
+                assert yaml.safe_load(default.split()[0]) == value, line
+
+
+@pytest.mark.parametrize(
+    ("command", "own", "not_its_own"),
+    [
+        ("discover", "predictions=null", "port=8765"),
+        ("train", "training.epochs=20", "method.n_slices"),
+        ("infer", "shard=null", "method.n_slices"),
+        ("browse", "folders=[outputs,multirun]", "dataset="),
+    ],
+)
+def test_each_command_says_first_what_it_is_for_and_what_is_its_own(shell, command, own, not_its_own):
+    text = shell(command, "--help")
+    assert text.startswith(f"python {command}.py ")
+    assert max(map(len, text.splitlines())) <= 80
+    head, _, settings = text.partition("with their defaults\n")
+    assert head.count(f"\npython {command}.py ") >= 5  # examples
+    assert own in settings[:1100]
+    assert not_its_own not in text
+
+
+def test_a_manual_that_is_not_read_to_its_end_is_no_error(shell):
+    script = f"{sys.executable} {ROOT / 'discover.py'} --help | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=shell.folder, env=quiet_environment(), capture_output=True, text=True
+    )
+    assert done.stdout.startswith("python discover.py")
+    assert not done.stderr
