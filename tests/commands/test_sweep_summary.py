@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from weakspot.commands.sweep_summary import print_sweep_summary
+from weakspot.launch.sweeps import Sweep
 
 
 def rows(text: str) -> list[list[str]]:
@@ -66,6 +70,16 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
     assert [len(row) for row in rows(text)] == [4, 4]
     assert "run 0 failed" not in text
+    assert not (shell.folder / "swept/0/result.json").exists()
+
+
+@pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800"])
+def test_a_result_of_another_shape_is_none(tmp_path: Path, result: str) -> None:
+    run = tmp_path / "0"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra/overrides.yaml").write_text("[seed=1]")
+    (run / "result.json").write_text(result)
+    print_sweep_summary(Sweep(tmp_path, {}))
 
 
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):

@@ -52,16 +52,17 @@ def _summary(sweep: Sweep, runs: Sequence[Path]) -> Group:
         table.add_row(*(escape(printable(cell)) for cell in cells))
         if FAILED in end:
             failures.append(Text(printable_lines(f"run {name} failed: {end[FAILED]}")))
-    where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep.folder, runs)}"
+    where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep, runs)}"
     return Group(Text(printable(where)), table, *failures)
 
 
-def _where_to_look(folder: Path, runs: Sequence[Path]) -> str:
+def _where_to_look(sweep: Sweep, runs: Sequence[Path]) -> str:
     """Return the command that shows the reports, if there are any."""
     from weakspot.pipeline.discover import REPORT
 
-    if not any((run / REPORT).is_file() for run in runs):
+    if not any(sweep.has_written(run / REPORT) for run in runs):
         return ""
+    folder = sweep.folder
     listed = any(folder.is_relative_to(each) for each in BrowseConfig().folders)
     folders = "" if listed else " " + shlex.quote(f"folders=[{folder}]")
     return f" (python browse.py{folders} shows them)"
@@ -81,7 +82,7 @@ def _numbers(run: Path, sweep: Sweep) -> dict[str, str]:
 
     result = _read_result(run, sweep)
     if result:
-        numbers = {name: value for name, value in result.items() if name not in (FAILED, INTERRUPTED)}
+        numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
         return {name: f"{value:.4g}" for name, value in list(numbers.items())[:_MOST_NUMBERS]}
     if not sweep.has_written(run / FILE):
         return {}
@@ -111,6 +112,7 @@ def _read_result(run: Path, sweep: Sweep) -> dict[str, Any]:
     if not sweep.has_written(run / RESULT):
         return {}
     try:
-        return dict(json.loads((run / RESULT).read_text(encoding="utf-8")))
+        result = json.loads((run / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return result if isinstance(result, dict) else {}

@@ -31,7 +31,7 @@ from weakspot.launch.options import CommandLine, read_command_line
 from weakspot.launch.process_arguments import arguments_as_typed, own_arguments, without_hydra_frame
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import explain_run_folder, run_folder
-from weakspot.launch.setting_checks import check_choices, check_settings
+from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import explain_line
 from weakspot.launch.sweeps import Sweep, summarised
 from weakspot.legible import printable_lines
@@ -70,6 +70,7 @@ def run(
 
     try:
         line = read_command_line(name, typed[1:])
+        check_values(line.settings)
     except ValueError as error:
         print(printable_lines(str(error)), file=sys.stderr)
         raise SystemExit(2) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from argparse import Action, ArgumentError
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -75,7 +76,10 @@ def _explain_value(error: ArgumentError, actions: Mapping[str, Action]) -> str:
         return f"{option} takes no value: write it by itself"
     if action.choices:
         choices = [str(choice) for choice in action.choices]
-        return f"{option} takes {', '.join(choices[:-1])} or {choices[-1]}: write {option} {choices[0]}"
+        given = re.findall(r"invalid choice: '(.*?)'", error.message)
+        likely = difflib.get_close_matches(given[0], choices, n=1) if given else []
+        best = (likely or choices)[0]
+        return f"{option} takes {', '.join(choices[:-1])} or {choices[-1]}: write {option} {best}"
     return f"{option} takes a value, and none is given: write {option} VALUE"
 
 

@@ -73,11 +73,21 @@ _IGNORED_WITH = {
 or keys among them that have an effect all the same."""
 
 
+def check_values(words: Sequence[str]) -> None:
+    """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell that knows no FILE.
+
+    Args:
+        words: The settings that were typed.
+    """
+    for word in words:
+        if word.endswith("=") or (word.endswith("=[]") and key_of(word) in _IGNORED_WITH):
+            raise ValueError(f"{word} has no value: give it one, or leave it out")
+
+
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
     """Raise ValueError for a setting that has no effect.
 
-    That is a key with a + that no schema has, as Hydra takes any, a key without a value, or a setting of a step that
-    existing results replace.
+    That is a key with a + that no schema has, as Hydra takes any, or a setting of a step that existing results replace.
 
     Args:
         config: The composed configuration.
@@ -85,9 +95,6 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
     """
     for key in _unknown_keys(config):
         raise ValueError(explain_unknown(key, list(setting_names(config)), "settings that exist need no +"))
-    for word in words:  # such as predictions=$FILE in a shell that knows no FILE
-        if word.endswith("=") or (word.endswith("=[]") and key_of(word) in _IGNORED_WITH):
-            raise ValueError(f"{word_as_typed(word)} has no value: give it one, or leave it out")
     for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
         if not config.get(given):
             continue

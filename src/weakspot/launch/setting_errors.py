@@ -43,6 +43,9 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
         return _one_line(error)
     lone = next((word for word in line.settings if not re.match(r"[^=]+=|~", word)), None)
     if lone is not None:
+        default = _composed(name, [])
+        if isinstance(default, DictConfig) and lone in setting_names(default):
+            return f"{lone} needs a value: write {lone}=…; python {name}.py --help lists what it takes"
         return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
     unread = next((word for word in line.settings if not parses(word)), None)
     if unread is not None:

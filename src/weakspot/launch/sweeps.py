@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +40,8 @@ class Sweep(NamedTuple):
 
     def has_written(self, file: Path) -> bool:
         """Return whether a file is there and was not before, or has been written since."""
-        return file.is_file() and self.before.get(file) != file.stat().st_mtime_ns
+        written = _time_written(file)
+        return written is not None and self.before.get(file) != written
 
     def runs(self) -> list[Path]:
         """Return the folders of its runs, in their order."""
@@ -54,8 +56,24 @@ class SweepFolder(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+        # Another sweep may be writing there, and deleting.
+        files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+        times = {file: _time_written(file) for file in files}
+        before = {file: time for file, time in times.items() if time is not None}
         SweepFolder.noted.append(Sweep(folder, before))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Remove the result that a run of an earlier sweep has left in this run's folder."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            Path(config.hydra.runtime.output_dir, RESULT).unlink(missing_ok=True)
+
+
+def _time_written(file: Path) -> int | None:
+    """Return when a file was written, in nanoseconds; None where there is none."""
+    try:
+        return file.stat().st_mtime_ns if file.is_file() else None
+    except FileNotFoundError:  # deleted in between
+        return None
 
 
 @contextmanager

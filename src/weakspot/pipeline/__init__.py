@@ -1,1 +1,1 @@
-"""The steps of a run (train, infer, discover) as functions on objects; configuration stops in `weakspot.commands`."""
+"""The steps of a run (train, infer, discover) as functions on objects; they know no configuration."""
