@@ -66,7 +66,7 @@ def test_the_first_screen_names_the_group_that_fails():
 def test_what_was_not_tested_is_not_called_a_failure():
     predictions, slices = planted()
     words = read(report_of(predictions, slices, held=False))
-    assert "Small_cnn on colored_digits: nothing was tested" in words
+    assert "small_cnn on colored_digits: nothing was tested" in words
     assert "Nothing was tested (confirm=0)" in words
     assert "Where small_cnn fails" not in words
     assert "confirmed About" not in words

@@ -139,7 +139,7 @@ def headline(
         return f"Where {subject} {'does best' if better else 'fails'} on {data}"
     match confirmation.mode:
         case "off":
-            return f"{subject[:1].upper()}{subject[1:]} on {data}: nothing was tested"
+            return f"{model or 'The model'} on {data}: nothing was tested"
         case "too_few":
             return "Too few examples to find anything reliable"
     return "Nothing reliable was found"
