@@ -21,7 +21,9 @@ from report_pages import (
     unfolded,
 )
 from weakspot.findings import Findings, numbers
+from weakspot.methods.confusion import Confusion
 from weakspot.methods.rules import Rules
+from weakspot.methods.top_loss import TopLoss
 from weakspot.predictions import Predictions
 from weakspot.report.confusion import confusion
 from weakspot.report.curves import curve
@@ -70,6 +72,19 @@ def test_what_was_not_tested_is_not_called_a_failure():
     assert "Nothing was tested (confirm=0)" in words
     assert "Where small_cnn fails" not in words
     assert "confirmed About" not in words
+
+
+@pytest.mark.parametrize("method", [Confusion(), TopLoss()])
+def test_no_test_is_asked_for_where_there_can_be_none(method):
+    predictions, _ = planted()
+    words = read(report_of(predictions, method.fit(predictions).slices_))
+    assert (
+        "so that none can be tested on others: the numbers come from the examples that the slices were"
+        in words
+    )
+    assert "how the model does on others is not known" in words
+    assert "test them" not in words
+    assert "hance alone" not in words
 
 
 def test_the_page_says_whether_the_method_reads_attributes():

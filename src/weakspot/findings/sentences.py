@@ -163,13 +163,13 @@ def explain_test(
         if not source:
             why, advice = "Nothing was tested (confirm=0)", " confirm=0.5 tests on half of the examples."
         return (
-            f"{why}: the numbers come from the examples that the slices were found in, and chance alone gives such "
-            f"numbers.{advice}"
+            f"{why}: the numbers come from the examples that the slices were found in, and say nothing of "
+            f"others.{advice}"
         )
     if mode == "too_few":
         return (
             f"There are too few examples ({count(searched)}) to set some aside for a test, so nothing is confirmed: "
-            "chance alone gives such numbers."
+            "the numbers come from the examples that the slices were found in, and say nothing of others."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""
