@@ -231,6 +231,19 @@ def test_a_slice_that_is_no_worse_is_no_finding():
     assert "does best" not in words
 
 
+def test_too_few_to_say_is_not_said_to_be_nothing():
+    predictions, slices = planted(k=1)
+    weights = np.zeros((1, len(predictions)))
+    weights[0, np.flatnonzero(~predictions.correct)[:4]] = 1
+    words = read(
+        report_of(predictions, Slices("spotlight", slices.ids, weights, describe(weights, predictions)))
+    )
+    assert "too few to say" in words
+    assert "Too few examples to confirm anything" in words
+    assert "Of the 200 examples that no slice was sought in, too few lie in what the method found" in words
+    assert "Nothing reliable" not in words
+
+
 def test_a_slice_of_nothing_and_losses_below_zero_do_no_harm():
     rng = np.random.default_rng(0)
     predictions = Predictions.from_arrays(rng.normal(size=(30, 3)), losses=rng.random(30) - 1)

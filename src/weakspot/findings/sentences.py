@@ -133,7 +133,7 @@ def _verdict(finding: Finding, better: bool) -> str:
 def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
-    """Return the headline: where the model fails, or that nothing reliable was found."""
+    """Return the headline: where the model fails, that nothing reliable was found, or why that cannot be said."""
     data, subject = dataset or examples(n), model or "the model"
     if any(finding.confirmed for finding in findings):
         return f"Where {subject} {'does best' if better else 'fails'} on {data}"
@@ -142,6 +142,8 @@ def headline(
             return f"{model or 'The model'} on {data}: nothing was tested"
         case "too_few":
             return "Too few examples to find anything reliable"
+    if findings and all(finding.verdict == "too_few" for finding in findings):
+        return "Too few examples to confirm anything"
     return "Nothing reliable was found"
 
 
