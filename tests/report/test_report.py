@@ -421,6 +421,19 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, tmp_path):
 
 
 @needs_chromium
+@pytest.mark.parametrize(("scheme", "red"), [("light", "rgb(191, 59, 38)"), ("dark", "rgb(232, 101, 77)")])
+@pytest.mark.parametrize("held", [True, False])
+def test_wrong_ones_are_framed_in_red_whatever_the_verdict(browser, tmp_path, scheme, red, held):
+    predictions, slices = planted()
+    page = report_of(predictions, slices, preview=picture, held=held)
+    tab, _, _ = opened(browser, tmp_path, page, color_scheme=scheme)
+    frames = tab.locator(".card .strip .picture.wrong")
+    colours = frames.evaluate_all("all => all.map(e => getComputedStyle(e).borderTopColor)")
+    assert set(colours) == {red}
+    tab.close()
+
+
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["picture", "text", "none"])
 def test_the_page_never_scrolls_sideways_on_a_phone(browser, tmp_path, scheme, kind):
