@@ -25,6 +25,7 @@ from weakspot.methods.confusion import Confusion
 from weakspot.methods.rules import Rules
 from weakspot.methods.top_loss import TopLoss
 from weakspot.predictions import Predictions
+from weakspot.report import render
 from weakspot.report.confusion import confusion
 from weakspot.report.curves import curve
 from weakspot.report.html import SCRIPTS
@@ -200,6 +201,36 @@ def test_a_bare_record_has_a_report_too():
         r"5 examples \(Slice 1\): the mean loss is 0\.9\d+ \(where they were found\), against 0\.\d+ elsewhere\.",
         words,
     )
+
+
+def test_the_table_of_slices_says_what_its_numbers_are_of_and_what_is_compared():
+    predictions, slices = planted(k=1)
+    words = read(report_of(predictions, slices))
+    assert "Slice Verdict Corrected p Size" in words
+    assert (
+        "Numbers of all 400 examples; verdict and corrected p of the 200 that no slice was sought in."
+        in words
+    )
+    why = "A slice may be far below the rest and still be no worse than other examples of the same labels"
+    assert why not in words
+    assert "Numbers of all 400 examples. " in read(report_of(predictions, slices, held=False))
+    carried_over = Findings.build(predictions, slices, confirm=np.ones(400, dtype=bool), searched=719)
+    assert "Numbers of all 400 examples; verdict and corrected p of the 400 that no slice" in read(
+        render(carried_over)
+    )
+    every_other_five = (predictions.labels == 1) & (np.arange(400) % 4 < 2)
+    hard_label = Predictions.from_arrays(
+        np.random.default_rng(0).normal(size=(400, 4)),
+        losses=predictions.labels + np.random.default_rng(1).random(400),
+        labels=predictions.labels,
+        predictions=np.zeros(400, dtype=int),
+        task=predictions.task,
+    )
+    weights = every_other_five[None].astype(float)
+    found = Slices("spotlight", hard_label.ids, weights, describe(weights, hard_label))
+    words = read(report_of(hard_label, found))
+    assert "may be the label" in words
+    assert why in words
 
 
 def test_a_multilabel_record_names_its_categories():

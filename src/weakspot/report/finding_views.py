@@ -43,6 +43,13 @@ class SliceView:
     neighbours: Sequence[NeighbourView]
 
     @property
+    def doubted_within_labels(self) -> bool:
+        """Whether it looks worse than the rest, and the test within labels does not confirm that."""
+        e = self.slice.evidence
+        doubted = self.slice.finding is not None and e.verdict in ("explained_by_label", "not_confirmed")
+        return doubted and e.p != e.p_unstratified
+
+    @property
     def words(self) -> str:
         """The words by which a reader can find the slice, in lower case."""
         return _search_words(self.slice.portrait, self.examples)
