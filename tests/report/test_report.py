@@ -75,6 +75,21 @@ def test_what_was_not_tested_is_not_called_a_failure():
     assert "confirmed About" not in words
 
 
+def test_the_help_explains_the_verdicts_that_there_may_be():
+    def terms(page):
+        return re.findall(r"<dt>([^<]+)</dt>", page[page.index('id="help"') :].partition("</dl>")[0])
+
+    predictions, slices = planted()
+    of_tests = ["Confirmed", "May be the label", "Not confirmed", "Too few to say", "Interval"]
+    tested, untested = (terms(report_of(predictions, slices, held=held)) for held in (True, False))
+    assert [term for term in tested if term not in untested] == of_tests
+    assert [term for term in untested if term not in tested] == ["Not tested"]
+    right = predictions.correct[None].astype(float)
+    no_worse = Slices("spotlight", slices.ids, right, describe(right, predictions))
+    assert "No worse" in terms(report_of(predictions, no_worse))
+    assert "No worse" not in tested
+
+
 @pytest.mark.parametrize("method", [Confusion(), TopLoss()])
 def test_no_test_is_asked_for_where_there_can_be_none(method):
     predictions, _ = planted()
