@@ -316,7 +316,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
     with pytest.raises(
-        ValueError, match="cannot be decided, because nothing was tested; search with confirm=0.5"
+        ValueError, match=r"cannot be decided, because nothing was tested; search with confirm=0\.5"
     ):
         FailIf(accuracy_below=0.5).failures(findings)
 

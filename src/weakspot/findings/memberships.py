@@ -27,7 +27,7 @@ _CORE = 0.5  # of a group's largest weight
 
 def core_members(weights: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
     """Return which examples are a group's core: those of at least half of its largest weight."""
-    return weights >= max(_CORE * weights.max(initial=0.0), 1e-300)
+    return np.asarray(weights >= max(_CORE * weights.max(initial=0.0), 1e-300))
 
 
 def groups_of_slices(slices: Slices) -> Iterator[MembershipGroup]:
