@@ -226,7 +226,7 @@ def test_the_table_of_slices_says_what_its_numbers_are_of_and_what_is_compared()
         "Numbers of all 400 examples; verdict and corrected p of the 200 that no slice was sought in."
         in words
     )
-    why = "A slice may be far below the rest and still be no worse than other examples of the same labels"
+    why = "A slice far from the rest stays unconfirmed where those that the test compares it with"
     assert why not in words
     assert "Numbers of all 400 examples. " in read(report_of(predictions, slices, held=False))
     carried_over = Findings.build(predictions, slices, confirm=np.ones(400, dtype=bool), searched=719)

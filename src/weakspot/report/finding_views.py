@@ -43,11 +43,10 @@ class SliceView:
     neighbours: Sequence[NeighbourView]
 
     @property
-    def doubted_within_labels(self) -> bool:
-        """Whether it looks worse than the rest, and the test within labels does not confirm that."""
-        e = self.slice.evidence
-        doubted = self.slice.finding is not None and e.verdict in ("explained_by_label", "not_confirmed")
-        return doubted and e.p != e.p_unstratified
+    def doubted(self) -> bool:
+        """Whether it looks worse than the rest, and the test does not confirm that."""
+        verdicts = ("explained_by_label", "not_confirmed")
+        return self.slice.finding is not None and self.slice.evidence.verdict in verdicts
 
     @property
     def words(self) -> str:
