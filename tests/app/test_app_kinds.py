@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import numpy as np
@@ -11,13 +13,17 @@ import pyarrow as pa
 import pytest
 
 from explorer import asked, read, serving
+from paths import FIXTURES
 from predictions_of_every_task import classes, losses_alone, numbers, ratings, several_labels
 from weakspot import Predictions, Spotlight
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_components import ComponentBuilders, RunComponents
 from weakspot.app.run_index import RunIndex
 from weakspot.datasets.base import Dataset
-from weakspot.pipeline.discover import discover
+from weakspot.interop import udis_tree
+from weakspot.pipeline.carry_over import carry_over
+from weakspot.pipeline.discover import discover, report_slices, report_tree
+from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.tasks import Classification
 
 KINDS = {
@@ -36,6 +42,34 @@ def explored(folder, make):
     discover(Spotlight(n_slices=1, search="published", steps=300), p, folder / "run")
     (run,) = RunIndex([folder]).all()
     return p, run
+
+
+def test_a_run_over_other_examples_shows_them_all(tmp_path):
+    _, run = explored(tmp_path, classes)
+    other = classes(np.random.default_rng(2))[0]
+    other = replace(other, ids=np.char.add("new-", other.ids))
+    other.save(tmp_path / "predictions" / "others")
+    found = carry_over(SavedRun.open(run.folder), Predictions.load(tmp_path / "predictions" / "others"))
+    everyone = np.ones(len(found.predictions), dtype=bool)
+    report_slices(found.slices, found.predictions, tmp_path / "over", confirm=everyone)
+    (over,) = RunIndex([tmp_path / "over"]).all()
+    with serving(tmp_path) as server:
+        status, _, text = asked(server, f"/run/{over.digest}")
+        assert status == 200
+        assert re.search(rf'id="found">{len(other)} examples', text)
+        assert 'id="found">0 examples' in asked(server, f"/run/{over.digest}?rows=searched")[2]
+
+
+def test_a_tree_alone_is_offered_for_what_there_is_of_it(tmp_path):
+    report_tree(udis_tree.read(FIXTURES / "seed_tree_bed.json"), tmp_path / "run")
+    (run,) = RunIndex([tmp_path]).all()
+    with serving(tmp_path) as server:
+        text = asked(server, "/")[2]
+        assert f'href="/run/{run.digest}/report"' in text
+        assert f'href="/run/{run.digest}/tree"' in text
+        assert f'href="/run/{run.digest}"' not in text
+        assert 'type="checkbox"' not in text
+        assert "of a tree alone (tree=FILE) there are none" in asked(server, f"/run/{run.digest}")[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -548,6 +548,17 @@ def test_a_category_audit_has_one_population(tmp_path):
     assert all(example.wrong for example in top)
 
 
+def test_no_example_that_hardly_belongs_to_a_group_is_shown_for_it():
+    p, _ = failing(n=200)
+    weights = np.zeros((1, 200))
+    wrong = np.flatnonzero(p.labels != p.predictions)[:12]
+    weights[0, wrong] = [0.956, 0.478, 0.477, *[0.009] * 9]
+    findings = Findings.build(p, Slices("spotlight", p.ids, weights, describe(weights, p)))
+    for group in (*findings.findings, *findings.slices):
+        assert group.portrait.top == tuple(wrong[:2].tolist())
+        assert group.portrait.weights == (0.956, 0.478)
+
+
 def test_media_are_made_once(found):
     _, _, _, findings = found
     asked: list[int] = []

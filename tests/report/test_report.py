@@ -21,8 +21,11 @@ from report_pages import (
     unfolded,
 )
 from weakspot.findings import Findings, numbers
+from weakspot.methods.confusion import Confusion
 from weakspot.methods.rules import Rules
+from weakspot.methods.top_loss import TopLoss
 from weakspot.predictions import Predictions
+from weakspot.report import render
 from weakspot.report.confusion import confusion
 from weakspot.report.curves import curve
 from weakspot.report.html import SCRIPTS
@@ -66,10 +69,38 @@ def test_the_first_screen_names_the_group_that_fails():
 def test_what_was_not_tested_is_not_called_a_failure():
     predictions, slices = planted()
     words = read(report_of(predictions, slices, held=False))
-    assert "Small_cnn on colored_digits: nothing was tested" in words
+    assert "small_cnn on colored_digits: nothing was tested" in words
     assert "Nothing was tested (confirm=0)" in words
     assert "Where small_cnn fails" not in words
     assert "confirmed About" not in words
+
+
+def test_the_help_explains_the_verdicts_that_there_may_be():
+    def terms(page):
+        return re.findall(r"<dt>([^<]+)</dt>", page[page.index('id="help"') :].partition("</dl>")[0])
+
+    predictions, slices = planted()
+    of_tests = ["Confirmed", "May be the label", "Not confirmed", "Too few to say", "Interval"]
+    tested, untested = (terms(report_of(predictions, slices, held=held)) for held in (True, False))
+    assert [term for term in tested if term not in untested] == of_tests
+    assert [term for term in untested if term not in tested] == ["Not tested"]
+    right = predictions.correct[None].astype(float)
+    no_worse = Slices("spotlight", slices.ids, right, describe(right, predictions))
+    assert "No worse" in terms(report_of(predictions, no_worse))
+    assert "No worse" not in tested
+
+
+@pytest.mark.parametrize("method", [Confusion(), TopLoss()])
+def test_no_test_is_asked_for_where_there_can_be_none(method):
+    predictions, _ = planted()
+    words = read(report_of(predictions, method.fit(predictions).slices_))
+    assert (
+        "so that none can be tested on others: the numbers come from the examples that the slices were"
+        in words
+    )
+    assert "how the model does on others is not known" in words
+    assert "test them" not in words
+    assert "hance alone" not in words
 
 
 def test_the_page_says_whether_the_method_reads_attributes():
@@ -187,6 +218,36 @@ def test_a_bare_record_has_a_report_too():
     )
 
 
+def test_the_table_of_slices_says_what_its_numbers_are_of_and_what_is_compared():
+    predictions, slices = planted(k=1)
+    words = read(report_of(predictions, slices))
+    assert "Slice Verdict Corrected p Size" in words
+    assert (
+        "Numbers of all 400 examples; verdict and corrected p of the 200 that no slice was sought in."
+        in words
+    )
+    why = "A slice far from the rest stays unconfirmed where those that the test compares it with"
+    assert why not in words
+    assert "Numbers of all 400 examples. " in read(report_of(predictions, slices, held=False))
+    carried_over = Findings.build(predictions, slices, confirm=np.ones(400, dtype=bool), searched=719)
+    assert "Numbers of all 400 examples; verdict and corrected p of the 400 that no slice" in read(
+        render(carried_over)
+    )
+    every_other_five = (predictions.labels == 1) & (np.arange(400) % 4 < 2)
+    hard_label = Predictions.from_arrays(
+        np.random.default_rng(0).normal(size=(400, 4)),
+        losses=predictions.labels + np.random.default_rng(1).random(400),
+        labels=predictions.labels,
+        predictions=np.zeros(400, dtype=int),
+        task=predictions.task,
+    )
+    weights = every_other_five[None].astype(float)
+    found = Slices("spotlight", hard_label.ids, weights, describe(weights, hard_label))
+    words = read(report_of(hard_label, found))
+    assert "may be the label" in words
+    assert why in words
+
+
 def test_a_multilabel_record_names_its_categories():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (40, 3))
@@ -214,6 +275,19 @@ def test_a_slice_that_is_no_worse_is_no_finding():
     assert "Nothing reliable was found: what the method found is no worse than the rest" in words
     assert "Slices that are no worse than the rest" in words
     assert "does best" not in words
+
+
+def test_too_few_to_say_is_not_said_to_be_nothing():
+    predictions, slices = planted(k=1)
+    weights = np.zeros((1, len(predictions)))
+    weights[0, np.flatnonzero(~predictions.correct)[:4]] = 1
+    words = read(
+        report_of(predictions, Slices("spotlight", slices.ids, weights, describe(weights, predictions)))
+    )
+    assert "too few to say" in words
+    assert "Too few examples to confirm anything" in words
+    assert "Of the 200 examples that no slice was sought in, too few lie in what the method found" in words
+    assert "Nothing reliable" not in words
 
 
 def test_a_slice_of_nothing_and_losses_below_zero_do_no_harm():
@@ -389,6 +463,19 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, tmp_path):
     assert [url.rsplit("/", 1)[1] for url in requests] == ["report.html"]
     assert complaints == []
     assert tab.locator("img").evaluate_all("images => images.every(e => e.complete && e.naturalWidth === 32)")
+    tab.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize(("scheme", "red"), [("light", "rgb(191, 59, 38)"), ("dark", "rgb(232, 101, 77)")])
+@pytest.mark.parametrize("held", [True, False])
+def test_wrong_ones_are_framed_in_red_whatever_the_verdict(browser, tmp_path, scheme, red, held):
+    predictions, slices = planted()
+    page = report_of(predictions, slices, preview=picture, held=held)
+    tab, _, _ = opened(browser, tmp_path, page, color_scheme=scheme)
+    frames = tab.locator(".card .strip .picture.wrong")
+    colours = frames.evaluate_all("all => all.map(e => getComputedStyle(e).borderTopColor)")
+    assert set(colours) == {red}
     tab.close()
 
 

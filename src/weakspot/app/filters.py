@@ -80,7 +80,7 @@ class Filter:
             conditions.append(_parse_condition(text[:_MAX_LENGTH], loaded))
         if fields["outcome"] not in ("", "wrong", "right"):
             raise ValueError(f"outcome={fields['outcome']} is neither wrong nor right")
-        rows = query.get("rows", "searched" if loaded.has_held_out else "")
+        rows = query.get("rows", loaded.first_shown)
         if rows not in ("", "all", "searched", "held"):
             raise ValueError(f"rows={rows} is neither all, nor searched, nor held")
         return cls(

@@ -63,6 +63,11 @@ class LoadedRun:
         """Whether there are examples that no slice was sought in."""
         return not bool(self.searched.all())
 
+    @property
+    def first_shown(self) -> str:
+        """Which examples a page shows at first: those searched if they are a part, otherwise all."""
+        return "searched" if self.has_held_out and self.searched.any() else ""
+
     @cached_property
     def tree(self) -> ClusterTree | None:
         """The cluster tree of the slices; None where there is none."""
@@ -218,7 +223,13 @@ class LoadedRuns:
         for store in (PREDICTIONS_STORE, *self._folders):
             with suppress(FileNotFoundError):
                 return saved_run.predictions(store, self.may_read)
-        source = (saved_run.slices.provenance.get("predictions") or {}).get("source")
+        manifest = saved_run.slices.provenance.get("predictions") or {}
+        if not manifest:
+            raise FileNotFoundError(
+                f"{saved_run.folder} names no predictions, so that its examples cannot be shown; of a tree alone "
+                "(tree=FILE) there are none."
+            )
+        source = manifest.get("source")
         folders = ", ".join(map(str, self._folders))
         if source:
             raise FileNotFoundError(

@@ -49,6 +49,7 @@ class RunSummary:
         weights: The end of the path of the audited checkpoint; empty where none is known.
         embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
             layer, or is not known.
+        has_predictions: Whether it names predictions, whose examples can be shown; a tree alone (`tree=`) has none.
         damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, page and date are
             empty otherwise.
     """
@@ -70,6 +71,7 @@ class RunSummary:
     clusters: int = 0
     weights: str = ""
     embedding: str = ""
+    has_predictions: bool = False
     damage: str = ""
 
     @property
@@ -240,6 +242,7 @@ def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> Ru
         clusters=len(found.clusters),
         weights=_weights(found.provenance),
         embedding=_shortened(_manifest(found.provenance).get("embedding") or ""),
+        has_predictions=bool(_manifest(found.provenance)),
     )
 
 
@@ -258,6 +261,7 @@ def _summary_of_slices(folder: Path, created: datetime, slices: Slices) -> RunSu
         "",
         None,
         len(slices),
+        has_predictions=bool(made_from),
     )
 
 

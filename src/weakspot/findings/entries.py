@@ -60,8 +60,8 @@ class GroupDescription:
         confusion: The weight by label and prediction, the heaviest first.
         words: Distinctive words, where the examples are texts.
         participants: Who rated and what was rated, where the examples are ratings.
-        top: Rows of the examples of the highest weight; among equals the highest loss first (the lowest, where
-            the best-served examples are sought).
+        top: Rows of the examples of the highest weight, none of less than half of the largest; among equals the
+            highest loss first (the lowest, where the best-served examples are sought).
         weights: The weight of each row in `top`.
     """
 

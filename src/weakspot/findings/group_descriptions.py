@@ -14,6 +14,7 @@ from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.entries import GroupDescription
+from weakspot.findings.memberships import core_members
 from weakspot.findings.region_names import LABEL, Condition, Conjunction, RegionNamer
 from weakspot.findings.regions import Region
 from weakspot.predictions.attributes import categorise
@@ -142,8 +143,9 @@ class GroupDescriber:
         return [value for value in found if value.accuracy < overall]
 
     def _top(self, weights: Float[np.ndarray, " r"]) -> list[int]:
-        """Return positions of the highest weights; among equals the highest loss first, then in the record's order."""
-        members = np.flatnonzero(weights > 0)
+        """Return positions of the highest weights, of the core alone: what hardly belongs to a group says nothing of
+        it. Among equals the highest loss comes first, then the record's order."""
+        members = np.flatnonzero(core_members(weights))
         record = self.audited.record
         losses = self.audited.errors if record.losses is None else record.losses
         signed_losses = np.asarray(losses[members], dtype=np.float64) * (-1 if self.better else 1)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from weakspot.predictions.reading import read_parquet, reading
 from weakspot.slices import Slices
@@ -20,6 +20,14 @@ NO_MEMBERSHIPS: pa.Table = _SCHEMA.empty_table()
 
 MembershipGroup = tuple[Literal["finding", "slice"], int, np.ndarray, np.ndarray]
 """A finding or slice by its number, with the rows of its examples and their weights."""
+
+
+_CORE = 0.5  # of a group's largest weight
+
+
+def core_members(weights: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+    """Return which examples are a group's core: those of at least half of its largest weight."""
+    return np.asarray(weights >= max(_CORE * weights.max(initial=0.0), 1e-300))
 
 
 def groups_of_slices(slices: Slices) -> Iterator[MembershipGroup]:

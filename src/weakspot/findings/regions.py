@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from weakspot.evaluation.confirmation import VERDICTS, Evidence
 from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
 from weakspot.findings.extent import ErrorRates, ReducedEmbeddings, cross_fitted_weights, find_extent
+from weakspot.findings.memberships import core_members
 from weakspot.findings.region_names import Conjunction
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.hashing import id_hashes
@@ -264,8 +265,8 @@ class _RegionExtender:
 
 
 def _cores(weights: Float[np.ndarray, " r"]) -> list[Bool[np.ndarray, " r"]]:
-    """Return the members of any weight, and those of at least half of the highest where they are not the same."""
-    members, core = weights > 0, weights >= max(weights.max() / 2, 1e-300)
+    """Return the members of any weight, and those of the core where they are not the same."""
+    members, core = weights > 0, core_members(weights)
     return [members] if np.array_equal(members, core) else [members, core]
 
 

@@ -139,15 +139,17 @@ def _verdict(finding: Finding, better: bool) -> str:
 def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
-    """Return the headline: where the model fails, or that nothing reliable was found."""
+    """Return the headline: where the model fails, that nothing reliable was found, or why that cannot be said."""
     data, subject = dataset or examples(n), model or "the model"
     if any(finding.confirmed for finding in findings):
         return f"Where {subject} {'does best' if better else 'fails'} on {data}"
     match confirmation.mode:
         case "off":
-            return f"{subject[:1].upper()}{subject[1:]} on {data}: nothing was tested"
+            return f"{model or 'The model'} on {data}: nothing was tested"
         case "too_few":
             return "Too few examples to find anything reliable"
+    if findings and all(finding.verdict == "too_few" for finding in findings):
+        return "Too few examples to confirm anything"
     return "Nothing reliable was found"
 
 
@@ -169,13 +171,13 @@ def explain_test(
         if not source:
             why, advice = "Nothing was tested (confirm=0)", " confirm=0.5 tests on half of the examples."
         return (
-            f"{why}: the numbers come from the examples that the slices were found in, and chance alone gives such "
-            f"numbers.{advice}"
+            f"{why}: the numbers come from the examples that the slices were found in, and say nothing of "
+            f"others.{advice}"
         )
     if mode == "too_few":
         return (
             f"There are too few examples ({count(searched)}) to set some aside for a test, so nothing is confirmed: "
-            "chance alone gives such numbers."
+            "the numbers come from the examples that the slices were found in, and say nothing of others."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""

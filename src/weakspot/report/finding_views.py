@@ -43,6 +43,12 @@ class SliceView:
     neighbours: Sequence[NeighbourView]
 
     @property
+    def doubted(self) -> bool:
+        """Whether it looks worse than the rest, and the test does not confirm that."""
+        verdicts = ("explained_by_label", "not_confirmed")
+        return self.slice.finding is not None and self.slice.evidence.verdict in verdicts
+
+    @property
     def words(self) -> str:
         """The words by which a reader can find the slice, in lower case."""
         return _search_words(self.slice.portrait, self.examples)

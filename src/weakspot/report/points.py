@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Num
 from weakspot.explain.attributes import OTHERS
 from weakspot.findings import Findings
 from weakspot.findings.map import ATTRIBUTE, ORDERED, map_kind
+from weakspot.findings.memberships import core_members
 from weakspot.predictions.attributes import MISSING
 from weakspot.report.folds import pack
 from weakspot.report.member_csv import member_groups
@@ -24,7 +25,6 @@ _MIN_POINTS = 1000  # where these do not fit, no map is drawn
 _VALUES = 254  # of a column; the rarer values are one more
 _ATTRIBUTES = 40  # that points can be coloured by, at most
 _FOUND = 0.8  # share of the points, at most, that are members of findings
-_CORE = 0.5  # of a group's largest weight: examples of less are not drawn as its members
 _FOUND_OR_RIGHT = ("finding", "slice", "correct")
 _LOSSES = 65_534  # levels; the next one stands for an unknown loss
 _CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
@@ -193,7 +193,7 @@ def _groups(
             continue
         part = table.slice(group.start, group.end - group.start)
         weights = part.column("weight").to_numpy()
-        core = weights >= max(_CORE * weights.max(), 1e-300)
+        core = core_members(weights)
         weights, wanted = weights[core], part.column("row").to_numpy()[core]
         places = np.searchsorted(rows, wanted).clip(max=len(rows) - 1)
         on_map = rows[places] == wanted
