@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
+from weakspot.evaluation.synthetic import null_predictions
 from weakspot.findings import Media
 from weakspot.findings.build import build
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
@@ -550,6 +551,26 @@ def test_slices_of_other_predictions_are_refused():
     slices = UDIS().fit(p).slices_
     with pytest.raises(ValueError, match="ids are not those of the 199 predictions"):
         Findings.build(p.take(np.arange(199)), slices)
+
+
+def test_slices_of_one_record_and_another_as_the_first_argument_are_refused():
+    """Files without ids are numbered alike, and noise would be confirmed on what it was found in."""
+    p, q = (null_predictions("label", 400, seed) for seed in (0, 1))
+    assert np.array_equal(p.ids, q.ids)
+    slices = Scan(n_slices=2, draws=0).fit(p).slices_
+    Findings.build(p, slices, confirm=q, projection="none")
+    with pytest.raises(ValueError, match=r"found in other predictions.*the others as confirm="):
+        Findings.build(q, slices, confirm=p, projection="none")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slices_are_known_again_in_the_predictions_that_they_were_found_in(dtype, tmp_path):
+    p = null_predictions("label", 400, 0)
+    p = replace(p, losses=p.losses.astype(dtype))
+    Scan(n_slices=2, draws=0).fit(p).slices_.save(tmp_path / "slices")
+    p.save(tmp_path / "predictions")
+    again = Predictions.load(tmp_path / "predictions")
+    Findings.build(again, Slices.load(tmp_path / "slices"), projection="none")
 
 
 @pytest.mark.parametrize(
