@@ -316,7 +316,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         assert "held-out example" not in words
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
-    with pytest.raises(ValueError, match="cannot be decided, because nothing was tested; search with confirm=0.5"):
+    with pytest.raises(ValueError, match=r"because nothing was tested; search with confirm=0\.5"):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
@@ -327,6 +327,8 @@ def test_too_few_examples_are_said_to_be(tmp_path):
     assert {one.evidence.verdict for one in findings.slices} == {"not_tested"}
     assert {finding.verdict for finding in findings.findings} <= {"not_tested"}
     assert findings.title == "Too few examples to find anything reliable"
+    assert "takes 20 in each part" in findings.confirmation.explanation
+    assert "(confirm=FILE) would test what was found" in findings.confirmation.explanation
     with pytest.raises(ValueError, match="nothing was tested: too few examples could be held out"):
         FailIf(accuracy_below=0.5).failures(findings)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
+from weakspot.evaluation.splitting import MIN_EXAMPLES
 from weakspot.findings.entries import Confirmation, Finding, GroupDescription
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
@@ -168,8 +169,9 @@ def explain_test(
         )
     if mode == "too_few":
         return (
-            f"There are too few examples ({count(searched)}) to set some aside for a test, so nothing is confirmed: "
-            "chance alone gives such numbers."
+            f"There are too few examples ({count(searched)}) to set some aside for a test, which takes {MIN_EXAMPLES} "
+            "in each part, so nothing is confirmed: chance alone gives such numbers. Other predictions of the same "
+            "model (confirm=FILE) would test what was found."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""
