@@ -268,9 +268,11 @@ def _overall_change(
     """Return the mean over all examples that both runs hold, in each run, and the change."""
     everything = np.arange(len(before.predictions)), np.arange(len(after.predictions))
     rows = shared_rows(before, after) if paired else everything
-    measured = [MeasuredParts.of(one, which) for one, which in zip((before, after), rows, strict=True)]
-    old, new = (one.contrast(one.outcomes.counts, np.zeros(len(one.outcomes.counts))) for one in measured)
-    change = _change(old, new, *measured, measured[0].outcomes.counts, paired, same_answers)
+    in_old, in_new = (MeasuredParts.of(one, which) for one, which in zip((before, after), rows, strict=True))
+    old, new = (
+        one.contrast(one.outcomes.counts, np.zeros(len(one.outcomes.counts))) for one in (in_old, in_new)
+    )
+    change = _change(old, new, in_old, in_new, in_old.outcomes.counts, paired, same_answers)
     return old, new, change
 
 

@@ -45,7 +45,8 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
     total = sum(cell.weight for cell in description.confusion)
     mistake = description.confusion[0] if description.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
-        return f"mostly label = {mistake.label}, predicted {mistake.prediction}"
+        mostly = "mostly " if len(description.confusion) > 1 else ""
+        return f"{mostly}label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
