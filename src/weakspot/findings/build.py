@@ -81,7 +81,9 @@ def build(
     groups = chain((region.described_weights for region in regions), described.memberships)
     descriptions = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
     of_regions, of_slices = descriptions[: len(regions)], descriptions[len(regions) :]
-    findings = findings_from_regions(regions, of_regions, sets, method.noun, better)
+    findings = findings_from_regions(
+        regions, of_regions, sets, method.noun, method.slice_names(slices), better
+    )
     all_slices = describe_slices(
         slices, parts, evidence, of_slices, findings, method, sets, describer, stability
     )
