@@ -561,6 +561,8 @@ def test_slices_of_one_record_and_another_as_the_first_argument_are_refused():
     assert np.array_equal(p.ids, q.ids)
     slices = Scan(n_slices=2, draws=0).fit(p).slices_
     Findings.build(p, slices, confirm=q, projection="none")
+    # which examples a method judges that is not installed, nobody knows
+    Findings.build(q, replace(slices, method="not-installed"), projection="none")
     with pytest.raises(ValueError, match=r"found in other predictions.*the others as confirm="):
         Findings.build(q, slices, confirm=p, projection="none")
 
