@@ -15,6 +15,7 @@ from report_pages import read as words_of
 from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
 from weakspot.methods import apply
+from weakspot.methods.confusion import Confusion
 from weakspot.methods.registry import find
 from weakspot.pipeline.carry_over import carry_over, check_fits, check_same_embedding
 from weakspot.pipeline.discover import discover, report_slices
@@ -55,6 +56,9 @@ def runs(tmp_path_factory):
     np.savez(shell.folder / "elsewhere.npz", **arrays({0: 0.2}, 1, "b"))
     np.savez(shell.folder / "later.npz", **arrays({2: 0.2}, 2, "a"))
     shell("discover", "predictions=old.npz", *KMEANS, "hydra.run.dir=old")
+    Confusion().fit(Predictions.load(shell.folder / "old.npz")).slices_.save(
+        shell.folder / "cells" / "slices"
+    )
     return shell
 
 
@@ -142,12 +146,16 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
     ("words", "said"),
     [
         ("slices=old", "add predictions=FILE, or the words of a dataset and a model"),
+        ("slices=cells", "slices of method=confusion hold examples for their own errors"),
         ("slices=old predictions=elsewhere.npz confirm=0.3", "leave it out, and give those examples"),
         ("compare=[old,old]", "takes the folders of two runs"),
-        ("predictions=old.npz confirm=0 fail_if.accuracy_below=0.7", "nothing is tested here"),
+        (
+            "predictions=old.npz confirm=0 fail_if.accuracy_below=0.7",
+            "nothing is tested here, because of confirm=0; use confirm=0.5",
+        ),
         (
             "predictions=old.npz method=top_loss fail_if.accuracy_below=0.7",
-            "slices of method=top_loss cannot be tested",
+            "because slices of method=top_loss hold examples for their own errors",
         ),
     ],
 )
@@ -191,9 +199,7 @@ def others(**change) -> Predictions:
 
 @pytest.mark.parametrize("word", sorted(set(METHODS) - set(TESTABLE)))
 def test_slices_that_hold_examples_for_their_errors_are_not_carried_over(word, found):
-    with pytest.raises(
-        ValueError, match=rf"is of method={word}, whose slices hold examples for their own errors"
-    ):
+    with pytest.raises(ValueError, match=rf"slices of method={word} hold examples for their own errors"):
         carry_over(SavedRun.open(found[word]), others())
 
 

@@ -112,6 +112,31 @@ def test_nothing_is_claimed_of_two_models_alike():
     assert claimed <= 1
 
 
+@pytest.mark.parametrize("failing", [BEFORE, {0: 0.0, 1: 0.3}])
+def test_of_one_model_nothing_changes_but_what_was_found(failing):
+    """The same answers, searched in another embedding, and read again with other roundings."""
+    p = predictions(failing, 0)
+    again = replace(p, embeddings=p.embeddings[:, ::-1] ** 2, losses=p.losses * (1 + 1e-6))
+    found = compare_slices(reading("old", p, [0, 1]), reading("new", again, [0, 2]))
+    assert "Both runs read the same model's answers" in found.notes[0]
+    for change in (found.change, *(one.change for one in found.slices)):
+        assert (change.value, change.interval) == (0.0, (0.0, 0.0))
+    assert {one.status for one in found.slices} <= {"persisting", "unclear"}
+
+
+def test_other_models_that_agree_on_all_may_differ_elsewhere(comparison):
+    """Losses of 0 and 1 are alike where answers are, and other weights are another model."""
+    p = predictions(BEFORE, 0)
+    manifests = [{"made_from": {"weights": name}} for name in ("a", "b")]
+    rough = replace(p, losses=1.0 - p.correct)
+    for one, other in ((rough, rough), [replace(p, manifest=manifest) for manifest in manifests]):
+        found = compare_slices(reading("old", one, [0]), reading("new", other, [0]))
+        assert not found.notes
+        low, high = found.slices[0].change.interval
+        assert low < 0 < high
+    assert not comparison.notes
+
+
 def test_a_slice_that_is_not_shown_to_be_gone_is_unclear():
     """So few examples are left that half of the gap could well be there still."""
     p = predictions({0: 0.0}, 0)

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
+from weakspot.evaluation.synthetic import null_predictions
 from weakspot.findings import Media
 from weakspot.findings.build import build
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
@@ -315,9 +316,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         assert "held-out example" not in words
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
-    with pytest.raises(
-        ValueError, match=r"cannot be decided, because nothing was tested; search with confirm=0\.5"
-    ):
+    with pytest.raises(ValueError, match=r"because nothing was tested; search with confirm=0\.5"):
         FailIf(accuracy_below=0.5).failures(findings)
 
 
@@ -328,6 +327,8 @@ def test_too_few_examples_are_said_to_be(tmp_path):
     assert {one.evidence.verdict for one in findings.slices} == {"not_tested"}
     assert {finding.verdict for finding in findings.findings} <= {"not_tested"}
     assert findings.title == "Too few examples to find anything reliable"
+    assert "takes 20 in each part" in findings.confirmation.explanation
+    assert "(confirm=FILE) would test what was found" in findings.confirmation.explanation
     with pytest.raises(ValueError, match="nothing was tested: too few examples could be held out"):
         FailIf(accuracy_below=0.5).failures(findings)
 
@@ -578,6 +579,28 @@ def test_slices_of_other_predictions_are_refused():
     slices = UDIS().fit(p).slices_
     with pytest.raises(ValueError, match="ids are not those of the 199 predictions"):
         Findings.build(p.take(np.arange(199)), slices)
+
+
+def test_slices_of_one_record_and_another_as_the_first_argument_are_refused():
+    """Files without ids are numbered alike, and noise would be confirmed on what it was found in."""
+    p, q = (null_predictions("label", 400, seed) for seed in (0, 1))
+    assert np.array_equal(p.ids, q.ids)
+    slices = Scan(n_slices=2, draws=0).fit(p).slices_
+    Findings.build(p, slices, confirm=q, projection="none")
+    # which examples a method judges that is not installed, nobody knows
+    Findings.build(q, replace(slices, method="not-installed"), projection="none")
+    with pytest.raises(ValueError, match=r"found in other predictions.*the others as confirm="):
+        Findings.build(q, slices, confirm=p, projection="none")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slices_are_known_again_in_the_predictions_that_they_were_found_in(dtype, tmp_path):
+    p = null_predictions("label", 400, 0)
+    p = replace(p, losses=p.losses.astype(dtype))
+    Scan(n_slices=2, draws=0).fit(p).slices_.save(tmp_path / "slices")
+    p.save(tmp_path / "predictions")
+    again = Predictions.load(tmp_path / "predictions")
+    Findings.build(again, Slices.load(tmp_path / "slices"), projection="none")
 
 
 @pytest.mark.parametrize(

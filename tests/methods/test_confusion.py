@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -40,6 +42,7 @@ def test_cells_are_not_tested_and_the_report_says_why():
     for confirm in (run.confirm, np.arange(1000) % 2 == 0, q):
         told = Findings.build(p, run.slices, confirm=confirm)
         assert {one.verdict for one in told.findings} == {"not_tested"}
+        assert all(re.match(r"label = \S+, predicted \S+$", one.name) for one in told.findings)
         assert {one.evidence.verdict for one in told.slices} == {"not_tested"}
         assert all(
             one.accuracy.inside == 0 for one in told.findings

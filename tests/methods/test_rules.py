@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from weakspot import Predictions
+from weakspot import Findings, Predictions
 from weakspot.methods import apply
 from weakspot.methods.rules import Rules, conditions
+from weakspot.pipeline.search import search
 from weakspot.predictions.attributes import categorise
 from weakspot.tasks import Classification
 
@@ -154,3 +155,25 @@ def test_what_has_no_attributes_is_refused():
     ranges = Rules(attributes=["real"], alpha=1).fit(p).slices_
     with pytest.raises(ValueError, match="the attribute 'real' is of another type here"):
         apply(ranges, numbers)
+
+
+@pytest.mark.parametrize("confirm", [0.5, 0])
+def test_a_finding_that_is_a_rule_has_its_name(confirm):
+    """Thresholds of attributes name it only roughly: everybody over 62 or so, of whom half are no part of it."""
+    rng = np.random.default_rng(0)
+    age, labels = rng.integers(18, 90, 1200), rng.integers(0, 2, 1200)
+    right = rng.random(1200) < np.where((age >= 64) & (age <= 76), 0.4, 0.92)
+    p = Predictions.from_arrays(
+        rng.normal(size=(1200, 5)),
+        losses=np.where(right, 0.1, 2.0) + rng.exponential(0.1, 1200),
+        labels=labels,
+        predictions=np.where(right, labels, 1 - labels),
+        attributes={"age": age},
+    )
+    run = search(Rules(n_slices=1), p, confirm)
+    (rule,) = Rules.slice_names(run.slices)
+    assert rule.startswith("age 6")
+    (found,) = Findings.build(p, run.slices, confirm=run.confirm, projection="none").findings
+    assert (found.name, found.conditions, found.covers) == (rule, (), None)
+    assert f"({rule})" in found.sentence
+    assert found.examples == run.slices.statistics[0].size

@@ -265,8 +265,14 @@ def test_a_run_that_leaves_nothing_to_mend_is_refused(found, tmp_path):
     unsure = replace(
         findings, findings=tuple(replace(one, verdict="not_confirmed") for one in findings.findings)
     )
+    untested = replace(findings.confirmation, mode="off", source="", tested=0)
     for name, run, said in (
-        ("unsure", unsure, "confirmed nothing"),
+        (
+            "untested",
+            replace(unsure, confirmation=untested),
+            r"made with confirm=0.*name a run with confirm=0\.5",
+        ),
+        ("unsure", unsure, "search again with more examples"),
         ("best", replace(findings, seeks="better"), "needs no improvement"),
         ("file", findings, "read predictions from a file"),
     ):

@@ -77,6 +77,8 @@ def test_what_both_hold_is_found_under_any_id():
     assert also_in(replace(renamed, embeddings=np.asfortranarray(p.embeddings)), p).all()
     with pytest.raises(ValueError, match="holds the same examples"):
         examples_to_test(renamed, p)
+    with pytest.raises(ValueError, match="is empty"):
+        examples_to_test(renamed.take(np.arange(0)), p)
     # an embedding of few values is no example: losses tell them apart, or else the id
     flat = {"labels": p.labels, "predictions": p.predictions}
     numbered, others = (Predictions.from_arrays(np.ones((N, 1)), **flat, ids=q.ids) for q in (p, other))

@@ -23,9 +23,11 @@ p = example_predictions()
 slices = Scan(draws=0).fit(p).slices_
 for call in (
     lambda: Predictions.from_arrays(np.zeros((2, 1)), labels=[0, 1], task=["cat", "dog"]),
-    lambda: Findings.build(p, slices, confirm=0.5),
+    *(lambda wrong=wrong: Findings.build(p, slices, confirm=wrong) for wrong in (0.5, 0, True, "val", "other.npz")),
     lambda: Findings.build(p, slices, confirm=np.ones(3, dtype=bool)),
     lambda: Findings.build(p, Scan()),
+    lambda: Findings.build(np.zeros((3, 3)), slices),
+    lambda: Findings.build(None, slices),
     lambda: Findings.build(p, slices, hide="group"),
     lambda: Findings.build(p, slices, texts=["one"]),
     lambda: Findings.build(p, slices, stability=[]),
@@ -42,11 +44,21 @@ for call in (
 
 def test_arguments_of_another_type_are_told_what_is_wanted():
     done = run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
-    task, share, mask, method, hide, texts, stability, unmeasured, narrow = done.stdout.splitlines()
+    task, *shares, mask, method, array, nothing, hide, texts, stability, unmeasured, narrow = (
+        done.stdout.splitlines()
+    )
     assert task.startswith("TypeError task=['cat', 'dog'] is no task; give Classification")
-    for said in (share, mask):
-        assert said.startswith("ValueError confirm is other predictions, or a mask of the 160 examples")
+    wrong = ["0.5", "0", "True", "'val'", "'other.npz'", "of shape (3,)"]
+    for given, said in zip(wrong, (*shares, mask), strict=True):
+        assert said.startswith(
+            f"ValueError confirm is other predictions, or a mask of the 160 examples, not {given}; leave it out to "
+            "test nothing"
+        )
     assert "slices are of type Scan; give those of a fitted method" in method
+    for said, kind in ((array, "ndarray"), (nothing, "NoneType")):
+        assert said.startswith(
+            f"TypeError predictions are of type {kind}; make some with Predictions.from_arrays"
+        )
     assert "give a list of names of attributes: hide=['group']" in hide
     assert "texts has 1 values, but there are 160 examples" in texts
     assert "stability has 0 values, but there are " in stability

@@ -32,8 +32,9 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
     """Test the slices of an earlier run on other examples: those of a file, or of a split of the dataset.
 
     Raises:
-        ValueError: If the words do not say which examples.
+        ValueError: If the words do not say which examples, or the run's slices cannot be tested on any.
     """
+    from weakspot.pipeline.carry_over import check_testable
     from weakspot.pipeline.saved_runs import SavedRun
 
     if len(cfg.slices) > 1:
@@ -47,6 +48,7 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
             "it out, and give those examples (predictions=FILE, or dataset=… split=…)"
         )
     run = SavedRun.open(cfg.slices[0])
+    check_testable(run)
     if cfg.predictions:
         carry_over_to_predictions(cfg, folder, run)
     elif words & {"dataset", "model", "split", "checkpoint"}:

@@ -34,8 +34,11 @@ def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
 
     minimum, baseline = cfg.fail_if.accuracy_below, cfg.fail_if.new_against
     if share == 0 and (minimum is not None or baseline is not None):
+        cause = "the slices were found in all of them; test them on other predictions (confirm=FILE)"
+        if cfg.confirm == 0:
+            cause = f"of confirm={cfg.confirm}; use confirm=0.5"
         raise ValueError(
-            "fail_if is decided on examples that no slice was sought in, and nothing is tested here (confirm=0.5)"
+            f"fail_if is decided on examples that no slice was sought in, and nothing is tested here, because {cause}"
         )
     if share is None and baseline is not None:
         raise ValueError(

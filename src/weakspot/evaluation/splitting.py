@@ -9,6 +9,9 @@ from jaxtyping import Bool, Shaped
 
 from weakspot.hashing import id_hashes
 
+MIN_EXAMPLES = 20
+"""The fewest audited examples that each part of a split must have."""
+
 
 def held_out(
     ids: Sequence[str] | Shaped[np.ndarray, " n"],

@@ -26,7 +26,12 @@ from weakspot.findings.comparison import (
 from weakspot.findings.comparison_sentences import comparison_title, how_it_was_tested, slice_sentence
 from weakspot.findings.example_outcomes import fails_more
 from weakspot.findings.measured_parts import ComparedPart, MeasuredParts
-from weakspot.findings.runs_to_compare import RunToCompare, check_comparable, shared_rows
+from weakspot.findings.runs_to_compare import (
+    RunToCompare,
+    check_comparable,
+    have_same_answers,
+    shared_rows,
+)
 from weakspot.findings.slice_parts import leading_labels
 from weakspot.methods import method_of, weights_of
 from weakspot.slices import as_weights
@@ -66,6 +71,7 @@ def compare_slices(
         ValueError: If the two cannot be compared, with the reason.
     """
     paired, notes = check_comparable(before, after)
+    same_answers = paired and have_same_answers(before, after)
     tested: dict[FoundIn, int] = {}
     compared: dict[FoundIn, list[ComparedSlice]] = {}
     parts: dict[FoundIn, list[ComparedPart]] = {}
@@ -78,7 +84,9 @@ def compare_slices(
         parts[found] = _split_slices(own)
         in_own, in_other = _measure_in_both_runs(own, other, parts[found], paired)
         tested[found], measure = len(in_own.outcomes.losses), in_own.measure
-        compared[found] = _compare_parts(found, own, parts[found], in_own, in_other, paired, level, seed)
+        compared[found] = _compare_parts(
+            found, own, parts[found], in_own, in_other, paired, same_answers, level, seed
+        )
     if paired:
         overlaps = _overlaps(before, after, parts["before"], parts["after"])
         old, new = compared["before"], compared["after"]
@@ -87,7 +95,7 @@ def compare_slices(
             "after": _with_counterparts(new, old, overlaps.T),
         }
     slices = [*compared["before"], *compared["after"]]
-    mean_before, mean_after, change = _overall_change(before, after, paired)
+    mean_before, mean_after, change = _overall_change(before, after, paired, same_answers)
     return Comparison(
         schema=SCHEMA,
         title=comparison_title(slices),
@@ -145,6 +153,7 @@ def _compare_parts(
     in_own: MeasuredParts,
     in_other: MeasuredParts,
     paired: bool,
+    same_answers: bool,
     level: float,
     seed: int,
 ) -> list[ComparedSlice]:
@@ -159,8 +168,7 @@ def _compare_parts(
         change = None
         if before is not None and after is not None:
             weights = in_own.outcomes.counts * in_own.outcomes.memberships[i]
-            paired_correlation = correlation(in_own.values, in_other.values, weights) if paired else 0.0
-            change = difference(before.inside, after.inside, paired_correlation)
+            change = _change(before.inside, after.inside, in_own, in_other, weights, paired, same_answers)
         status = status_of(found, *performances, change, in_own.measure)
         label = own.predictions.classes()[part.labels[0]] if part.labels else None
         result.append(
@@ -255,17 +263,35 @@ def _with_counterparts(
 
 
 def _overall_change(
-    before: RunToCompare, after: RunToCompare, paired: bool
+    before: RunToCompare, after: RunToCompare, paired: bool, same_answers: bool
 ) -> tuple[Contrast, Contrast, Difference]:
     """Return the mean over all examples that both runs hold, in each run, and the change."""
     everything = np.arange(len(before.predictions)), np.arange(len(after.predictions))
     rows = shared_rows(before, after) if paired else everything
-    measured = [MeasuredParts.of(one, which) for one, which in zip((before, after), rows, strict=True)]
-    old, new = (one.contrast(one.outcomes.counts, np.zeros(len(one.outcomes.counts))) for one in measured)
-    paired_correlation = (
-        correlation(measured[0].values, measured[1].values, measured[0].outcomes.counts) if paired else 0.0
+    in_old, in_new = (MeasuredParts.of(one, which) for one, which in zip((before, after), rows, strict=True))
+    old, new = (
+        one.contrast(one.outcomes.counts, np.zeros(len(one.outcomes.counts))) for one in (in_old, in_new)
     )
-    return old, new, difference(old, new, paired_correlation)
+    change = _change(old, new, in_old, in_new, in_old.outcomes.counts, paired, same_answers)
+    return old, new, change
+
+
+def _change(
+    before: Contrast,
+    after: Contrast,
+    one: MeasuredParts,
+    other: MeasuredParts,
+    weights: Float[np.ndarray, " m"],
+    paired: bool,
+    same_answers: bool,
+) -> Difference:
+    """Return the mean after, less that before; if paired, of examples that two runs hold row for row, by weight.
+
+    Two models that agree on a few examples may differ on others, but the answers of one model do not.
+    """
+    if same_answers:
+        return Difference(0.0, (0.0, 0.0))
+    return difference(before, after, correlation(one.values, other.values, weights) if paired else 0.0)
 
 
 def _compared_run(run: RunToCompare, other: RunToCompare, measured: Contrast) -> ComparedRun:

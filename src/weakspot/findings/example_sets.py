@@ -88,9 +88,11 @@ def choose_example_sets(
         return ExampleSets(described, tested, outcomes, tested_outcomes, everywhere, "other", left_out)
     mask = np.asarray(confirm, dtype=bool)
     if mask.shape != (len(predictions),):
+        given = f"of shape {mask.shape}" if mask.ndim else repr(confirm)
         raise ValueError(
-            f"confirm is other predictions, or a mask of the {len(predictions)} examples, not of shape {mask.shape}; "
-            "weakspot.evaluation.held_out makes a mask of a share, which the method must not have searched"
+            f"confirm is other predictions, or a mask of the {len(predictions)} examples, not {given}; leave it out to "
+            "test nothing (weakspot.evaluation.held_out makes a mask of a share, which the method must not have "
+            "searched)"
         )
     held_out = mask[described.rows]
     if held_out.all():

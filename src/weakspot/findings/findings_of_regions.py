@@ -25,6 +25,7 @@ def findings_from_regions(
     sets: ExampleSets,
     source: str,
     noun: str,
+    slice_names: Sequence[str],
     better: bool,
 ) -> tuple[Finding, ...]:
     """Make the finding of every region, most errors explained first, numbered from 1.
@@ -35,6 +36,7 @@ def findings_from_regions(
         sets: The examples that they are described over and tested on.
         source: What is tested on, in words.
         noun: What the method calls a slice.
+        slice_names: What the method says that each slice is; none where it says nothing.
         better: Whether the best-served examples are sought.
 
     Returns:
@@ -42,7 +44,10 @@ def findings_from_regions(
     """
     pairs = zip(regions, descriptions, strict=True)
     return _numbered(
-        [_finding(region, description, sets, source, noun, better) for region, description in pairs]
+        [
+            _finding(region, description, sets, source, noun, slice_names, better)
+            for region, description in pairs
+        ]
     )
 
 
@@ -67,19 +72,27 @@ def build_memberships_table(
 
 
 def _finding(
-    region: Region, description: GroupDescription, sets: ExampleSets, source: str, noun: str, better: bool
+    region: Region,
+    description: GroupDescription,
+    sets: ExampleSets,
+    source: str,
+    noun: str,
+    slice_names: Sequence[str],
+    better: bool,
 ) -> Finding:
     """Make the finding of a region; it gets its number when all findings are in order."""
-    audited, conjunction = sets.described, region.conjunction
+    audited = sets.described
     record = audited.record
     labels = tuple(record.classes()[label] for label in region.labels)
+    exact_name = _exact_name(region, slice_names, sets, labels)
+    conjunction = region.conjunction if exact_name is None else None
     contrasts = contrasts_of_region(region, sets.tested_outcomes, sets.tested, sets.has_test)
     all_errors = float(audited.counts @ audited.errors)
     mass = audited.counts * region.described_weights
     tested_mass = sets.tested_outcomes.counts * region.tested_weights
     finding = Finding(
         number=0,
-        name=finding_name(region, description, noun, labels),
+        name=exact_name or finding_name(region, description, noun, labels),
         sentence="",
         verdict=region.evidence.verdict,
         p=region.evidence.p,
@@ -102,6 +115,19 @@ def _finding(
     others = (source or "other examples") if sets.tests_others else ""
     sentence = finding_sentence(finding, sets.has_test, measure, audited.counted, better, others)
     return replace(finding, sentence=sentence)
+
+
+def _exact_name(
+    region: Region, slice_names: Sequence[str], sets: ExampleSets, labels: Sequence[str]
+) -> str | None:
+    """Return what the method says of a slice that is all of the region, unless attributes name it as exactly."""
+    if region.conjunction is not None and region.conjunction.f1 == 1:
+        return None
+    weights, outcomes = region.described_weights, sets.described_outcomes
+    for part in region.parts if slice_names else ():
+        if np.array_equal(outcomes.part_weights(part, region.labels), weights):
+            return " and ".join([*(f"label = {label}" for label in labels), slice_names[part]])
+    return None
 
 
 def _numbered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -141,7 +141,8 @@ class Findings:
             searched: How many examples the slices were sought in, where these are not among `predictions`.
             source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
             hide: Names of attributes that restate the target (on the command line `dataset.hide`): they neither name
-                nor describe a finding. Those that go with the label one to one are left out anyway.
+                nor describe a finding (but a rule that is made of one is named as it is). Those that go with the label
+                one to one are left out anyway.
             texts: What is written in each example, for its words.
             stability: The stability of every slice, if it was measured.
             notes: Words of caution, in addition to the method's own.

@@ -19,6 +19,11 @@ LAST_LAYER = "model's last layer"
 MIN_TESTED_EXAMPLES = 20
 """The fewest examples that the slices of a run may be measured on."""
 
+_SAME_ANSWERS = (
+    "Both runs read the same model's answers: nothing can have changed between them but what was found, so that every "
+    "difference is exactly zero."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class RunToCompare:
@@ -89,12 +94,31 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
                 f"slices are compared on at least {MIN_TESTED_EXAMPLES} that they were not sought in: run it with "
                 "confirm=0.5"
             )
-    return True, []
+    return True, [_SAME_ANSWERS] if have_same_answers(before, after) else []
+
+
+def have_same_answers(before: RunToCompare, after: RunToCompare) -> bool:
+    """Return whether both runs read one model's answers: on what they share equal losses, of more than two values."""
+    weights = _weights(before), _weights(after)
+    if None not in weights and weights[0] != weights[1]:
+        return False
+    old, new = before.predictions.losses, after.predictions.losses
+    if old is None or new is None:
+        return False
+    old_rows, new_rows = shared_rows(before, after)
+    old, new = old[old_rows], new[new_rows]
+    return bool(np.allclose(old, new, rtol=1e-4, atol=1e-6)) and len(np.unique(old)) > 2
+
+
+def _weights(run: RunToCompare) -> str | None:
+    """Return the digest of the model's weights; None where the record does not say it."""
+    digest: str | None = (run.predictions.manifest.get("made_from") or {}).get("weights")
+    return digest
 
 
 def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
     """Check that two runs without an example in common are of one model; return a note where nobody knows that."""
-    weights = [(one.predictions.manifest.get("made_from") or {}).get("weights") for one in (before, after)]
+    weights = [_weights(one) for one in (before, after)]
     if None not in weights and weights[0] != weights[1]:
         raise ValueError(
             f"{before.run} and {after.run} have no example in common and are of different weights, so a slice of one "

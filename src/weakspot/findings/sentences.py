@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
+from weakspot.evaluation.splitting import MIN_EXAMPLES
 from weakspot.findings.entries import Confirmation, Finding, GroupDescription
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
@@ -44,7 +45,8 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
     total = sum(cell.weight for cell in description.confusion)
     mistake = description.confusion[0] if description.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
-        return f"mostly label = {mistake.label}, predicted {mistake.prediction}"
+        mostly = "mostly " if len(description.confusion) > 1 else ""
+        return f"{mostly}label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
 
@@ -176,8 +178,9 @@ def explain_test(
         )
     if mode == "too_few":
         return (
-            f"There are too few examples ({count(searched)}) to set some aside for a test, so nothing is confirmed: "
-            "the numbers come from the examples that the slices were found in, and say nothing of others."
+            f"There are too few examples ({count(searched)}) to set some aside for a test, which takes {MIN_EXAMPLES} "
+            "in each part, so nothing is confirmed: the numbers come from the examples that the slices were found in, "
+            "and say nothing of others. Other predictions of the same model (confirm=FILE) would test what was found."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""

@@ -171,6 +171,11 @@ class Method(BaseEstimator, ABC):
         return [f"{cls.noun}s of fewer than {MIN_INFORMATIVE_SIZE} examples say little{larger}."]
 
     @classmethod
+    def slice_names(cls, slices: Slices) -> list[str]:
+        """Return what each slice is, in words, where that is how the method finds it; by default nothing."""
+        return []
+
+    @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:
         """Return what came nearest to being a slice where the method found none, the nearest first."""
         return []

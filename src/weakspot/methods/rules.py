@@ -108,9 +108,13 @@ class Rules(Method):
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
         """Say what the rules are, before what every method says."""
-        rules = conditions(slices) if slices.parameters else []
-        sentences = [f"{cls.noun} {i} is: {' and '.join(map(str, rule))}." for i, rule in enumerate(rules, 1)]
+        sentences = [f"{cls.noun} {i} is: {rule}." for i, rule in enumerate(cls.slice_names(slices), 1)]
         return [*sentences, *super().advice(slices)]
+
+    @classmethod
+    def slice_names(cls, slices: Slices) -> list[str]:
+        """Return the rules: `age 64 to 76 and camera = night`."""
+        return [" and ".join(map(str, rule)) for rule in conditions(slices)] if slices.parameters else []
 
 
 def conditions(slices: Slices) -> list[list[AttributeValue]]:

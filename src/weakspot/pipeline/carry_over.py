@@ -86,9 +86,7 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
     Raises:
         ValueError: If these are too few to test anything on, or the run's slices cannot be tested on any.
     """
-    method = method_of(run.slices)
-    if not method.testable:
-        raise ValueError(f"{run.folder}: {method.why_untestable()}; give a run of another method")
+    check_testable(run)
     names = np.asarray(ids)
     rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
     if len(rows) < MIN_TESTED_EXAMPLES:
@@ -98,6 +96,13 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
             "predictions=FILE). If they are others under the same ids, give each an id of its own (a column id)"
         )
     return rows
+
+
+def check_testable(run: SavedRun) -> None:
+    """Raise ValueError where slices of the run's method cannot be tested on any examples."""
+    method = method_of(run.slices)
+    if not method.testable:
+        raise ValueError(f"{run.folder}: {method.why_untestable()}; give a run of another method")
 
 
 def check_fits(run: SavedRun, p: Predictions) -> None:

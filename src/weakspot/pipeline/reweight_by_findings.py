@@ -68,6 +68,12 @@ class ReweightByFindings(Reweight):
                 f"reweight={self.folder}: that run searched for the lowest losses (method.flip=true), where the "
                 "model needs no improvement; name a run that searched for failures"
             )
+        if found.confirmation.mode == "off":
+            why = found.confirmation.source or "it was made with confirm=0, which tests nothing"
+            raise ValueError(
+                f"reweight={self.folder}: that run confirmed nothing, so there is nothing reliable to train against "
+                f"({why}); name a run with confirm=0.5, of a method whose slices can be tested"
+            )
         if not any(finding.confirmed for finding in found.findings):
             raise ValueError(
                 f"reweight={self.folder}: that run confirmed nothing, so there is nothing reliable to train against "

@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Num, Shaped
 from sklearn.base import clone
 
-from weakspot.evaluation.splitting import held_out
+from weakspot.evaluation.splitting import MIN_EXAMPLES, held_out
 from weakspot.evaluation.stability import stability
 from weakspot.methods import Method, apply, audit_of, weights_of
 from weakspot.methods.distributed import process_group
@@ -20,9 +20,6 @@ from weakspot.pipeline.sharded_search import is_sharded, shard_bounds
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices, scatter_memberships
 from weakspot.tasks import Task
-
-MIN_EXAMPLES = 20
-"""The fewest audited examples that each part of a split must have."""
 
 
 @dataclass(frozen=True, eq=False)

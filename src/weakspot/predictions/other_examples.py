@@ -22,12 +22,15 @@ def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predic
         The examples that the reference does not hold, with its classes; the number of those that were left out.
 
     Raises:
-        ValueError: If they are predictions of something else (`with_classes_of`), or the reference holds all of them.
+        ValueError: If they are predictions of something else (`with_classes_of`), there are none, or the reference
+            holds all of them.
     """
+    names = _names(other, reference)
+    if not len(other):
+        raise ValueError(f"{names[0]} is empty; a test needs examples")
     aligned = with_classes_of(other, reference)
     shared = also_in(other, reference)
     if shared.all():
-        names = _names(other, reference)
         raise ValueError(f"{names[0]} holds the same examples as {names[1]}; a test needs others")
     return (aligned.take(~shared) if shared.any() else aligned), int(shared.sum())
 
