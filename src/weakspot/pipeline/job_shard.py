@@ -57,8 +57,10 @@ def missing_shards(folder: Path, n: int, count: int) -> list[int]:
     """
     missing = np.ones(n, dtype=bool)
     missing[claimed_rows(folder, n)] = False
-    # by rows and not by shards, of which somebody may have asked for more than fit into memory
-    return sorted({-(-count * (row + 1) // n) for row in np.flatnonzero(missing).tolist()})
+    # By rows, and not by shards, of which somebody may have asked for more than fit into memory.
+    integer = np.int64 if count * n < 2**63 else object
+    ends = (np.flatnonzero(missing) + 1).astype(integer)
+    return [int(number) for number in np.unique(-(-count * ends // n))]
 
 
 def format_ranges(numbers: list[int]) -> str:
