@@ -29,12 +29,8 @@ from weakspot.findings.regions import find_regions
 from weakspot.findings.sentences import headline
 from weakspot.findings.slice_parts import is_worse, split_by_label
 from weakspot.methods import method_of
-from weakspot.methods.base import UnknownMethod
 from weakspot.predictions import Predictions
-from weakspot.slices import Memberships, Slices, as_weights
-from weakspot.slices.statistics import describe
-
-_ROUNDING = 1e-6  # relative, of means of losses that may be float32
+from weakspot.slices import Memberships, Slices
 
 
 def build(
@@ -145,40 +141,12 @@ def _check(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; give the predictions they were found in, or apply the slices to these"
         )
-    if not _were_found_in(predictions, slices):
-        raise ValueError(
-            "the slices were found in other predictions: these have the same ids, but other losses or answers; give "
-            "those that they were found in first, and the others as confirm="
-        )
     for name, values, of, n in (
         ("texts", texts, "examples", len(predictions)),
         ("stability", stability, "slices", len(slices)),
     ):
         if values is not None and len(values) != n:
             raise ValueError(f"{name} has {len(values)} values, but there are {n} {of}; give one for each")
-
-
-def _were_found_in(predictions: Predictions, slices: Slices) -> bool:
-    """Return whether the slices have the mean losses and accuracies here that they say, as far as both are known.
-
-    Files without ids are numbered, so that equal ids do not show that these are the same examples. Nobody knows which
-    examples a method judges that is not installed.
-    """
-    method = method_of(slices)
-    if isinstance(method, UnknownMethod):
-        return True
-    audited = method.audited(predictions)
-    described = describe(as_weights(slices.weights), audited.record, audited.rows)
-    return all(
-        said is None or own is None or bool(np.isclose(said, own, rtol=_ROUNDING))
-        for one, here in zip(slices.statistics, described, strict=True)
-        for said, own in (
-            (one.loss_inside, here.loss_inside),
-            (one.loss_outside, here.loss_outside),
-            (one.accuracy_inside, here.accuracy_inside),
-            (one.accuracy_outside, here.accuracy_outside),
-        )
-    )
 
 
 def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, float], ...]:

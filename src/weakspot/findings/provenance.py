@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pydantic_core import to_jsonable_python
 
 from weakspot.findings.entries import Finding
 from weakspot.findings.example_sets import ExampleSets
 from weakspot.findings.numbers import count
 from weakspot.methods import Method
+from weakspot.methods.base import UnknownMethod
 from weakspot.predictions import Predictions
 from weakspot.predictions.other_examples import held_out_copies
-from weakspot.slices import Slices
+from weakspot.slices import Slices, as_weights
+from weakspot.slices.statistics import describe
 
 _OTHER_EMBEDDINGS = (
     "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
@@ -21,6 +24,7 @@ _OTHER_EMBEDDINGS = (
     "embedding (encoder=MODEL) may tell it apart."
 )
 _FEW_COPIES = 0.01  # share of the examples held out below which nothing is said of copies
+_ROUNDING = 1e-6  # relative, of means of losses that may be float32
 _OWN_FIELDS = ("cut_scores", "notes")  # parts of a provenance that have a field of their own in findings
 
 
@@ -33,6 +37,7 @@ def cautionary_notes(
         *_embedding_note(predictions),
         *_copies_note(predictions, slices, tested),
         *_training_split_note(sets),
+        *_other_answers_note(predictions, slices, method),
         *(
             ()
             if "found_in" in slices.provenance
@@ -89,6 +94,29 @@ def _training_split_note(sets: ExampleSets) -> tuple[str, ...]:
     return (
         "The examples that were tested on are of the split train. If the model was trained on them, it may have learnt "
         "them by heart, and a failure that it would repeat on new examples need not show there.",
+    )
+
+
+def _other_answers_note(predictions: Predictions, slices: Slices, method: Method) -> tuple[str, ...]:
+    """Say where the slices give other mean losses or accuracies than they have here, as far as both are known.
+
+    Rows without ids are numbered, so that equal ids do not show that these are the examples that were searched. Nobody
+    knows which examples a method judges that is not installed.
+    """
+    if isinstance(method, UnknownMethod):
+        return ()
+    audited = method.audited(predictions)
+    here = describe(as_weights(slices.weights), audited.record, audited.rows)
+    pairs = [
+        (getattr(given, name), getattr(own, name))
+        for given, own in zip(slices.statistics, here, strict=True)
+        for name in ("loss_inside", "loss_outside", "accuracy_inside", "accuracy_outside")
+    ]
+    if all(None in pair or np.isclose(*pair, rtol=_ROUNDING) for pair in pairs):
+        return ()
+    return (
+        "The slices were found with other losses or answers than these predictions have. If they were found in other "
+        "examples, nothing here is a test: give the predictions that were searched first, and others as confirm=.",
     )
 
 

@@ -159,7 +159,7 @@ class Findings:
         Raises:
             ImportError: If the map needs a library that is missing.
             TypeError: If `slices` are none, or `hide` is one text.
-            ValueError: If the slices were found in other predictions, lengths differ, nothing tells a good example from
+            ValueError: If the slices are of other ids, lengths differ, nothing tells a good example from
                 a bad one, or what `confirm` gives cannot test these slices.
         """
         from weakspot.findings.build import build

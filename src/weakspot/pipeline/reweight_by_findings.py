@@ -107,11 +107,6 @@ class ReweightByFindings(Reweight):
                 holds the slices of another run.
         """
         self._check_epochs(target)
-        method = method_of(self.slices)
-        if not method.testable:
-            raise ValueError(
-                f"reweight={self.folder}: {method.why_untestable()}; name a run of another method"
-            )
         audited_settings = self._manifest(self.findings)["made_from"]
         for part in ("dataset", "model"):
             name, own_name = audited_settings[part]["name"], getattr(target, part).name
@@ -142,6 +137,11 @@ class ReweightByFindings(Reweight):
                 f"model.cam_layer=…); its command was `{self.findings.command}`"
             )
         check_belong_together(self.findings, self.slices, self.folder)
+        method = method_of(self.slices)
+        if not method.testable:
+            raise ValueError(
+                f"reweight={self.folder}: {method.why_untestable()}; name a run of another method"
+            )
 
     def audited(self, target: AuditTarget) -> AuditTarget:
         """Return the model that the run audited, on the split and in the embedding that it searched."""
