@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import sysconfig
-from contextlib import suppress
 
 from weakspot.launch.launcher import run
+from weakspot.signals import ending_with_reader
 
 _SCRIPTS = {
     "train": "trains a model",
@@ -32,10 +31,8 @@ def main() -> None:
     if command == "doctor":
         from weakspot.commands import doctor
 
-        with suppress(BrokenPipeError):  # whoever read what is printed, such as head, has read enough
+        with ending_with_reader():
             sys.exit(doctor.main(words))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
-        sys.exit(128 + signal.SIGPIPE)
     if command == "schema":
         from weakspot.findings.json_schema import json_schema_text
 

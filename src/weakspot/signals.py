@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,3 +165,13 @@ def _run_callbacks() -> None:
 
 if hasattr(os, "register_at_fork"):  # a fork's signals are not its parent's
     os.register_at_fork(after_in_child=lambda: _owner and signal.set_wakeup_fd(-1))
+
+
+@contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """End the process quietly once whoever reads what is printed, such as head, has read enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        raise SystemExit(128 + signal.SIGPIPE) from None

@@ -47,6 +47,15 @@ def mean_losses(arrays, i):
     return w @ y / w.sum(), (1 - w) @ y / (1 - w).sum()
 
 
+def test_a_gate_over_spotlights_found_in_all_examples_asks_for_others(shell, published):
+    write(shell.folder, published)
+    words = ("slices=s0.pkl", "predictions=x.pkl", "logger=none", "fail_if.accuracy_below=0.7")
+    text = shell("discover", *words, fails=2)
+    assert (
+        "because the slices were found in all of them; test them on other predictions (confirm=FILE)" in text
+    )
+
+
 def test_saved_spotlights_are_reported_by_one_line(shell, published):
     write(shell.folder, published)
     text = shell("discover", "slices=s0.pkl,s1.pkl", "predictions=x.pkl", "logger=none")

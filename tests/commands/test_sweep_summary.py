@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from weakspot.commands.sweep_summary import print_sweep_summary
-from weakspot.launch.sweeps import Sweep
+from weakspot.launch.sweeps import Sweep, SweepFolder
 
 
 def rows(text: str) -> list[list[str]]:
@@ -71,6 +72,26 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     assert [len(row) for row in rows(text)] == [4, 4]
     assert "run 0 failed" not in text
     assert not (shell.folder / "swept/0/result.json").exists()
+
+
+def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkeypatch) -> None:
+    """A file may be gone when it is asked when it was written."""
+    (tmp_path / "kept").write_text("")
+    (tmp_path / "deleted").write_text("")
+    is_file = Path.is_file
+
+    def deleted_in_between(path: Path) -> bool:
+        found = is_file(path)
+        if path.name == "deleted":
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", deleted_in_between)
+    monkeypatch.setattr(SweepFolder, "noted", [])
+    SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    (sweep,) = SweepFolder.noted
+    assert [file.name for file in sweep.before] == ["kept"]
+    assert not sweep.has_written(tmp_path / "kept")
 
 
 @pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800"])

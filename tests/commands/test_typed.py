@@ -21,6 +21,7 @@ from paths import ROOT
 from processes import quiet_environment
 from shell import Shell
 from weakspot import cli
+from weakspot.pipeline.checks import _check_writable
 
 Typed = Callable[..., tuple[int, str]]
 
@@ -529,6 +530,12 @@ def test_folders_that_cannot_be_written_are_named_before_training(
     assert "train →" not in said
     assert code == 2
     assert nothing_is_left(tmp_path)
+
+
+def test_a_folder_is_tried_where_it_would_lie_and_leaves_nothing(tmp_path: Path) -> None:
+    _check_writable("checkpoints_dir", tmp_path / "new" / ".." / ".." / tmp_path.name / "store" / "deep")
+    _check_writable("checkpoints_dir", tmp_path / "a" / ".." / "b")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")

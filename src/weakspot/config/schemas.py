@@ -184,7 +184,7 @@ class SpotlightConfig:
     past: list[str] | None = setting(
         None, ".pkl files of the published tool whose spotlights these come after"
     )
-    starts: int = setting(8, "starts of a multistart search that are run to the end")
+    starts: int = setting(10, "starts of a multistart search at high losses, at most")
     n_jobs: int = setting(1, "threads; -1: one per core")
     labels: str = setting("ignore", "ignore; within: search each label by itself")
     loss: str = setting("log", "log; residual: 1 - p of the label, which is bounded")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +75,7 @@ def run(
         raise SystemExit(2) from None
     line = line._replace(settings=quote_for_hydra(line.settings, line.is_sweep))
     with (
-        _ending_with_reader(),
+        signals.ending_with_reader(),
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
@@ -112,16 +111,6 @@ def _start(job: Callable[[DictConfig, Path], float | None], cfg: DictConfig) -> 
         log.info("loading libraries …")
     with job_processes(cfg.trainer.accelerator):
         return job(cfg, run_folder())
-
-
-@contextmanager
-def _ending_with_reader() -> Iterator[None]:
-    """End the process quietly once whoever reads what is printed, such as head, has read enough."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
-        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 @contextmanager
