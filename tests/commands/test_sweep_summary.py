@@ -95,12 +95,13 @@ def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800"])
-def test_a_result_of_another_shape_is_none(tmp_path: Path, result: str) -> None:
+def test_a_result_of_another_shape_is_none(tmp_path: Path, capsys, result: str) -> None:
     run = tmp_path / "0"
     (run / ".hydra").mkdir(parents=True)
     (run / ".hydra/overrides.yaml").write_text("[seed=1]")
     (run / "result.json").write_text(result)
     print_sweep_summary(Sweep(tmp_path, {}))
+    assert rows(capsys.readouterr().out) == [["0", "seed=1"]]
 
 
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):
