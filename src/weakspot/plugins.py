@@ -68,7 +68,7 @@ def choices(group: str) -> dict[str, list[PluginFolder]]:
 def method_target(word: str) -> str | None:
     """Return the import path of the class of a method, or None where no plug-in has a method of this word."""
     for folder in choices("method").get(word, []):
-        target = _TARGET.search(folder.file("method", word).read_text(encoding="utf-8"))
+        target = _TARGET.search(folder.file("method", word).read_text(encoding="utf-8", errors="replace"))
         if target:
             return target[1]
     return None

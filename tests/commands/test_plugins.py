@@ -187,6 +187,70 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"n: [1\nm: 2\n", "FILE is not YAML: line 2, column 2: expected ',' or ']', but got ':'"),
+        (b"a: &x [*x]\n", "FILE cannot be used: maximum recursion depth exceeded"),
+        (b"_target_: \xff\n", "FILE cannot be used: 'utf-8' codec can't decode byte 0xff in position 10"),
+        (b"3\n", "FILE cannot be used: Invalid loaded object type: int"),
+        (b"n: !!float\n", "FILE cannot be used: string index out of range"),
+        (b"defaults: [nothing]\n", "FILE cannot be used: In 'method/mine': Could not load 'method/nothing'."),
+        (b"n: ${oops(}\n", "FILE cannot be used: token recognition error at: '('"),
+        (b"# @package nowhere\nn: 1\n", "FILE cannot be used: In 'method/mine': ConfigKeyError raised while"),
+        (b"", "the method chosen names no class: its file needs a line _target_: module.Class"),
+        (b"- 1\n", "the method chosen names no class"),
+        (b"_target_: 3\n", "the method chosen names no class"),
+        (b"_target_: ???\n", "the method chosen names no class"),
+        (b"1: 2\n", "the file of the method chosen has keys that are not text: [1]"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["conf", "other"])
+def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder, tmp_path):
+    """Of the working directory, and of a folder that the command line names."""
+    file = tmp_path / folder / "method" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text)
+    options = [] if folder == "conf" else ["--config-dir", folder]
+    printed = Shell(tmp_path)("discover", *options, "method=mine", fails=2)
+    assert printed.count("\n") == 1
+    assert printed.startswith(said.replace("FILE", str(file)))
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "said"),
+    [
+        ("method", "json.JSONDecoder", "must be a class that inherits from weakspot.methods.Method"),
+        ("model", "json.JSONDecoder", "must be a class that inherits from weakspot.models.Model"),
+        ("dataset", "builtins.dict", "must be a class that inherits from weakspot.datasets.Dataset"),
+        ("method", "sys.path", "is neither a class nor a function"),
+    ],
+)
+def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
+    printed = Shell(tmp_path)("discover", f"{group}._target_={target}", fails=2)
+    assert printed == f"loading libraries …\n{group}._target_={target} {said}\n"
+
+
+def test_the_doctor_names_a_file_that_cannot_be_read(empty):
+    (empty / "conf" / "model").mkdir(parents=True)
+    (empty / "conf" / "model" / "mine.yaml").write_text("a: [")
+    brought, broken = doctor._plugins()
+    assert (brought.text, brought.state) == ("conf/ brings model=mine", "ok")
+    assert (broken.state, broken.text) == (
+        "broken",
+        f"{empty}/conf/model/mine.yaml is not YAML: line 1, column 5: expected the node content, but found "
+        "'<stream end>'",
+    )
+
+
+def test_help_lists_a_file_that_is_not_utf8(tmp_path):
+    file = tmp_path / "conf" / "method" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"# M\xe9thode\n_target_: ball.Ball\n")
+    assert "mine    " in Shell(tmp_path)("discover", "--help")
+
+
 @pytest.mark.slow
 def test_an_installed_package_is_used_from_anywhere(tmp_path):
     """The wheel is built from the page's pyproject.toml; its slices are applied in another process."""

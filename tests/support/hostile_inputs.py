@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from damaged_data import DATA
+from hostile_files import CONFIGURATIONS
 from hostile_requests import RequestCases
 from hostile_words import WordCases
 from mutations import FORMATS, Cases, FileCases
 
 CASES: dict[str, Callable[[Path], Cases]] = {
-    **{name: partial(FileCases, form) for name, form in (FORMATS | DATA).items()},
+    **{name: partial(FileCases, form) for name, form in (FORMATS | DATA | CONFIGURATIONS).items()},
     "requests to the explorer": RequestCases,
     "words of the command line": WordCases,
 }

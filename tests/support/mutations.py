@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import tempfile
@@ -59,6 +60,16 @@ _ODD = (
 _ODD_VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2**31, 2**63, 10**400, 0.5, 1e308, "", "x", "\ud800", "S100000000", [], {},
     [[]], [None], [1, 2, 3], {"a": 1}, [[[[[[0]]]]]],
+)  # fmt: skip
+
+
+_ODD_WORDS = (
+    "", "[", "]", "{", "}", "{a: }", "'", "\"", ": ", ":", "- ", "-", "? ", "#", "# @package ", "_global_",
+    "&a ", "*a", "*b", "<<: ", "!!python/object:os.system ", "!!binary ", "!!float ", "!", "|", ">", "%", "@",
+    "`", "---", "...", "\t", "\n", "\n  ", "\r", "${", "}", "${x}", "${method}", "${oc.env:NONE}", "${now:%Y}",
+    "???", "null", "~", "true", "1e999", ".nan", "9" * 400, "2024-01-01", "0o7", "1_0", "\ud800", "\0", "é",
+    "[" * 200, "{a: " * 100, "_target_", "defaults", "override ", "_self_", "_convert_: all", "optional ", "/",
+    "..", "@a.b",
 )  # fmt: skip
 
 
@@ -323,6 +334,24 @@ def mutated_json(text: str, steps: Sequence[int]) -> str:
     return json.dumps(document)
 
 
+def mutated_words(text: str, steps: Sequence[int]) -> str:
+    """A text of words of which some are others, or are gone, or stand elsewhere."""
+    words = re.split(r"(\W)", text)
+    for step in steps:
+        rng = np.random.default_rng(step)
+        at = int(rng.integers(len(words)))
+        match rng.integers(4):
+            case 0:
+                words[at] = _ODD_WORDS[rng.integers(len(_ODD_WORDS))]
+            case 1:
+                words.insert(at, _ODD_WORDS[rng.integers(len(_ODD_WORDS))])
+            case 2:
+                words.insert(at, words[rng.integers(len(words))])
+            case _:
+                words[at] = ""
+    return "".join(words)
+
+
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
@@ -352,6 +381,8 @@ def damaged(whole: Path, to: Path, seed: Sequence[int], steps: Sequence[int]) ->
         victim, content = to, whole.read_bytes()
     if victim.suffix == ".json" and rng.random() < 0.7:
         content = mutated_json(content.decode(), steps).encode()
+    elif victim.suffix == ".yaml" and rng.random() < 0.7:
+        content = mutated_words(content.decode(), steps).encode("utf-8", "surrogatepass")
     else:
         content = mutated(content, steps)
     victim.write_bytes(content)

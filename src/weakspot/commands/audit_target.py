@@ -82,6 +82,8 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
     Raises:
         ValueError: If settings contradict each other.
     """
+    from weakspot.datasets import Dataset
+    from weakspot.models import Model
     from weakspot.pipeline.audit_target import AuditTarget, Component
     from weakspot.pipeline.training_settings import TrainingSettings
 
@@ -107,11 +109,13 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
             )
         settings = model_own_settings(cfg.encoder)
         encoder = Component(
-            choices["model@encoder"], plain_values(settings), build(settings, "encoder", positional=1)
+            choices["model@encoder"], plain_values(settings), build(settings, Model, "encoder", positional=1)
         )
     return AuditTarget(
-        dataset=Component(choices["dataset"], plain_values(dataset), build(dataset, "dataset", {"split"})),
-        model=Component(choices["model"], plain_values(model), build(model, "model", positional=1)),
+        dataset=Component(
+            choices["dataset"], plain_values(dataset), build(dataset, Dataset, "dataset", {"split"})
+        ),
+        model=Component(choices["model"], plain_values(model), build(model, Model, "model", positional=1)),
         training=TrainingSettings(**plain_values(cfg.training)),
         make_trainer=build_when_called(cfg.trainer),
         checkpoint=cfg.checkpoint,
@@ -148,6 +152,7 @@ def build_reweight(cfg: DictConfig) -> Reweight | None:
             f"checkpoint={cfg.checkpoint} is trained already, so reweight={by} changes nothing: leave out one of them"
         )
     if by == "adversary":
+        from weakspot.methods import Method
         from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
 
         settings = plain_values(cfg.method)
@@ -156,7 +161,7 @@ def build_reweight(cfg: DictConfig) -> Reweight | None:
                 "reweight=adversary searches in one process, and method.sharded=true divides the rows among "
                 "several: leave out one of them"
             )
-        return ReweightByAdversary(method=build(cfg.method)(), settings=settings, **words)
+        return ReweightByAdversary(method=build(cfg.method, Method)(), settings=settings, **words)
     from weakspot.pipeline.reweight_by_findings import ReweightByFindings
 
     run = read_run_config(Path(by))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from weakspot.app.run_components import ComponentBuilders
     from weakspot.app.run_index import RunIndex
     from weakspot.app.run_previews import RunPreviews
-    from weakspot.models.base import Model
     from weakspot.tasks import Task
 
 _TORCHVISION = "weakspot.models.torchvision.TorchvisionModel"
@@ -79,6 +78,8 @@ def component_builders(
         FileNotFoundError: If the run has no configuration.
     """
     from weakspot.app.run_components import ComponentBuilders
+    from weakspot.datasets import Dataset
+    from weakspot.models import Model
 
     config = _read_config(folder)
     if config.get("tree") or config.get("compare"):
@@ -86,11 +87,11 @@ def component_builders(
     dataset = _checked_settings(config.get("dataset"), "dataset", trust)
     if root is not None and dataset.get("root") is not None:
         dataset.root = _moved_root(str(dataset.root), root)
-    build_dataset = build(dataset_own_settings(dataset), "dataset", {"split"})
+    build_dataset = build(dataset_own_settings(dataset), Dataset, "dataset", {"split"})
 
     def model(task: Task) -> Model:  # checked when it is needed: images are shown without it
         settings = _checked_settings(config.get("model"), "model", trust)
-        model: Model = build(model_own_settings(settings), "model", positional=1)(task)
+        model: Model = build(model_own_settings(settings), Model, "model", positional=1)(task)
         return model
 
     return ComponentBuilders(lambda split: build_dataset(split=split), model)

@@ -46,12 +46,13 @@ _PUBLISHED = (".pkl", ".pickle")  # files of the published Spotlight tool
 
 def main(cfg: DictConfig, folder: Path) -> None:
     """Run the discovery that the configuration describes."""
+    from weakspot.methods import Method
     from weakspot.pipeline.sharded_search import check_sharded_search
 
     check_no_shard(cfg)
     check_run_outputs(cfg)
     check_seeds_and_stability(cfg)
-    method: Method = build(cfg.method)()
+    method: Method = build(cfg.method, Method)()
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
         report_tree_file(cfg, folder, method)

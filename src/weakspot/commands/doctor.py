@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from weakspot import plugins
+from weakspot.launch.setting_errors import check_file
 from weakspot.legible import printable
 from weakspot.machine import cores, memory
 
@@ -126,6 +127,11 @@ def _plugins() -> Iterator[Check]:
             "ok",
             printable(f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"),
         )
+        for file in sorted(folder.path.glob("*/*.yaml")):
+            try:
+                check_file(file)
+            except ValueError as error:
+                yield Check("plug-in", "broken", printable(str(error)))
     for sentence in plugins.missing_folders():
         yield Check("plug-in", "missing", printable(sentence))
 

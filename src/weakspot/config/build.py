@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from collections.abc import Callable, Collection
 from functools import partial
@@ -19,7 +20,11 @@ slices directly (`group`, `hide`)."""
 
 
 def build(
-    node: DictConfig, key: str | None = None, later: Collection[str] = (), positional: int = 0
+    node: DictConfig,
+    kind: type = object,
+    key: str | None = None,
+    later: Collection[str] = (),
+    positional: int = 0,
 ) -> Callable[..., Any]:
     """Return the class or function that a group's choice names, with its settings, ready to be called.
 
@@ -27,17 +32,24 @@ def build(
 
     Args:
         node: The settings, with the import path `_target_`.
+        kind: What a class must inherit from, such as `Method`.
         key: The prefix of the settings on the command line; by default the position of the node.
         later: Names of the arguments that the caller gives.
         positional: How many positional arguments the caller gives.
 
     Raises:
         ImportError: The import path cannot be imported.
-        ValueError: The target takes no such setting, or one of another type.
+        ValueError: The target is of another kind, or takes no such setting, or one of another type.
     """
     settings, key = plain_values(node), key or node._get_full_key("")
     target = settings.pop("_target_")
-    arguments = check_arguments(class_of(target, key), settings, key, later, positional)
+    function = class_of(target, key)
+    if isinstance(function, type) and not issubclass(function, kind):
+        package = ".".join(kind.__module__.split(".")[:2])
+        raise ValueError(
+            f"{key}._target_={target} must be a class that inherits from {package}.{kind.__name__}"
+        )
+    arguments = check_arguments(function, settings, key, later, positional)
     resolved = OmegaConf.create({"_target_": target, **arguments})
     maker: Callable[..., Any] = instantiate(resolved, _partial_=True, _convert_="all")
     return maker
@@ -59,7 +71,12 @@ def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
 
 
 def class_of(target: str, key: str) -> Callable[..., Any]:
-    """Return the class or function of an import path."""
+    """Return the class or function of an import path.
+
+    Raises:
+        ImportError: It cannot be imported.
+        ValueError: It is neither a class nor a function.
+    """
     try:
         function: Callable[..., Any] = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
@@ -67,6 +84,8 @@ def class_of(target: str, key: str) -> Callable[..., Any]:
             f"{key}._target_={target} cannot be imported ({error}); install it, or put its file into the folder in "
             "which the command runs"
         ) from error
+    if not (isinstance(function, type) or inspect.isroutine(function)):
+        raise ValueError(f"{key}._target_={target} is neither a class nor a function")
     return function
 
 

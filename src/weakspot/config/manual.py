@@ -146,7 +146,7 @@ def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[
 
 def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
     """Yield name, default and comment of every setting of a method's YAML file."""
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         entry, _, comment = (part.strip() for part in line.partition("  # "))
         name, _, default = entry.partition(": ")
         if default and not name.startswith(("#", "_")):

@@ -96,15 +96,22 @@ def sentence_of(error: Exception) -> str | None:
     """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _explain_system_error(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
+        key = getattr(error, "full_key", None)
+        return f"{key}: {library_message(error)}" if key else library_message(error)
     if isinstance(error, ValueError | OSError | ImportError):
         return _worker_message(str(error))
-    if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
-        return " ".join(str(error).split())
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
         return (
             f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
         )
     return None
+
+
+def library_message(error: Exception) -> str:
+    """Return the message of an error of Hydra or OmegaConf in one line, without pointers to documentation."""
+    message = " ".join(f"{error} {error.__cause__ or ''}".split())
+    return re.split(r" full_key:| See https| Available options in| Config search path:", message)[0].strip()
 
 
 def _explain_system_error(error: OSError) -> str:

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins, signals
 from weakspot.config.choices import CONFIGS
@@ -31,7 +29,7 @@ from weakspot.launch.process_arguments import arguments_as_typed, own_arguments,
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import explain_run_folder, run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
-from weakspot.launch.setting_errors import explain_line
+from weakspot.launch.setting_errors import NOT_COMPOSED, check_chosen_files, explain_line
 from weakspot.launch.sweeps import Sweep, summarised
 from weakspot.legible import printable_lines
 
@@ -70,6 +68,7 @@ def run(
     try:
         line = read_command_line(name, typed[1:])
         check_values(line.settings)
+        check_chosen_files(line)
     except ValueError as error:
         print(printable_lines(str(error)), file=sys.stderr)
         raise SystemExit(2) from None
@@ -126,12 +125,12 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
         raise
     except BrokenPipeError:
         raise
-    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except NOT_COMPOSED as error:
         if full == "1":
             raise
         if isinstance(error, JobError):
             sentence, code = str(error), error.code
-        elif isinstance(error, OSError) and not isinstance(error, HydraException):
+        elif isinstance(error, OSError) and error.filename and not str(error.filename).endswith(".yaml"):
             setting = "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir"
             sentence, code = explain_run_folder(error, setting), 2
         else:

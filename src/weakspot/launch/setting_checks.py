@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 
 from weakspot.launch.quoting import word_as_typed
 from weakspot.launch.setting_errors import explain_clash, explain_unknown, key_of, setting_names
@@ -93,6 +93,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
         config: The composed configuration.
         words: The words that were typed.
     """
+    _check_targets(config)
     for key in _unknown_keys(config):
         raise ValueError(explain_unknown(key, list(setting_names(config)), "settings that exist need no +"))
     for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
@@ -116,6 +117,23 @@ def check_choices(choices: Mapping[str, str | None]) -> None:
         clash = explain_clash(group.partition("@")[0], word or "")
         if clash:
             raise ValueError(clash)
+
+
+def _check_targets(config: DictConfig) -> None:
+    """Raise ValueError for a choice whose file does not say which class or function it stands for."""
+    for group in ("dataset", "model", "encoder", "method", "trainer", "logger"):
+        node = config._get_node(group) if group in config else None
+        if not isinstance(node, Node) or (group == "encoder" and node._is_none()):
+            continue
+        keys = [*node] if isinstance(node, DictConfig) and not node._is_none() else []
+        if not all(isinstance(key, str) for key in keys):
+            raise ValueError(f"the file of the {group} chosen has keys that are not text: {keys}")
+        target = node._get_node("_target_") if isinstance(node, DictConfig) and "_target_" in keys else None
+        if not isinstance(target, Node) or target._is_missing() or not isinstance(target._value(), str):
+            raise ValueError(
+                f"the {group} chosen names no class: its file needs a line _target_: module.Class, and a line "
+                "name: value for each setting"
+            )
 
 
 def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:

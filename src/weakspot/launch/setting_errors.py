@@ -12,14 +12,19 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, SearchPathException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
 from weakspot import plugins
 from weakspot.arguments import TYPE_NAMES
 from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
+from weakspot.launch.job_errors import library_message
 from weakspot.launch.options import CommandLine
 from weakspot.launch.quoting import SHORT, parses, quoted
+
+NOT_COMPOSED = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError)
+"""The errors with which Hydra refuses a command line, or a file that it names."""
 
 _NAMES_OF_TYPES = {
     "Integer": TYPE_NAMES[int],
@@ -40,7 +45,7 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
         line: The command line, quoted for Hydra.
     """
     if isinstance(error, SearchPathException):
-        return _one_line(error)
+        return library_message(error)
     lone = next((word for word in line.settings if not re.match(r"[^=]+=|~", word)), None)
     if lone is not None:
         default = _composed(name, [])
@@ -66,7 +71,31 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
                     one, result, composed, folder
                 )
         composed, accepted = result, [*accepted, one]
-    return _one_line(error)
+    return library_message(error)
+
+
+def check_chosen_files(line: CommandLine) -> None:
+    """Raise ValueError for a plug-in's file that is chosen and cannot be read."""
+    for word in line.settings:
+        for choice in word.partition("=")[2].split(",") if key_of(word) in GROUPS else ():
+            for file in _plugin_files(key_of(word), choice, line.config_folder):
+                check_file(file)
+
+
+def check_file(file: Path) -> None:
+    """Raise ValueError for a configuration file that cannot be read; the message says where in it."""
+    try:
+        OmegaConf.load(file)
+    except Exception as error:  # PyYAML lets through whatever it stumbles over, an IndexError for `!!float`
+        raise ValueError(explain_file(file, error)) from None
+
+
+def explain_file(file: Path, error: Exception) -> str:
+    """Return what is wrong with a configuration file, and where in it, or in another file that it names."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"{file} cannot be used: {library_message(error)}"
 
 
 def explain_clash(group: str, word: str) -> str:
@@ -146,7 +175,7 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     """
     key, value = key_of(word), word.partition("=")[2]
     if key in GROUPS:
-        return _explain_choice(word, folder)
+        return _explain_choice(word, error, folder)
     known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
         return explain_unknown(key, known)
@@ -165,13 +194,15 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
         return f"{key} has settings, and no value of its own: {', '.join(settings)}"
     if "Ambiguous value" in said:
         return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
-    return f"{word} cannot be used: {_one_line(error)}"
+    return f"{word} cannot be used: {library_message(error)}"
 
 
-def _explain_choice(word: str, folder: str | None) -> str:
-    """Return that a group has no such choice, and which it has."""
+def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
+    """Return that a group has no such choice, and which it has; or what is wrong with the file of the choice."""
     group, value = key_of(word), word.partition("=")[2]
     typed = "encoder" if word.startswith(SHORT["encoder"]) else group
+    for file in _plugin_files(group, value, folder):
+        return explain_file(file, error)
     files = [] if folder is None else Path(folder, group).glob("*.yaml")
     choices = sorted({*all_choices(group), *(file.stem for file in files)})
     close = difflib.get_close_matches(value, choices, n=3)
@@ -180,6 +211,16 @@ def _explain_choice(word: str, folder: str | None) -> str:
     else:
         suggestion = f"There are: {', '.join(choices)}."
     return f"There is no {typed}={value}. {suggestion}"
+
+
+def _plugin_files(group: str, word: str, folder: str | None) -> Iterator[Path]:
+    """Yield the files of a choice in the folders of plug-ins, and in the further folder of the command line."""
+    for path in [
+        *(found.path for found in plugins.folders()),
+        *([] if folder is None else [Path(folder).absolute()]),
+    ]:
+        if (file := path / group / f"{word}.yaml").is_file():
+            yield file
 
 
 def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
@@ -199,16 +240,10 @@ def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
     )
 
 
-def _one_line(error: Exception) -> str:
-    """Return an error's message in one line, without pointers to documentation."""
-    message = " ".join(f"{error} {error.__cause__ or ''}".split())
-    return re.split(r" full_key:| See https| Config search path:", message)[0].strip()
-
-
 def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig | Exception:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             return compose(config_name, list(overrides))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except NOT_COMPOSED as error:
             return error
