@@ -155,7 +155,10 @@ def test_help_and_did_you_mean_know_the_words(tmp_path):
     manual = re.sub(r"\s+", " ", shell("discover", "--help"))
     assert "stripes Images with upright or level stripes, thick or thin. No files. (conf/)" in manual
     assert "lines Filters over rows and columns, for small images: seconds on a CPU. (conf/)" in manual
+    assert "of method=ball" not in manual
+    manual = re.sub(r"\s+", " ", shell("discover", "method=ball", "dataset=stripes", "dataset.n=7", "--help"))
     assert "of method=ball method.radius=0.5 as a multiple of" in manual
+    assert re.search(r"of dataset=stripes dataset.root=null the folder of its files .* dataset.n=7 ", manual)
     for wrong, right in {"dataset": "stripe", "model": "line", "method": "bal"}.items():
         word = extending_words()[wrong]
         said = shell("discover", f"{wrong}={right}", fails=2)

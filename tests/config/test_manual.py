@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -12,8 +13,9 @@ from omegaconf import OmegaConf
 
 from paths import ROOT
 from processes import quiet_environment
-from weakspot.config.choices import CONFIGS
+from weakspot.config.choices import CONFIGS, all_choices
 from weakspot.config.compose import register
+from weakspot.config.manual import help_for_chosen
 
 register()
 
@@ -25,7 +27,7 @@ def test_help_is_the_manual(shell):
         "python discover.py predictions=my.npz",
         "colored_digits",
         "resnet34",
-        "min_size",
+        "method.sizes=[20,40]",
         "spotlight",
         "report.map=pca",
     ):
@@ -63,6 +65,33 @@ def test_each_command_says_first_what_it_is_for_and_what_is_its_own(shell, comma
     assert head.count(f"\npython {command}.py ") >= 5  # examples
     assert own in settings[:1100]
     assert not_its_own not in text
+
+
+def test_the_settings_of_what_is_chosen_are_described(shell):
+    """Of a schema, of a file with comments, of torchvision's models, which have no file, and with the line's values."""
+    text = shell("discover", "method=udis", "dataset=csv", "model=resnet18", "dataset.size=64", "--help")
+    assert max(map(len, text.splitlines())) <= 80
+    said = re.sub(r"\s+", " ", text)
+    for line in (
+        "of method=udis method.min_cluster_size=5 the fewest examples in a cluster of the finest cut",
+        "of dataset=csv dataset.root=null what paths are relative to; null: the file's folder",
+        "dataset.hide=null attributes that restate the target, and describe no slice",
+        "dataset.size=64 pixels a side that the model receives",
+        "of model=resnet18 model.name=resnet18 model.embed_layer=null the layer that gives the embedding",
+        "model.download=false true: fetch what is missing",
+    ):
+        assert line in said
+    assert "method.draws" not in said  # the scan's
+
+
+@pytest.mark.parametrize("word", all_choices("method"))
+def test_every_setting_of_a_method_has_help(word):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("discover", [f"method={word}"], return_hydra_config=True)
+    first, *lines = help_for_chosen("method", _root_=config).splitlines()
+    assert first == f"of method={word}"
+    bare = [line for line in lines if line.startswith("  method.") and len(line.split()) == 1]
+    assert bare in ([], ["  method.seed=0"])
 
 
 def test_a_manual_that_is_not_read_to_its_end_is_no_error(shell):

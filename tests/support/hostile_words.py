@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mutations import attempt, mutated
 from weakspot.config.choices import CONFIGS
@@ -19,7 +17,7 @@ from weakspot.config.compose import register
 from weakspot.launch.options import CommandLine
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.setting_checks import check_settings
-from weakspot.launch.setting_errors import explain_line
+from weakspot.launch.setting_errors import NOT_COMPOSED, explain_line
 
 _LINES = (
     "dataset=digits model=small_cnn method=spotlight method.n_slices=3 seed=1",
@@ -69,7 +67,7 @@ def _composed(words: Sequence[str]) -> None:
             config = compose("discover", quoted)
         check_settings(config, quoted)
         OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except NOT_COMPOSED as error:
         sentence = explain_line("discover", error, CommandLine([], quoted, False, None))
         if not sentence.strip():
             raise AssertionError("an empty sentence") from error

@@ -19,7 +19,7 @@ from weakspot import plugins
 from weakspot.config.manual import (
     help_for_choice_names,
     help_for_choices,
-    help_for_plugin_settings,
+    help_for_chosen,
     help_for_settings,
 )
 from weakspot.config.schemas import (
@@ -62,7 +62,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("choices", help_for_choices, replace=True)
     OmegaConf.register_new_resolver("choice_names", help_for_choice_names, replace=True)
     OmegaConf.register_new_resolver("settings", help_for_settings, replace=True)
-    OmegaConf.register_new_resolver("plugin_settings", help_for_plugin_settings, replace=True)
+    OmegaConf.register_new_resolver("chosen", help_for_chosen, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 

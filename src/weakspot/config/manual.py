@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from weakspot import plugins
 from weakspot.arguments import value_as_typed
-from weakspot.config.choices import CONFIGS, all_choices, own_choices
+from weakspot.config.choices import CONFIGS, all_choices
 from weakspot.config.schemas import (
+    SHARED_HELP,
     BrowseConfig,
     FailIfConfig,
     InferenceConfig,
@@ -88,19 +90,27 @@ def help_for_settings(kind: str, command: str | None = None) -> str:
     return _settings_lines(settings_of(kind, command))
 
 
-@cache
-def help_for_plugin_settings() -> str:
-    """Return the settings of the methods of plug-ins, for --help."""
-    own = own_choices("method")
-    found = {word: folder for word, (folder, *_) in plugins.choices("method").items() if word not in own}
-    files = {word: folder.file("method", word) for word, folder in found.items()}
-    rows = {
-        word: [(f"method.{name}", default, help) for name, default, help in _rows_of_file(file)]
-        for word, file in files.items()
-    }
-    return "".join(
-        f"\n\nof method={word}\n{_settings_lines(settings)}" for word, settings in rows.items() if settings
-    )
+def help_for_chosen(group: str, *, _root_: DictConfig) -> str:
+    """Return the settings of what a line chooses for a group, with the values that they have on it, for --help."""
+    word = _root_.hydra.runtime.choices[group]
+    values: Any = OmegaConf.to_container(_root_[group], resolve=True)
+    help = SHARED_HELP | _help_of_chosen(group, word)
+    rows = [
+        (f"{group}.{name}", value_as_typed(value), help.get(name, ""))
+        for name, value in values.items()
+        if name != "_target_"
+    ]
+    return f"of {group}={word}" + (f"\n{_settings_lines(rows)}" if rows else ", which has no settings")
+
+
+def _help_of_chosen(group: str, word: str) -> dict[str, str]:
+    """Return the help of settings of a choice: of its schema, or the comments in its file, if it has one."""
+    if group == "method" and word in _SCHEMAS:
+        return {name: help for name, _, help in _rows_of_schema(_SCHEMAS[word][1])}
+    for folder in (CONFIGS, *(found.path for found in plugins.folders())):
+        if (file := folder / group / f"{word}.yaml").is_file():
+            return {name: comment for name, _, comment in _rows_of_file(file) if comment}
+    return {}
 
 
 def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
@@ -150,7 +160,7 @@ def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
         entry, _, comment = (part.strip() for part in line.partition("  # "))
         name, _, default = entry.partition(": ")
         if default and not name.startswith(("#", "_")):
-            yield name, default.strip('"').replace("${seed}", "0"), comment
+            yield name.strip(), default.strip('"').replace("${seed}", "0"), comment
 
 
 def _help_line(name: str, help: str, width: int) -> str:

@@ -216,14 +216,31 @@ DATASET = {
     "spotlight_size": AnyNode(None),
     "checkpoint": StringNode(None),
     "weights": StringNode(None),
-    "hide": AnyNode(None),  # attributes that restate the target
-    "group": StringNode(None),  # an attribute whose examples stay on one side when slices are tested
+    "hide": AnyNode(None),
+    "group": StringNode(None),
 }
 
 MODEL = {
     "_target_": StringNode(MISSING),
-    "embed_layer": StringNode(None),  # gives the embedding; else it is the last layer's input
+    "embed_layer": StringNode(None),
 }
+
+SHARED_HELP = {
+    "root": "the folder of its files",
+    "spotlight_size": "the size of a spotlight that suits it: a share or a count",
+    "checkpoint": "a file of weights that suits it",
+    "weights": "published weights: DEFAULT, another name of the library's, or a file",
+    "hide": "attributes that restate the target, and describe no slice",
+    "group": "an attribute whose examples stay on one side when slices are tested",
+    "embed_layer": "the layer that gives the embedding; null: the last layer's input",
+    "download": "true: fetch what is missing",
+    "cam_layer": "the layer that Grad-CAM explains; null: the last maps",
+    "size": "pixels a side that the model receives",
+    "mean": "of each channel, which is subtracted",
+    "std": "of each channel, by which it is divided",
+    "max_length": "tokens that the model receives, at most",
+}
+"""The help of settings that datasets or models share, where their files say no more."""
 
 TRAINER = {
     "_target_": StringNode("pytorch_lightning.Trainer"),

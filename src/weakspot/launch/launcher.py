@@ -27,7 +27,7 @@ from weakspot.launch.job_errors import FULL_ERROR, JobError, UserError, errors_a
 from weakspot.launch.options import CommandLine, read_command_line
 from weakspot.launch.process_arguments import arguments_as_typed, own_arguments, without_hydra_frame
 from weakspot.launch.quoting import quote_for_hydra
-from weakspot.launch.run_folders import explain_run_folder, run_folder
+from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import NOT_COMPOSED, check_chosen_files, explain_line
 from weakspot.launch.sweeps import Sweep, summarised
@@ -130,9 +130,6 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
             raise
         if isinstance(error, JobError):
             sentence, code = str(error), error.code
-        elif isinstance(error, OSError) and error.filename and not str(error.filename).endswith(".yaml"):
-            setting = "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir"
-            sentence, code = explain_run_folder(error, setting), 2
         else:
             sentence, code = explain_line(name, error, line), 2
         print(printable_lines(sentence), file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
 from weakspot.launch.job_errors import library_message
 from weakspot.launch.options import CommandLine
 from weakspot.launch.quoting import SHORT, parses, quoted
+from weakspot.launch.run_folders import explain_run_folder
 
 NOT_COMPOSED = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError)
 """The errors with which Hydra refuses a command line, or a file that it names."""
@@ -37,7 +38,8 @@ _NAMES_OF_TYPES = {
 def explain_line(name: str, error: Exception, line: CommandLine) -> str:
     """Return a sentence that says what is wrong with a line that does not compose, and what to type instead.
 
-    The wrong word is found by composing word by word, choices of files first, until one is refused.
+    The wrong word is found by composing word by word, choices of files first, until one is refused. Where none is, the
+    folder of the run could not be made.
 
     Args:
         name: The configuration, such as "discover".
@@ -71,6 +73,8 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
                     one, result, composed, folder
                 )
         composed, accepted = result, [*accepted, one]
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # the line composes
+        return explain_run_folder(error, "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir")
     return library_message(error)
 
 
