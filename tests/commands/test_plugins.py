@@ -42,6 +42,7 @@ def empty(tmp_path, monkeypatch):
     """An empty working directory; what a test imports from there is forgotten."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    gc.collect()  # pytest keeps the page's method that another test of this process imported until that test is over
     yield tmp_path
     imported = [
         name for name in sys.modules if name.partition(".")[0] in ("ball", "lines", "stripes", PACKAGE)
