@@ -160,6 +160,27 @@ COMPOSED = [
     ("discover hydra.run.dir=", "hydra.run.dir= has no value: give it one, or leave it out"),
     ("discover -m seed=1,2 hydra.sweep.dir=", "hydra.sweep.dir= has no value: give it one, or leave it out"),
     ("discover seed=", "seed= has no value: give it one, or leave it out"),
+    *(
+        (
+            f"discover {line}",
+            f"{line.split()[-1]} has a comma with no value beside it: leave the comma out, or ",
+        )
+        for line in (
+            "-m method=scan,",
+            "-m method=scan,,kmeans",
+            "-m seed=,1",
+            "-m confirm=0,",
+            "-m slices=a,,",
+            "-m dataset.hide=[a,,b],[c]",
+            "slices=,a",
+            "figures=[svg,]",
+        )
+    ),
+    ("discover -m seed=x,1 method=glob(k*) method.n_clusters=5", "seed must be a whole number, not x"),
+    (
+        "discover -m seed=interval(1,2)",
+        "seed=interval(1,2) is to be searched, which this sweeper cannot: list",
+    ),
     (
         "discover confirm",
         "confirm needs a value: write confirm=…; python discover.py --help lists what it takes",

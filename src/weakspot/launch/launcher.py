@@ -69,7 +69,7 @@ def run(
 
     try:
         line = read_command_line(name, typed[1:])
-        check_values(line.settings)
+        check_values(line.settings, line.is_sweep)
     except ValueError as error:
         print(printable_lines(str(error)), file=sys.stderr)
         raise SystemExit(2) from None
