@@ -79,6 +79,10 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     assert "\nrun 2 (method.n_clusters=1000) failed: n_clusters=1000 is more than there are examples" in text
     assert "Error executing" not in text
 
+    # The first run that fails sets the exit code, here a gate.
+    text = shell("discover", "-m", *WORDS, "method.n_clusters=6,0", "fail_if.accuracy_below=0.7", fails=3)
+    assert [row[-1] for row in rows(text)] == ["stopped by fail_if", "failed"]
+
     # The same folder again, with other runs: what failed before is not said of them.
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
     assert [len(row) for row in rows(text)] == [4, 4]

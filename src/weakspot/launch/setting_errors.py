@@ -52,7 +52,7 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
     if unread is not None:
         return _explain_unparsed(unread)
     if "does not support sweep type" in str(error):
-        word = next(filter(_is_interval, line.settings))
+        word = next(filter(_is_interval, line.settings), "an interval")  # of a file of settings, perhaps
         return (
             f"{word} is to be searched, which this sweeper cannot: list its values, or add hydra/sweeper=optuna "
             '(pip install "weakspot[optuna]")'
