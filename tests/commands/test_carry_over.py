@@ -139,7 +139,9 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
     text = runs(
         "discover", "-m", "predictions=old.npz", *KMEANS, "seed=1,2", "fail_if.accuracy_below=0.7", fails=3
     )
-    assert re.search(r"\nfail_if:\n  Cluster \d \(group = 0\): the model is right on", text)
+    for seed in (1, 2):
+        run = rf"\nrun {seed - 1} \(seed={seed}\) stopped by fail_if:\n"
+        assert len(re.findall(rf"{run}  Cluster \d \(group = 0\): the model is right on", text)) == 1, text
 
 
 @pytest.mark.parametrize(

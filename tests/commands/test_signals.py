@@ -221,10 +221,11 @@ def test_an_interrupted_sweep_shows_what_is_finished(tmp_path):
     code, output, errors = job.end("SIGINT", "group")
     assert (code, errors) == (130, f"interrupted (SIGINT); the same command {BEGINS}\n"), output
     table = output.rpartition("The runs of this sweep, below swept")[2]
-    first, second = (line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│"))
+    first, second, third = (line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│"))
     assert [cell.strip() for cell in first][:2] == ["0", "stability=0"]
     assert " of " in first[2]
     assert [cell.strip() for cell in second] == ["1", "stability=100000", "–", "interrupted"]
+    assert [cell.strip() for cell in third] == ["2", "stability=1", "–", "not begun"]
     assert not (tmp_path / "swept" / "2").exists()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from weakspot.commands.sweep_summary import print_sweep_summary
+from weakspot.launch import sweeps
 from weakspot.launch.sweeps import Sweep, SweepFolder
 
 
@@ -52,9 +56,14 @@ def test_a_sweep_ends_with_a_row_for_each_run_even_where_a_gate_fails(shell):
     assert some.startswith("1 of ")
     assert accuracy == f"{100 * accuracy_of_all:.1f}\u202f%"
 
-    text = shell("discover", "-m", *words, "seed=1,2", "fail_if.accuracy_below=0.7", fails=3)
+    text = shell("discover", "-m", *words, "fail_if.accuracy_below=0.7,0.01", fails=3)
     # The third run below the folder is one of the earlier sweep.
-    assert [row[:2] for row in rows(text)] == [["0", "seed=1"], ["1", "seed=2"]]  # the gate is shared by both
+    assert [(row[0], row[-1]) for row in rows(text)] == [("0", "stopped by fail_if"), ("1", "")]
+    assert [row[2].startswith("1 of ") for row in rows(text)] == [True, True]
+    assert (
+        "\nrun 0 (fail_if.accuracy_below=0.7) stopped by fail_if:\n  Cluster 1: the model is right on" in text
+    )
+    assert text.count("the model is right on") == 1
 
 
 def test_runs_that_failed_have_a_row_and_say_why(shell):
@@ -64,14 +73,80 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     assert [row[-1] for row in rows(text)] == ["failed", "", "failed"]
     assert rows(text)[0][1:-1] == ["method.n_clusters=0", "–", "–"]
     assert rows(text)[1][1] == "method.n_clusters=6"
-    assert "run 0 failed: n_clusters=0 must be a whole number of at least 2\n" in text
-    assert "run 2 failed: n_clusters=1000 is more than there are examples" in text
+    said = "n_clusters=0 must be a whole number of at least 2"
+    assert f"\nrun 0 (method.n_clusters=0) failed: {said}\n" in text
+    assert text.count(said) == 1
+    assert "\nrun 2 (method.n_clusters=1000) failed: n_clusters=1000 is more than there are examples" in text
+    assert "Error executing" not in text
+
+    # The first run that fails sets the exit code, here a gate.
+    text = shell("discover", "-m", *WORDS, "method.n_clusters=6,0", "fail_if.accuracy_below=0.7", fails=3)
+    assert [row[-1] for row in rows(text)] == ["stopped by fail_if", "failed"]
 
     # The same folder again, with other runs: what failed before is not said of them.
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
     assert [len(row) for row in rows(text)] == [4, 4]
-    assert "run 0 failed" not in text
+    assert "run 0" not in text
     assert not (shell.folder / "swept/0/result.json").exists()
+
+
+def test_runs_that_have_not_begun_have_a_row(shell):
+    """A sweep in batches ends with the first that holds a failure."""
+    write_predictions(shell.folder / "my.npz")
+    words = (*WORDS, "hydra.sweeper.max_batch_size=1", "hydra.sweep.subdir=of_${method.n_clusters}")
+    shell("discover", "-m", *words, "method.n_clusters=7")  # an earlier sweep in the same folder
+    text = shell("discover", "-m", *words, "method.n_clusters=6,0,7,7", fails=2)
+    assert [(row[0], row[1], row[-1]) for row in rows(text)] == [
+        ("of_6", "method.n_clusters=6", ""),
+        ("of_0", "method.n_clusters=0", "failed"),
+        ("2", "method.n_clusters=7", "not begun"),
+        ("3", "method.n_clusters=7", "not begun"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("seed=range(1,3)", "++method.n_slices=1"),
+        ("method=glob([conf*,top*])", "report={map: none}"),
+        ("seed=1,1", "~experiment", "dataset.hide=['a b',c]"),
+        ("dataset.group=null,'it\\'s, ${seed}'", "+dataset.size=1e3"),
+        ("seed=shuffle(range(2))",),
+        ("hydra.sweep.subdir=run_${hydra.job.num}", "seed=sort(2,1)"),
+    ],
+)
+def test_every_run_is_known_by_its_words(shell, words):
+    """Those of Hydra's grammar for sweeps, each of two runs; they fail, which is as good here."""
+    settings = [word for word in WORDS if not word.startswith("method=")]
+    text = shell("discover", "-m", *settings, "stability=-1", *words, fails=2)
+    assert [row[-1] for row in rows(text)] == ["failed", "failed"]
+
+
+def test_a_sweep_over_nothing_is_refused(shell):
+    text = shell("discover", "-m", "method=glob(zz*)", "logger=none", fails=2)
+    assert text.endswith("there is nothing to run, because a range or a glob of this line is empty\n")
+
+
+@pytest.mark.slow
+def test_runs_in_other_processes_have_their_rows(shell):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    write_predictions(shell.folder / "my.npz")
+    words = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "method.n_clusters=0,6")
+    text = shell("discover", "-m", *WORDS, *words, fails=2)
+    assert [row[-1] for row in rows(text)] == ["failed", ""]
+    assert text.count("n_clusters=0 must be a whole number of at least 2") == 1
+    assert "Error executing" not in text
+
+
+def test_what_cannot_be_left_for_the_table_is_said_at_once(tmp_path: Path, monkeypatch, capsys) -> None:
+    def full(folder: Path, result: Mapping[str, str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sweeps, "write_result", full)
+    monkeypatch.setattr(sweeps, "run_folder", lambda: tmp_path)
+    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"job": {"num": 3}}))
+    sweeps.write_end(sweeps.FAILED, "the disk is full")
+    assert capsys.readouterr().err == "run 3 failed: the disk is full\n"
 
 
 def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkeypatch) -> None:
@@ -88,7 +163,9 @@ def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkey
 
     monkeypatch.setattr(Path, "is_file", deleted_in_between)
     monkeypatch.setattr(SweepFolder, "noted", [])
-    SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    SweepFolder().on_multirun_start(
+        OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": "optuna"}}})
+    )
     (sweep,) = SweepFolder.noted
     assert [file.name for file in sweep.before] == ["kept"]
     assert not sweep.has_written(tmp_path / "kept")

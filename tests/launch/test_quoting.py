@@ -37,7 +37,10 @@ def test_words_are_read_as_people_write_them(word: str, read: str) -> None:
 
 
 def test_files_of_a_sweep_are_quoted_one_by_one() -> None:
-    assert quote_for_hydra(["checkpoint=a=1.ckpt,b.ckpt"], True) == ["checkpoint='a=1.ckpt','b.ckpt'"]
+    assert quote_for_hydra(["checkpoint=a=1.ckpt,b.ckpt"], True) == ["checkpoint='a=1.ckpt',b.ckpt"]
+    assert quote_for_hydra(["confirm=0.5,my (2).npz"], True) == [
+        "confirm=0.5,'my (2).npz'"
+    ]  # 0.5 is a number
     assert quote_for_hydra(["slices=a.pkl,b.pkl"], True) == ["slices=[a.pkl],[b.pkl]"]
 
 

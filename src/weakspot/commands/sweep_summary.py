@@ -1,66 +1,77 @@
-"""The table with which a sweep ends: what was set in each of its runs, and what came of it."""
+"""The table with which a sweep ends: what was set in each of its runs, and what became of it."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from weakspot.config.schemas import BrowseConfig
-from weakspot.launch.sweeps import FAILED, INTERRUPTED, OVERRIDES, RESULT, Sweep
+from weakspot.launch.sweeps import FAILED, INTERRUPTED, RESULT, STOPPED, Sweep, SweepRun
 from weakspot.legible import printable, printable_lines
 
 _MOST_NUMBERS = 3  # of a run, so that its row fits
 
+_NOT_BEGUN = "not begun"
+
 
 def print_sweep_summary(sweep: Sweep) -> None:
-    """Print a row for every run that the sweep has begun: its folder, what was set, its numbers or that it failed."""
+    """Print a row for every run of a sweep that has begun any, and below the table why each run failed that did."""
     from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.console import output_console
 
     if not is_main_process():
         return
     runs = sweep.runs()
-    if runs:
-        output_console().print(_summary(sweep, runs))
+    if all(run.folder is None for run in runs):
+        return
+    settings = _different_settings(runs)
+    ends = [_end(run, sweep) for run in runs]
+    where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep, runs)}"
+    output_console().print(Group(Text(printable(where)), _table(sweep, runs, settings, ends)))
+    for run, words, end in zip(runs, settings, ends, strict=True):
+        which = f"run {run.name}" + (f" ({words})" if words and len(runs) > 1 else "")
+        if FAILED in end:
+            print(printable_lines(f"{which} failed: {end[FAILED]}"), file=sys.stderr)
+        if STOPPED in end:  # by what begins with the word fail_if
+            print(printable_lines(f"{which} stopped by {end[STOPPED]}"), file=sys.stderr)
 
 
-def _summary(sweep: Sweep, runs: Sequence[Path]) -> Group:
-    """Return what rich prints: a table, without settings that all runs share, and why each run failed that did."""
-    words = [_words_typed(run) for run in runs]
-    shared = set.intersection(*map(set, words)) if len(runs) > 1 else set()
-    results, ends = [_numbers(run, sweep) for run in runs], [_end(run, sweep) for run in runs]
-    measures = list(dict.fromkeys(name for result in results for name in result))
+def _different_settings(runs: Sequence[SweepRun]) -> list[str]:
+    """Return what was set for each run, without words that all runs share."""
+    shared = set.intersection(*(set(run.words) for run in runs)) if len(runs) > 1 else set()
+    return [" ".join(word for word in run.words if word not in shared) for run in runs]
+
+
+def _table(
+    sweep: Sweep, runs: Sequence[SweepRun], settings: Sequence[str], ends: Sequence[Mapping[str, str]]
+) -> Table:
+    numbers = [_numbers(run, sweep) for run in runs]
+    measures = list(dict.fromkeys(name for each in numbers for name in each))
     table = Table()
     for column in ("run", "settings"):
         table.add_column(column, overflow="fold")
-    for column in [*measures, *(["ended"] if any(ends) else [])]:
+    for column in [*measures, *(["outcome"] if any(ends) else [])]:
         table.add_column(column, justify="right")
-    failures = []
-    for run, typed, result, end in zip(runs, words, results, ends, strict=True):
-        name = str(run.relative_to(sweep.folder))
-        settings = " ".join(word for word in typed if word not in shared)
-        cells = [name, settings, *(result.get(measure, "–") for measure in measures), *end]
+    for run, words, each, end in zip(runs, settings, numbers, ends, strict=True):
+        cells = [run.name, words, *(each.get(measure, "–") for measure in measures), *end]
         table.add_row(*(escape(printable(cell)) for cell in cells))
-        if FAILED in end:
-            failures.append(Text(printable_lines(f"run {name} failed: {end[FAILED]}")))
-    where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep, runs)}"
-    return Group(Text(printable(where)), table, *failures)
+    return table
 
 
-def _where_to_look(sweep: Sweep, runs: Sequence[Path]) -> str:
+def _where_to_look(sweep: Sweep, runs: Sequence[SweepRun]) -> str:
     """Return the command that shows the reports, if there are any."""
     from weakspot.pipeline.discover import REPORT
 
-    if not any(sweep.has_written(run / REPORT) for run in runs):
+    if not any(run.folder and sweep.has_written(run.folder / REPORT) for run in runs):
         return ""
     folder = sweep.folder
     listed = any(folder.is_relative_to(each) for each in BrowseConfig().folders)
@@ -68,26 +79,22 @@ def _where_to_look(sweep: Sweep, runs: Sequence[Path]) -> str:
     return f" (python browse.py{folders} shows them)"
 
 
-def _words_typed(run: Path) -> list[str]:
-    """Return what was set for a run; references in it are left as they are."""
-    words = OmegaConf.to_container(OmegaConf.load(run / OVERRIDES), resolve=False)
-    return [str(word) for word in words] if isinstance(words, list) else []
-
-
-def _numbers(run: Path, sweep: Sweep) -> dict[str, str]:
+def _numbers(run: SweepRun, sweep: Sweep) -> dict[str, str]:
     """Return what a run found or measured, by name; empty where it has not come so far."""
     from weakspot.findings import Findings
     from weakspot.findings.numbers import count, decimal, share_of
     from weakspot.findings.record import FILE
 
-    result = _read_result(run, sweep)
-    if result:
-        numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    if run.folder is None:
+        return {}
+    result = _read_result(run.folder, sweep)
+    numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    if numbers:
         return {name: f"{value:.4g}" for name, value in list(numbers.items())[:_MOST_NUMBERS]}
-    if not sweep.has_written(run / FILE):
+    if not sweep.has_written(run.folder / FILE):
         return {}
     try:
-        findings = Findings.load(run)
+        findings = Findings.load(run.folder)
     except (OSError, ValueError):  # damaged since, which whoever opens the run is told
         return {}
     whole = findings.whole
@@ -102,17 +109,20 @@ def _numbers(run: Path, sweep: Sweep) -> dict[str, str]:
     return found
 
 
-def _end(run: Path, sweep: Sweep) -> dict[str, str]:
-    """Return how a run ended without a result, and why; empty for one that did not."""
-    return {name: str(why) for name, why in _read_result(run, sweep).items() if name in (FAILED, INTERRUPTED)}
+def _end(run: SweepRun, sweep: Sweep) -> dict[str, str]:
+    """Return what became of a run, and why, where it did not end well; empty for one that did."""
+    if run.folder is None:
+        return {_NOT_BEGUN: ""}
+    result = _read_result(run.folder, sweep)
+    return {how: str(result[how]) for how in (FAILED, STOPPED, INTERRUPTED) if how in result}
 
 
-def _read_result(run: Path, sweep: Sweep) -> dict[str, Any]:
+def _read_result(folder: Path, sweep: Sweep) -> dict[str, Any]:
     """Return what a run left as its result; empty where it left nothing that can be read."""
-    if not sweep.has_written(run / RESULT):
+    if not sweep.has_written(folder / RESULT):
         return {}
     try:
-        result = json.loads((run / RESULT).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return result if isinstance(result, dict) else {}

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweeps import FAILED, write_end
+from weakspot.launch.sweeps import FAILED, STOPPED, write_end
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -37,7 +37,7 @@ class UserError(SystemExit):
 
 
 class JobError(CompactHydraException):
-    """Ends a job of a sweep in the same way, while other jobs go on; Hydra prints before it which job it was."""
+    """Ends a job of a sweep in the same way, while other jobs go on; its sentence stands below the sweep's table."""
 
     def __init__(self, sentence: str, code: int = 1) -> None:
         super().__init__(sentence)
@@ -75,6 +75,7 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
 
 def fail(sentence: str) -> NoReturn:
     """End a job with exit code 3, once its results are saved, because it found what it was asked to fail for."""
+    write_end(STOPPED, sentence)
     raise _final_error(sentence, 3)
 
 

@@ -30,7 +30,7 @@ from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import NOT_COMPOSED, check_chosen_files, explain_line
-from weakspot.launch.sweeps import Sweep, summarised
+from weakspot.launch.sweeps import Sweep, SweepFolder, summarised
 from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def run(
 
     try:
         line = read_command_line(name, typed[1:])
-        check_values(line.settings)
+        check_values(line.settings, line.is_sweep)
         check_chosen_files(line)
     except ValueError as error:
         print(printable_lines(str(error)), file=sys.stderr)
@@ -82,6 +82,8 @@ def run(
         without_hydra_frame([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
+        if any(sweep.planned == [] for sweep in SweepFolder.noted):
+            raise UserError("there is nothing to run, because a range or a glob of this line is empty", 2)
 
 
 def _set_up_process() -> None:
@@ -123,14 +125,16 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
     except UserError as error:
         print(printable_lines(error.sentence), file=sys.stderr)
         raise
+    except JobError as error:
+        from weakspot.pipeline.processes import is_main_process
+
+        if not (SweepFolder.noted and is_main_process()):  # there is no table, below which it stands
+            print(printable_lines(str(error)), file=sys.stderr, flush=True)
+        raise SystemExit(error.code) from None
     except BrokenPipeError:
         raise
     except NOT_COMPOSED as error:
         if full == "1":
             raise
-        if isinstance(error, JobError):
-            sentence, code = str(error), error.code
-        else:
-            sentence, code = explain_line(name, error, line), 2
-        print(printable_lines(sentence), file=sys.stderr, flush=True)
-        raise SystemExit(code) from None
+        print(printable_lines(explain_line(name, error, line)), file=sys.stderr, flush=True)
+        raise SystemExit(2) from None

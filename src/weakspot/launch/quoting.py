@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-_FILES = ("slices", "compare", "method.past", "folders", "trust")
+FILES = ("slices", "compare", "method.past", "folders", "trust")
 """Settings that are lists of files or modules, which may be typed with commas and without brackets."""
 
 SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
@@ -49,7 +49,7 @@ def _quote_word(word: str, sweep: bool) -> str:
         return _quote_word(f"{SHORT[key]}={value}", sweep)
     if value == "None":
         return f"{key}=null"
-    if key in _FILES and value not in ("", "null") and not value.startswith(("[", "{")):
+    if key in FILES and value not in ("", "null") and not value.startswith(("[", "{")):
         value = ",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]"
         word = f"{key}={value}"
     if parses(word):
@@ -58,8 +58,12 @@ def _quote_word(word: str, sweep: bool) -> str:
         attempt = f"{key}={_PIECE.sub(lambda piece: _quoted_piece(piece[0]), value)}"
     else:
         values = value.split(",") if sweep else [value]
-        attempt = f"{key}={','.join(quoted(os.path.expanduser(one)) for one in values)}"
+        attempt = f"{key}={','.join(_quoted_value(one) for one in values)}"
     return attempt if parses(attempt) else word
+
+
+def _quoted_value(value: str) -> str:
+    return value if parses(f"key={value}") else quoted(os.path.expanduser(value))
 
 
 def _quoted_piece(text: str) -> str:

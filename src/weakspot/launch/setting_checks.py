@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from omegaconf import DictConfig, Node, OmegaConf
 
-from weakspot.launch.quoting import word_as_typed
+from weakspot.launch.quoting import FILES, parses, word_as_typed
 from weakspot.launch.setting_errors import explain_clash, explain_unknown, key_of, setting_names
 
 _SETTINGS_BEFORE_PREDICTIONS = (
@@ -73,15 +74,27 @@ _IGNORED_WITH = {
 or keys among them that have an effect all the same."""
 
 
-def check_values(words: Sequence[str]) -> None:
+_LONE_COMMA = re.compile(r"(^|[\[,])\s*,|,\s*[\]}]|,\s*$")  # no value stands on one side of it
+
+
+def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
     """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell that knows no FILE.
+
+    One of several values that is missing, as in `seed=1,,2`, is refused, too.
 
     Args:
         words: The settings that were typed.
+        is_sweep: Whether commas stand between the values of several runs.
     """
     for word in words:
         if word.endswith("=") or (word.endswith("=[]") and key_of(word) in _IGNORED_WITH):
             raise ValueError(f"{word} has no value: give it one, or leave it out")
+        key, _, value = word.partition("=")
+        several = is_sweep or key in FILES or value.startswith(("[", "{"))
+        if several and _LONE_COMMA.search(value) and not parses(word):
+            raise ValueError(
+                f"{word} has a comma with no value beside it: leave the comma out, or add the value"
+            )
 
 
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, SearchPathException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -57,6 +58,12 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
     unread = next((word for word in line.settings if not parses(word)), None)
     if unread is not None:
         return _explain_unparsed(unread)
+    if "does not support sweep type" in str(error):
+        word = next(filter(_is_interval, line.settings), "an interval")  # of a file of settings, perhaps
+        return (
+            f"{word} is to be searched, which this sweeper cannot: list its values, or add hydra/sweeper=optuna "
+            '(pip install "weakspot[optuna]")'
+        )
     for word in line.settings:
         clash = explain_clash(key_of(word), word.partition("=")[2])
         if clash:
@@ -66,13 +73,15 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
     composed = _composed(name, searchpath)
     accepted: list[str] = []
     for word in sorted(line.settings, key=lambda word: key_of(word) not in GROUPS):
-        for one in _sweep_words(word) if line.is_sweep else [word]:
+        words = _sweep_words(word) if line.is_sweep else [word]
+        for one in words:
             result = _composed(name, [*searchpath, *accepted, one])
             if isinstance(result, Exception):
                 return _explain_other_method(key_of(one), composed) or _explain_word(
                     one, result, composed, folder
                 )
-        composed, accepted = result, [*accepted, one]
+        if words:
+            composed, accepted = result, [*accepted, words[-1]]
     if isinstance(error, OSError) and not isinstance(error, HydraException):  # the line composes
         return explain_run_folder(error, "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir")
     return library_message(error)
@@ -152,12 +161,22 @@ def setting_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from setting_names(child, f"{name}.")
 
 
+def _is_interval(word: str) -> bool:
+    return OverridesParser.create().parse_override(word).is_interval_sweep()
+
+
 def _sweep_words(word: str) -> list[str]:
-    """Return the words of a sweep's jobs for one word of the sweep."""
+    """Return the words of a sweep's jobs for one word of the sweep; none for an interval, from which any is taken."""
     parsed = OverridesParser.create().parse_override(word)
     if not parsed.is_sweep_override():
         return [word]
-    return [f"{word.partition('=')[0]}={value}" for value in parsed.sweep_string_iterator()]
+    if parsed.is_interval_sweep():
+        return []
+    glob = parsed.value()
+    values = (
+        glob.filter(all_choices(key_of(word))) if isinstance(glob, Glob) else parsed.sweep_string_iterator()
+    )
+    return [f"{word.partition('=')[0]}={value}" for value in values]
 
 
 def _explain_unparsed(word: str) -> str:
