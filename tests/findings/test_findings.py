@@ -379,7 +379,7 @@ def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
     assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
 
 
-def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
+def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found):
     """Forty examples that belong to a finding a hundredth each."""
     *_, findings = found
     one = next(finding for finding in findings.findings if finding.confirmed)
@@ -387,19 +387,23 @@ def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
     for examples, size, extent in (
         (0.4, "0.4", "40 examples of weight 0.4 in all"),
         (0.004, f"<{THIN}0.1", f"40 examples of weight <{THIN}0.1 in all"),
-        (1.2, "1", "about 1 example"),
+        (1.02, "1", "40 examples of weight 1 in all"),
+        (1.2, "1.2", "40 examples of weight 1.2 in all"),
+        (1.0, "1", "1 example"),
+        (1.6, "2", "about 2 examples"),
         (56.3, "56", "about 56 examples"),
     ):
         changed = replace(one, examples=examples, portrait=portrait)
         assert (changed.size_text, changed.extent_text) == (size, extent)
         sentence = finding_sentence(changed, True, "accuracy", "errors", False)
         assert sentence.startswith(f"{extent[:1].upper()}{extent[1:]} (")
-        assert ("It holds" in sentence) == (extent == "about 1 example")
+        assert ("It holds" in sentence) == (extent == "1 example")
         told = replace(changed, sentence=sentence)
         page = render(replace(findings, findings=tuple(told if f is one else f for f in findings.findings)))
         assert f"It extends over {extent}," in unescape(page)
         assert f"{extent} (<a" in unescape(page)
-    assert replace(one, verdict="too_few", examples=3.25).extent_text == "3.2 examples"
+    uncertain = replace(one, verdict="too_few", examples=3.25, portrait=portrait)
+    assert uncertain.extent_text == "40 examples of weight 3.2 in all"
     single = replace(one, examples=0.4, portrait=replace(one.portrait, members=1))
     sentence = finding_sentence(single, True, "accuracy", "errors", False)
     assert sentence.startswith("1 example of weight 0.4 (")

@@ -60,7 +60,7 @@ def members(
 
 def _heading(group: Finding | Slice) -> str:
     """Return the name of a group with its size and accuracy."""
-    facts = f": {numbers.count(group.portrait.size)} examples"
+    facts = f": {numbers.extent(group.portrait.size, group.portrait.members)}"
     accuracy = group.accuracy if isinstance(group, Finding) else None
     if accuracy is not None:
         facts += f", {numbers.percent(accuracy.inside)} right"
@@ -70,7 +70,7 @@ def _heading(group: Finding | Slice) -> str:
 
 
 def _neighbour_heading(neighbour: Neighbour) -> str:
-    facts = f"{numbers.count(neighbour.size)} examples, {numbers.percent(neighbour.accuracy)} right"
+    facts = f"{numbers.examples(neighbour.size)}, {numbers.percent(neighbour.accuracy)} right"
     return f"The nearest cluster that is served well: {facts}"
 
 

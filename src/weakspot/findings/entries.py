@@ -10,7 +10,7 @@ from weakspot.evaluation.contrasts import Contrast
 from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
-from weakspot.findings.numbers import count, examples, percent
+from weakspot.findings.numbers import count, examples, extent, percent
 from weakspot.findings.region_names import Condition
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
@@ -176,28 +176,25 @@ class Finding:
 
     @property
     def size_text(self) -> str:
-        """How many examples it extends over, as a number to show: a whole one where it is confirmed, but never 0.
-
-        How far a confirmed finding extends is an estimate, and decimals of it say nothing.
-        """
-        return count(round(self.examples) if self.confirmed and self.examples >= 1 else self.examples)
+        """How many examples it extends over, as a number to show, which `extent_text` says in words."""
+        return count(round(self.examples) if self._is_estimate else self.examples)
 
     @property
     def extent_text(self) -> str:
-        """The same in words: `about 186 examples`, `12 examples`, `40 examples of weight 0.4 in all`.
+        """How many examples it extends over: `about 186 examples`, `40 examples of weight 0.4 in all`."""
+        if self._is_estimate:
+            return f"about {examples(round(self.examples))}"
+        return extent(self.examples, self.portrait.members)
 
-        Where weights add up to less than one, it says how many examples they are of.
-        """
-        if 0 < self.examples < 1:
-            total = "" if self.is_single else " in all"
-            return f"{examples(self.portrait.members)} of weight {self.size_text}{total}"
-        noun = "example" if self.is_single else "examples"
-        return f"{'about ' if self.confirmed else ''}{self.size_text} {noun}"
+    @property
+    def _is_estimate(self) -> bool:
+        """Whether its number of examples is an estimate, of which decimals say nothing."""
+        return self.confirmed and round(self.examples) > 1
 
     @property
     def is_single(self) -> bool:
         """Whether it is one example, of whatever weight: its sentences are then in the singular."""
-        return self.portrait.members == 1 if 0 < self.examples < 1 else self.size_text == "1"
+        return self.extent_text.startswith(examples(1))
 
     @property
     def subject(self) -> str:
