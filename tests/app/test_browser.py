@@ -24,6 +24,7 @@ from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import POLICY, SANDBOX
 from weakspot.app.run_index import RunIndex
 from weakspot.commands.browse import upload_choices
+from weakspot.findings.numbers import THIN
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -79,6 +80,16 @@ def test_every_run_with_slices_is_listed_and_opens(runs, server):
     for run in found:
         assert run.address in page
         assert get(server, run.address) == (200, run.report.read_text(encoding="utf-8"))
+
+
+def test_a_finding_is_listed_with_how_far_its_name_holds(runs, server):
+    found = Findings.load(runs / "a")
+    named = [
+        replace(one, name="pen = felt", covers=0.53, holds_for=0.6, verdict="confirmed")
+        for one in found.findings
+    ]
+    replace(found, findings=tuple(named)).save(runs / "a")
+    assert f"<td>53{THIN}% of pen = felt, among others</td>" in get(server, "/")[1]
 
 
 def test_what_a_run_says_of_itself_is_escaped(server):

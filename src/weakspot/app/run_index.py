@@ -232,7 +232,7 @@ def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> Ru
         _shortened(found.dataset or _file_name(found.provenance)),
         _shortened(found.model),
         _shortened(found.title),
-        "" if first is None else _shortened(first.name),
+        "" if first is None else _shortened(first.subject),
         "" if first is None else VERDICTS[first.verdict],
         explained if explained is not None and isfinite(explained) else None,
         len(found.slices),

@@ -194,7 +194,7 @@ def _name(own: RunToCompare, number: int, label: str | None) -> str:
     name = f"{method_of(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
     holding = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
     finding = next(holding, None)
-    return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.name})"
+    return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.subject})"
 
 
 def status_of(

@@ -18,7 +18,9 @@ Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were teste
 
 PlainValue = str | float | int | bool | None
 
-_WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
+_WHOLE = (
+    0.9  # of what a name names must lie inside, and of what lies inside it must name, for it to stand alone
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Finding:
 
     Attributes:
         number: Its number from 1 on, most errors explained first.
-        name: The subject of its sentence: `group = red_≥5`.
+        name: What names it: `group = red_≥5`. It is shown with how far it holds, by `holds_for` and `covers`.
         sentence: What is claimed and how sure it is, in two or three sentences.
         verdict: confirmed, explained_by_label, not_confirmed, too_few or not_tested, as in `Evidence`.
         p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
@@ -198,10 +200,14 @@ class Finding:
 
     @property
     def subject(self) -> str:
-        """The name, or the share of what it names that lies inside: `53 % of pen = felt`, not `pen = felt`."""
-        if self.covers is None or self.covers >= _WHOLE:
-            return self.name
-        return f"{percent(self.covers)} of {self.name}"
+        """The name, as it is shown: `53 % of pen = felt, among others`.
+
+        The share is of what it names that lies inside, and others lie inside for which the name does not hold. Either
+        is left out where it is hardly so, or where no conditions name it.
+        """
+        share = "" if self.covers is None or self.covers >= _WHOLE else f"{percent(self.covers)} of "
+        others = "" if self.holds_for is None or self.holds_for >= _WHOLE else ", among others"
+        return f"{share}{self.name}{others}"
 
     @property
     def confirmed(self) -> bool:
