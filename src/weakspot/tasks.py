@@ -7,11 +7,9 @@ imported inside the methods, so that a task can be described without it.
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,29 +19,6 @@ from jaxtyping import Float, Num
 if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
-
-
-def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the classes among the labels in the order in which they are numbered wherever no order is given.
-
-    Names are sorted; if all of them are numbers, they are sorted by value, so that "2.0" comes before "10.0" and
-    class indices written as text keep their order.
-
-    Example:
-        >>> class_names(["10", "2", "2"])
-        ('2', '10')
-    """
-    names = set(labels)
-    if all(is_number(name) for name in names):
-        return tuple(sorted(names, key=lambda name: (Decimal(name), name)))  # 1 and 01 are two classes
-    return tuple(sorted(names))
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number in decimal notation."""
-    return _NUMBER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
     run = run_of(at, columns(image=["a.png"] * N, box=pa.array(boxes, pa.list_(pa.float64()))))
     with serving(at) as server:
         page = asked(server, f"/run/{run.digest}?rows=all")[2]
+        assert f" · {run.place} · " in read(page)
         assert 'class="gallery"' in page
         assert "given its predictions" not in page
         assert image_in(server, f"/run/{run.digest}/image/0?side=512").size == (80, 40)

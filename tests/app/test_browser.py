@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from html import escape
 from urllib.request import urlopen
 
 import numpy as np
@@ -24,6 +25,7 @@ from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import POLICY, SANDBOX
 from weakspot.app.run_index import RunIndex
 from weakspot.commands.browse import upload_choices
+from weakspot.findings.numbers import THIN
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -79,6 +81,40 @@ def test_every_run_with_slices_is_listed_and_opens(runs, server):
     for run in found:
         assert run.address in page
         assert get(server, run.address) == (200, run.report.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("folders", "places"),
+    [
+        (["outputs"], {"outputs/a", "outputs/b/c"}),
+        (["outputs/a", "outputs/b"], {"a", "b/c"}),
+        (["outputs/a", "elsewhere"], {"outputs/a", "elsewhere/caf\\xe9 <b>"}),
+    ],
+)
+def test_a_run_is_named_by_where_a_person_finds_it(made, tmp_path, folders, places):
+    """All runs are of one method and dataset; names of folders may be anything."""
+    shutil.copytree(made, tmp_path / "outputs")
+    shutil.copytree(made / "a", tmp_path / "elsewhere" / "caf\udce9 <b>")
+    homes = [tmp_path / folder for folder in folders]
+    index = RunIndex(homes)
+    listed = {run.place: run for run in index.all()}
+    assert set(listed) == places
+    assert all(index.find(run.digest).place == place for place, run in listed.items())
+    with serving(*homes) as server:
+        compare, runs = read(get(server, "/compare")[1]), get(server, "/")[1]
+        for place in places:
+            assert f">{escape(place).replace('/', '/<wbr>')}</a>" in runs
+            assert f"{place} · spotlight · " in compare
+
+
+def test_a_finding_is_listed_with_how_far_its_name_holds(runs, server):
+    found = Findings.load(runs / "a")
+    named = [
+        replace(one, name="pen = felt", covers=0.53, holds_for=0.6, verdict="confirmed")
+        for one in found.findings
+    ]
+    replace(found, findings=tuple(named)).save(runs / "a")
+    assert f"<td>53{THIN}% of pen = felt, among others</td>" in get(server, "/")[1]
 
 
 def test_what_a_run_says_of_itself_is_escaped(server):

@@ -22,7 +22,7 @@ from tiny_models import write_model, write_tokenizer
 from weakspot import Predictions
 from weakspot.datasets.csv import ImageTable, TextTable, open_table
 from weakspot.datasets.readers.tables import read_table_file
-from weakspot.tasks import Classification, Multilabel, Regression, class_names
+from weakspot.tasks import Classification, Multilabel, Regression
 
 SPLITS = ("train", "val", "test")
 TEXTS = [f"{word}, {row} times over" for row in range(60) for word in ("good", "bad")]
@@ -125,12 +125,6 @@ def test_repeated_texts_share_a_split_whatever_their_ids(tmp_path: Path, tokeniz
     found = [open_table(split, tmp_path / "my.csv", tokenizer=tokenizer) for split in ("train", "test")]
     read = [{dataset.preview(row) for row in range(len(dataset))} for dataset in found]
     assert not read[0] & read[1]
-
-
-def test_numbers_of_one_size_have_one_order() -> None:
-    names = ["0" * zeros + "1" for zeros in range(6)]
-    assert class_names(["10", *names]) == (*reversed(names), "10")
-    assert class_names(["3", "-2", "-10"]) == ("-10", "-2", "3")
 
 
 def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from report_pages import Reader, chromium, needs_chromium, opened
-from weakspot import Predictions, Slices
+from weakspot import Findings, Predictions, Slices
 from weakspot.app.run_index import RunIndex
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast
 from weakspot.evaluation.differences import Difference, correlation, difference, match_label_mix
 from weakspot.findings.compare_slices import compare_slices, status_of
 from weakspot.findings.comparison import Comparison, SlicePerformance
-from weakspot.findings.numbers import signed
+from weakspot.findings.numbers import THIN, signed
 from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.methods.kmeans import Kmeans
 from weakspot.report.compare import render_comparison
@@ -65,6 +65,16 @@ def comparison() -> Comparison:
         reading("new", predictions(AFTER, 1), [1, 2]),
         command="python discover.py compare=[old,new]",
     )
+
+
+def test_a_slice_has_the_name_of_its_finding_with_how_far_that_holds():
+    old = reading("old", predictions(BEFORE, 0), [0])
+    one = Findings.build(old.predictions, old.slices).findings[0]
+    named = replace(one, name="pen = felt", covers=0.53, holds_for=0.6, labels=())
+    compared = compare_slices(replace(old, findings=(named,)), reading("new", predictions(AFTER, 1), [1]))
+    names = [each.name for each in compared.slices if each.found == "before"]
+    assert names
+    assert all(name.endswith(f" (53{THIN}% of pen = felt, among others)") for name in names)
 
 
 def statuses(comparison: Comparison) -> set[tuple[str, int, str]]:

@@ -95,7 +95,7 @@ def test_a_row_says_of_its_example_what_the_record_and_the_slices_say(method):
             assert (name, verdict) == (None, None)
         else:
             one = findings.findings[weight[:, row].argmax()]
-            assert (name, verdict) == (f"{one.number}: {one.name}", one.verdict)
+            assert (name, verdict) == (f"{one.number}: {one.subject}", one.verdict)
 
 
 def test_no_slice_no_finding_and_only_losses_make_a_table_too():

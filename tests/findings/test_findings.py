@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import re
@@ -19,6 +21,7 @@ from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.evaluation.synthetic import null_predictions
 from weakspot.findings import Media
 from weakspot.findings.build import build
+from weakspot.findings.export import ExampleTable
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
 from weakspot.findings.sentences import finding_sentence
 from weakspot.methods import apply
@@ -26,10 +29,12 @@ from weakspot.pipeline.discover import discover
 from weakspot.pipeline.fail_if import FailIf
 from weakspot.pipeline.search import plan_search
 from weakspot.report import render
+from weakspot.report.points import points_of
 from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Multilabel, Rating, Regression
 from weakspot.tracking.console import findings_summary
 from weakspot.tracking.scalars import scalars
+from weakspot.tracking.tables import findings_tables
 
 
 def failing(n=1200, seed=0, **extra):
@@ -166,7 +171,7 @@ def test_every_door_says_the_same(found):
     for finding, stored in zip(findings.findings, said["findings"], strict=True):
         assert stored["sentence"] == finding.sentence
         assert finding.sentence in words
-        assert finding.name in printed
+        assert finding.subject in printed
         assert percent(stored["errors_explained"]) in printed
         assert percent(stored["accuracy"]["inside"]) in printed
         assert numbers[f"finding_{finding.number}/accuracy_inside"] == stored["accuracy"]["inside"]
@@ -279,16 +284,51 @@ def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(
     assert f"the accuracy, {percent(inside)} against {percent(outside)} elsewhere, may be the same" in told
 
 
-def test_where_a_name_names_more_than_lies_inside_the_share_is_said(tmp_path):
+@pytest.fixture(scope="module")
+def seen_everywhere(tmp_path_factory):
+    """Show findings at every door, as text."""
     p, _ = failing(seed=1)
-    findings = run(p, tmp_path)
-    one = replace(findings.findings[0], name="pen = felt", covers=0.53)
-    assert f"(53{THIN}% of pen = felt)" in finding_sentence(one, True, "accuracy", "errors", False)
-    assert "(pen = felt)" in finding_sentence(replace(one, covers=0.9), True, "accuracy", "errors", False)
-    page = unescape(
-        render(replace(findings, findings=(replace(one, verdict="confirmed"), *findings.findings[1:])))
-    )
-    assert f">53{THIN}% of pen = felt</a>)" in page
+    folder = tmp_path_factory.mktemp("run")
+    findings, slices = run(p, folder), Slices.load(folder / "slices")
+
+    def seen(one):
+        shown = replace(findings, findings=(one, *findings.findings[1:]))
+        (part, *_) = (each for each in findings.slices if each.number in one.parts)
+        failing_part = replace(part, finding=1, evidence=replace(part.evidence, verdict="confirmed"))
+        table = ExampleTable(shown, slices, p).blocks()
+        map_header = json.loads(points_of(shown, 10**7).data)["header"]
+        return {
+            "report": re.sub("<[^>]*>", "", unescape(render(shown))),
+            "map": str(json.loads(gzip.decompress(base64.b64decode(map_header)))["names"].values()),
+            "console": printed_summary(shown),
+            "W&B": str(findings_tables(shown)["findings"]),
+            "export": str({row for block in table for row in block["finding"].to_pylist()}),
+            "gate": str(FailIf(accuracy_below=1.0).failures(replace(shown, slices=(failing_part,)))),
+        }
+
+    return findings.findings[0], seen
+
+
+@pytest.mark.parametrize(
+    ("covers", "holds_for", "subject"),
+    [
+        (0.53, 0.36, f"53{THIN}% of pen = felt, among others"),
+        (0.53, 0.9, f"53{THIN}% of pen = felt"),
+        (0.9, 0.89, "pen = felt, among others"),
+        (0.9, 0.9, "pen = felt"),
+        (None, None, "pen = felt"),
+    ],
+)
+def test_a_name_is_nowhere_shown_without_how_far_it_holds(seen_everywhere, covers, holds_for, subject):
+    """In headings, links, tables and sentences alike: half of a group is not the group."""
+    first, seen = seen_everywhere
+    for verdict in ("confirmed", "not_confirmed"):
+        one = replace(first, name="pen = felt", covers=covers, holds_for=holds_for, verdict=verdict)
+        one = replace(one, sentence=finding_sentence(one, True, "accuracy", "errors", False))
+        for door, text in seen(one).items():
+            text = text.replace(r"\u202f", THIN)  # as repr writes it
+            assert subject in text, door
+            assert text.count("pen = felt") == text.count(subject), door
 
 
 def test_a_name_in_the_sentence_does_not_turn_its_numbers_around(tmp_path):
@@ -374,12 +414,12 @@ def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
     assert f"Measured on {one.held_out:.0f} held-out examples." in unescape(
         (folder / "report.html").read_text("utf-8")
     )
-    (row,) = (line for line in printed_summary(findings).splitlines() if one.name in line)
+    (row,) = (line for line in printed_summary(findings).splitlines() if one.subject in line)
     assert [cell.strip() for cell in row.split("│")][2:4] == [one.size_text, f"{one.held_out:.0f}"]
     assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
 
 
-def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
+def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found):
     """Forty examples that belong to a finding a hundredth each."""
     *_, findings = found
     one = next(finding for finding in findings.findings if finding.confirmed)
@@ -387,19 +427,23 @@ def test_less_than_one_example_is_neither_none_nor_a_number_of_examples(found):
     for examples, size, extent in (
         (0.4, "0.4", "40 examples of weight 0.4 in all"),
         (0.004, f"<{THIN}0.1", f"40 examples of weight <{THIN}0.1 in all"),
-        (1.2, "1", "about 1 example"),
+        (1.02, "1", "40 examples of weight 1 in all"),
+        (1.2, "1.2", "40 examples of weight 1.2 in all"),
+        (1.0, "1", "1 example"),
+        (1.6, "2", "about 2 examples"),
         (56.3, "56", "about 56 examples"),
     ):
         changed = replace(one, examples=examples, portrait=portrait)
         assert (changed.size_text, changed.extent_text) == (size, extent)
         sentence = finding_sentence(changed, True, "accuracy", "errors", False)
         assert sentence.startswith(f"{extent[:1].upper()}{extent[1:]} (")
-        assert ("It holds" in sentence) == (extent == "about 1 example")
+        assert ("It holds" in sentence) == (extent == "1 example")
         told = replace(changed, sentence=sentence)
         page = render(replace(findings, findings=tuple(told if f is one else f for f in findings.findings)))
         assert f"It extends over {extent}," in unescape(page)
         assert f"{extent} (<a" in unescape(page)
-    assert replace(one, verdict="too_few", examples=3.25).extent_text == "3.2 examples"
+    uncertain = replace(one, verdict="too_few", examples=3.25, portrait=portrait)
+    assert uncertain.extent_text == "40 examples of weight 3.2 in all"
     single = replace(one, examples=0.4, portrait=replace(one.portrait, members=1))
     sentence = finding_sentence(single, True, "accuracy", "errors", False)
     assert sentence.startswith("1 example of weight 0.4 (")

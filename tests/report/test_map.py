@@ -406,7 +406,7 @@ def test_a_finding_lights_its_members(browser, tmp_path, found):
     tab, _, complaints = opened(browser, tmp_path, page)
     tab.locator("#finding-1 button.light").click()
     tab.locator(".map-told h3").wait_for()
-    assert tab.locator(".map-told h3").inner_text() == f"Finding 1: {findings.findings[0].name}"
+    assert tab.locator(".map-told h3").inner_text() == f"Finding 1: {findings.findings[0].subject}"
     assert saved(tab) == predictions.ids[in_page(page)["members"][1]].tolist()
     assert tab.locator(".map-board > canvas").is_visible()
     assert complaints == []

@@ -131,8 +131,9 @@ def test_answers_are_said_and_marked():
     assert "Question 2?" in words
 
 
-def test_texts_are_shown_with_their_words():
-    texts = ["refund my broken thing"] * 6 + ["what a lovely day it is"] * 30
+@pytest.mark.parametrize(("refunds", "name"), [(6, "texts with “"), (5, "texts, many with “")])
+def test_texts_are_shown_with_their_words(refunds, name):
+    texts = ["refund my broken thing"] * refunds + ["what a lovely day it is"] * (36 - refunds)
     weights = np.array([[1.0] * 6 + [0.0] * 30])
     predictions = Predictions.from_arrays(
         np.random.default_rng(0).normal(size=(36, 3)), losses=1 + weights[0]
@@ -145,6 +146,7 @@ def test_texts_are_shown_with_their_words():
         held=False,
     )
     words = read(page)
+    assert name in words
     assert "Distinctive words" in words
     assert "refund my broken thing" in words
 

@@ -25,7 +25,7 @@ WORDS = UploadChoices(
 
 
 class _Reader(Reader):
-    VOID = (*Reader.VOID, "input")
+    VOID = (*Reader.VOID, "input", "wbr")
 
 
 def read(page):

@@ -86,7 +86,7 @@ class LoadedRun:
         for piece in member_groups(table):
             pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
         rows, weights = table["row"].to_numpy(), table["weight"].to_numpy()
-        named = [("finding", one.number, one.name) for one in self.findings.findings]
+        named = [("finding", one.number, one.subject) for one in self.findings.findings]
         named += [("slice", one.number, one.name) for one in self.findings.slices]
         groups = {}
         for kind, number, name in named:

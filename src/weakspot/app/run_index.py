@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
@@ -50,8 +50,9 @@ class RunSummary:
         embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
             layer, or is not known.
         has_predictions: Whether it names predictions, whose examples can be shown; a tree alone (`tree=`) has none.
-        damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, page and date are
-            empty otherwise.
+        damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, place, page and date
+            are empty otherwise.
+        place: Where a person finds its folder, below what the listed folders have in common: `outputs/discover/…`.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class RunSummary:
     embedding: str = ""
     has_predictions: bool = False
     damage: str = ""
+    place: str = ""
 
     @property
     def report(self) -> Path:
@@ -148,8 +150,13 @@ class RunIndex:
         # What was damaged is looked at again: it may have been put right in files that have no stamp.
         if known is None or known[0] != stamp or (known[1] is not None and known[1].damage):
             read = self._readers.get(page)  # None, where another request has found that the page is gone
-            known = self._known[page] = stamp, None if read is None else read(page.parent)
+            run = None if read is None else read(page.parent)
+            known = self._known[page] = stamp, None if run is None else replace(run, place=self._place(run))
         return known[1]
+
+    def _place(self, run: RunSummary) -> str:
+        homes = [os.path.dirname(os.path.abspath(folder)) for folder in self.folders]
+        return as_utf8(os.path.relpath(run.folder, os.path.commonpath(homes)))
 
 
 def is_below_any(path: Path, folders: Sequence[Path]) -> bool:
@@ -232,7 +239,7 @@ def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> Ru
         _shortened(found.dataset or _file_name(found.provenance)),
         _shortened(found.model),
         _shortened(found.title),
-        "" if first is None else _shortened(first.name),
+        "" if first is None else _shortened(first.subject),
         "" if first is None else VERDICTS[first.verdict],
         explained if explained is not None and isfinite(explained) else None,
         len(found.slices),

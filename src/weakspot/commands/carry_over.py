@@ -136,9 +136,10 @@ def report_carried_over(
     """Report slices that were carried over, tested on all examples that the run did not search."""
     import numpy as np
 
+    from weakspot.findings.numbers import examples
     from weakspot.pipeline.discover import report_slices
 
-    left_out = f", without the {carried.left_out} examples that were searched" if carried.left_out else ""
+    left_out = f", without {examples(carried.left_out)} that the run searched" if carried.left_out else ""
     return report_slices(
         carried.slices,
         carried.predictions,

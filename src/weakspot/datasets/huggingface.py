@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from weakspot.class_names import class_names
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.inputs.texts import Texts
@@ -21,7 +22,7 @@ from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import pick_val, split_by_id
 from weakspot.images import Pixels, check_pixels, decoding, to_rgb
 from weakspot.offline import hub_network
-from weakspot.tasks import Classification, class_names
+from weakspot.tasks import Classification
 
 if TYPE_CHECKING:
     import datasets

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow as pa
 
+from weakspot.class_names import class_names
 from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import fill_splits
@@ -15,7 +16,7 @@ from weakspot.datasets.readers.tables import read_table_file
 from weakspot.datasets.readers.walk import files_below
 from weakspot.images import EXTENSIONS, Pixels
 from weakspot.legible import as_utf8
-from weakspot.tasks import Classification, class_names
+from weakspot.tasks import Classification
 
 
 class ImageFolder(ImageFiles):

@@ -95,7 +95,7 @@ def _draw_contrast(axes: Axes, y: int, finding: Finding, contrast: Contrast) -> 
 def _label(finding: Finding) -> str:
     """Return the name of a finding with its verdict and p-value."""
     p = "" if finding.p_corrected is None else f", p {numbers.probability(finding.p_corrected)}"
-    name = "\n".join(wrap_lines(finding.name, _NAME, 6, 2))
+    name = "\n".join(wrap_lines(finding.subject, _NAME, 6, 2))
     return f"{name}\n{VERDICTS[finding.verdict]}{p}"
 
 

@@ -60,17 +60,17 @@ def members(
 
 def _heading(group: Finding | Slice) -> str:
     """Return the name of a group with its size and accuracy."""
-    facts = f": {numbers.count(group.portrait.size)} examples"
-    accuracy = group.accuracy if isinstance(group, Finding) else None
+    facts = f": {numbers.extent(group.portrait.size, group.portrait.members)}"
+    name, accuracy = (group.subject, group.accuracy) if isinstance(group, Finding) else (group.name, None)
     if accuracy is not None:
         facts += f", {numbers.percent(accuracy.inside)} right"
         if accuracy.interval is not None:
             facts += " ({} to {})".format(*map(numbers.percent, accuracy.interval))
-    return fit_line(group.name, WIDTH - 0.05 - text_width(facts, 6.5), 6.5) + facts
+    return fit_line(name, WIDTH - 0.05 - text_width(facts, 6.5), 6.5) + facts
 
 
 def _neighbour_heading(neighbour: Neighbour) -> str:
-    facts = f"{numbers.count(neighbour.size)} examples, {numbers.percent(neighbour.accuracy)} right"
+    facts = f"{numbers.examples(neighbour.size)}, {numbers.percent(neighbour.accuracy)} right"
     return f"The nearest cluster that is served well: {facts}"
 
 

@@ -23,7 +23,12 @@ from weakspot.findings.comparison import (
     SlicePerformance,
     Status,
 )
-from weakspot.findings.comparison_sentences import comparison_title, how_it_was_tested, slice_sentence
+from weakspot.findings.comparison_sentences import (
+    SAME_ANSWERS,
+    comparison_title,
+    how_it_was_tested,
+    slice_sentence,
+)
 from weakspot.findings.example_outcomes import fails_more
 from weakspot.findings.measured_parts import ComparedPart, MeasuredParts
 from weakspot.findings.runs_to_compare import (
@@ -107,7 +112,7 @@ def compare_slices(
         change=change,
         slices=tuple(slices),
         explanation=how_it_was_tested(paired, tested, level),
-        notes=tuple(notes),
+        notes=(*notes, *([SAME_ANSWERS] if same_answers else [])),
         level=level,
         command=command,
         created=(created or datetime.now().astimezone()).isoformat(timespec="seconds"),
@@ -194,7 +199,7 @@ def _name(own: RunToCompare, number: int, label: str | None) -> str:
     name = f"{method_of(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
     holding = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
     finding = next(holding, None)
-    return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.name})"
+    return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.subject})"
 
 
 def status_of(

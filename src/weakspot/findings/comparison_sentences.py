@@ -8,6 +8,11 @@ from weakspot.evaluation.differences import Difference
 from weakspot.findings.comparison import STATUSES, ComparedSlice, FoundIn, SlicePerformance, Status
 from weakspot.findings.numbers import count, decimal, percent, signed
 
+SAME_ANSWERS = (
+    "Both runs read the same model's answers: nothing can have changed between them but what was found, so that every "
+    "difference is exactly zero."
+)
+
 
 def comparison_title(slices: Sequence[ComparedSlice]) -> str:
     """Return how many slices are fixed, persisting, new and unclear; of one that both runs found, once."""

@@ -10,7 +10,7 @@ from weakspot.evaluation.contrasts import Contrast
 from weakspot.explain.attributes import Accuracy, Distribution, Enrichment
 from weakspot.explain.participants import Participant
 from weakspot.explain.words import Word
-from weakspot.findings.numbers import count, examples, percent
+from weakspot.findings.numbers import count, examples, extent, percent
 from weakspot.findings.region_names import Condition
 from weakspot.slices.statistics import AttributeShare, ConfusionCell, SliceStatistics
 
@@ -18,7 +18,9 @@ Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were teste
 
 PlainValue = str | float | int | bool | None
 
-_WHOLE = 0.9  # share of what a name names that must lie inside, for the name to stand alone
+_WHOLE = (
+    0.9  # of what a name names must lie inside, and of what lies inside it must name, for it to stand alone
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Finding:
 
     Attributes:
         number: Its number from 1 on, most errors explained first.
-        name: The subject of its sentence: `group = red_≥5`.
+        name: What names it: `group = red_≥5`. It is shown with how far it holds, by `holds_for` and `covers`.
         sentence: What is claimed and how sure it is, in two or three sentences.
         verdict: confirmed, explained_by_label, not_confirmed, too_few or not_tested, as in `Evidence`.
         p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
@@ -176,35 +178,36 @@ class Finding:
 
     @property
     def size_text(self) -> str:
-        """How many examples it extends over, as a number to show: a whole one where it is confirmed, but never 0.
-
-        How far a confirmed finding extends is an estimate, and decimals of it say nothing.
-        """
-        return count(round(self.examples) if self.confirmed and self.examples >= 1 else self.examples)
+        """How many examples it extends over, as a number to show, which `extent_text` says in words."""
+        return count(round(self.examples) if self._is_estimate else self.examples)
 
     @property
     def extent_text(self) -> str:
-        """The same in words: `about 186 examples`, `12 examples`, `40 examples of weight 0.4 in all`.
+        """How many examples it extends over: `about 186 examples`, `40 examples of weight 0.4 in all`."""
+        if self._is_estimate:
+            return f"about {examples(round(self.examples))}"
+        return extent(self.examples, self.portrait.members)
 
-        Where weights add up to less than one, it says how many examples they are of.
-        """
-        if 0 < self.examples < 1:
-            total = "" if self.is_single else " in all"
-            return f"{examples(self.portrait.members)} of weight {self.size_text}{total}"
-        noun = "example" if self.is_single else "examples"
-        return f"{'about ' if self.confirmed else ''}{self.size_text} {noun}"
+    @property
+    def _is_estimate(self) -> bool:
+        """Whether its number of examples is an estimate, of which decimals say nothing."""
+        return self.confirmed and round(self.examples) > 1
 
     @property
     def is_single(self) -> bool:
         """Whether it is one example, of whatever weight: its sentences are then in the singular."""
-        return self.portrait.members == 1 if 0 < self.examples < 1 else self.size_text == "1"
+        return self.extent_text.startswith(examples(1))
 
     @property
     def subject(self) -> str:
-        """The name, or the share of what it names that lies inside: `53 % of pen = felt`, not `pen = felt`."""
-        if self.covers is None or self.covers >= _WHOLE:
-            return self.name
-        return f"{percent(self.covers)} of {self.name}"
+        """The name, as it is shown: `53 % of pen = felt, among others`.
+
+        The share is of what it names that lies inside, and others lie inside for which the name does not hold. Either
+        is left out where it is hardly so, or where no conditions name it.
+        """
+        share = "" if self.covers is None or self.covers >= _WHOLE else f"{percent(self.covers)} of "
+        others = "" if self.holds_for is None or self.holds_for >= _WHOLE else ", among others"
+        return f"{share}{self.name}{others}"
 
     @property
     def confirmed(self) -> bool:

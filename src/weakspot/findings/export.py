@@ -205,7 +205,7 @@ def _audited_values(name: str, kind: pa.DataType, values: np.ndarray, rows: np.n
 def _finding_columns(findings: Findings, n: int) -> Columns:
     """Return columns of the finding that an example lies in most, of its weight there, and of the verdict."""
     place, weight = _finding_of_each(findings, n)
-    names = pa.array([f"{one.number}: {one.name}" for one in findings.findings], pa.string())
+    names = pa.array([f"{one.number}: {one.subject}" for one in findings.findings], pa.string())
     verdicts = pa.array([one.verdict for one in findings.findings], pa.string())
 
     def values(start: int, stop: int) -> Sequence[Any]:

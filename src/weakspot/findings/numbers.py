@@ -12,19 +12,30 @@ _NONE = "–"
 
 
 def count(value: float | None) -> str:
-    """Format a number of examples: `23`, `10 954`; below ten a fraction keeps one decimal, and never becomes 0."""
+    """Format a number of examples: `23`, `10 954`; below ten a fraction is rounded to a tenth, and never becomes 0."""
     if value is None or not math.isfinite(value):
         return _NONE
     if 0 < value < 0.05:
         return f"<{THIN}0.1"
     if abs(value) < 9.95 and value != round(value):
-        return f"{value:.1f}"
+        return f"{value:.1f}".removesuffix(".0")
     return f"{value:,.0f}".replace(",", THIN)
 
 
-def examples(n: float | None) -> str:
-    """Format a number of examples with their noun: `1 example`, `10 954 examples`."""
-    return f"{count(n)} {'example' if n == 1 else 'examples'}"
+def examples(n: float | None, which: str = "") -> str:
+    """Format a number of examples with their noun, and a word between: `1 example`, `10 954 held-out examples`."""
+    shown = count(n)
+    return f"{shown} {f'{which} ' if which else ''}{'example' if shown == '1' else 'examples'}"
+
+
+def extent(size: float, members: int) -> str:
+    """Format how many examples a group holds, whose weights add up to `size`: `12 examples`.
+
+    Below ten a fraction counts no examples, so it says how many have any weight: `40 examples of weight 0.4 in all`.
+    """
+    if size >= 9.95 or size == round(size):
+        return examples(size)
+    return f"{examples(members)} of weight {count(size)}{'' if members == 1 else ' in all'}"
 
 
 def percent(share: float | None) -> str:

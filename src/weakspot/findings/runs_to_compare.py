@@ -19,11 +19,6 @@ LAST_LAYER = "model's last layer"
 MIN_TESTED_EXAMPLES = 20
 """The fewest examples that the slices of a run may be measured on."""
 
-_SAME_ANSWERS = (
-    "Both runs read the same model's answers: nothing can have changed between them but what was found, so that every "
-    "difference is exactly zero."
-)
-
 
 @dataclass(frozen=True, eq=False)
 class RunToCompare:
@@ -94,7 +89,7 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
                 f"slices are compared on at least {MIN_TESTED_EXAMPLES} that they were not sought in: run it with "
                 "confirm=0.5"
             )
-    return True, [_SAME_ANSWERS] if have_same_answers(before, after) else []
+    return True, []
 
 
 def have_same_answers(before: RunToCompare, after: RunToCompare) -> bool:

@@ -13,13 +13,14 @@ from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
-_IN_TEXTS = 0.4  # share of its texts that a word must be in
+_IN_TEXTS = 0.4  # share of its texts that a word must be in to name it
+_IN_ALL = 0.9  # the same, for the name to speak of all of them
 _MORE_COMMON = 2.0  # times that a word must be more common inside than outside
 _WORDS = 3
 
 
 def finding_name(region: Region, description: GroupDescription, noun: str, labels: Sequence[str]) -> str:
-    """Return the name of a finding, the subject of its sentence.
+    """Return the name of a finding.
 
     It is named by attributes where they agree with it, or else by its words, its most common mistake, or the slice
     that it is made of.
@@ -31,17 +32,18 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
         labels: The labels that the region is confined to.
 
     Returns:
-        The name: `group = red_≥5`, `texts with “refund”`, `mostly label = cat, predicted dog`, `Spotlight 3`.
+        The name: `group = red_≥5`, `texts, many with “refund”`, `mostly label = cat, predicted dog`, `Spotlight 3`.
     """
     if region.conjunction is not None:
         return str(region.conjunction)
     words = [
-        word.text
+        word
         for word in description.words[:_WORDS]
         if word.share_inside >= _IN_TEXTS and word.share_inside >= _MORE_COMMON * word.share_outside
     ]
     if words:
-        return "texts with " + ", ".join(f"“{word}”" for word in words)
+        many = "" if min(word.share_inside for word in words) >= _IN_ALL else ", many"
+        return f"texts{many} with " + ", ".join(f"“{word.text}”" for word in words)
     total = sum(cell.weight for cell in description.confusion)
     mistake = description.confusion[0] if description.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:

@@ -123,7 +123,7 @@ def describe_failures(failures: Sequence[str]) -> str:
 
 def _full_name(findings: Findings, one: Slice) -> str:
     """Return a slice's own name, with the name of the finding that it is part of."""
-    home = next((finding.name for finding in findings.findings if finding.number == one.finding), one.name)
+    home = next((finding.subject for finding in findings.findings if finding.number == one.finding), one.name)
     return one.name if home.startswith(one.name) else f"{one.name} ({home})"
 
 

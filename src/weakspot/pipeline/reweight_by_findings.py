@@ -172,7 +172,7 @@ class ReweightByFindings(Reweight):
                 "reweight: %s training examples in finding %d, %s",
                 members_text,
                 finding.number,
-                printable(finding.name),
+                printable(finding.subject),
             )
         if not learnable_findings.any():
             raise ValueError(
@@ -203,7 +203,7 @@ class ReweightByFindings(Reweight):
             before.take(rows),
             after.take(rows),
             {
-                f"finding {finding.number}, {finding.name}": members[rows]
+                f"finding {finding.number}, {finding.subject}": members[rows]
                 for finding, members in zip(classifier.findings, inside, strict=True)
             },
             where,

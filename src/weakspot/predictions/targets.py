@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Num, Shaped
 
+from weakspot.class_names import class_names, is_number
 from weakspot.legible import row_name
 from weakspot.predictions.outputs import as_logits, check_kind
 from weakspot.predictions.validation import NUMBERS, as_array, as_numbers, check_finite
@@ -20,8 +21,6 @@ from weakspot.tasks import (
     QuestionAnswering,
     Regression,
     Task,
-    class_names,
-    is_number,
 )
 
 log = logging.getLogger(__name__)

@@ -161,7 +161,7 @@ def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarra
     table = findings.map
     in_finding, members = _groups(findings, "finding", len(findings.findings))
     in_slice, _ = _groups(findings, "slice", len(findings.slices))
-    names = [f"{one.number}: {one.name}" for one in findings.findings]
+    names = [f"{one.number}: {one.subject}" for one in findings.findings]
     columns = []
     if findings.findings:
         columns.append(_Column("finding", "finding", ["nowhere", *names], in_finding))
@@ -261,7 +261,7 @@ def _pack_points(
             for c in columns
         ],
         "findings": [[number, len(found)] for number, found in shown_members.items()],
-        "names": {one.number: one.name for one in findings.findings},
+        "names": {one.number: one.subject for one in findings.findings},
         "loss": None if losses is None else losses[1],
         "tree": _tree(findings) if linked else None,
     }

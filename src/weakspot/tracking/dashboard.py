@@ -133,7 +133,7 @@ def _confusion(one: Finding) -> Any:
         "wandb/confusion_matrix/v1",
         wandb.Table(columns=[*columns], data=square),
         {name: name for name in columns},
-        {"title": one.name},
+        {"title": one.subject},
     )
 
 

@@ -33,7 +33,7 @@ def findings_tables(findings: Findings) -> dict[str, Rows]:
         "findings": table_of_records(
             {
                 "finding": f.number,
-                "name": f.name,
+                "name": f.subject,
                 "verdict": f.verdict,
                 "sentence": f.sentence,
                 **finding_scalars(f),

@@ -8,9 +8,10 @@ from decimal import Decimal
 import numpy as np
 from jaxtyping import Int, Num
 
+from weakspot.class_names import class_names, is_number
 from weakspot.datasets.readers.tables import TableFile
 from weakspot.predictions.plain_columns import MISSING_WORDS
-from weakspot.tasks import Classification, Multilabel, Regression, Task, class_names, is_number
+from weakspot.tasks import Classification, Multilabel, Regression, Task
 
 
 def read_labels(
