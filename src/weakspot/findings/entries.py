@@ -18,9 +18,8 @@ Mode = Literal["held_out", "other", "off", "too_few"]  # how findings were teste
 
 PlainValue = str | float | int | bool | None
 
-_WHOLE = (
-    0.9  # of what a name names must lie inside, and of what lies inside it must name, for it to stand alone
-)
+_WHOLE = 0.9
+"""How much of what a name names must lie inside, and of what lies inside must bear it, for it to stand alone."""
 
 
 @dataclass(frozen=True)
