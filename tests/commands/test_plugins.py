@@ -201,6 +201,7 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
         (b"n: !!float\n", "FILE cannot be used: string index out of range"),
         (b"defaults: [nothing]\n", "FILE cannot be used: In 'method/mine': Could not load 'method/nothing'."),
         (b"n: ${oops(}\n", "FILE cannot be used: token recognition error at: '('"),
+        (b"# @package [[a\nn: 1\n", "FILE cannot be used: @package [[a is neither _global_ nor a key"),
         (b"# @package nowhere\nn: 1\n", "FILE cannot be used: In 'method/mine': ConfigKeyError raised while"),
         (b"", "the method chosen names no class: its file needs a line _target_: module.Class"),
         (b"- 1\n", "the method chosen names no class"),

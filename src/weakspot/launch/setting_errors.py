@@ -28,6 +28,9 @@ from weakspot.launch.run_folders import explain_run_folder
 NOT_COMPOSED = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError)
 """The errors with which Hydra refuses a command line, or a file that it names."""
 
+_NO_PACKAGE = re.compile(r"\s*#\s*@package\s+(?![\w.]+\s*(?:\n|$))([^\n]*)")
+"""A first line that says in no readable way where the settings of a file belong."""
+
 _NAMES_OF_TYPES = {
     "Integer": TYPE_NAMES[int],
     "Float": TYPE_NAMES[float],
@@ -101,6 +104,10 @@ def check_file(file: Path) -> None:
         OmegaConf.load(file)
     except Exception as error:  # PyYAML lets through whatever it stumbles over, an IndexError for `!!float`
         raise ValueError(explain_file(file, error)) from None
+    if wrong := _NO_PACKAGE.match(file.read_text(encoding="utf-8")):
+        raise ValueError(
+            f"{file} cannot be used: @package {wrong[1]} is neither _global_ nor a key such as model"
+        )
 
 
 def explain_file(file: Path, error: Exception) -> str:
