@@ -109,13 +109,17 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
             )
         settings = model_own_settings(cfg.encoder)
         encoder = Component(
-            choices["model@encoder"], plain_values(settings), build(settings, Model, "encoder", positional=1)
+            choices["model@encoder"],
+            plain_values(settings),
+            build(settings, "encoder", positional=1, kind=Model),
         )
     return AuditTarget(
         dataset=Component(
-            choices["dataset"], plain_values(dataset), build(dataset, Dataset, "dataset", {"split"})
+            choices["dataset"], plain_values(dataset), build(dataset, "dataset", {"split"}, kind=Dataset)
         ),
-        model=Component(choices["model"], plain_values(model), build(model, Model, "model", positional=1)),
+        model=Component(
+            choices["model"], plain_values(model), build(model, "model", positional=1, kind=Model)
+        ),
         training=TrainingSettings(**plain_values(cfg.training)),
         make_trainer=build_when_called(cfg.trainer),
         checkpoint=cfg.checkpoint,
@@ -161,7 +165,7 @@ def build_reweight(cfg: DictConfig) -> Reweight | None:
                 "reweight=adversary searches in one process, and method.sharded=true divides the rows among "
                 "several: leave out one of them"
             )
-        return ReweightByAdversary(method=build(cfg.method, Method)(), settings=settings, **words)
+        return ReweightByAdversary(method=build(cfg.method, kind=Method)(), settings=settings, **words)
     from weakspot.pipeline.reweight_by_findings import ReweightByFindings
 
     run = read_run_config(Path(by))

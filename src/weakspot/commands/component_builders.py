@@ -87,11 +87,11 @@ def component_builders(
     dataset = _checked_settings(config.get("dataset"), "dataset", trust)
     if root is not None and dataset.get("root") is not None:
         dataset.root = _moved_root(str(dataset.root), root)
-    build_dataset = build(dataset_own_settings(dataset), Dataset, "dataset", {"split"})
+    build_dataset = build(dataset_own_settings(dataset), "dataset", {"split"}, kind=Dataset)
 
     def model(task: Task) -> Model:  # checked when it is needed: images are shown without it
         settings = _checked_settings(config.get("model"), "model", trust)
-        model: Model = build(model_own_settings(settings), Model, "model", positional=1)(task)
+        model: Model = build(model_own_settings(settings), "model", positional=1, kind=Model)(task)
         return model
 
     return ComponentBuilders(lambda split: build_dataset(split=split), model)

@@ -65,7 +65,7 @@ def _open(dataset: str, root: Path) -> DataFolder:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             cfg = compose("discover", [f"dataset={dataset}"])
-        found = build(dataset_own_settings(cfg.dataset), key="dataset", later={"split"})(split=SPLIT)
+        found = build(dataset_own_settings(cfg.dataset), "dataset", {"split"})(split=SPLIT)
         found.check()
         return DataFolder(dataset, root, len(found))
     except Exception as error:  # any library that reads the files may raise any error

@@ -52,7 +52,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     check_no_shard(cfg)
     check_run_outputs(cfg)
     check_seeds_and_stability(cfg)
-    method: Method = build(cfg.method, Method)()
+    method: Method = build(cfg.method, kind=Method)()
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
         report_tree_file(cfg, folder, method)

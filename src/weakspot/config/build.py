@@ -21,10 +21,11 @@ slices directly (`group`, `hide`)."""
 
 def build(
     node: DictConfig,
-    kind: type = object,
     key: str | None = None,
     later: Collection[str] = (),
     positional: int = 0,
+    *,
+    kind: type = object,
 ) -> Callable[..., Any]:
     """Return the class or function that a group's choice names, with its settings, ready to be called.
 
@@ -32,10 +33,10 @@ def build(
 
     Args:
         node: The settings, with the import path `_target_`.
-        kind: What a class must inherit from, such as `Method`.
         key: The prefix of the settings on the command line; by default the position of the node.
         later: Names of the arguments that the caller gives.
         positional: How many positional arguments the caller gives.
+        kind: What a class must inherit from, such as `Method`.
 
     Raises:
         ImportError: The import path cannot be imported.
