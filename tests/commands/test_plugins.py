@@ -194,7 +194,10 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"n: [1\nm: 2\n", "FILE is not YAML: line 2, column 2: expected ',' or ']', but got ':'"),
+        (
+            b"n: [1\nm: 2\n",
+            "FILE is not YAML: line 2, column 2: while parsing a flow sequence, expected ',' or ']', but got ':'",
+        ),
         (b"a: &x [*x]\n", "FILE cannot be used: maximum recursion depth exceeded"),
         (b"_target_: \xff\n", "FILE cannot be used: 'utf-8' codec can't decode byte 0xff in position 10"),
         (b"3\n", "FILE cannot be used: Invalid loaded object type: int"),
@@ -203,11 +206,11 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
         (b"n: ${oops(}\n", "FILE cannot be used: token recognition error at: '('"),
         (b"# @package [[a\nn: 1\n", "FILE cannot be used: @package [[a is neither _global_ nor a key"),
         (b"# @package nowhere\nn: 1\n", "FILE cannot be used: In 'method/mine': ConfigKeyError raised while"),
-        (b"", "the method chosen names no class: its file needs a line _target_: module.Class"),
-        (b"- 1\n", "the method chosen names no class"),
-        (b"_target_: 3\n", "the method chosen names no class"),
-        (b"_target_: ???\n", "the method chosen names no class"),
-        (b"1: 2\n", "the file of the method chosen has keys that are not text: [1]"),
+        (b"", "method=mine names no class: its file needs a line _target_: module.Class"),
+        (b"- 1\n", "method=mine names no class"),
+        (b"_target_: 3\n", "method=mine names no class"),
+        (b"_target_: ???\n", "method=mine names no class"),
+        (b"1: 2\n", "method=mine: its file has keys that are not text: [1]"),
     ],
 )
 @pytest.mark.parametrize("folder", ["conf", "other"])
@@ -244,9 +247,33 @@ def test_the_doctor_names_a_file_that_cannot_be_read(empty):
     assert (brought.text, brought.state) == ("conf/ brings model=mine", "ok")
     assert (broken.state, broken.text) == (
         "broken",
-        f"{empty}/conf/model/mine.yaml is not YAML: line 1, column 5: expected the node content, but found "
-        "'<stream end>'",
+        f"{empty}/conf/model/mine.yaml is not YAML: line 1, column 5: while parsing a flow node, expected the "
+        "node content, but found '<stream end>'",
     )
+
+
+def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
+    """All methods are composed to say which have a setting: those of plug-ins, too."""
+    methods = tmp_path / "conf" / "method"
+    methods.mkdir(parents=True)
+    (methods / "one.yaml").write_text("n: !!float\n")
+    (methods / "two.yaml").write_text("# @package model\n_target_: ball.Ball\n")
+    said = Shell(tmp_path)("discover", "n_clusters=3", fails=2)
+    assert said == (
+        "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans\n"
+    )
+
+
+@pytest.mark.parametrize("error", ["RecursionError", "IndexError", "yaml.YAMLError"])
+def test_a_fault_of_a_method_is_no_fault_of_the_line(error, local):
+    """Its traceback is printed, whatever its kind, and the exit code is 1."""
+    file = local / "ball.py"
+    fails = f"        raise {error}('of the method')\n        self.check"
+    file.write_text("import yaml\n" + file.read_text().replace("        self.check", fails, 1))
+    np.savez(local / "p.npz", embeddings=np.eye(40), losses=np.arange(40.0))
+    said = Shell(local)("discover", "method=ball", "predictions=p.npz", "logger=none", fails=1)
+    assert "Traceback" in said
+    assert said.rstrip().endswith(f"{error.rpartition('.')[2]}: of the method")
 
 
 def test_help_lists_a_file_that_is_not_utf8(tmp_path):

@@ -87,6 +87,33 @@ def write_inputs(folder: Path) -> None:
 
 
 COMPOSED = [
+    ("discover method=scan,kmeans", "method=scan,kmeans names several: add -m for a run for each"),
+    ("discover +method=scan", "+method=scan cannot be used: choose one, method=…, without +"),
+    ("discover ~method=udis", "~method=udis cannot be used: choose one, method=…, without ~"),
+    ("discover experiment=null", "experiment=null is not a choice: leave experiment= out for the default"),
+    (
+        "discover -m encoder=null,resnet18",
+        "encoder=null is not a choice: leave encoder= out for the default; a swe",
+    ),
+    (
+        "discover hydra/launcher=nothing",
+        "hydra/launcher=nothing cannot be used: In 'hydra/config': Could not find",
+    ),
+    (
+        "discover hydra/launcher=submitit_x",
+        "hydra/launcher=submitit_x cannot be used: In 'hydra/config': Could no",
+    ),
+    ("discover hydra.verbos=true", "hydra.verbos=true cannot be used: Could not override 'hydra.verbos'"),
+    (
+        "discover my-key!=3",
+        "'my-key!' is not a setting: write key=value; python discover.py --help lists them",
+    ),
+    ("discover +colour={}", "There is no setting 'colour'; --help lists them"),
+    (
+        "discover -m seed=range(0,1000000) trainng.epochs=3",
+        "There is no setting 'trainng.epochs'. Did you mean",
+    ),
+    (f"discover method={'9' * 300}", "There is no method=999"),
     ("discover +metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
     ("discover metod=udis", "There is no setting 'metod'. Did you mean method or model?"),
     ("discover ++trainng.epochs=3", "There is no setting 'trainng.epochs'. Did you mean training.epochs?"),
@@ -119,9 +146,9 @@ COMPOSED = [
     ("discover seed=1,2", "seed=1,2 has a comma: add -m for a run for each, or quote it"),
     (
         "discover spotlight",
-        "'spotlight' is no setting: write key=value; python discover.py --help lists them",
+        "'spotlight' is not a setting: write key=value; python discover.py --help lists them",
     ),
-    ("discover =3", "'=3' is no setting: write key=value"),
+    ("discover =3", "'=3' is not a setting: write key=value"),
     ("discover checkpoint=[half", "the value of checkpoint cannot be read: [half; put it in quotes"),
     (
         "discover dataset.colour=3",
@@ -130,22 +157,22 @@ COMPOSED = [
     ("discover hydra.run.dir=a_file/run", "the run's folder cannot be made (Not a directory: "),
     (
         "discover predictions=my.npz dataset=digits",
-        "dataset=digits says nothing of predictions that are there already: leave it out, or leave out predictions=",
+        "dataset=digits has no effect on predictions that are there already: leave it out, or leave out predictions=",
     ),
-    ("discover predictions=my.npz model=resnet18", "model=resnet18 says nothing of predictions"),
-    ("discover predictions=my.npz cam=label", "cam=label says nothing of predictions"),
-    ("discover predictions=my.npz training.epochs=3", "training.epochs=3 says nothing of predictions"),
+    ("discover predictions=my.npz model=resnet18", "model=resnet18 has no effect on predictions"),
+    ("discover predictions=my.npz cam=label", "cam=label has no effect on predictions"),
+    ("discover predictions=my.npz training.epochs=3", "training.epochs=3 has no effect on predictions"),
     (
         "discover tree=a.json predictions=my.npz",
-        "predictions=my.npz says nothing of a tree by itself: leave it out, or leave out tree=a.json",
+        "predictions=my.npz has no effect on a tree by itself: leave it out, or leave out tree=a.json",
     ),
     (
         "discover slices=a.pkl,b.pkl predictions=my.npz method.n_slices=2",
-        "method.n_slices=2 says nothing of slices that are there already: leave it out, or leave out "
+        "method.n_slices=2 has no effect on slices that are there already: leave it out, or leave out "
         "slices=a.pkl,b.pkl",
     ),
-    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 says nothing of slices that are"),
-    ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] says nothing of a tree by itself"),
+    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 has no effect on slices that are"),
+    ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] has no effect on a tree by itself"),
     ("discover sizes=3", "There is no setting 'sizes'. Did you mean method.sizes?"),
     (
         "discover method=udis method.past=a.pkl",
@@ -187,11 +214,11 @@ COMPOSED = [
     ),
     ("train reweight=", "reweight= has no value: give it one, or leave it out"),
     ("discover compare=[]", "compare=[] has no value: give it one, or leave it out"),
-    ("discover tree=a.json dataset=digits", "dataset=digits says nothing of a tree by itself"),
-    ("discover tree=a.json dataset.group=patient", "dataset.group=patient says nothing of a tree by itself"),
-    ("discover tree=a.json confirm=0.3", "confirm=0.3 says nothing of a tree by itself"),
-    ("discover tree=a.json method.n_slices=2", "method.n_slices=2 says nothing of a tree by itself"),
-    ("discover tree=a.json method=udis method.cut=3", "method.cut=3 says nothing of a tree by itself"),
+    ("discover tree=a.json dataset=digits", "dataset=digits has no effect on a tree by itself"),
+    ("discover tree=a.json dataset.group=patient", "dataset.group=patient has no effect on a tree by itself"),
+    ("discover tree=a.json confirm=0.3", "confirm=0.3 has no effect on a tree by itself"),
+    ("discover tree=a.json method.n_slices=2", "method.n_slices=2 has no effect on a tree by itself"),
+    ("discover tree=a.json method=udis method.cut=3", "method.cut=3 has no effect on a tree by itself"),
     ("discover --config-dir nowhere dataset=mine", "Additional config directory '"),
     (
         "discover --config-dir conf dataset=min",
@@ -222,7 +249,7 @@ COMPOSED = [
     ("browse tree=a_file", "a_file is not a tree of the published UDIS tool: "),
     (
         "browse tree=a.json folders=outputs",
-        "folders=[outputs] says nothing of a tree by itself: leave it out",
+        "folders=[outputs] has no effect on a tree by itself: leave it out",
     ),
     ("browse port=80000", "port=80000 is not a port: ports are 1 to 65535"),
     ("browse port=x", "port must be a whole number, not x"),

@@ -84,6 +84,13 @@ def test_the_settings_of_what_is_chosen_are_described(shell):
     assert "method.draws" not in said  # the scan's
 
 
+def test_a_long_value_leaves_room_for_the_help(shell):
+    text = shell("discover", "dataset=csv", f"dataset.file={'/long/folder' * 10}/my.csv", "--help")
+    assert "my.csv\n      " in text
+    assert sum(len(line.split()) == 1 for line in text.splitlines()) < 60
+    assert " what paths are relative to; null: " in re.sub(r"\s+", " ", text)
+
+
 @pytest.mark.parametrize("word", all_choices("method"))
 def test_every_setting_of_a_method_has_help(word):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):

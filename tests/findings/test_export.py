@@ -318,8 +318,8 @@ def test_slices_carried_over_are_exported_too(exported):
     ("words", "said"),
     [
         (("predictions=mine.npz", "export=csv"), "export='csv' is unknown; there is export=parquet"),
-        (("tree=fc_treeData.json", "export=parquet"), "export=parquet says nothing of a tree by itself"),
-        (("compare=[a,b]", "export=parquet"), "export=parquet says nothing of two runs by themselves"),
+        (("tree=fc_treeData.json", "export=parquet"), "export=parquet has no effect on a tree by itself"),
+        (("compare=[a,b]", "export=parquet"), "export=parquet has no effect on two runs by themselves"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_anything_is_done(exported, words, said):

@@ -26,6 +26,8 @@ from weakspot.launch.quoting import quote_for_hydra, word_as_typed
         ("model.labels=[größer, kleiner]", "model.labels=['größer', kleiner]"),
         ("model.kwargs={img_size: 96}", "model.kwargs={img_size: 96}"),
         ("training.clip=None", "training.clip=null"),
+        ("encoder=None", "encoder=null"),
+        ("reweight=None", "reweight.by=null"),
         ("dataset.root=${oc.env:HOME}", "dataset.root=${oc.env:HOME}"),
         ("seed=1,2", "seed=1,2"),
         ("~dataset.size", "~dataset.size"),

@@ -19,7 +19,7 @@ import torch
 from starlette.datastructures import Headers
 
 from damaged_data import DATA, an_image, encoded, read_image
-from hostile_files import CONFIGURATIONS
+from hostile_inputs import FILES
 from hostile_requests import RequestCases
 from hostile_words import WordCases
 from mutations import FORMATS, FileCases, Format, attempt, mutated, outcomes, reduced, steps_of
@@ -33,9 +33,9 @@ from weakspot.predictions.reading import read_parquet
 
 
 @pytest.mark.parametrize("many", [12, pytest.param(100, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", FORMATS | DATA | CONFIGURATIONS)
+@pytest.mark.parametrize("name", FILES)
 def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
-    found = dict(outcomes(FileCases((FORMATS | DATA | CONFIGURATIONS)[name], tmp_path), many))
+    found = dict(outcomes(FileCases(FILES[name], tmp_path), many))
     assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
     assert "refused" in found.values()
 

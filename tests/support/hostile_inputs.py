@@ -6,14 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from configuration_files import CONFIGURATIONS
 from damaged_data import DATA
-from hostile_files import CONFIGURATIONS
 from hostile_requests import RequestCases
 from hostile_words import WordCases
 from mutations import FORMATS, Cases, FileCases
 
+FILES = FORMATS | DATA | CONFIGURATIONS
+"""Every format of files."""
+
 CASES: dict[str, Callable[[Path], Cases]] = {
-    **{name: partial(FileCases, form) for name, form in (FORMATS | DATA | CONFIGURATIONS).items()},
+    **{name: partial(FileCases, form) for name, form in FILES.items()},
     "requests to the explorer": RequestCases,
     "words of the command line": WordCases,
 }

@@ -17,7 +17,7 @@ from weakspot.config.compose import register
 from weakspot.launch.options import CommandLine
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.setting_checks import check_settings
-from weakspot.launch.setting_errors import NOT_COMPOSED, explain_line
+from weakspot.launch.setting_errors import explain_line
 
 _LINES = (
     "dataset=digits model=small_cnn method=spotlight method.n_slices=3 seed=1",
@@ -67,8 +67,10 @@ def _composed(words: Sequence[str]) -> None:
             config = compose("discover", quoted)
         check_settings(config, quoted)
         OmegaConf.to_container(config, resolve=True)
-    except NOT_COMPOSED as error:
+    except Exception as error:
         sentence = explain_line("discover", error, CommandLine([], quoted, False, None))
+        if sentence is None:
+            raise
         if not sentence.strip():
             raise AssertionError("an empty sentence") from error
         raise ValueError(sentence.replace("\n", " ")) from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from weakspot import plugins
-from weakspot.config.build import build, class_of, dataset_own_settings, model_own_settings
+from weakspot.config.build import build, dataset_own_settings, import_target, model_own_settings
 from weakspot.config.choices import CONFIGS
 from weakspot.launch.run_folders import CONFIG
 
@@ -197,14 +197,14 @@ def _find_dataset(import_path: str) -> _Factory | None:
     from weakspot.datasets.base import Dataset
 
     plugins.make_working_directory_importable()
-    return _subclass_or_none(Dataset, class_of(import_path, "dataset"))
+    return _subclass_or_none(Dataset, import_target(import_path, "dataset"))
 
 
 def _find_model(import_path: str) -> _Factory | None:
     from weakspot.models.base import Model
 
     plugins.make_working_directory_importable()
-    return _subclass_or_none(Model, class_of(import_path, "model"))
+    return _subclass_or_none(Model, import_target(import_path, "model"))
 
 
 def _subclass_or_none(kind: type, candidate: object) -> type | None:

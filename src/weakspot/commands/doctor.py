@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from weakspot import plugins
-from weakspot.launch.setting_errors import check_file
+from weakspot.launch.choice_files import check_file
 from weakspot.legible import printable
 from weakspot.machine import cores, memory
 

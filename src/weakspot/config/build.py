@@ -44,7 +44,7 @@ def build(
     """
     settings, key = plain_values(node), key or node._get_full_key("")
     target = settings.pop("_target_")
-    function = class_of(target, key)
+    function = import_target(target, key)
     if isinstance(function, type) and not issubclass(function, kind):
         package = ".".join(kind.__module__.split(".")[:2])
         raise ValueError(
@@ -67,11 +67,11 @@ def build_when_called(node: DictConfig) -> Callable[..., Any]:
 
 
 def _build_and_call(target: str, key: str, /, **settings: Any) -> Any:
-    function = class_of(target, key)
+    function = import_target(target, key)
     return function(**check_arguments(function, settings, key))
 
 
-def class_of(target: str, key: str) -> Callable[..., Any]:
+def import_target(target: str, key: str) -> Callable[..., Any]:
     """Return the class or function of an import path.
 
     Raises:

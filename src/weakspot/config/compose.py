@@ -33,7 +33,7 @@ from weakspot.config.schemas import (
 )
 from weakspot.models.names import NAMES
 
-_WEIGHTS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
+_TORCHVISION_SETTINGS = {"weights": "${preferred:weights,null}", "download": False, "cam_layer": None}
 
 
 class PluginFolders(SearchPathPlugin):
@@ -57,7 +57,7 @@ def register() -> None:
     store.store(group="schema/trainer", name="base", node=TRAINER)
     for name in NAMES:
         target = "weakspot.models.torchvision.TorchvisionModel"
-        node = {"_target_": target, "name": name, "embed_layer": None} | _WEIGHTS
+        node = {"_target_": target, "name": name, "embed_layer": None} | _TORCHVISION_SETTINGS
         store.store(group="model", name=name, node=node)
     OmegaConf.register_new_resolver("choices", help_for_choices, replace=True)
     OmegaConf.register_new_resolver("choice_names", help_for_choice_names, replace=True)

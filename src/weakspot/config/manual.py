@@ -32,6 +32,8 @@ from weakspot.models.names import NAMES
 
 _WIDTH = 80  # columns that any terminal has
 
+_WIDEST_NAME = 36  # of a setting with its value, beside which its help begins
+
 _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the value of an interpolation where nothing else is set
 
 _SCHEMAS = {
@@ -115,7 +117,7 @@ def _help_of_chosen(group: str, word: str) -> dict[str, str]:
 
 def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
     settings = [(f"{name}={default}", help) for name, default, help in rows]
-    width = 2 + max(len(name) for name, _ in settings)
+    width = 2 + min(max(len(name) for name, _ in settings), _WIDEST_NAME)
     return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
 
 
@@ -155,7 +157,7 @@ def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[
 
 
 def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield name, default and comment of every setting of a method's YAML file."""
+    """Yield name, default and comment of every setting of a YAML file."""
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         entry, _, comment = (part.strip() for part in line.partition("  # "))
         name, _, default = entry.partition(": ")
@@ -166,5 +168,10 @@ def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
 def _help_line(name: str, help: str, width: int) -> str:
     """Return a name, indented, with its help beside it, in as many lines as that takes."""
     left, below = f"  {name:<{width}}", " " * (width + 2)
-    filled = textwrap.fill(help, _WIDTH, initial_indent=left, subsequent_indent=below, break_on_hyphens=False)
-    return filled or left.rstrip()
+    if len(name) + 2 > width:  # the help begins in the next line
+        return "\n".join([left, _filled(help, below, below)]).rstrip()
+    return _filled(help, left, below) or left.rstrip()
+
+
+def _filled(text: str, first: str, others: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)

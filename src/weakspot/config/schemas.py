@@ -19,7 +19,7 @@ def setting(default: Any, help: str, command: str = "all") -> Any:
     Args:
         default: The default.
         help: The help.
-        command: The first of `train`, `infer` and `discover` to which it makes a difference; its manual shows it among
+        command: `infer` or `discover`, the first to which it makes a difference; its manual shows it among
             the command's own settings. `all` is for what they have in common.
     """
     return field(default=default, metadata={"help": help, "command": command})
@@ -27,6 +27,8 @@ def setting(default: Any, help: str, command: str = "all") -> Any:
 
 @dataclass
 class TrainingConfig:
+    """Holds the settings of training, `training.epochs` and so on."""
+
     epochs: int = setting(20, "passes over the training data")
     batch_size: int = setting(64, "examples in a batch")
     optimizer: str = setting("adamw", "adam, adamw or sgd")
@@ -41,11 +43,15 @@ class TrainingConfig:
 
 @dataclass
 class InferenceConfig:
+    """Holds the settings of inference."""
+
     batch_size: int = setting(256, "examples in a batch")
 
 
 @dataclass
 class ReweightConfig:
+    """Holds how training weights its examples, where `reweight=` asks for it."""
+
     by: str | None = setting(
         None, "a run's folder (reweight=RUN) to train against what it confirmed; or adversary"
     )
@@ -55,12 +61,16 @@ class ReweightConfig:
 
 @dataclass
 class FailIfConfig:
+    """Holds what makes a run end with exit code 3."""
+
     accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed slice is less accurate")
     new_against: str | None = setting(None, "exit with code 3 if a slice is new against this run (a folder)")
 
 
 @dataclass
 class ReportConfig:
+    """Holds how much a report shows."""
+
     members: Any = setting(24, "examples shown of each finding and slice; all: the others too, folded away")
     examples: str = setting("top", "top: a page of 5 MB at most, with the images that fit; all: of 25 MB")
     map: str = setting(
@@ -141,6 +151,8 @@ class JobConfig:
 
 @dataclass
 class BrowseConfig:
+    """Holds the settings of browse.py."""
+
     folders: list[str] = field(
         default_factory=lambda: ["outputs", "multirun"], metadata={"help": "the folders of runs"}
     )
@@ -162,6 +174,8 @@ class BrowseConfig:
 
 @dataclass
 class SpotlightConfig:
+    """Holds the settings of `method=spotlight`."""
+
     _target_: str = MISSING
     n_slices: int = setting(5, "how many spotlights to find")
     min_size: Any = setting(
@@ -194,6 +208,8 @@ class SpotlightConfig:
 
 @dataclass
 class UDISConfig:
+    """Holds the settings of `method=udis`."""
+
     _target_: str = MISSING
     min_cluster_size: Any = setting(5, "the fewest examples in a cluster of the finest cut")
     max_cluster_size: Any = setting(100, "about the most examples in a cluster of the coarsest cut")

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from weakspot import plugins, signals
 from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
+from weakspot.launch.choice_files import check_chosen_files
 from weakspot.launch.interruptions import (
     end_workers,
     ending_with_launcher,
@@ -29,7 +30,7 @@ from weakspot.launch.process_arguments import arguments_as_typed, own_arguments,
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
-from weakspot.launch.setting_errors import NOT_COMPOSED, check_chosen_files, explain_line
+from weakspot.launch.setting_errors import explain_line
 from weakspot.launch.sweeps import Sweep, SweepFolder, summarised
 from weakspot.legible import printable_lines
 
@@ -52,8 +53,11 @@ def run(
     _set_up_process()
     register()
     typed, full = list(sys.argv), os.environ.get(FULL_ERROR)
+    begun = False
 
     def task(cfg: DictConfig) -> float | None:
+        nonlocal begun
+        begun = True
         with (
             ending_with_launcher(),
             arguments_as_typed(typed, full),
@@ -78,7 +82,7 @@ def run(
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
-        _sentences_printed(name, line, full),
+        _sentences_printed(name, line, lambda: begun or full == "1"),
         without_hydra_frame([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -115,8 +119,14 @@ def _start(job: Callable[[DictConfig, Path], float | None], cfg: DictConfig) -> 
 
 
 @contextmanager
-def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterator[None]:
-    """Print the sentence for what has ended the command, and end it with the exit code for that."""
+def _sentences_printed(name: str, line: CommandLine, in_full: Callable[[], bool]) -> Iterator[None]:
+    """Print the sentence for what has ended the command, and end it with the exit code for that.
+
+    Args:
+        name: The configuration, such as "discover".
+        line: The command line.
+        in_full: Whether an error that has no sentence yet is raised as it is: once a job has begun, it is a fault.
+    """
     try:
         yield
     except signals.Interrupted as interrupted:
@@ -133,8 +143,9 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
         raise SystemExit(error.code) from None
     except BrokenPipeError:
         raise
-    except NOT_COMPOSED as error:
-        if full == "1":
+    except Exception as error:
+        sentence = None if in_full() else explain_line(name, error, line)
+        if sentence is None:
             raise
-        print(printable_lines(explain_line(name, error, line)), file=sys.stderr, flush=True)
+        print(printable_lines(sentence), file=sys.stderr, flush=True)
         raise SystemExit(2) from None

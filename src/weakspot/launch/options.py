@@ -42,7 +42,8 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
     parser = get_args_parser()
     parser.allow_abbrev = parser.exit_on_error = False
     actions = {name: action for action in parser._actions for name in action.option_strings}
-    actions["--version"].version = _version()  # type: ignore[attr-defined]
+    if "--version" in words:  # which needs an installed package
+        actions["--version"].version = _version()  # type: ignore[attr-defined]
     try:
         read, unknown = parser.parse_known_intermixed_args(words)
     except ArgumentError as error:

@@ -39,16 +39,21 @@ def word_as_typed(word: str) -> str:
     return word
 
 
+def key_of(word: str) -> str:
+    """Return the key of a setting that was typed, such as `model` of `model@encoder=resnet18` or of `~model`."""
+    return re.split(r"[=@]", word.lstrip("+~"), maxsplit=1)[0]
+
+
 def _quote_word(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         return word
+    if value == "None":
+        return _quote_word(f"{key}=null", sweep)
     if word == "encoder=null":
         return word  # null is a value here, and not the name of a choice
     if key in SHORT and not value.startswith("{"):
         return _quote_word(f"{SHORT[key]}={value}", sweep)
-    if value == "None":
-        return f"{key}=null"
     if key in FILES and value not in ("", "null") and not value.startswith(("[", "{")):
         value = ",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]"
         word = f"{key}={value}"

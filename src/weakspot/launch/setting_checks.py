@@ -1,4 +1,4 @@
-"""What is checked of settings that compose: that each has an effect, and each choice one file."""
+"""What is checked of settings: that each has a value and, once they compose, an effect, and each choice one file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import fields, is_dataclass
 
 from omegaconf import DictConfig, Node, OmegaConf
 
-from weakspot.launch.quoting import FILES, parses, word_as_typed
-from weakspot.launch.setting_errors import explain_clash, explain_unknown, key_of, setting_names
+from weakspot.launch.quoting import FILES, key_of, parses, word_as_typed
+from weakspot.launch.setting_errors import explain_clash, explain_unknown, setting_names
 
 _SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",
@@ -87,9 +87,9 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
         is_sweep: Whether commas stand between the values of several runs.
     """
     for word in words:
-        if word.endswith("=") or (word.endswith("=[]") and key_of(word) in _IGNORED_WITH):
+        key, equals, value = word.partition("=")
+        if (equals and not value) or (value == "[]" and key_of(word) in _IGNORED_WITH):
             raise ValueError(f"{word} has no value: give it one, or leave it out")
-        key, _, value = word.partition("=")
         several = is_sweep or key in FILES or value.startswith(("[", "{"))
         if several and _LONE_COMMA.search(value) and not parses(word):
             raise ValueError(
@@ -106,7 +106,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
         config: The composed configuration.
         words: The words that were typed.
     """
-    _check_targets(config)
+    _check_targets(config, words)
     for key in _unknown_keys(config):
         raise ValueError(explain_unknown(key, list(setting_names(config)), "settings that exist need no +"))
     for given, (what, ignored, exceptions) in _IGNORED_WITH.items():
@@ -116,7 +116,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
             if key_of(word).split(".")[0] in ignored and not {word, key_of(word)} & set(exceptions):
                 files = config[given] if isinstance(config[given], str) else ",".join(config[given])
                 raise ValueError(
-                    f"{word_as_typed(word)} says nothing of {what}: leave it out, or leave out {given}={files}"
+                    f"{word_as_typed(word)} has no effect on {what}: leave it out, or leave out {given}={files}"
                 )
 
 
@@ -132,19 +132,20 @@ def check_choices(choices: Mapping[str, str | None]) -> None:
             raise ValueError(clash)
 
 
-def _check_targets(config: DictConfig) -> None:
+def _check_targets(config: DictConfig, words: Sequence[str]) -> None:
     """Raise ValueError for a choice whose file does not say which class or function it stands for."""
+    typed = {key_of(word): word_as_typed(word) for word in words}
     for group in ("dataset", "model", "encoder", "method", "trainer", "logger"):
         node = config._get_node(group) if group in config else None
         if not isinstance(node, Node) or (group == "encoder" and node._is_none()):
             continue
         keys = [*node] if isinstance(node, DictConfig) and not node._is_none() else []
         if not all(isinstance(key, str) for key in keys):
-            raise ValueError(f"the file of the {group} chosen has keys that are not text: {keys}")
+            raise ValueError(f"{typed.get(group, group)}: its file has keys that are not text: {keys}")
         target = node._get_node("_target_") if isinstance(node, DictConfig) and "_target_" in keys else None
         if not isinstance(target, Node) or target._is_missing() or not isinstance(target._value(), str):
             raise ValueError(
-                f"the {group} chosen names no class: its file needs a line _target_: module.Class, and a line "
+                f"{typed.get(group, group)} names no class: its file needs a line _target_: module.Class, and a line "
                 "name: value for each setting"
             )
 
@@ -157,9 +158,8 @@ def _unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         child = node._get_node(key)
         if known is not None and key not in known:
             yield from (
-                [*setting_names(child, f"{prefix}{key}.")][-1:]
-                if isinstance(child, DictConfig)
-                else [f"{prefix}{key}"]
+                [*(setting_names(child, f"{prefix}{key}.") if isinstance(child, DictConfig) else ())][-1:]
+                or [f"{prefix}{key}"]
             )
         elif isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _unknown_keys(child, f"{prefix}{key}.")

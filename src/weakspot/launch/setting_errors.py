@@ -13,23 +13,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, SearchPathException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError, YAMLError
 
 from weakspot import plugins
 from weakspot.arguments import TYPE_NAMES
 from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
+from weakspot.launch.choice_files import explain_file, plugin_files
 from weakspot.launch.job_errors import library_message
 from weakspot.launch.options import CommandLine
-from weakspot.launch.quoting import SHORT, parses, quoted
+from weakspot.launch.quoting import SHORT, key_of, parses, quoted
 from weakspot.launch.run_folders import explain_run_folder
 
-NOT_COMPOSED = (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError)
-"""The errors with which Hydra refuses a command line, or a file that it names."""
-
-_NO_PACKAGE = re.compile(r"\s*#\s*@package\s+(?![\w.]+\s*(?:\n|$))([^\n]*)")
-"""A first line that says in no readable way where the settings of a file belong."""
+_EXTRAS = {"sweeper=optuna": "optuna", "launcher=joblib": "joblib", "launcher=submitit": "submitit"}
+"""Of Hydra's own choices, by how they begin: the extra that installs them."""
 
 _NAMES_OF_TYPES = {
     "Integer": TYPE_NAMES[int],
@@ -39,16 +36,19 @@ _NAMES_OF_TYPES = {
 """OmegaConf's types of settings, in plain words."""
 
 
-def explain_line(name: str, error: Exception, line: CommandLine) -> str:
+def explain_line(name: str, error: Exception, line: CommandLine) -> str | None:
     """Return a sentence that says what is wrong with a line that does not compose, and what to type instead.
 
-    The wrong word is found by composing word by word, choices of files first, until one is refused. Where none is, the
-    folder of the run could not be made.
+    The wrong word is found by composing word by word, choices of files first, until one is refused. Where none is, it
+    was a folder that could not be made, or something else that Hydra refused.
 
     Args:
         name: The configuration, such as "discover".
-        error: Hydra's error.
+        error: What was raised before a job began.
         line: The command line, quoted for Hydra.
+
+    Returns:
+        The sentence; None where nothing is wrong with the line.
     """
     if isinstance(error, SearchPathException):
         return library_message(error)
@@ -57,10 +57,10 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
         default = _composed(name, [])
         if isinstance(default, DictConfig) and lone in setting_names(default):
             return f"{lone} needs a value: write {lone}=…; python {name}.py --help lists what it takes"
-        return f"{lone!r} is no setting: write key=value; python {name}.py --help lists them"
+        return f"{lone!r} is not a setting: write key=value; python {name}.py --help lists them"
     unread = next((word for word in line.settings if not parses(word)), None)
     if unread is not None:
-        return _explain_unparsed(unread)
+        return _explain_unparsed(unread, name)
     if "does not support sweep type" in str(error):
         word = next(filter(_is_interval, line.settings), "an interval")  # of a file of settings, perhaps
         return (
@@ -71,6 +71,17 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
         clash = explain_clash(key_of(word), word.partition("=")[2])
         if clash:
             return clash
+    wrong = _explain_first_wrong_word(name, line)
+    if wrong is not None:
+        return wrong
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return explain_run_folder(error, "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir")
+    known = isinstance(error, HydraException | OmegaConfBaseException | ValueError)
+    return library_message(error) if known else None
+
+
+def _explain_first_wrong_word(name: str, line: CommandLine) -> str | None:
+    """Return what is wrong with the first word that is refused after those before it; None where all compose."""
     folder = None if line.config_folder is None else os.path.abspath(line.config_folder)
     searchpath = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
     composed = _composed(name, searchpath)
@@ -85,37 +96,7 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str:
                 )
         if words:
             composed, accepted = result, [*accepted, words[-1]]
-    if isinstance(error, OSError) and not isinstance(error, HydraException):  # the line composes
-        return explain_run_folder(error, "hydra.sweep.dir" if line.is_sweep else "hydra.run.dir")
-    return library_message(error)
-
-
-def check_chosen_files(line: CommandLine) -> None:
-    """Raise ValueError for a plug-in's file that is chosen and cannot be read."""
-    for word in line.settings:
-        for choice in word.partition("=")[2].split(",") if key_of(word) in GROUPS else ():
-            for file in _plugin_files(key_of(word), choice, line.config_folder):
-                check_file(file)
-
-
-def check_file(file: Path) -> None:
-    """Raise ValueError for a configuration file that cannot be read; the message says where in it."""
-    try:
-        OmegaConf.load(file)
-    except Exception as error:  # PyYAML lets through whatever it stumbles over, an IndexError for `!!float`
-        raise ValueError(explain_file(file, error)) from None
-    if wrong := _NO_PACKAGE.match(file.read_text(encoding="utf-8")):
-        raise ValueError(
-            f"{file} cannot be used: @package {wrong[1]} is neither _global_ nor a key such as model"
-        )
-
-
-def explain_file(file: Path, error: Exception) -> str:
-    """Return what is wrong with a configuration file, and where in it, or in another file that it names."""
-    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"{mark.name} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return f"{file} cannot be used: {library_message(error)}"
+    return None
 
 
 def explain_clash(group: str, word: str) -> str:
@@ -153,11 +134,6 @@ def explain_unknown(key: str, known: Sequence[str], advice: str = "") -> str:
     return f"There is no setting {key!r}; --help lists them" + (f", and {advice}" if advice else "")
 
 
-def key_of(word: str) -> str:
-    """Return the key of a setting that was typed, such as `model` of `model@encoder=resnet18` or of `~model`."""
-    return re.split(r"[=@]", word.lstrip("+~"), maxsplit=1)[0]
-
-
 def setting_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Yield every setting of a configuration, as it is called on the command line: `method`, `method.n_slices`."""
     for key in map(str, node):
@@ -180,14 +156,22 @@ def _sweep_words(word: str) -> list[str]:
     if parsed.is_interval_sweep():
         return []
     glob = parsed.value()
-    values = (
-        glob.filter(all_choices(key_of(word))) if isinstance(glob, Glob) else parsed.sweep_string_iterator()
-    )
+    values = [
+        *(
+            glob.filter(all_choices(key_of(word)))
+            if isinstance(glob, Glob)
+            else parsed.sweep_string_iterator()
+        )
+    ]
+    if parsed.is_range_sweep():  # of a thousand numbers each would be composed
+        values = [*values[:1], *values[1:][-1:]]
     return [f"{word.partition('=')[0]}={value}" for value in values]
 
 
-def _explain_unparsed(word: str) -> str:
+def _explain_unparsed(word: str, name: str) -> str:
     key, _, value = word.partition("=")
+    if parses(f"key={value}"):
+        return f"{key!r} is not a setting: write key=value; python {name}.py --help lists them"
     return (
         f"the value of {key} cannot be read: {value}; put it in quotes, twice because the shell takes one pair: "
         f"\"{key}='{value}'\""
@@ -206,6 +190,10 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     key, value = key_of(word), word.partition("=")[2]
     if key in GROUPS:
         return _explain_choice(word, error, folder)
+    if re.match(r"hydra[./]", key):
+        extra = next((extra for choice, extra in _EXTRAS.items() if word.startswith(f"hydra/{choice}")), None)
+        install = f'; pip install "weakspot[{extra}]" brings it' if extra else ""
+        return f"{word} cannot be used: {library_message(error)}{install}"
     known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
         return explain_unknown(key, known)
@@ -228,11 +216,20 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
 
 
 def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
-    """Return that a group has no such choice, and which it has; or what is wrong with the file of the choice."""
+    """Return that a group has no such choice, and which it has; or what is wrong with the word or the choice's file."""
     group, value = key_of(word), word.partition("=")[2]
     typed = "encoder" if word.startswith(SHORT["encoder"]) else group
-    for file in _plugin_files(group, value, folder):
+    if not word[0].isalpha():
+        return f"{word} cannot be used: choose one, {typed}=…, without {word[0]}"
+    if "," in value:
+        return f"{typed}={value} names several: add -m for a run for each"
+    if value == "null":
+        apart = "; a sweep cannot hold it beside others" if typed == "encoder" else ""
+        return f"{typed}=null is not a choice: leave {typed}= out for the default{apart}"
+    for file in plugin_files(group, value, folder):
         return explain_file(file, error)
+    if value in own_choices(group):
+        return f"{typed}={value} cannot be used: {library_message(error)}"
     files = [] if folder is None else Path(folder, group).glob("*.yaml")
     choices = sorted({*all_choices(group), *(file.stem for file in files)})
     close = difflib.get_close_matches(value, choices, n=3)
@@ -243,16 +240,6 @@ def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
     return f"There is no {typed}={value}. {suggestion}"
 
 
-def _plugin_files(group: str, word: str, folder: str | None) -> Iterator[Path]:
-    """Yield the files of a choice in the folders of plug-ins, and in the further folder of the command line."""
-    for path in [
-        *(found.path for found in plugins.folders()),
-        *([] if folder is None else [Path(folder).absolute()]),
-    ]:
-        if (file := path / group / f"{word}.yaml").is_file():
-            yield file
-
-
 def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
     """Return that the chosen method lacks a setting that others have, or "" where something else is wrong."""
     group, _, setting = key.rpartition(".")
@@ -261,7 +248,11 @@ def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
     if any(name == key or (not group and name.endswith(f".{setting}")) for name in setting_names(before)):
         return ""
     files = {word: _composed(f"method/{word}", []) for word in all_choices("method")}
-    methods = [word for word, one in files.items() if isinstance(one, DictConfig) and setting in one.method]
+    methods = [
+        word
+        for word, one in files.items()
+        if isinstance(one, DictConfig) and "method" in one and setting in one.method
+    ]
     if not methods:
         return ""
     return (
@@ -275,5 +266,5 @@ def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig | Except
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             return compose(config_name, list(overrides))
-        except NOT_COMPOSED as error:
+        except Exception as error:  # in a file that another names, PyYAML may stumble over anything
             return error

@@ -1,4 +1,4 @@
-"""Configuration files of plug-ins, of methods and of experiments: composed as a run would, without running anything."""
+"""A configuration file of a plug-in's method, with much that YAML and Hydra know, for the fuzz pass to damage."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mutations import Format
 from weakspot.config.compose import register
+from weakspot.launch.choice_files import check_file, explain_file
+from weakspot.launch.job_errors import sentence_of
 from weakspot.launch.setting_checks import check_settings
-from weakspot.launch.setting_errors import NOT_COMPOSED, check_file, explain_file
 
 _FILE = """# @package method
 # Balls around examples of high loss.
@@ -42,7 +44,11 @@ def make_file(folder: Path) -> Path:
 
 
 def read_file(file: Path) -> DictConfig:
-    """Compose a method's file by itself; raise ValueError with the sentence where it is refused."""
+    """Compose a method's file by itself, without the rest of a line, which would take ten times as long.
+
+    Raises:
+        ValueError: It is refused; with the sentence.
+    """
     warnings.filterwarnings(
         "ignore", "In '.*': Defaults list is missing `_self_`"
     )  # Hydra's advice, which is sound
@@ -51,10 +57,16 @@ def read_file(file: Path) -> DictConfig:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(file.parent), version_base="1.3"):
             config = compose(file.stem)
-        check_settings(config, [])
-        OmegaConf.to_container(config, resolve=True)
-    except NOT_COMPOSED as error:
+    except Exception as error:
         raise ValueError(explain_file(file, error)) from None
+    try:
+        check_settings(config, ["method=mine"])
+        OmegaConf.to_container(config, resolve=True)
+    except (ValueError, OmegaConfBaseException) as error:
+        sentence = sentence_of(error) or ""
+        if "method" not in sentence and "There is no setting" not in sentence:
+            raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
+        raise ValueError(f"{file}: {sentence}") from None
     return config
 
 
