@@ -208,6 +208,7 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
         (b"# @package nowhere\nn: 1\n", "FILE cannot be used: In 'method/mine': ConfigKeyError raised while"),
         (b"", "method=mine names no class: its file needs a line _target_: module.Class"),
         (b"- 1\n", "method=mine names no class"),
+        (b"note: '${'\n", "FILE cannot be used: no viable alternative at input '${'"),
         (b"_target_: 3\n", "method=mine names no class"),
         (b"_target_: ???\n", "method=mine names no class"),
         (b"1: 2\n", "method=mine: its file has keys that are not text: [1]"),
@@ -235,6 +236,18 @@ def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder,
         ("method", "sys.path", "is neither a class nor a function"),
     ],
 )
+def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
+    """Hydra composes it; which setting it stands in is not said by OmegaConf."""
+    file = tmp_path / "conf" / "method" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("_target_: weakspot.methods.kmeans.Kmeans\nseed: ${:x}\n")
+    printed = Shell(tmp_path)("discover", "method=mine", fails=2).removeprefix("loading libraries …\n")
+    assert printed == (
+        "a setting holds a ${…} that cannot be read: no viable alternative at input '${:'; --cfg job shows all "
+        "settings of a line\n"
+    )
+
+
 def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
     printed = Shell(tmp_path)("discover", f"{group}._target_={target}", fails=2)
     assert printed == f"loading libraries …\n{group}._target_={target} {said}\n"

@@ -64,7 +64,7 @@ def read_file(file: Path) -> DictConfig:
         OmegaConf.to_container(config, resolve=True)
     except (ValueError, OmegaConfBaseException) as error:
         sentence = sentence_of(error) or ""
-        if "method" not in sentence and "There is no setting" not in sentence:
+        if not any(place in sentence for place in ("method", "There is no setting", "a setting holds")):
             raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
         raise ValueError(f"{file}: {sentence}") from None
     return config

@@ -15,7 +15,7 @@ from typing import NoReturn
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
 from weakspot.launch.sweeps import FAILED, STOPPED, write_end
@@ -97,6 +97,9 @@ def sentence_of(error: Exception) -> str | None:
     """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _explain_system_error(error)
+    if isinstance(error, GrammarParseError):  # which does not say of which setting
+        said = library_message(error)
+        return f"a setting holds a ${{…}} that cannot be read: {said}; --cfg job shows all settings of a line"
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
@@ -111,7 +114,10 @@ def sentence_of(error: Exception) -> str | None:
 
 def library_message(error: Exception) -> str:
     """Return the message of an error of Hydra or OmegaConf in one line, without pointers to documentation."""
-    message = " ".join(f"{error} {error.__cause__ or ''}".split())
+    causes = [
+        str(one) for one in (error, error.__cause__) if str(one) != "None"
+    ]  # a parser's errors say None
+    message = " ".join(" ".join(causes).split())
     return re.split(r" full_key:| See https| Available options in| Config search path:", message)[0].strip()
 
 
