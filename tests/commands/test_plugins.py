@@ -227,15 +227,6 @@ def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder,
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize(
-    ("group", "target", "said"),
-    [
-        ("method", "json.JSONDecoder", "must be a class that inherits from weakspot.methods.Method"),
-        ("model", "json.JSONDecoder", "must be a class that inherits from weakspot.models.Model"),
-        ("dataset", "builtins.dict", "must be a class that inherits from weakspot.datasets.Dataset"),
-        ("method", "sys.path", "is neither a class nor a function"),
-    ],
-)
 def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
     """Hydra composes it; which setting it stands in is not said by OmegaConf."""
     file = tmp_path / "conf" / "method" / "mine.yaml"
@@ -248,6 +239,15 @@ def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("group", "target", "said"),
+    [
+        ("method", "json.JSONDecoder", "must be a class that inherits from weakspot.methods.Method"),
+        ("model", "json.JSONDecoder", "must be a class that inherits from weakspot.models.Model"),
+        ("dataset", "builtins.dict", "must be a class that inherits from weakspot.datasets.Dataset"),
+        ("method", "sys.path", "is neither a class nor a function"),
+    ],
+)
 def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
     printed = Shell(tmp_path)("discover", f"{group}._target_={target}", fails=2)
     assert printed == f"loading libraries …\n{group}._target_={target} {said}\n"
