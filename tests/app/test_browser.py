@@ -337,6 +337,15 @@ def test_findings_that_are_a_link_out_of_their_folder_are_not_read(runs, server,
     assert listed == {"a": outside, "c": ""}
 
 
+def test_a_folder_or_a_lost_link_among_the_slices_is_no_link_out_of_the_run(runs):
+    (runs / "a" / "slices" / ".ipynb_checkpoints").mkdir()
+    (runs / "a" / "slices" / "notes").symlink_to("nowhere")
+    assert {run.folder.name: run.damage for run in find_runs([runs])} == {"a": "", "c": ""}
+    (runs / "a" / "findings.json").unlink()
+    (runs / "a" / "findings.json").mkdir()
+    assert "leads out" not in " ".join(run.damage for run in find_runs([runs]))
+
+
 def test_links_within_a_run_and_to_the_folder_of_runs_are_followed(runs, tmp_path_factory):
     (runs / "a" / "report.html").rename(runs / "a" / "kept.html")
     (runs / "a" / "report.html").symlink_to("kept.html")

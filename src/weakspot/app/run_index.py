@@ -179,7 +179,7 @@ def check_files_inside(folder: Path) -> None:
     """
     slices = (f"{SLICES}/{file.name}" for file in (folder / SLICES).glob("*"))
     for name in (FILE, MEMBERSHIPS, MAP, *slices):
-        if os.path.lexists(folder / name) and file_inside(folder, name) is None:
+        if not is_below_any(folder / name, [folder]):
             raise ValueError(f"{folder / name} leads out of the run's folder, so it is not read")
 
 
