@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
@@ -71,7 +71,8 @@ def finding_sentence(
         Two or three sentences.
     """
     extent = finding.extent_text[:1].upper() + finding.extent_text[1:]
-    numbers = _numbers(finding, tested, measure, "such examples" if others else "them")
+    them = "such examples" if others else "it" if finding.is_single else "them"
+    numbers = _numbers(finding, tested, measure, them)
     where = f"on {printable(others)}, " if others else ""
     sentences = [f"{extent} ({isolated(finding.subject)}): {where}{numbers}."]
     if finding.errors_explained is not None:
@@ -96,7 +97,7 @@ def _numbers(finding: Finding, tested: bool, measure: str, them: str) -> str:
         return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
     if finding.loss is not None:
         return _contrast("the mean loss is", finding.loss, decimal, "", tested)
-    return f"none of {them} is among the examples that could be looked at"
+    return "no such example could be measured"
 
 
 def _may_be_equal(accuracy: Contrast) -> bool:
@@ -107,8 +108,7 @@ def _may_be_equal(accuracy: Contrast) -> bool:
     return low <= accuracy.outside <= high
 
 
-def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool) -> str:
-    assert callable(show)
+def _contrast(what: str, contrast: Contrast, show: Callable[[float], str], of: str, tested: bool) -> str:
     text = f"{what} {show(contrast.inside)}{of}"
     if contrast.interval is not None:
         low, high = (show(bound) for bound in contrast.interval)
@@ -119,25 +119,24 @@ def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool
 
 
 def _verdict(finding: Finding, better: bool) -> str:
+    they_are = "it is" if finding.is_single else "they are"
     worse = "better" if better else "worse"
+    p = f"corrected p\u00a0{probability(finding.p_corrected)}"
     match finding.verdict:
         case "confirmed":
-            return f"Confirmed on held-out examples (corrected p\u00a0{probability(finding.p_corrected)})."
+            return f"Confirmed on held-out examples ({p})."
         case "explained_by_label":
             if finding.p_corrected is None:
-                return f"The label may explain that: too few others have such labels to show that these are {worse}."
-            return (
-                f"The label may explain that: it is not shown that they are {worse} than others with such labels "
-                f"(corrected p\u00a0{probability(finding.p_corrected)})."
-            )
+                return f"The label may explain that: too few others have such labels to show that {they_are} {worse}."
+            return f"The label may explain that: {they_are} not shown to be {worse} than others with such labels ({p})."
+        case "not_confirmed":
+            if finding.p_corrected is None:
+                return "Not confirmed: chance may have done it, and too few others have such labels to compare with."
+            return f"Not confirmed: on held-out examples chance may have done it ({p})."
         case "too_few":
-            return "Too few of them were held out to say more."
+            return "Too few such examples were held out to say more."
         case "not_tested":
             return "It was not tested."
-    if finding.p_corrected is None:
-        return "Not confirmed: chance may have done it, and too few others have such labels to compare these with."
-    p = probability(finding.p_corrected)
-    return f"Not confirmed: on held-out examples chance may have done it (corrected p\u00a0{p})."
 
 
 def headline(
