@@ -75,8 +75,8 @@ def build(
         seed,
     )
     groups = chain((region.described_weights for region in regions), described.memberships)
-    descriptions = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
-    of_regions, of_slices = descriptions[: len(regions)], descriptions[len(regions) :]
+    portraits = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
+    of_regions, of_slices = portraits[: len(regions)], portraits[len(regions) :]
     findings = findings_from_regions(
         regions, of_regions, sets, source, method.noun, method.slice_names(slices), better
     )
@@ -158,8 +158,8 @@ def _shown_rows(
     findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any], memberships: Any
 ) -> list[int]:
     """Return the rows of all examples that are shown somewhere; of every member, where memberships are given."""
-    descriptions = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
-    rows = {row for description in descriptions for row in description.top}
+    portraits = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
+    rows = {row for portrait in portraits for row in portrait.top}
     rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}
     rows |= set() if memberships is None else set(memberships.column("row").to_pylist())
     return sorted(rows | {row for cluster in clusters for row in cluster.rows})

@@ -48,7 +48,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class GroupDescription:
+class Portrait:
     """Describes what a group of examples looks like; it proves nothing.
 
     Attributes:
@@ -120,7 +120,7 @@ class Slice:
     finding: int | None
     evidence: Evidence
     statistics: SliceStatistics
-    portrait: GroupDescription
+    portrait: Portrait
     curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
     stability: float | None = None
@@ -172,7 +172,7 @@ class Finding:
     holds_for: float | None
     covers: float | None
     labels: tuple[str, ...]
-    portrait: GroupDescription
+    portrait: Portrait
     held_out: float | None = None
 
     @property

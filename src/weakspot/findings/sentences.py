@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.splitting import MIN_EXAMPLES
-from weakspot.findings.entries import Confirmation, Finding, GroupDescription
+from weakspot.findings.entries import Confirmation, Finding, Portrait
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
@@ -19,7 +19,7 @@ _MORE_COMMON = 2.0  # times that a word must be more common inside than outside
 _WORDS = 3
 
 
-def finding_name(region: Region, description: GroupDescription, noun: str, labels: Sequence[str]) -> str:
+def finding_name(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
     """Return the name of a finding.
 
     It is named by attributes where they agree with it, or else by its words, its most common mistake, or the slice
@@ -27,7 +27,7 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
 
     Args:
         region: The region.
-        description: What its examples look like.
+        portrait: What its examples look like.
         noun: What the method calls a slice.
         labels: The labels that the region is confined to.
 
@@ -38,16 +38,16 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
         return str(region.conjunction)
     words = [
         word
-        for word in description.words[:_WORDS]
+        for word in portrait.words[:_WORDS]
         if word.share_inside >= _IN_TEXTS and word.share_inside >= _MORE_COMMON * word.share_outside
     ]
     if words:
         many = "" if min(word.share_inside for word in words) >= _IN_ALL else ", many"
         return f"texts{many} with " + ", ".join(f"“{word.text}”" for word in words)
-    total = sum(cell.weight for cell in description.confusion)
-    mistake = description.confusion[0] if description.confusion else None
+    total = sum(cell.weight for cell in portrait.confusion)
+    mistake = portrait.confusion[0] if portrait.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
-        mostly = "mostly " if len(description.confusion) > 1 else ""
+        mostly = "mostly " if len(portrait.confusion) > 1 else ""
         return f"{mostly}label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
