@@ -16,10 +16,11 @@ from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
-from weakspot.findings.entries import Finding, Slice
+from weakspot.findings.entries import Slice
 from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
+from weakspot.findings.finding import Finding
 from weakspot.findings.findings_of_regions import build_memberships_table, findings_from_regions
 from weakspot.findings.group_descriptions import SHOWN, GroupDescriber
 from weakspot.findings.map import MapKind, build_map

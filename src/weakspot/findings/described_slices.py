@@ -9,9 +9,10 @@ import numpy as np
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.clusters import well_served_neighbours
-from weakspot.findings.entries import Finding, Portrait, Slice
+from weakspot.findings.entries import Portrait, Slice
 from weakspot.findings.evidence import without_interval
 from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.finding import Finding
 from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.region_contrasts import error_contrast
 from weakspot.findings.regions import stronger

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.entries import Finding, Portrait
+from weakspot.findings.entries import Portrait
 from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.finding import Finding
 from weakspot.findings.memberships import MembershipGroup, groups_of_slices, memberships_table
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region

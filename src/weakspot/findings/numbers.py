@@ -32,12 +32,17 @@ def examples(n: float | None, which: str = "") -> str:
     return f"{shown} {f'{which} ' if which else ''}{'example' if shown == '1' else 'examples'}"
 
 
+def counts_examples(size: float) -> bool:
+    """Return whether weights that add up to `size` are shown as a number of examples: below ten a fraction is none."""
+    return size >= _TEN or size == round(size)
+
+
 def extent(size: float, members: int) -> str:
     """Format how many examples a group holds, whose weights add up to `size`: `12 examples`.
 
-    Below ten a fraction counts no examples, so it says how many have any weight: `40 examples of weight 0.4 in all`.
+    A fraction of a few says how many have any weight: `40 examples of weight 0.4 in all`.
     """
-    if size >= _TEN or size == round(size):
+    if counts_examples(size):
         return examples(size)
     return f"{examples(members)} of weight {count(size)}{'' if members == 1 else ' in all'}"
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.splitting import MIN_EXAMPLES
-from weakspot.findings.entries import Confirmation, Finding, Portrait
+from weakspot.findings.entries import Confirmation, Portrait
+from weakspot.findings.finding import Finding
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
@@ -17,6 +18,7 @@ _IN_TEXTS = 0.4  # share of its texts that a word must be in to name it
 _IN_ALL = 0.9  # the same, for the name to speak of all of them
 _MORE_COMMON = 2.0  # times that a word must be more common inside than outside
 _WORDS = 3
+_ON_SEARCHED = "the numbers come from the examples that the slices were found in, and say nothing of others"
 
 
 def finding_name(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
@@ -143,9 +145,9 @@ def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
     """Return the headline: where the model fails, that nothing reliable was found, or why that cannot be said."""
-    data, subject = dataset or examples(n), model or "the model"
+    data = dataset or examples(n)
     if any(finding.confirmed for finding in findings):
-        return f"Where {subject} {'does best' if better else 'fails'} on {data}"
+        return f"Where {model or 'the model'} {'does best' if better else 'fails'} on {data}"
     match confirmation.mode:
         case "off":
             return f"{model or 'The model'} on {data}: nothing was tested"
@@ -164,24 +166,20 @@ def explain_test(
     Args:
         mode: As in `Confirmation`.
         searched, tested: How many examples slices were sought in, and tested on.
-        source: What was tested on, in words.
+        source: As in `Confirmation`.
         level: The false discovery rate.
         within: What losses are compared within: "labels", "similar labels", or nothing.
         group: The attribute whose values the test counts instead of examples, if there is one.
     """
     if mode == "off":
-        why, advice = source, ""
-        if not source:
-            why, advice = "Nothing was tested (confirm=0)", " confirm=0.5 tests on half of the examples."
-        return (
-            f"{why}: the numbers come from the examples that the slices were found in, and say nothing of "
-            f"others.{advice}"
-        )
+        if source:
+            return f"{source}: {_ON_SEARCHED}."
+        return f"Nothing was tested (confirm=0): {_ON_SEARCHED}. confirm=0.5 tests on half of the examples."
     if mode == "too_few":
         return (
             f"There are too few examples ({count(searched)}) to set some aside for a test, which takes {MIN_EXAMPLES} "
-            "in each part, so nothing is confirmed: the numbers come from the examples that the slices were found in, "
-            "and say nothing of others. Other predictions of the same model (confirm=FILE) would test what was found."
+            f"in each part, so nothing is confirmed: {_ON_SEARCHED}. Other predictions of the same model "
+            "(confirm=FILE) would test what was found."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""
