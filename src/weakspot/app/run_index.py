@@ -46,14 +46,14 @@ class RunSummary:
         n_slices: How many slices the method found, or a comparison compares.
         command: The command line that was typed.
         seed: The method's seed; empty where it has none.
-        settings: The method's settings, as text.
+        settings: The method's settings, as they are typed.
         clusters: How many nodes its cluster tree has.
         weights: The end of the path of the audited checkpoint; empty where none is known.
         embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
             layer, or is not known.
         has_predictions: Whether it names predictions, whose examples can be shown; a tree alone (`tree=`) has none.
-        damage: Why its record cannot be read, in a sentence; empty where it can. Otherwise all is empty but for folder,
-            place, page and times.
+        damage: Why its record cannot be read, in a sentence; empty where it can. Of a damaged run all else is empty but
+            for folder, page, times and place.
         place: Where a person finds its folder, below what the listed folders have in common: `outputs/discover/…`.
     """
 
@@ -293,7 +293,7 @@ def _file_name(provenance: Any) -> str:
 
 
 def _settings(provenance: Any) -> dict[str, str]:
-    """Return the settings of a method, as they are typed."""
+    """Return the settings of a method as they are typed."""
     settings = provenance.get("settings") if isinstance(provenance, dict) else None
     if not isinstance(settings, dict):
         return {}
