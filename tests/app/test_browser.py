@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import escape
 from urllib.request import urlopen
 
@@ -26,6 +27,7 @@ from weakspot.app.guard import POLICY, SANDBOX
 from weakspot.app.run_index import RunIndex
 from weakspot.commands.browse import upload_choices
 from weakspot.findings.numbers import THIN
+from weakspot.legible import shortened
 from weakspot.report.html import render
 from weakspot.slices.statistics import describe
 
@@ -337,6 +339,15 @@ def test_findings_that_are_a_link_out_of_their_folder_are_not_read(runs, server,
     assert listed == {"a": outside, "c": ""}
 
 
+def test_a_folder_or_a_lost_link_among_the_slices_is_no_link_out_of_the_run(runs):
+    (runs / "a" / "slices" / ".ipynb_checkpoints").mkdir()
+    (runs / "a" / "slices" / "notes").symlink_to("nowhere")
+    assert {run.folder.name: run.damage for run in find_runs([runs])} == {"a": "", "c": ""}
+    (runs / "a" / "findings.json").unlink()
+    (runs / "a" / "findings.json").mkdir()
+    assert "leads out" not in " ".join(run.damage for run in find_runs([runs]))
+
+
 def test_links_within_a_run_and_to_the_folder_of_runs_are_followed(runs, tmp_path_factory):
     (runs / "a" / "report.html").rename(runs / "a" / "kept.html")
     (runs / "a" / "report.html").symlink_to("kept.html")
@@ -418,11 +429,25 @@ def test_an_answer_that_is_not_taken_has_its_time_and_one_that_hangs_up_leaves_n
 
 def test_a_run_says_how_it_was_made(runs, server):
     said = unsealed(runs / "a")
-    settings = {"seed": 7, "min_size": 0.02, "past": None}
+    settings = {
+        "seed": 7,
+        "min_size": 0.02,
+        "past": None,
+        "center": False,
+        "sizes": [20, 40],
+        "of": "x" * 400,
+    }
     said |= {"provenance": {"settings": settings}, "command": "python discover.py seed=7"}
     (runs / "a" / "findings.json").write_text(json.dumps(said), encoding="utf-8")
     run = next(run for run in find_runs([runs]) if run.folder.name == "a")
-    assert (run.seed, run.settings) == ("7", {"min_size": "0.02", "past": "null"})
+    assert run.seed == "7"
+    assert run.settings == {
+        "min_size": "0.02",
+        "past": "null",
+        "center": "false",
+        "sizes": "[20,40]",
+        "of": shortened("x" * 400),
+    }
     page = get(server, "/")[1]
     assert "python discover.py seed=7" in page
     assert "min_size=0.02" in page
@@ -436,6 +461,25 @@ def test_a_run_is_read_again_only_when_it_has_changed(runs):
     second = {run.folder.name: run for run in shelf.all()}
     assert second["c"] is first["c"]
     assert second["a"].title == "another"
+
+
+def test_a_run_is_as_old_as_its_record_says_however_late_it_was_copied(runs):
+    """And as its page, where the record says nothing that is a time."""
+    for folder, created in (("a", "2026-01-02T03:04:05+00:00"), ("b/c", "yesterday")):
+        said = unsealed(runs / folder)
+        (runs / folder / "findings.json").write_text(
+            json.dumps(said | {"created": created}), encoding="utf-8"
+        )
+        os.utime(runs / folder / "report.html", (1_700_000_000, 1_700_000_000))  # in 2023
+    assert [(run.folder.name, run.created.timestamp()) for run in find_runs([runs])] == [
+        ("a", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()),
+        ("c", 1_700_000_000),
+    ]
+    for odd in ("0001-01-01", "9999-12-31T23:59:59-23:00", "2026-01-02"):
+        (runs / "a" / "findings.json").write_text(
+            json.dumps(unsealed(runs / "a") | {"created": odd}), encoding="utf-8"
+        )
+        assert {run.damage for run in find_runs([runs])} == {""}
 
 
 def test_runs_logged_offline_are_listed(runs, server):

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.evaluation.synthetic import null_predictions
-from weakspot.findings import Media
+from weakspot.findings import VERDICTS, Media
 from weakspot.findings.build import build
 from weakspot.findings.export import ExampleTable
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
@@ -387,7 +387,7 @@ def test_what_could_not_be_compared_within_its_labels_was_tested_all_the_same():
     (one,) = Findings.build(p, slices, confirm=np.arange(400) % 4 < 2, projection="none").findings
     assert (one.verdict, one.p_corrected) == ("not_confirmed", None)
     assert one.sentence.endswith(
-        "Not confirmed: chance may have done it, and too few others have such labels to compare these with."
+        "Not confirmed: chance may have done it, and too few others have such labels to compare with."
     )
 
 
@@ -448,6 +448,31 @@ def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found
     sentence = finding_sentence(single, True, "accuracy", "errors", False)
     assert sentence.startswith("1 example of weight 0.4 (")
     assert "It holds" in sentence
+    five_times = replace(single, examples=5.0, verdict="too_few")  # one row that stands for five examples
+    assert (five_times.extent_text, five_times.is_single) == ("5 examples", False)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("p_corrected", [0.2, None])
+def test_one_example_is_spoken_of_in_the_singular(found, verdict, p_corrected):
+    *_, findings = found
+    several = replace(findings.findings[0], verdict=verdict, p_corrected=p_corrected)
+    single = replace(several, examples=1.0, portrait=replace(several.portrait, members=1))
+    plural, singular = (
+        finding_sentence(replace(one, loss=None), True, "accuracy", "errors", False)
+        for one in (several, single)
+    )
+    assert re.search(r"\bof them\b.*\bThey hold\b", plural)
+    assert not re.search(r"\b(them|they|these|are)\b", singular, re.IGNORECASE)
+    assert re.search(r"\bof it\b.*\bIt holds\b", singular)
+
+
+def test_what_could_not_be_measured_is_said_to_be_so(found):
+    *_, findings = found
+    unmeasured = replace(findings.findings[0], accuracy=None, loss=None, error=None)
+    for others in ("", "split val"):
+        sentence = finding_sentence(unmeasured, True, "accuracy", "errors", False, others)
+        assert "no such example could be measured. They hold" in sentence
 
 
 def test_what_no_held_out_example_lies_in_was_measured_on_none(found):

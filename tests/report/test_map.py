@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from map_page import drag, in_page, large, placed, saved, to_map, unpacked
+from paths import ROOT
 from report_pages import chromium, needs_chromium, opened, planted, read
 from samples import unsealed
 from weakspot import Findings, Predictions
@@ -16,6 +17,7 @@ from weakspot.delimited import formula_free
 from weakspot.explain.neighbour_maps import check_installed, neighbour_map
 from weakspot.explain.projection import projection
 from weakspot.findings.map import NO_MAP, map_kind
+from weakspot.findings.numbers import percent
 from weakspot.predictions.reading import DamagedError
 from weakspot.report import render
 from weakspot.report.options import ReportOptions
@@ -320,6 +322,15 @@ def test_a_rectangle_and_a_lasso_select_what_lies_in_them(browser, tmp_path, fou
     assert not tab.locator(".map-told").is_visible()
     assert requests == [tab.url]
     assert complaints == []
+    tab.close()
+
+
+@needs_chromium
+def test_the_map_writes_shares_as_the_rest_of_the_page_does(browser):
+    tab = browser.new_page()
+    tab.add_script_tag(path=ROOT / "src" / "weakspot" / "report" / "points.js")
+    shares = [0, 1e-17, 0.0004, 0.004, 0.0096, 0.123, 0.99, 0.996, 1 - 2**-53, 1, 1 + 2**-52]
+    assert tab.evaluate("shares => shares.map(mapShare)", shares) == [percent(share) for share in shares]
     tab.close()
 
 

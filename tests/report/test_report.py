@@ -20,7 +20,7 @@ from report_pages import (
     report_of,
     unfolded,
 )
-from weakspot.findings import Findings, numbers
+from weakspot.findings import Findings
 from weakspot.methods.confusion import Confusion
 from weakspot.methods.rules import Rules
 from weakspot.methods.top_loss import TopLoss
@@ -323,51 +323,6 @@ def test_the_page_is_the_same_every_time():
 
 
 # The parts
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (numbers.percent(0.119), "12 %"),
-        (numbers.percent(0), "0 %"),
-        (numbers.percent(0.0004), "< 0.1 %"),
-        (numbers.percent(0.004), "0.4 %"),
-        (numbers.percent(0.9996), "> 99 %"),
-        (numbers.percent(1), "100 %"),
-        (numbers.percent(None), "–"),
-        (numbers.count(10954), "10 954"),
-        (numbers.count(23.4), "23"),
-        (numbers.examples(1), "1 example"),
-        (numbers.tenth(0.9997), "> 99.9 %"),
-        (numbers.tenth(0.0003), "< 0.1 %"),
-        (numbers.tenth(1.0), "100 %"),
-        (numbers.examples(1.0), "1 example"),
-        (numbers.examples(0), "0 examples"),
-        (numbers.examples(1.5), "1.5 examples"),
-        (numbers.examples(1.02), "1 example"),
-        (numbers.examples(0.98), "1 example"),
-        (numbers.examples(1, "held-out"), "1 held-out example"),
-        (numbers.examples(12345, "held-out"), "12 345 held-out examples"),
-        (numbers.extent(12.0, 12), "12 examples"),
-        (numbers.extent(1.0, 1), "1 example"),
-        (numbers.extent(0, 0), "0 examples"),
-        (numbers.extent(12.3, 500), "12 examples"),
-        (numbers.extent(9.96, 500), "10 examples"),
-        (numbers.extent(1.02, 500), "500 examples of weight 1 in all"),
-        (numbers.extent(0.9, 1), "1 example of weight 0.9"),
-        (numbers.count(2.25), "2.2"),
-        (numbers.decimal(1.8349), "1.83"),
-        (numbers.decimal(-0.00421), "−0.0042"),
-        (numbers.decimal(12345.6), "12 300"),
-        (numbers.decimal(3e-9), "3.00e−09"),
-        (numbers.decimal(float("nan")), "–"),
-        (numbers.times(3.764), "3.8×"),
-        (numbers.times(41.9), "42×"),
-        (numbers.times(float("inf")), "only here"),
-    ],
-)
-def test_numbers_read_well(written, expected):
-    assert written.replace(numbers.THIN, " ") == expected
 
 
 def test_curves_are_thinned_and_keep_their_ends():

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from weakspot.app.run_index import RunSummary, check_files_inside
+from weakspot.app.run_files import check_files_inside
+from weakspot.app.run_index import RunSummary
 from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.slices import ClusterNode

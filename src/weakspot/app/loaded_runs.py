@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 
 from weakspot.app.cluster_trees import ClusterTree
 from weakspot.app.recent import Recent
-from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside, is_below_any
+from weakspot.app.run_files import check_files_inside, is_below_any
+from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.findings import Findings
 from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.legible import LONGEST_VALUE
@@ -201,7 +202,7 @@ class LoadedRuns:
             ValueError: If a file leads out of the folders or cannot be used.
             OSError: If a file is missing or cannot be read.
         """
-        return self._cached.get_or_make((run.digest, run.created.timestamp()), lambda: self._read(run))
+        return self._cached.get_or_make((run.digest, run.modified.timestamp()), lambda: self._read(run))
 
     def may_read(self, path: Path) -> bool:
         """Return whether predictions may be read: all files that they consist of must lie in those folders.

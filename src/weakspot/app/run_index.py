@@ -1,4 +1,4 @@
-"""The list of runs below some folders, read from their files; no link leads to a file outside of a run's folder."""
+"""The list of runs below some folders, read from their files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from weakspot.app.run_files import check_files_inside, file_inside, is_below_any
+from weakspot.arguments import value_as_typed
 from weakspot.findings import VERDICTS, Findings
 from weakspot.findings.comparison import FILE as COMPARISON
 from weakspot.findings.comparison import PAGE, Comparison
-from weakspot.findings.record import FILE, MAP, MEMBERSHIPS
-from weakspot.legible import as_utf8
+from weakspot.findings.record import FILE
+from weakspot.legible import LONGEST_VALUE, as_utf8, shortened
 from weakspot.pipeline.discover import REPORT
 from weakspot.pipeline.saved_runs import SLICES
 from weakspot.slices import Slices
 
 _SLICES_FILE = f"{SLICES}/slices.json"
-_MAX_LENGTH = 300  # characters of a value in the list
 _MAX_COMMAND_LENGTH = 10_000
 
 
@@ -32,7 +33,9 @@ class RunSummary:
 
     Attributes:
         folder: The run's folder.
-        created: When its page was written.
+        page: The name of the file that is shown: a report, or a comparison of two runs.
+        modified: When that file was last modified: what is kept of the run is read again once it changes.
+        created: When the run was made, as its record says; where that does not say, when its page was last modified.
         method: The method's word.
         dataset: The dataset's word.
         model: The model's word.
@@ -40,32 +43,32 @@ class RunSummary:
         finding: The name of the finding that explains most errors, of the confirmed ones if there are any.
         verdict: That finding's verdict.
         errors_explained: The share of all errors that it explains.
-        n_slices: How many slices the method found.
-        page: The name of the file that is shown: a report, or a comparison of two runs.
+        n_slices: How many slices the method found, or a comparison compares.
         command: The command line that was typed.
         seed: The method's seed; empty where it has none.
-        settings: The method's settings, as text.
+        settings: The method's settings, as they are typed.
         clusters: How many nodes its cluster tree has.
         weights: The end of the path of the audited checkpoint; empty where none is known.
         embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
             layer, or is not known.
         has_predictions: Whether it names predictions, whose examples can be shown; a tree alone (`tree=`) has none.
-        damage: Why its record cannot be read, in a sentence; empty where it can. All but folder, place, page and date
-            are empty otherwise.
+        damage: Why its record cannot be read, in a sentence; empty where it can. Of a damaged run all else is empty but
+            for folder, page, times and place.
         place: Where a person finds its folder, below what the listed folders have in common: `outputs/discover/…`.
     """
 
     folder: Path
+    page: str
+    modified: datetime
     created: datetime
-    method: str
-    dataset: str
-    model: str
-    title: str
-    finding: str
-    verdict: str
-    errors_explained: float | None
-    n_slices: int
-    page: str = REPORT
+    method: str = ""
+    dataset: str = ""
+    model: str = ""
+    title: str = ""
+    finding: str = ""
+    verdict: str = ""
+    errors_explained: float | None = None
+    n_slices: int = 0
     command: str = ""
     seed: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +90,7 @@ class RunSummary:
         return self.page == PAGE
 
     @property
-    def subject(self) -> str:
+    def audited(self) -> str:
         """What was audited, in words: `small_cnn on digits`, or the dataset alone where no model is known."""
         return f"{self.model} on {self.dataset}" if self.model else self.dataset
 
@@ -126,7 +129,7 @@ class RunIndex:
             self._known = {page: known for page, known in self._known.items() if page in pages}
             runs = {run.digest: run for run in found if run is not None}
             self._page_by_digest = {digest: run.report for digest, run in runs.items()}
-        return sorted(runs.values(), key=lambda run: run.created, reverse=True)
+        return sorted(runs.values(), key=lambda run: (run.created, run.modified), reverse=True)
 
     def find(self, digest: str) -> RunSummary | None:
         """Return the run of a digest; the folders are searched only where it is not known yet."""
@@ -137,7 +140,7 @@ class RunIndex:
         return next((run for run in self.all() if run.digest == digest), None)
 
     def in_folder(self, folder: Path) -> list[RunSummary]:
-        """Return the runs that left a page in a folder: one, or none yet."""
+        """Return the runs that left a page in a folder: none yet, a discovery, a comparison, or both."""
         return [run for run in self.all() if run.folder.absolute() == folder.absolute()]
 
     def contains(self, path: Path) -> bool:
@@ -157,41 +160,6 @@ class RunIndex:
     def _place(self, run: RunSummary) -> str:
         homes = [os.path.dirname(os.path.abspath(folder)) for folder in self.folders]
         return as_utf8(os.path.relpath(run.folder, os.path.commonpath(homes)))
-
-
-def is_below_any(path: Path, folders: Sequence[Path]) -> bool:
-    """Return whether a file or folder lies in one of the folders, once all links are followed."""
-    real = Path(os.path.realpath(path))
-    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
-
-
-def file_inside(folder: Path, name: str) -> Path | None:
-    """Return the path of a run's file; None where there is none, or a link leads out of the run's folder."""
-    path = Path(os.path.realpath(folder / name))  # `resolve` would raise for links in a circle
-    return path if path.is_file() and path.is_relative_to(os.path.realpath(folder)) else None
-
-
-def check_files_inside(folder: Path) -> None:
-    """Check that the files of a run's findings and slices lie in its folder.
-
-    Raises:
-        ValueError: If a link leads out of it.
-    """
-    slices = (f"{SLICES}/{file.name}" for file in (folder / SLICES).glob("*"))
-    for name in (FILE, MEMBERSHIPS, MAP, *slices):
-        if os.path.lexists(folder / name) and file_inside(folder, name) is None:
-            raise ValueError(f"{folder / name} leads out of the run's folder, so it is not read")
-
-
-def read_page(run: RunSummary) -> bytes | None:
-    """Return the report or comparison of a run; None where it is gone meanwhile or a link leads out of the
-    folder.
-    """
-    try:
-        page = file_inside(run.folder, run.page)
-        return None if page is None else page.read_bytes()
-    except OSError:
-        return None
 
 
 def _find_pages(folders: Sequence[Path]) -> Iterator[tuple[Path, Callable[[Path], RunSummary | None]]]:
@@ -216,100 +184,106 @@ def _file_stamp(file: Path) -> tuple[int, int] | None:
 
 def _read_discovery(folder: Path) -> RunSummary | None:
     """Read the run of a folder; None where it holds neither findings nor slices of weakspot."""
-    created = _modified(folder, REPORT)
-    if created is None or not any(os.path.lexists(folder / name) for name in (FILE, _SLICES_FILE)):
+    modified = _modified(folder, REPORT)
+    if modified is None or not any(os.path.lexists(folder / name) for name in (FILE, _SLICES_FILE)):
         return None
     try:
         check_files_inside(folder)
         if not (folder / FILE).is_file():
-            return _summary_of_slices(folder, created, Slices.load(folder / SLICES))
-        return _summary_of_findings(folder, created, Findings.load(folder, tables=False))
+            return _summary_of_slices(folder, modified, Slices.load(folder / SLICES))
+        return _summary_of_findings(folder, modified, Findings.load(folder, tables=False))
     except (OSError, ValueError, RecursionError) as error:
-        return _damaged(folder, created, error, REPORT)
+        return _damaged(folder, REPORT, modified, error)
 
 
-def _summary_of_findings(folder: Path, created: datetime, found: Findings) -> RunSummary:
-    first = min(found.findings, key=lambda finding: not finding.confirmed, default=None)
+def _summary_of_findings(folder: Path, modified: datetime, found: Findings) -> RunSummary:
+    confirmed = [finding for finding in found.findings if finding.confirmed]
+    first = next(iter(confirmed or found.findings), None)
     explained = None if first is None else first.errors_explained
     settings = _settings(found.provenance)
     return RunSummary(
         folder,
-        created,
-        _shortened(found.method),
-        _shortened(found.dataset or _file_name(found.provenance)),
-        _shortened(found.model),
-        _shortened(found.title),
-        "" if first is None else _shortened(first.subject),
-        "" if first is None else VERDICTS[first.verdict],
-        explained if explained is not None and isfinite(explained) else None,
-        len(found.slices),
-        command=_shortened(found.command, _MAX_COMMAND_LENGTH),
+        REPORT,
+        modified,
+        _created(found.created, modified),
+        method=_shown(found.method),
+        dataset=_shown(found.dataset or _file_name(found.provenance)),
+        model=_shown(found.model),
+        title=_shown(found.title),
+        finding="" if first is None else _shown(first.subject),
+        verdict="" if first is None else VERDICTS[first.verdict],
+        errors_explained=explained if explained is not None and isfinite(explained) else None,
+        n_slices=len(found.slices),
+        command=_shown(found.command, _MAX_COMMAND_LENGTH),
         seed=settings.pop("seed", ""),
         settings=settings,
         clusters=len(found.clusters),
         weights=_weights(found.provenance),
-        embedding=_shortened(_manifest(found.provenance).get("embedding") or ""),
+        embedding=_shown(_manifest(found.provenance).get("embedding") or ""),
         has_predictions=bool(_manifest(found.provenance)),
     )
 
 
-def _summary_of_slices(folder: Path, created: datetime, slices: Slices) -> RunSummary:
+def _summary_of_slices(folder: Path, modified: datetime, slices: Slices) -> RunSummary:
     """Summarise a run from before there were findings."""
     made_from = _manifest(slices.provenance)
-    dataset, model = made_from.get("dataset") or "own predictions", made_from.get("model") or ""
     return RunSummary(
         folder,
-        created,
-        _shortened(slices.method),
-        _shortened(dataset),
-        _shortened(model),
-        "",
-        "",
-        "",
-        None,
-        len(slices),
+        REPORT,
+        modified,
+        created=modified,
+        method=_shown(slices.method),
+        dataset=_shown(made_from.get("dataset") or "own predictions"),
+        model=_shown(made_from.get("model") or ""),
+        n_slices=len(slices),
         has_predictions=bool(made_from),
     )
 
 
 def _read_comparison(folder: Path) -> RunSummary | None:
     """Read the comparison of a folder; None where it holds none of weakspot."""
-    created = _modified(folder, PAGE)
-    if created is None or file_inside(folder, COMPARISON) is None:
+    modified = _modified(folder, PAGE)
+    if modified is None or file_inside(folder, COMPARISON) is None:
         return None
     try:
         found = Comparison.load(folder)
     except (OSError, ValueError, RecursionError) as error:
-        return _damaged(folder, created, error, PAGE)
+        return _damaged(folder, PAGE, modified, error)
     return RunSummary(
         folder,
-        created,
-        "compare",
-        _shortened(found.after.dataset),
-        _shortened(found.after.model),
-        _shortened(found.title),
-        "",
-        "",
-        None,
-        len(found.slices),
         PAGE,
-        command=_shortened(found.command, _MAX_COMMAND_LENGTH),
+        modified,
+        _created(found.created, modified),
+        method="compare",
+        dataset=_shown(found.after.dataset),
+        model=_shown(found.after.model),
+        title=_shown(found.title),
+        n_slices=len(found.slices),
+        command=_shown(found.command, _MAX_COMMAND_LENGTH),
     )
 
 
-def _damaged(folder: Path, created: datetime, error: Exception, page: str) -> RunSummary:
+def _damaged(folder: Path, page: str, modified: datetime, error: Exception) -> RunSummary:
     """Return the entry of a run whose record cannot be read: nothing that it says of itself is trusted."""
-    damage = _shortened(str(error) or type(error).__name__, _MAX_COMMAND_LENGTH)
-    return RunSummary(folder, created, "", "", "", "", "", "", None, 0, page, damage=damage)
+    damage = _shown(str(error) or type(error).__name__, _MAX_COMMAND_LENGTH)
+    return RunSummary(folder, page, modified, created=modified, damage=damage)
 
 
 def _modified(folder: Path, name: str) -> datetime | None:
-    """Return when a run's page was written; None where there is none inside its folder."""
+    """Return when a run's page was last modified; None where there is none inside its folder."""
     try:
         page = file_inside(folder, name)
         return None if page is None else datetime.fromtimestamp(page.stat().st_mtime).astimezone()
     except (OSError, ValueError, OverflowError):  # a time of no calendar is damage, too
         return None
+
+
+def _created(recorded: str, modified: datetime) -> datetime:
+    """Return when a run was made, as it records; a copy of it was modified later."""
+    try:
+        return datetime.fromisoformat(recorded).astimezone()
+    except (ValueError, OverflowError):  # anyone may have written it
+        return modified
 
 
 def _file_name(provenance: Any) -> str:
@@ -319,13 +293,11 @@ def _file_name(provenance: Any) -> str:
 
 
 def _settings(provenance: Any) -> dict[str, str]:
-    """Return the settings of a method, as its run states them."""
+    """Return the settings of a method as they are typed."""
     settings = provenance.get("settings") if isinstance(provenance, dict) else None
     if not isinstance(settings, dict):
         return {}
-    return {
-        _shortened(name): "null" if value is None else _shortened(value) for name, value in settings.items()
-    }
+    return {_shown(name): _shown(value_as_typed(value)) for name, value in settings.items()}
 
 
 def _weights(provenance: Any) -> str:
@@ -333,7 +305,7 @@ def _weights(provenance: Any) -> str:
     others of that name.
     """
     checkpoint = _manifest(provenance).get("checkpoint")
-    return _shortened("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
+    return _shown("/".join(Path(str(checkpoint)).parts[-2:])) if checkpoint else ""
 
 
 def _manifest(provenance: Any) -> dict[str, Any]:
@@ -342,5 +314,5 @@ def _manifest(provenance: Any) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _shortened(value: Any, max_length: int = _MAX_LENGTH) -> str:
-    return as_utf8(str(value)[:max_length])  # neither a page nor JSON can hold half a surrogate pair
+def _shown(value: object, most: int = LONGEST_VALUE) -> str:
+    return as_utf8(shortened(str(value), most))  # neither a page nor JSON can hold half a surrogate pair

@@ -25,7 +25,8 @@ from weakspot.app.forms import parse_whole_number
 from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.pages import map_section, render_page
 from weakspot.app.run_components import encode_webp
-from weakspot.app.run_index import RunIndex, file_inside
+from weakspot.app.run_files import file_inside
+from weakspot.app.run_index import RunIndex
 from weakspot.app.run_previews import RunPreviews, RunPreviewsCache
 from weakspot.app.selections import MIN_TICKED, next_selection_test, save_selection, similarity_weights
 from weakspot.app.tree_pages import csv_response

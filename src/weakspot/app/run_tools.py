@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from weakspot.app.loaded_runs import LoadedRuns
-from weakspot.app.run_index import RunIndex, RunSummary, check_files_inside
+from weakspot.app.run_files import check_files_inside
+from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.findings import Finding, Findings
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison

@@ -21,7 +21,8 @@ from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_t
 from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import render_page, render_refusal
-from weakspot.app.run_index import RunIndex, RunSummary, read_page
+from weakspot.app.run_files import read_file_inside
+from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.app.run_pages import RunPages
 from weakspot.app.run_previews import RunPreviews
 from weakspot.app.server import Server
@@ -96,7 +97,8 @@ class Site:
 
     def report(self, request: Request) -> Response:
         """Return the report or comparison of a run, as it was written."""
-        html = read_page(self.run(request))
+        run = self.run(request)
+        html = read_file_inside(run.folder, run.page)
         if html is None:
             raise HTTPException(404, "This run's page is gone.")
         return sandboxed(html)

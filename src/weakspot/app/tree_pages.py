@@ -167,7 +167,7 @@ class TreePages:
         run = self._runs.find(digest) if kind == "run" else None
         if run is None:
             raise HTTPException(404, "There is no such tree, or it is gone: upload it again.")
-        return NamedTree(run.subject, f"/run/{digest}", self._tree_of_run(run))
+        return NamedTree(run.audited, f"/run/{digest}", self._tree_of_run(run))
 
     def _requested_node(self, request: Request) -> tuple[NamedTree, ClusterNode]:
         named_tree = self._requested_tree(request)
@@ -177,7 +177,7 @@ class TreePages:
         return named_tree, node
 
     def _tree_of_run(self, run: RunSummary) -> ClusterTree:
-        key = run.digest, run.created.timestamp()
+        key = run.digest, run.modified.timestamp()
         tree = self._run_trees.get(key)
         if tree is None:  # two requests at a time both read it, so that no request waits for another's tree
             tree = tree_of_run(run)

@@ -16,10 +16,11 @@ from weakspot.findings.audited_examples import group_name, group_values
 from weakspot.findings.audited_set import summarise_audited_set
 from weakspot.findings.clusters import list_clusters
 from weakspot.findings.described_slices import describe_slices
-from weakspot.findings.entries import Finding, Slice
+from weakspot.findings.entries import Slice
 from weakspot.findings.evidence import evidence_of_parts, evidence_of_region
 from weakspot.findings.example_sets import choose_example_sets, describe_confirmation
 from weakspot.findings.examples import describe_examples
+from weakspot.findings.finding import Finding
 from weakspot.findings.findings_of_regions import build_memberships_table, findings_from_regions
 from weakspot.findings.group_descriptions import SHOWN, GroupDescriber
 from weakspot.findings.map import MapKind, build_map
@@ -75,8 +76,8 @@ def build(
         seed,
     )
     groups = chain((region.described_weights for region in regions), described.memberships)
-    descriptions = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
-    of_regions, of_slices = descriptions[: len(regions)], descriptions[len(regions) :]
+    portraits = describer.describe(Memberships.of_rows(groups, len(sets.described.rows)))
+    of_regions, of_slices = portraits[: len(regions)], portraits[len(regions) :]
     findings = findings_from_regions(
         regions, of_regions, sets, source, method.noun, method.slice_names(slices), better
     )
@@ -158,8 +159,8 @@ def _shown_rows(
     findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any], memberships: Any
 ) -> list[int]:
     """Return the rows of all examples that are shown somewhere; of every member, where memberships are given."""
-    descriptions = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
-    rows = {row for description in descriptions for row in description.top}
+    portraits = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
+    rows = {row for portrait in portraits for row in portrait.top}
     rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}
     rows |= set() if memberships is None else set(memberships.column("row").to_pylist())
     return sorted(rows | {row for cluster in clusters for row in cluster.rows})

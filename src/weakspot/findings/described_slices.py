@@ -9,9 +9,10 @@ import numpy as np
 
 from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings.clusters import well_served_neighbours
-from weakspot.findings.entries import Finding, GroupDescription, Slice
+from weakspot.findings.entries import Portrait, Slice
 from weakspot.findings.evidence import without_interval
 from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.finding import Finding
 from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.region_contrasts import error_contrast
 from weakspot.findings.regions import stronger
@@ -26,7 +27,7 @@ def describe_slices(
     slices: Slices,
     parts: Sequence[SlicePart],
     evidence: Sequence[Evidence],
-    descriptions: Sequence[GroupDescription],
+    portraits: Sequence[Portrait],
     findings: Sequence[Finding],
     method: Method,
     sets: ExampleSets,
@@ -39,7 +40,7 @@ def describe_slices(
         slices: What the method found.
         parts: The parts of slices that were tested.
         evidence: Of each part.
-        descriptions: What the examples of each slice look like.
+        portraits: What the examples of each slice look like.
         findings: The findings, for the numbers of those that slices are part of.
         method: The method.
         sets: The examples that the slices are described over and tested on.
@@ -62,14 +63,14 @@ def describe_slices(
             finding=next((finding.number for finding in findings if j + 1 in finding.parts), None),
             evidence=strongest[j],
             statistics=replace(statistics[j], cluster=slices.statistics[j].cluster),
-            portrait=description,
+            portrait=portrait,
             curves=_curves(slices.histories[j]) if slices.histories else {},
             neighbours=well_served_neighbours(slices.statistics[j].cluster, sets.described),
             stability=None if stability is None else stability[j],
             error=without_interval(error_contrast(memberships[j], sets.described_outcomes, sets.described)),
             p_searched=p_searched[j],
         )
-        for j, description in enumerate(descriptions)
+        for j, portrait in enumerate(portraits)
     )
 
 

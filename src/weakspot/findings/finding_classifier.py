@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from weakspot.findings.entries import Finding
 from weakspot.findings.extent import COMPONENTS
+from weakspot.findings.finding import Finding
 from weakspot.findings.record import Findings
 from weakspot.methods import audit_of
 from weakspot.predictions import Predictions

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.entries import Finding, GroupDescription
+from weakspot.findings.entries import Portrait
 from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.finding import Finding
 from weakspot.findings.memberships import MembershipGroup, groups_of_slices, memberships_table
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
@@ -21,7 +22,7 @@ from weakspot.slices import Slices
 
 def findings_from_regions(
     regions: Sequence[Region],
-    descriptions: Sequence[GroupDescription],
+    portraits: Sequence[Portrait],
     sets: ExampleSets,
     source: str,
     noun: str,
@@ -32,7 +33,7 @@ def findings_from_regions(
 
     Args:
         regions: Where the model fails.
-        descriptions: What the examples of each region look like.
+        portraits: What the examples of each region look like.
         sets: The examples that they are described over and tested on.
         source: What is tested on, in words.
         noun: What the method calls a slice.
@@ -42,12 +43,9 @@ def findings_from_regions(
     Returns:
         The findings.
     """
-    pairs = zip(regions, descriptions, strict=True)
+    pairs = zip(regions, portraits, strict=True)
     return _numbered(
-        [
-            _finding(region, description, sets, source, noun, slice_names, better)
-            for region, description in pairs
-        ]
+        [_finding(region, portrait, sets, source, noun, slice_names, better) for region, portrait in pairs]
     )
 
 
@@ -73,7 +71,7 @@ def build_memberships_table(
 
 def _finding(
     region: Region,
-    description: GroupDescription,
+    portrait: Portrait,
     sets: ExampleSets,
     source: str,
     noun: str,
@@ -92,7 +90,7 @@ def _finding(
     tested_mass = sets.tested_outcomes.counts * region.tested_weights
     finding = Finding(
         number=0,
-        name=exact_name or finding_name(region, description, noun, labels),
+        name=exact_name or finding_name(region, portrait, noun, labels),
         sentence="",
         verdict=region.evidence.verdict,
         p=region.evidence.p,
@@ -103,12 +101,12 @@ def _finding(
         loss=contrasts.loss,
         error=contrasts.error,
         parts=tuple(j + 1 for j in region.parts),
-        top_examples=tuple(str(name) for name in record.ids[audited.positions(description.top)]),
+        top_examples=tuple(str(name) for name in record.ids[audited.positions(portrait.top)]),
         conditions=() if conjunction is None else conjunction.conditions,
         holds_for=None if conjunction is None else conjunction.holds_for,
         covers=None if conjunction is None else conjunction.covers,
         labels=labels,
-        portrait=description,
+        portrait=portrait,
         held_out=float(tested_mass.sum()) if sets.has_test else None,
     )
     measure = "error" if record.task is None else record.task.measure

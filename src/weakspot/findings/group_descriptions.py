@@ -13,7 +13,7 @@ from weakspot.explain.attributes import Accuracy, accuracies, distributions, ran
 from weakspot.explain.participants import participants
 from weakspot.explain.words import Word, distinctive_words
 from weakspot.findings.audited_examples import AuditedExamples
-from weakspot.findings.entries import GroupDescription
+from weakspot.findings.entries import Portrait
 from weakspot.findings.memberships import core_members
 from weakspot.findings.region_names import LABEL, Condition, Conjunction, RegionNamer
 from weakspot.findings.regions import Region
@@ -94,7 +94,7 @@ class GroupDescriber:
         label = Condition(LABEL, "=", record.classes()[region.labels[0]])
         return replace(found, conditions=(label, *found.conditions))
 
-    def describe(self, groups: Weights) -> list[GroupDescription]:
+    def describe(self, groups: Weights) -> list[Portrait]:
         """Describe k groups, each given by the weights of the audited examples, (k, r)."""
         audited, record = self.audited, self.audited.record
         if not len(groups):
@@ -104,11 +104,11 @@ class GroupDescriber:
             words = distinctive_words(groups, self._texts, record.counts)
         correct = None if audited.unit_errors is not None else record.correct
         rated = [name for name in _RATED if name in record.attributes.column_names]
-        descriptions = []
+        portraits = []
         for weights, statistics, own_words in zip(groups, self.statistics(groups), words, strict=True):
             top = self._top(weights)
-            descriptions.append(
-                GroupDescription(
+            portraits.append(
+                Portrait(
                     size=statistics.size,
                     share=statistics.share,
                     members=statistics.members,
@@ -124,7 +124,7 @@ class GroupDescriber:
                     weights=tuple(float(weights[row]) for row in top),
                 )
             )
-        return descriptions
+        return portraits
 
     def statistics(self, groups: Weights) -> list[SliceStatistics]:
         """Return size, loss and accuracy inside and outside of groups (k, r), over the audited examples."""

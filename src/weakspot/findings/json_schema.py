@@ -28,7 +28,6 @@ _SEAL = {
 
 _DEFINITIONS = {
     "AuditedSet": "Whole",
-    "GroupDescription": "Portrait",
     "ClassMetrics": "ClassRow",
     "ClassPair": "Pair",
 }

@@ -9,6 +9,10 @@ from weakspot.legible import LONGEST_VALUE, shortened
 THIN = "\u202f"
 """A narrow no-break space, which groups thousands and separates a number from its percent sign."""
 _NONE = "–"
+_TEN = 9.95
+"""From here on a number to a tenth would be rounded to 10.0, so it is shown as a whole number."""
+_EXACT = 12
+"""Decimals of a share that count: a mean of ones may differ from one by a rounding error."""
 
 
 def count(value: float | None) -> str:
@@ -17,7 +21,7 @@ def count(value: float | None) -> str:
         return _NONE
     if 0 < value < 0.05:
         return f"<{THIN}0.1"
-    if abs(value) < 9.95 and value != round(value):
+    if abs(value) < _TEN and value != round(value):
         return f"{value:.1f}".removesuffix(".0")
     return f"{value:,.0f}".replace(",", THIN)
 
@@ -28,12 +32,17 @@ def examples(n: float | None, which: str = "") -> str:
     return f"{shown} {f'{which} ' if which else ''}{'example' if shown == '1' else 'examples'}"
 
 
+def counts_examples(size: float) -> bool:
+    """Return whether weights that add up to `size` are shown as a number of examples: below ten a fraction is none."""
+    return size >= _TEN or size == round(size)
+
+
 def extent(size: float, members: int) -> str:
     """Format how many examples a group holds, whose weights add up to `size`: `12 examples`.
 
-    Below ten a fraction counts no examples, so it says how many have any weight: `40 examples of weight 0.4 in all`.
+    A fraction of a few says how many have any weight: `40 examples of weight 0.4 in all`.
     """
-    if size >= 9.95 or size == round(size):
+    if counts_examples(size):
         return examples(size)
     return f"{examples(members)} of weight {count(size)}{'' if members == 1 else ' in all'}"
 
@@ -42,9 +51,9 @@ def percent(share: float | None) -> str:
     """Format a share of one: `12 %`; below one percent `0.4 %`; never rounded to 0 or 100 unless it is."""
     if share is None or not math.isfinite(share):
         return _NONE
-    points = 100 * share
-    if points <= 0 or points >= 100 or 1 <= points <= 99:
-        return f"{points:.0f}{THIN}%"
+    points = 100 * round(share, _EXACT)
+    if points <= 0 or points >= 100 or 0.95 <= points <= 99:
+        return f"{points:z.0f}{THIN}%"
     if points > 99:
         return f">{THIN}99{THIN}%"
     return f"{points:.1f}{THIN}%" if points >= 0.1 else f"<{THIN}0.1{THIN}%"
@@ -54,7 +63,7 @@ def tenth(share: float | None) -> str:
     """Format a share of one to a tenth of a percent, where differences of points count: `58.2 %`, `> 99.9 %`."""
     if share is None or not math.isfinite(share):
         return _NONE
-    if share in (0, 1):
+    if round(share, _EXACT) in (0, 1):
         return percent(share)
     if not 0.0005 <= share < 0.9995:
         return f"<{THIN}0.1{THIN}%" if share < 0.5 else f">{THIN}99.9{THIN}%"
@@ -67,15 +76,15 @@ def share_of(share: float | None, n: float) -> str:
 
 
 def decimal(value: float | None) -> str:
-    """Format a loss or a weight: three significant digits, `1.83`, `0.0042`, `12 300`."""
+    """Format a loss or a weight: three significant digits, `1.83`, `0.00421`, `12 300`, `6.00e−05`."""
     if value is None or not math.isfinite(value):
         return _NONE
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
-    if magnitude < -4 or magnitude > 6:
-        return f"{value:.2e}".replace("-", "−")
-    text = f"{round(value, 2 - magnitude):,.{max(0, min(4, 2 - magnitude))}f}"
+    text = f"{value:.2e}"
+    magnitude = int(text.partition("e")[2])
+    if -4 <= magnitude <= 6:
+        text = f"{round(value, 2 - magnitude):,.{max(0, 2 - magnitude)}f}"
     return text.replace(",", THIN).replace("-", "−")
 
 
@@ -89,8 +98,10 @@ def plain(value: object, most: int = LONGEST_VALUE) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return (f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}").replace("-", "−")
-    return shortened(str(value), most)
+        text = f"{value:.0f}" if 1e4 <= abs(value) < 1e16 else f"{value:.4g}"
+    else:
+        text = shortened(str(value), most)
+    return text.replace("-", "−") if isinstance(value, int | float) else text
 
 
 def times(lift: float | None) -> str:
@@ -99,11 +110,11 @@ def times(lift: float | None) -> str:
         return _NONE
     if math.isinf(lift):
         return "only here"
-    return f"{lift:,.0f}×".replace(",", THIN) if lift >= 9.95 else f"{lift:.1f}×"
+    return f"{lift:,.0f}×".replace(",", THIN) if lift >= _TEN else f"{lift:.1f}×"
 
 
 def probability(p: float | None) -> str:
-    """Format a p-value with its relation, with no line break between: `= 0.03`, `< 0.001`."""
+    """Format a p-value with its relation, with no line break between: `= 0.030`, `< 0.001`."""
     if p is None or math.isnan(p):
         return _NONE
     if p < 0.001:
@@ -113,8 +124,10 @@ def probability(p: float | None) -> str:
 
 def signed(value: float, share: bool) -> str:
     """Format a difference with its sign: of shares in percentage points, `+12`, `−0.4`, of others in three digits."""
+    if not math.isfinite(value):
+        return _NONE
     size = 100 * abs(value) if share else abs(value)
-    text = decimal(size) if not share else f"{size:.0f}" if size >= 1 else f"{size:.1f}"
+    text = decimal(size) if not share else f"{size:.0f}" if size >= 0.95 else f"{size:.1f}"
     if not text.strip("0."):
         return "±0"
     return ("+" if value > 0 else "−") + text

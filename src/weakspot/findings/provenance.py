@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_jsonable_python
 
-from weakspot.findings.entries import Finding
 from weakspot.findings.example_sets import ExampleSets
+from weakspot.findings.finding import Finding
 from weakspot.findings.numbers import count
 from weakspot.methods import Method
 from weakspot.methods.base import UnknownMethod

@@ -22,9 +22,9 @@ from weakspot.findings.entries import (
     Cluster,
     Confirmation,
     Example,
-    Finding,
     Slice,
 )
+from weakspot.findings.finding import Finding
 from weakspot.findings.group_descriptions import SHOWN
 from weakspot.findings.map import NO_MAP, MapKind, read_map, same_map
 from weakspot.findings.memberships import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from weakspot.findings.entries import Finding
+from weakspot.findings.finding import Finding
 from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.evaluation.splitting import MIN_EXAMPLES
-from weakspot.findings.entries import Confirmation, Finding, GroupDescription
+from weakspot.findings.entries import Confirmation, Portrait
+from weakspot.findings.finding import Finding
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability
 from weakspot.findings.regions import Region
 from weakspot.legible import isolated, printable
@@ -17,9 +18,10 @@ _IN_TEXTS = 0.4  # share of its texts that a word must be in to name it
 _IN_ALL = 0.9  # the same, for the name to speak of all of them
 _MORE_COMMON = 2.0  # times that a word must be more common inside than outside
 _WORDS = 3
+_ON_SEARCHED = "the numbers come from the examples that the slices were found in, and say nothing of others"
 
 
-def finding_name(region: Region, description: GroupDescription, noun: str, labels: Sequence[str]) -> str:
+def finding_name(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
     """Return the name of a finding.
 
     It is named by attributes where they agree with it, or else by its words, its most common mistake, or the slice
@@ -27,7 +29,7 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
 
     Args:
         region: The region.
-        description: What its examples look like.
+        portrait: What its examples look like.
         noun: What the method calls a slice.
         labels: The labels that the region is confined to.
 
@@ -38,16 +40,16 @@ def finding_name(region: Region, description: GroupDescription, noun: str, label
         return str(region.conjunction)
     words = [
         word
-        for word in description.words[:_WORDS]
+        for word in portrait.words[:_WORDS]
         if word.share_inside >= _IN_TEXTS and word.share_inside >= _MORE_COMMON * word.share_outside
     ]
     if words:
         many = "" if min(word.share_inside for word in words) >= _IN_ALL else ", many"
         return f"texts{many} with " + ", ".join(f"“{word.text}”" for word in words)
-    total = sum(cell.weight for cell in description.confusion)
-    mistake = description.confusion[0] if description.confusion else None
+    total = sum(cell.weight for cell in portrait.confusion)
+    mistake = portrait.confusion[0] if portrait.confusion else None
     if mistake is not None and mistake.label != mistake.prediction and mistake.weight >= _MOSTLY * total:
-        mostly = "mostly " if len(description.confusion) > 1 else ""
+        mostly = "mostly " if len(portrait.confusion) > 1 else ""
         return f"{mostly}label = {mistake.label}, predicted {mistake.prediction}"
     slices = f"{noun} {region.parts[0] + 1}"
     return f"{slices}, label = {labels[0]}" if len(labels) == 1 else slices
@@ -71,7 +73,8 @@ def finding_sentence(
         Two or three sentences.
     """
     extent = finding.extent_text[:1].upper() + finding.extent_text[1:]
-    numbers = _numbers(finding, tested, measure, "such examples" if others else "them")
+    them = "such examples" if others else "it" if finding.is_single else "them"
+    numbers = _numbers(finding, tested, measure, them)
     where = f"on {printable(others)}, " if others else ""
     sentences = [f"{extent} ({isolated(finding.subject)}): {where}{numbers}."]
     if finding.errors_explained is not None:
@@ -96,7 +99,7 @@ def _numbers(finding: Finding, tested: bool, measure: str, them: str) -> str:
         return _contrast(f"the {measure.upper()} is", finding.error, decimal, "", tested)
     if finding.loss is not None:
         return _contrast("the mean loss is", finding.loss, decimal, "", tested)
-    return f"none of {them} is among the examples that could be looked at"
+    return "no such example could be measured"
 
 
 def _may_be_equal(accuracy: Contrast) -> bool:
@@ -107,8 +110,7 @@ def _may_be_equal(accuracy: Contrast) -> bool:
     return low <= accuracy.outside <= high
 
 
-def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool) -> str:
-    assert callable(show)
+def _contrast(what: str, contrast: Contrast, show: Callable[[float], str], of: str, tested: bool) -> str:
     text = f"{what} {show(contrast.inside)}{of}"
     if contrast.interval is not None:
         low, high = (show(bound) for bound in contrast.interval)
@@ -119,34 +121,33 @@ def _contrast(what: str, contrast: Contrast, show: object, of: str, tested: bool
 
 
 def _verdict(finding: Finding, better: bool) -> str:
+    they_are = "it is" if finding.is_single else "they are"
     worse = "better" if better else "worse"
+    p = f"corrected p\u00a0{probability(finding.p_corrected)}"
     match finding.verdict:
         case "confirmed":
-            return f"Confirmed on held-out examples (corrected p\u00a0{probability(finding.p_corrected)})."
+            return f"Confirmed on held-out examples ({p})."
         case "explained_by_label":
             if finding.p_corrected is None:
-                return f"The label may explain that: too few others have such labels to show that these are {worse}."
-            return (
-                f"The label may explain that: it is not shown that they are {worse} than others with such labels "
-                f"(corrected p\u00a0{probability(finding.p_corrected)})."
-            )
+                return f"The label may explain that: too few others have such labels to show that {they_are} {worse}."
+            return f"The label may explain that: {they_are} not shown to be {worse} than others with such labels ({p})."
+        case "not_confirmed":
+            if finding.p_corrected is None:
+                return "Not confirmed: chance may have done it, and too few others have such labels to compare with."
+            return f"Not confirmed: on held-out examples chance may have done it ({p})."
         case "too_few":
-            return "Too few of them were held out to say more."
+            return "Too few such examples were held out to say more."
         case "not_tested":
             return "It was not tested."
-    if finding.p_corrected is None:
-        return "Not confirmed: chance may have done it, and too few others have such labels to compare these with."
-    p = probability(finding.p_corrected)
-    return f"Not confirmed: on held-out examples chance may have done it (corrected p\u00a0{p})."
 
 
 def headline(
     findings: Sequence[Finding], confirmation: Confirmation, dataset: str, model: str, n: int, better: bool
 ) -> str:
     """Return the headline: where the model fails, that nothing reliable was found, or why that cannot be said."""
-    data, subject = dataset or examples(n), model or "the model"
+    data = dataset or examples(n)
     if any(finding.confirmed for finding in findings):
-        return f"Where {subject} {'does best' if better else 'fails'} on {data}"
+        return f"Where {model or 'the model'} {'does best' if better else 'fails'} on {data}"
     match confirmation.mode:
         case "off":
             return f"{model or 'The model'} on {data}: nothing was tested"
@@ -165,24 +166,20 @@ def explain_test(
     Args:
         mode: As in `Confirmation`.
         searched, tested: How many examples slices were sought in, and tested on.
-        source: What was tested on, in words.
+        source: As in `Confirmation`.
         level: The false discovery rate.
         within: What losses are compared within: "labels", "similar labels", or nothing.
         group: The attribute whose values the test counts instead of examples, if there is one.
     """
     if mode == "off":
-        why, advice = source, ""
-        if not source:
-            why, advice = "Nothing was tested (confirm=0)", " confirm=0.5 tests on half of the examples."
-        return (
-            f"{why}: the numbers come from the examples that the slices were found in, and say nothing of "
-            f"others.{advice}"
-        )
+        if source:
+            return f"{source}: {_ON_SEARCHED}."
+        return f"Nothing was tested (confirm=0): {_ON_SEARCHED}. confirm=0.5 tests on half of the examples."
     if mode == "too_few":
         return (
             f"There are too few examples ({count(searched)}) to set some aside for a test, which takes {MIN_EXAMPLES} "
-            "in each part, so nothing is confirmed: the numbers come from the examples that the slices were found in, "
-            "and say nothing of others. Other predictions of the same model (confirm=FILE) would test what was found."
+            f"in each part, so nothing is confirmed: {_ON_SEARCHED}. Other predictions of the same model "
+            "(confirm=FILE) would test what was found."
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import Finding, Findings, NearMiss
-from weakspot.findings.entries import GroupDescription, Neighbour, Slice
+from weakspot.findings.entries import Neighbour, Portrait, Slice
 from weakspot.report.confusion import Confusion, confusion
 from weakspot.report.curves import Curve, search_curves
 from weakspot.report.example_views import FEWER, ExampleView, ExampleViews
@@ -159,10 +159,10 @@ def near_miss_views(findings: Findings, examples: ExampleViews) -> list[NearMiss
     return [NearMissView(miss, examples.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 
 
-def _top(description: GroupDescription, examples: ExampleViews, most: int) -> list[ExampleView]:
+def _top(portrait: Portrait, examples: ExampleViews, most: int) -> list[ExampleView]:
     """Return the top examples of a group with their Grad-CAMs, and with their weights where these differ."""
-    weights = description.weights[:most] if description.soft else None
-    return examples.show(description.top[:most], weights, cams=True)
+    weights = portrait.weights[:most] if portrait.soft else None
+    return examples.show(portrait.top[:most], weights, cams=True)
 
 
 def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews) -> list[ExampleView]:
@@ -189,14 +189,12 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
     )
 
 
-def _search_words(description: GroupDescription, examples: Sequence[ExampleView]) -> str:
-    pairs = {f"{line.attribute} {line.value}" for line in description.enrichment}
-    pairs |= {f"{attribute} {value}" for line in description.enrichment for attribute, value in line.same[:6]}
-    cells = {f"{cell.label} → {cell.prediction}" for cell in description.confusion[:FEWER]}
+def _search_words(portrait: Portrait, examples: Sequence[ExampleView]) -> str:
+    pairs = {f"{line.attribute} {line.value}" for line in portrait.enrichment}
+    pairs |= {f"{attribute} {value}" for line in portrait.enrichment for attribute, value in line.same[:6]}
+    cells = {f"{cell.label} → {cell.prediction}" for cell in portrait.confusion[:FEWER]}
     ids = [view.example.id for view in examples[:_SEARCHED]]
-    return " ".join(
-        [*sorted(pairs), *sorted(cells), *(word.text for word in description.words), *ids]
-    ).lower()
+    return " ".join([*sorted(pairs), *sorted(cells), *(word.text for word in portrait.words), *ids]).lower()
 
 
 def _classes(findings: Findings) -> tuple[str, ...]:

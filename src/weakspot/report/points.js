@@ -122,8 +122,8 @@ const mapCount = (value) =>
     ? value.toFixed(1)
     : Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
 const mapShare = (share) => {
-  const points = 100 * share;
-  if (points > 0 && points < 1) return points < 0.1 ? "<\u202f0.1\u202f%" : `${points.toFixed(1)}\u202f%`;
+  const points = 100 * Number(share.toFixed(12)); // a mean of ones may differ from one by a rounding error
+  if (points > 0 && points < 0.95) return points < 0.1 ? "<\u202f0.1\u202f%" : `${points.toFixed(1)}\u202f%`;
   return points > 99 && points < 100 ? ">\u202f99\u202f%" : `${points.toFixed(0)}\u202f%`;
 };
 const mapDecimal = (value) => String(Number(value.toPrecision(3)));
