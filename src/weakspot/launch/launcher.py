@@ -25,7 +25,7 @@ from weakspot.launch.interruptions import (
 )
 from weakspot.launch.job_errors import FULL_ERROR, JobError, UserError, errors_as_sentences
 from weakspot.launch.options import CommandLine, read_command_line
-from weakspot.launch.process_arguments import arguments_as_typed, own_arguments, without_hydra_frame
+from weakspot.launch.process_arguments import arguments_as_typed, arguments_for_hydra, own_arguments
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
@@ -79,7 +79,7 @@ def run(
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
         _sentences_printed(name, line, full),
-        without_hydra_frame([*line.options, *line.settings]),
+        arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
         if any(sweep.planned == [] for sweep in SweepFolder.noted):
