@@ -49,10 +49,6 @@ def errors_as_sentences(name: str) -> Iterator[None]:
     """Turn errors of input into one sentence; the traceback goes to the run's log file, if the run had begun."""
     try:
         yield
-    except MissingMandatoryValue as error:
-        raise _fail_run(
-            f"{error.full_key} must be given: add {error.full_key}=… to the command", name
-        ) from None
     except JobError:  # a sentence already, with the job's own exit code
         raise
     except Exception as error:
@@ -97,6 +93,8 @@ def sentence_of(error: Exception) -> str | None:
     """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _explain_system_error(error)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: add {error.full_key}=… to the command"
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
@@ -119,12 +117,17 @@ def _explain_system_error(error: OSError) -> str:
     """Return the sentence for an error of the system that nothing else has explained, as in a logger or a cache."""
     from weakspot.predictions.atomic_files import write_error_sentence
 
-    if not isinstance(error.filename, str):
-        sentence = write_error_sentence(error, run_folder(), "another folder (hydra.run.dir=…)")
-        return sentence or f"{error.strerror} (in a run of {run_folder()})"
+    where = f"with {FULL_ERROR}=1 the same command shows where it arose"
+    if not isinstance(error.filename, str):  # of a file that is open, a semaphore, …
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"{error.strerror}, probably on the disk of {run_folder()}: free some room there, or give another "
+                f"folder (hydra.run.dir=…); {where}"
+            )
+        return f"{error.strerror} (in a run of {run_folder()}); {where}"
     writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error
     sentence = write_error_sentence(error, Path(error.filename).parent, "another folder") if writes else None
-    return sentence or f"{error.filename}: {error.strerror}"
+    return sentence or f"{error.filename}: {error.strerror}; {where}"
 
 
 def _worker_message(message: str) -> str:
