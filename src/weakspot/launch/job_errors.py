@@ -7,9 +7,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweeps import FAILED, STOPPED, write_end
+from weakspot.launch.sweep_results import FAILED, STOPPED, write_end
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -56,7 +57,8 @@ def errors_as_sentences(name: str) -> Iterator[None]:
         if sentence is None or os.environ.get(FULL_ERROR) == "1":
             write_end(FAILED, f"{type(error).__name__}: {error}")
             raise
-        log_traceback(error)
+        if has_begun():
+            log_traceback(error)
         raise _fail_run(sentence, name) from error
 
 
@@ -69,10 +71,11 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
     return _final_error(sentence, 2 if usage else 1)
 
 
-def fail(sentence: str) -> NoReturn:
+def fail(failures: Sequence[str]) -> NoReturn:
     """End a job with exit code 3, once its results are saved, because it found what it was asked to fail for."""
-    write_end(STOPPED, sentence)
-    raise _final_error(sentence, 3)
+    lines = "\n".join(failures)
+    write_end(STOPPED, lines)
+    raise _final_error("fail_if:\n" + indent(lines, "  "), 3)
 
 
 def _final_error(sentence: str, code: int) -> UserError | JobError:

@@ -30,7 +30,7 @@ from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import NOT_COMPOSED, check_chosen_files, explain_line
-from weakspot.launch.sweeps import Sweep, SweepFolder, summarised
+from weakspot.launch.sweeps import Sweep, launched, summarised
 from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def run(
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
-        if any(sweep.planned == [] for sweep in SweepFolder.noted):
+        if any(sweep.planned == [] for sweep in launched):
             raise UserError("there is nothing to run, because a range or a glob of this line is empty", 2)
 
 
@@ -128,7 +128,8 @@ def _sentences_printed(name: str, line: CommandLine, full: str | None) -> Iterat
     except JobError as error:
         from weakspot.pipeline.processes import is_main_process
 
-        if not (SweepFolder.noted and is_main_process()):  # there is no table, below which it stands
+        is_below_table = is_main_process() and any(sweep.has_begun() for sweep in launched)
+        if not is_below_table:
             print(printable_lines(str(error)), file=sys.stderr, flush=True)
         raise SystemExit(error.code) from None
     except BrokenPipeError:
