@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from weakspot.commands.sweep_summary import print_sweep_summary
-from weakspot.launch import sweeps
-from weakspot.launch.sweeps import Sweep, SweepFolder
+from weakspot.launch import sweep_results
+from weakspot.launch.sweeps import Sweep, sweep_to_launch
 
 
 def rows(text: str) -> list[list[str]]:
@@ -87,7 +88,7 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     text = shell("discover", "-m", *WORDS, "method.n_clusters=6,5")
     assert [len(row) for row in rows(text)] == [4, 4]
     assert "run 0" not in text
-    assert not (shell.folder / "swept/0/result.json").exists()
+    assert json.loads((shell.folder / "swept/0/result.json").read_text()) == {}
 
 
 def test_runs_that_have_not_begun_have_a_row(shell):
@@ -142,11 +143,14 @@ def test_what_cannot_be_left_for_the_table_is_said_at_once(tmp_path: Path, monke
     def full(folder: Path, result: Mapping[str, str]) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sweeps, "write_result", full)
-    monkeypatch.setattr(sweeps, "run_folder", lambda: tmp_path)
+    monkeypatch.setattr(sweep_results, "write_result", full)
+    monkeypatch.setattr(sweep_results, "run_folder", lambda: tmp_path)
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"job": {"num": 3}}))
-    sweeps.write_end(sweeps.FAILED, "the disk is full")
-    assert capsys.readouterr().err == "run 3 failed: the disk is full\n"
+    sweep_results.write_end(sweep_results.FAILED, "the disk is full")
+    sweep_results.write_end(sweep_results.STOPPED, "Cluster 1: …\nCluster 2: …")
+    assert capsys.readouterr().err == (
+        "run 3 failed: the disk is full\nrun 3 stopped by fail_if:\n  Cluster 1: …\n  Cluster 2: …\n"
+    )
 
 
 def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkeypatch) -> None:
@@ -162,16 +166,14 @@ def test_a_sweep_begins_beside_one_that_deletes_its_files(tmp_path: Path, monkey
         return found
 
     monkeypatch.setattr(Path, "is_file", deleted_in_between)
-    monkeypatch.setattr(SweepFolder, "noted", [])
-    SweepFolder().on_multirun_start(
+    sweep = sweep_to_launch(
         OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": "optuna"}}})
     )
-    (sweep,) = SweepFolder.noted
     assert [file.name for file in sweep.before] == ["kept"]
     assert not sweep.has_written(tmp_path / "kept")
 
 
-@pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800"])
+@pytest.mark.parametrize("result", ["[1, 2]", '{"loss": "low"}', "{", "\\ud800", "[" * 100_000])
 def test_a_result_of_another_shape_is_none(tmp_path: Path, capsys, result: str) -> None:
     run = tmp_path / "0"
     (run / ".hydra").mkdir(parents=True)
@@ -179,6 +181,31 @@ def test_a_result_of_another_shape_is_none(tmp_path: Path, capsys, result: str) 
     (run / "result.json").write_text(result)
     print_sweep_summary(Sweep(tmp_path, {}))
     assert rows(capsys.readouterr().out) == [["0", "seed=1"]]
+
+
+def test_a_run_without_a_result_did_not_finish(tmp_path: Path, capsys) -> None:
+    """As one whose process was killed for memory."""
+    for run in ("0", "1"):
+        (tmp_path / run / ".hydra").mkdir(parents=True)
+        (tmp_path / run / ".hydra/overrides.yaml").write_text(f"[seed={run}]")
+    (tmp_path / "1/result.json").write_text("{}")
+    print_sweep_summary(Sweep(tmp_path, {}))
+    assert rows(capsys.readouterr().out) == [["0", "seed=0", "did not finish"], ["1", "seed=1", ""]]
+
+
+def test_findings_are_counted_without_their_tables(shell, capsys) -> None:
+    write_predictions(shell.folder / "my.npz")
+    text = shell("discover", "-m", *WORDS, "method.n_clusters=6", "confirm=0.5")
+    for table in shell.folder.glob("swept/0/*.parquet"):
+        table.unlink()
+    print_sweep_summary(Sweep(shell.folder / "swept", {}))
+    assert rows(capsys.readouterr().out)[0][2:] == rows(text)[0][2:]
+
+
+def test_a_failure_is_told_where_no_run_can_have_a_row(shell) -> None:
+    write_predictions(shell.folder / "my.npz")
+    text = shell("discover", "-m", *WORDS, "hydra.output_subdir=null", "stability=-1,-2", fails=2)
+    assert text.endswith("\nstability=-1 must be 0, which measures none, or how often to fit again\n")
 
 
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):

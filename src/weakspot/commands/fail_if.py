@@ -102,9 +102,7 @@ def find_failures(
 
 def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:
     """End the run with exit code 3 if it found anything that it fails for, and say so if it did not."""
-    from weakspot.pipeline.fail_if import describe_failures
-
     if failures:
-        fail(describe_failures(failures))
+        fail(failures)
     if fail_if.is_set:
         log_on_main(fail_if.describe_pass())

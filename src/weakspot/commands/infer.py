@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from weakspot.commands.audit_target import build_audit_target, check_no_given_results
 from weakspot.commands.run_logging import log_on_main, open_logger
-from weakspot.launch.sweeps import write_result
+from weakspot.launch.sweep_results import write_result
 
 
 def main(cfg: DictConfig, folder: Path) -> None:

@@ -34,8 +34,7 @@ def open_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
     if is_main_process():
         logger = build(cfg.logger, positional=3)(folder, HydraConfig.get().job.name, _logged_settings(cfg))
     try:
-        if is_main_process():
-            begin(cfg)
+        begin(cfg)
         yield logger
     except BaseException as error:
         close(logger, error.code if isinstance(error, Interrupted) else 1)

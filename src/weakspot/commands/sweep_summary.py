@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from rich.console import Group
 from rich.markup import escape
@@ -15,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from weakspot.config.schemas import BrowseConfig
-from weakspot.launch.sweeps import FAILED, INTERRUPTED, RESULT, STOPPED, Sweep, SweepRun
-from weakspot.legible import printable, printable_lines
+from weakspot.launch.sweep_results import FAILED, INTERRUPTED, RESULT, STOPPED, print_end, read_result
+from weakspot.launch.sweeps import Sweep, SweepRun
+from weakspot.legible import printable
 
 _MOST_NUMBERS = 3  # of a run, so that its row fits
 
 _NOT_BEGUN = "not begun"
+
+_NOT_FINISHED = "did not finish"  # a run that has left no result, as one whose process was killed
 
 
 def print_sweep_summary(sweep: Sweep) -> None:
@@ -28,21 +27,17 @@ def print_sweep_summary(sweep: Sweep) -> None:
     from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.console import output_console
 
-    if not is_main_process():
+    if not (is_main_process() and sweep.has_begun()):
         return
     runs = sweep.runs()
-    if all(run.folder is None for run in runs):
-        return
     settings = _different_settings(runs)
     ends = [_end(run, sweep) for run in runs]
     where = f"The runs of this sweep, below {sweep.folder}{_where_to_look(sweep, runs)}"
     output_console().print(Group(Text(printable(where)), _table(sweep, runs, settings, ends)))
     for run, words, end in zip(runs, settings, ends, strict=True):
         which = f"run {run.name}" + (f" ({words})" if words and len(runs) > 1 else "")
-        if FAILED in end:
-            print(printable_lines(f"{which} failed: {end[FAILED]}"), file=sys.stderr)
-        if STOPPED in end:  # by what begins with the word fail_if
-            print(printable_lines(f"{which} stopped by {end[STOPPED]}"), file=sys.stderr)
+        for how in end.keys() & {FAILED, STOPPED}:
+            print_end(which, how, end[how])
 
 
 def _different_settings(runs: Sequence[SweepRun]) -> list[str]:
@@ -87,15 +82,15 @@ def _numbers(run: SweepRun, sweep: Sweep) -> dict[str, str]:
 
     if run.folder is None:
         return {}
-    result = _read_result(run.folder, sweep)
+    result = read_result(run.folder) if sweep.has_written(run.folder / RESULT) else {}
     numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
     if numbers:
         return {name: f"{value:.4g}" for name, value in list(numbers.items())[:_MOST_NUMBERS]}
     if not sweep.has_written(run.folder / FILE):
         return {}
     try:
-        findings = Findings.load(run.folder)
-    except (OSError, ValueError):  # damaged since, which whoever opens the run is told
+        findings = Findings.load(run.folder, tables=False)
+    except (OSError, ValueError, RecursionError):  # damaged since, which whoever opens the run is told
         return {}
     whole = findings.whole
     confirmed = (
@@ -113,16 +108,7 @@ def _end(run: SweepRun, sweep: Sweep) -> dict[str, str]:
     """Return what became of a run, and why, where it did not end well; empty for one that did."""
     if run.folder is None:
         return {_NOT_BEGUN: ""}
-    result = _read_result(run.folder, sweep)
+    if not sweep.has_written(run.folder / RESULT):
+        return {_NOT_FINISHED: ""}
+    result = read_result(run.folder)
     return {how: str(result[how]) for how in (FAILED, STOPPED, INTERRUPTED) if how in result}
-
-
-def _read_result(folder: Path, sweep: Sweep) -> dict[str, Any]:
-    """Return what a run left as its result; empty where it left nothing that can be read."""
-    if not sweep.has_written(folder / RESULT):
-        return {}
-    try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return result if isinstance(result, dict) else {}

@@ -14,7 +14,7 @@ from weakspot.commands.audit_target import (
     upstream_command,
 )
 from weakspot.commands.run_logging import log_on_main, open_logger
-from weakspot.launch.sweeps import write_result
+from weakspot.launch.sweep_results import write_result
 
 if TYPE_CHECKING:
     from weakspot.pipeline.audit_target import AuditTarget

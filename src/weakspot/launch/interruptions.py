@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from weakspot import signals
 from weakspot.launch.job_errors import log_traceback
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweeps import INTERRUPTED, write_end
+from weakspot.launch.sweep_results import INTERRUPTED, write_end
 
-_jobs_elsewhere = False  # whether an interruption has ended jobs of a sweep in other processes
+_jobs_elsewhere = False  # whether the last interruption has ended jobs of a sweep in other processes
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def end_workers() -> None:
     """End the jobs of a sweep that run in other processes: its launcher would kill them while they save their work."""
     global _jobs_elsewhere
     workers = [child for child in multiprocessing.active_children() if not child.daemon]
-    _jobs_elsewhere = _jobs_elsewhere or bool(workers)
+    _jobs_elsewhere = bool(workers)
     for worker in workers:
         worker.terminate()
     for worker in workers:

@@ -7,9 +7,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf.errors import GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweeps import FAILED, STOPPED, write_end
+from weakspot.launch.sweep_results import FAILED, STOPPED, write_end
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -49,10 +50,6 @@ def errors_as_sentences(name: str) -> Iterator[None]:
     """Turn errors of input into one sentence; the traceback goes to the run's log file, if the run had begun."""
     try:
         yield
-    except MissingMandatoryValue as error:
-        raise _fail_run(
-            f"{error.full_key} must be given: add {error.full_key}=… to the command", name
-        ) from None
     except JobError:  # a sentence already, with the job's own exit code
         raise
     except Exception as error:
@@ -60,7 +57,8 @@ def errors_as_sentences(name: str) -> Iterator[None]:
         if sentence is None or os.environ.get(FULL_ERROR) == "1":
             write_end(FAILED, f"{type(error).__name__}: {error}")
             raise
-        log_traceback(error)
+        if has_begun():
+            log_traceback(error)
         raise _fail_run(sentence, name) from error
 
 
@@ -73,10 +71,11 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
     return _final_error(sentence, 2 if usage else 1)
 
 
-def fail(sentence: str) -> NoReturn:
+def fail(failures: Sequence[str]) -> NoReturn:
     """End a job with exit code 3, once its results are saved, because it found what it was asked to fail for."""
-    write_end(STOPPED, sentence)
-    raise _final_error(sentence, 3)
+    lines = "\n".join(failures)
+    write_end(STOPPED, lines)
+    raise _final_error("fail_if:\n" + indent(lines, "  "), 3)
 
 
 def _final_error(sentence: str, code: int) -> UserError | JobError:
@@ -100,6 +99,8 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, GrammarParseError):  # which does not say of which setting
         said = library_message(error)
         return f"a setting holds a ${{…}} that cannot be read: {said}; --cfg job shows all settings of a line"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: add {error.full_key}=… to the command"
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
@@ -125,12 +126,17 @@ def _explain_system_error(error: OSError) -> str:
     """Return the sentence for an error of the system that nothing else has explained, as in a logger or a cache."""
     from weakspot.predictions.atomic_files import write_error_sentence
 
-    if not isinstance(error.filename, str):
-        sentence = write_error_sentence(error, run_folder(), "another folder (hydra.run.dir=…)")
-        return sentence or f"{error.strerror} (in a run of {run_folder()})"
+    where = f"with {FULL_ERROR}=1 the same command shows where it arose"
+    if not isinstance(error.filename, str):  # of a file that is open, a semaphore, …
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"{error.strerror}, probably on the disk of {run_folder()}: free some room there, or give another "
+                f"folder (hydra.run.dir=…); {where}"
+            )
+        return f"{error.strerror} (in a run of {run_folder()}); {where}"
     writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error
     sentence = write_error_sentence(error, Path(error.filename).parent, "another folder") if writes else None
-    return sentence or f"{error.filename}: {error.strerror}"
+    return sentence or f"{error.filename}: {error.strerror}; {where}"
 
 
 def _worker_message(message: str) -> str:

@@ -26,12 +26,12 @@ from weakspot.launch.interruptions import (
 )
 from weakspot.launch.job_errors import FULL_ERROR, JobError, UserError, errors_as_sentences
 from weakspot.launch.options import CommandLine, read_command_line
-from weakspot.launch.process_arguments import arguments_as_typed, own_arguments, without_hydra_frame
+from weakspot.launch.process_arguments import arguments_as_typed, arguments_for_hydra, own_arguments
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
 from weakspot.launch.setting_errors import explain_line
-from weakspot.launch.sweeps import Sweep, SweepFolder, summarised
+from weakspot.launch.sweeps import Sweep, launched, summarised
 from weakspot.legible import printable_lines
 
 log = logging.getLogger(__name__)
@@ -83,10 +83,10 @@ def run(
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
         _sentences_printed(name, line, lambda: begun or full == "1"),
-        without_hydra_frame([*line.options, *line.settings]),
+        arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
-        if any(sweep.planned == [] for sweep in SweepFolder.noted):
+        if any(sweep.planned == [] for sweep in launched):
             raise UserError("there is nothing to run, because a range or a glob of this line is empty", 2)
 
 
@@ -138,7 +138,8 @@ def _sentences_printed(name: str, line: CommandLine, in_full: Callable[[], bool]
     except JobError as error:
         from weakspot.pipeline.processes import is_main_process
 
-        if not (SweepFolder.noted and is_main_process()):  # there is no table, below which it stands
+        is_below_table = is_main_process() and any(sweep.has_begun() for sweep in launched)
+        if not is_below_table:
             print(printable_lines(str(error)), file=sys.stderr, flush=True)
         raise SystemExit(error.code) from None
     except BrokenPipeError:

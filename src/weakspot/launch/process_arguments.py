@@ -16,7 +16,7 @@ from weakspot.launch.job_errors import FULL_ERROR
 
 
 @contextmanager
-def without_hydra_frame(words: list[str]) -> Iterator[None]:
+def arguments_for_hydra(words: list[str]) -> Iterator[None]:
     """Let Hydra parse these words and raise its errors: by itself it would print several lines around them."""
     before, full = list(sys.argv), os.environ.get(FULL_ERROR)
     sys.argv[1:], os.environ[FULL_ERROR] = words, "1"
@@ -47,14 +47,16 @@ def own_arguments() -> Iterator[None]:
     if config.mode != RunMode.MULTIRUN:
         yield
         return
-    before = sys.argv
-    sys.argv = [before[0], *config.overrides.task]
+    before, folder = list(sys.argv), config.run.dir
+    sys.argv[1:] = config.overrides.task
     with read_write(config):
         config.run.dir = config.runtime.output_dir
     try:
         yield
     finally:
-        sys.argv = before
+        sys.argv[:] = before
+        with read_write(config):
+            config.run.dir = folder
 
 
 def _set_environment(variable: str, value: str | None) -> None:

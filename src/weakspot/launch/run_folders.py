@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 CONFIG = "config.yaml"
 """The file that every run's folder holds once the run has begun."""
+
+_begun: object = None  # Hydra's configuration of the last run that has begun; each run has one of its own
+_there_before: Path | None = None  # the innermost folder of the run's path that Hydra did not make
 
 
 def run_folder() -> Path:
@@ -25,24 +29,37 @@ def explain_run_folder(error: OSError, setting: str) -> str:
         error: The system's error.
         setting: The setting that names another folder.
     """
+    reason = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return (
-        f"the run's folder cannot be made ({error.strerror}: {error.filename}); run it in a folder that can be written "
-        f"to, or say where: {setting}=…"
+        f"the run's folder cannot be made ({reason}); run it in a folder that can be written to, or say where: "
+        f"{setting}=…"
     )
 
 
+def note_what_is_there(folder: Path) -> None:
+    """Note how much of the path of a run's or a sweep's folder is there, before Hydra makes the rest."""
+    global _there_before
+    folder = folder.absolute()
+    _there_before = next(each for each in (folder, *folder.parents) if os.path.exists(each))
+
+
 def begin(cfg: DictConfig) -> None:
-    """Mark the run's folder as one of a run that has begun, so that it stays whatever happens."""
-    OmegaConf.save(cfg, run_folder() / CONFIG, resolve=True)
+    """Mark the current run as one that has begun, on every rank, so that its folder stays whatever happens."""
+    global _begun
+    from weakspot.pipeline.processes import is_main_process
+
+    _begun = HydraConfig.instance().cfg
+    if is_main_process():
+        OmegaConf.save(cfg, run_folder() / CONFIG, resolve=True)
 
 
 def has_begun() -> bool:
-    """Return whether the current run has begun."""
-    return (run_folder() / CONFIG).exists()
+    """Return whether the current run has begun; an earlier one may have begun in the same folder."""
+    return _begun is not None and _begun is HydraConfig.instance().cfg
 
 
 def remove_empty_run(folder: Path, log_file: str) -> None:
-    """Remove what Hydra wrote into the folder of a run that never began, and the folders that are then empty."""
+    """Remove what Hydra wrote into the folder of a run that never began, and the folders that were made for it."""
     from weakspot.pipeline.processes import is_main_process
 
     if (
@@ -54,7 +71,7 @@ def remove_empty_run(folder: Path, log_file: str) -> None:
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     (folder / log_file).unlink(missing_ok=True)
     with suppress(OSError):  # the first folder that is not empty ends the loop
-        for parent in (folder, *folder.parents):
-            if parent == Path.cwd():
+        for each in (folder, *folder.parents):
+            if each == _there_before:
                 break
-            parent.rmdir()
+            each.rmdir()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,11 +113,6 @@ class FailIf:
         if self.new_against is not None:
             checked.append(f"no slice is new against {self.new_against.run}")
         return f"fail_if passes: {', and '.join(checked)}"
-
-
-def describe_failures(failures: Sequence[str]) -> str:
-    """Return the message with which a run fails."""
-    return "\n".join(["fail_if:", *(f"  {one}" for one in failures)])
 
 
 def _full_name(findings: Findings, one: Slice) -> str:

@@ -1,0 +1,66 @@
+"""What is done where Hydra calls back: before it makes a folder, and before and after each job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from weakspot.launch.run_folders import note_what_is_there
+from weakspot.launch.sweep_results import RESULT, write_result
+from weakspot.launch.sweeps import launched, sweep_to_launch
+
+
+class LaunchCallback(Callback):
+    """Notes what there is before a run or a sweep, and has each run of a sweep leave a result of its own.
+
+    Hydra makes one, by the configuration's callbacks, in each process that runs jobs.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Note which folders the run does not make."""
+        with _resolving(config):
+            note_what_is_there(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Note the sweep, and which folders it does not make."""
+        with _resolving(config):
+            note_what_is_there(Path(config.hydra.sweep.dir))
+            launched.append(sweep_to_launch(config))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Remove the result that a run of an earlier sweep has left in this run's folder."""
+        if config.hydra.mode == RunMode.MULTIRUN:
+            Path(config.hydra.runtime.output_dir, RESULT).unlink(missing_ok=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """See to it that a run that ended well has a result, and that one that failed is told of once."""
+        folder = Path(config.hydra.runtime.output_dir)
+        if job_return.status == JobStatus.FAILED:
+            job_return.__class__ = _FailedJob
+        elif not (folder / RESULT).exists():
+            write_result(folder, {})
+
+
+@contextmanager
+def _resolving(config: DictConfig) -> Iterator[None]:
+    """Let a folder's name refer to Hydra's configuration; where that fails, Hydra's own error comes a little later."""
+    HydraConfig.instance().set_config(config)
+    with suppress(OmegaConfBaseException):
+        yield
+
+
+class _FailedJob(JobReturn):
+    """What a job returned that failed: asked for its value, Hydra's own class prints a line before it raises."""
+
+    @property  # type: ignore[misc]
+    def return_value(self) -> Any:
+        raise self._return_value

@@ -1,0 +1,63 @@
+"""The file in which a run of a sweep leaves what it measured, or how it ended, for the table of the sweep."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from weakspot.launch.run_folders import run_folder
+from weakspot.legible import printable_lines
+
+RESULT = "result.json"
+"""The file's name. A run that has ended well has one, too, with its numbers, if it leaves any there."""
+
+FAILED, STOPPED, INTERRUPTED = "failed", "stopped by fail_if", "interrupted"
+"""How a run may end otherwise than well: a key of the file, whose value says why, and the word for it in the table."""
+
+
+def write_result(folder: Path, result: Mapping[str, float | str | None]) -> None:
+    """Write what a run of a sweep measured into its folder, or how it ended; other runs leave no such file."""
+    from weakspot.pipeline.processes import is_main_process
+
+    if HydraConfig.get().mode != RunMode.MULTIRUN or not is_main_process():
+        return
+    from weakspot.predictions.atomic_files import atomic_file, writing
+
+    known = {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, str) or (value is not None and math.isfinite(value))
+    }
+    with writing(folder, "hydra.sweep.dir"), atomic_file(folder / RESULT) as draft:
+        draft.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def write_end(how: str, why: str) -> None:
+    """Leave in the folder of a sweep's run how it ended, and why, for the table; say it at once where that is full."""
+    try:
+        write_result(run_folder(), {how: why})
+    except OSError:
+        print_end(f"run {HydraConfig.get().job.num}", how, why)
+
+
+def print_end(run: str, how: str, why: str) -> None:
+    """Print how a run ended, and why; what `fail_if` found stands in lines of its own."""
+    reason = "\n" + indent(why, "  ") if how == STOPPED else f" {why}"
+    print(printable_lines(f"{run} {how}:{reason}"), file=sys.stderr, flush=True)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return what a run left as its result; empty where it cannot be read."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}

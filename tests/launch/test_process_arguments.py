@@ -1,0 +1,29 @@
+"""The arguments that each part of a command sees, and that they are restored."""
+
+from __future__ import annotations
+
+import sys
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from weakspot.launch.process_arguments import own_arguments
+
+
+def test_a_job_of_a_sweep_has_arguments_and_a_folder_of_its_own_while_it_runs(monkeypatch):
+    config = OmegaConf.create(
+        {
+            "mode": RunMode.MULTIRUN,
+            "overrides": {"task": ["seed=1"]},
+            "run": {"dir": "all"},
+            "runtime": {"output_dir": "swept/0"},
+        }
+    )
+    typed = ["train.py", "-m", "seed=1,2"]
+    monkeypatch.setattr(HydraConfig, "get", lambda: config)
+    monkeypatch.setattr(sys, "argv", typed)
+    with own_arguments():
+        assert (sys.argv, config.run.dir) == (["train.py", "seed=1"], "swept/0")
+    assert sys.argv is typed
+    assert (typed, config.run.dir) == (["train.py", "-m", "seed=1,2"], "all")
