@@ -12,7 +12,9 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins, signals
 from weakspot.config.choices import CONFIGS
@@ -82,7 +84,7 @@ def run(
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
-        _sentences_printed(name, line, lambda: begun or full == "1"),
+        _sentences_printed(name, line, full, lambda: begun),
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -119,13 +121,16 @@ def _start(job: Callable[[DictConfig, Path], float | None], cfg: DictConfig) -> 
 
 
 @contextmanager
-def _sentences_printed(name: str, line: CommandLine, in_full: Callable[[], bool]) -> Iterator[None]:
+def _sentences_printed(
+    name: str, line: CommandLine, full: str | None, begun: Callable[[], bool]
+) -> Iterator[None]:
     """Print the sentence for what has ended the command, and end it with the exit code for that.
 
     Args:
         name: The configuration, such as "discover".
         line: The command line.
-        in_full: Whether an error that has no sentence yet is raised as it is: once a job has begun, it is a fault.
+        full: Whether errors are raised as they are ("1").
+        begun: Whether a job has begun: an error that has no sentence yet, and is not Hydra's, is then a fault.
     """
     try:
         yield
@@ -145,7 +150,8 @@ def _sentences_printed(name: str, line: CommandLine, in_full: Callable[[], bool]
     except BrokenPipeError:
         raise
     except Exception as error:
-        sentence = None if in_full() else explain_line(name, error, line)
+        of_the_line = not begun() or isinstance(error, HydraException | OmegaConfBaseException)
+        sentence = explain_line(name, error, line) if of_the_line and full != "1" else None
         if sentence is None:
             raise
         print(printable_lines(sentence), file=sys.stderr, flush=True)
