@@ -11,7 +11,7 @@ was written), or if it is refused by the error that is documented, in one line t
 a page with a status of 4xx. It is a fault if any other error comes out, or a warning, or if more than ten seconds pass
 (a minute for a command line) or more memory is asked for than `--memory` allows. Each fault that differs in its kind
 or place from those before is printed once, with the fewest of its damages that it takes and the words that reproduce
-it; the exit code is then 1.
+it; the exit code is then 1. What went wrong is tried again by the next run.
 """
 
 from __future__ import annotations
@@ -70,19 +70,26 @@ def run(name: str, many: int, seed: int, first: int | None, stop: float) -> int:
     file = STORE / f"{name.replace(' ', '-')}-{seed}.json"
     known: dict[str, Any] = json.loads(file.read_text()) if first is None and file.is_file() else {}
     counts, seconds, shown = Counter(known.get("counts", {})), known.get("seconds", 0.0), set[str]()
+    before = known.get("went_wrong", [])  # these are tried again, for they may have been mended
     begin = first if first is not None else sum(counts.values())
     end = many if first is None else first + many
-    if begin >= end or time.monotonic() > stop:
+    if (begin >= end and not before) or time.monotonic() > stop:
         return counts["wrong"]
+    counts["wrong"] -= len(before)
+    went_wrong: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         cases = CASES[name](Path(folder))
-        for start in range(begin, end, _BLOCK):
+        blocks = [range(start, min(start + _BLOCK, end)) for start in range(begin, end, _BLOCK)]
+        for numbers in [before, *blocks] if before else blocks:
             since = time.monotonic()
-            for number, what in outcomes(cases, min(_BLOCK, end - start), seed, start):
+            for number, what in outcomes(cases, numbers, seed):
                 word = what if what in ("fine", "refused") else "wrong"
                 counts[word] += 1
+                if word != "wrong":
+                    continue
+                went_wrong.append(number)
                 kind = what.partition(": ")[0]
-                if word == "wrong" and kind not in shown:
+                if kind not in shown:
                     shown.add(kind)
                     fewest = reduced(cases, [seed, number], what)
                     print(f"{name}: {' '.join(what.split())[:500]}")
@@ -99,7 +106,7 @@ def run(name: str, many: int, seed: int, first: int | None, stop: float) -> int:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
                 STORE.mkdir(parents=True, exist_ok=True)
                 said = {"format": name, "counts": counts, "seconds": seconds, "peak": peak}
-                file.write_text(json.dumps(said))
+                file.write_text(json.dumps(said | {"went_wrong": went_wrong}))
             if time.monotonic() > stop:
                 break
     return counts["wrong"]

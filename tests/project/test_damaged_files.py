@@ -35,7 +35,7 @@ from weakspot.predictions.reading import read_parquet
 @pytest.mark.parametrize("many", [12, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
 def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
-    found = dict(outcomes(FileCases(FILES[name], tmp_path), many))
+    found = dict(outcomes(FileCases(FILES[name], tmp_path), range(many)))
     assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
     assert "refused" in found.values()
 
@@ -43,7 +43,7 @@ def test_a_mutated_file_is_read_or_refused(name, many, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("cases", "many"), [(RequestCases, 200), (WordCases, 20)])
 def test_hostile_requests_and_words_are_refused(cases, many, tmp_path):
-    found = dict(outcomes(cases(tmp_path), many))
+    found = dict(outcomes(cases(tmp_path), range(many)))
     assert {number: what for number, what in found.items() if what not in ("fine", "refused")} == {}
     assert "refused" in found.values()
 
@@ -59,7 +59,7 @@ def test_a_fault_is_told_from_a_refusal_and_reduced_to_the_damage_that_makes_it(
 
     cases = FileCases(Format(lambda folder: path, read, lambda found: None), tmp_path)
     number, what = next(
-        (n, what) for n, what in outcomes(cases, 100) if what != "fine" and len(steps_of([0, n])) > 1
+        (n, what) for n, what in outcomes(cases, range(100)) if what != "fine" and len(steps_of([0, n])) > 1
     )
     assert what.startswith("KeyError at test_damaged_files.py:")
     (step,) = reduced(cases, [0, number], what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def read_file(file: Path) -> DictConfig:
         OmegaConf.to_container(config, resolve=True)
     except (ValueError, OmegaConfBaseException) as error:
         sentence = sentence_of(error) or ""
-        if not any(place in sentence for place in ("method", "There is no setting", "a setting holds")):
+        if not re.match(r"(method\b|[\w.\[\]]+: |There is no setting|a setting holds)", sentence):
             raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
         raise ValueError(f"{file}: {sentence}") from None
     return config

@@ -14,7 +14,7 @@ import signal
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
@@ -490,11 +490,11 @@ def steps_of(seed: Sequence[int]) -> list[int]:
     return rng.integers(2**32, size=rng.integers(1, 4)).tolist()
 
 
-def outcomes(cases: Cases, many: int, seed: int = 0, first: int = 0) -> Iterator[tuple[int, str]]:
-    """For `many` inputs, the number that reproduces each and what came of it."""
+def outcomes(cases: Cases, numbers: Iterable[int], seed: int = 0) -> Iterator[tuple[int, str]]:
+    """For the inputs of these numbers, each number, which reproduces it, and what came of it."""
     sound = cases.outcome([seed, 0], [])
     assert sound == "fine", sound
-    for number in range(first, first + many):
+    for number in numbers:
         yield number, cases.outcome([seed, number], steps_of([seed, number]))
 
 
