@@ -65,7 +65,9 @@ def read_file(file: Path) -> DictConfig:
         OmegaConf.to_container(config, resolve=True)
     except (ValueError, OmegaConfBaseException) as error:
         sentence = sentence_of(error) or ""
-        if not re.match(r"method|There is no setting|a setting holds|.+: ", sentence):  # a key, and what is wrong
+        if not re.match(
+            r"method|There is no setting|a setting holds|.+: ", sentence
+        ):  # a key, and what is wrong
             raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
         raise ValueError(f"{file}: {sentence}") from None
     return config
