@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+
+from weakspot.commands.run_logging import typed_command
 
 
 def test_anyones_own_predictions_need_no_dataset_and_no_model(shell):
@@ -41,3 +44,15 @@ def test_numbers_that_are_none_are_named_and_nothing_is_left(shell):
     assert "row 4" in text
     assert not shell.reports()
     assert not list(shell.folder.glob("**/slices*"))
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("/somewhere/discover.py", "python discover.py 'predictions=my run.npz'"),
+        ("/usr/bin/weakspot-discover", "weakspot-discover 'predictions=my run.npz'"),
+    ],
+)
+def test_the_command_is_recorded_as_it_can_be_typed_again(program, said, monkeypatch):
+    monkeypatch.setattr("sys.argv", [program, "predictions=my run.npz"])
+    assert typed_command() == said

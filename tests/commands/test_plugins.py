@@ -246,6 +246,7 @@ def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
         ("model", "json.JSONDecoder", "must be a class that inherits from weakspot.models.Model"),
         ("dataset", "builtins.dict", "must be a class that inherits from weakspot.datasets.Dataset"),
         ("method", "sys.path", "is neither a class nor a function"),
+        ("method", "json:JSONDecoder", "must be written with dots alone: package.module.Class"),
     ],
 )
 def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
@@ -263,6 +264,32 @@ def test_the_doctor_names_a_file_that_cannot_be_read(empty):
         f"{empty}/conf/model/mine.yaml is not YAML: line 1, column 5: while parsing a flow node, expected the "
         "node content, but found '<stream end>'",
     )
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("raise ValueError('of the method')", "of the method (ball.py, line LINE)"),
+        ("raise ValueError", "ValueError (ball.py, line LINE)"),
+        (
+            "np.zeros(3) + np.zeros(4)",
+            "operands could not be broadcast together with shapes (3,) (4,)  (ball.py, line L",
+        ),
+        ("open('nothing.txt')", "nothing.txt: No such file or directory"),
+        ("check_at_least(self, radius=1)", "radius=0.5 must be at least 1"),
+    ],
+)
+def test_an_error_of_a_methods_own_code_says_where_it_arose(statement, said, local):
+    file = local / "ball.py"
+    text = file.read_text().replace(
+        "        self.check(len(p)", f"        {statement}\n        self.check(len(p)", 1
+    )
+    file.write_text(text)
+    line = text[: text.index(f"        {statement}\n")].count("\n") + 1
+    np.savez(local / "p.npz", embeddings=np.eye(40), losses=np.arange(40.0))
+    printed = Shell(local)("discover", "method=ball", "predictions=p.npz", "logger=none", fails=1)
+    last = printed.splitlines()[-1]
+    assert last.replace(f"line {line})", "line LINE)").startswith(said)
 
 
 def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):

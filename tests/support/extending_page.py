@@ -1,4 +1,4 @@
-"""The files of docs/extending.md: each of its blocks whose first line is a comment with the file's name."""
+"""The files of docs/extending.md: each of its blocks below a line with the file's name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "extending.md"
 def files() -> dict[str, str]:
     """The text of every file on the page by its name."""
     blocks = re.findall(
-        r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     return dict(blocks)
 

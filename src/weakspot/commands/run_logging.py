@@ -90,5 +90,6 @@ def log_on_main(line: str) -> None:
 
 
 def typed_command() -> str:
-    """Return the command line that was typed."""
-    return " ".join(["python", shlex.join(sys.argv)]).replace(sys.argv[0], Path(sys.argv[0]).name, 1)
+    """Return the command line that was typed: of a script, or of a command that is installed."""
+    program = Path(sys.argv[0]).name
+    return shlex.join([*(["python"] if program.endswith(".py") else []), program, *sys.argv[1:]])

@@ -78,9 +78,15 @@ def import_target(target: str, key: str) -> Callable[..., Any]:
         ImportError: It cannot be imported.
         ValueError: It is neither a class nor a function.
     """
+    if ":" in target:
+        raise ValueError(f"{key}._target_={target} must be written with dots alone: package.module.Class")
     try:
         function: Callable[..., Any] = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
+    except AttributeError as error:
+        raise ImportError(
+            f"{key}._target_={target} cannot be imported ({error}); is its name spelt so?"
+        ) from error
+    except (ImportError, ValueError) as error:
         raise ImportError(
             f"{key}._target_={target} cannot be imported ({error}); install it, or put its file into the folder in "
             "which the command runs"

@@ -21,6 +21,7 @@ from weakspot.config.manual import (
     help_for_choices,
     help_for_chosen,
     help_for_settings,
+    help_for_values,
 )
 from weakspot.config.schemas import (
     DATASET,
@@ -62,6 +63,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("choices", help_for_choices, replace=True)
     OmegaConf.register_new_resolver("choice_names", help_for_choice_names, replace=True)
     OmegaConf.register_new_resolver("settings", help_for_settings, replace=True)
+    OmegaConf.register_new_resolver("values", help_for_values, replace=True)
     OmegaConf.register_new_resolver("chosen", help_for_chosen, replace=True)
     OmegaConf.register_new_resolver("preferred", _preferred_setting, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)

@@ -105,6 +105,14 @@ def help_for_chosen(group: str, *, _root_: DictConfig) -> str:
     return f"of {group}={word}" + (f"\n{_settings_lines(rows)}" if rows else ", which has no settings")
 
 
+def help_for_values(kind: str, *, _root_: DictConfig) -> str:
+    """Return settings as `help_for_settings`, with their values on the line, where a dataset sets what suits it."""
+    rows = [
+        (name, value_as_typed(OmegaConf.select(_root_, name)), help) for name, _, help in settings_of(kind)
+    ]
+    return _settings_lines(rows)
+
+
 def _help_of_chosen(group: str, word: str) -> dict[str, str]:
     """Return the help of settings of a choice: of its schema, or the comments in its file, if it has one."""
     if group == "method" and word in _SCHEMAS:

@@ -45,6 +45,12 @@ class Extent:
         inside: np.ndarray = self.scores >= self.threshold
         return inside
 
+    @property
+    def tested_rows(self) -> Bool[np.ndarray, " m"]:
+        """(m,) which tested examples lie inside."""
+        inside: np.ndarray = self.tested_scores >= self.threshold
+        return inside
+
 
 class ReducedEmbeddings:
     """Holds embeddings of the described and the tested examples, reduced to at most 32 principal components.

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +106,7 @@ def sentence_of(error: Exception) -> str | None:
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
     if isinstance(error, ValueError | OSError | ImportError):
-        return _worker_message(str(error))
+        return (_worker_message(str(error)) or type(error).__name__) + _place_in_plugin(error)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
         return (
             f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
@@ -137,6 +138,20 @@ def _explain_system_error(error: OSError) -> str:
     writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error
     sentence = write_error_sentence(error, Path(error.filename).parent, "another folder") if writes else None
     return sentence or f"{error.filename}: {error.strerror}; {where}"
+
+
+def _place_in_plugin(error: Exception) -> str:
+    """Return where in a file of the working directory an error arose that this package did not raise, or ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here, package = Path.cwd(), Path(__file__).parents[1]
+    if not frames or Path(frames[-1].filename).is_relative_to(package):
+        return ""
+    for frame in reversed(frames):
+        file = Path(frame.filename)
+        if file.is_relative_to(package) or "site-packages" in file.parts or not file.is_relative_to(here):
+            continue
+        return f" ({file.relative_to(here)}, line {frame.lineno})"
+    return ""
 
 
 def _worker_message(message: str) -> str:

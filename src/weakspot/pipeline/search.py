@@ -76,7 +76,7 @@ def plan_search(
     return SearchPlan(
         held_out,
         held_out,
-        f"{confirm:.0%} of the set, chosen by a hash of the ids{kept}".replace("%", "\u202f%"),
+        f"{held_out.mean():.0%} of the set, chosen by a hash of the ids{kept}".replace("%", "\u202f%"),
     )
 
 
