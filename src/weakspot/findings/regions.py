@@ -18,7 +18,7 @@ from weakspot.findings.region_names import Conjunction
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.hashing import id_hashes
 
-_SAME_EXTENT = 0.7  # of what lies in either of two extents, the share that must lie in both
+_SAME_EXTENT = 0.5  # of what lies in either of two extents, the share that must lie in both
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
 _MOSTLY = 0.5  # membership from which on an example is shared with a region: that of most halvings
 _AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
