@@ -292,6 +292,17 @@ def test_an_error_of_a_methods_own_code_says_where_it_arose(statement, said, loc
     assert last.replace(f"line {line})", "line LINE)").startswith(said)
 
 
+@pytest.mark.parametrize("line", ['word = "sphere"', ""])
+def test_a_class_of_another_word_or_of_none_is_refused_before_it_searches(line, local):
+    """Its slices could not be applied later: `slices=RUN` finds the method by its word."""
+    file = local / "ball.py"
+    file.write_text(file.read_text().replace('word = "ball"', line))
+    np.savez(local / "p.npz", embeddings=np.eye(40), losses=np.arange(40.0))
+    printed = Shell(local)("discover", "method=ball", "predictions=p.npz", "logger=none", fails=2)
+    said = "ball.Ball is the method of ball, but its class does not say so: word = 'ball'"
+    assert printed == f"loading libraries …\n{said}\n"
+
+
 def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
     """All methods are composed to say which have a setting: those of plug-ins, too."""
     methods = tmp_path / "conf" / "method"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from weakspot import plugins
 from weakspot.commands.audit_target import (
     audited_grad_cams,
     build_audit_target,
@@ -53,6 +54,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     check_run_outputs(cfg)
     check_seeds_and_stability(cfg)
     method: Method = build(cfg.method, kind=Method)()
+    check_word(HydraConfig.get().runtime.choices["method"], cfg.method._target_, method)
     check_sharded_search(method, cfg.stability, typed_command().removeprefix("python "))
     if cfg.tree:
         report_tree_file(cfg, folder, method)
@@ -66,6 +68,18 @@ def main(cfg: DictConfig, folder: Path) -> None:
         discover_in_predictions(cfg, folder, method)
     else:
         discover_in_model(cfg, folder, method)
+
+
+def check_word(word: str, target: str, method: Method) -> None:
+    """Check that a plug-in's class bears the word by which it was chosen: its saved slices are applied by that word.
+
+    Raises:
+        ValueError: If it bears another, or none.
+    """
+    from weakspot.methods.registry import other_word
+
+    if plugins.method_target(word) == target and getattr(type(method), "word", None) != word:
+        raise other_word(target, word)
 
 
 def check_seeds_and_stability(cfg: DictConfig) -> None:

@@ -63,15 +63,18 @@ def find(word: str) -> type[Method]:
             ) from error
         methods = _imported(word)
         if not methods:
-            raise ValueError(
-                f"{target} is the method of {word}, but its class does not say so: word = {word!r}"
-            )
+            raise other_word(target, word)
     if not methods:
         raise ValueError(
             f"no method is known by the word {word!r}; known: {', '.join(words())}; a method of your own is known "
             f"once its module is imported, or by a file {plugins.FOLDER}/method/{word}.yaml"
         )
     return min(methods, key=lambda method: not method.__module__.startswith(_PACKAGE + "."))
+
+
+def other_word(target: str, word: str) -> ValueError:
+    """Return the error for a plug-in's class that does not bear the word of its file, by which saved slices find it."""
+    return ValueError(f"{target} is the method of {word}, but its class does not say so: word = {word!r}")
 
 
 def _imported(word: str) -> list[type[Method]]:
