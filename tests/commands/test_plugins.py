@@ -327,6 +327,20 @@ def test_a_fault_of_a_method_is_no_fault_of_the_line(error, local):
     assert said.rstrip().endswith(f"{error.rpartition('.')[2]}: of the method")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("_target_: a.B\nroot: ${oc.env:NOPE}\nn: ???\nlist: [1, x]\n", "root=${oc.env:NOPE}"),
+        ("- 1\n", "of method=mine, which has no settings"),
+    ],
+)
+def test_help_is_shown_where_values_cannot_be_resolved(text, said, tmp_path):
+    file = tmp_path / "conf" / "method" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert said in Shell(tmp_path)("discover", "method=mine", "--help")
+
+
 def test_help_lists_a_file_that_is_not_utf8(tmp_path):
     file = tmp_path / "conf" / "method" / "mine.yaml"
     file.parent.mkdir(parents=True)

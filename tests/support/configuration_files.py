@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,8 @@ def read_file(file: Path) -> DictConfig:
     Raises:
         ValueError: It is refused; with the sentence.
     """
-    warnings.filterwarnings(
-        "ignore", "In '.*': Defaults list is missing `_self_`"
-    )  # Hydra's advice, which is sound
+    # Hydra's advice, which is sound
+    warnings.filterwarnings("ignore", "In '.*': Defaults list is missing `_self_`")
     check_file(file)
     try:
         GlobalHydra.instance().clear()
@@ -65,9 +63,8 @@ def read_file(file: Path) -> DictConfig:
         OmegaConf.to_container(config, resolve=True)
     except (ValueError, OmegaConfBaseException) as error:
         sentence = sentence_of(error) or ""
-        if not re.match(
-            r"method|There is no setting|a setting holds|.+: ", sentence
-        ):  # a key, and what is wrong
+        place = getattr(error, "full_key", None) or "method"  # the setting, or else the choice
+        if str(place) not in sentence and not sentence.startswith(("There is no setting", "a setting holds")):
             raise AssertionError(f"says neither which choice nor which setting: {sentence}") from error
         raise ValueError(f"{file}: {sentence}") from None
     return config

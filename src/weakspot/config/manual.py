@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins
 from weakspot.arguments import value_as_typed
@@ -94,15 +95,23 @@ def help_for_settings(kind: str, command: str | None = None) -> str:
 
 def help_for_chosen(group: str, *, _root_: DictConfig) -> str:
     """Return the settings of what a line chooses for a group, with the values that they have on it, for --help."""
-    word = _root_.hydra.runtime.choices[group]
-    values: Any = OmegaConf.to_container(_root_[group], resolve=True)
+    word, node = _root_.hydra.runtime.choices[group], _root_[group]
+    names = [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
     help = SHARED_HELP | _help_of_chosen(group, word)
     rows = [
-        (f"{group}.{name}", value_as_typed(value), help.get(name, ""))
-        for name, value in values.items()
-        if name != "_target_"
+        (f"{group}.{name}", value_as_typed(_value_on_line(node, name)), help.get(name, "")) for name in names
     ]
     return f"of {group}={word}" + (f"\n{_settings_lines(rows)}" if rows else ", which has no settings")
+
+
+def _value_on_line(node: DictConfig, name: str) -> Any:
+    """Return a setting's value, or what is typed for it where that cannot be resolved, `???` or `${oc.env:X}`."""
+    try:
+        value = node[name]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException:
+        values: Any = OmegaConf.to_container(node, resolve=False)
+        return values[name]
 
 
 def help_for_values(kind: str, *, _root_: DictConfig) -> str:
