@@ -1,4 +1,4 @@
-"""Delimited text (CSV, TSV and their like): a reader, whose sentence names the line it cannot read, and a writer."""
+"""Delimited text (CSV, TSV and their like): the delimiters, a reader whose errors name the line, and a writer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-_LONGEST_REASON = 160  # characters: Arrow quotes the line
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""The character that separates the values of a file, by the ending of its name."""
 
+DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+"""The characters that separate values in files as people have them, by which a file under the wrong ending is told."""
+
+_LONGEST_REASON = 160  # characters: Arrow quotes the line
 
 FORMULA_STARTS = "=+\\-@\t\r\n＝＋－＠"
 """The characters, within the brackets of a pattern, by which a spreadsheet knows a formula."""

@@ -9,14 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from weakspot.delimited import is_utf8, location, read_delimited, records
+from weakspot.delimited import DELIMITER_NAMES, DELIMITERS, is_utf8, location, read_delimited, records
 from weakspot.predictions.plain_columns import first_repeated, plain_table
 from weakspot.predictions.reading import DamagedError, reading
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""The character that separates the values of a file, by the ending of its name."""
-
-_DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -76,12 +72,12 @@ def _check_beginning(file: Path, delimiter: str) -> None:
     if encoding is not None:
         raise DamagedError(f"{file} is {encoding} text; save it as UTF-8 (“CSV UTF-8” in a spreadsheet)")
     header = re.sub(rb'"[^"]*"', b"", start.splitlines()[0] if start else b"").decode("utf-8", "replace")
-    common = max(_DELIMITER_NAMES, key=header.count)
+    common = max(DELIMITER_NAMES, key=header.count)
     if header.count(common) > header.count(delimiter):
         other = next((f" or name it {ending}" for ending, sign in DELIMITERS.items() if sign == common), "")
         raise DamagedError(
-            f"{file} separates its values by {_DELIMITER_NAMES[common]}, not by {_DELIMITER_NAMES[delimiter]}; save it "
-            f"with {_DELIMITER_NAMES[delimiter]}{other}"
+            f"{file} separates its values by {DELIMITER_NAMES[common]}, not by {DELIMITER_NAMES[delimiter]}; save it "
+            f"with {DELIMITER_NAMES[delimiter]}{other}"
         )
 
 
