@@ -105,7 +105,8 @@ def theirs(n: int, d: int) -> dict[str, Any]:
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import silhouette_score
 
-    from weakspot.methods.udis.cut import cut_at, cut_range
+    from weakspot.methods.udis.cut import cut_at
+    from weakspot.methods.udis.cut_choice import cut_range
 
     x, _ = data(n, d, "float64")
     watch = Watch()

@@ -19,7 +19,7 @@ from weakspot.methods.spotlight.objective import DeviceProblem, Problem
 from weakspot.methods.spotlight.optim.dense import DenseOptimizer
 from weakspot.methods.spotlight.optim.optimizer import OptimizationRun
 from weakspot.methods.spotlight.search.starting_points import StartingPoints
-from weakspot.methods.udis.cut import best_cut, hill_climb
+from weakspot.methods.udis.cut_choice import best_cut, hill_climb
 from weakspot.methods.udis.membership import nearest_center
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from weakspot import UDIS, Predictions
-from weakspot.methods.udis.cut import cut_at, cut_range
+from weakspot.methods.udis.cut import cut_at
+from weakspot.methods.udis.cut_choice import cut_range
 from weakspot.methods.udis.distances import CentredRows, squared_distances
 from weakspot.methods.udis.micro_clusters import MicroClusters
 from weakspot.methods.udis.silhouette import CutSequence

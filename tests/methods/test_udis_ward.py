@@ -13,7 +13,8 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import silhouette_samples, silhouette_score
 
 from paths import FIXTURES, ROOT
-from weakspot.methods.udis.cut import best_cut, cut_at, cut_range, hill_climb
+from weakspot.methods.udis.cut import cut_at
+from weakspot.methods.udis.cut_choice import best_cut, cut_range, hill_climb
 from weakspot.methods.udis.distances import CentredRows, squared_distances
 from weakspot.methods.udis.matrix_leaves import MatrixLeaves
 from weakspot.methods.udis.micro_clusters import MicroClusters

@@ -16,8 +16,9 @@ from weakspot.methods.udis.audited_arrays import (
     predicted_as,
     record_for_category,
 )
-from weakspot.methods.udis.clustering import Clustering, CutRequest, Leaves, cluster
+from weakspot.methods.udis.cut_choice import ChosenCut, CutRequest, choose_cut
 from weakspot.methods.udis.failing_clusters import ClusterDescriber, failing_clusters
+from weakspot.methods.udis.leaves import Leaves
 from weakspot.methods.udis.matrix_leaves import MatrixLeaves
 from weakspot.methods.udis.membership import graded_membership, membership, nearest_clusters, radii_of
 from weakspot.methods.udis.near_misses import Measure, no_failing_message, worst_clusters
@@ -143,9 +144,12 @@ class UDIS(Method):
             raise ValueError(f"cut={clusters} asks for more clusters than there are {what}; give less")
         report_progress = callback or no_progress
         leaves = self._leaves(p, audited, micro, report_progress)
-        clustering = cluster(leaves, CutRequest(clusters, smallest, largest, self.search), report_progress)
+        linkage = leaves.linkage(report_progress)
+        request = CutRequest(clusters, smallest, largest, self.search)
+        chosen = choose_cut(leaves, linkage, request, report_progress)
         del leaves  # of order n² where there is a matrix
-        self._describe(p, audited, clustering, smallest, micro)
+        self._describe(p, audited, chosen, smallest, micro)
+        self.linkage_ = linkage
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
@@ -200,11 +204,11 @@ class UDIS(Method):
         self,
         p: Predictions,
         audited: AuditedArrays,
-        clustering: Clustering,
+        chosen: ChosenCut,
         smallest: float,
         micro: int | None,
     ) -> None:
-        cut, labels = clustering.cut, clustering.labels
+        cut, labels = chosen.cut, chosen.labels
         centers = row_sums(labels, audited.rows, audited.counts, p.embeddings, len(cut))
         centers /= np.bincount(labels, weights=audited.counts)[:, None]
         nodes = NodeStatistics.of(cut, labels, audited, categorise(p.attributes, MOST_VALUES))
@@ -226,10 +230,9 @@ class UDIS(Method):
             ).T
         describer = ClusterDescriber(p, audited, cut, nodes, labels, centers, smallest)
 
-        self.linkage_ = clustering.linkage
         self.cut_ = len(cut)
-        self.cut_scores_ = dict(clustering.scores)
-        self.cut_errors_ = dict(clustering.errors)
+        self.cut_scores_ = dict(chosen.scores)
+        self.cut_errors_ = dict(chosen.errors)
         self.labels_ = np.full(len(p), -1)
         self.labels_[audited.rows] = labels
         self.tree_ = build_tree(cut, nodes, labels, audited, is_failing)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int, Num
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.clustering import RowLeaves
 from weakspot.methods.udis.distance_sums import DistanceSums
 from weakspot.methods.udis.distances import NORM_HEADROOM, mean_row
+from weakspot.methods.udis.leaves import RowLeaves
 from weakspot.methods.udis.reciprocal import reciprocal_ward
 from weakspot.methods.udis.row_blocks import each_block
 from weakspot.methods.udis.silhouette import CutSequence, silhouettes

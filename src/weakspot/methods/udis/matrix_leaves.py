@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from weakspot.methods.base import Callback
-from weakspot.methods.udis.clustering import RowLeaves
 from weakspot.methods.udis.distances import CentredRows, all_squared_distances, mean_row
+from weakspot.methods.udis.leaves import RowLeaves
 from weakspot.methods.udis.silhouette import CutSequence, mean_silhouettes
 from weakspot.methods.udis.ward import to_ward_distances, ward
 
