@@ -33,25 +33,25 @@ def digits() -> ColoredDigits:
 
 def test_it_is_tried_on_one_example_and_then_computes_any(digits) -> None:
     model = SmallCNN(digits.task)
-    found = build_grad_cams(model, digits, device="cpu")
+    found = build_grad_cams(model, digits, "predicted", device="cpu")
     assert [picture.size for picture in found([3, 5])] == [(32, 32)] * 2
 
 
 def test_a_layer_of_the_model_s_own_that_does_not_do_costs_no_report(digits, caplog) -> None:
     with caplog.at_level(logging.WARNING):
-        assert build_grad_cams(Misled(digits.task), digits, device="cpu") is None
+        assert build_grad_cams(Misled(digits.task), digits, "predicted", device="cpu") is None
     assert "the report has no Grad-CAM: Grad-CAM needs a layer of maps" in caplog.text
     assert "cam_layer gives (1, 2)" in caplog.text
 
 
 def test_a_layer_that_was_asked_for_is_an_error(digits) -> None:
     with pytest.raises(ValueError, match=r"model.cam_layer cannot be used .*\(1, 2\).*cam=none"):
-        build_grad_cams(Misled(digits.task), digits, layer_is_named=True, device="cpu")
+        build_grad_cams(Misled(digits.task), digits, "predicted", layer_is_named=True, device="cpu")
 
 
 def test_what_the_model_refuses_to_read_is_its_own_error(digits) -> None:
     with pytest.raises(ValueError, match="vit_b_32 takes images of exactly 224×224 pixels"):
-        build_grad_cams(TorchvisionModel(digits.task, "vit_b_32"), digits, device="cpu")
+        build_grad_cams(TorchvisionModel(digits.task, "vit_b_32"), digits, "predicted", device="cpu")
 
 
 def test_a_model_in_half_precision_is_given_half_precision(digits) -> None:

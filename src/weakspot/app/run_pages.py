@@ -30,6 +30,7 @@ from weakspot.app.run_index import RunIndex
 from weakspot.app.run_previews import RunPreviews, RunPreviewsCache
 from weakspot.app.selections import MIN_TICKED, next_selection_test, save_selection, similarity_weights
 from weakspot.app.tree_pages import csv_response
+from weakspot.explain.cam_class import DEFAULT_CAM_CLASS
 from weakspot.findings import Media
 from weakspot.legible import printable_lines
 
@@ -150,7 +151,7 @@ class RunPages:
     def cam(self, request: Request) -> Response:
         """Return the Grad-CAM overlay of an example."""
         loaded, query = self._loaded_run(request), request.query_params
-        target = _cam_class(query.get("class", "predicted"), loaded, _requested_row(request, loaded))
+        target = _cam_class(query.get("class", DEFAULT_CAM_CLASS), loaded, _requested_row(request, loaded))
         picture = self._require_previews(loaded).cam_overlay(
             _requested_row(request, loaded), query.get("layer", ""), target
         )
@@ -174,7 +175,7 @@ class RunPages:
                 layers, layer = previews.layers, query.get("layer", "") or previews.default_layer
             except (ValueError, OSError) as error:
                 problem = str(error)
-        cam_class = query.get("class", "predicted")
+        cam_class = query.get("class", DEFAULT_CAM_CLASS)
         _cam_class(cam_class, loaded, row)
         node = None if loaded.tree is None else loaded.tree.leaf_of(row)
         return render_page(

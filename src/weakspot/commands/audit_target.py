@@ -212,7 +212,7 @@ def upstream_words(words: Sequence[str]) -> list[str]:
 
 def choose_cam_class(cfg: DictConfig, target: AuditTarget) -> str:
     """Return the class that Grad-CAM explains: the audited category, if there is one."""
-    from weakspot.pipeline.grad_cams import check_cam_class
+    from weakspot.explain.cam_class import check_cam_class
 
     task = target.split_dataset(target.split).task
     category = cfg.method.get("category")

@@ -12,6 +12,8 @@ from typing import Any
 
 from omegaconf import MISSING, AnyNode, BooleanNode, IntegerNode, StringNode
 
+from weakspot.explain.cam_class import DEFAULT_CAM_CLASS
+
 
 def setting(default: Any, help: str, command: str = "all") -> Any:
     """Return a dataclass field with a default and the help that the manual (`--help`) shows beside it.
@@ -134,7 +136,7 @@ class JobConfig:
         None, "pdf, png or svg: draw figures for papers into the run's folder", command="discover"
     )
     cam: str = setting(
-        "predicted",
+        DEFAULT_CAM_CLASS,
         "what Grad-CAM explains: predicted, label or a class by name; none: nothing",
         command="discover",
     )

@@ -11,35 +11,20 @@ import torch
 from PIL import Image
 
 from weakspot.datasets.base import Dataset
+from weakspot.explain.cam_class import check_cam_class
 from weakspot.explain.gradcam import grad_cam, overlay
 from weakspot.models.base import Model
-from weakspot.tasks import Regression, Task
+from weakspot.tasks import Regression
 
 log = logging.getLogger(__name__)
 
 _BATCH_SIZE = 64  # images in memory at a time
 
 
-def check_cam_class(task: Task, cam_class: str) -> None:
-    """Check that a task has a class for Grad-CAM to explain; this is cheap, and done before anything is made.
-
-    Args:
-        task: The task.
-        cam_class: predicted, label, none or a class's name.
-
-    Raises:
-        ValueError: If it is none of these.
-    """
-    if cam_class not in ("predicted", "label", "none", *task.classes):
-        raise ValueError(
-            f"no Grad-CAM for cam={cam_class!r}: choose predicted, label, none or one of {', '.join(task.classes[:20])}"
-        )
-
-
 def build_grad_cams(
     model: Model,
     dataset: Dataset,
-    cam_class: str = "predicted",
+    cam_class: str,
     layer_is_named: bool = False,
     device: str | None = None,
 ) -> GradCams | None:
@@ -102,9 +87,7 @@ class GradCams:
         device: The device to compute on; by default a GPU, if there is one.
     """
 
-    def __init__(
-        self, model: Model, dataset: Dataset, cam_class: str = "predicted", device: str | None = None
-    ) -> None:
+    def __init__(self, model: Model, dataset: Dataset, cam_class: str, device: str | None = None) -> None:
         task = dataset.task
         check_cam_class(task, cam_class)
         self.model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
