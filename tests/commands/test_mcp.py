@@ -14,7 +14,7 @@ from explorer import asked, serving
 from pet_runs import write_run
 from processes import quiet_environment
 from weakspot import Findings, Scan
-from weakspot.app.run_tools import RunTools
+from weakspot.app.mcp_tools import McpTools
 from weakspot.findings.json_schema import json_schema
 
 
@@ -28,16 +28,16 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tools(outputs: Path) -> RunTools:
-    return RunTools([outputs])
+def tools(outputs: Path) -> McpTools:
+    return McpTools([outputs])
 
 
-def named(tools: RunTools) -> dict[str, str]:
+def named(tools: McpTools) -> dict[str, str]:
     """The name of each run, by its folder's."""
     return {Path(run["folder"]).name: run["run"] for run in tools.list_runs()["runs"]}
 
 
-def test_runs_and_their_findings(outputs: Path, tools: RunTools) -> None:
+def test_runs_and_their_findings(outputs: Path, tools: McpTools) -> None:
     assert set(named(tools)) == {"old", "new"}
     findings = Findings.load(outputs / "discover" / "old")
     said = tools.get_findings(named(tools)["old"])
@@ -50,7 +50,7 @@ def test_runs_and_their_findings(outputs: Path, tools: RunTools) -> None:
     json.dumps([said, first])  # plain values
 
 
-def test_examples_of_a_finding_with_their_attributes(outputs: Path, tools: RunTools) -> None:
+def test_examples_of_a_finding_with_their_attributes(outputs: Path, tools: McpTools) -> None:
     findings = Findings.load(outputs / "discover" / "old")
     said = tools.examples(named(tools)["old"], 1, limit=5)
     assert [one["id"] for one in said["examples"]] == list(findings.findings[0].top_examples[:5])
@@ -61,13 +61,13 @@ def test_examples_of_a_finding_with_their_attributes(outputs: Path, tools: RunTo
     assert tools.examples(named(tools)["old"], 1, limit=0)["examples"] == []
 
 
-def test_two_runs_compared(tools: RunTools) -> None:
+def test_two_runs_compared(tools: McpTools) -> None:
     said = tools.compare(named(tools)["old"], named(tools)["new"])
     statuses = {one["name"]: one["status"] for one in said["slices"]}
     assert set(statuses.values()) >= {"fixed", "new"}
 
 
-def test_what_there_is_not_is_a_sentence(tools: RunTools) -> None:
+def test_what_there_is_not_is_a_sentence(tools: McpTools) -> None:
     old = named(tools)["old"]
     with pytest.raises(ValueError, match=r"There is no run '\.\./old'; list_runs names"):
         tools.get_findings("../old")
@@ -85,7 +85,7 @@ def test_nothing_outside_the_folders_is_read(outputs: Path, tmp_path: Path) -> N
     (inside / "linked" / "memberships.parquet").unlink()
     (inside / "linked" / "memberships.parquet").symlink_to(outputs / "discover/old/memberships.parquet")
     (inside / "folder").symlink_to(outputs / "discover" / "old")
-    tools = RunTools([tmp_path / "outputs"])
+    tools = McpTools([tmp_path / "outputs"])
     assert set(named(tools)) == {"linked"}
     with pytest.raises(ValueError, match="leads out of the run's folder, so it is not read"):
         tools.get_findings(named(tools)["linked"])
@@ -101,7 +101,7 @@ def test_rows_that_are_not_there_are_a_sentence(outputs: Path, tmp_path: Path) -
     del findings["seal"], findings["checksums"]
     findings["findings"][0]["portrait"]["top"][0] = 10**6
     (place / "findings.json").write_text(json.dumps(findings))
-    tools = RunTools([place])
+    tools = McpTools([place])
     with pytest.raises(ValueError, match=r"findings\.json shows row 1000000 but does not describe it"):
         tools.examples(named(tools)["crafted"], 1)
 
@@ -117,7 +117,7 @@ def test_half_a_character_in_one_run_hides_no_other(
         findings = json.loads((outputs / "discover" / "old" / "findings.json").read_text())
         del findings["seal"], findings["checksums"]
         (folder / "findings.json").write_text(json.dumps(findings | more))
-    runs = RunTools([place]).list_runs()
+    runs = McpTools([place]).list_runs()
     assert {Path(run["folder"]).name: bool(run["damage"]) for run in runs["runs"]} == {
         "torn": True,
         "whole": False,

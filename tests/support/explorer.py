@@ -9,10 +9,10 @@ from http.client import HTTPConnection
 
 from paths import ROOT
 from report_pages import Reader, chromium
-from weakspot.app.audits import UploadChoices
 from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_index import RunIndex
 from weakspot.app.site import Site, make_server
+from weakspot.app.uploaded_models import UploadChoices
 from weakspot.commands.component_builders import run_previews
 
 WORDS = UploadChoices(

@@ -20,9 +20,9 @@ from starlette.formparsers import MultiPartParser
 from mutations import a_tree_file, attempt, mutated
 from samples import a_record
 from weakspot import UDIS, Predictions
-from weakspot.app.audits import UploadChoices
 from weakspot.app.guard import Guard
 from weakspot.app.site import _UPLOAD_LIMITS, LOOPBACK, Site
+from weakspot.app.uploaded_models import UploadChoices
 from weakspot.pipeline.discover import discover
 
 EDGE = b"edge7d1f"

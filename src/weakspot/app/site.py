@@ -13,12 +13,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from weakspot.app import audit_pages, tree_pages
-from weakspot.app.audit_pages import AuditPages
-from weakspot.app.audits import Audits, UploadChoices
+from weakspot.app import model_pages, tree_pages
 from weakspot.app.compare_pages import ComparePages
 from weakspot.app.guard import SANDBOX, Guard, TooLargeError, is_loopback, new_token, refuse_too_large
 from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
+from weakspot.app.model_pages import ModelPages
 from weakspot.app.offline_runs import find_offline_runs
 from weakspot.app.pages import render_page, render_refusal
 from weakspot.app.run_files import read_file_inside
@@ -27,12 +26,13 @@ from weakspot.app.run_pages import RunPages
 from weakspot.app.run_previews import RunPreviews
 from weakspot.app.server import Server
 from weakspot.app.tree_pages import TreePages
+from weakspot.app.uploaded_models import Audits, UploadChoices
 
 LOOPBACK = "127.0.0.1"
 
 _UPLOAD_LIMITS = {
     tree_pages.UPLOAD: tree_pages.MAX_BYTES,
-    audit_pages.UPLOAD: audit_pages.MAX_BYTES,
+    model_pages.UPLOAD: model_pages.MAX_BYTES,
 }  # bytes that a request may send, where that is more than a form
 _STATIC_FOLDER, _REPORT_FOLDER = files("weakspot.app") / "static", files("weakspot.report")
 _STATIC = {  # the file and the media type of what is served beside pages
@@ -68,7 +68,7 @@ class Site:
         loaded_runs = LoadedRuns(self.runs, data_folders)
         self._pages = (
             TreePages(self.runs),
-            AuditPages(self.runs, self.audits),
+            ModelPages(self.runs, self.audits),
             RunPages(self.runs, loaded_runs, previews_of, home / "selections"),
             ComparePages(self.runs, loaded_runs, home / "comparisons"),
         )

@@ -17,8 +17,8 @@ from weakspot.commands.run_logging import log_on_main, typed_command
 from weakspot.config.choices import all_choices
 
 if TYPE_CHECKING:
-    from weakspot.app.audits import UploadChoices
     from weakspot.app.server import Server
+    from weakspot.app.uploaded_models import UploadChoices
 
 
 def main(cfg: DictConfig, folder: Path) -> None:
@@ -86,7 +86,7 @@ def _explained_address_errors(cfg: DictConfig) -> Iterator[None]:
 
 def upload_choices(cfg: DictConfig) -> UploadChoices:
     """Return what may be chosen for an uploaded model: every word except `module`, which runs code of the user."""
-    from weakspot.app.audits import UploadChoices
+    from weakspot.app.uploaded_models import UploadChoices
 
     script = Path(sys.argv[0])
     # discover.py, or weakspot-discover

@@ -54,9 +54,9 @@ def make_server(folders: Sequence[Path]) -> MCPServer[Any]:
     from mcp.server.mcpserver import MCPServer
     from mcp.types import ToolAnnotations
 
-    from weakspot.app.run_tools import RunTools
+    from weakspot.app.mcp_tools import McpTools
 
-    tools = RunTools(folders)
+    tools = McpTools(folders)
     server: MCPServer[Any] = MCPServer(
         "weakspot", instructions=_INSTRUCTIONS, version=version("weakspot"), log_level="WARNING"
     )

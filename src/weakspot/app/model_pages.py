@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from weakspot.app.audits import Audit, Audits
 from weakspot.app.forms import display_name, uploaded_file
 from weakspot.app.pages import render_page
 from weakspot.app.run_index import RunIndex
+from weakspot.app.uploaded_models import Audit, Audits
 
 UPLOAD = "/models"
 
@@ -22,7 +22,7 @@ MAX_BYTES = 4 << 30
 """The most bytes of a file of weights."""
 
 
-class AuditPages:
+class ModelPages:
     """Serves the pages of uploaded models.
 
     Args:

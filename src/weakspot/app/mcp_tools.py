@@ -1,4 +1,4 @@
-"""What a program may ask of the runs below some folders, in plain values: it reads, and writes nothing."""
+"""What a program may ask by MCP of the runs below some folders, in plain values: it reads, and writes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CONFIRMATION = TypeAdapter(Confirmation)
 _COMPARISON = TypeAdapter(Comparison)
 
 
-class RunTools:
+class McpTools:
     """Answers questions about runs, which are named by what `list_runs` calls them and never by a path.
 
     Args:

@@ -25,7 +25,7 @@ from explorer import asked, follow, opened, posted, read, serving
 from paths import ROOT
 from processes import ended_with, quiet_environment
 from report_pages import needs_chromium
-from weakspot.app.audits import Audits, UploadChoices
+from weakspot.app.uploaded_models import Audits, UploadChoices
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.tasks import Classification
 

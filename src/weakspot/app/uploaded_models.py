@@ -1,4 +1,4 @@
-"""Audits of uploaded models: the file is checked, and an ordinary command audits it in a process of its own."""
+"""Uploaded models: the file is checked, and an ordinary command audits it in a process of its own."""
 
 from __future__ import annotations
 
