@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from weakspot.commands.run_logging import log_on_main, typed_command
-from weakspot.launch.job_errors import fail
+from weakspot.launch.job_errors import job_error
+from weakspot.launch.sweep_results import STOPPED, write_end
 
 if TYPE_CHECKING:
     from weakspot.findings import Findings
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from weakspot.pipeline.fail_if import FailIf
     from weakspot.predictions import Predictions
     from weakspot.tracking.loggers import RunLogger
+
+_EXIT_CODE = 3  # of a run that has found what it was asked to fail for; `UserError` lists the others
 
 
 def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
@@ -103,6 +107,8 @@ def find_failures(
 def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:
     """End the run with exit code 3 if it found anything that it fails for, and say so if it did not."""
     if failures:
-        fail(failures)
+        lines = "\n".join(failures)
+        write_end(STOPPED, lines)
+        raise job_error("fail_if:\n" + indent(lines, "  "), _EXIT_CODE)
     if fail_if.is_set:
         log_on_main(fail_if.describe_pass())

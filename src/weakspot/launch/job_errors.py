@@ -8,11 +8,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import indent
-from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
@@ -20,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf.errors import GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
 
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
-from weakspot.launch.sweep_results import FAILED, STOPPED, write_end
+from weakspot.launch.sweep_results import FAILED, write_end
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -69,17 +67,11 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
     if usage and HydraConfig.get().mode == RunMode.RUN:
         remove_empty_run(run_folder(), f"{name}.log")
     write_end(FAILED, sentence)
-    return _final_error(sentence, 2 if usage else 1)
+    return job_error(sentence, 2 if usage else 1)
 
 
-def fail(failures: Sequence[str]) -> NoReturn:
-    """End a job with exit code 3, once its results are saved, because it found what it was asked to fail for."""
-    lines = "\n".join(failures)
-    write_end(STOPPED, lines)
-    raise _final_error("fail_if:\n" + indent(lines, "  "), 3)
-
-
-def _final_error(sentence: str, code: int) -> UserError | JobError:
+def job_error(sentence: str, code: int) -> UserError | JobError:
+    """Return the error that ends a job: the process, or of a sweep this job alone."""
     return (UserError if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, code)
 
 
