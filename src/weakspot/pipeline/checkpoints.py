@@ -20,10 +20,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from weakspot.pipeline.checkpoint_files import CHECKPOINT, LAST
+from weakspot.pipeline.training_settings import BEST_EPOCH_BY
 from weakspot.predictions.atomic_files import atomic_file
 
 _PROGRESS_KEY = "weakspot"
-_MONITOR = "val/loss"
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def find_resume_point(folder: Path) -> ResumePoint:
         kept = last
     existing = [name for name in (LAST, CHECKPOINT) if (folder / name).is_file()]
     if last and kept:
-        return ResumePoint(LAST, last, kept.metrics.get(_MONITOR))
+        return ResumePoint(LAST, last, kept.metrics.get(BEST_EPOCH_BY))
     if kept:
         log.warning(
             "%s is missing or damaged; training resumes from %s, after epoch %d",
@@ -104,7 +104,7 @@ def find_resume_point(folder: Path) -> ResumePoint:
             CHECKPOINT,
             kept.epoch,
         )
-        return ResumePoint(CHECKPOINT, kept, kept.metrics.get(_MONITOR))
+        return ResumePoint(CHECKPOINT, kept, kept.metrics.get(BEST_EPOCH_BY))
     if last:
         log.warning(
             "%s, the best epoch so far, is missing or damaged; training starts from the beginning",
@@ -158,13 +158,13 @@ class CheckpointWriter(Checkpoint):
         progress = TrainingProgress(
             epoch=self._finished_epochs,
             finished=trainer.should_stop or self._finished_epochs == trainer.max_epochs,
-            kept=self.keep == "last" or metrics.get(_MONITOR) == self.kept_loss,
+            kept=self.keep == "last" or metrics.get(BEST_EPOCH_BY) == self.kept_loss,
             metrics=metrics,
         )
         checkpoint[_PROGRESS_KEY] = asdict(progress)
 
     def _is_best(self, trainer: Trainer) -> bool:
-        loss = float(trainer.callback_metrics[_MONITOR])
+        loss = float(trainer.callback_metrics[BEST_EPOCH_BY])
         loss = math.inf if math.isnan(loss) else loss
         is_best = trainer.strategy.reduce_boolean_decision(self.kept_loss is None or loss < self.kept_loss)
         if is_best:

@@ -31,7 +31,7 @@ from weakspot.pipeline.processes import broadcast_decision, is_main_process, kee
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.progress_callback import ProgressCallback, shows_progress_bar
 from weakspot.pipeline.slow_training import SlowTrainingNote
-from weakspot.pipeline.training_settings import TrainingSettings
+from weakspot.pipeline.training_settings import BEST_EPOCH_BY, TrainingSettings
 from weakspot.tracking.lightning_logger import as_lightning_logger
 from weakspot.tracking.loggers import RunLogger
 
@@ -150,4 +150,4 @@ def _write_manifest(folder: Path, training: TrainingSettings, manifest: Mapping[
 def _early_stopping(training: TrainingSettings) -> list[Callback]:
     if training.patience is None:
         return []
-    return [EarlyStopping("val/loss", patience=training.patience)]
+    return [EarlyStopping(BEST_EPOCH_BY, patience=training.patience)]

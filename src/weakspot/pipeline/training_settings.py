@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
+BEST_EPOCH_BY = "val/loss"
+"""The metric by which `keep` and `patience` call an epoch better than another: the lower, the better."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
