@@ -18,6 +18,7 @@ from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline import discover as discover_module
 from weakspot.pipeline import upstream as plan
 from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.store_folders import checkpoint_folder
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.pipeline.upstream import pull_predictions
 
@@ -100,7 +101,7 @@ def test_a_trained_checkpoint_needs_no_lock(target, tmp_path, monkeypatch):
             OSError, match=r"checkpoints cannot be written \(.*\); give checkpoints_dir=…, or the right"
         ):
             plan.pull_checkpoint(target)
-    folder = target.checkpoint_folder()
+    folder = checkpoint_folder(target)
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
     (folder / "model.ckpt").write_text("")

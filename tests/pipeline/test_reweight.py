@@ -28,6 +28,7 @@ from weakspot.pipeline.learner import Learner
 from weakspot.pipeline.reweight import example_weights
 from weakspot.pipeline.reweight_by_adversary import ReweightByAdversary
 from weakspot.pipeline.reweight_by_findings import ReweightByFindings
+from weakspot.pipeline.store_folders import checkpoint_folder, embedding_identity
 from weakspot.pipeline.train import train
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.pipeline.upstream import pull_predictions
@@ -350,15 +351,15 @@ def test_a_run_is_mended_in_the_embedding_that_it_searched(audited, found, tmp_p
     elsewhere = replace(audited, embed_layer="embedding.2")
     for target in (audited, elsewhere):
         mend.check(target)
-        assert json.loads(json.dumps(mend.audited(target).embedding_identity())) == {
+        assert json.loads(json.dumps(embedding_identity(mend.audited(target)))) == {
             "embed_layer": "cam_layer",
             "cam_layer": None,
         }
         assert pull_predictions(mend.audited(target)).manifest["made_from"] == manifest["made_from"]
-    one, other = (replace(target, reweight=mend).checkpoint_folder() for target in (audited, elsewhere))
+    one, other = (checkpoint_folder(replace(target, reweight=mend)) for target in (audited, elsewhere))
     assert one == other
     in_last_layer = ReweightByFindings(folder=tmp_path / "run")
-    assert in_last_layer.audited(elsewhere).embedding_identity() == {}
+    assert embedding_identity(in_last_layer.audited(elsewhere)) == {}
 
     torch.save(ENCODER.state_dict(), tmp_path / "encoder.pt")
 
@@ -387,9 +388,9 @@ def test_an_embedding_that_cannot_be_is_refused_before_a_model_is_mended(audited
 
 
 def test_another_strength_makes_another_checkpoint(audited, tmp_path):
-    plain = audited.checkpoint_folder()
+    plain = checkpoint_folder(audited)
     folders = {
-        replace(audited, reweight=ReweightByFindings(folder=tmp_path / "run", strength=s)).checkpoint_folder()
+        checkpoint_folder(replace(audited, reweight=ReweightByFindings(folder=tmp_path / "run", strength=s)))
         for s in (0.2, 0.5)
     }
     assert len(folders | {plain}) == 3

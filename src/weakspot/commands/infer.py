@@ -16,6 +16,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.job_shard import JobShard
     from weakspot.pipeline.model_scores import score, score_by_class
+    from weakspot.pipeline.store_folders import predictions_folder
     from weakspot.pipeline.upstream import describe_plan, pull_predictions, pull_shard
     from weakspot.tracking.console import output_console
     from weakspot.tracking.score_reports import log_scores, scores_table, write_scores
@@ -38,6 +39,6 @@ def main(cfg: DictConfig, folder: Path) -> None:
         write_scores(by_class, folder)
         write_result(folder, scores)
         log_scores(scores, by_class, target.split, logger)
-    log_on_main(f"predictions → {target.predictions_folder(predictions.manifest['made_from']['weights'])}")
+    log_on_main(f"predictions → {predictions_folder(target, predictions.manifest['made_from']['weights'])}")
     log_on_main(str(predictions))
     output_console().print(scores_table(scores, by_class))

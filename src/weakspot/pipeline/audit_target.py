@@ -1,4 +1,4 @@
-"""The target of an audit, a model on a split of a dataset, and the keys of its products in the stores."""
+"""The target of an audit: a model on a split of a dataset."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import numpy as np
 import torch
 
 from weakspot.datasets.base import Dataset
-from weakspot.identity import content_identity
 from weakspot.models.base import Model, built_as
-from weakspot.pipeline.keys import component_identity, store_key
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.seeds import check_seed
@@ -151,37 +149,6 @@ class AuditTarget:
             encoder: Model = self.encoder.make(self.task)
         return encoder
 
-    def checkpoint_made_from(self) -> dict[str, Any]:
-        """Return everything that makes the checkpoint what it is, as plain values."""
-        return {
-            "data": {split: self.fingerprint(split) for split in ("train", "val")},
-            **self._component_identities(),
-            "training": vars(self.training),
-            "trainer": content_identity(self.numeric_settings),
-            "seed": self.seed,
-            **({} if self.reweight is None else {"reweight": self.reweight.identity(self)}),
-        }
-
-    def checkpoint_folder(self) -> Path:
-        """Return the checkpoint's folder in the store."""
-        words = self.dataset.name, self.model.name
-        return self.checkpoints_dir / store_key(*words, made_from=self.checkpoint_made_from())
-
-    def _component_identities(self) -> dict[str, Any]:
-        """Return what is audited, except the data and the weights: the same for training and inference."""
-        built = type(self.split_dataset(self.split))
-        return {
-            "dataset": {
-                "name": self.dataset.name,
-                **component_identity(self.dataset.make, self.dataset.settings, built),
-            },
-            "task": self.task.to_dict(),
-            "model": {
-                "name": self.model.name,
-                **component_identity(self.model.make, self.model.settings, Model),
-            },
-        }
-
     def given_checkpoint(self) -> Path:
         """Return the file that `checkpoint` names, looked for as given and in `model_dir`.
 
@@ -197,38 +164,6 @@ class AuditTarget:
             f"checkpoint {self.checkpoint!r} was not found as {places}; give a file, checkpoint=auto to train "
             "one, or checkpoint=pretrained for the weights the model is built with"
         )
-
-    def predictions_made_from(self, weights: str) -> dict[str, Any]:
-        """Return everything that makes the predictions what they are, as plain values."""
-        return {
-            **self._component_identities(),
-            "data": self.fingerprint(self.split),
-            "weights": weights,
-            "trainer": {"precision": self.numeric_settings.get("precision")},
-            "split": self.split,
-            **self.embedding_identity(),
-        }
-
-    def embedding_identity(self) -> dict[str, Any]:
-        """Return where embeddings come from; empty where they are the input of the model's last layer."""
-        if self.encoder is not None:
-            identity = {
-                "name": self.encoder.name,
-                **component_identity(self.encoder.make, self.encoder.settings, Model),
-            }
-            return {"encoder": identity}
-        if self.embed_layer is None:
-            return {}
-        # A setting that changes no result otherwise, and so is no part of the model's identity.
-        chosen = (
-            {"cam_layer": self.model.settings.get("cam_layer")} if self.embed_layer == "cam_layer" else {}
-        )
-        return {"embed_layer": self.embed_layer} | chosen
-
-    def predictions_folder(self, weights: str) -> Path:
-        """Return the predictions' folder in the store, for weights of a digest."""
-        words = self.dataset.name, self.split, self.model.name
-        return self.predictions_dir / store_key(*words, made_from=self.predictions_made_from(weights))
 
 
 def _seed_generators(seed: int) -> None:

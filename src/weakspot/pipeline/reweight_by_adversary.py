@@ -15,6 +15,7 @@ from weakspot.pipeline.checkpoint_files import is_trained
 from weakspot.pipeline.processes import broadcast_decision, is_main_process
 from weakspot.pipeline.reweight import Reweight
 from weakspot.pipeline.search import check_search
+from weakspot.pipeline.store_folders import checkpoint_folder, embedding_identity
 from weakspot.pipeline.upstream import pull_predictions, use_embedding_source
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ReweightByAdversary(Reweight):
             "method": content_identity(self.settings),
             "strength": self.strength,
             "first_epoch": self.first_epoch,
-            **target.embedding_identity(),
+            **embedding_identity(target),
         }
 
     def check(self, target: AuditTarget) -> None:
@@ -66,7 +67,7 @@ class ReweightByAdversary(Reweight):
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
         """Compare with the model that the same settings train without an adversary, if there is one."""
         plain = replace(target, reweight=None)
-        if not broadcast_decision("plain", lambda: is_trained(plain.checkpoint_folder())):
+        if not broadcast_decision("plain", lambda: is_trained(checkpoint_folder(plain))):
             if is_main_process():
                 log.info(
                     "there is no model without reweight=… to compare with; the same command without it trains one"

@@ -24,6 +24,7 @@ from weakspot.pipeline.audit_target import AuditTarget
 from weakspot.pipeline.reweight import Reweight, example_weights, holds_examples
 from weakspot.pipeline.saved_runs import SLICES, check_belong_together
 from weakspot.pipeline.search import plan_search
+from weakspot.pipeline.store_folders import embedding_identity, predictions_made_from
 from weakspot.pipeline.upstream import pull_predictions, weights_digest
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
@@ -96,7 +97,7 @@ class ReweightByFindings(Reweight):
             "by": digest(self.folder / "findings.json"),
             "strength": self.strength,
             "first_epoch": self.first_epoch,
-            **self.audited(target).embedding_identity(),
+            **embedding_identity(self.audited(target)),
         }
 
     def check(self, target: AuditTarget) -> None:
@@ -123,7 +124,9 @@ class ReweightByFindings(Reweight):
             )
         audited = self.audited(target)
         checkpoint = None if audited.checkpoint == "pretrained" else audited.given_checkpoint()
-        made_from = json.loads(json.dumps(audited.predictions_made_from(weights_digest(audited, checkpoint))))
+        made_from = json.loads(
+            json.dumps(predictions_made_from(audited, weights_digest(audited, checkpoint)))
+        )
         for part, change in _CHANGES.items():
             if made_from[part] != audited_settings[part]:
                 raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 from weakspot.findings import Findings
 from weakspot.findings.record import FILE
 from weakspot.findings.runs_to_compare import RunToCompare
-from weakspot.pipeline.keys import store_key
+from weakspot.pipeline.store_folders import store_key
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 

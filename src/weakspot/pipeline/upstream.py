@@ -23,6 +23,12 @@ from weakspot.pipeline.embedding_sources import EncoderEmbedding, LayerEmbedding
 from weakspot.pipeline.job_shard import JobShard, format_ranges, missing_shards
 from weakspot.pipeline.locks import folder_lock, shard_lock
 from weakspot.pipeline.processes import broadcast_decision, is_main_process
+from weakspot.pipeline.store_folders import (
+    checkpoint_folder,
+    checkpoint_made_from,
+    predictions_folder,
+    predictions_made_from,
+)
 from weakspot.predictions import Predictions
 from weakspot.predictions.atomic_files import writing
 from weakspot.predictions.reading import DamagedError
@@ -61,7 +67,7 @@ def pull_checkpoint(
     if target.checkpoint != "auto":
         log_input_artifact(logger, "checkpoint", target.given_checkpoint())
         return target.given_checkpoint()
-    folder = target.checkpoint_folder()
+    folder = checkpoint_folder(target)
     signals.goes_on_from(lambda: is_trained(folder) or is_interrupted(folder))
     if broadcast_decision("has_checkpoint", lambda: is_trained(folder)):
         log_input_artifact(logger, "checkpoint", folder)
@@ -78,7 +84,7 @@ def pull_checkpoint(
         from weakspot.pipeline.train import train
 
         _log_on_main("train → %s", folder)
-        made_from = {"made_from": target.checkpoint_made_from()}
+        made_from = {"made_from": checkpoint_made_from(target)}
         callbacks = [] if target.reweight is None else [target.reweight.build_callback(target)]
         _seed_loading(target.seed)
         model = target.build_model()
@@ -108,7 +114,7 @@ def pull_predictions(
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
     weights = weights_digest(target, checkpoint)
-    folder = target.predictions_folder(weights)
+    folder = predictions_folder(target, weights)
     signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
     predictions = _read_complete_predictions(folder, upstream) if is_main_process() else None
     if broadcast_decision("has_predictions", lambda: predictions is not None):
@@ -134,7 +140,7 @@ def pull_predictions(
             "restating": list(target.split_dataset(target.split).restating),
             "checkpoint": str(checkpoint) if checkpoint else "pretrained",
             **({} if target.embedding_source is None else {"embedding": target.embedding_source}),
-            "made_from": target.predictions_made_from(weights),
+            "made_from": predictions_made_from(target, weights),
         }
         data = target.data_module(target.inference_batch_size)
         inferred = infer(model, data, target.split, target.make_trainer, folder, manifest)
@@ -158,7 +164,7 @@ def pull_shard(
         How far all jobs are, in words; None on ranks above 0.
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
-    folder = target.predictions_folder(weights_digest(target, checkpoint))
+    folder = predictions_folder(target, weights_digest(target, checkpoint))
     signals.goes_on_from(lambda: is_complete(folder) or has_shards(folder))
     if not broadcast_decision("has_predictions", lambda: is_complete(folder)):
         with shard_lock(shard, folder, "predictions_dir"):
@@ -233,7 +239,7 @@ def load_audited_model(target: AuditTarget) -> Model:
 
 def read_pulled_predictions(target: AuditTarget) -> Predictions:
     """Return the record that `pull_predictions` has made, in any process; on ranks above 0, after it."""
-    return read(target.predictions_folder(weights_digest(target, _pulled_checkpoint(target))))
+    return read(predictions_folder(target, weights_digest(target, _pulled_checkpoint(target))))
 
 
 def _pulled_checkpoint(target: AuditTarget) -> Path | None:
@@ -241,7 +247,7 @@ def _pulled_checkpoint(target: AuditTarget) -> Path | None:
         case "pretrained":
             return None
         case "auto":
-            return target.checkpoint_folder() / CHECKPOINT
+            return checkpoint_folder(target) / CHECKPOINT
         case _:
             return target.given_checkpoint()
 
@@ -286,13 +292,13 @@ def _has_trained_head(target: AuditTarget, model: Model) -> bool:
 
 def will_train(target: AuditTarget) -> bool:
     """Return whether the audited model is yet to be trained."""
-    return target.checkpoint == "auto" and not is_trained(target.checkpoint_folder())
+    return target.checkpoint == "auto" and not is_trained(checkpoint_folder(target))
 
 
 def will_infer(target: AuditTarget) -> bool:
     """Return whether the predictions of the audited model are yet to be made."""
     weights = _describe_train(target)[1]
-    return weights is None or not is_complete(target.predictions_folder(weights))
+    return weights is None or not is_complete(predictions_folder(target, weights))
 
 
 def missing_step_error(target: AuditTarget, step: Literal["train", "infer"]) -> FileNotFoundError:
@@ -336,14 +342,14 @@ def _describe_train(target: AuditTarget) -> tuple[str, str | None]:
         return "pretrained", weights_digest(target, None)
     if target.checkpoint != "auto":
         return f"given ({target.checkpoint})", digest(target.given_checkpoint())
-    folder = target.checkpoint_folder()
+    folder = checkpoint_folder(target)
     if is_trained(folder):
         return "cached", digest(folder / CHECKPOINT)
     return ("interrupted → will resume" if is_interrupted(folder) else "missing → will run"), None
 
 
 def _describe_infer(target: AuditTarget, weights: str, shard: JobShard | None) -> str:
-    folder = target.predictions_folder(weights)
+    folder = predictions_folder(target, weights)
     if is_complete(folder):
         return "cached"
     n = len(target.split_dataset(target.split))

@@ -23,6 +23,7 @@ from weakspot.datasets.image_folder import ImageFolder
 from weakspot.identity import content_identity, source_digest
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.audit_target import AuditTarget, Component
+from weakspot.pipeline.store_folders import checkpoint_folder, predictions_folder
 from weakspot.pipeline.training_settings import TrainingSettings
 from weakspot.tasks import Classification
 
@@ -63,9 +64,9 @@ def target(*names: str, **by_split: tuple[str, ...]) -> AuditTarget:
 
 def test_other_classes_are_another_result() -> None:
     digits, letters = target(*"0123456789"), target(*"abcdefghij")
-    assert digits.checkpoint_folder() == target(*"0123456789").checkpoint_folder()
-    assert digits.checkpoint_folder() != letters.checkpoint_folder()
-    assert digits.predictions_folder("same weights") != letters.predictions_folder("same weights")
+    assert checkpoint_folder(digits) == checkpoint_folder(target(*"0123456789"))
+    assert checkpoint_folder(digits) != checkpoint_folder(letters)
+    assert predictions_folder(digits, "same weights") != predictions_folder(letters, "same weights")
 
 
 def test_splits_of_other_classes_are_refused() -> None:
@@ -73,7 +74,7 @@ def test_splits_of_other_classes_are_refused() -> None:
     with pytest.raises(
         ValueError, match="train and val of dataset=digits do not have the same classes: 10 and 9"
     ):
-        odd.checkpoint_folder()
+        checkpoint_folder(odd)
 
 
 NET = """
@@ -194,7 +195,7 @@ def of_data(make: Any, **settings: Any) -> AuditTarget:
 
 
 def folders(target: AuditTarget) -> tuple[Path, Path]:
-    return target.checkpoint_folder(), target.predictions_folder("same weights")
+    return checkpoint_folder(target), predictions_folder(target, "same weights")
 
 
 def test_every_argument_of_a_users_model_is_in_the_key(users: ModuleType, tmp_path: Path) -> None:
