@@ -10,7 +10,7 @@ from jaxtyping import Bool, Shaped
 from weakspot.hashing import id_hashes
 
 MIN_EXAMPLES = 20
-"""The fewest audited examples that each part of a split must have."""
+"""The fewest audited examples that slices are searched in, and tested or compared on."""
 
 
 def held_out(

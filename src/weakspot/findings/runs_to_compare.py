@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from weakspot.evaluation.splitting import MIN_EXAMPLES
 from weakspot.findings.finding import Finding
 from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions
@@ -15,9 +16,6 @@ from weakspot.slices import Slices
 
 LAST_LAYER = "model's last layer"
 """Where embeddings come from, where their record says nothing else."""
-
-MIN_TESTED_EXAMPLES = 20
-"""The fewest examples that the slices of a run may be measured on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +81,10 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
             )
     for one, rows in ((before, old_rows), (after, new_rows)):
         left = int((~one.slices.searched_mask[rows]).sum())
-        if left < MIN_TESTED_EXAMPLES and len(one.slices):
+        if left < MIN_EXAMPLES and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of the {len(old_rows)} examples that the two runs share, and "
-                f"slices are compared on at least {MIN_TESTED_EXAMPLES} that they were not sought in: run it with "
+                f"slices are compared on at least {MIN_EXAMPLES} that they were not sought in: run it with "
                 "confirm=0.5"
             )
     return True, []
@@ -127,10 +125,10 @@ def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
         )
     for one, other in ((before, after), (after, before)):
         left = int((~one.slices.searched_mask).sum())
-        if left < MIN_TESTED_EXAMPLES and len(one.slices):
+        if left < MIN_EXAMPLES and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of its examples, and slices are compared on at least "
-                f"{MIN_TESTED_EXAMPLES} that they were not sought in: run it with confirm=0.5"
+                f"{MIN_EXAMPLES} that they were not sought in: run it with confirm=0.5"
             )
         if len(one.slices):
             apply(one.slices, other.predictions.take([0]))

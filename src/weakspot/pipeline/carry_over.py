@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.findings.runs_to_compare import LAST_LAYER, MIN_TESTED_EXAMPLES
+from weakspot.evaluation.splitting import MIN_EXAMPLES
+from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.predictions import Predictions
@@ -54,10 +55,10 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
     check_fits(run, p)
     not_searched = p if len(rows) == len(p) else p.take(rows)
     audit = audit_of(run.slices, not_searched)
-    if int(audit.rows.sum()) < MIN_TESTED_EXAMPLES:
+    if int(audit.rows.sum()) < MIN_EXAMPLES:
         raise ValueError(
             f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs "
-            f"{MIN_TESTED_EXAMPLES}"
+            f"{MIN_EXAMPLES}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
     carried = run.slices.carry_over(weights_of(run.slices, not_searched), audit.record, elsewhere, audit.rows)
@@ -89,10 +90,10 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
     check_testable(run)
     names = np.asarray(ids)
     rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
-    if len(rows) < MIN_TESTED_EXAMPLES:
+    if len(rows) < MIN_EXAMPLES:
         raise ValueError(
             f"{run.folder} searched {len(names) - len(rows)} of these {len(names)} examples, so what it found cannot "
-            f"be tested on them (a test needs {MIN_TESTED_EXAMPLES} others): give other examples (split=val, "
+            f"be tested on them (a test needs {MIN_EXAMPLES} others): give other examples (split=val, "
             "predictions=FILE). If they are others under the same ids, give each an id of its own (a column id)"
         )
     return rows
