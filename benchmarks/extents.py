@@ -8,12 +8,12 @@ Every set has one true slice, a twentieth of its rows, in which the model is mis
 elsewhere (20 %): sets of 2000 rows, and small ones, where an extent has few errors to end by. Scan searches one half,
 and what it finds is tested on the other, as `discover.py` does it; the true error rate of every row is known.
 
-The first table tells how often the 95 % interval of the accuracy inside holds the true accuracy of the held-out rows
-inside, and by how much the stated accuracy is off on average: of all slices, tested as they are; of those that are
-confirmed; and of confirmed findings. The second, of sets of 2000 rows, repeats the confirmed findings of every fourth
-set with eight seeds of the halves that extents are cross-fitted in, at several numbers of halvings: how far the stated
-accuracy varies over the seeds (root mean square of the standard deviation), beside the half width of its interval, and
-what the cross-fits of one set take.
+The first table tells how often the 95 % interval of the accuracy inside holds the true accuracy inside, and by how much
+the stated accuracy is off on average: of all slices and of those that are confirmed, the true accuracy of the held-out
+rows, on which they are tested as they are; of confirmed findings, that of all rows that a finding is said to hold. The
+second, of sets of 2000 rows, repeats the confirmed findings of every fourth set with eight seeds of the halves that
+extents are cross-fitted in, at several numbers of halvings: how far the stated accuracy varies over the seeds (root
+mean square of the standard deviation), beside the half width of its interval, and what the cross-fits of one set take.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def errors_of_set(p: Predictions, run: Any, truth: np.ndarray) -> dict[str, list
         if member["group"] == "finding":
             inside[member["number"] - 1, member["row"]] = member["weight"]
     for one, own in zip(findings.findings, inside, strict=True):
-        error = error_of(one.accuracy, own * held, truth)
+        error = error_of(one.accuracy, own, truth)
         errors["confirmed findings"] += [error] if one.confirmed else []
     return errors
 

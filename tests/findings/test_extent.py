@@ -117,7 +117,10 @@ def test_a_core_grows_to_the_whole_cluster(seed):
     )
     overlap = (found.rows & region).sum() / (found.rows | region).sum()
     assert overlap > 0.85
-    inside = cross_fitted_weights(found, everybody[~searched], errors[~searched], rates, hashes[~searched])
+    described, inside = cross_fitted_weights(
+        found, everybody[~searched], errors[~searched], rates, hashes[~searched]
+    )
+    assert np.minimum(described, region).sum() / np.maximum(described, region).sum() > 0.85
     assert np.average(errors[~searched], weights=inside) == pytest.approx(0.8, abs=0.12)
 
 
@@ -136,7 +139,7 @@ def test_the_rate_inside_is_not_flattered_where_there_is_nothing(core):
         space = ReducedEmbeddings(x, x[200:], hashes)
         found = find_extent(space, start, everybody, searched, everybody[200:], errors[200:], rates)
         inside = found.tested_scores >= found.threshold
-        weights = cross_fitted_weights(found, everybody[200:], errors[200:], rates, hashes[200:])
+        _, weights = cross_fitted_weights(found, everybody[200:], errors[200:], rates, hashes[200:])
         flattered.append((errors[200:][inside].sum(), inside.sum()))
         cross_fitted.append((errors[200:] @ weights, weights.sum()))
     assert away(flattered) > 3
@@ -160,12 +163,12 @@ def uncertain_extent(n=600, seed=0):
 def test_an_examples_own_error_has_no_part_in_its_weight():
     extent, errors, everybody, rates = uncertain_extent()
     hashes = np.random.default_rng(1).random(len(errors))
-    before = cross_fitted_weights(extent, everybody, errors, rates, hashes)
+    _, before = cross_fitted_weights(extent, everybody, errors, rates, hashes)
     changed = 0
     for row in range(60, 120):
         other = errors.copy()
         other[row] = 1 - other[row]
-        after = cross_fitted_weights(extent, everybody, other, rates, hashes)
+        _, after = cross_fitted_weights(extent, everybody, other, rates, hashes)
         assert after[row] == before[row]
         changed += not np.array_equal(after, before)
     assert changed > 10  # it has one in the weights of others
@@ -174,15 +177,17 @@ def test_an_examples_own_error_has_no_part_in_its_weight():
 def test_the_weight_is_the_mean_over_the_halvings_that_the_hashes_digits_make():
     extent, errors, everybody, rates = uncertain_extent()
     hashes = np.random.default_rng(1).random(len(errors))
-    found = cross_fitted_weights(extent, everybody, errors, rates, hashes, halvings=3)
-    told = np.zeros(len(errors))
+    described, tested = cross_fitted_weights(extent, everybody, errors, rates, hashes, halvings=3)
+    within, held_within = np.zeros(len(errors)), np.zeros(len(errors))
     for digit in range(3):
         half = np.floor(hashes * 2 ** (digit + 1)) % 2 == 0
         for fold in (half, ~half):
             threshold, _ = change_point(extent.scores[~fold], errors[~fold], rates)
-            told[fold] += (extent.scores[fold] >= threshold) / 3
-    assert found == pytest.approx(told, abs=1e-12)
-    assert ((found > 0) & (found < 1)).any()
+            held_within[fold] += (extent.scores[fold] >= threshold) / 3
+            within += (extent.scores >= threshold) / 6
+    assert tested == pytest.approx(held_within, abs=1e-12)
+    assert described == pytest.approx(within, abs=1e-12)
+    assert ((tested > 0) & (tested < 1)).any()
 
 
 def test_the_stated_rate_hardly_depends_on_which_halvings_are_drawn():
@@ -191,7 +196,9 @@ def test_the_stated_rate_hardly_depends_on_which_halvings_are_drawn():
     spread = {}
     for halvings in (1, HALVINGS):
         told = [
-            np.average(errors, weights=cross_fitted_weights(extent, everybody, errors, rates, draw, halvings))
+            np.average(
+                errors, weights=cross_fitted_weights(extent, everybody, errors, rates, draw, halvings)[1]
+            )
             for draw in np.random.default_rng(2).random((20, len(errors)))
         ]
         spread[halvings] = np.std(told)

@@ -106,10 +106,15 @@ def test_permuted_rows_give_the_same_findings(method: str, kind: str, counted: b
 
 
 def test_some_of_these_findings_are_confirmed_and_extended() -> None:
-    said, _ = told(record("classes", np.arange(N), counted=False), Scan(draws=0))
-    confirmed = [one for one in said if one.get("verdict") == "confirmed"]
+    """Memberships in what was extended are shares of 32 thresholds."""
+    said, members = told(record("classes", np.arange(N), counted=False), Scan(draws=0))
+    confirmed = [one["number"] for one in said if one.get("verdict") == "confirmed"]
     assert confirmed
-    assert any(not one["portrait"]["soft"] for one in confirmed)
+    shares = [
+        {32 * weight for (group, number, _), weight in members.items() if (group, number) == ("finding", one)}
+        for one in confirmed
+    ]
+    assert any(all(share.is_integer() for share in of_finding) for of_finding in shares)
 
 
 def test_permuted_rows_give_the_same_findings_where_only_a_sample_is_looked_at(

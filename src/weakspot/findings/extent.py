@@ -45,12 +45,6 @@ class Extent:
         inside: np.ndarray = self.scores >= self.threshold
         return inside
 
-    @property
-    def tested_rows(self) -> Bool[np.ndarray, " m"]:
-        """(m,) which tested examples lie inside."""
-        inside: np.ndarray = self.tested_scores >= self.threshold
-        return inside
-
 
 class ReducedEmbeddings:
     """Holds embeddings of the described and the tested examples, reduced to at most 32 principal components.
@@ -236,12 +230,14 @@ def cross_fitted_weights(
     rates: ErrorRates,
     hashes: Float[np.ndarray, " m"],
     halvings: int = HALVINGS,
-) -> Float[np.ndarray, " m"]:
-    """Return in which share of many halvings each tested example lies inside, by two-fold cross-fitting.
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
+    """Return within which share of many thresholds each example lies, by two-fold cross-fitting.
 
-    The threshold for one half is taken from the errors of the other half, so that the error rate inside is not
-    flattered by where the extent was made to end. One halving would leave that rate to chance: two thresholds from half
-    of the errors each may lie far from those of the next halving.
+    Each half of the tested examples gives a threshold, by its errors. Those of one half are measured within the
+    threshold of the other, so that the error rate inside is not flattered by where the extent was made to end. One
+    halving would leave that rate to chance: two thresholds from half of the errors each may lie far from those of the
+    next halving. The described examples are weighted by the same thresholds, so that what is described is what is
+    measured, and an example near the end counts for as much as it is sure to lie inside.
 
     Args:
         extent: The extent.
@@ -253,7 +249,7 @@ def cross_fitted_weights(
         halvings: How many, at most 53, the digits of a hash.
 
     Returns:
-        (m,) the shares; 0 outside the population.
+        The shares (n,) for the described and (m,) for the tested examples; 0 outside the population.
     """
     rows = np.flatnonzero(population)
     rows = rows[
@@ -261,14 +257,17 @@ def cross_fitted_weights(
     ]  # what is sorted is quickly sorted again
     scores, digits = extent.tested_scores[rows], (hashes[rows] * 2.0**halvings).astype(np.int64)
     inside = np.zeros(len(rows))
+    thresholds = []
     for halving in range(halvings):
         half = (digits >> halving) % 2 == 0
         for fold in (half, ~half):
             threshold, _ = change_point(scores[~fold], badness[rows[~fold]], rates)
             inside[fold] += scores[fold] >= threshold
-    weights = np.zeros(len(population))
-    weights[rows] = inside / halvings
-    return weights
+            thresholds.append(threshold)
+    described = np.searchsorted(np.sort(thresholds), extent.scores, side="right") / len(thresholds)
+    tested = np.zeros(len(population))
+    tested[rows] = inside / halvings
+    return described, tested
 
 
 def _rounded(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -18,7 +18,6 @@ from weakspot.findings.region_names import Conjunction
 from weakspot.findings.slice_parts import SlicePart
 from weakspot.hashing import id_hashes
 
-_SAME_EXTENT = 0.5  # of what lies in either of two extents, the share that must lie in both
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
 _MOSTLY = 0.5  # membership from which on an example is shared with a region: that of most halvings
 _AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
@@ -36,10 +35,11 @@ class Region:
     Attributes:
         parts: Positions of the slices that it is made of, the leading one first.
         labels: Codes of the labels that it is confined to; none if it is not.
-        described: (1, r) memberships of the described examples: 1 within the extent of a confirmed region, otherwise
-            those of its slice. The array is sparse, for there may be hundreds of regions.
-        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) in
-            which share of many halvings an example lies inside a threshold that its own errors had no part in.
+        described: (1, r) memberships of the described examples: those of its slice, or (where its extent has been
+            found) the share of the thresholds, each from half of the tested examples, that an example lies within.
+            The array is sparse, for there may be hundreds of regions.
+        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) the
+            share of the thresholds that its own errors had no part in.
         evidence: The strongest evidence of its parts.
         likelihood: The log likelihood ratio of the extent of a confirmed region.
         conjunction: The attribute values that name it.
@@ -239,9 +239,8 @@ class _RegionExtender:
         """Return a region with the extent that is found from all of its members and from those of high weight.
 
         The region is returned as it is where the extent misses most of its members, because the embedding does not
-        tell them from the others (in a slice of another tool, say), where the extent is no worse than the rest on the
-        tested examples, and where halves of these have too few errors to say the same of where it ends as all of them:
-        what is measured would then be measured in another place than the one described.
+        tell them from the others (in a slice of another tool, say), and where the extent is no worse than the rest on
+        the tested examples.
         """
         tested_population = self.tested.with_labels(region.labels)
         population = self.described.with_labels(region.labels)
@@ -253,10 +252,11 @@ class _RegionExtender:
         extent = find_extent(
             self.reduced, starts, population, self.searched, tested_population, badness, rates
         )
-        tested = cross_fitted_weights(extent, tested_population, badness, rates, self.tested_hashes)
-        described = extent.rows.astype(np.float64)
+        described, tested = cross_fitted_weights(
+            extent, tested_population, badness, rates, self.tested_hashes
+        )
         misses_members = weights @ described < _SAME_PLACE * weights.sum()
-        if misses_members or not fails_more(self.tested, tested) or _differ(tested, extent.tested_rows):
+        if misses_members or not fails_more(self.tested, tested):
             return region
         return replace(
             region,
@@ -264,12 +264,6 @@ class _RegionExtender:
             tested=_sparse_row(tested),
             likelihood=extent.likelihood,
         )
-
-
-def _differ(halves: Float[np.ndarray, " m"], whole: Bool[np.ndarray, " m"]) -> bool:
-    """Return whether an extent that halves of the tested examples give is another than that of all of them."""
-    either = np.maximum(halves, whole).sum()
-    return bool(np.minimum(halves, whole).sum() < _SAME_EXTENT * either)
 
 
 def _cores(weights: Float[np.ndarray, " r"]) -> list[Bool[np.ndarray, " r"]]:
