@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 
 from weakspot.findings.extent import COMPONENTS
 from weakspot.findings.finding import Finding
+from weakspot.findings.memberships import core_members
 from weakspot.findings.record import Findings
 from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
@@ -21,9 +22,9 @@ _MIN_OF_EITHER = 2  # members and others, for a discriminant to be fitted
 class FindingClassifier:
     """Recognises the examples of confirmed findings in other predictions of the same model.
 
-    A finding is a set of examples. A linear discriminant of their embeddings (its covariance shrunken, Ledoit-Wolf;
-    after PCA to 32 dimensions) learns what tells them from other examples of its labels, and its posterior is the
-    membership of any other example. Whether an example is right has no part in it.
+    A finding is a set of examples, its core. A linear discriminant of their embeddings (its covariance shrunken,
+    Ledoit-Wolf; after PCA to 32 dimensions) learns what tells them from other examples of its labels, and its posterior
+    is the membership of any other example. Whether an example is right has no part in it.
 
     Args:
         findings: The findings of a run, of which the confirmed ones are recognised.
@@ -45,13 +46,15 @@ class FindingClassifier:
     ) -> None:
         self.findings: tuple[Finding, ...] = tuple(one for one in findings.findings if one.confirmed)
         self.slices = slices
-        group, number, row = (
-            findings.memberships[name].to_numpy(zero_copy_only=False) for name in ("group", "number", "row")
+        group, number, row, weight = (
+            findings.memberships[name].to_numpy(zero_copy_only=False)
+            for name in ("group", "number", "row", "weight")
         )
         self._models = []
         for finding in self.findings:
             members = np.zeros(len(predictions), dtype=bool)
-            members[row[(group == "finding") & (number == finding.number)]] = True
+            of_finding = (group == "finding") & (number == finding.number)
+            members[row[of_finding][core_members(weight[of_finding])]] = True
             rows = np.flatnonzero(self._population(finding, predictions) & searched)
             self._models.append(_fit(np.asarray(predictions.embeddings[rows]), members[rows]))
 

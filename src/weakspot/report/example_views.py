@@ -26,7 +26,7 @@ class ExampleView:
 
     Attributes:
         example: The example.
-        weight: Its weight in the slice that it is shown for; None where all weights are 1 (in a cluster).
+        weight: Its weight in the finding or slice that it is shown for; None where all that are shown have weight 1.
         label, prediction: Label and prediction as they are shown: of an answer, the words of the passage.
         image, cam: Thumbnails; None where there are none, or where the page has no room for them.
         text, record: The preview of a text, and of a row of values.

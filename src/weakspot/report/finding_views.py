@@ -160,9 +160,10 @@ def near_miss_views(findings: Findings, examples: ExampleViews) -> list[NearMiss
 
 
 def _top(portrait: Portrait, examples: ExampleViews, most: int) -> list[ExampleView]:
-    """Return the top examples of a group with their Grad-CAMs, and with their weights where these differ."""
-    weights = portrait.weights[:most] if portrait.soft else None
-    return examples.show(portrait.top[:most], weights, cams=True)
+    """Return the top examples of a group with their Grad-CAMs, and with their weights if any is less than 1."""
+    weights = portrait.weights[:most]
+    shown_weights = weights if any(weight < 1 for weight in weights) else None
+    return examples.show(portrait.top[:most], shown_weights, cams=True)
 
 
 def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews) -> list[ExampleView]:
