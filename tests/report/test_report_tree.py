@@ -11,7 +11,7 @@ from report_pages import chromium, images_of, needs_chromium, opened, picture, r
 from weakspot.methods.udis import UDIS
 from weakspot.predictions import Predictions
 from weakspot.report.tree import tone
-from weakspot.slices.failing import fails
+from weakspot.slices.failing_rule import fails
 from weakspot.tasks import Classification, Multilabel
 
 

@@ -9,7 +9,7 @@ from paths import ROOT
 from weakspot.config.schemas import UDISConfig
 from weakspot.methods.udis import UDIS
 from weakspot.slices import ClusterNode
-from weakspot.slices.failing import ACCURACY_THRESHOLD, SMALLEST, fails, worst_first
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, SMALLEST, fails, worst_first
 
 
 @pytest.mark.parametrize(

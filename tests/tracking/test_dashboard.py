@@ -30,7 +30,8 @@ from weakspot.tasks import Classification
 from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 from weakspot.tracking.loggers import WandbLogger, close, wandb_logger
 from weakspot.tracking.panel import Block, panel
-from weakspot.tracking.run_names import run_name, run_tags
+from weakspot.tracking.run_names import run_name
+from weakspot.tracking.run_tags import run_tags
 from weakspot.tracking.tables import confusion_square, examples_table
 
 N = 400

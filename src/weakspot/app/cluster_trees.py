@@ -11,7 +11,7 @@ from weakspot.app.run_index import RunSummary
 from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
 from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.slices import ClusterNode
-from weakspot.slices.failing import ACCURACY_THRESHOLD, fails, worst_first
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, fails, worst_first
 
 _MAX_FOLD_DEPTH = 60  # levels that fold; browsers cannot draw more than some hundreds
 

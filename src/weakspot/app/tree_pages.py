@@ -21,7 +21,7 @@ from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.delimited import csv_text
 from weakspot.interop import udis_tree
 from weakspot.slices import ClusterNode
-from weakspot.slices.failing import ACCURACY_THRESHOLD
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD
 
 MAX_BYTES = 64 << 20
 """The most bytes of an uploaded tree."""

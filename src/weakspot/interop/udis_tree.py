@@ -21,7 +21,7 @@ import numpy as np
 from weakspot.predictions.atomic_files import atomic_file, writing
 from weakspot.predictions.reading import DamagedError, reading
 from weakspot.slices import ClusterNode, Slices
-from weakspot.slices.failing import ACCURACY_THRESHOLD, fails
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, fails
 from weakspot.slices.statistics import AttributeShare
 
 PublishedTree = dict[str, Any]

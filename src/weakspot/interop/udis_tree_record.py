@@ -9,7 +9,7 @@ import numpy as np
 from weakspot.interop.udis_tree import PublishedTree, leaves_of, to_tree
 from weakspot.predictions import Predictions
 from weakspot.slices import ClusterNode, Slices
-from weakspot.slices.failing import ACCURACY_THRESHOLD, SMALLEST, worst_first
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, SMALLEST, worst_first
 from weakspot.slices.statistics import ClusterStatistics, describe
 
 

@@ -24,7 +24,7 @@ from weakspot.predictions.atomic_files import atomic_file, remove_drafts, writin
 from weakspot.report.class_csv import class_csv_files
 from weakspot.report.html import render
 from weakspot.slices import Slices
-from weakspot.slices.failing import ACCURACY_THRESHOLD
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD
 from weakspot.tracking.console import findings_summary, output_console
 from weakspot.tracking.log import log_findings
 

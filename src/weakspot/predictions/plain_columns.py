@@ -8,33 +8,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MISSING_WORDS = (
-    *(
-        "n/a",
-        "#n/a",
-        "na",
-        "#na",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "missing",
-        "(missing)",
-        "unknown",
-        "undefined",
-    ),
-    *("-", "--", "?", "."),
-)
-"""The words that people write, in upper or lower case, for a number or a date that they do not have."""
+from weakspot.predictions.plain_times import dates_or_numbers, local_times, to_microseconds
+from weakspot.predictions.values_of_texts import values_of_texts
 
 _LONGEST_LIST = 20  # so many entries of a list become text; more would describe nothing
-_EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # that Python's dates reach
 
 
 def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[str, str]]:
@@ -124,19 +106,19 @@ def _plain_values(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     if types.is_decimal(kind):
         return column.cast(pa.float64())
     if types.is_date(kind):
-        return _dates_or_numbers(column.cast(pa.date32()))
+        return dates_or_numbers(column.cast(pa.date32()))
     if types.is_timestamp(kind):
-        return _local_times(column)
+        return local_times(column)
     if types.is_time(kind):
-        return _to_microseconds(column, pa.time64("us"))
+        return to_microseconds(column, pa.time64("us"))
     if types.is_duration(kind):
-        return _to_microseconds(column, pa.duration("us"))
+        return to_microseconds(column, pa.duration("us"))
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return _from_texts(column.cast(pa.large_string()), untyped)
+        return values_of_texts(column.cast(pa.large_string()), untyped)
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind):
-        return _from_texts(_decoded(column.cast(pa.large_binary())), untyped)
+        return values_of_texts(_decoded(column.cast(pa.large_binary())), untyped)
     if types.is_fixed_size_binary(kind):
-        return _from_texts(_decoded(column.cast(pa.large_binary())), untyped)
+        return values_of_texts(_decoded(column.cast(pa.large_binary())), untyped)
     if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind):
         return _as_texts(column)
     if types.is_nested(kind):
@@ -179,98 +161,8 @@ def _as_text(value: Any) -> str:
     return ", ".join(entries[:_LONGEST_LIST]) + (", …" if len(entries) > _LONGEST_LIST else "")
 
 
-def _to_microseconds(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Cut finer times to microseconds; coarser ones that are too large raise ArrowInvalid."""
-    return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
-
-
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(pa.large_string())
     except pa.ArrowInvalid as error:
         raise ValueError("it holds bytes that are no UTF-8 text; decode them first") from error
-
-
-def _local_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return timestamps in local time, to the microsecond."""
-    if column.type.tz is not None:
-        try:
-            column = pc.local_timestamp(column)
-        except pa.ArrowInvalid:  # this machine does not know the zone, so UTC must do
-            column = column.cast(pa.timestamp(column.type.unit))
-    try:
-        return _dates_or_numbers(_to_microseconds(column, pa.timestamp("us")))
-    except pa.ArrowInvalid:
-        return column.cast(pa.int64())
-
-
-def _dates_or_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column, or its bare numbers where it has dates earlier or later than Python's."""
-    days = pa.types.is_date32(column.type)
-    first, last = (
-        pa.scalar(date(end.year, end.month, end.day) if days else end, column.type)
-        for end in (_EARLIEST, _LATEST)
-    )
-    outside = pc.or_(pc.less(column, first), pc.greater(column, last))
-    return column.cast(pa.int32() if days else pa.int64()) if pc.any(outside).as_py() else column
-
-
-def _from_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
-    """Return texts without the blanks around them, or the values of another type that all of them stand for."""
-    if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
-        return numbers  # the usual case at once: files can have many columns
-    encoded = texts.dictionary_encode().unify_dictionaries()
-    if encoded.num_chunks == 0:
-        return texts.cast(pa.string())
-    distinct = _from_distinct(pa.chunked_array([encoded.chunk(0).dictionary]), untyped)  # far fewer, mostly
-    return distinct.take(pa.chunked_array([chunk.indices for chunk in encoded.chunks]))
-
-
-def _from_distinct(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(texts)
-    trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-    if trimmed.null_count == len(trimmed):
-        return trimmed.cast(pa.string())
-    known = pc.if_else(
-        pc.is_in(pc.utf8_lower(trimmed), pa.array(MISSING_WORDS, pa.large_string())), None, trimmed
-    )
-    has_gaps = known.null_count > trimmed.null_count
-    if known.null_count < len(known):
-        typed = (_numbers(known) if untyped or has_gaps else None) or (_truths(known) if untyped else None)
-        typed = typed or _moments(known)
-        if typed is not None:
-            return typed
-    try:
-        return trimmed.cast(pa.string())
-    except pa.ArrowInvalid:  # more than 2 GiB of text
-        return trimmed
-
-
-def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if pc.any(pc.match_substring_regex(texts, "^[+-]?0[0-9xX]")).as_py():  # a code: post codes, hexadecimals
-        return None
-    return _cast(texts, pa.int64(), pa.float64())
-
-
-def _truths(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    return _cast(texts, pa.bool_())
-
-
-def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return dates, timestamps or times of day that are written as in ISO 8601."""
-    dates = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
-    if dates is not None:
-        return _local_times(dates) if pa.types.is_timestamp(dates.type) else dates
-    day, nothing = pa.scalar("1970-01-01T", texts.type), pa.scalar("", texts.type)
-    moments = _cast(pc.binary_join_element_wise(day, texts, nothing), pa.timestamp("us"))
-    return None if moments is None else moments.cast(pa.time64("us"))
-
-
-def _cast(texts: pa.ChunkedArray, *kinds: pa.DataType) -> pa.ChunkedArray | None:
-    """Return the texts as the first of these types that fits all of them, or None."""
-    for kind in kinds:
-        try:
-            return texts.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return None

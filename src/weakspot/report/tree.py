@@ -15,7 +15,7 @@ from weakspot.report.curves import Curve, cut_curve
 from weakspot.report.example_views import ExampleView, ExampleViews
 from weakspot.report.finding_views import SliceView
 from weakspot.report.folds import FoldedParts
-from weakspot.slices.failing import SMALLEST
+from weakspot.slices.failing_rule import SMALLEST
 
 _HEIGHT = 240  # pixels of the picture, without the rows of labels
 _TALLEST, _LOWEST = 18, 5  # pixels of one level

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from weakspot.delimited import csv_text
 from weakspot.predictions.atomic_files import atomic_file
-from weakspot.tracking.run_names import MULTIRUN, run_name, run_tags
+from weakspot.tracking.run_names import MULTIRUN, run_name
+from weakspot.tracking.run_tags import run_tags
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from jaxtyping import Int, Num
 
 from weakspot.class_names import class_names, is_number
 from weakspot.datasets.readers.tables import TableFile
-from weakspot.predictions.plain_columns import MISSING_WORDS
+from weakspot.predictions.values_of_texts import MISSING_WORDS
 from weakspot.tasks import Classification, Multilabel, Regression, Task
 
 

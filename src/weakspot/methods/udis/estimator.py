@@ -28,7 +28,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import categorise
 from weakspot.predictions.validation import check_finite
 from weakspot.slices import ClusterNode, Memberships, Slices, Weights
-from weakspot.slices.failing import ACCURACY_THRESHOLD
+from weakspot.slices.failing_rule import ACCURACY_THRESHOLD
 from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000

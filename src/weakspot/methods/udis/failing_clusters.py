@@ -14,7 +14,7 @@ from weakspot.methods.udis.node_statistics import NodeStatistics
 from weakspot.methods.udis.tree import measures, pruned_nodes, top_attributes
 from weakspot.predictions import Predictions
 from weakspot.slices import Weights
-from weakspot.slices.failing import fails
+from weakspot.slices.failing_rule import fails
 from weakspot.slices.statistics import (
     AttributeShare,
     ClusterStatistics,
