@@ -196,6 +196,7 @@ def test_a_p_value_of_the_search_stands_beside_the_held_out_one(tmp_path):
     assert p_values[0] == 1 / 200
     assert scalars(findings)["slice_1/p_searched"] == p_values[0]
     words = " ".join(unescape(render(findings)).replace(THIN, " ").split())  # wherever the page breaks a line
+    assert "only just confirmed (p near 0.05), the numbers look worse than they are on average" in words
     assert "p in the search" in words
     assert words.count("chance alone would turn up a slice this extreme with p = 0.005") == p_values.count(
         1 / 200
@@ -354,6 +355,7 @@ def test_without_a_test_nothing_is_confirmed(tmp_path):
         assert "not tested" in words
         assert "not confirmed" not in words
         assert "held-out example" not in words
+    assert "only just confirmed" not in page
     assert "held out" not in printed.partition("Nothing was tested")[0]
     assert "It was not tested." in page
     with pytest.raises(ValueError, match=r"because nothing was tested; search with confirm=0\.5"):
