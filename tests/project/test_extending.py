@@ -6,6 +6,7 @@ import gc
 import re
 import shlex
 import sys
+from dataclasses import fields, replace
 from importlib import import_module
 
 import pytest
@@ -18,6 +19,7 @@ import weakspot.testing
 from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
 from weakspot.tasks import Classification
+from weakspot.testing.methods import check_failing_group
 
 
 @pytest.mark.parametrize("line", extending_page.commands())
@@ -61,3 +63,28 @@ def test_each_example_keeps_its_contract(modules):
     }
     for line in checks:
         exec(line, vars(weakspot.testing) | names | {"torch": torch, "Classification": Classification})
+
+
+def test_the_page_names_every_check_of_a_method_and_every_way_to_opt_out():
+    text = extending_page.PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(check_\w+)` \|", text, flags=re.MULTILINE)
+    assert rows == [check.__name__ for check in weakspot.testing.METHOD_CHECKS]
+    attributes = {field.name for field in fields(weakspot.testing.MethodCase)} - {"make"}
+    assert {*re.findall(r"`(\w+)=(?:True|False)`", text)} == attributes
+
+
+def test_a_method_that_misses_the_planted_group_is_told_what_was_planted_and_how_to_opt_out(modules):
+    class Elsewhere(modules["ball"].Ball):
+        """Seeks the ball in which losses are lowest."""
+
+        def fit(self, p, callback=None):
+            return super().fit(replace(p, losses=-p.losses), callback)
+
+    with pytest.raises(AssertionError) as said:
+        check_failing_group(weakspot.testing.MethodCase(Elsewhere))
+    assert re.match(
+        r"the failing group was not found: of example_predictions\(\), \d+ of 160 examples lie together \(attributes"
+        r'\["group"\] is "0"\) and \d+ of them are wrong; the first slice has a weight of \d+, of which \d+ % is in',
+        str(said.value),
+    )
+    assert str(said.value).endswith("MethodCase(…, finds_a_region=False)")

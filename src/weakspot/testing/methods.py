@@ -57,7 +57,8 @@ class MethodCase:
         searches_an_optimum: It starts from drawn places, so that repeated rows give only nearly the same slices.
         uses_labels: Its memberships depend on an example's label (never on whether the label was met).
         reads_attributes: It reads attributes, and its class says so; other methods must not read them.
-        finds_a_region: It looks where examples lie, so that it finds the failing group.
+        finds_a_region: It looks for a region in which the model fails, so that its first slice is the failing group of
+            `example_predictions()`.
         reads_embeddings: Its memberships depend on the embedding.
         carries_over: Its slices can hold other examples than those that it was fitted on.
     """
@@ -87,7 +88,7 @@ def check_parameters(case: MethodCase) -> None:
 
 
 def check_slices(case: MethodCase) -> None:
-    """Slices have memberships from 0 to 1, statistics, and the provenance of what they were found in."""
+    """There is a slice or more; slices have memberships from 0 to 1, statistics, and the provenance of the examples."""
     p, slices = example_predictions(), case.fitted.slices_
     assert slices.method == case.fitted.word, "the slices name another method"
     assert_array_equal(slices.ids, p.ids)
@@ -98,9 +99,23 @@ def check_slices(case: MethodCase) -> None:
         assert replace(found, cluster=None) == expected, "statistics are not those of the memberships"
     assert slices.provenance["predictions"] == p.provenance
     assert set(slices.provenance["settings"]) == set(case.fitted.get_params())
-    if case.finds_a_region:
-        inside = np.array(p.attributes["group"].to_pylist()) == "0"
-        assert slices.weights[0] @ inside > 0.9 * slices.weights[0].sum(), "the failing group was not found"
+
+
+def check_failing_group(case: MethodCase) -> None:
+    """The first slice lies in the group in which nearly everything is wrong, by more than 90 % of its weight."""
+    if not case.finds_a_region:
+        return
+    p, first = example_predictions(), case.fitted.slices_.weights[0]
+    assert p.correct is not None
+    inside = np.array(p.attributes["group"].to_pylist()) == "0"
+    share = first @ inside / first.sum() if first.any() else 0.0
+    assert share > 0.9, (
+        f"the failing group was not found: of example_predictions(), {inside.sum()} of {len(p)} examples lie together "
+        f'(attributes["group"] is "0") and {(~p.correct[inside]).sum()} of them are wrong; the first slice has a '
+        f"weight of {first.sum():.3g}, of which {100 * share:.0f} % is in that group, and more than 90 % has to be; "
+        "give the case settings with which the method finds it, MethodCase(lambda: Mine(…)), or, if the method does "
+        "not look for regions in which the model fails, MethodCase(…, finds_a_region=False)"
+    )
 
 
 def check_progress(case: MethodCase) -> None:
@@ -122,15 +137,17 @@ def check_order_of_rows(case: MethodCase) -> None:
 
 
 def check_counts(case: MethodCase) -> None:
-    """An example that counts twice is two equal examples."""
+    """An example that counts twice is two equal examples: exactly, or nearly where the method searches an optimum."""
     p = example_predictions()
     counts = np.random.default_rng(5).integers(1, 4, len(p))
     rows = np.repeat(np.arange(len(p)), counts)
     once = case.make().fit(replace(p, counts=counts)).slices_
     many = case.make().fit(replace(p.take(rows), ids=np.arange(len(rows)).astype(str))).slices_
-    assert len(once) == len(many)
+    assert len(once) == len(many), "counts give another number of slices than as many equal rows"
     weight, loss = (1e-2, 1e-4) if case.searches_an_optimum else (0, 1e-12)
-    assert_allclose(once.weights[:, rows], many.weights, rtol=0, atol=weight)
+    hint = "" if case.searches_an_optimum else "; MethodCase(…, searches_an_optimum=True) allows rounding"
+    said = f"counts of 1 to 3 give other slices than as many equal rows{hint}"
+    assert_allclose(once.weights[:, rows], many.weights, rtol=0, atol=weight, err_msg=said)
     for a, b in zip(once.statistics, many.statistics, strict=True):
         assert_allclose(a.size, b.size, rtol=1e-6)
         assert a.loss_inside is not None
@@ -147,7 +164,10 @@ def check_saved_slices(case: MethodCase) -> None:
         expected = method.membership(new)
         assert expected.shape == (len(new), len(method.slices_))
         assert ((expected >= 0) & (expected <= 1)).all(), "a membership is below 0 or above 1"
-        assert expected.max() > 0 or not case.carries_over, "no other example belongs to any slice"
+        assert expected.max() > 0 or not case.carries_over, (
+            "no other example belongs to any slice; if that is meant, MethodCase(…, carries_over=False), and the class "
+            "says testable = False"
+        )
         assert case.carries_over or not method.testable, (
             "slices that hold no other example are said to be testable"
         )
@@ -162,11 +182,13 @@ def check_saved_slices(case: MethodCase) -> None:
 
 
 def check_membership_is_blind(case: MethodCase) -> None:
-    """Memberships never use what was right: a slice that did could confirm itself."""
+    """Memberships never use what was right, and labels only if the case says so: a slice could confirm itself."""
     new = example_predictions(seed=7)
     labels = new.labels if case.uses_labels else None
     blind = replace(new, losses=None, labels=labels, correct=None, outputs=None, counts=None)
-    assert_array_equal(case.fitted.membership(blind), case.fitted.membership(new))
+    hint = "" if case.uses_labels else "; if they depend on labels alone, MethodCase(…, uses_labels=True)"
+    said = f"memberships are others where labels, outputs, losses and counts are unknown{hint}"
+    assert_array_equal(case.fitted.membership(blind), case.fitted.membership(new), said)
 
 
 def check_other_embeddings(case: MethodCase) -> None:
@@ -317,6 +339,7 @@ def refusal(call: Callable[[], object]) -> str:
 METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     check_parameters,
     check_slices,
+    check_failing_group,
     check_progress,
     check_order_of_rows,
     check_counts,
@@ -335,7 +358,13 @@ METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
 
 
 def check_method(case: MethodCase) -> None:
-    """Check a method against the whole contract of `weakspot.methods.Method`.
+    """Check a method against the whole contract of `weakspot.methods.Method`, by all of `METHOD_CHECKS`.
+
+    Nearly all of them fit it on `example_predictions()`, in which it has to find something: a slice at least, and first
+    the group in which the model fails. What is demanded only of some kinds of methods is an attribute of the case.
+
+    Args:
+        case: The method, and what kind of method it is.
 
     Raises:
         AssertionError: Something does not hold; the traceback ends in the check whose docstring says what.
