@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -34,10 +35,12 @@ class PluginFolder:
     Attributes:
         origin: Where it comes from, as a person reads it: `conf/`, or the name of an installed package.
         path: The folder, absolute.
+        package: The folder of the installed package.
     """
 
     origin: str
     path: Path
+    package: Path | None = None
 
     def file(self, group: str, word: str) -> Path:
         """Return the file of a word of a group."""
@@ -74,6 +77,17 @@ def method_target(word: str) -> str | None:
     return None
 
 
+def code_name(file: Path) -> str:
+    """Return what a plug-in's file of Python is called where it is imported from, `ball.py`; "" for any other file."""
+    if file.is_relative_to(Path(__file__).parent) or file.is_relative_to(sysconfig.get_path("stdlib")):
+        return ""
+    for package in filter(None, (folder.package for folder in folders())):
+        if file.is_relative_to(package):
+            return str(file.relative_to(package.parent))
+    is_local = "site-packages" not in file.parts and file.is_relative_to(Path.cwd())
+    return str(file.relative_to(Path.cwd())) if is_local else ""
+
+
 def make_working_directory_importable() -> None:
     """Let modules in the working directory be imported, as `python -m` does; installed ones of the same name win."""
     here = str(Path.cwd())
@@ -89,25 +103,26 @@ def _installed(_path: tuple[str, ...]) -> tuple[PluginFolder | str, ...]:
 
 def _folder(point: EntryPoint) -> PluginFolder | str:
     named = _IMPORTABLE.fullmatch(point.value)
-    for path in _locations(point.value) if named else ():
-        return PluginFolder(_package(point), path)
+    for package, path in _locations(point.value) if named else ():
+        return PluginFolder(_package(point), path, package)
     return (
         f"{_package(point)} names {point.value[:_LONGEST]} as its folder of configuration files, which is not there: "
         f"its entry point in {ENTRY_POINTS} must be package or package.subfolder"
     )
 
 
-def _locations(module: str) -> Iterator[Path]:
-    """Yield the folders of a package below its top level package, which is found without being imported."""
+def _locations(module: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the folders of the top level package, which is found without being imported, and of one below it."""
     top, *below = module.split(".")
     try:
         spec = find_spec(top)
     except (ImportError, ValueError):
         spec = None
     for location in (spec and spec.submodule_search_locations) or ():
-        folder = Path(location, *below).absolute()
+        package = Path(location).absolute()
+        folder = package.joinpath(*below)
         if folder.is_dir():
-            yield folder
+            yield package, folder
 
 
 def _package(point: EntryPoint) -> str:

@@ -317,14 +317,66 @@ def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
 
 @pytest.mark.parametrize("error", ["RecursionError", "IndexError", "yaml.YAMLError"])
 def test_a_fault_of_a_method_is_no_fault_of_the_line(error, local):
-    """Its traceback is printed, whatever its kind, and the exit code is 1."""
+    """Its frames are printed from the method's file on, whatever its kind, and the exit code is 1; the log has all."""
     file = local / "ball.py"
     fails = f"        raise {error}('of the method')\n        self.check"
     file.write_text("import yaml\n" + file.read_text().replace("        self.check", fails, 1))
     np.savez(local / "p.npz", embeddings=np.eye(40), losses=np.arange(40.0))
-    said = Shell(local)("discover", "method=ball", "predictions=p.npz", "logger=none", fails=1)
-    assert "Traceback" in said
-    assert said.rstrip().endswith(f"{error.rpartition('.')[2]}: of the method")
+    line = file.read_text().partition(fails)[0].count("\n") + 1
+    words = ("method=ball", "predictions=p.npz", "logger=none")
+    said = Shell(local)("discover", *words, fails=1)
+    (log,) = local.glob("outputs/discover/*/*/discover.log")
+    place = f"""  File "{file}", line {line}, in fit
+    raise {error}('of the method')
+"""
+    kind = error.rpartition(".")[2]
+    title = f"Traceback (most recent call last; all of it is in {log}):"
+    assert said.endswith(f"{title}\n{place}{kind}: of the method (ball.py, line {line})\n")
+    assert said.count("  File ") == 1
+    written = log.read_text()
+    assert place in written
+    assert "weakspot/pipeline/search.py" in written
+    whole = Shell(local)("discover", *words, fails=1, HYDRA_FULL_ERROR="1")
+    assert place in whole
+    assert whole.endswith(f"{kind}: of the method\n")
+    assert "weakspot/pipeline/search.py" in whole
+
+
+@pytest.mark.parametrize(
+    ("statement", "said", "workers"),
+    [
+        ("{}['width']", "KeyError: 'width' (stripes.py, line LINE)", 0),
+        ("{}['width']", "KeyError: 'width' (stripes.py, line LINE)", 1),
+        ("raise ValueError('no width')", "no width (stripes.py, line LINE)", 1),
+        ("1 +", "SyntaxError: invalid syntax (stripes.py, line LINE)", 0),
+    ],
+)
+def test_a_fault_of_a_dataset_is_placed_also_in_a_process_that_loads_data(statement, said, workers, local):
+    file = local / "stripes.py"
+    head = "    def input(self, row):\n"
+    before, _, after = file.read_text().partition(head)
+    file.write_text(f"{before}{head}        {statement}\n{after}")
+    line = before.count("\n") + 2
+    words = ("dataset=stripes", "trainer=cpu", "logger=none", f"num_workers={workers}")
+    code = (
+        2 if statement.startswith("raise") else 1
+    )  # refused before it begins, as what is wrong with the data
+    printed = Shell(local)("train", *words, fails=code)
+    assert printed.endswith(f"{said.replace('LINE', str(line))}\n")
+    assert f'File "{ROOT}' not in printed
+
+
+def test_the_files_of_plugins_are_told_from_others(installed):
+    (installed / "mine.py").touch()
+    names = {
+        installed / "mine.py": "mine.py",
+        installed / "site" / PACKAGE / "ball.py": f"{PACKAGE}/ball.py",
+        installed / "venv" / "site-packages" / "numpy.py": "",
+        Path(plugins.__file__): "",
+        Path(json.__file__): "",
+        Path("<string>"): "",
+    }
+    assert {file: plugins.code_name(file) for file in names} == names
 
 
 @pytest.mark.parametrize(

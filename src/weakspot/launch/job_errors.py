@@ -17,8 +17,12 @@ from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf.errors import GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
 
+from weakspot import plugins
 from weakspot.launch.run_folders import has_begun, remove_empty_run, run_folder
 from weakspot.launch.sweep_results import FAILED, write_end
+from weakspot.legible import printable_lines
+
+_PACKAGE = Path(__file__).parents[1]
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -46,18 +50,24 @@ class JobError(CompactHydraException):
 
 @contextmanager
 def errors_as_sentences(name: str) -> Iterator[None]:
-    """Turn errors of input into one sentence; the traceback goes to the run's log file, if the run had begun."""
+    """Turn errors of input into one sentence, and faults of a plug-in into a sentence and a few frames.
+
+    The whole traceback goes to the run's log file, except of an error of input before the run had begun.
+    """
     try:
         yield
     except JobError:  # a sentence already, with the job's own exit code
         raise
     except Exception as error:
         sentence = sentence_of(error)
-        if sentence is None or os.environ.get(FULL_ERROR) == "1":
+        if sentence is None or has_begun():
+            log_traceback(error)
+        frames = "" if sentence else _frames_from_plugin(error)
+        if os.environ.get(FULL_ERROR) == "1" or not (sentence or frames):
             write_end(FAILED, f"{type(error).__name__}: {error}")
             raise
-        if has_begun():
-            log_traceback(error)
+        if sentence is None:
+            raise _fail_by_plugin(error, frames, name) from error
         raise _fail_run(sentence, name) from error
 
 
@@ -68,6 +78,17 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
         remove_empty_run(run_folder(), f"{name}.log")
     write_end(FAILED, sentence)
     return job_error(sentence, 2 if usage else 1)
+
+
+def _fail_by_plugin(error: Exception, frames: str, name: str) -> UserError | JobError:
+    """Print the frames of a fault from the plug-in's file on, and return the error that ends the job."""
+    title = f"Traceback (most recent call last; all of it is in {run_folder() / name}.log):"
+    print(printable_lines(f"{title}\n{frames}"), file=sys.stderr, flush=True)
+    said = ": ".join(filter(None, [type(error).__name__, _worker_message(str(error))]))
+    place = _place_in_plugin(error)
+    sentence = said.removesuffix(place) + place  # an error of syntax says it itself
+    write_end(FAILED, sentence)
+    return job_error(sentence, 1)
 
 
 def job_error(sentence: str, code: int) -> UserError | JobError:
@@ -98,7 +119,8 @@ def sentence_of(error: Exception) -> str | None:
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
     if isinstance(error, ValueError | OSError | ImportError):
-        return (_worker_message(str(error)) or type(error).__name__) + _place_in_plugin(error)
+        place = "" if _is_raised_here(error) else _place_in_plugin(error)
+        return (_worker_message(str(error)) or type(error).__name__) + place
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; importing it takes seconds
         return (
             f"{error} Lightning refuses this trainer: choose another (trainer=auto, cpu, gpu, ddp, ddp_cpu)."
@@ -132,18 +154,35 @@ def _explain_system_error(error: OSError) -> str:
     return sentence or f"{error.filename}: {error.strerror}; {where}"
 
 
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
+"""The first line of a frame, as a traceback shows it: that of a process that loads data is in an error's message."""
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Return whether this package has raised an error, whose message then says all."""
+    frames = _FRAME.findall(_traceback_text(error))
+    return bool(frames) and Path(frames[-1][0]).is_relative_to(_PACKAGE)
+
+
 def _place_in_plugin(error: Exception) -> str:
-    """Return where in a file of the working directory an error arose that this package did not raise, or ""."""
-    frames = traceback.extract_tb(error.__traceback__)
-    here, package = Path.cwd(), Path(__file__).parents[1]
-    if not frames or Path(frames[-1].filename).is_relative_to(package):
-        return ""
-    for frame in reversed(frames):
-        file = Path(frame.filename)
-        if file.is_relative_to(package) or "site-packages" in file.parts or not file.is_relative_to(here):
-            continue
-        return f" ({file.relative_to(here)}, line {frame.lineno})"
+    """Return the last line of a plug-in's that led to an error, or ""."""
+    for file, line in reversed(_FRAME.findall(_traceback_text(error))):
+        if name := plugins.code_name(Path(file)):
+            return f" ({name}, line {line})"
     return ""
+
+
+def _frames_from_plugin(error: Exception) -> str:
+    """Return the frames of an error from the first on that is in a plug-in's file, or ""."""
+    text = _traceback_text(error)
+    for frame in _FRAME.finditer(text):
+        if plugins.code_name(Path(frame[1])):
+            return re.split(r"\n(?=\S)", text[frame.start() :])[0]
+    return ""
+
+
+def _traceback_text(error: Exception) -> str:
+    return "".join(traceback.format_exception(error, chain=False))
 
 
 def _worker_message(message: str) -> str:
