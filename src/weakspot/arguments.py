@@ -56,11 +56,11 @@ def check_arguments(
         free = named[positional:]
         near = get_close_matches(unknown[0], free, n=2, cutoff=0.6)
         raise ValueError(
-            f"there is no setting {key}.{unknown[0]}: {_target_name(target)} does not take it; "
+            f"There is no setting {f'{key}.{unknown[0]}'!r}"
             + (
-                f"did you mean {' or '.join(f'{key}.{name}' for name in near)}?"
+                f". Did you mean {' or '.join(f'{key}.{name}' for name in near)}?"
                 if near
-                else _list_settings(key, free, later)
+                else f": {_target_name(target)} does not take it; {_list_settings(key, free, later)}"
             )
         )
     needed = [name for name in named if parameters[name].default is inspect.Parameter.empty]

@@ -205,7 +205,7 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
         (b"defaults: [nothing]\n", "FILE cannot be used: In 'method/mine': Could not load 'method/nothing'."),
         (b"n: ${oops(}\n", "FILE cannot be used: token recognition error at: '('"),
         (b"# @package [[a\nn: 1\n", "FILE cannot be used: @package [[a is neither _global_ nor a key"),
-        (b"# @package nowhere\nn: 1\n", "FILE cannot be used: In 'method/mine': ConfigKeyError raised while"),
+        (b"# @package nowhere\nn: 1\n", "FILE: There is no setting 'nowhere'; --help lists them"),
         (b"", "method=mine names no class: its file needs a line _target_: module.Class"),
         (b"- 1\n", "method=mine names no class"),
         (b"note: '${'\n", "FILE cannot be used: no viable alternative at input '${'"),
@@ -225,6 +225,44 @@ def test_a_file_that_cannot_be_used_is_named_before_any_cost(text, said, folder,
     assert printed.count("\n") == 1
     assert printed.startswith(said.replace("FILE", str(file)))
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("dataset: {nn: 3}", "There is no setting 'dataset.nn'. Did you mean dataset.n?"),
+        (
+            "trainning: {epochs: 3}",
+            "FILE: There is no setting 'trainning'. Did you mean training or trainer?",
+        ),
+        ("training: {epoch: 3}", "FILE: There is no setting 'training.epoch'. Did you mean training.epochs?"),
+        ("hydra: {outputs: 3}", "FILE: There is no setting 'hydra.outputs'; --help lists them"),
+        ("epochs: 3", "FILE: There is no setting 'epochs'. Did you mean training.epochs?"),
+        ("method: {n_slice: 3}", "There is no setting 'method.n_slice'. Did you mean method.n_slices?"),
+    ],
+)
+def test_a_misspelt_setting_of_a_file_is_told_as_on_the_line(setting, said, tmp_path):
+    extending_page.write_files(tmp_path)
+    file = tmp_path / "conf" / "dataset" / "mine.yaml"
+    head = "# @package _global_\ndefaults: [stripes, override /model: lines, _self_]\n"
+    file.write_text(f"{head}{setting}\n")
+    printed = Shell(tmp_path)("discover", "dataset=mine", "logger=none", fails=2)
+    assert printed.removeprefix("loading libraries …\n") == said.replace("FILE", str(file)) + "\n"
+
+
+def test_a_misspelt_setting_is_told_of_the_file_that_another_names(tmp_path):
+    """Of a method with a schema, whose other settings the line does not have."""
+    conf = tmp_path / "conf"
+    for name, text in {
+        "method/mine": "defaults: [/schema/method/spotlight@_here_, _self_]\n_target_: a.B\nmin_sise: 3\n",
+        "experiment/all": "# @package _global_\ndefaults: [override /method: mine, _self_]\n",
+    }.items():
+        (conf / name).parent.mkdir(parents=True)
+        (conf / f"{name}.yaml").write_text(text)
+    said = Shell(tmp_path)("discover", "experiment=all", fails=2)
+    assert said.startswith(
+        f"{conf}/method/mine.yaml: There is no setting 'method.min_sise'. Did you mean method.min_"
+    )
 
 
 def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):

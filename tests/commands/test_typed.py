@@ -257,7 +257,7 @@ COMPOSED = [
 JOBS = [
     (
         "+dataset.colour=3",
-        "there is no setting dataset.colour: ColoredDigits does not take it; there are: dataset.r",
+        "There is no setting 'dataset.colour': ColoredDigits does not take it; there are: dataset.r",
     ),
     ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
     ("dataset.size=0", "size must be a positive number of pixels, not 0"),

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weakspot import plugins
 from weakspot.arguments import TYPE_NAMES
+from weakspot.config import schemas
 from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
 from weakspot.launch.choice_files import explain_file, plugin_files
 from weakspot.launch.job_errors import library_message
@@ -188,13 +190,13 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
         folder: The further folder of configuration files.
     """
     key, value = key_of(word), word.partition("=")[2]
+    known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if key in GROUPS:
-        return _explain_choice(word, error, folder)
+        return _explain_choice(word, error, known, folder)
     if re.match(r"hydra[./]", key):
         extra = next((extra for choice, extra in _EXTRAS.items() if word.startswith(f"hydra/{choice}")), None)
         install = f'; pip install "weakspot[{extra}]" brings it' if extra else ""
         return f"{word} cannot be used: {library_message(error)}{install}"
-    known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if known and key not in known:
         return explain_unknown(key, known)
     said = f"{error} {error.__cause__}"
@@ -215,7 +217,7 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     return f"{word} cannot be used: {library_message(error)}"
 
 
-def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
+def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: str | None) -> str:
     """Return that a group has no such choice, and which it has; or what is wrong with the word or the choice's file."""
     group, value = key_of(word), word.partition("=")[2]
     typed = "encoder" if word.startswith(SHORT["encoder"]) else group
@@ -227,7 +229,7 @@ def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
         apart = "; a sweep cannot hold it beside others" if typed == "encoder" else ""
         return f"{typed}=null is not a choice: leave {typed}= out for the default{apart}"
     for file in plugin_files(group, value, folder):
-        return explain_file(file, error)
+        return _explain_key_of_file(file, error, known, folder) or explain_file(file, error)
     if value in own_choices(group):
         return f"{typed}={value} cannot be used: {library_message(error)}"
     files = [] if folder is None else Path(folder, group).glob("*.yaml")
@@ -238,6 +240,18 @@ def _explain_choice(word: str, error: Exception, folder: str | None) -> str:
     else:
         suggestion = f"There are: {', '.join(choices)}."
     return f"There is no {typed}={value}. {suggestion}"
+
+
+def _explain_key_of_file(file: Path, error: Exception, known: Sequence[str], folder: str | None) -> str:
+    """Return that a file, or one that it names, sets what no schema has; "" where something else is wrong with it."""
+    said = re.match(r"In '([^']+)/([^']+)': [^\n]*\nKey '.*' not in '(\w+)'\s+full_key: (\S+)", str(error))
+    if said is None:
+        return ""
+    group, word, schema, key = said.groups()
+    file = next(plugin_files(group, word, folder), file)
+    parent, one = key.rpartition(".")[0], vars(schemas).get(schema)
+    of_schema = [f"{parent}.{field.name}" for field in fields(one)] if parent and is_dataclass(one) else []
+    return f"{file}: {explain_unknown(key, [*known, *of_schema])}"
 
 
 def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
