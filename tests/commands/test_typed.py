@@ -345,7 +345,28 @@ SEARCHES = [
     ),
     (
         "dataset.group=patient",
-        "there is no attribute 'patient' to keep groups together by; there are: digit, colour",
+        "dataset.group=patient: there is no attribute 'patient'; there are: digit, colour",
+    ),
+    (
+        "dataset.group=color confirm=0",
+        "dataset.group=color: there is no attribute 'color'. Did you mean colour?",
+    ),
+    (
+        "dataset.hide=[digit,image.width,color]",
+        "dataset.hide=[digit,image.width,color]: there is no attribute 'color'. Did you mean colour?",
+    ),
+    ("dataset.hide=colour", "dataset.hide must be a list, dataset.hide=[A,B], not colour"),
+    (
+        "method=rules method.attributes=[color]",
+        "attributes=['color']: there is no attribute 'color'. Did you mean colour?",
+    ),
+    (
+        "dataset=csv dataset.file=broken.csv dataset.id=number",
+        "dataset.id=number: broken.csv has no such column (it has: path, label)",
+    ),
+    (
+        "dataset=csv dataset.file=broken.csv dataset.text=txt",
+        "dataset.text=txt: broken.csv has no such column (it has: path, label)",
     ),
     (
         "upstream=require figures=svg report.members=all",
@@ -413,7 +434,11 @@ GIVEN = [
     ),
     (
         "predictions=my.npz dataset.group=patient",
-        "there is no attribute 'patient' to keep groups together by",
+        "dataset.group=patient: there is no attribute 'patient'; there are: none",
+    ),
+    (
+        "predictions=my.npz dataset.hide=[camra]",
+        "dataset.hide=[camra]: there is no attribute 'camra'; there are: none",
     ),
 ]
 

@@ -150,6 +150,10 @@ def test_classes_by_number_and_other_members(tmp_path):
         members.append((f"{start}.txt", b"a caption"))
     members.append(("b/._2.JPG", b"of a Mac"))
     tar(tmp_path / "test.tar", *members)
+    with pytest.raises(
+        ValueError, match=r"dataset\.label=score: no JSON member in .* has it; leave it out to read"
+    ):
+        WebDataset("test", root=tmp_path, label="score")
     data = WebDataset("test", root=tmp_path, classes=["cat", "dog"], size=None)
     assert data.examples["id"].to_pylist() == ["test/b/2", "test/b/1", "test/c", "test/e"]
     assert data.task.classes == ("cat", "dog")

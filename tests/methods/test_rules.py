@@ -141,7 +141,9 @@ def test_what_has_no_attributes_is_refused():
         ValueError, match=r"rules are made of attributes: give some, .*; these examples have none"
     ):
         Rules().fit(bare)
-    with pytest.raises(ValueError, match=r"attributes=\['colour'\]: there is no 'colour'; there are: real, "):
+    with pytest.raises(
+        ValueError, match=r"attributes=\['colour'\]: there is no attribute 'colour'; there are: real, "
+    ):
         Rules(attributes=["colour"]).fit(p)
     ids = recorded(pa.table({"row": np.arange(400)}), np.asarray(table["yes"]))
     with pytest.raises(ValueError, match=r"of those that there are \(row\) none groups examples"):

@@ -29,6 +29,7 @@ for call in (
     lambda: Findings.build(np.zeros((3, 3)), slices),
     lambda: Findings.build(None, slices),
     lambda: Findings.build(p, slices, hide="group"),
+    lambda: Findings.build(p, slices, hide=["grup"]),
     lambda: Findings.build(p, slices, texts=["one"]),
     lambda: Findings.build(p, slices, stability=[]),
     lambda: Findings.build(p, slices, confirm=Predictions.from_arrays(np.ones((4, 5)), labels=np.arange(4) % 3)),
@@ -44,7 +45,7 @@ for call in (
 
 def test_arguments_of_another_type_are_told_what_is_wanted():
     done = run([sys.executable, "-c", WRONG], capture_output=True, text=True, check=True)
-    task, *shares, mask, method, array, nothing, hide, texts, stability, unmeasured, narrow = (
+    task, *shares, mask, method, array, nothing, hide, misspelt, texts, stability, unmeasured, narrow = (
         done.stdout.splitlines()
     )
     assert task.startswith("TypeError task=['cat', 'dog'] is no task; give Classification")
@@ -60,6 +61,7 @@ def test_arguments_of_another_type_are_told_what_is_wanted():
             f"TypeError predictions are of type {kind}; make some with Predictions.from_arrays"
         )
     assert "give a list of names of attributes: hide=['group']" in hide
+    assert misspelt == "ValueError hide=['grup']: there is no attribute 'grup'. Did you mean group?"
     assert "texts has 1 values, but there are 160 examples" in texts
     assert "stability has 0 values, but there are " in stability
     assert (

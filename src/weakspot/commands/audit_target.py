@@ -23,6 +23,8 @@ from weakspot.launch.quoting import word_as_typed
 from weakspot.launch.run_folders import CONFIG
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from weakspot.pipeline.audit_target import AuditTarget
     from weakspot.pipeline.file_previews import FilePreviews
     from weakspot.pipeline.grad_cams import GradCams
@@ -256,9 +258,28 @@ def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
     return FilePreviews(predictions, cfg.dataset.root if given else None)
 
 
-def restating_attributes(cfg: DictConfig) -> tuple[str, ...]:
-    """Return the attributes that the configuration says restate the target."""
-    return tuple(cfg.dataset.get("hide") or ())
+def hidden_attributes(cfg: DictConfig, attributes: pa.Table) -> tuple[str, ...]:
+    """Return the attributes that `dataset.hide` says restate the target.
+
+    Args:
+        cfg: The configuration.
+        attributes: What is known of each example; properties of images may still have to be measured.
+
+    Raises:
+        ValueError: It is no list, or there is no such attribute.
+    """
+    from weakspot.explain.image_properties import PREFIX, PROPERTIES
+    from weakspot.predictions.attributes import check_attributes
+
+    hide = plain_values(cfg.dataset).get("hide") or []
+    if not isinstance(hide, list):
+        raise ValueError(f"dataset.hide must be a list, dataset.hide=[A,B], not {value_as_typed(hide)}")
+    names = [str(name) for name in hide]
+    known = [name for name in attributes.column_names if name != "id"]
+    measured = [PREFIX + name for name in PROPERTIES]
+    to_find = [name for name in names if name not in measured]
+    check_attributes(f"dataset.hide={value_as_typed(names)}", to_find, known)
+    return tuple(names)
 
 
 def held_out_share(cfg: DictConfig) -> float | None:

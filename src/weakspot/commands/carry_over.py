@@ -15,7 +15,7 @@ from weakspot.commands.audit_target import (
     check_grad_cam,
     choose_cam_class,
     file_previews,
-    restating_attributes,
+    hidden_attributes,
 )
 from weakspot.commands.fail_if import build_fail_if, end_if_failed, expected_predictions, find_failures
 from weakspot.commands.run_logging import log_on_main, open_logger
@@ -73,11 +73,12 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
     carried, fail_if = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), build_fail_if(cfg)
     fail_if.check(carried.predictions)
+    hidden = hidden_attributes(cfg, carried.predictions.attributes)
     previews = file_previews(cfg, carried.predictions)
     media = Media(previews.preview if previews else None)
     tested_on, restating = (
         f"the predictions {cfg.predictions}",
-        carried.predictions.manifest.get("restating") or (),
+        (*hidden, *(carried.predictions.manifest.get("restating") or ())),
     )
     with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
@@ -97,6 +98,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
 
     target = build_audit_target(cfg)
     data = target.split_dataset(target.split)
+    hidden = hidden_attributes(cfg, data.examples)
     rows_not_searched(run, data.examples.column("id").to_pylist())
     check_same_embedding(run, {"checkpoint": target.checkpoint, "embedding": target.embedding_source})
     predicted = predict_few_examples(target)
@@ -117,7 +119,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
         media = Media(data.preview, audited_grad_cams(target, cam_class))
         tested_on = f"split {target.split} of {target.dataset.name}"
         findings = report_carried_over(
-            cfg, folder, carried, tested_on, data.restating, media, data.texts, logger
+            cfg, folder, carried, tested_on, (*hidden, *data.restating), media, data.texts, logger
         )
         failures = find_failures(cfg, folder, fail_if, findings, carried.predictions, logger)
     end_if_failed(fail_if, failures)
@@ -147,7 +149,7 @@ def report_carried_over(
         confirm=np.ones(len(carried.predictions), dtype=bool),
         searched=carried.searched,
         source=tested_on + left_out,
-        restating=(*restating_attributes(cfg), *restating),
+        restating=restating,
         media=media.of(carried.rows.tolist()),
         texts=None if texts is None else [texts[row] for row in carried.rows],
         notes=carried.notes,

@@ -19,7 +19,7 @@ from weakspot.commands.audit_target import (
     choose_cam_class,
     file_previews,
     held_out_share,
-    restating_attributes,
+    hidden_attributes,
 )
 from weakspot.commands.carry_over import carry_over_run
 from weakspot.commands.compare import compare_two_runs
@@ -135,6 +135,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     log_on_main(f"predictions: given ({cfg.predictions}) · discover")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
     _check_residuals(cfg.predictions, p)
+    hidden = hidden_attributes(cfg, p.attributes)
     share = held_out_share(cfg)
     other = load_test_predictions(cfg, p)  # a slip in the word is told where nothing is tested, too
     if not method.testable:
@@ -160,7 +161,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
             confirm=(share or 0.0) if other is None else other,
             source="" if other is None else f"the predictions {cfg.confirm}",
             group=group,
-            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*hidden, *(p.manifest.get("restating") or ())),
             media=Media(previews.preview if previews else None),
             texts=previews.texts,
             stability=cfg.stability,
@@ -194,6 +195,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
         )
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({names})")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    hidden = hidden_attributes(cfg, p.attributes)
     slices = read_spotlights(list(cfg.slices), p)
     other = load_test_predictions(cfg, p)
     fail_if = build_fail_if(cfg, None if other else 0.0)
@@ -208,7 +210,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
             folder,
             confirm=other,
             source=_NOTHING_HELD_OUT if other is None else f"the predictions {cfg.confirm}",
-            restating=(*restating_attributes(cfg), *(p.manifest.get("restating") or ())),
+            restating=(*hidden, *(p.manifest.get("restating") or ())),
             outputs=build_run_outputs(cfg, logger),
             seed=cfg.seed,
         )
@@ -251,6 +253,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
 
     target = build_audit_target(cfg)
     data = target.split_dataset(target.split)
+    hidden = hidden_attributes(cfg, data.examples)
     share, group = held_out_share(cfg), cfg.dataset.get("group") or data.group
     ids = data.examples.column("id").to_pylist()
     set_past_spotlights(cfg, method, ids)
@@ -282,7 +285,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
             confirm=(share or 0.0) if tested is None else tested,
             source="" if other is None else f"split {cfg.confirm}",
             group=group,
-            restating=(*restating_attributes(cfg), *data.restating),
+            restating=(*hidden, *data.restating),
             media=Media(data.preview, audited_grad_cams(target, cam_class)),
             texts=data.texts,
             stability=cfg.stability,

@@ -77,6 +77,8 @@ def open_table(
         raise ValueError(
             f"{path} has no column {label!r}; say which holds the labels: dataset.label=… {_columns_of(table_file)}"
         )
+    for setting, column, default in (("image", image, "path"), ("text", text, "text"), ("id", id, "id")):
+        table_file.check_chosen(setting, column, default)
     labels = read_labels(table_file, label, classes, separator, task)
     if split == "train" and task is None and isinstance(labels[0], Regression):
         log.info(

@@ -59,6 +59,7 @@ class ImageParquet(ImageShards):
             return f"{self.root}/{as_utf8(self.shards[shard])}, row {row - starts[shard] + 1}"
 
         table_file = ShardTables(self.root, table, where=locate)
+        table_file.check_chosen("id", id, "id")
         if table_file.has_column(id):
             ids = table_file.unique_texts(id)
             table_file = ShardTables(self.root, table.drop_columns([id]), where=locate)

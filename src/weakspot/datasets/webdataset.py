@@ -90,6 +90,10 @@ def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:
         {} if "split" not in names else {"split": [_text(sample.about.get("split")) for sample in samples]}
     )
     if any(text is not None for text in labels):
+        if label != "label" and not any(label in sample.about for sample in samples):
+            raise ValueError(
+                f"dataset.label={label}: no JSON member in {root} has it; leave it out to read key.cls"
+            )
         texts[label] = labels
     return pa.table(
         [*attributes.columns, *(pa.array(column, pa.string()) for column in texts.values())],

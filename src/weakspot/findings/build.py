@@ -31,6 +31,7 @@ from weakspot.findings.sentences import headline
 from weakspot.findings.slice_parts import is_worse, split_by_label
 from weakspot.methods import method_of
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import check_attributes
 from weakspot.slices import Memberships, Slices
 
 
@@ -137,6 +138,7 @@ def _check(
         )
     if isinstance(hide, str):
         raise TypeError(f"hide={hide!r} is one text; give a list of names of attributes: hide=[{hide!r}]")
+    check_attributes(f"hide={list(hide)}", hide, predictions.attributes.column_names)
     if not np.array_equal(np.asarray(slices.ids), predictions.ids):
         raise ValueError(
             f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "

@@ -159,8 +159,8 @@ class Findings:
         Raises:
             ImportError: If the map needs a library that is missing.
             TypeError: If `slices` are none, or `hide` is one text.
-            ValueError: If the slices are of other ids, lengths differ, nothing tells a good example from
-                a bad one, or what `confirm` gives cannot test these slices.
+            ValueError: If the slices are of other ids, lengths differ, `hide` names an attribute that there is not,
+                nothing tells a good example from a bad one, or what `confirm` gives cannot test these slices.
         """
         from weakspot.findings.build import build
 

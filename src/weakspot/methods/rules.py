@@ -15,7 +15,7 @@ from weakspot.methods.ordered_examples import OrderedExamples
 from weakspot.methods.residuals import residuals
 from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
-from weakspot.predictions.attributes import AttributeValue, Categorical, categorise
+from weakspot.predictions.attributes import AttributeValue, Categorical, categorise, check_attributes
 from weakspot.slices import Slices
 from weakspot.tasks import Task
 
@@ -73,11 +73,8 @@ class Rules(Method):
     def check_attributes(self, names: Sequence[str]) -> None:
         if not names:
             raise ValueError(f"{_NEEDED}; these examples have none")
-        unknown = [name for name in self.attributes or () if name not in names]
-        if unknown:
-            raise ValueError(
-                f"attributes={list(self.attributes or ())}: there is no {unknown[0]!r}; there are: {', '.join(names)}"
-            )
+        chosen = list(self.attributes or ())
+        check_attributes(f"attributes={chosen}", chosen, names)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Rules:
         """Find the best rules of `p`, which must hold attributes."""

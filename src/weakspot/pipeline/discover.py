@@ -137,7 +137,7 @@ def report_slices(
             confirm=confirm,
             searched=searched,
             source=source,
-            hide=restating,
+            hide=[name for name in restating if name in predictions.attributes.column_names],
             texts=texts,
             stability=stability,
             notes=notes,

@@ -18,6 +18,7 @@ from weakspot.methods.distributed import process_group
 from weakspot.pipeline.progress import progress
 from weakspot.pipeline.sharded_search import is_sharded, shard_bounds
 from weakspot.predictions import Predictions
+from weakspot.predictions.attributes import check_attributes
 from weakspot.slices import Slices, scatter_memberships
 from weakspot.tasks import Task
 
@@ -203,14 +204,9 @@ def _held_out_rows(
             f"confirm={confirm} must be a share of the examples below 1 (confirm=0.5), another split of the dataset "
             "(confirm=val), or 0 to test nothing"
         )
+    if group is not None:  # a slip in its name is told where nothing is held out, too
+        known = [name for name in attributes.column_names if name != "id"]
+        check_attributes(f"dataset.group={group}", [group], known)
     if confirm == 0:
         return np.zeros(len(ids), dtype=bool)
-    groups = None
-    if group is not None:
-        known = [name for name in attributes.column_names if name != "id"]
-        if group not in known:
-            raise ValueError(
-                f"there is no attribute {group!r} to keep groups together by; there are: {', '.join(known) or 'none'}"
-            )
-        groups = attributes.column(group).to_pylist()
-    return held_out(ids, confirm, groups)
+    return held_out(ids, confirm, None if group is None else attributes.column(group).to_pylist())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +20,7 @@ from weakspot.predictions.calendar import CALENDAR, finest_unit
 MISSING = "(missing)"
 """The value that stands for null, NaN and nothing else."""
 
+_MOST_LISTED = 20  # of the names that there are, where none is like one that there is not
 _DISTINCT_NUMBERS = 20  # more distinct numbers than this are grouped by quantiles
 _DISTINCT_TIMES = 24  # more distinct days than this are grouped by week, more weeks by month, and so on
 _BINS = 5
@@ -27,6 +30,21 @@ _IDENTIFIER_NAME = re.compile(
 )
 _DURATIONS = {"d": 86_400, "h": 3600, "min": 60, "s": 1, "ms": 1e-3, "µs": 1e-6}
 _PERIODS = {f"{unit.size}{unit.code}": unit for unit in CALENDAR}
+
+
+def check_attributes(setting: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Check that there are the attributes that a setting names.
+
+    Raises:
+        ValueError: There is one that there is not; the message says which were probably meant.
+    """
+    for name in names:
+        if name in known:
+            continue
+        near = get_close_matches(name, known, n=3)
+        listed = ", ".join([*known[:_MOST_LISTED], *(["…"] if len(known) > _MOST_LISTED else [])])
+        there = f". Did you mean {' or '.join(near)}?" if near else f"; there are: {listed or 'none'}"
+        raise ValueError(f"{setting}: there is no attribute {name!r}{there}")
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ class TableFile:
     def has_column(self, column: str | None) -> bool:
         return column in self.table.column_names
 
+    def check_chosen(self, setting: str, column: str | None, default: str) -> None:
+        """Raise ValueError for a column that was chosen and is not there; by default it need not be."""
+        if column is not None and column != default and not self.has_column(column):
+            there = ", ".join(self.table.column_names)
+            raise ValueError(f"dataset.{setting}={column}: {self.file} has no such column (it has: {there})")
+
     def required_texts(self, column: str, allowed: Sequence[str] | None = None) -> list[str]:
         """Return a column of texts; raise ValueError, naming the line, if one is empty or not among `allowed`."""
         values: list[str] = self.table[column].to_pylist()
