@@ -103,6 +103,15 @@ COMPOSED = [
         "discover hydra/launcher=submitit_x",
         "hydra/launcher=submitit_x cannot be used: In 'hydra/config': Could no",
     ),
+    (
+        "discover -m hydra.sweeper.params.seed=1,2",
+        "hydra.sweeper.params.seed is for files of settings; on the command line type what is swept itself: -m seed=A,B",
+    ),
+    (
+        "discover +hydra.sweeper.params.method.n_slices=1,2",
+        "hydra.sweeper.params.method.n_slices is for files of settings; on the command line type what is swept itself",
+    ),
+    ("discover -m hydra.sweeper.params={seed:'1,2'}", "hydra.sweeper.params is for files of settings; on the"),
     ("discover hydra.verbos=true", "hydra.verbos=true cannot be used: Could not override 'hydra.verbos'"),
     (
         "discover my-key!=3",

@@ -30,6 +30,8 @@ from weakspot.launch.run_folders import explain_run_folder
 _EXTRAS = {"sweeper=optuna": "optuna", "launcher=joblib": "joblib", "launcher=submitit": "submitit"}
 """Of Hydra's own choices, by how they begin: the extra that installs them."""
 
+_SWEPT = "hydra.sweeper.params"
+
 _NAMES_OF_TYPES = {
     "Integer": TYPE_NAMES[int],
     "Float": TYPE_NAMES[float],
@@ -193,6 +195,9 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if key in GROUPS:
         return _explain_choice(word, error, known, folder)
+    if key.startswith(_SWEPT):  # null by default, which OmegaConf fails an assertion for
+        setting = key.removeprefix(_SWEPT).lstrip(".") or "seed"
+        return f"{key} is for files of settings; on the command line type what is swept itself: -m {setting}=A,B"
     if re.match(r"hydra[./]", key):
         extra = next((extra for choice, extra in _EXTRAS.items() if word.startswith(f"hydra/{choice}")), None)
         install = f'; pip install "weakspot[{extra}]" brings it' if extra else ""
