@@ -105,13 +105,16 @@ COMPOSED = [
     ),
     (
         "discover -m hydra.sweeper.params.seed=1,2",
-        "hydra.sweeper.params.seed is for files of settings; on the command line type what is swept itself: -m seed=A,B",
+        "hydra.sweeper.params.seed is for files of settings; on the command line type what is swept itself: -m seed=A",
     ),
     (
         "discover +hydra.sweeper.params.method.n_slices=1,2",
         "hydra.sweeper.params.method.n_slices is for files of settings; on the command line type what is swept itself",
     ),
-    ("discover -m hydra.sweeper.params={seed:'1,2'}", "hydra.sweeper.params is for files of settings; on the"),
+    (
+        "discover -m hydra.sweeper.params={seed:'1,2'}",
+        "hydra.sweeper.params is for files of settings; on the",
+    ),
     ("discover hydra.verbos=true", "hydra.verbos=true cannot be used: Could not override 'hydra.verbos'"),
     (
         "discover my-key!=3",
@@ -464,6 +467,33 @@ def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: s
     assert code == 2
     assert said.count("\n") == 1, said
     assert nothing_is_left(tmp_path) or line.startswith("discover -m")
+
+
+@pytest.mark.parametrize("options", [["-m", "--help"], ["--cfg", "job", "--multirun"]])
+def test_of_a_sweep_the_settings_of_its_first_run_are_shown(
+    typed: Typed, tmp_path: Path, options: list[str]
+) -> None:
+    words = (
+        "method=kmeans,scan",
+        "seed=range(3,5)",
+        "training.epochs=choice(7,8)",
+        "training.clip=interval(1,2)",
+    )
+    code, said = typed("discover", *words, *options)
+    shown = (
+        [
+            "of method=kmeans",
+            "method.n_clusters=10",
+            "method.seed=3",
+            "training.epochs=7",
+            "training.clip=null",
+        ]
+        if "--help" in options
+        else ["n_clusters: 10", "\nseed: 3", "epochs: 7", "clip: null"]
+    )
+    assert [text for text in shown if text not in said] == []
+    assert code == 0
+    assert nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize(("line", "sentence"), JOBS, ids=[line for line, _ in JOBS])

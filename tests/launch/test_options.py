@@ -15,10 +15,11 @@ from weakspot.launch.options import CommandLine, read_command_line
         (["seed=0", "-m", "split=val"], CommandLine(["-m"], ["seed=0", "split=val"], True, None)),
         (
             ["a=1", "--config-dir", "conf", "b", "--cfg=job", "~c"],
-            CommandLine(["--config-dir", "conf", "--cfg=job"], ["a=1", "b", "~c"], False, "conf"),
+            CommandLine(["--config-dir", "conf", "--cfg=job"], ["a=1", "b", "~c"], False, "conf", True),
         ),
         (["-cd", "conf", "conf"], CommandLine(["-cd", "conf"], ["conf"], False, "conf")),
         ([], CommandLine([], [], False, None)),
+        (["--help", "-m", "seed=1,2"], CommandLine(["--help", "-m"], ["seed=1,2"], True, None, True)),
     ],
 )
 def test_options_may_stand_anywhere(words: list[str], read: CommandLine) -> None:

@@ -32,7 +32,7 @@ from weakspot.launch.process_arguments import arguments_as_typed, arguments_for_
 from weakspot.launch.quoting import quote_for_hydra
 from weakspot.launch.run_folders import run_folder
 from weakspot.launch.setting_checks import check_choices, check_settings, check_values
-from weakspot.launch.setting_errors import explain_line
+from weakspot.launch.setting_errors import explain_line, line_of_first_run
 from weakspot.launch.sweeps import Sweep, launched, summarised
 from weakspot.legible import printable_lines
 
@@ -79,6 +79,8 @@ def run(
         print(printable_lines(str(error)), file=sys.stderr)
         raise SystemExit(2) from None
     line = line._replace(settings=quote_for_hydra(line.settings, line.is_sweep))
+    if line.is_sweep and line.only_shows:
+        line = line_of_first_run(line)
     with (
         signals.ending_with_reader(),
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),

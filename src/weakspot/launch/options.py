@@ -21,12 +21,14 @@ class CommandLine(NamedTuple):
         settings: Its other words, which are settings, `key=value`, if they are right.
         is_sweep: Whether it asks for a run for each of several values (`-m`).
         config_folder: The further folder of configuration files that it names.
+        only_shows: Whether it asks to be shown settings (`--help`, `--cfg`, `--info`), and for no run.
     """
 
     options: list[str]
     settings: list[str]
     is_sweep: bool
     config_folder: str | None
+    only_shows: bool = False
 
 
 def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
@@ -60,7 +62,8 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
     # same word may be an option's value too (`-cd conf conf`)
     settings_last = sorted(words, key=lambda word: word in read.overrides)
     options = settings_last[: len(words) - len(read.overrides)]
-    return CommandLine(options, read.overrides, read.multirun, read.config_dir)
+    only_shows = bool(read.help or read.hydra_help or read.cfg or read.info)
+    return CommandLine(options, read.overrides, read.multirun, read.config_dir, only_shows)
 
 
 def _version() -> str:

@@ -148,6 +148,15 @@ def setting_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from setting_names(child, f"{name}.")
 
 
+def line_of_first_run(line: CommandLine) -> CommandLine:
+    """Return the line of a sweep's first run, of which Hydra shows settings: of a sweep it shows none."""
+    settings = [
+        word for each in line.settings for word in (_sweep_words(each)[:1] if parses(each) else [each])
+    ]
+    options = [option for option in line.options if option not in ("-m", "--multirun")]
+    return line._replace(options=options, settings=settings, is_sweep=False)
+
+
 def _is_interval(word: str) -> bool:
     return OverridesParser.create().parse_override(word).is_interval_sweep()
 
@@ -197,7 +206,9 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
         return _explain_choice(word, error, known, folder)
     if key.startswith(_SWEPT):  # null by default, which OmegaConf fails an assertion for
         setting = key.removeprefix(_SWEPT).lstrip(".") or "seed"
-        return f"{key} is for files of settings; on the command line type what is swept itself: -m {setting}=A,B"
+        return (
+            f"{key} is for files of settings; on the command line type what is swept itself: -m {setting}=A,B"
+        )
     if re.match(r"hydra[./]", key):
         extra = next((extra for choice, extra in _EXTRAS.items() if word.startswith(f"hydra/{choice}")), None)
         install = f'; pip install "weakspot[{extra}]" brings it' if extra else ""
