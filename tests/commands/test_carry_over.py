@@ -14,6 +14,7 @@ from quick_methods import METHODS, made
 from report_pages import read as words_of
 from weakspot import Findings, Predictions, Slices
 from weakspot.findings.comparison import Comparison
+from weakspot.findings.numbers import percent
 from weakspot.methods import apply
 from weakspot.methods.confusion import Confusion
 from weakspot.methods.registry import find
@@ -84,9 +85,9 @@ def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
     assert findings.provenance["found_in"]["run"] == "old"
     words = words_of((runs.folder / "elsewhere" / "report.html").read_text(encoding="utf-8"))
     assert f"sought in {searched} examples and tested on {N} others (the predictions elsewhere.npz)" in words
-    closed = re.search(r"fail_if:\n  (Cluster \d) \(group = 0\): the model is right on", text)
-    assert closed, text
-    assert "below 70" in text
+    (rate,) = re.findall(r"fail_if:\n  group = 0: the model is right on (.+?) of it .*, below 70", text)
+    assert rate == percent(findings.findings[0].accuracy.inside)  # what the report shows under that name
+    assert re.search(rf"│ group = 0 +│.*│ +{rate} \(.*│ confirmed", text)
 
 
 def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):
@@ -125,7 +126,7 @@ def test_a_gate_that_passes_says_what_it_checked(runs):
     line = ("discover", "predictions=old.npz", *KMEANS)
     text = runs(*line, "fail_if.accuracy_below=0.05", "fail_if.new_against=old", "hydra.run.dir=again")
     assert (
-        "\nfail_if passes: no confirmed slice is less accurate than 5\u202f%, and no slice is new against old\n"
+        "\nfail_if passes: nothing confirmed is less accurate than 5\u202f%, and no slice is new against old\n"
         in text
     )
     assert "fail_if passes" not in runs(*line, "hydra.run.dir=plain")
@@ -141,7 +142,7 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
     )
     for seed in (1, 2):
         run = rf"\nrun {seed - 1} \(seed={seed}\) stopped by fail_if:\n"
-        assert len(re.findall(rf"{run}  Cluster \d \(group = 0\): the model is right on", text)) == 1, text
+        assert len(re.findall(rf"{run}  group = 0: the model is right on", text)) == 1, text
 
 
 @pytest.mark.parametrize(

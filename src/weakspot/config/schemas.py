@@ -65,7 +65,7 @@ class ReweightConfig:
 class FailIfConfig:
     """Holds what makes a run end with exit code 3."""
 
-    accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed slice is less accurate")
+    accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed finding is less accurate")
     new_against: str | None = setting(None, "exit with code 3 if a slice is new against this run (a folder)")
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Findings
 from weakspot.findings.comparison import Comparison
-from weakspot.findings.entries import Slice
 from weakspot.findings.numbers import percent
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods import Method
@@ -22,7 +21,8 @@ class FailIf:
     """The conditions for which a run fails.
 
     Attributes:
-        accuracy_below: The run fails for a confirmed slice whose accuracy is lower than this.
+        accuracy_below: The run fails for a confirmed finding whose accuracy is lower than this; a comparison, which has
+            no findings, for such a slice.
         new_against: The run fails for a slice that is new against this baseline.
     """
 
@@ -64,7 +64,7 @@ class FailIf:
             check_comparable(self.new_against, RunToCompare("this run", no_slices, p))
 
     def failures(self, findings: Findings) -> list[str]:
-        """Describe the confirmed slices whose accuracy is too low, each with its name and interval.
+        """Describe the confirmed findings whose accuracy is too low, each as the report shows it, with its interval.
 
         Raises:
             ValueError: If nothing was tested, so that the conditions cannot be decided.
@@ -81,11 +81,9 @@ class FailIf:
         if self.accuracy_below is None:
             return []
         return [
-            _describe_failure(_full_name(findings, one), one.evidence.accuracy, self.accuracy_below)
-            for one in findings.slices
-            if one.evidence.verdict == "confirmed"
-            and one.evidence.accuracy is not None
-            and one.evidence.accuracy.inside < self.accuracy_below
+            _describe_failure(one.subject, one.accuracy, self.accuracy_below)
+            for one in findings.findings
+            if one.confirmed and one.accuracy is not None and one.accuracy.inside < self.accuracy_below
         ]
 
     def comparison_failures(self, comparison: Comparison) -> list[str]:
@@ -109,16 +107,10 @@ class FailIf:
         """Return what was checked, where a run does not fail."""
         checked = []
         if self.accuracy_below is not None:
-            checked.append(f"no confirmed slice is less accurate than {percent(self.accuracy_below)}")
+            checked.append(f"nothing confirmed is less accurate than {percent(self.accuracy_below)}")
         if self.new_against is not None:
             checked.append(f"no slice is new against {self.new_against.run}")
         return f"fail_if passes: {', and '.join(checked)}"
-
-
-def _full_name(findings: Findings, one: Slice) -> str:
-    """Return a slice's own name, with the name of the finding that it is part of."""
-    home = next((finding.subject for finding in findings.findings if finding.number == one.finding), one.name)
-    return one.name if home.startswith(one.name) else f"{one.name} ({home})"
 
 
 def _describe_failure(name: str, accuracy: Contrast, minimum: float) -> str:
