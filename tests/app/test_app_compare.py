@@ -7,17 +7,21 @@ import shutil
 from dataclasses import replace
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 
+import extending_page
 from explorer import asked, follow, opened, read, serving
 from pet_runs import predictions, write_run
 from report_pages import needs_chromium
+from shell import Shell
 from weakspot import Predictions, Scan
 from weakspot.app.run_index import RunIndex
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import Comparison
 from weakspot.pipeline.discover import discover
 from weakspot.pipeline.saved_runs import SavedRun
+from weakspot.testing import example_predictions
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +137,22 @@ def test_runs_in_two_embeddings_are_told_apart(tmp_path):
         assert re.search(rf"<td>net</td>\s*<td>{cell}</td>", page)
     assert form.count("· net · layer &lt;features&gt; · epoch_9.pt") == 2  # before and after
     assert form.count("· net · epoch_9.pt") == 2
+
+
+def test_the_slices_of_a_method_that_is_not_known_here_are_called_as_in_their_reports(tmp_path):
+    """The explorer imports no plug-in."""
+    extending_page.write_files(tmp_path)
+    p, shell = example_predictions(400), Shell(tmp_path)
+    np.savez(tmp_path / "p.npz", embeddings=p.embeddings, labels=p.labels, outputs=p.outputs)
+    for name in ("old", "new"):
+        shell("discover", "predictions=p.npz", "method=ball", "logger=none", f"hydra.run.dir={name}")
+    known = digests(tmp_path)
+    with serving(tmp_path) as server:
+        status, headers, _ = compared(server, known["old"], known["new"])
+        assert status == 303
+        page = asked(server, headers["location"])[2]
+    assert "Ball 1" in page
+    assert "Slice 1" not in page
 
 
 def test_what_cannot_be_compared_is_said(server, outputs):

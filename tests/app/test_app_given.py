@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from contextlib import closing
 from functools import partial
@@ -65,6 +66,15 @@ def at(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+def test_what_is_neither_image_nor_text_is_listed_by_its_attributes(at):
+    run = run_of(at, columns(camera=["front", "rear", None] * (N // 3), hour=list(range(N))))
+    with serving(at) as server:
+        page = read(asked(server, f"/run/{run.digest}?rows=all&search=row%207")[2])
+    assert " Loss Attributes " in page
+    assert re.search(r" row 7 \S+ \S+ \S+ camera: rear · hour: 7 ", page)
+    assert re.search(r" row 71 \S+ \S+ \S+ hour: 71 ", page)
 
 
 def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -165,12 +166,19 @@ class LoadedRun:
     def to_compare(self) -> RunToCompare:
         """The run as a comparison reads it."""
         findings = () if self.findings is None else self.findings.findings
-        return RunToCompare(str(self.run.folder), self.slices, self.predictions, findings, self.run.command)
+        names = [] if self.findings is None else [one.name for one in self.findings.slices]
+        return RunToCompare(
+            str(self.run.folder), self.slices, self.predictions, findings, self.run.command, names
+        )
 
     @property
     def attributes(self) -> pa.Table:
         """The attributes of the examples."""
         return self.predictions.attributes
+
+    def attributes_of(self, row: int) -> Mapping[str, Any]:
+        """Return the attributes of a row, None where one is unknown."""
+        return self.attributes.slice(row, 1).to_pylist()[0] if self.attributes.column_names else {}
 
     @cached_property
     def attribute_values(self) -> Mapping[str, list[str]]:

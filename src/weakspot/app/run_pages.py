@@ -41,7 +41,7 @@ _CLASSES_SHOWN = 5  # classes of an example
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """An example as a page shows it."""
+    """An example as a page shows it; where the examples are no texts, its text is that of its attributes."""
 
     row: int
     id: str
@@ -94,6 +94,9 @@ class RunPages:
         mask = criteria.mask(loaded, previews.texts if previews and criteria.search else None)
         rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
         examples = [self._example_row(loaded, previews, int(row)) for row in rows[start:][:_PAGE_SIZE]]
+        has_texts = any(example.text for example in examples)
+        if not has_texts:
+            examples = [replace(one, text=_in_one_line(loaded.attributes_of(one.row))) for one in examples]
         shows_map = query.get("map") == "shown" or criteria.lasso is not None
         points = loaded.points(criteria.rows) if shows_map else None
         return render_page(
@@ -109,6 +112,7 @@ class RunPages:
             accuracy=_accuracy(loaded, rows),
             next_start=start + _PAGE_SIZE if start + _PAGE_SIZE < len(rows) else None,
             has_images=previews is not None and previews.has_images,
+            has_texts=has_texts,
             problem=problem,
             n_searched=int(mask[loaded.searched].sum()),
             test=next_selection_test(self._runs, loaded),
@@ -184,9 +188,7 @@ class RunPages:
             run=loaded.run,
             example=self._example_row(loaded, previews, row),
             is_image=is_image,
-            attributes=loaded.attributes.slice(row, 1).to_pylist()[0]
-            if loaded.attributes.column_names
-            else {},
+            attributes=loaded.attributes_of(row),
             layers=layers,
             layer=layer,
             cam_class=cam_class,
@@ -276,7 +278,7 @@ class RunPages:
             preview = printable_lines(str(error))
         text = preview if isinstance(preview, str) else ""
         if isinstance(preview, Mapping):
-            text = " · ".join(f"{name}: {value}" for name, value in preview.items())
+            text = _in_one_line(preview)
         return ExampleRow(
             row,
             str(p.ids[row]),
@@ -287,6 +289,10 @@ class RunPages:
             bool(loaded.searched[row]),
             text,
         )
+
+
+def _in_one_line(values: Mapping[str, Any]) -> str:
+    return " · ".join(f"{name}: {value}" for name, value in values.items() if value is not None)
 
 
 def _requested_row(request: Request, loaded: LoadedRun) -> int:

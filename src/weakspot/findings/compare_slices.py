@@ -196,7 +196,8 @@ def _compare_parts(
 
 def _name(own: RunToCompare, number: int, label: str | None) -> str:
     """Return the slice's own name, with that of the finding that it is part of."""
-    name = f"{method_of(own.slices).noun} {number}" + ("" if label is None else f", label = {label}")
+    named = own.slice_names[number - 1] if own.slice_names else f"{method_of(own.slices).noun} {number}"
+    name = named + ("" if label is None else f", label = {label}")
     holding = (one for one in own.findings if number in one.parts and (not one.labels or label in one.labels))
     finding = next(holding, None)
     return name if finding is None or finding.name.startswith(name) else f"{name} ({finding.subject})"

@@ -28,6 +28,7 @@ class RunToCompare:
         predictions: The examples that it found them in.
         findings: What it reported of the slices; they are named after it.
         command: The command line that was typed for it.
+        slice_names: What it called each slice; by default the method's own word for one, if the method is known here.
     """
 
     run: str
@@ -35,6 +36,7 @@ class RunToCompare:
     predictions: Predictions
     findings: Sequence[Finding] = ()
     command: str = ""
+    slice_names: Sequence[str] = ()
 
 
 def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, list[str]]:

@@ -117,7 +117,12 @@ class SavedRun:
         if self.findings is None:
             return RunToCompare(str(self.folder), self.slices, predictions, ())
         return RunToCompare(
-            str(self.folder), self.slices, predictions, self.findings.findings, self.findings.command
+            str(self.folder),
+            self.slices,
+            predictions,
+            self.findings.findings,
+            self.findings.command,
+            [one.name for one in self.findings.slices],
         )
 
 
