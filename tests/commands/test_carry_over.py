@@ -178,7 +178,8 @@ def test_slices_go_to_another_split_of_the_dataset(digits):
     findings = Findings.load(digits.folder / "carried")
     assert (findings.split, findings.confirmation.mode) == ("val", "other")
     assert findings.confirmation.tested == findings.whole.n
-    assert "split val of colored_digits" in findings.confirmation.source
+    assert "split val of colored_digits" in findings.confirmation.tested_on
+    assert findings.confirmation.untested_because == ""
     made = set(digits.folder.glob("outputs/checkpoints/*"))
     said = digits(*line, "slices=found", "split=val", "model.embedding=32", fails=2)
     assert "were found in 64 dimensions" in said

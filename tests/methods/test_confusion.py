@@ -47,9 +47,10 @@ def test_cells_are_not_tested_and_the_report_says_why():
         assert all(
             one.accuracy.inside == 0 for one in told.findings
         )  # the cell's own examples, not their label's
-        assert (
-            "slices of method=confusion hold examples for their own errors" in told.confirmation.explanation
-        )
+        why = "slices of method=confusion hold examples for their own errors"
+        assert why in told.confirmation.explanation
+        assert told.confirmation.tested_on == ""
+        assert why in told.confirmation.untested_because
 
 
 def test_whatever_needs_a_test_refuses_cells():

@@ -211,7 +211,8 @@ class Confirmation:
             other predictions; "off": not at all; "too_few": there were too few examples to set any aside.
         searched: How many examples the slices were sought in.
         tested: How many they were tested on.
-        source: What was tested on, in words; where nothing was, the sentence that says why, or nothing.
+        source: What was tested on, in words, as `tested_on`; where nothing was, the sentence that says why, as
+            `untested_because`, or nothing.
         level: The false discovery rate.
         explanation: The same in a sentence, for readers.
         on_others: Whether the examples tested on are not among those described, so that a finding's accuracy is of
@@ -225,6 +226,16 @@ class Confirmation:
     level: float
     explanation: str
     on_others: bool = False
+
+    @property
+    def tested_on(self) -> str:
+        """What was tested on, in words; "" where nothing was, or where nobody said."""
+        return self.source if self.tested else ""
+
+    @property
+    def untested_because(self) -> str:
+        """The sentence that says why nothing was tested; "" where something was, or where nobody said."""
+        return "" if self.tested else self.source
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class ReweightByFindings(Reweight):
                 "model needs no improvement; name a run that searched for failures"
             )
         if found.confirmation.mode == "off":
-            why = found.confirmation.source or "it was made with confirm=0, which tests nothing"
+            why = found.confirmation.untested_because or "it was made with confirm=0, which tests nothing"
             raise ValueError(
                 f"reweight={self.folder}: that run confirmed nothing, so there is nothing reliable to train against "
                 f"({why}); name a run with confirm=0.5, of a method whose slices can be tested"
