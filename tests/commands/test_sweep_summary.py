@@ -111,7 +111,7 @@ def test_runs_that_have_not_begun_have_a_row(shell):
         ("seed=range(1,3)", "++method.n_slices=1"),
         ("method=glob([conf*,top*])", "report={map: none}"),
         ("seed=1,1", "~experiment", "dataset.hide=['a b',c]"),
-        ("dataset.group=null,'it\\'s, ${seed}'", "+dataset.size=1e3"),
+        ("dataset.group=null,'it\\'s, ${seed}'", "+method.size=1e3"),
         ("seed=shuffle(range(2))",),
         ("hydra.sweep.subdir=run_${hydra.job.num}", "seed=sort(2,1)"),
     ],

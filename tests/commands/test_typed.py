@@ -469,6 +469,37 @@ def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: s
     assert nothing_is_left(tmp_path) or line.startswith("discover -m")
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "predictions=my.npz dataset=digits seed=${inference.batch_size},2",
+            "dataset=digits has no effect on predictions that are there already: leave it out, or leave out pre",
+        ),
+        (
+            "tree=x.json method=udis,scan split=val",
+            "split=val has no effect on a tree by itself: leave it out",
+        ),
+    ],
+)
+def test_what_no_run_of_a_sweep_can_be_is_said_once_and_none_begins(
+    typed: Typed, tmp_path: Path, words: str, sentence: str
+) -> None:
+    code, said = typed("discover", "-m", *words.split())
+    assert said.startswith(sentence)
+    assert said.count("\n") == 1
+    assert code == 2
+    assert nothing_is_left(tmp_path)
+
+
+def test_what_one_run_of_a_sweep_cannot_be_is_said_of_that_run(typed: Typed, tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    code, said = typed("discover", "-m", "tree=my.npz", "method=scan,udis", "logger=none")
+    assert "run 0 (method=scan) failed: method=scan has no effect on a tree by itself" in said
+    assert "run 1 (method=udis) failed: my.npz" in said
+    assert code == 2
+
+
 @pytest.mark.parametrize("options", [["-m", "--help"], ["--cfg", "job", "--multirun"]])
 def test_of_a_sweep_the_settings_of_its_first_run_are_shown(
     typed: Typed, tmp_path: Path, options: list[str]

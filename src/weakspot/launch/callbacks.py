@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from weakspot.launch.job_errors import UserError
 from weakspot.launch.run_folders import note_what_is_there
+from weakspot.launch.setting_checks import check_settings
+from weakspot.launch.setting_errors import is_swept
 from weakspot.launch.sweep_results import RESULT, write_result
-from weakspot.launch.sweeps import launched, sweep_to_launch
+from weakspot.launch.sweeps import launched, sweep_to_launch, unresolved
 
 
 class LaunchCallback(Callback):
@@ -31,10 +35,21 @@ class LaunchCallback(Callback):
             note_what_is_there(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the sweep, and which folders it does not make."""
+        """Note the sweep, and which folders it does not make; end it where what all of its runs share cannot be.
+
+        Hydra passes over an error of a callback, and not over the end of the process.
+        """
         with _resolving(config):
             note_what_is_there(Path(config.hydra.sweep.dir))
             launched.append(sweep_to_launch(config))
+            settings = deepcopy(config)
+            with open_dict(settings):
+                del settings["hydra"]
+            shared = [word for word in unresolved(config.hydra.overrides.task) if not is_swept(word)]
+            try:
+                check_settings(settings, shared)
+            except ValueError as error:
+                raise UserError(str(error), 2) from error
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Remove the result that a run of an earlier sweep has left in this run's folder."""

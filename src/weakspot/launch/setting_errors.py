@@ -157,15 +157,20 @@ def line_of_first_run(line: CommandLine) -> CommandLine:
     return line._replace(options=options, settings=settings, is_sweep=False)
 
 
+def is_swept(word: str) -> bool:
+    """Return whether a word has a value for each of several runs."""
+    return OverridesParser.create().parse_override(word).is_sweep_override()
+
+
 def _is_interval(word: str) -> bool:
     return OverridesParser.create().parse_override(word).is_interval_sweep()
 
 
 def _sweep_words(word: str) -> list[str]:
     """Return the words of a sweep's jobs for one word of the sweep; none for an interval, from which any is taken."""
-    parsed = OverridesParser.create().parse_override(word)
-    if not parsed.is_sweep_override():
+    if not is_swept(word):
         return [word]
+    parsed = OverridesParser.create().parse_override(word)
     if parsed.is_interval_sweep():
         return []
     glob = parsed.value()

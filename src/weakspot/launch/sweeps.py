@@ -69,7 +69,7 @@ class Sweep(NamedTuple):
         files = [file for file in self.folder.glob(f"**/{OVERRIDES}") if self.has_written(file)]
         folders = sorted((file.parents[1] for file in files), key=lambda run: (len(run.name), run.name))
         return [
-            SweepRun(str(run.relative_to(self.folder)), _unresolved(OmegaConf.load(run / OVERRIDES)), run)
+            SweepRun(str(run.relative_to(self.folder)), unresolved(OmegaConf.load(run / OVERRIDES)), run)
             for run in folders
         ]
 
@@ -108,7 +108,7 @@ def _planned(config: DictConfig) -> list[list[str]] | None:
     if not sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
     words = [f"{key}={values}" for key, values in (sweeper.params or {}).items()]
-    words += _unresolved(config.hydra.overrides.task)
+    words += unresolved(config.hydra.overrides.task)
     try:
         overrides = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(words)
         (runs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
@@ -117,7 +117,7 @@ def _planned(config: DictConfig) -> list[list[str]] | None:
     return None if any(getattr(one.value(), "shuffle", False) for one in overrides) else runs
 
 
-def _unresolved(words: ListConfig | DictConfig) -> list[str]:
+def unresolved(words: ListConfig | DictConfig) -> list[str]:
     """Return words with the references in them as they are."""
     plain = OmegaConf.to_container(words, resolve=False)
     return [str(word) for word in plain] if isinstance(plain, list) else []
