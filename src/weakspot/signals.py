@@ -10,12 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+from typing import Any
 
 GRACE = 5.0
 """Seconds that the processes of an interrupted job have to end by themselves."""
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
+
+_AGAIN = 0.1  # seconds until an interruption is repeated that a finalizer has met
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
@@ -65,10 +69,13 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
     other = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watch = threading.Thread(target=_watch, args=(reader, before_exit), daemon=True)
     watch.start()
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_interrupt_again, hook)
     try:
         yield
     finally:
         _owner = None
+        sys.unraisablehook = hook
         for signum in handled:
             # what comes after an interruption, while the interpreter ends, must be no traceback
             signal.signal(signum, before[signum] if _first is None else signal.SIG_DFL)
@@ -118,6 +125,21 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _run_callbacks()
         raise Interrupted(signum)
+
+
+def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
+    """Interrupt once more where Python passes over an interruption, as over any error of a finalizer.
+
+    The second interruption comes a little later, so that it does not meet the same finalizer.
+    """
+    global _first
+    if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid() and _first is not None:
+        signum, _first = _first, None
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), signum))
+        again.daemon = True
+        again.start()
+    else:
+        hook(unraisable)
 
 
 def _in_fork(signum: int) -> None:

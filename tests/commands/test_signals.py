@@ -342,3 +342,26 @@ with signals.interruptible(lambda interrupted: print("last words", interrupted.n
     code, output, _ = job.end("SIGTERM", "one")
     assert (code, output) == (143, "last words SIGTERM\n")
     assert time.monotonic() - begun < 30
+
+
+def test_an_interruption_that_meets_a_finalizer_is_not_lost(tmp_path):
+    """Python passes over what a finalizer raises; the work went on, and later signals were taken for the same one."""
+    program = """
+import os, signal, time
+from weakspot import signals
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        print("not reached")
+
+with signals.interruptible():
+    Finalized()
+    print("goes on", flush=True)
+    time.sleep(60)
+"""
+    job = Job(tmp_path, "-c", program)
+    assert job.process.stdout is not None
+    output, errors = job.process.communicate(timeout=30)
+    assert (job.process.returncode, output, errors) == (143, "goes on\n", "")
