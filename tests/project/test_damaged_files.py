@@ -27,7 +27,7 @@ from samples import a_record, some_slices, unsealed
 from weakspot import Findings, Predictions, Slices
 from weakspot.app.guard import Guard
 from weakspot.datasets.readers.tars import read_samples
-from weakspot.images import decoding
+from weakspot.image_formats import decoding
 from weakspot.models.torch_files import read_torch
 from weakspot.predictions.reading import read_parquet
 

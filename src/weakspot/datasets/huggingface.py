@@ -20,7 +20,8 @@ from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.inputs.texts import Texts
 from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import pick_val, split_by_id
-from weakspot.images import Pixels, check_pixels, decoding, to_rgb
+from weakspot.image_formats import decoding
+from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.offline import hub_network
 from weakspot.tasks import Classification
 

@@ -14,7 +14,8 @@ from weakspot.datasets.readers.labels import encode_labels
 from weakspot.datasets.readers.splits import fill_splits
 from weakspot.datasets.readers.tables import read_table_file
 from weakspot.datasets.readers.walk import files_below
-from weakspot.images import EXTENSIONS, Pixels
+from weakspot.image_formats import EXTENSIONS
+from weakspot.images import Pixels
 from weakspot.legible import as_utf8
 from weakspot.tasks import Classification
 

@@ -16,7 +16,7 @@ from weakspot.datasets.inputs.image_files import ImageFiles
 from weakspot.datasets.inputs.images import Scaling
 from weakspot.datasets.readers.folders import find_folder, image_names
 from weakspot.datasets.readers.splits import pick_val
-from weakspot.images import open_image
+from weakspot.image_formats import open_image
 from weakspot.tasks import Classification
 
 CLASSES = ("NORMAL", "PNEUMONIA")

@@ -255,16 +255,24 @@ def cross_fitted_weights(
     rows = rows[
         np.argsort(-extent.tested_scores[rows], kind="stable")
     ]  # what is sorted is quickly sorted again
-    scores, digits = extent.tested_scores[rows], (hashes[rows] * 2.0**halvings).astype(np.int64)
+    scores, wrong = extent.tested_scores[rows], badness[rows]
+    rising = -scores
+    digits = (hashes[rows] * 2.0**halvings).astype(np.int64)
     inside = np.zeros(len(rows))
     thresholds = []
     for halving in range(halvings):
         half = (digits >> halving) % 2 == 0
-        for fold in (half, ~half):
-            threshold, _ = change_point(scores[~fold], badness[rows[~fold]], rates)
-            inside[fold] += scores[fold] >= threshold
+        for fold, other in ((half, ~half), (~half, half)):
+            threshold, _ = change_point(scores[other], wrong[other], rates)
+            end = np.searchsorted(rising, -threshold, side="right")
+            inside[:end] += fold[:end]
             thresholds.append(threshold)
-    described = np.searchsorted(np.sort(thresholds), extent.scores, side="right") / len(thresholds)
+    thresholds.sort()
+    described = np.zeros(len(extent.scores))
+    within = np.flatnonzero(
+        extent.scores >= thresholds[0]
+    )  # few: looking up all would take longer than the rest
+    described[within] = np.searchsorted(thresholds, extent.scores[within], side="right") / len(thresholds)
     tested = np.zeros(len(population))
     tested[rows] = inside / halvings
     return described, tested

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from weakspot.evaluation.splitting import MIN_EXAMPLES
+from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.finding import Finding
 from weakspot.methods import apply, method_of
 from weakspot.predictions import Predictions

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from weakspot.evaluation.contrasts import Contrast
-from weakspot.evaluation.splitting import MIN_EXAMPLES
+from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.entries import Confirmation, Portrait
 from weakspot.findings.finding import Finding
 from weakspot.findings.numbers import THIN, count, decimal, examples, percent, probability

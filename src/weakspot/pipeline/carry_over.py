@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from weakspot.evaluation.splitting import MIN_EXAMPLES
+from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 
 from weakspot.datasets.readers.parquet_shards import EncodedImages
 from weakspot.datasets.readers.tables import path_below
-from weakspot.images import EXTENSIONS, open_image, to_rgb
+from weakspot.image_formats import EXTENSIONS, open_image
+from weakspot.images import to_rgb
 from weakspot.predictions import Predictions, boxes
 from weakspot.predictions.arrow_columns import holds_encoded_images
 from weakspot.predictions.reading import reading

@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Num, Shaped
 from sklearn.base import clone
 
-from weakspot.evaluation.splitting import MIN_EXAMPLES, held_out
+from weakspot.evaluation.held_out_split import MIN_EXAMPLES, held_out
 from weakspot.evaluation.stability import stability
 from weakspot.methods import Method, apply, audit_of, weights_of
 from weakspot.methods.distributed import process_group

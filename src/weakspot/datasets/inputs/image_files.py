@@ -13,7 +13,8 @@ from torch import Tensor
 
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.inputs.images import Scaling
-from weakspot.images import Pixels, check_pixels, open_image, to_rgb
+from weakspot.image_formats import open_image
+from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
 
 

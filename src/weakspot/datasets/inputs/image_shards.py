@@ -21,7 +21,8 @@ from weakspot.datasets.readers.labels import read_labels
 from weakspot.datasets.readers.splits import fill_splits
 from weakspot.datasets.readers.tables import TableFile
 from weakspot.datasets.readers.walk import files_below
-from weakspot.images import Pixels, check_pixels, open_image, to_rgb
+from weakspot.image_formats import open_image
+from weakspot.images import Pixels, check_pixels, to_rgb
 from weakspot.legible import as_utf8
 
 _WORDS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weakspot.images import LARGEST_IMAGE
+from weakspot.image_formats import LARGEST_IMAGE
 from weakspot.predictions.arrow_columns import holds_encoded_images
 from weakspot.predictions.plain_columns import plain_table
 from weakspot.predictions.reading import read_parquet, reading

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weakspot.delimited import DELIMITERS
-from weakspot.images import EXTENSIONS
+from weakspot.image_formats import EXTENSIONS
 from weakspot.predictions.csv_files import read_csv, row_location
 from weakspot.predictions.json_lines import SUFFIX, line_location, read_json_lines
 from weakspot.predictions.plain_columns import plain_table

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from weakspot.images import EXTENSIONS, LARGEST_IMAGE
+from weakspot.image_formats import EXTENSIONS, LARGEST_IMAGE
 from weakspot.predictions.reading import naming, reading
 
 _LARGEST_TEXT = 1 << 20  # bytes of a member .cls or .json
