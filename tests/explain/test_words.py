@@ -31,6 +31,18 @@ def test_planted_words_come_first_with_their_shares(reviews):
     assert not any("refund" in word.text.split() and " " in word.text for word in words)  # said already
 
 
+def test_what_chance_explains_is_no_word_of_a_slice(reviews):
+    """Slices that have nothing to do with their texts have no words; the longest texts have none either."""
+    texts, _ = reviews
+    rng = np.random.default_rng(3)
+    texts = [f"{text} {' '.join(rng.choice(list('abcdefghijklmnop'), rng.integers(1, 8)))}" for text in texts]
+    weights = np.array([rng.permutation(300) < 30 for _ in range(200)], dtype=float)
+    assert sum(len(words) > 0 for words in distinctive_words(weights, texts)) <= 10
+    longest = 40 + np.argsort([-len(text) for text in texts[40:]], kind="stable")[:12]
+    (words,) = distinctive_words(np.isin(np.arange(300), longest).astype(float)[None], texts)
+    assert words == []
+
+
 def test_shares_are_weighted_by_hand_count(reviews):
     texts, weights = reviews
     rng = np.random.default_rng(1)

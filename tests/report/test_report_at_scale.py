@@ -358,7 +358,8 @@ def test_images_are_enlarged_by_mouse_and_keyboard(browser, tmp_path):
     tab.keyboard.press("ArrowRight")
     assert dialog.locator("img").get_attribute("alt") == strip.nth(1).locator("img").get_attribute("alt")
     tab.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    dialog.wait_for(state="hidden")
+    tab.locator(".strip button.picture:focus").wait_for()  # once the page has heard that the dialog is closed
     assert strip.nth(1).evaluate("e => e === document.activeElement")
     figure = tab.locator(".slice .example").first
     figure.locator("button.picture").first.click()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import regex
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from weakspot.slices import Weights, as_weights
 
@@ -32,6 +32,7 @@ _TOKEN = regex.compile(rf"(?P<word>{_WORD})|(?P<run>{_RUN})", regex.VERBOSE | re
 _HAN = regex.compile(r"\p{Han}")
 _WHOLE = 0.9  # of the texts inside with a run of characters have a longer one: the longer one is the word
 _SAME = 0.8  # of the texts inside with a run of characters have another, which overlaps it: it is no word
+_FALSE = 0.05  # of the listed words, at most, on average
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ def distinctive_words(
     """Return the most distinctive words of each slice, by the contrast of weighted mean tf-idf inside and outside.
 
     Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
-    listed only where it says more than a word of it that is listed already. Where no blanks part words (Chinese,
-    Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are counted instead, and of those that overlap
-    in the same texts the longest one is listed. Empty where no word is in three texts, or where a slice has no
-    inside or no outside.
+    listed only where it says more than a word of it that is listed already, and any word only where more texts inside
+    have it than chance explains: by a binomial test of how many of those that have it lie inside, with at most 5 % of
+    what passes expected to be chance (Benjamini and Hochberg). Otherwise three long texts would lend their words to a
+    slice. Where no blanks part words (Chinese, Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are
+    counted instead, and of those that overlap in the same texts the longest one is listed. Empty where no word is in
+    three texts, or where a slice has no inside or no outside.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -151,6 +154,26 @@ def _pieces(run: str) -> set[str]:
     }
 
 
+def _by_chance(
+    present: Any, inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"]
+) -> Bool[np.ndarray, " v"]:
+    """Return which words (v,) may be more common inside by chance; the masses (n,) add up to 1.
+
+    Texts are counted by Kish's effective numbers, as if the masses were those of so many texts of equal weight.
+    """
+    from scipy.special import bdtrc
+    from scipy.stats import false_discovery_control
+
+    n_inside, n_outside = (1 / float(mass @ mass) for mass in (inside, outside))
+    with_inside, with_outside = (
+        np.rint(n * (present.T @ mass)).astype(np.int64)
+        for n, mass in ((n_inside, inside), (n_outside, outside))
+    )
+    p = bdtrc(with_inside - 1.0, with_inside + with_outside, n_inside / (n_inside + n_outside))
+    by_chance: np.ndarray = false_discovery_control(p) > _FALSE
+    return by_chance
+
+
 def _rank_words(
     inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], vocabulary: _Vocabulary, top: int
 ) -> list[Word]:
@@ -158,6 +181,7 @@ def _rank_words(
         return []
     inside, outside = inside / inside.sum(), outside / outside.sum()
     contrast = vocabulary.weighed.T @ inside - vocabulary.weighed.T @ outside
+    contrast[_by_chance(vocabulary.present, inside, outside)] = 0.0
     result: list[Word] = []
     listed: set[str] = set()
     runs: list[int] = []
