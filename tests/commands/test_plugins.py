@@ -417,6 +417,16 @@ def test_the_files_of_plugins_are_told_from_others(installed):
     assert {file: plugins.code_name(file) for file in names} == names
 
 
+def test_a_command_to_type_names_the_further_folder_of_its_line(local):
+    """In a run and in a run of a sweep, whose processes read the same words."""
+    folder = local / "of mine"
+    (local / "conf").rename(folder)
+    line = ("--config-dir", "of mine", "dataset=stripes", "model=lines", "upstream=require", "logger=none")
+    for sweep in ([], ["-m"]):
+        said = Shell(local)("infer", *sweep, *line, fails=2)
+        assert f"python train.py '--config-dir={folder}' dataset=stripes model=lines" in said.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -17,13 +17,25 @@ def test_a_job_of_a_sweep_has_arguments_and_a_folder_of_its_own_while_it_runs(mo
             "mode": RunMode.MULTIRUN,
             "overrides": {"task": ["seed=1"]},
             "run": {"dir": "all"},
-            "runtime": {"output_dir": "swept/0"},
+            "runtime": {
+                "output_dir": "swept/0",
+                "config_sources": [
+                    {"provider": "main", "path": "/configs"},
+                    {"provider": "command-line", "path": "/of mine"},
+                ],
+            },
         }
     )
-    typed = ["train.py", "-m", "seed=1,2"]
+    typed = ["train.py", "-m", "--config-dir", "of mine", "seed=1,2"]
     monkeypatch.setattr(HydraConfig, "get", lambda: config)
     monkeypatch.setattr(sys, "argv", typed)
     with own_arguments():
-        assert (sys.argv, config.run.dir) == (["train.py", "seed=1"], "swept/0")
+        assert (sys.argv, config.run.dir) == (
+            ["train.py", "--config-dir=/of mine", "seed=1"],
+            "swept/0",
+        )
     assert sys.argv is typed
-    assert (typed, config.run.dir) == (["train.py", "-m", "seed=1,2"], "all")
+    assert (typed, config.run.dir) == (
+        ["train.py", "-m", "--config-dir", "of mine", "seed=1,2"],
+        "all",
+    )

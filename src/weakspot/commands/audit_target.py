@@ -19,6 +19,7 @@ from weakspot.config.build import (
     model_own_settings,
     plain_values,
 )
+from weakspot.launch.process_arguments import config_folder_option
 from weakspot.launch.quoting import word_as_typed
 from weakspot.launch.run_folders import CONFIG
 
@@ -200,7 +201,7 @@ def read_run_config(folder: Path) -> dict[str, Any]:
 def upstream_command(name: str) -> str:
     """Return the command line of another command that runs with the same words, without those of discovery alone."""
     words = upstream_words(HydraConfig.get().overrides.task)
-    return shlex.join(["python", f"{name}.py", *map(word_as_typed, words)])
+    return shlex.join(["python", f"{name}.py", *config_folder_option(), *map(word_as_typed, words)])
 
 
 def upstream_words(words: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ def own_arguments() -> Iterator[None]:
         yield
         return
     before, folder = list(sys.argv), config.run.dir
-    sys.argv[1:] = config.overrides.task
+    sys.argv[1:] = [*config_folder_option(), *config.overrides.task]
     with read_write(config):
         config.run.dir = config.runtime.output_dir
     try:
@@ -57,6 +57,12 @@ def own_arguments() -> Iterator[None]:
         sys.argv[:] = before
         with read_write(config):
             config.run.dir = folder
+
+
+def config_folder_option() -> list[str]:
+    """Return the option of the current run that names a further folder of configuration files, if its line has one."""
+    sources = HydraConfig.get().runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def _set_environment(variable: str, value: str | None) -> None:
