@@ -96,6 +96,18 @@ def interruption() -> Interrupted | None:
 
 
 @contextmanager
+def prevailing_over_errors() -> Iterator[None]:
+    """Raise the interruption in place of any error that comes after it, as of what was half made when it came."""
+    try:
+        yield
+    except BaseException:
+        interrupted = interruption()
+        if interrupted is None:
+            raise
+        raise interrupted from None
+
+
+@contextmanager
 def on_interruption(callback: Callable[[], None]) -> Iterator[None]:
     """Call `callback` once, perhaps in another thread, if this process is interrupted inside the block."""
     _callbacks.append(callback)

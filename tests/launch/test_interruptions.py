@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 from unittest.mock import Mock
 
+import pytest
+
+from processes import quiet_environment
 from weakspot import signals
 from weakspot.launch.interruptions import end_workers, print_interruption
 
@@ -17,3 +22,42 @@ def test_what_is_said_is_of_the_last_command_of_the_process(monkeypatch, capsys)
         end_workers()
         print_interruption(signals.Interrupted(signal.SIGTERM), "train")
         assert capsys.readouterr().err == f"interrupted (SIGTERM); the same command {again}\n"
+
+
+BETWEEN_RUNS = """
+import os, signal, sys
+from concurrent.futures import BrokenExecutor
+import hydra.core.utils
+
+def run_job(**_):
+    {statement}
+
+hydra.core.utils.run_job = run_job
+sys.argv[1:] = ["-m", "seed=1,2", "hydra.sweep.dir=swept"]
+from weakspot.cli import discover
+discover()
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [
+        (  # as where Hydra composes the next run: what is half made then fails in a way of its own
+            "try: os.kill(os.getpid(), signal.SIGINT)\n    finally: None.x",
+            130,
+            "interrupted (SIGINT); the same command begins again\n",
+        ),
+        (
+            "raise BrokenExecutor('a worker was killed')",
+            1,
+            "a process that ran this sweep was killed, as by a system whose memory is full: have fewer runs at once, "
+            "hydra.launcher.n_jobs=1\n",
+        ),
+    ],
+)
+def test_what_ends_a_sweep_between_its_runs_is_no_fault_of_the_line(statement, code, said, tmp_path):
+    program = [sys.executable, "-c", BETWEEN_RUNS.replace("{statement}", statement)]
+    ended = subprocess.run(
+        program, cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (code, said)

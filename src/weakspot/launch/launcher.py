@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def run(
         signals.on_interruption(end_workers),
         summarised(summarise_sweep),
         _sentences_printed(name, line, full, lambda: begun),
+        signals.prevailing_over_errors(),
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
@@ -151,6 +153,16 @@ def _sentences_printed(
         raise SystemExit(error.code) from None
     except BrokenPipeError:
         raise
+    except BrokenExecutor as error:
+        if full == "1":
+            raise
+        print(
+            "a process that ran this sweep was killed, as by a system whose memory is full: have fewer runs at once, "
+            "hydra.launcher.n_jobs=1",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(1) from error
     except Exception as error:
         of_the_line = not begun() or isinstance(error, HydraException | OmegaConfBaseException)
         sentence = explain_line(name, error, line) if of_the_line and full != "1" else None
