@@ -63,9 +63,14 @@ def choices(group: str) -> dict[str, list[PluginFolder]]:
     """Return the words of a group in alphabetical order, each with the folders that have a file for it."""
     found: dict[str, list[PluginFolder]] = {}
     for folder in folders():
-        for file in sorted(filter(Path.is_file, (folder.path / group).glob("*.yaml"))):
+        for file in choice_files(folder.path / group):
             found.setdefault(file.stem, []).append(folder)
     return dict(sorted(found.items()))
+
+
+def choice_files(folder: Path) -> list[Path]:
+    """Return the files of the words of a group, without hidden ones, which editors and file systems leave."""
+    return sorted(filter(Path.is_file, folder.glob("[!.]*.yaml")))
 
 
 def method_target(word: str) -> str | None:

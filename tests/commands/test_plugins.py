@@ -441,6 +441,31 @@ def test_help_is_shown_where_values_cannot_be_resolved(text, said, tmp_path):
     assert said in Shell(tmp_path)("discover", "method=mine", "--help")
 
 
+def test_hidden_files_are_no_words(empty):
+    """As macOS and Emacs leave them beside a file, and as none could be chosen: `..yaml`."""
+    (empty / "conf" / "method").mkdir(parents=True)
+    for name in ("._ball.yaml", ".#ball.yaml", ".yaml", "..yaml"):
+        (empty / "conf" / "method" / name).write_bytes(b"\0\xff")
+    assert not plugins.choices("method")
+    (brought,) = doctor._plugins()
+    assert brought.text == "conf/ brings no dataset, model or method"
+    (empty / "conf" / "method" / "folder.yaml").mkdir()
+    said = Shell(empty)("discover", "--config-dir", "conf", "method=folder", fails=2)
+    assert said.startswith("There is no method=folder. There are: barlow, ")
+
+
+def test_help_shows_a_word_and_a_comment_as_they_can_be_printed(tmp_path):
+    methods = tmp_path / "conf" / "method"
+    methods.mkdir(parents=True)
+    (methods / f"{'long' * 30}.yaml").write_text("# Has a long name.\n_target_: a.B\n")
+    (methods / "red\x1b[31m.yaml").write_text("# Renames\x1b]0;the window\n_target_: a.B\n")
+    manual = Shell(tmp_path)("discover", "--help")
+    assert "\x1b" not in manual
+    assert "\n  red\\x1b[31m" in manual
+    assert "Renames\\x1b]0;the window (conf/)" in manual
+    assert f"\n  {'long' * 30}\n{' ' * 40}Has a long name. (conf/)\n" in manual
+
+
 def test_help_lists_a_file_that_is_not_utf8(tmp_path):
     file = tmp_path / "conf" / "method" / "mine.yaml"
     file.parent.mkdir(parents=True)

@@ -90,6 +90,16 @@ COMPOSED = [
     ("discover method=scan,kmeans", "method=scan,kmeans names several: add -m for a run for each"),
     ("discover +method=scan", "+method=scan cannot be used: choose one, method=…, without +"),
     ("discover ~method=udis", "~method=udis cannot be used: choose one, method=…, without ~"),
+    ("discover ~method predictions=p.npz", "~method cannot be used: choose one, method=…, without ~"),
+    ("discover ~trainer", "~trainer cannot be used: choose one, trainer=…, without ~"),
+    (
+        "browse dataset=digits",
+        "dataset=digits has no effect on this command, which takes no dataset: leave it out",
+    ),
+    (
+        "browse dataset=mine",
+        "dataset=mine has no effect on this command, which takes no dataset: leave it out",
+    ),
     ("discover experiment=null", "experiment=null is not a choice: leave experiment= out for the default"),
     (
         "discover -m encoder=null,resnet18",

@@ -127,7 +127,7 @@ def _plugins() -> Iterator[Check]:
             "ok",
             printable(f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"),
         )
-        for file in sorted(folder.path.glob("*/*.yaml")):
+        for file in sorted(folder.path.glob("*/[!.]*.yaml")):
             try:
                 check_file(file)
             except ValueError as error:

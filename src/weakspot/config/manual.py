@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -29,11 +29,12 @@ from weakspot.config.schemas import (
     TrainingConfig,
     UDISConfig,
 )
+from weakspot.legible import printable
 from weakspot.models.names import NAMES
 
 _WIDTH = 80  # columns that any terminal has
 
-_WIDEST_NAME = 36  # of a setting with its value, beside which its help begins
+_WIDEST_NAME = 36  # of a choice, or of a setting with its value, beside which its help begins
 
 _FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the value of an interpolation where nothing else is set
 
@@ -58,8 +59,7 @@ def help_for_choices(group: str) -> str:
     for word, (folder, *_) in plugins.choices(group).items():
         if word not in choices:
             choices[word] = f"{_comment(folder.file(group, word))} ({folder.origin})".strip()
-    width = max(map(len, choices))
-    lines = [_help_line(name, comment, width + 2) for name, comment in choices.items()]
+    lines = _rows(choices.items())
     if group == "model":
         lines.append(_paragraph(f"and torchvision's: {', '.join(NAMES)}"))
     return "\n".join(lines).replace("$", "$$")
@@ -133,9 +133,14 @@ def _help_of_chosen(group: str, word: str) -> dict[str, str]:
 
 
 def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
-    settings = [(f"{name}={default}", help) for name, default, help in rows]
-    width = 2 + min(max(len(name) for name, _ in settings), _WIDEST_NAME)
-    return "\n".join(_help_line(name, help, width) for name, help in settings).replace("$", "$$")
+    return "\n".join(_rows((f"{name}={default}", help) for name, default, help in rows)).replace("$", "$$")
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Return names with their help beside them, of plug-ins as they can be printed."""
+    shown = [(printable(name), printable(help)) for name, help in rows]
+    width = 2 + min(max(len(name) for name, _ in shown), _WIDEST_NAME)
+    return [_help_line(name, help, width) for name, help in shown]
 
 
 def settings_of(kind: str, command: str | None = None) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 
 from omegaconf import DictConfig, Node, OmegaConf
 
+from weakspot.config.choices import GROUPS
 from weakspot.launch.quoting import FILES, key_of, parses, word_as_typed
 from weakspot.launch.setting_errors import explain_clash, explain_unknown, setting_names
 
@@ -80,7 +81,7 @@ _LONE_COMMA = re.compile(r"(^|[\[,])\s*,|,\s*[\]}]|,\s*$")  # no value stands on
 def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
     """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell that knows no FILE.
 
-    One of several values that is missing, as in `seed=1,,2`, is refused, too.
+    One of several values that is missing, as in `seed=1,,2`, is refused, too, and so is `~method`.
 
     Args:
         words: The settings that were typed.
@@ -88,6 +89,8 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
     """
     for word in words:
         key, equals, value = word.partition("=")
+        if word.startswith("~") and key[1:] in GROUPS and key != "~experiment":
+            raise ValueError(f"{word} cannot be used: choose one, {key[1:]}=…, without ~")
         if (equals and not value) or (value == "[]" and key_of(word) in _IGNORED_WITH):
             raise ValueError(f"{word} has no value: give it one, or leave it out")
         several = is_sweep or key in FILES or value.startswith(("[", "{"))

@@ -249,11 +249,13 @@ def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: s
     if value == "null":
         apart = "; a sweep cannot hold it beside others" if typed == "encoder" else ""
         return f"{typed}=null is not a choice: leave {typed}= out for the default{apart}"
+    if "No match in the defaults list" in str(error):
+        return f"{word} has no effect on this command, which takes no {typed}: leave it out; --help lists what it takes"
     for file in plugin_files(group, value, folder):
         return _explain_key_of_file(file, error, known, folder) or explain_file(file, error)
     if value in own_choices(group):
         return f"{typed}={value} cannot be used: {library_message(error)}"
-    files = [] if folder is None else Path(folder, group).glob("*.yaml")
+    files = [] if folder is None else plugins.choice_files(Path(folder, group))
     choices = sorted({*all_choices(group), *(file.stem for file in files)})
     close = difflib.get_close_matches(value, choices, n=3)
     if close:
