@@ -91,6 +91,14 @@ COMPOSED = [
     ("discover +method=scan", "+method=scan cannot be used: choose one, method=…, without +"),
     ("discover ~method=udis", "~method=udis cannot be used: choose one, method=…, without ~"),
     ("discover ~method predictions=p.npz", "~method cannot be used: choose one, method=…, without ~"),
+    (
+        "discover -m seed=1,2 hydra.run.dir=a",
+        "hydra.run.dir=a has no effect with -m: write hydra.sweep.dir=…, or leav",
+    ),
+    (
+        "discover hydra.sweep.dir=a",
+        "hydra.sweep.dir=a has no effect without -m: write hydra.run.dir=…, or add -m",
+    ),
     ("discover ~trainer", "~trainer cannot be used: choose one, trainer=…, without ~"),
     (
         "browse dataset=digits",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from weakspot.launch import job_errors
+from weakspot.predictions.atomic_files import writing
 
 RUN = Path("outputs/discover/today")
 
@@ -42,6 +47,15 @@ def refused(number: int, name: str | None = None) -> OSError:
         (refused(errno.EIO, "pictures/1.png"), "pictures/1.png: Input/output error"),
         (refused(errno.EMFILE), "Too many open files (in a run of outputs/discover/today)"),
         (OSError("said already"), "said already"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "DataLoader worker (pid 7) is killed by signal: Killed, as where memory is short: num_workers=0 loads data "
+            "without further processes",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
+            "DataLoader worker (pid(s) 7, 8) exited unexpectedly, as where memory is short: num_workers=0 loads",
+        ),
     ],
 )
 def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypatch):
@@ -57,3 +71,18 @@ def test_a_missing_value_is_a_sentence_unless_a_traceback_is_asked_for(shell):
     assert "\nmodel.name must be given: add model.name=… to the command\n" in shell("infer", *words, fails=2)
     said = shell("infer", *words, fails=1, HYDRA_FULL_ERROR="1")
     assert "omegaconf.errors.MissingMandatoryValue: Missing mandatory value: model.name" in said
+
+
+@pytest.mark.parametrize(("mode", "setting"), [(RunMode.RUN, "run"), (RunMode.MULTIRUN, "sweep")])
+def test_the_setting_that_names_another_folder_is_that_of_the_mode(mode, setting, monkeypatch, tmp_path):
+    monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": mode}))
+    monkeypatch.setattr(job_errors, "has_begun", lambda: True)
+    monkeypatch.setattr(job_errors, "write_end", Mock())
+    with (
+        pytest.raises((job_errors.UserError, job_errors.JobError)) as failed,
+        job_errors.errors_as_sentences("discover"),
+        writing(tmp_path, "hydra.run.dir"),
+    ):
+        raise refused(errno.ENOSPC)
+    said = getattr(failed.value, "sentence", str(failed.value))
+    assert f"or give hydra.{setting}.dir=…" in said

@@ -73,8 +73,10 @@ def errors_as_sentences(name: str) -> Iterator[None]:
 
 def _fail_run(sentence: str, name: str) -> UserError | JobError:
     """Return the error that ends the job; a run that had not begun leaves no folder behind, except in a sweep."""
-    usage = not has_begun()
-    if usage and HydraConfig.get().mode == RunMode.RUN:
+    usage, in_sweep = not has_begun(), HydraConfig.get().mode != RunMode.RUN
+    if in_sweep:  # of which the code that names the setting does not know
+        sentence = sentence.replace("hydra.run.dir=", "hydra.sweep.dir=")
+    elif usage:
         remove_empty_run(run_folder(), f"{name}.log")
     write_end(FAILED, sentence)
     return job_error(sentence, 2 if usage else 1)
@@ -118,6 +120,11 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
+    if isinstance(error, RuntimeError) and re.match(r"DataLoader worker .*(killed|exited)", str(error)):
+        return (
+            f"{str(error).splitlines()[0].rstrip('. ')}, as where memory is short: num_workers=0 loads data without "
+            "further processes"
+        )
     if isinstance(error, ValueError | OSError | ImportError):
         place = "" if _is_raised_here(error) else _place_in_plugin(error)
         return (_worker_message(str(error)) or type(error).__name__) + place

@@ -87,6 +87,7 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
         words: The settings that were typed.
         is_sweep: Whether commas stand between the values of several runs.
     """
+    _check_folder({key_of(word): word for word in words}, is_sweep)
     for word in words:
         key, equals, value = word.partition("=")
         if word.startswith("~") and key[1:] in GROUPS and key != "~experiment":
@@ -98,6 +99,18 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
             raise ValueError(
                 f"{word} has a comma with no value beside it: leave the comma out, or add the value"
             )
+
+
+def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
+    """Raise ValueError where only the folder of a sweep is named for a run, or that of a run for a sweep."""
+    taken, ignored = "hydra.sweep.dir", "hydra.run.dir"
+    if not is_sweep:
+        taken, ignored = ignored, taken
+    if ignored in typed and taken not in typed:
+        other = "leave out -m" if is_sweep else "add -m"
+        raise ValueError(
+            f"{typed[ignored]} has no effect {'with' if is_sweep else 'without'} -m: write {taken}=…, or {other}"
+        )
 
 
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
