@@ -24,7 +24,7 @@ from weakspot.config.choices import CONFIGS, GROUPS, all_choices, own_choices
 from weakspot.launch.choice_files import explain_file, plugin_files
 from weakspot.launch.job_errors import library_message
 from weakspot.launch.options import CommandLine
-from weakspot.launch.quoting import SHORT, key_of, parses, quoted
+from weakspot.launch.quoting import SHORT, key_of, parses, quoted, word_as_typed
 from weakspot.launch.run_folders import explain_run_folder
 
 _EXTRAS = {"sweeper=optuna": "optuna", "launcher=joblib": "joblib", "launcher=submitit": "submitit"}
@@ -208,6 +208,9 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     key, value = key_of(word), word.partition("=")[2]
     known = list(setting_names(before)) if isinstance(before, DictConfig) else []
     if key in GROUPS:
+        if isinstance(before, DictConfig) and "dataset" not in before:  # browse.py
+            typed = word_as_typed(word)
+            return f"{typed} has no effect on this command, which takes no {key_of(typed)}: leave it out"
         return _explain_choice(word, error, known, folder)
     if key.startswith(_SWEPT):  # null by default, which OmegaConf fails an assertion for
         setting = key.removeprefix(_SWEPT).lstrip(".") or "seed"
@@ -249,8 +252,6 @@ def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: s
     if value == "null":
         apart = "; a sweep cannot hold it beside others" if typed == "encoder" else ""
         return f"{typed}=null is not a choice: leave {typed}= out for the default{apart}"
-    if "No match in the defaults list" in str(error):
-        return f"{word} has no effect on this command, which takes no {typed}: leave it out; --help lists what it takes"
     for file in plugin_files(group, value, folder):
         return _explain_key_of_file(file, error, known, folder) or explain_file(file, error)
     if value in own_choices(group):
