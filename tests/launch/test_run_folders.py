@@ -34,6 +34,25 @@ def test_only_folders_that_were_made_for_a_run_are_removed(shell):
     assert list(shell.folder.iterdir()) == [shell.folder / "mine"]
 
 
+def test_a_folder_that_cannot_be_made_for_a_later_run_of_a_sweep_is_a_sentence(shell):
+    """As where the disk is full by then; the table shows the runs before it."""
+    (shell.folder / "swept").mkdir()
+    (shell.folder / "swept/1").write_text("in the way")
+    said = shell("discover", "-m", *FAILS, "seed=1,2", "hydra.sweep.dir=swept", fails=1)
+    assert "run 0 (seed=1) failed: no predictions at typo.npz\n" in said
+    assert (
+        "\nthe run's folder cannot be made (File exists: swept/1); run it in a folder that can be written to, or say "
+        "where: hydra.sweep.dir=…\n"
+    ) in said
+
+
+def test_a_folder_in_place_of_the_log_file_stays(shell):
+    (shell.folder / "mine/discover.log").mkdir(parents=True)
+    said = shell("discover", *FAILS, "hydra.run.dir=mine", fails=2)
+    assert "Traceback" not in said
+    assert (shell.folder / "mine/discover.log").is_dir()
+
+
 def test_a_folder_that_cannot_be_made_is_named_where_its_name_is_known():
     full = errno.ENOSPC, os.strerror(errno.ENOSPC)
     assert "cannot be made (No space left on device); run" in explain_run_folder(

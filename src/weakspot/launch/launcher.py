@@ -165,8 +165,9 @@ def _sentences_printed(
         raise SystemExit(1) from error
     except Exception as error:
         of_the_line = not begun() or isinstance(error, HydraException | OmegaConfBaseException)
-        sentence = explain_line(name, error, line) if of_the_line and full != "1" else None
+        between_runs = isinstance(error, OSError) and not of_the_line  # inside a run it has a sentence
+        sentence = explain_line(name, error, line) if full != "1" and (of_the_line or between_runs) else None
         if sentence is None:
             raise
         print(printable_lines(sentence), file=sys.stderr, flush=True)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if between_runs else 2) from None

@@ -69,8 +69,8 @@ def remove_empty_run(folder: Path, log_file: str) -> None:
     ):
         return
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
-    (folder / log_file).unlink(missing_ok=True)
     with suppress(OSError):  # the first folder that is not empty ends the loop
+        (folder / log_file).unlink(missing_ok=True)
         for each in (folder, *folder.parents):
             if each == _there_before:
                 break
