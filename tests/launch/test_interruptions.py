@@ -28,11 +28,13 @@ BETWEEN_RUNS = """
 import os, signal, sys
 from concurrent.futures import BrokenExecutor
 import hydra.core.utils
+from weakspot.commands import sweep_summary
 
 def run_job(**_):
     {statement}
 
 hydra.core.utils.run_job = run_job
+sweep_summary.print_sweep_summary = lambda sweep: {table}
 sys.argv[1:] = ["-m", "seed=1,2", "hydra.sweep.dir=swept"]
 from weakspot.cli import discover
 discover()
@@ -40,23 +42,25 @@ discover()
 
 
 @pytest.mark.parametrize(
-    ("statement", "code", "said"),
+    ("statement", "table", "code", "said"),
     [
         (  # as where Hydra composes the next run: what is half made then fails in a way of its own
             "try: os.kill(os.getpid(), signal.SIGINT)\n    finally: None.x",
+            "None.x",
             130,
             "interrupted (SIGINT); the same command begins again\n",
         ),
         (
             "raise BrokenExecutor('a worker was killed')",
+            "None",
             1,
             "a process that ran this sweep was killed, as by a system whose memory is full: have fewer runs at once, "
             "hydra.launcher.n_jobs=1\n",
         ),
     ],
 )
-def test_what_ends_a_sweep_between_its_runs_is_no_fault_of_the_line(statement, code, said, tmp_path):
-    program = [sys.executable, "-c", BETWEEN_RUNS.replace("{statement}", statement)]
+def test_what_ends_a_sweep_between_its_runs_is_no_fault_of_the_line(statement, table, code, said, tmp_path):
+    program = [sys.executable, "-c", BETWEEN_RUNS.format(statement=statement, table=table)]
     ended = subprocess.run(
         program, cwd=tmp_path, env=quiet_environment(), capture_output=True, text=True, check=False
     )

@@ -86,9 +86,9 @@ def run(
         signals.ending_with_reader(),
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
-        summarised(summarise_sweep),
         _sentences_printed(name, line, full, lambda: begun),
-        signals.prevailing_over_errors(),
+        signals.prevailing_over_errors(),  # of the table, too, where an interrupted import left halves
+        summarised(summarise_sweep),
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
