@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, Node, OmegaConf
 
 from weakspot.config.choices import GROUPS
@@ -102,7 +103,7 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
 
 
 def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
-    """Raise ValueError where only the folder of a sweep is named for a run, or that of a run for a sweep."""
+    """Raise ValueError for the folder of a run where a sweep is meant, for the reverse, and for one of all its runs."""
     taken, ignored = "hydra.sweep.dir", "hydra.run.dir"
     if not is_sweep:
         taken, ignored = ignored, taken
@@ -111,6 +112,16 @@ def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
         raise ValueError(
             f"{typed[ignored]} has no effect {'with' if is_sweep else 'without'} -m: write {taken}=…, or {other}"
         )
+    each = typed.get("hydra.sweep.subdir", "${")
+    if is_sweep and "${" not in each and any(map(_has_several_values, typed.values())):
+        raise ValueError(
+            f"{each} is one folder for all runs, each of which would replace the one before: leave it out, or put "
+            "${hydra.job.num} into it"
+        )
+
+
+def _has_several_values(word: str) -> bool:
+    return parses(word) and OverridesParser.create().parse_override(word).is_sweep_override()
 
 
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
