@@ -19,7 +19,7 @@ GRACE = 5.0
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
 
-_AGAIN = 0.1  # seconds until an interruption is repeated that a finalizer has met
+_AGAIN = 0.1  # seconds until an interruption is repeated that Python has passed over
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
@@ -140,9 +140,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
-    """Interrupt once more where Python passes over an interruption, as over any error of a finalizer.
+    """Interrupt once more where Python passes over an interruption, as over any error of a finalizer or a callback.
 
-    The second interruption comes a little later, so that it does not meet the same finalizer.
+    The second interruption comes a little later, so that it does not meet the same one.
     """
     global _first
     if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid() and _first is not None:

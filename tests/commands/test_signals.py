@@ -344,24 +344,38 @@ with signals.interruptible(lambda interrupted: print("last words", interrupted.n
     assert time.monotonic() - begun < 30
 
 
-def test_an_interruption_that_meets_a_finalizer_is_not_lost(tmp_path):
-    """Python passes over what a finalizer raises; the work went on, and later signals were taken for the same one."""
-    program = """
+FINALIZER = """
+class Finalized:
+    def __del__(self):
+        interrupt()
+
+Finalized()
+"""
+CALLBACK = """
+import ctypes
+
+callback = ctypes.CFUNCTYPE(None)(interrupt)
+callback()
+"""
+
+
+@pytest.mark.parametrize("swallowing", [FINALIZER, CALLBACK], ids=["finalizer", "callback of compiled code"])
+def test_an_interruption_that_is_swallowed_is_not_lost(tmp_path, swallowing):
+    """Python passes over what a finalizer or a callback raises; the work went on, and later signals changed nothing."""
+    program = f"""
 import os, signal, time
 from weakspot import signals
 
-class Finalized:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.01)
-        print("not reached")
+def interrupt():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+    print("not reached")
 
 with signals.interruptible():
-    Finalized()
+    {"    ".join(swallowing.strip().splitlines(keepends=True))}
     print("goes on", flush=True)
     time.sleep(60)
 """
     job = Job(tmp_path, "-c", program)
-    assert job.process.stdout is not None
     output, errors = job.process.communicate(timeout=30)
     assert (job.process.returncode, output, errors) == (143, "goes on\n", "")

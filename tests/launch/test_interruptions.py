@@ -12,7 +12,6 @@ import pytest
 
 from processes import quiet_environment
 from weakspot import signals
-from weakspot.launch import interruptions
 from weakspot.launch.interruptions import end_workers, print_interruption
 
 
@@ -23,14 +22,6 @@ def test_what_is_said_is_of_the_last_command_of_the_process(monkeypatch, capsys)
         end_workers()
         print_interruption(signals.Interrupted(signal.SIGTERM), "train")
         assert capsys.readouterr().err == f"interrupted (SIGTERM); the same command {again}\n"
-
-
-def test_a_run_does_not_begin_after_an_interruption_that_a_library_swallowed(monkeypatch, tmp_path):
-    monkeypatch.setattr(signals, "_first", signal.SIGINT)
-    monkeypatch.setattr(interruptions, "has_begun", lambda: False)
-    monkeypatch.setattr(interruptions, "run_folder", lambda: tmp_path / "swept" / "1")
-    with pytest.raises(signals.Interrupted), interruptions.errors_as_interruption("discover"):
-        pytest.fail("it has begun")
 
 
 BETWEEN_RUNS = """

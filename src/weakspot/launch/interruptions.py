@@ -19,14 +19,8 @@ _jobs_elsewhere = False  # whether the last interruption has ended jobs of a swe
 
 @contextmanager
 def errors_as_interruption(name: str) -> Iterator[None]:
-    """Turn any error after a signal into the interruption: connections and workers break down with it.
-
-    A run does not begin after a signal that came in an earlier run of its sweep, in a callback of compiled code, which
-    lets no exception through.
-    """
+    """Turn any error after a signal into the interruption: connections and workers break down with it."""
     try:
-        if earlier := signals.interruption():
-            raise earlier
         yield
     except BaseException as error:
         interrupted = signals.interruption()
