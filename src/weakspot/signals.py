@@ -19,10 +19,12 @@ GRACE = 5.0
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
 
-_AGAIN = 0.1  # seconds until an interruption is repeated that Python has passed over
+_AGAIN = 0.1  # seconds until an interruption is raised again that Python has passed over
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
+_passed_over = False  # whether Python has passed over the interruption, which is to be raised again
+_repeated = 0.0  # when this process has last sent itself the signal again
 _callbacks: list[Callable[[], None]] = []
 _callbacks_lock = threading.Lock()
 _callbacks_called = False
@@ -54,11 +56,11 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
     Args:
         before_exit: Is called, with the interruption, before the process exits at once.
     """
-    global _owner, _first, _callbacks_called
+    global _owner, _first, _passed_over, _callbacks_called
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _owner, _first, _callbacks_called = os.getpid(), None, False
+    _owner, _first, _passed_over, _callbacks_called = os.getpid(), None, False, False
     _kept.clear()
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     handled = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
@@ -128,15 +130,15 @@ def is_work_kept() -> bool:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    global _first
+    global _first, _passed_over
     if _owner != os.getpid():
         _in_fork(signum)
-    elif _first is None:
-        _first = signum
+    elif _first is None or _passed_over:
+        _first, _passed_over = _first or signum, False
         if hasattr(signal, "SIGCHLD"):  # torch takes the end of a process that loads data for an error
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _run_callbacks()
-        raise Interrupted(signum)
+        raise Interrupted(_first)
 
 
 def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
@@ -144,14 +146,22 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
 
     The second interruption comes a little later, so that it does not meet the same one.
     """
-    global _first
-    if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid() and _first is not None:
-        signum, _first = _first, None
-        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), signum))
+    global _passed_over
+    if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid():
+        _passed_over = True
+        again = threading.Timer(_AGAIN, _send_again)
         again.daemon = True
         again.start()
     else:
         hook(unraisable)
+
+
+def _send_again() -> None:
+    """Send the signal of the interruption once more, unless the block has ended by then."""
+    global _repeated
+    if _owner == os.getpid() and _first is not None:
+        _repeated = time.monotonic()
+        os.kill(os.getpid(), _first)
 
 
 def _in_fork(signum: int) -> None:
@@ -181,7 +191,7 @@ def _watch(reader: socket.socket, before_exit: Callable[[Interrupted], None]) ->
             since, signum = time.monotonic(), data[0]
             _run_callbacks()
             reader.settimeout(GRACE)
-        elif data[0] == signal.SIGINT and time.monotonic() - since > _PATIENCE:
+        elif data[0] == signal.SIGINT and time.monotonic() - max(since, _repeated) > _PATIENCE:
             break
     before_exit(Interrupted(signum))
     os._exit(128 + signum)

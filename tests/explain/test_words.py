@@ -43,6 +43,28 @@ def test_what_chance_explains_is_no_word_of_a_slice(reviews):
     assert words == []
 
 
+def test_a_common_word_is_listed_where_it_is_more_common_still():
+    """All of 150 texts have it, and 110 of the 150 others: Fisher's p is 4.5e-14."""
+    texts = [f"{'usual ' if i < 260 else ''}{'abcdefghij'[i % 10]}" for i in range(300)]
+    (words,) = distinctive_words((np.arange(300) < 150).astype(float)[None], texts)
+    assert [word.text for word in words] == ["usual"]
+
+
+def test_a_text_that_counts_five_times_is_five_equal_texts():
+    texts = [f"{'refund ' if i % 60 < 8 else ''}{'abcdef'[i % 6]}" for i in range(60)]
+    weights = np.isin(np.arange(60), [0, 1, 2, 20, 21, 22, 23]).astype(float)
+    once, counted, repeated = (
+        [word.text for word in distinctive_words(w[None], t, c)[0]]
+        for w, t, c in (
+            (weights, texts, None),
+            (weights, texts, np.full(60, 5)),
+            (np.tile(weights, 5), texts * 5, None),
+        )
+    )
+    assert once == []
+    assert counted == repeated == ["refund"]
+
+
 def test_shares_are_weighted_by_hand_count(reviews):
     texts, weights = reviews
     rng = np.random.default_rng(1)

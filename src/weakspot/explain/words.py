@@ -32,7 +32,7 @@ _TOKEN = regex.compile(rf"(?P<word>{_WORD})|(?P<run>{_RUN})", regex.VERBOSE | re
 _HAN = regex.compile(r"\p{Han}")
 _WHOLE = 0.9  # of the texts inside with a run of characters have a longer one: the longer one is the word
 _SAME = 0.8  # of the texts inside with a run of characters have another, which overlaps it: it is no word
-_FALSE = 0.05  # of the listed words, at most, on average
+_FALSE = 0.05  # of the words that pass the test, on average, at most
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def distinctive_words(
 
     Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
     listed only where it says more than a word of it that is listed already, and any word only where more texts inside
-    have it than chance explains: by a binomial test of how many of those that have it lie inside, with at most 5 % of
-    what passes expected to be chance (Benjamini and Hochberg). Otherwise three long texts would lend their words to a
+    have it than chance explains: by Fisher's exact test, with at most 5 % of what passes expected to be chance
+    (Benjamini and Hochberg). Otherwise three long texts would lend their words to a
     slice. Where no blanks part words (Chinese, Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are
     counted instead, and of those that overlap in the same texts the longest one is listed. Empty where no word is in
     three texts, or where a slice has no inside or no outside.
@@ -82,7 +82,7 @@ def distinctive_words(
     present.data[:] = 1
     vocabulary = _Vocabulary(vectorizer.get_feature_names_out().tolist(), weighed, present)
     c = np.ones(len(texts)) if counts is None else np.asarray(counts, dtype=np.float64)
-    return [_rank_words(c * w, c * (1 - w), vocabulary, top) for w in as_weights(weights)]
+    return [_rank_words(w, c, vocabulary, top) for w in as_weights(weights)]
 
 
 def _features(text: str) -> Iterator[str]:
@@ -155,33 +155,34 @@ def _pieces(run: str) -> set[str]:
 
 
 def _by_chance(
-    present: Any, inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"]
+    present: Any, weights: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " v"]:
-    """Return which words (v,) may be more common inside by chance; the masses (n,) add up to 1.
+    """Return which words (v,) may be more common inside by chance (Fisher's exact test).
 
-    Texts are counted by Kish's effective numbers, as if the masses were those of so many texts of equal weight.
+    Inside and outside are as many texts as full members would say as much (Kish's effective number).
     """
-    from scipy.special import bdtrc
-    from scipy.stats import false_discovery_control
+    from scipy.stats import false_discovery_control, hypergeom
 
-    n_inside, n_outside = (1 / float(mass @ mass) for mass in (inside, outside))
-    with_inside, with_outside = (
-        np.rint(n * (present.T @ mass)).astype(np.int64)
-        for n, mass in ((n_inside, inside), (n_outside, outside))
-    )
-    p = bdtrc(with_inside - 1.0, with_inside + with_outside, n_inside / (n_inside + n_outside))
-    by_chance: np.ndarray = false_discovery_control(p) > _FALSE
+    sizes, with_word = [], []
+    for w in (weights, 1 - weights):
+        mass = counts * w
+        size = mass.sum() ** 2 / float(mass @ w)
+        sizes.append(round(size))
+        with_word.append(np.rint(size * (present.T @ mass) / mass.sum()))
+    p = hypergeom.sf(with_word[0] - 1, sum(sizes), with_word[0] + with_word[1], sizes[0])
+    by_chance: np.ndarray = false_discovery_control(np.clip(p, 0, 1)) > _FALSE
     return by_chance
 
 
 def _rank_words(
-    inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], vocabulary: _Vocabulary, top: int
+    weights: Float[np.ndarray, " n"], counts: Float[np.ndarray, " n"], vocabulary: _Vocabulary, top: int
 ) -> list[Word]:
+    inside, outside = counts * weights, counts * (1 - weights)
     if inside.sum() <= 0 or outside.sum() <= 0:
         return []
+    by_chance = _by_chance(vocabulary.present, weights, counts)
     inside, outside = inside / inside.sum(), outside / outside.sum()
     contrast = vocabulary.weighed.T @ inside - vocabulary.weighed.T @ outside
-    contrast[_by_chance(vocabulary.present, inside, outside)] = 0.0
     result: list[Word] = []
     listed: set[str] = set()
     runs: list[int] = []
@@ -189,6 +190,8 @@ def _rank_words(
         if len(result) == top or contrast[best] <= 0:
             break
         column = int(best)
+        if by_chance[column]:
+            continue
         parts = vocabulary.names[column].split()
         if len(parts) == 2 and listed & set(parts):
             continue
