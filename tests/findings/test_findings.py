@@ -19,6 +19,7 @@ from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
 from weakspot.evaluation.synthetic import null_predictions
+from weakspot.explain.attributes import Accuracy
 from weakspot.findings import VERDICTS, Media
 from weakspot.findings.build import build
 from weakspot.findings.export import ExampleTable
@@ -283,6 +284,56 @@ def test_a_confirmed_finding_states_the_loss_where_the_accuracy_may_be_the_same(
     assert f"the mean loss is {decimal(one.loss.inside)} (95" in told
     assert f"held out), against {decimal(one.loss.expected)} of others with such labels; the accuracy" in told
     assert f"the accuracy, {percent(inside)} against {percent(outside)} elsewhere, may be the same" in told
+
+
+def lead_of(findings, one):
+    changed = tuple(one if other.number == one.number else other for other in findings.findings)
+    page = unescape(render(replace(findings, findings=changed))).replace(THIN, " ")
+    return " ".join(re.sub("<[^>]*>", "", page.partition('class="lead"')[2].partition("</p>")[0]).split())
+
+
+def test_the_headline_states_the_loss_where_the_accuracy_may_be_the_same(tmp_path):
+    p, _ = failing(seed=1)
+    findings = run(p, tmp_path)
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert "model is right on" in lead_of(findings, one)
+    inside, outside = one.accuracy.inside, one.accuracy.outside
+    equal = replace(one, accuracy=replace(one.accuracy, interval=(inside - 0.1, outside + 0.01)))
+    lead = lead_of(findings, equal)
+    assert f"mean loss is {decimal(one.loss.inside)}" in lead
+    assert "; the accuracy may be the same. They hold" in lead
+
+
+def test_a_slice_without_a_finding_has_one_verdict_in_the_table_and_in_its_part(tmp_path):
+    """Its losses may rank higher, beyond chance, where its accuracy is as good: no finding, whatever the test says."""
+    p, _ = failing(seed=1)
+    page = unescape(render(findings := run(p, tmp_path)))
+    apart = [one for one in findings.slices if one.finding is None]
+    assert apart
+    for one in apart:
+        (summary,) = (
+            text
+            for text in re.findall("<summary>(.*?)</summary>", page, re.DOTALL)
+            if f"{one.name} <" in text
+        )
+        assert re.findall(r'class="badge[^"]*">([^<]*)<', summary) == ["no worse"]
+
+
+def test_an_attribute_value_is_found_where_a_quarter_of_its_examples_lie(tmp_path):
+    p, _ = failing(seed=1)
+    findings = run(p, tmp_path)
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    line = one.portrait.enrichment[0]
+    assert line.telling
+
+    def found_in(size):
+        weak = Accuracy(line.attribute, line.value, size, 0.5)
+        shown = replace(findings, whole=replace(findings.whole, weak_values=(weak,)))
+        page = unescape(render(shown)).partition('id="weak-title"')[2].partition("</section>")[0]
+        return page.count(f'href="#finding-{one.number}"')
+
+    assert found_in(4 * line.weight - 0.1) == 1
+    assert found_in(4 * line.weight + 0.1) == 0
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 from weakspot import Findings, Predictions, Scan
 from weakspot.evaluation import held_out
+from weakspot.evaluation.confirmation import Evidence
 from weakspot.findings import regions
+from weakspot.findings.audited_examples import audit_examples
 from weakspot.findings.extent import Extent, cross_fitted_weights
+from weakspot.findings.group_descriptions import GroupDescriber
 
 
 def small_set(seed: int, n: int = 200) -> tuple[Predictions, np.ndarray]:
@@ -68,3 +74,18 @@ def test_what_is_stated_in_small_sets_is_measured_where_the_finding_is(
     assert len(ours) == len(ended_once) >= 8
     assert max(ours) < 0.4 < max(ended_once)
     assert np.mean(ours) < 0.7 * np.mean(ended_once)
+
+
+def test_a_region_is_named_by_its_core() -> None:
+    """Examples that lie within most thresholds lie inside for the name, whatever their weights add up to."""
+    p, _ = small_set(0)
+    red = np.arange(len(p)) < 60
+    p = replace(p, attributes=pa.table({"colour": np.where(red, "red", "green")}))
+    describer = GroupDescriber(audit_examples(Scan().audited(p), False, False), (), None, False)
+    nobody = csr_array((1, 0))
+    evidence = Evidence("confirmed", 0.001, 0.001, 0.001, 0.001, 60, 60.0, None, None, None)
+    for outside in (0.0, 0.3):
+        weights = csr_array(np.where(red, 0.8, outside)[None])
+        conjunction = describer.name_region(regions.Region((0,), (), weights, nobody, evidence))
+        assert conjunction is not None
+        assert (str(conjunction), conjunction.holds_for, conjunction.covers) == ("colour = red", 1.0, 1.0)

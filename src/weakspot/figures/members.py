@@ -50,7 +50,7 @@ def members(
     top = list(group.portrait.top[: rows * columns])
     if not any(media.preview(row) is not None for row in top):
         raise ValueError(f"there is nothing to look at in {group.name}: no dataset, or one without previews")
-    weights = list(group.portrait.weights[: len(top)]) if group.portrait.soft else None
+    weights = group.portrait.weights_to_show(len(top))
     if media.image(top[0]) is None:
         return _draw_texts(findings, media, group, top, weights)
     parts: list[tuple[str, Sequence[int], Sequence[float] | None]] = [(_heading(group), top, weights)]

@@ -73,6 +73,11 @@ class Portrait:
     top: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
 
+    def weights_to_show(self, most: int) -> tuple[float, ...] | None:
+        """Return the weights of the first top examples, or None where all of these have weight 1."""
+        weights = self.weights[:most]
+        return weights if any(weight < 1 for weight in weights) else None
+
 
 @dataclass(frozen=True)
 class Neighbour:

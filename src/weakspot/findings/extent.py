@@ -231,13 +231,13 @@ def cross_fitted_weights(
     hashes: Float[np.ndarray, " m"],
     halvings: int = HALVINGS,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
-    """Return within which share of many thresholds each example lies, by two-fold cross-fitting.
+    """Return the share of many thresholds that each example lies within, by two-fold cross-fitting.
 
     Each half of the tested examples gives a threshold, by its errors. Those of one half are measured within the
     threshold of the other, so that the error rate inside is not flattered by where the extent was made to end. One
     halving would leave that rate to chance: two thresholds from half of the errors each may lie far from those of the
-    next halving. The described examples are weighted by the same thresholds, so that what is described is what is
-    measured, and an example near the end counts for as much as it is sure to lie inside.
+    next halving. The described examples are weighted by the same thresholds, so that what is described is
+    what is measured, as nearly as no example's own error may have a part in its measured weight.
 
     Args:
         extent: The extent.

@@ -97,6 +97,14 @@ class Finding:
         return f"{share}{self.name}{others}"
 
     @property
+    def only_loss_differs(self) -> bool:
+        """Whether it was confirmed although the accuracy outside lies in the interval of that inside."""
+        if not self.confirmed or self.loss is None or self.accuracy is None:
+            return False
+        outside, interval = self.accuracy.outside, self.accuracy.interval
+        return outside is not None and interval is not None and interval[0] <= outside <= interval[1]
+
+    @property
     def confirmed(self) -> bool:
         """Whether it was confirmed on held-out examples."""
         return self.verdict == "confirmed"

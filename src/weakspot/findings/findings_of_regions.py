@@ -12,7 +12,7 @@ from weakspot.findings.audited_examples import AuditedExamples
 from weakspot.findings.entries import Portrait
 from weakspot.findings.example_sets import ExampleSets
 from weakspot.findings.finding import Finding
-from weakspot.findings.memberships import MembershipGroup, groups_of_slices, memberships_table
+from weakspot.findings.memberships import MembershipGroup, core_members, groups_of_slices, memberships_table
 from weakspot.findings.region_contrasts import contrasts_of_region
 from weakspot.findings.regions import Region
 from weakspot.findings.sentences import finding_name, finding_sentence
@@ -121,9 +121,9 @@ def _exact_name(
     """Return what the method says of a slice that is all of the region, unless attributes name it as exactly."""
     if region.conjunction is not None and region.conjunction.f1 == 1:
         return None
-    weights, outcomes = region.described_weights, sets.described_outcomes
+    core, outcomes = core_members(region.described_weights), sets.described_outcomes
     for part in region.parts if slice_names else ():
-        if np.array_equal(outcomes.part_weights(part, region.labels), weights):
+        if np.array_equal(core_members(outcomes.part_weights(part, region.labels)), core):
             return " and ".join([*(f"label = {label}" for label in labels), slice_names[part]])
     return None
 

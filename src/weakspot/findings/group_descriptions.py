@@ -69,16 +69,17 @@ class GroupDescriber:
         self._namers_within_label: dict[tuple[int, ...], RegionNamer] = {}
 
     def name_region(self, region: Region) -> Conjunction | None:
-        """Name a region by attributes, among all examples or among those of its label; None where none agree."""
-        among_all = self._namer.name(region.described_weights)
+        """Name a region's core by attributes, among all examples or those of its label; None where none agree."""
+        core = core_members(region.described_weights).astype(np.float64)
+        among_all = self._namer.name(core)
         if len(region.labels) != 1:
             return among_all
-        within_label = self._name_within_label(region)
+        within_label = self._name_within_label(region, core)
         if within_label is None or (among_all is not None and among_all.f1 + _LABEL_ADDS >= within_label.f1):
             return among_all
         return within_label
 
-    def _name_within_label(self, region: Region) -> Conjunction | None:
+    def _name_within_label(self, region: Region, core: Float[np.ndarray, " r"]) -> Conjunction | None:
         strata, record = self.audited.strata, self.audited.record
         assert strata is not None
         rows = np.flatnonzero(strata == region.labels[0])
@@ -88,7 +89,7 @@ class GroupDescriber:
             self._namers_within_label[region.labels] = RegionNamer(
                 self.attributes.take(rows), counts, own_ids
             )
-        found = self._namers_within_label[region.labels].name(region.described_weights[rows])
+        found = self._namers_within_label[region.labels].name(core[rows])
         if found is None:
             return None
         label = Condition(LABEL, "=", record.classes()[region.labels[0]])

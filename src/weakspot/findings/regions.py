@@ -239,8 +239,8 @@ class _RegionExtender:
         """Return a region with the extent that is found from all of its members and from those of high weight.
 
         The region is returned as it is where the extent misses most of its members, because the embedding does not
-        tell them from the others (in a slice of another tool, say), and where the extent is no worse than the rest on
-        the tested examples.
+        tell them from the others (in a slice of another tool, say) or because halves of the tested examples hold too
+        few errors to say where it ends; and where the extent is no worse than the rest on the tested examples.
         """
         tested_population = self.tested.with_labels(region.labels)
         population = self.described.with_labels(region.labels)
@@ -255,7 +255,7 @@ class _RegionExtender:
         described, tested = cross_fitted_weights(
             extent, tested_population, badness, rates, self.tested_hashes
         )
-        misses_members = weights @ described < _SAME_PLACE * weights.sum()
+        misses_members = np.minimum(weights, described).sum() < _SAME_PLACE * weights.sum()
         if misses_members or not fails_more(self.tested, tested):
             return region
         return replace(
@@ -278,7 +278,7 @@ def _lies_in(region: Region, other: Region) -> bool:
         if region.parts[0] in other.parts:  # another label of the same slice
             return True
         return region.labels == other.labels and overlap(other, region) >= _SAME_PLACE
-    return bool(region.described.multiply(other.described).sum() >= _SAME_PLACE * region.described.sum())
+    return bool(region.described.minimum(other.described).sum() >= _SAME_PLACE * region.described.sum())
 
 
 def _with_part(region: Region, part: Region) -> Region:

@@ -86,7 +86,7 @@ def finding_sentence(
 
 def _numbers(finding: Finding, tested: bool, measure: str, them: str) -> str:
     accuracy, loss = finding.accuracy, finding.loss
-    if accuracy is not None and loss is not None and finding.confirmed and _may_be_equal(accuracy):
+    if accuracy is not None and loss is not None and finding.only_loss_differs:
         inside, outside = percent(accuracy.inside), percent(accuracy.outside)
         shares = f"the accuracy, {inside} against {outside} elsewhere, may be the same"
         if loss.expected is None:
@@ -100,14 +100,6 @@ def _numbers(finding: Finding, tested: bool, measure: str, them: str) -> str:
     if finding.loss is not None:
         return _contrast("the mean loss is", finding.loss, decimal, "", tested)
     return "no such example could be measured"
-
-
-def _may_be_equal(accuracy: Contrast) -> bool:
-    """Return whether the accuracy outside lies in the interval of that inside, so that the loss says more."""
-    if accuracy.outside is None or accuracy.interval is None:
-        return False
-    low, high = accuracy.interval
-    return low <= accuracy.outside <= high
 
 
 def _contrast(what: str, contrast: Contrast, show: Callable[[float], str], of: str, tested: bool) -> str:

@@ -14,14 +14,14 @@ from weakspot.report.html import environment, policy_of
 _SECTIONS: dict[Status, tuple[str, str]] = {
     "new": (
         "New",
-        "Found after, and confirmed there; before, the model did better on these examples, beyond chance, and less "
-        "than half of the gap to others of the same labels was there.",
+        "Found after, and confirmed there, not before; before, the model did better on these examples, beyond chance, "
+        "and less than half of the gap to others of the same labels was there.",
     ),
     "persisting": ("Persisting", "Confirmed in both runs."),
     "fixed": (
         "Fixed",
-        "Found before, and confirmed there; after, the model does better on these examples, beyond chance, and less "
-        "than half of the gap to others of the same labels is left.",
+        "Found before, and confirmed there, not after; after, the model does better on these examples, beyond chance, "
+        "and less than half of the gap to others of the same labels is left.",
     ),
     "unclear": (
         "Unclear",

@@ -13,7 +13,7 @@ from weakspot.report.curves import Curve, search_curves
 from weakspot.report.example_views import FEWER, ExampleView, ExampleViews
 
 _SEARCHED = 24  # examples of a slice by whose ids a reader can find it
-_SHARED = 0.25  # share of a finding, at least, that has a value which the finding is listed for
+_HELD = 0.25  # share of the examples with a value, at least, that a finding holds which is listed for it
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,7 @@ def near_miss_views(findings: Findings, examples: ExampleViews) -> list[NearMiss
 
 def _top(portrait: Portrait, examples: ExampleViews, most: int) -> list[ExampleView]:
     """Return the top examples of a group with their Grad-CAMs, and with their weights if any is less than 1."""
-    weights = portrait.weights[:most]
-    shown_weights = weights if any(weight < 1 for weight in weights) else None
-    return examples.show(portrait.top[:most], shown_weights, cams=True)
+    return examples.show(portrait.top[:most], portrait.weights_to_show(most), cams=True)
 
 
 def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews) -> list[ExampleView]:
@@ -173,7 +171,7 @@ def _others(members: Sequence[int], shown: Sequence[int], examples: ExampleViews
 
 
 def weak_values(findings: Findings, views: Sequence[FindingView]) -> list[WeakValue]:
-    """Lay out the attribute values with the lowest accuracy, each with the findings that hold much of it."""
+    """Lay out the attribute values with the lowest accuracy, each with the findings that hold a quarter of it."""
     return [
         WeakValue(accuracy, [view for view in views if _holds(view.finding, accuracy)])
         for accuracy in findings.whole.weak_values
@@ -185,7 +183,7 @@ def _holds(finding: Finding, weak: Accuracy) -> bool:
     return any(
         not names.isdisjoint([(line.attribute, line.value), *line.same])
         and line.telling
-        and line.share_inside >= _SHARED
+        and line.weight >= _HELD * weak.size
         for line in finding.portrait.enrichment
     )
 
