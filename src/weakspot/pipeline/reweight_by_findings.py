@@ -116,11 +116,12 @@ class ReweightByFindings(Reweight):
                     f"reweight={self.folder}: that run audited {part}={name}, not {part}={own_name}, so its findings "
                     f"do not apply to this one; add {part}={name}"
                 )
-        tested_on = self.findings.confirmation
-        if tested_on.mode == "other" and self.confirm not in target.split_dataset(target.split).splits:
+        confirmation = self.findings.confirmation
+        if confirmation.mode == "other" and self.confirm not in target.split_dataset(target.split).splits:
             raise ValueError(
-                f"reweight={self.folder}: that run tested on {tested_on.source or 'other predictions'}, on which the "
-                "effect cannot be measured; name a run that tested on a share (confirm=0.5) or a split (confirm=val)"
+                f"reweight={self.folder}: that run tested on {confirmation.tested_on or 'other predictions'}, on "
+                "which the effect cannot be measured; name a run that tested on a share (confirm=0.5) or a split "
+                "(confirm=val)"
             )
         audited = self.audited(target)
         checkpoint = None if audited.checkpoint == "pretrained" else audited.given_checkpoint()
