@@ -23,6 +23,7 @@ ENTRY_POINTS = "weakspot.configs"
 FOLDER = "conf"
 """The folder of the working directory."""
 
+_PACKAGES = {"site-packages", "dist-packages"}  # folders of installed packages; the second is Debian's
 _LONGEST = 100  # characters of a name that is told
 _IMPORTABLE = re.compile(r"\w+(\.\w+)*")
 _TARGET = re.compile(r"^[^#\n]*\b_target_:\s*[\"']?([\w.]+)", re.MULTILINE)
@@ -84,12 +85,13 @@ def method_target(word: str) -> str | None:
 
 def code_name(file: Path) -> str:
     """Return what a plug-in's file of Python is called where it is imported from, `ball.py`; "" for any other file."""
-    if file.is_relative_to(Path(__file__).parent) or file.is_relative_to(sysconfig.get_path("stdlib")):
+    if file.is_relative_to(Path(__file__).parent):
         return ""
     for package in filter(None, (folder.package for folder in folders())):
         if file.is_relative_to(package):
             return str(file.relative_to(package.parent))
-    is_local = "site-packages" not in file.parts and file.is_relative_to(Path.cwd())
+    is_installed = not _PACKAGES.isdisjoint(file.parts) or file.is_relative_to(sysconfig.get_path("stdlib"))
+    is_local = not is_installed and file.is_relative_to(Path.cwd())
     return str(file.relative_to(Path.cwd())) if is_local else ""
 
 

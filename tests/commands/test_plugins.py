@@ -417,6 +417,26 @@ def test_the_files_of_plugins_are_told_from_others(installed):
     assert {file: plugins.code_name(file) for file in names} == names
 
 
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_packages_that_lie_in_the_folder_of_the_standard_library_are_plugins(packages, empty, monkeypatch):
+    """As in conda and in Docker's images of Python; Debian's folder has a name of its own."""
+    site = empty / "lib" / "python3.14" / packages
+    extending_page.write_files(site, PACKAGE)
+    install(site, f"{PACKAGE}.conf")
+    sys.path.append(str(site))
+    monkeypatch.setattr(plugins.sysconfig, "get_path", lambda name: str(site.parent))
+    names = {
+        site / PACKAGE / "ball.py": f"{PACKAGE}/ball.py",
+        site / "numpy.py": "",
+        site.parent / "json.py": "",
+    }
+    assert {file: plugins.code_name(file) for file in names} == names
+    monkeypatch.setattr(plugins.sysconfig, "get_path", lambda name: "/usr/lib/python3.14")
+    assert {file: plugins.code_name(file) for file in names} == names | {
+        site.parent / "json.py": "lib/python3.14/json.py"
+    }
+
+
 def test_a_command_to_type_names_the_further_folder_of_its_line(local):
     """In a run and in a run of a sweep, whose processes read the same words."""
     folder = local / "of mine"
@@ -450,6 +470,7 @@ def test_hidden_files_are_no_words(empty):
     (brought,) = doctor._plugins()
     assert brought.text == "conf/ brings no dataset, model or method"
     (empty / "conf" / "method" / "folder.yaml").mkdir()
+    assert [check.state for check in doctor._plugins()] == ["ok"]
     said = Shell(empty)("discover", "--config-dir", "conf", "method=folder", fails=2)
     assert said.startswith("There is no method=folder. There are: barlow, ")
 

@@ -127,11 +127,12 @@ def _plugins() -> Iterator[Check]:
             "ok",
             printable(f"{folder.origin} brings {', '.join(words) or 'no dataset, model or method'}"),
         )
-        for file in sorted(folder.path.glob("*/[!.]*.yaml")):
-            try:
-                check_file(file)
-            except ValueError as error:
-                yield Check("plug-in", "broken", printable(str(error)))
+        for group in sorted(folder.path.glob("*")):
+            for file in plugins.choice_files(group):
+                try:
+                    check_file(file)
+                except ValueError as error:
+                    yield Check("plug-in", "broken", printable(str(error)))
     for sentence in plugins.missing_folders():
         yield Check("plug-in", "missing", printable(sentence))
 
