@@ -99,6 +99,17 @@ COMPOSED = [
         "discover hydra.sweep.dir=a",
         "hydra.sweep.dir=a has no effect without -m: write hydra.run.dir=…, or add -m",
     ),
+    (
+        "discover hydra.sweep.subdir=a",
+        "hydra.sweep.subdir=a has no effect without -m: write hydra.run.dir=…, or add -m",
+    ),
+    *(
+        (
+            f"discover -m seed=1,2 hydra.sweep.subdir={subdir}",
+            f"hydra.sweep.subdir={subdir} is one folder for all",
+        )
+        for subdir in ("a", "${hydra.job.name}", "${now:%H}_${hydra:job.name}")
+    ),
     ("discover ~trainer", "~trainer cannot be used: choose one, trainer=…, without ~"),
     (
         "browse dataset=digits",

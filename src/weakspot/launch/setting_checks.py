@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, Node, OmegaConf
 
 from weakspot.config.choices import GROUPS
 from weakspot.launch.quoting import FILES, key_of, parses, word_as_typed
-from weakspot.launch.setting_errors import explain_clash, explain_unknown, setting_names
+from weakspot.launch.setting_errors import explain_clash, explain_unknown, is_swept, setting_names
 
 _SETTINGS_BEFORE_PREDICTIONS = (
     "dataset",
@@ -76,13 +75,15 @@ _IGNORED_WITH = {
 or keys among them that have an effect all the same."""
 
 
+_SAME_IN_EVERY_RUN = re.compile(r"\$\{(hydra[.:]job\.name|(now|oc\.env):[^}]*)\}")
 _LONE_COMMA = re.compile(r"(^|[\[,])\s*,|,\s*[\]}]|,\s*$")  # no value stands on one side of it
 
 
 def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
     """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell that knows no FILE.
 
-    One of several values that is missing, as in `seed=1,,2`, is refused, too, and so is `~method`.
+    One of several values that is missing, as in `seed=1,,2`, is refused, too, and so are `~method` and a folder for
+    runs that it cannot be.
 
     Args:
         words: The settings that were typed.
@@ -104,24 +105,23 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
 
 def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
     """Raise ValueError for the folder of a run where a sweep is meant, for the reverse, and for one of all its runs."""
-    taken, ignored = "hydra.sweep.dir", "hydra.run.dir"
-    if not is_sweep:
-        taken, ignored = ignored, taken
-    if ignored in typed and taken not in typed:
-        other = "leave out -m" if is_sweep else "add -m"
+    taken, ignored = "hydra.run.dir", ["hydra.sweep.dir", "hydra.sweep.subdir"]
+    if is_sweep:
+        taken, ignored = "hydra.sweep.dir", ["hydra.run.dir"]
+    for key in ignored:
+        if key in typed and taken not in typed:
+            other = "leave out -m" if is_sweep else "add -m"
+            raise ValueError(
+                f"{typed[key]} has no effect {'with' if is_sweep else 'without'} -m: write {taken}=…, or {other}"
+            )
+    subdir = typed.get("hydra.sweep.subdir")
+    if subdir is None or not is_sweep or "${" in _SAME_IN_EVERY_RUN.sub("", subdir):
+        return
+    if any(parses(word) and is_swept(word) for word in typed.values()):
         raise ValueError(
-            f"{typed[ignored]} has no effect {'with' if is_sweep else 'without'} -m: write {taken}=…, or {other}"
-        )
-    each = typed.get("hydra.sweep.subdir", "${")
-    if is_sweep and "${" not in each and any(map(_has_several_values, typed.values())):
-        raise ValueError(
-            f"{each} is one folder for all runs, each of which would replace the one before: leave it out, or put "
+            f"{subdir} is one folder for all runs, each of which would replace the one before: leave it out, or put "
             "${hydra.job.num} into it"
         )
-
-
-def _has_several_values(word: str) -> bool:
-    return parses(word) and OverridesParser.create().parse_override(word).is_sweep_override()
 
 
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
