@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from weakspot.launch import job_errors
-from weakspot.predictions.atomic_files import writing
+from weakspot.predictions.atomic_files import RUN_FOLDER, writing
 
 RUN = Path("outputs/discover/today")
 
@@ -28,7 +28,8 @@ def refused(number: int, name: str | None = None) -> OSError:
         (
             refused(errno.ENOSPC),
             "No space left on device, probably on the disk of outputs/discover/today: free some room there, or give "
-            "another folder (hydra.run.dir=…); with HYDRA_FULL_ERROR=1 the same command shows where it arose",
+            "another folder (hydra.run.dir=…, with -m hydra.sweep.dir=…); with HYDRA_FULL_ERROR=1 the same command "
+            "shows where it arose",
         ),
         (  # as where a container has no semaphores: it says nothing of the run's folder
             refused(errno.EACCES),
@@ -56,6 +57,13 @@ def refused(number: int, name: str | None = None) -> OSError:
             RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
             "DataLoader worker (pid(s) 7, 8) exited unexpectedly, as where memory is short: num_workers=0 loads",
         ),
+        (
+            RuntimeError(
+                "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
+                "are out of shared memory. Please try to raise your shared memory limit."
+            ),
+            "DataLoader worker (pid 7) is killed by signal: Bus error, as where memory is short: num_workers=0 loads",
+        ),
     ],
 )
 def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypatch):
@@ -66,6 +74,18 @@ def test_an_error_of_the_system_that_nobody_explained(error, sentence, monkeypat
     assert "Errno" not in said
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "is killed by signal: Segmentation fault. ",
+        "exited unexpectedly with exit code 1. Details are lost due to multiprocessing. Rerunning with num_workers=0 "
+        "may give better error trace.",
+    ],
+)
+def test_a_process_that_crashes_or_exits_while_it_loads_data_is_a_fault(said):
+    assert job_errors.sentence_of(RuntimeError(f"DataLoader worker (pid 7) {said}")) is None
+
+
 def test_a_missing_value_is_a_sentence_unless_a_traceback_is_asked_for(shell):
     words = ("model=text_classifier", "logger=none")
     assert "\nmodel.name must be given: add model.name=… to the command\n" in shell("infer", *words, fails=2)
@@ -73,16 +93,23 @@ def test_a_missing_value_is_a_sentence_unless_a_traceback_is_asked_for(shell):
     assert "omegaconf.errors.MissingMandatoryValue: Missing mandatory value: model.name" in said
 
 
-@pytest.mark.parametrize(("mode", "setting"), [(RunMode.RUN, "run"), (RunMode.MULTIRUN, "sweep")])
-def test_the_setting_that_names_another_folder_is_that_of_the_mode(mode, setting, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("mode", "error"), [(RunMode.RUN, job_errors.UserError), (RunMode.MULTIRUN, job_errors.JobError)]
+)
+def test_a_job_ends_with_the_sentence_as_it_was_made(mode, error, monkeypatch, tmp_path):
+    """A command that it quotes can be typed again; the settings of another folder are those of a run and of a sweep."""
     monkeypatch.setattr(HydraConfig, "get", lambda: OmegaConf.create({"mode": mode}))
     monkeypatch.setattr(job_errors, "has_begun", lambda: True)
     monkeypatch.setattr(job_errors, "write_end", Mock())
+    quoting = "its command was `python discover.py hydra.run.dir=mine`"
+    with pytest.raises(error) as failed, job_errors.errors_as_sentences("discover"):
+        raise ValueError(quoting)
+    assert quoting in getattr(failed.value, "sentence", str(failed.value))
     with (
-        pytest.raises((job_errors.UserError, job_errors.JobError)) as failed,
+        pytest.raises(error) as failed,
         job_errors.errors_as_sentences("discover"),
-        writing(tmp_path, "hydra.run.dir"),
+        writing(tmp_path, RUN_FOLDER),
     ):
         raise refused(errno.ENOSPC)
     said = getattr(failed.value, "sentence", str(failed.value))
-    assert f"or give hydra.{setting}.dir=…" in said
+    assert "or give hydra.run.dir=…, with -m hydra.sweep.dir=…, and run" in said

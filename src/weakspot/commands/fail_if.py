@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from weakspot.predictions import Predictions
     from weakspot.tracking.loggers import RunLogger
 
-_EXIT_CODE = 3  # of a run that has found what it was asked to fail for; `UserError` lists the others
+_EXIT_CODE = 3  # of a run that has found what it was asked to fail for
 
 
 def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:

@@ -27,12 +27,15 @@ _PACKAGE = Path(__file__).parents[1]
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
 
+_KILLED_WORKER = re.compile(r"DataLoader worker .*(by signal: (Killed|Bus error)|exited unexpectedly$)")
+"""What torch says where the system has ended a process that loads data; one that crashes or exits is a fault."""
+
 
 class UserError(SystemExit):
     """Ends the process with a sentence for the user and an exit code.
 
-    The code is 1 where a run broke down, 2 where the command line was at fault, before anything was made, and 3 where a
-    run found what it was asked to fail for.
+    The code is 1 where a run broke down, and 2 where the command line was at fault, before anything was made; that of a
+    gate is in `weakspot.commands.fail_if`.
     """
 
     def __init__(self, sentence: str, code: int = 1) -> None:
@@ -73,10 +76,8 @@ def errors_as_sentences(name: str) -> Iterator[None]:
 
 def _fail_run(sentence: str, name: str) -> UserError | JobError:
     """Return the error that ends the job; a run that had not begun leaves no folder behind, except in a sweep."""
-    usage, in_sweep = not has_begun(), HydraConfig.get().mode != RunMode.RUN
-    if in_sweep:  # of which the code that names the setting does not know
-        sentence = sentence.replace("hydra.run.dir=", "hydra.sweep.dir=")
-    elif usage:
+    usage = not has_begun()
+    if usage and HydraConfig.get().mode == RunMode.RUN:
         remove_empty_run(run_folder(), f"{name}.log")
     write_end(FAILED, sentence)
     return job_error(sentence, 2 if usage else 1)
@@ -120,11 +121,8 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
-    if isinstance(error, RuntimeError) and re.match(r"DataLoader worker .*(killed|exited)", str(error)):
-        return (
-            f"{str(error).splitlines()[0].rstrip('. ')}, as where memory is short: num_workers=0 loads data without "
-            "further processes"
-        )
+    if isinstance(error, RuntimeError) and (killed := _KILLED_WORKER.match(str(error))):
+        return f"{killed[0]}, as where memory is short: num_workers=0 loads data without further processes"
     if isinstance(error, ValueError | OSError | ImportError):
         place = "" if _is_raised_here(error) else _place_in_plugin(error)
         return (_worker_message(str(error)) or type(error).__name__) + place
@@ -146,14 +144,14 @@ def library_message(error: Exception) -> str:
 
 def _explain_system_error(error: OSError) -> str:
     """Return the sentence for an error of the system that nothing else has explained, as in a logger or a cache."""
-    from weakspot.predictions.atomic_files import write_error_sentence
+    from weakspot.predictions.atomic_files import RUN_FOLDER, write_error_sentence
 
     where = f"with {FULL_ERROR}=1 the same command shows where it arose"
     if not isinstance(error.filename, str):  # of a file that is open, a semaphore, …
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return (
                 f"{error.strerror}, probably on the disk of {run_folder()}: free some room there, or give another "
-                f"folder (hydra.run.dir=…); {where}"
+                f"folder ({RUN_FOLDER}=…); {where}"
             )
         return f"{error.strerror} (in a run of {run_folder()}); {where}"
     writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error

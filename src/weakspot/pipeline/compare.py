@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakspot.findings.compare_slices import compare_slices
 from weakspot.findings.comparison import PAGE, Comparison
 from weakspot.findings.runs_to_compare import RunToCompare
-from weakspot.predictions.atomic_files import atomic_file, writing
+from weakspot.predictions.atomic_files import RUN_FOLDER, atomic_file, writing
 from weakspot.report.compare import render_comparison
 from weakspot.tracking.console import comparison_summary, output_console
 from weakspot.tracking.log import log_comparison
@@ -44,7 +44,7 @@ def compare_runs(
         The comparison.
     """
     comparison = compare_slices(before, after, command=command, seed=seed)
-    with writing(folder, "hydra.run.dir"):
+    with writing(folder, RUN_FOLDER):
         comparison.save(folder)
         with atomic_file(folder / PAGE) as draft:
             draft.write_text(render_comparison(comparison), encoding="utf-8")

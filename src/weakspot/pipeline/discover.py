@@ -20,7 +20,7 @@ from weakspot.pipeline.run_outputs import RunOutputs
 from weakspot.pipeline.saved_runs import SLICES
 from weakspot.pipeline.search import search
 from weakspot.predictions import Predictions
-from weakspot.predictions.atomic_files import atomic_file, remove_drafts, writing
+from weakspot.predictions.atomic_files import RUN_FOLDER, atomic_file, remove_drafts, writing
 from weakspot.report.class_csv import class_csv_files
 from weakspot.report.html import render
 from weakspot.slices import Slices
@@ -227,7 +227,7 @@ def _save_slices(slices: Slices, folder: Path) -> None:
 
 def _publish(findings: Findings, media: Media, folder: Path, outputs: RunOutputs) -> None:
     """Save the findings and the report, and pass them to the logger and the console."""
-    with writing(folder, "hydra.run.dir"), progress("writing the report"):
+    with writing(folder, RUN_FOLDER), progress("writing the report"):
         findings.save(folder)
         with atomic_file(folder / REPORT) as draft:
             draft.write_text(render(findings, media, outputs.report), encoding="utf-8")
@@ -254,6 +254,6 @@ def _draw_figures(
     from weakspot.figures import draw
     from weakspot.figures.all_figures import FOLDER
 
-    with writing(folder, "hydra.run.dir"):
+    with writing(folder, RUN_FOLDER):
         files = draw(folder / FOLDER, kind, findings, predictions, slices, media, texts)
     log.info("%d figures → %s", len(files), folder / FOLDER)

@@ -14,7 +14,7 @@ from weakspot.findings import Findings, Media
 from weakspot.findings.export import ExampleTable
 from weakspot.pipeline.progress import progress
 from weakspot.predictions import Predictions
-from weakspot.predictions.atomic_files import atomic_file, writing
+from weakspot.predictions.atomic_files import RUN_FOLDER, atomic_file, writing
 from weakspot.slices import Slices
 
 FORMATS = ("parquet",)
@@ -61,7 +61,7 @@ def export_examples(
     with progress("exporting: placing the examples") as report_progress:
         table = ExampleTable(findings, slices, predictions, media, texts)
         with (
-            writing(folder, "hydra.run.dir"),
+            writing(folder, RUN_FOLDER),
             atomic_file(file) as draft,
             pq.ParquetWriter(draft, table.schema) as writer,
         ):

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+RUN_FOLDER = "hydra.run.dir=…, with -m hydra.sweep.dir"
+"""The settings that name another folder for a run, as `writing` takes one."""
+
 _LOCK = "lock"
 _NEW = "new"
 _OLD = "old"

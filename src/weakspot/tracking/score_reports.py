@@ -16,7 +16,7 @@ from rich.text import Text
 from weakspot.delimited import csv_text
 from weakspot.findings.numbers import count, tenth
 from weakspot.legible import printable
-from weakspot.predictions.atomic_files import atomic_file, writing
+from weakspot.predictions.atomic_files import RUN_FOLDER, atomic_file, writing
 from weakspot.tracking.tables import table_of_records
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_scores(by_class: ByClass, folder: Path) -> None:
     measures = list(next(iter(by_class.values())))
     rows = ([one, *(f"{found[name]:.6g}" for name in measures)] for one, found in by_class.items())
     text = csv_text(["class", *measures], rows)
-    with writing(folder, "hydra.run.dir"), atomic_file(folder / FILE) as draft:
+    with writing(folder, RUN_FOLDER), atomic_file(folder / FILE) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
