@@ -403,11 +403,11 @@ SEARCHES = [
     ),
     (
         "dataset=csv dataset.file=broken.csv dataset.id=number",
-        "dataset.id=number: broken.csv has no such column (it has: path, label)",
+        "dataset.id=number: broken.csv has no such column; there are: path, label",
     ),
     (
-        "dataset=csv dataset.file=broken.csv dataset.text=txt",
-        "dataset.text=txt: broken.csv has no such column (it has: path, label)",
+        "dataset=csv dataset.file=broken.csv dataset.text=paht",
+        "dataset.text=paht: broken.csv has no such column. Did you mean path?",
     ),
     (
         "upstream=require figures=svg report.members=all",

@@ -150,10 +150,13 @@ def test_classes_by_number_and_other_members(tmp_path):
         members.append((f"{start}.txt", b"a caption"))
     members.append(("b/._2.JPG", b"of a Mac"))
     tar(tmp_path / "test.tar", *members)
-    with pytest.raises(
-        ValueError, match=r"dataset\.label=score: no JSON member in .* has it; leave it out to read"
-    ):
+    refused = r"dataset\.label=score: no JSON member in .* has it \(leave it out to read key\.cls\)"
+    with pytest.raises(ValueError, match=rf"{refused}; there are: none$"):
         WebDataset("test", root=tmp_path, label="score")
+    tar(tmp_path / "more_test.tar", ("a.png", encoded(0)), ("a.json", b'{"scores": 1}'))
+    with pytest.raises(ValueError, match=rf"{refused}\. Did you mean scores\?$"):
+        WebDataset("test", root=tmp_path, label="score")
+    (tmp_path / "more_test.tar").unlink()
     data = WebDataset("test", root=tmp_path, classes=["cat", "dog"], size=None)
     assert data.examples["id"].to_pylist() == ["test/b/2", "test/b/1", "test/c", "test/e"]
     assert data.task.classes == ("cat", "dog")

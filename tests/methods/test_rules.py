@@ -151,6 +151,8 @@ def test_what_has_no_attributes_is_refused():
     found = Rules(attributes=["yes"]).fit(p).slices_
     with pytest.raises(ValueError, match="there is no attribute 'yes' here; there are: none"):
         apply(found, bare)
+    with pytest.raises(ValueError, match=r"there is no attribute 'yes' here\. Did you mean yess\?"):
+        apply(found, recorded(table.rename_columns({"yes": "yess"}), np.asarray(table["yes"])))
     numbers = recorded(
         pa.table({"word": np.arange(400) % 7 * 1.5, "real": ["a", "b"] * 200}), np.asarray(table["yes"])
     )

@@ -41,10 +41,16 @@ def check_attributes(setting: str, names: Sequence[str], known: Sequence[str]) -
     for name in names:
         if name in known:
             continue
-        near = get_close_matches(name, known, n=3)
-        listed = ", ".join([*known[:_MOST_LISTED], *(["…"] if len(known) > _MOST_LISTED else [])])
-        there = f". Did you mean {' or '.join(near)}?" if near else f"; there are: {listed or 'none'}"
-        raise ValueError(f"{setting}: there is no attribute {name!r}{there}")
+        raise ValueError(f"{setting}: there is no attribute {name!r}{names_instead(name, known)}")
+
+
+def names_instead(name: str, known: Sequence[str]) -> str:
+    """Return the end of a sentence that says there is no such name: which were probably meant, or which there are."""
+    near = get_close_matches(name, known, n=3)
+    if near:
+        return f". Did you mean {' or '.join(near)}?"
+    listed = [*known[:_MOST_LISTED], *(["…"] if len(known) > _MOST_LISTED else [])]
+    return f"; there are: {', '.join(listed) or 'none'}"
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,8 @@ class AttributeValue:
             ValueError: The table lacks the column, or the column is of another type.
         """
         if self.attribute not in attributes.column_names:
-            known = ", ".join(attributes.column_names) or "none"
-            raise ValueError(f"there is no attribute {self.attribute!r} here; there are: {known}")
+            instead = names_instead(self.attribute, attributes.column_names)
+            raise ValueError(f"there is no attribute {self.attribute!r} here{instead}")
         column = _plain(attributes.column(self.attribute))
         if self.text == MISSING:
             return np.asarray(column.is_null(nan_is_null=True).to_numpy(), dtype=bool)

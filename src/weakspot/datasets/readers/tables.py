@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from weakspot.delimited import DELIMITERS
 from weakspot.image_formats import EXTENSIONS
+from weakspot.predictions.attributes import names_instead
 from weakspot.predictions.csv_files import read_csv, row_location
 from weakspot.predictions.json_lines import SUFFIX, line_location, read_json_lines
 from weakspot.predictions.plain_columns import plain_table
@@ -50,8 +51,8 @@ class TableFile:
     def check_chosen(self, setting: str, column: str | None, default: str) -> None:
         """Raise ValueError for a column that was chosen and is not there; by default it need not be."""
         if column is not None and column != default and not self.has_column(column):
-            there = ", ".join(self.table.column_names)
-            raise ValueError(f"dataset.{setting}={column}: {self.file} has no such column (it has: {there})")
+            instead = names_instead(column, self.table.column_names)
+            raise ValueError(f"dataset.{setting}={column}: {self.file} has no such column{instead}")
 
     def required_texts(self, column: str, allowed: Sequence[str] | None = None) -> list[str]:
         """Return a column of texts; raise ValueError, naming the line, if one is empty or not among `allowed`."""
