@@ -77,6 +77,14 @@ def test_what_is_neither_image_nor_text_is_listed_by_its_attributes(at):
     assert re.search(r" row 71 \S+ \S+ \S+ hour: 71 ", page)
 
 
+def test_a_page_of_empty_texts_is_one_of_texts(at):
+    run = run_of(at, columns(text=[None if i < N - 1 else "late" for i in range(N)], hour=list(range(N))))
+    with serving(at) as server:
+        page = read(asked(server, f"/run/{run.digest}?rows=all&search=row%207")[2])
+    assert " Loss Text " in page
+    assert "hour: 7" not in page
+
+
 def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
     Image.new("RGB", (80, 40), "red").save(at / "a.png")
     boxes = [[5, 5, 10, 20] if i == 3 else None for i in range(N)]

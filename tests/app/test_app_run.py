@@ -23,7 +23,7 @@ from report_pages import needs_chromium
 from shell import Shell
 from weakspot import Findings, Predictions, Spotlight
 from weakspot.app.filters import AttributeCondition
-from weakspot.app.loaded_runs import LoadedRuns
+from weakspot.app.loaded_runs import LoadedRun, LoadedRuns
 from weakspot.app.run_components import ComponentBuilders, RunComponents, encode_webp
 from weakspot.app.run_index import RunIndex
 from weakspot.app.selections import SelectionTest
@@ -151,6 +151,12 @@ def test_grad_cam_of_the_models_own_layer_is_the_reports(server, outputs, run, r
         (expected,) = GradCams(model, data, target, device="cpu")([7])
         found = picture(server, f"/run/{run.digest}/cam/7?{urlencode({'class': name})}")
         assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(encode_webp(expected)))))
+
+
+def test_attributes_of_images_are_not_looked_up_for_a_page_that_shows_none(server, run, monkeypatch):
+    monkeypatch.delattr(LoadedRun, "attributes_of")
+    status, _, text = asked(server, f"/run/{run.digest}")
+    assert (status, "/image/" in text) == (200, True)
 
 
 def test_an_image_is_the_datasets(server, run):

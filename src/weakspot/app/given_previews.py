@@ -55,6 +55,11 @@ class GivenPreviews(RunPreviews):
         return self._previews.has_images
 
     @property
+    def has_texts(self) -> bool:
+        """Whether examples are shown as texts."""
+        return not self.has_images and self._previews.texts is not None
+
+    @property
     def texts(self) -> Sequence[str] | None:
         """The text of each row; None where examples are not texts."""
         return self._previews.texts

@@ -113,6 +113,11 @@ class RunComponents(RunPreviews):
         return isinstance(self.dataset.preview(0), Image.Image)
 
     @_LockedCachedProperty
+    def has_texts(self) -> bool:
+        """Whether its examples are texts, or mappings of values."""
+        return isinstance(self.dataset.preview(0), str | Mapping)
+
+    @_LockedCachedProperty
     def texts(self) -> Sequence[str] | None:
         """The text of each row; None where examples are not texts."""
         texts = self.dataset.texts

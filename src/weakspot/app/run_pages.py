@@ -94,8 +94,9 @@ class RunPages:
         mask = criteria.mask(loaded, previews.texts if previews and criteria.search else None)
         rows, start = criteria.order(loaded, mask), parse_whole_number(query, "from")
         examples = [self._example_row(loaded, previews, int(row)) for row in rows[start:][:_PAGE_SIZE]]
-        has_texts = any(example.text for example in examples)
-        if not has_texts:
+        has_images = previews is not None and previews.has_images
+        has_texts = previews is not None and previews.has_texts
+        if not (has_images or has_texts):
             examples = [replace(one, text=_in_one_line(loaded.attributes_of(one.row))) for one in examples]
         shows_map = query.get("map") == "shown" or criteria.lasso is not None
         points = loaded.points(criteria.rows) if shows_map else None
@@ -111,7 +112,7 @@ class RunPages:
             n_found=len(rows),
             accuracy=_accuracy(loaded, rows),
             next_start=start + _PAGE_SIZE if start + _PAGE_SIZE < len(rows) else None,
-            has_images=previews is not None and previews.has_images,
+            has_images=has_images,
             has_texts=has_texts,
             problem=problem,
             n_searched=int(mask[loaded.searched].sum()),
@@ -273,7 +274,7 @@ class RunPages:
     def _example_row(self, loaded: LoadedRun, previews: RunPreviews | None, row: int) -> ExampleRow:
         p = loaded.predictions
         try:
-            preview = None if previews is None or previews.has_images else previews.preview(row)
+            preview = previews.preview(row) if previews is not None and previews.has_texts else None
         except (ValueError, OSError) as error:  # the page shows the other examples all the same
             preview = printable_lines(str(error))
         text = preview if isinstance(preview, str) else ""

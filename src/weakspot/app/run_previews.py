@@ -43,6 +43,11 @@ class RunPreviews(ABC):
 
     @property
     @abstractmethod
+    def has_texts(self) -> bool:
+        """Whether examples are shown as texts, or as the values of a mapping."""
+
+    @property
+    @abstractmethod
     def texts(self) -> Sequence[str] | None:
         """The text of each row; None where examples are not texts."""
 
