@@ -396,6 +396,11 @@ SEARCHES = [
         "dataset.hide=[digit,image.width,color]",
         "dataset.hide=[digit,image.width,color]: there is no attribute 'color'. Did you mean colour?",
     ),
+    (
+        "dataset.hide=[image.brightnes]",
+        "dataset.hide=[image.brightnes]: there is no attribute 'image.brightnes'. Did you mean image.brightness or ",
+    ),
+    ("dataset.hide=[digit,null]", "dataset.hide=[digit,null]: null names no attribute; leave it out"),
     ("dataset.hide=colour", "dataset.hide must be a list, dataset.hide=[A,B], not colour"),
     (
         "method=rules method.attributes=[color]",
@@ -480,6 +485,10 @@ GIVEN = [
     (
         "predictions=my.npz dataset.hide=[camra]",
         "dataset.hide=[camra]: there is no attribute 'camra'; there are: none",
+    ),
+    (
+        "predictions=my.npz dataset.hide=[image.brightness]",
+        "dataset.hide=[image.brightness]: there is no attribute 'image.brightness'; there are: none",
     ),
 ]
 

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image, ImageFilter
 from pytorch_lightning import Trainer, seed_everything
 
+from weakspot.commands.audit_target import hidden_attributes
 from weakspot.datasets.base import Dataset, digest
 from weakspot.datasets.colored_digits import ColoredDigits
 from weakspot.datasets.datamodule import DataModule
@@ -207,6 +209,20 @@ def test_where_nothing_is_an_image_nothing_changes(tmp_path, monkeypatch, shown)
     monkeypatch.setattr(Apart, "shown", shown)
     p = infer(model(Apart("test")), DataModule(Apart), "test", CPU, tmp_path / "record", {})
     assert p.attributes.column_names == ["image.aspect"]
+
+
+@pytest.mark.parametrize("shown", ["a text", {"user": 3}, Image.new("RGB", (4, 4))])
+def test_they_can_be_hidden_where_they_are_measured(monkeypatch, shown):
+    monkeypatch.setattr(Apart, "shown", [shown] * 3)
+    data = Apart("test")
+    cfg = OmegaConf.create({"dataset": {"hide": ["image.width"]}})
+    if isinstance(shown, Image.Image):
+        assert hidden_attributes(cfg, data.examples, data) == ("image.width",)
+        return
+    with pytest.raises(
+        ValueError, match=r"^dataset\.hide=\[image\.width\]: there is no attribute 'image\.width'"
+    ):
+        hidden_attributes(cfg, data.examples, data)
 
 
 def test_a_dataset_says_for_itself_what_it_knows_and_some_rows_show_no_image(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from weakspot.launch.run_folders import CONFIG
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from weakspot.datasets import Dataset
     from weakspot.pipeline.audit_target import AuditTarget
     from weakspot.pipeline.file_previews import FilePreviews
     from weakspot.pipeline.grad_cams import GradCams
@@ -259,27 +260,32 @@ def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
     return FilePreviews(predictions, cfg.dataset.root if given else None)
 
 
-def hidden_attributes(cfg: DictConfig, attributes: pa.Table) -> tuple[str, ...]:
+def hidden_attributes(cfg: DictConfig, attributes: pa.Table, data: Dataset | None = None) -> tuple[str, ...]:
     """Return the attributes that `dataset.hide` says restate the target.
 
     Args:
         cfg: The configuration.
-        attributes: What is known of each example; properties of images may still have to be measured.
+        attributes: What is known of each example.
+        data: The examples, where they are inferred: properties of images are measured then.
 
     Raises:
-        ValueError: It is no list, or there is no such attribute.
+        ValueError: It is no list of names, or there is no such attribute.
     """
+    from PIL import Image
+
     from weakspot.explain.image_properties import PREFIX, PROPERTIES
     from weakspot.predictions.attributes import check_attributes
 
     hide = plain_values(cfg.dataset).get("hide") or []
     if not isinstance(hide, list):
         raise ValueError(f"dataset.hide must be a list, dataset.hide=[A,B], not {value_as_typed(hide)}")
+    if None in hide:
+        raise ValueError(f"dataset.hide={value_as_typed(hide)}: null names no attribute; leave it out")
     names = [str(name) for name in hide]
     known = [name for name in attributes.column_names if name != "id"]
-    measured = [PREFIX + name for name in PROPERTIES]
-    to_find = [name for name in names if name not in measured]
-    check_attributes(f"dataset.hide={value_as_typed(names)}", to_find, known)
+    if data is not None and not set(names) <= set(known) and isinstance(data.preview(0), Image.Image):
+        known += [PREFIX + name for name in PROPERTIES]
+    check_attributes(f"dataset.hide={value_as_typed(names)}", names, known)
     return tuple(names)
 
 

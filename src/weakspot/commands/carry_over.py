@@ -98,7 +98,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
 
     target = build_audit_target(cfg)
     data = target.split_dataset(target.split)
-    hidden = hidden_attributes(cfg, data.examples)
+    hidden = hidden_attributes(cfg, data.examples, data)
     rows_not_searched(run, data.examples.column("id").to_pylist())
     check_same_embedding(run, {"checkpoint": target.checkpoint, "embedding": target.embedding_source})
     predicted = predict_few_examples(target)

@@ -253,7 +253,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
 
     target = build_audit_target(cfg)
     data = target.split_dataset(target.split)
-    hidden = hidden_attributes(cfg, data.examples)
+    hidden = hidden_attributes(cfg, data.examples, data)
     share, group = held_out_share(cfg), cfg.dataset.get("group") or data.group
     ids = data.examples.column("id").to_pylist()
     set_past_spotlights(cfg, method, ids)
