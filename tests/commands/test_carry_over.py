@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from quick_methods import METHODS, made
 from report_pages import read as words_of
@@ -88,6 +92,36 @@ def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
     (rate,) = re.findall(r"fail_if:\n  group = 0: the model is right on (.+?) of it .*, below 70", text)
     assert rate == percent(findings.findings[0].accuracy.inside)  # what the report shows under that name
     assert re.search(rf"│ group = 0 +│.*│ +{rate} \(.*│ confirmed", text)
+
+
+def colour(row: int) -> tuple[int, int, int]:
+    """A colour that no other of the N rows has."""
+    return row % 256, row // 256, 0
+
+
+def shown_table(columns: dict[str, np.ndarray]) -> pa.Table:
+    """Predictions as a Parquet file holds them, each example with a text of its id and an image of its colour."""
+    images = []
+    for row in range(N):
+        Image.new("RGB", (2, 2), colour(row)).save(file := io.BytesIO(), "PNG")
+        images.append(file.getvalue())
+    columns = columns | {"embeddings": list(columns["embeddings"])}
+    return pa.table(columns | {"text": [f"what {id} says" for id in columns["id"]], "image": images})
+
+
+def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_images(runs):
+    pq.write_table(shown_table(arrays({0: 0.2}, 0, "a")), runs.folder / "shown.parquet")
+    line = ("discover", "slices=old", "predictions=shown.parquet", "export=parquet", "logger=none")
+    text = runs(*line, "hydra.run.dir=shown")
+    slices = Slices.load(runs.folder / "old" / "slices")
+    searched = int(slices.searched_mask.sum())
+    assert f"without {searched} examples that the run searched" in " ".join(text.split())
+    examples = pq.read_table(runs.folder / "shown" / "examples.parquet").to_pylist()
+    assert [one["id"] for one in examples] == slices.ids[~slices.searched_mask].tolist()
+    for one in examples:
+        assert one["text"] == f"what {one['id']} says"
+        image = Image.open(io.BytesIO(one["image"]["bytes"])).convert("RGB")
+        assert image.getpixel((0, 0)) == colour(int(one["id"].removeprefix("a-")))
 
 
 def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):

@@ -71,15 +71,14 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
     if not is_main_process():
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
-    carried, fail_if = carry_over(run, Predictions.load(cfg.predictions, cfg.outputs_are)), build_fail_if(cfg)
+    p = Predictions.load(cfg.predictions, cfg.outputs_are)
+    carried, fail_if = carry_over(run, p), build_fail_if(cfg)
     fail_if.check(carried.predictions)
-    hidden = hidden_attributes(cfg, carried.predictions.attributes)
-    previews = file_previews(cfg, carried.predictions)
+    hidden = hidden_attributes(cfg, p.attributes)
+    previews = file_previews(cfg, p)
     media = Media(previews.preview if previews else None)
-    tested_on, restating = (
-        f"the predictions {cfg.predictions}",
-        (*hidden, *(carried.predictions.manifest.get("restating") or ())),
-    )
+    tested_on = f"the predictions {cfg.predictions}"
+    restating = (*hidden, *(p.manifest.get("restating") or ()))
     with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = report_carried_over(
@@ -135,7 +134,18 @@ def report_carried_over(
     texts: Sequence[str] | None,
     logger: RunLogger | None,
 ) -> Findings:
-    """Report slices that were carried over, tested on all examples that the run did not search."""
+    """Report slices that were carried over, tested on all examples that the run did not search.
+
+    Args:
+        cfg: The configuration.
+        folder: The run's folder.
+        carried: The slices, and the examples that they are tested on.
+        tested_on: What these are, in words.
+        restating: Attributes that restate the target.
+        media: Previews and Grad-CAMs of all examples that were given, those left out among them.
+        texts: The texts of all of these.
+        logger: The run's logger.
+    """
     import numpy as np
 
     from weakspot.findings.numbers import examples
