@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import threading
 from contextlib import closing
 from functools import partial
@@ -18,10 +19,14 @@ from PIL import Image
 
 from explorer import asked, read, serving
 from shell import Shell
+from weakspot.app.loaded_runs import LoadedRuns
 from weakspot.app.run_index import RunIndex
+from weakspot.app.selections import SelectionTest, save_selection
 from weakspot.commands.browse import open_server
 from weakspot.commands.component_builders import run_previews
 from weakspot.config.schemas import BrowseConfig
+from weakspot.evaluation.held_out_split import MIN_EXAMPLES
+from weakspot.findings import Media
 
 N = 120
 
@@ -101,6 +106,27 @@ def test_its_images_are_shown_with_their_boxes_and_grad_cam_is_not(at):
         assert "Where the model looks" not in text
         status, _, refusal = asked(server, f"/run/{run.digest}/cam/3")
         assert (status, "no model to compute Grad-CAM with" in refusal) == (400, True)
+
+
+def test_a_run_that_left_examples_out_shows_the_images_of_its_own_and_so_does_a_selection_of_it(at):
+    images = []
+    for row in range(N):
+        Image.new("RGB", (4, 4), (row, 0, 0)).save(file := io.BytesIO(), "PNG")
+        images.append(file.getvalue())
+    run_of(at, columns(image=images))
+    Shell(at)("discover", "slices=run", "predictions=mine.parquet", "logger=none", "hydra.run.dir=again")
+    runs = RunIndex([at])
+    loaded = LoadedRuns(runs).of(next(run for run in runs.all() if run.folder.name == "again"))
+    assert MIN_EXAMPLES <= len(loaded) < N
+    weights = np.arange(len(loaded)) % 2.0
+    save_selection(loaded, weights, "every other", at / "selected", SelectionTest(1), Media(), None)
+    shutil.copy(at / "again" / "config.yaml", at / "selected")
+    with serving(at) as server:
+        for run in (run for run in RunIndex([at]).all() if run.folder.name != "run"):
+            assert asked(server, f"/run/{run.digest}")[0] == 200
+            for row, id in enumerate(loaded.predictions.ids[:5]):
+                image = image_in(server, f"/run/{run.digest}/image/{row}").convert("RGB")
+                assert image.getpixel((0, 0)) == (int(id.removeprefix("row ")), 0, 0)
 
 
 def test_its_texts_are_shown_and_searched(at):

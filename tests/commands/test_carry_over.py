@@ -122,6 +122,11 @@ def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_image
         assert one["text"] == f"what {one['id']} says"
         image = Image.open(io.BytesIO(one["image"]["bytes"])).convert("RGB")
         assert image.getpixel((0, 0)) == colour(int(one["id"].removeprefix("a-")))
+    both = runs("discover", "compare=[old,shown]", "logger=none", "hydra.run.dir=old_and_shown")
+    assert f"measured on the same {N - searched} examples in both runs" in " ".join(both.split())
+    pq.write_table(shown_table(arrays({0: 0.2}, 0, "b")), runs.folder / "shown.parquet")
+    both = runs("discover", "compare=[old,shown]", "logger=none", "hydra.run.dir=replaced", fails=2)
+    assert "shown.parquet holds other examples than shown was made of" in both
 
 
 def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):

@@ -27,7 +27,7 @@ class GivenPreviews(RunPreviews):
     """
 
     def __init__(self, loaded: LoadedRun, root: Path | None) -> None:
-        self._predictions, self._root = loaded.predictions, root
+        self._predictions, self._rows, self._root = loaded.predictions, loaded.given_rows, root
         self._opened: FilePreviews | None = None
         self._lock = Lock()
 
@@ -44,7 +44,7 @@ class GivenPreviews(RunPreviews):
             if root is None:  # once links are followed, as the explorer has checked it
                 root = Path(os.path.realpath(str(self._predictions.manifest.get("source")))).parent
             try:
-                self._opened = FilePreviews(self._predictions, root)
+                self._opened = FilePreviews(self._predictions, root, self._rows)
             except (ValueError, FileNotFoundError) as error:
                 reason = str(error).replace("dataset.root=…", "browse.py root=FOLDER")
                 raise type(error)(reason) from error

@@ -23,7 +23,7 @@ from weakspot.app.run_index import RunIndex, RunSummary
 from weakspot.findings import Findings
 from weakspot.findings.runs_to_compare import RunToCompare
 from weakspot.legible import LONGEST_VALUE
-from weakspot.pipeline.saved_runs import SavedRun
+from weakspot.pipeline.saved_runs import SavedRun, part_of
 from weakspot.predictions import Predictions
 from weakspot.report.member_csv import member_groups
 from weakspot.report.points import Points, points_of
@@ -45,12 +45,15 @@ class LoadedRun:
         slices: The slices that it found.
         predictions: The predictions that they were found in.
         findings: Its findings; None for a run from before there were findings.
+        given_rows: (n,) the rows of these predictions in the file or record that the run was given;
+            None where they are all of it.
     """
 
     run: RunSummary
     slices: Slices
     predictions: Predictions
     findings: Findings | None
+    given_rows: Int[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -224,14 +227,15 @@ class LoadedRuns:
     def _read(self, run: RunSummary) -> LoadedRun:
         check_files_inside(run.folder)
         saved_run = SavedRun.open(run.folder)
-        predictions = self._predictions(saved_run)
-        return LoadedRun(run, saved_run.slices, predictions, saved_run.findings)
+        given = self._given_predictions(saved_run)
+        rows = saved_run.rows_in(given)
+        return LoadedRun(run, saved_run.slices, part_of(given, rows), saved_run.findings, rows)
 
-    def _predictions(self, saved_run: SavedRun) -> Predictions:
-        """Return the predictions of a run, from the usual store or from any of the folders as a store."""
+    def _given_predictions(self, saved_run: SavedRun) -> Predictions:
+        """Return what a run was given, from the usual store or from any of the folders as a store."""
         for store in (PREDICTIONS_STORE, *self._folders):
             with suppress(FileNotFoundError):
-                return saved_run.predictions(store, self.may_read)
+                return saved_run.given_predictions(store, self.may_read)
         manifest = saved_run.slices.provenance.get("predictions") or {}
         if not manifest:
             raise FileNotFoundError(

@@ -12,7 +12,7 @@ from jaxtyping import Int, Shaped
 from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
-from weakspot.pipeline.saved_runs import SavedRun
+from weakspot.pipeline.saved_runs import SavedRun, part_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
@@ -53,7 +53,7 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
     """
     rows = rows_not_searched(run, p.ids)
     check_fits(run, p)
-    not_searched = p if len(rows) == len(p) else p.take(rows)
+    not_searched = part_of(p, rows)
     audit = audit_of(run.slices, not_searched)
     if int(audit.rows.sum()) < MIN_EXAMPLES:
         raise ValueError(

@@ -10,15 +10,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from jaxtyping import Int
 from PIL import Image, ImageDraw
 
 from weakspot.datasets.readers.parquet_shards import EncodedImages
 from weakspot.datasets.readers.tables import path_below
 from weakspot.image_formats import EXTENSIONS, open_image
 from weakspot.images import to_rgb
+from weakspot.pipeline.saved_runs import LEFT_OUT
 from weakspot.predictions import Predictions, boxes
 from weakspot.predictions.arrow_columns import holds_encoded_images
 from weakspot.predictions.reading import reading
@@ -46,20 +49,24 @@ class FilePreviews:
         texts: What is written in each example, for its words; None without such a column.
 
     Args:
-        p: The predictions, as `Predictions.load` returns them.
+        p: The predictions, as `Predictions.load` returns them, or a part of them.
         root: What paths of images are relative to; by default the file's folder.
+        rows: (n,) the rows of the file that they are; None for all.
 
     Raises:
         FileNotFoundError: If an image is not there; the error names the row.
         ValueError: If a path leads out of the folder, or a box is not one; the error names the row.
     """
 
-    def __init__(self, p: Predictions, root: str | Path | None = None) -> None:
+    def __init__(
+        self, p: Predictions, root: str | Path | None = None, rows: Int[np.ndarray, " n"] | None = None
+    ) -> None:
         self.texts: Sequence[str] | None = None
         self._paths: Sequence[Path | None] | None = None
         self._encoded: EncodedImages | None = None
         self._boxes: Sequence[tuple[float, ...] | None] | None = None
         self._ids = p.ids
+        self._file_rows = np.arange(len(p)) if rows is None else rows
         source = Path(str(p.manifest.get("source") or ""))
         if not source.is_file():
             return
@@ -72,7 +79,7 @@ class FilePreviews:
                 p.attributes[IMAGE], source.parent if root is None else Path(root).expanduser()
             )
         else:
-            self._encoded = _encoded_images(source, len(p))
+            self._encoded = _encoded_images(source, len(p) + p.manifest.get(LEFT_OUT, 0))
         if self.has_images and set(boxes.NAMES) <= set(names):
             self._boxes = _boxes(p.attributes.select(boxes.NAMES))
 
@@ -95,7 +102,7 @@ class FilePreviews:
     def _image(self, row: int) -> Image.Image | None:
         try:
             if self._encoded is not None:
-                source: Any = io.BytesIO(self._encoded.content(row))
+                source: Any = io.BytesIO(self._encoded.content(int(self._file_rows[row])))
             else:
                 source = None if self._paths is None else self._paths[row]
             if source is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from weakspot.findings import Findings
 from weakspot.findings.record import FILE
@@ -18,6 +19,9 @@ from weakspot.slices import Slices
 
 SLICES = "slices"
 """The folder of a run that holds its slices."""
+
+LEFT_OUT = "left_out"
+"""The entry of a manifest that says how many examples of the file or record a run left out; none where it took all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ class SavedRun:
     def predictions(
         self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
     ) -> Predictions:
-        """Read the predictions that the slices were found in.
+        """Read the predictions that the slices were found in, or carried over to.
 
         Args:
             store: The store of predictions (`predictions_dir`).
@@ -75,6 +79,16 @@ class SavedRun:
         Raises:
             FileNotFoundError: If they are not where they were; the message says where that is, and what to do.
             ValueError: If other examples lie there now.
+        """
+        given = self.given_predictions(store, allowed)
+        return part_of(given, self.rows_in(given))
+
+    def given_predictions(
+        self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
+    ) -> Predictions:
+        """Read the file or record that the run was given: the examples of the run, and those that it left out.
+
+        Args and errors are those of `predictions`.
         """
         manifest: Mapping[str, Any] = self.slices.provenance.get("predictions") or {}
         candidates = [candidate for candidate in self._candidate_paths(manifest, store) if allowed(candidate)]
@@ -87,12 +101,22 @@ class SavedRun:
                 f"the predictions that {self.folder} was made of are not found{location}. Put them back there, name "
                 "the folder that they are in now (predictions_dir=…), or run discover.py on them again"
             )
-        p = Predictions.load(path, manifest.get("outputs_are"))
-        if not np.array_equal(p.ids, self.slices.ids):
+        return Predictions.load(path, manifest.get("outputs_are"))
+
+    def rows_in(self, given: Predictions) -> Int[np.ndarray, " n"]:
+        """Return the rows of the run's examples among those that it was given.
+
+        Raises:
+            ValueError: If these are not the examples that it was given.
+        """
+        left_out = (self.slices.provenance.get("predictions") or {}).get(LEFT_OUT, 0)
+        rows = np.flatnonzero(np.isin(given.ids, self.slices.ids)) if left_out else np.arange(len(given))
+        if len(given) - len(rows) != left_out or not np.array_equal(given.ids[rows], self.slices.ids):
             raise ValueError(
-                f"{path} holds other examples than {self.folder} was made of; run discover.py on it again"
+                f"{given.manifest['source']} holds other examples than {self.folder} was made of; run discover.py on "
+                "it again"
             )
-        return p
+        return rows
 
     def _candidate_paths(self, manifest: Mapping[str, Any], store: Path) -> Iterator[Path]:
         """Yield the paths where the predictions may lie, relative to here or to a folder above the run's."""
@@ -124,6 +148,13 @@ class SavedRun:
             self.findings.command,
             [one.name for one in self.findings.slices],
         )
+
+
+def part_of(given: Predictions, rows: Int[np.ndarray, " m"]) -> Predictions:
+    """Return some of the examples of a file or record; the manifest of this part says how many it lacks."""
+    if len(rows) == len(given):
+        return given
+    return replace(given.take(rows), manifest={**given.manifest, LEFT_OUT: len(given) - len(rows)})
 
 
 def check_belong_together(findings: Findings, slices: Slices, folder: Path) -> None:
