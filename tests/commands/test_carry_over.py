@@ -115,7 +115,7 @@ def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_image
     text = runs(*line, "hydra.run.dir=shown")
     slices = Slices.load(runs.folder / "old" / "slices")
     searched = int(slices.searched_mask.sum())
-    assert f"without {searched} examples that the run searched" in " ".join(text.split())
+    assert f"without {searched} that were searched, too" in " ".join(text.split())
     examples = pq.read_table(runs.folder / "shown" / "examples.parquet").to_pylist()
     assert [one["id"] for one in examples] == slices.ids[~slices.searched_mask].tolist()
     for one in examples:
@@ -127,6 +127,28 @@ def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_image
     pq.write_table(shown_table(arrays({0: 0.2}, 0, "b")), runs.folder / "shown.parquet")
     both = runs("discover", "compare=[old,shown]", "logger=none", "hydra.run.dir=replaced", fails=2)
     assert "shown.parquet holds other examples than shown was made of" in both
+
+
+def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_are_at_hand(runs):
+    np.savez(runs.folder / "renamed.npz", **arrays({0: 0.2}, 0, "c"))
+    line = ("discover", "slices=old", "predictions=renamed.npz", "report.map=none", "logger=none")
+    searched = int(Slices.load(runs.folder / "old" / "slices").searched_mask.sum())
+    text = runs(*line, "hydra.run.dir=renamed")
+    assert f"tested on {N - searched} others" in " ".join(text.split())
+    assert f"without {searched} that were searched, too" in " ".join(text.split())
+    found = Findings.load(runs.folder / "renamed")
+    assert not any("not at hand" in note for note in found.notes)
+    own = runs("discover", "slices=old", "predictions=old.npz", "logger=none", "hydra.run.dir=own")
+    assert f"tested on {N - searched} others" in " ".join(own.split())
+    (runs.folder / "old.npz").rename(runs.folder / "moved.npz")
+    text = runs(*line, "hydra.run.dir=unknown")
+    (runs.folder / "moved.npz").rename(runs.folder / "old.npz")
+    assert f"tested on {N} others" in " ".join(text.split())
+    (note,) = (note for note in Findings.load(runs.folder / "unknown").notes if "not at hand" in note)
+    assert "copies of them under other ids" in note
+    refused = runs("discover", "slices=own", "predictions=elsewhere.npz", "logger=none", fails=2)
+    assert "own only tested the slices of old" in refused
+    assert "give slices=old" in refused
 
 
 def test_what_is_new_against_a_baseline_fails_a_run_that_leaves_all_its_files(runs):

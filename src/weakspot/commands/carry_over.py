@@ -72,7 +72,8 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
         return
     log_on_main(f"predictions: given ({cfg.predictions}) · slices: given ({run.folder})")
     p = Predictions.load(cfg.predictions, cfg.outputs_are)
-    carried, fail_if = carry_over(run, p), build_fail_if(cfg)
+    carried = carry_over(run, p, run.searched_predictions(Path(cfg.predictions_dir)))
+    fail_if = build_fail_if(cfg)
     fail_if.check(carried.predictions)
     hidden = hidden_attributes(cfg, p.attributes)
     previews = file_previews(cfg, p)
@@ -114,7 +115,7 @@ def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
         pulled = pull_predictions(target, cfg.upstream, logger)
         if pulled is None:
             return  # ranks above 0 are done
-        carried = carry_over(run, pulled)
+        carried = carry_over(run, pulled, run.searched_predictions(Path(cfg.predictions_dir)))
         media = Media(data.preview, audited_grad_cams(target, cam_class))
         tested_on = f"split {target.split} of {target.dataset.name}"
         findings = report_carried_over(
@@ -148,17 +149,16 @@ def report_carried_over(
     """
     import numpy as np
 
-    from weakspot.findings.numbers import examples
+    from weakspot.findings.example_sets import source_without
     from weakspot.pipeline.discover import report_slices
 
-    left_out = f", without {examples(carried.left_out)} that the run searched" if carried.left_out else ""
     return report_slices(
         carried.slices,
         carried.predictions,
         folder,
         confirm=np.ones(len(carried.predictions), dtype=bool),
         searched=carried.searched,
-        source=tested_on + left_out,
+        source=source_without(carried.left_out, tested_on),
         restating=restating,
         media=media.of(carried.rows.tolist()),
         texts=None if texts is None else [texts[row] for row in carried.rows],

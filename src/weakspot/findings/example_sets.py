@@ -118,8 +118,7 @@ def describe_confirmation(
     """
     searched = int(sets.searched.sum()) if searched is None else searched
     tested = len(sets.tested_outcomes.losses) if sets.has_test else 0
-    if sets.left_out:
-        source = f"{source or 'other examples'}, without {count(sets.left_out)} that were searched, too"
+    source = source_without(sets.left_out, source)
     return Confirmation(
         mode=sets.mode,
         searched=searched,
@@ -131,3 +130,10 @@ def describe_confirmation(
             sets.mode, searched, tested, source, level, sets.described.compared_within, group
         ),
     )
+
+
+def source_without(left_out: int, source: str) -> str:
+    """Return what was tested on, in words, with how many examples were left out because they were searched, too."""
+    if not left_out:
+        return source
+    return f"{source or 'other examples'}, without {count(left_out)} that were searched, too"

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from weakspot.evaluation.held_out_split import MIN_EXAMPLES
 from weakspot.findings.runs_to_compare import LAST_LAYER
 from weakspot.methods import apply, audit_of, method_of, weights_of
 from weakspot.pipeline.saved_runs import SavedRun, part_of
 from weakspot.predictions import Predictions
+from weakspot.predictions.other_examples import also_in
 from weakspot.slices import Slices
 
 
@@ -26,7 +27,7 @@ class CarriedOver:
         predictions: The examples that the run did not search.
         rows: (m,) their rows among all examples that were given.
         searched: How many examples the run searched.
-        left_out: How many of the given examples the run searched.
+        left_out: How many of the given examples the run searched, or are copies of such.
         notes: Cautions for the reader.
     """
 
@@ -38,12 +39,14 @@ class CarriedOver:
     notes: tuple[str, ...]
 
 
-def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
+def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = None) -> CarriedOver:
     """Apply a run's slices to the examples of `p` that it did not search.
 
     Args:
         run: The run.
         p: Predictions of the same model.
+        searched: The examples that the run searched, by which they are known under other ids (`also_in`); None where
+            they are not at hand.
 
     Returns:
         The slices over these examples.
@@ -51,7 +54,8 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
     Raises:
         ValueError: If the slices do not fit (`check_fits`), or the run searched nearly all of the examples.
     """
-    rows = rows_not_searched(run, p.ids)
+    check_testable(run)
+    rows = rows_not_searched(run, p.ids, None if searched is None else also_in(p, searched))
     check_fits(run, p)
     not_searched = part_of(p, rows)
     audit = audit_of(run.slices, not_searched)
@@ -70,26 +74,31 @@ def carry_over(run: SavedRun, p: Predictions) -> CarriedOver:
         rows=rows,
         searched=int(run.slices.searched_mask.sum()),
         left_out=len(p) - len(rows),
-        notes=_caution_notes(run, p),
+        notes=(*_other_weights_note(run, p), *_unknown_copies_note(run, searched)),
     )
 
 
-def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+def rows_not_searched(
+    run: SavedRun,
+    ids: Sequence[str] | Shaped[np.ndarray, " n"],
+    copies: Bool[np.ndarray, " n"] | None = None,
+) -> Int[np.ndarray, " m"]:
     """Return the rows of the examples that the run did not search.
 
     Args:
         run: The run.
         ids: (n,) ids of examples.
+        copies: (n,) which of them the run searched, whatever their ids; None where only ids are known.
 
     Returns:
         (m,) rows.
 
     Raises:
-        ValueError: If these are too few to test anything on, or the run's slices cannot be tested on any.
+        ValueError: If these are too few to test anything on.
     """
-    check_testable(run)
     names = np.asarray(ids)
-    rows = np.flatnonzero(~np.isin(names, run.slices.ids[run.slices.searched_mask]))
+    searched = np.isin(names, run.slices.ids[run.slices.searched_mask])
+    rows = np.flatnonzero(~searched if copies is None else ~(searched | copies))
     if len(rows) < MIN_EXAMPLES:
         raise ValueError(
             f"{run.folder} searched {len(names) - len(rows)} of these {len(names)} examples, so what it found cannot "
@@ -100,7 +109,13 @@ def rows_not_searched(run: SavedRun, ids: Sequence[str] | Shaped[np.ndarray, " n
 
 
 def check_testable(run: SavedRun) -> None:
-    """Raise ValueError where slices of the run's method cannot be tested on any examples."""
+    """Raise ValueError where the run's slices cannot be tested on any examples, or nobody knows on which."""
+    found_in = run.slices.provenance.get("found_in")
+    if found_in is not None:
+        raise ValueError(
+            f"{run.folder} only tested the slices of {found_in['run']}, and does not know what that run searched: give "
+            f"slices={found_in['run']}"
+        )
     method = method_of(run.slices)
     if not method.testable:
         raise ValueError(f"{run.folder}: {method.why_untestable()}; give a run of another method")
@@ -152,7 +167,7 @@ def check_same_embedding(run: SavedRun, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:
+def _other_weights_note(run: SavedRun, p: Predictions) -> tuple[str, ...]:
     manifests = (run.slices.provenance.get("predictions") or {}, p.manifest)
     earlier_weights, weights = ((manifest.get("made_from") or {}).get("weights") for manifest in manifests)
     if earlier_weights is None or weights is None or earlier_weights == weights:
@@ -160,4 +175,13 @@ def _caution_notes(run: SavedRun, p: Predictions) -> tuple[str, ...]:
     return (
         "These slices were found in the embeddings of other weights: where training has moved the embedding, they lie "
         "elsewhere. discover.py compare=[RUN,RUN] compares two models example by example.",
+    )
+
+
+def _unknown_copies_note(run: SavedRun, searched: Predictions | None) -> tuple[str, ...]:
+    if searched is not None:
+        return ()
+    return (
+        f"The predictions that {run.folder} searched are not at hand, so the examples that it searched are left out by "
+        "their ids alone. If there are copies of them under other ids, these are no test of what was found.",
     )

@@ -83,6 +83,13 @@ class SavedRun:
         given = self.given_predictions(store, allowed)
         return part_of(given, self.rows_in(given))
 
+    def searched_predictions(self, store: Path) -> Predictions | None:
+        """Read the examples that the slices were sought in; None where they cannot be read any more."""
+        try:
+            return self.predictions(store).take(self.slices.searched_mask)
+        except (OSError, ValueError):
+            return None
+
     def given_predictions(
         self, store: Path, allowed: Callable[[Path], bool] = lambda candidate: True
     ) -> Predictions:
