@@ -304,7 +304,7 @@ def test_slices_carried_over_are_exported_too(exported):
     np.savez(
         shell.folder / "new.npz",
         id=np.char.add("new", p.ids),
-        embeddings=p.embeddings,
+        embeddings=p.embeddings + 0.01,  # of other examples: copies are left out
         labels=p.labels,
         predictions=p.predictions,
         losses=p.losses,

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.stats import false_discovery_control
 
 from weakspot.evaluation.contrasts import Contrast, accuracy_contrast, effective_size, loss_contrast
+from weakspot.evaluation.permutations import most_draws
 from weakspot.evaluation.rank_test import RankedLosses
 from weakspot.evaluation.sign_flips import sign_flip_p
 from weakspot.slices import Weights, as_weights
@@ -32,8 +33,6 @@ LEVEL = 0.05
 """The level at which slices are confirmed, after correction for how many are tested."""
 
 MIN_EFFECTIVE_ROWS = 5.0  # effective rows, and groups, below which nothing is tested
-_DRAWS = 9_999  # permutations at most, unless many slices are tested
-_DRAWS_PER_SLICE = 20  # times the number of slices, over the level: a corrected p must be able to reach it
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _test(
     seed: int,
 ) -> Float[np.ndarray, " k"]:
     """The p-value of every slice; NaN where the most extreme result would not reach the level."""
-    draws = max(_DRAWS, int(np.ceil(_DRAWS_PER_SLICE * len(memberships) / level)))
+    draws = most_draws(len(memberships), level)
     p, grouped = np.full(len(memberships), np.nan), groups.max() + 1 < len(groups)
     for j in np.flatnonzero(testable):
         excess = ranked.excess(memberships[j], counts)

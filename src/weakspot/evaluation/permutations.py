@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numba import njit
 
+_MOST_DRAWS = 9_999  # unless many slices are tested
+_MOST_DRAWS_PER_SLICE = (
+    20  # times the number of slices, over the level: a corrected p must be able to reach it
+)
 _HITS = 400  # with so many, p is known to within a twentieth of itself
 _FEWEST_DRAWS = 999
 _SCORES = 200_000_000  # to draw in all: a second or two
+
+
+def most_draws(n_slices: int, level: float) -> int:
+    """Return how many permutations are drawn at most for each of several slices that are tested at a level."""
+    return max(_MOST_DRAWS, math.ceil(_MOST_DRAWS_PER_SLICE * n_slices / level))
 
 
 def permutation_p(

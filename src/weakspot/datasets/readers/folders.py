@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from weakspot.image_formats import EXTENSIONS
 from weakspot.legible import as_utf8
-
-_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def find_folder(root: str | Path | None, below: Sequence[str], marker: str, advice: str) -> Path:
@@ -33,7 +32,7 @@ def image_names(folder: Path) -> list[str]:
     names = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            is_image = not entry.name.startswith(".") and entry.name.lower().endswith(_EXTENSIONS)
+            is_image = not entry.name.startswith(".") and entry.name.lower().endswith(EXTENSIONS)
             if is_image and entry.is_file():
                 names.append(entry.name)
     odd = next((name for name in names if as_utf8(name) != name), None)
