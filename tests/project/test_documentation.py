@@ -205,8 +205,8 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
             said += done.stdout
     first = json.loads((tmp_path / "runs" / "first" / "findings.json").read_text())["findings"][0]
     assert first["name"] == "label = even and scanner = B"
-    assert first["examples"] == pytest.approx(127, abs=8)
-    assert first["errors_explained"] == pytest.approx(0.88, abs=0.03)
+    assert first["examples"] == pytest.approx(122, abs=8)
+    assert first["errors_explained"] == pytest.approx(0.84, abs=0.03)
     assert "accuracy of all: 87 % → 97 %" in " ".join(said.split())
     assert "0 fixed, 3 persisting, 0 new" in " ".join(said.split())
     before, after = (int(share) for share in re.findall(r"right on (\d+)% of 118 odd digits", said))
