@@ -10,9 +10,7 @@ from jaxtyping import Float, Int
 from numba import njit
 
 _MOST_DRAWS = 9_999  # unless many slices are tested
-_MOST_DRAWS_PER_SLICE = (
-    20  # times the number of slices, over the level: a corrected p must be able to reach it
-)
+_MOST_DRAWS_PER_SLICE = 20  # over the level, so that a corrected p can reach it
 _HITS = 400  # with so many, p is known to within a twentieth of itself
 _FEWEST_DRAWS = 999
 _SCORES = 200_000_000  # to draw in all: a second or two

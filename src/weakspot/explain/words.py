@@ -63,10 +63,10 @@ def distinctive_words(
     Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
     listed only where it says more than a word of it that is listed already, and any word only where more texts inside
     have it than chance explains: by Fisher's exact test, with at most 5 % of what passes expected to be chance
-    (Benjamini and Hochberg). Otherwise three long texts would lend their words to a
-    slice. Where no blanks part words (Chinese, Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are
-    counted instead, and of those that overlap in the same texts the longest one is listed. Empty where no word is in
-    three texts, or where a slice has no inside or no outside.
+    (Benjamini and Hochberg). Otherwise three long texts would lend their words to a slice. Where no blanks part words
+    (Chinese, Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are counted instead, and of those that
+    overlap in the same texts the longest one is listed. Empty where no word passes, or where a slice has no inside or
+    no outside.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

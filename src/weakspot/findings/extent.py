@@ -269,9 +269,7 @@ def cross_fitted_weights(
             thresholds.append(threshold)
     thresholds.sort()
     described = np.zeros(len(extent.scores))
-    within = np.flatnonzero(
-        extent.scores >= thresholds[0]
-    )  # few: looking up all would take longer than the rest
+    within = np.flatnonzero(extent.scores >= thresholds[0])  # few, so that only these are looked up
     described[within] = np.searchsorted(thresholds, extent.scores[within], side="right") / len(thresholds)
     tested = np.zeros(len(population))
     tested[rows] = inside / halvings
