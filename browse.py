@@ -1,4 +1,4 @@
-"""Look through the reports of all runs in a browser: `python browse.py`. See --help."""
+"""Explore the reports of all runs in a browser: `python browse.py`. See --help."""
 
 from weakspot.cli import browse
 

@@ -1,4 +1,4 @@
-"""Read a dataset through a model into the store of predictions: `python infer.py`. See --help."""
+"""Run a model over a dataset and store its predictions: `python infer.py`. See --help."""
 
 from weakspot.cli import infer
 

@@ -1,19 +1,21 @@
-"""How far the stated accuracy of a confirmed finding can be trusted, and what the chance in its cross-fit adds.
+"""How far the stated accuracy of a confirmed finding can be trusted, and what the randomness of its cross-fit adds.
 
     python benchmarks/extents.py                              # some minutes
     python benchmarks/extents.py --sets 40                    # a look
     python benchmarks/extents.py --docs docs/evidence.md      # also write the tables into the page
 
-Every set has one true slice, a twentieth of its rows, in which the model is mistaken two to four times as often as
-elsewhere (20 %): sets of 2000 rows, and small ones, where an extent has few errors to end by. Scan searches one half,
-and what it finds is tested on the other, as `discover.py` does it; the true error rate of every row is known.
+Every set has one true slice, a twentieth of its rows, in which the model is wrong two to four times as often as
+elsewhere (20 %). There are sets of 2000 rows, and small ones, in which few errors show where an extent ends. Scan
+searches one half, and what it finds is tested on the other, as `discover.py` does it; the true error rate of every row
+is known.
 
-The first table tells how often the 95 % interval of the accuracy inside holds the true accuracy inside, and by how much
-the stated accuracy is off on average: of all slices and of those that are confirmed, the true accuracy of the held-out
-rows, on which they are tested as they are; of confirmed findings, that of all rows that a finding is said to hold. The
-second, of sets of 2000 rows, repeats the confirmed findings of every fourth set with eight seeds of the halves that
-extents are cross-fitted in, at several numbers of halvings: how far the stated accuracy varies over the seeds (root
-mean square of the standard deviation), beside the half width of its interval, and what the cross-fits of one set take.
+The first table shows how often the 95 % interval of the accuracy inside covers the true accuracy inside, and by how
+much the stated accuracy is off on average. For all slices and for the confirmed ones, the truth is the accuracy of the
+held-out rows, on which they are tested as they are; for confirmed findings, that of all rows that a finding is stated
+to hold. The second table, for sets of 2000 rows, repeats the confirmed findings of every fourth set with eight seeds of
+the halves in which extents are cross-fitted, at several numbers of halvings. It shows how far the stated accuracy
+varies over the seeds (root mean square of the standard deviation), beside the half width of its interval, and how long
+the cross-fits of one set take.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ KINDS = ("all slices", "confirmed slices", "confirmed findings")
 
 
 class TimedCrossFit:
-    """Cross-fits with a given number of halvings, and adds up the seconds."""
+    """Cross-fits with a given number of halvings, and adds up the seconds that this takes."""
 
     def __init__(self, halvings: int) -> None:
         self.halvings, self.seconds = halvings, 0.0
@@ -61,7 +63,7 @@ class TimedCrossFit:
 def error_of(
     told: Contrast | None, weights: np.ndarray, truth: np.ndarray
 ) -> tuple[float, bool, bool] | None:
-    """How far the stated accuracy exceeds the true one, and whether that lies below the interval, or above it."""
+    """Return by how much the stated accuracy exceeds the truth, and whether that is below or above the interval."""
     if told is None or told.interval is None or weights.sum() <= 0:
         return None
     true = float(weights @ truth / weights.sum())
@@ -69,7 +71,7 @@ def error_of(
 
 
 def errors_of_set(p: Predictions, run: Any, truth: np.ndarray) -> dict[str, list[Any]]:
-    """The errors of what is stated about one set, by kind."""
+    """Return the errors of the accuracies stated for one set, by kind."""
     held = np.asarray(run.confirm)
     tested, weights = p.take(held), np.asarray(run.slices.weights)[:, held]
     errors: dict[str, list[Any]] = {kind: [] for kind in KINDS}
@@ -91,7 +93,7 @@ def errors_of_set(p: Predictions, run: Any, truth: np.ndarray) -> dict[str, list
 
 
 def accuracies(p: Predictions, run: Any, cross_fit: TimedCrossFit) -> list[list[Contrast]]:
-    """The accuracy of each finding over the seeds, if all of them confirm it."""
+    """Return the accuracy of each finding under every seed, for findings that all seeds confirm."""
     found: dict[Any, list[Contrast]] = defaultdict(list)
     with patch.object(regions, "cross_fitted_weights", cross_fit):
         for seed in range(SEEDS):

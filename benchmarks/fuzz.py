@@ -1,17 +1,17 @@
-"""Hostile and unlucky input, by the hundred thousand: is each read right or refused in one sentence?
+"""Hostile and unlucky input, by the hundred thousand: is each case read correctly, or refused in one sentence?
 
-    python benchmarks/fuzz.py --cases 100000 --docs docs/fuzz.md            # every format; goes on where it stopped
+    python benchmarks/fuzz.py --cases 100000 --docs docs/fuzz.md            # every format; continues where it stopped
     python benchmarks/fuzz.py --format png "csv table" --cases 1000         # these only
     python benchmarks/fuzz.py --format npz --seed 3 --first 4711 --cases 1  # one case, whose damage is described
 
-A case is a sound input (a file, a folder of files, a request to the explorer, a command line) that is damaged in one
-to three ways: bits, bytes and runs of bytes are changed, cut, repeated and inserted, values of JSON become others,
-words become odd ones. It is right if it is read and what was read is sound (a record that has checksums is then what
-was written), or if it is refused by the error that is documented, in one line that names the file; by the explorer, by
-a page with a status of 4xx. It is a fault if any other error comes out, or a warning, or if more than ten seconds pass
-(a minute for a command line) or more memory is asked for than `--memory` allows. Each fault that differs in its kind
-or place from those before is printed once, with the fewest of its damages that it takes and the words that reproduce
-it; the exit code is then 1. What went wrong is tried again by the next run.
+A case is a valid input (a file, a folder of files, a request to the explorer, a command line) that is damaged in one
+to three ways: bits, bytes and runs of bytes are changed, cut, repeated and inserted, and JSON values and words are
+replaced by others. A case passes if it is read and the result is valid (a record that has checksums must then equal
+what was written), or if it is refused with the documented error, in one line that names the file; the explorer refuses
+with a page of status 4xx. Any other error is a fault, and so is a warning, or if more than ten seconds pass (a minute
+for a command line) or more memory is requested than `--memory` allows. Each fault that differs in its kind or place
+from those before is printed once, with the fewest of its damages that reproduce it and the command-line words to do so;
+the exit code is then 1. The next run tries again what went wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hostile_inputs import CASES
 from mutations import outcomes, reduced
 
 STORE = Path("outputs/fuzz")
-"""Of the counts so far, a file for each format and seed."""
+"""The folder of the counts so far, one file for each format and seed."""
 
 _BLOCK = 500  # cases between two lines of progress
 
@@ -45,11 +45,11 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--format", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
     words.add_argument(
-        "--cases", type=int, default=1000, help="of each format, those of earlier runs included"
+        "--cases", type=int, default=1000, help="cases of each format, including those of earlier runs"
     )
     words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--first", type=int, help="tries from this number on, and counts nothing")
-    words.add_argument("--seconds", type=float, default=float("inf"), help="after which no block is begun")
+    words.add_argument("--first", type=int, help="try from this number on, and count nothing")
+    words.add_argument("--seconds", type=float, default=float("inf"), help="after which no block begins")
     words.add_argument("--memory", type=int, default=8, help="GiB that the process may address")
     words.add_argument("--docs", type=Path, help="the page that the table is written into")
     asked = words.parse_args()
@@ -66,11 +66,11 @@ def main() -> None:
 
 
 def run(name: str, many: int, seed: int, first: int | None, stop: float) -> int:
-    """Try cases of a format until there are so many, or the time is over; return how many went wrong."""
+    """Try cases of a format until there are `many`, or time is up; return how many went wrong."""
     file = STORE / f"{name.replace(' ', '-')}-{seed}.json"
     known: dict[str, Any] = json.loads(file.read_text()) if first is None and file.is_file() else {}
     counts, seconds, shown = Counter(known.get("counts", {})), known.get("seconds", 0.0), set[str]()
-    before = known.get("went_wrong", [])  # these are tried again, for they may have been mended
+    before = known.get("went_wrong", [])  # these are tried again, for they may have been fixed
     begin = first if first is not None else sum(counts.values())
     end = many if first is None else first + many
     if (begin >= end and not before) or time.monotonic() > stop:
@@ -113,7 +113,7 @@ def run(name: str, many: int, seed: int, first: int | None, stop: float) -> int:
 
 
 def table(seed: int) -> str:
-    """What has been tried so far with a seed, in the order of the formats."""
+    """Return a table of what has been tried so far with a seed, in the order of the formats."""
     order = list(CASES)
     found = [json.loads(file.read_text()) for file in STORE.glob(f"*-{seed}.json")]
     lines = ["| format | cases | read | refused | faults |", "|---|---|---|---|---|"]
@@ -129,7 +129,7 @@ def table(seed: int) -> str:
 
 
 def _silence_libraries() -> None:
-    """Keep what libraries in C write to the standard error, as libtiff does, from it; Python's own errors stay."""
+    """Discard what C libraries such as libtiff write to standard error; keep Python's own errors."""
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

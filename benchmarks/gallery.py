@@ -2,11 +2,11 @@
 
     python benchmarks/gallery.py                  # all of them, into docs/gallery
     python benchmarks/gallery.py digits fashion   # some, by the names of their files
-    python benchmarks/gallery.py --runs /tmp/runs # keeps the runs there, and uses those that are there already
+    python benchmarks/gallery.py --runs /tmp/runs # keep the runs there, and reuse those that exist already
 
-Each is the page that one command writes, whole and unchanged, and an image of what a reader sees first. Digits come
-with scikit-learn; the others need data in `data/` (docs/gallery.md says from where), and are left out where it is not.
-Look at the pages before you keep them.
+Each report is the page that one command writes, complete and unchanged, with an image of what a reader sees first.
+Digits come with scikit-learn; the others need data in `data/` (docs/gallery.md says from where), and are left out if
+the data are missing. Look at the pages before you commit them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Report:
     Attributes:
         words: What follows `python discover.py`.
         page: The file that the command writes.
-        needs: Folders and files that have to be there.
+        needs: Folders and files that must exist.
         after: Reports whose runs the command reads.
-        kept: Whether the page belongs to the gallery, or its run is only read by another.
+        kept: Whether the page belongs to the gallery; otherwise its run is only read by another report.
     """
 
     words: str = ""
@@ -63,12 +63,12 @@ REPORTS: Mapping[str, Report] = {
         "compare=[runs/digits,runs/digits_mended]", "compare.html", after=("digits", "digits_mended")
     ),
 }
-"""By the name of the file in docs/gallery."""
+"""The reports, by the names of their files in docs/gallery."""
 KEPT = [name for name, report in REPORTS.items() if report.kept]
 
 
 def run(name: str, folder: Path) -> Path:
-    """Run the command of a report below `folder`, unless its page is there already; return the page."""
+    """Run the command of a report below `folder`, unless its page exists already; return the page."""
     report = REPORTS[name]
     for other in report.after:
         run(other, folder)
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(KEPT)}; by default all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(KEPT)}; by default all")
     parser.add_argument(
         "--to", type=Path, default=HERE / "docs" / "gallery", help="a folder, docs/gallery by default"
     )
@@ -96,7 +96,7 @@ def main() -> None:
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in KEPT]
     if unknown:
-        parser.error(f"there is no {', '.join(unknown)}; choose of {', '.join(KEPT)}")
+        parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(KEPT)}")
     asked.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = (asked.runs or Path(name)).resolve()

@@ -1,6 +1,6 @@
 """What Grad-CAM costs beside a prediction and a training step: `python benchmarks/gradcam.py`.
 
-Times are ratios of runs that take turns, in one thread; each peak of memory is of a process of its own.
+Times are ratios of runs that take turns, in one thread; each memory peak comes from a process of its own.
 """
 
 from __future__ import annotations

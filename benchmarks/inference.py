@@ -1,17 +1,17 @@
-"""Images through a model into the store of predictions: images per second, and of what the model alone could do.
+"""How fast images go through a model into the store of predictions, compared with the model alone.
 
     python benchmarks/inference.py                                        # resnet18; some minutes on two cores
     python benchmarks/inference.py --model resnet50 --images 512 --docs docs/scale.md
     python benchmarks/inference.py --model vit_b_16 --precision bf16-mixed
 
-JPEG files of 500 × 375 pixels are drawn once (blurred noise, about 60 kB each, as photographs of ImageNet have) and
-lie in the page cache. *Synthetic* is the network alone on one batch in memory, as fast as it can be made to run here:
-nothing is read, nothing written. *Loading* is what is done to an image before the network sees it, alone. The *plain
-loop* is what the published scripts do: a DataLoader, no_grad, results gathered in lists. *Ours* is the pipeline of
-`infer.py`, from the files to the joined store: it also measures every image (brightness, sharpness, …) and judges
-every prediction. Rounds are interleaved, and each run is a process of its own, so that its peak memory (loading
-processes aside) is its own. The rate is by the clock, the best of the rounds: other work on the machine only slows
-it. CPU time, of loading processes too, is the least of the rounds.
+JPEG files of 500 × 375 pixels are drawn once (blurred noise, about 60 kB each, like photographs of ImageNet) and are in
+the page cache. *Synthetic* is the network alone on one batch in memory, as fast as it can be made to run here: nothing
+is read or written. *Loading* is only what is done to an image before the network sees it. The *plain loop* is what the
+published scripts do: a DataLoader, no_grad, results gathered in lists. *Ours* is the pipeline of `infer.py`, from the
+files to the joined store: it also measures every image (brightness, sharpness, …) and judges every prediction. Rounds
+are interleaved, and each run is a process of its own, so that its peak memory (without loading processes) is its own.
+The rate is wall-clock time, the best of the rounds: other work on the machine only slows it. CPU time includes loading
+processes, and is the smallest of the rounds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CLASSES = 10
 
 
 def images(n: int) -> Path:
-    """A folder of n JPEG files in ten classes, drawn unless it is there."""
+    """Return a folder of n JPEG files in ten classes; draw them if it does not exist."""
     from PIL import Image, ImageFilter
 
     root = STORE / f"images-{n}"
@@ -68,20 +68,20 @@ def network(name: str) -> Any:
 
 
 class Spent:
-    """Seconds since it was made."""
+    """Measures wall-clock and CPU seconds since it was made."""
 
     def __init__(self) -> None:
         self.started, self.cpu = time.perf_counter(), cpu_seconds()
 
     def on(self, seen: int) -> tuple[float, float]:
-        """Images a second, and seconds of CPU an image; loading processes must have ended."""
+        """Return images per second and CPU seconds per image; loading processes must have ended."""
         rate = seen / (time.perf_counter() - self.started)
         gc.collect()
         return rate, (cpu_seconds() - self.cpu) / seen
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those it has waited for."""
+    """Return the CPU seconds of this process and of those it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
@@ -179,14 +179,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--model", default="resnet18", help="any of torchvision's that reads 224 × 224 pixels"
+        "--model", default="resnet18", help="any torchvision model that reads 224 × 224 pixels"
     )
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--precision", default="32-true", help="of the synthetic run and of ours")
     parser.add_argument("--workers", nargs="*", type=int, default=[0, 1, 2], help="loading processes")
     parser.add_argument("--channels-last", action="store_true", help="of the synthetic run")
-    parser.add_argument("--compile", action="store_true", help="the synthetic run with torch.compile, too")
+    parser.add_argument("--compile", action="store_true", help="also do the synthetic run with torch.compile")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)

@@ -1,16 +1,16 @@
-"""How often 95 % intervals of a mean loss hold the truth, and how wide they are: ours and five others.
+"""How often 95 % intervals of a mean loss cover the truth, and how wide they are: ours and five others.
 
     python benchmarks/interval_coverage.py                              # under a minute
     python benchmarks/interval_coverage.py --docs docs/evidence.md      # also write the table into the page
 
 Nothing is selected: n of 1000 independent losses are inside, and the true mean is that of four million. Losses are
-those of a classifier that is mistaken in 20 % or 3 % of the rows (cross-entropy, margins from an exponential
-distribution), squared errors of normal and of heavy tails (t with 4 degrees of freedom), absolute errors of normal
-tails, and values that are not skewed at all. Of soft memberships, which fall off exponentially, n is the effective
-number of rows.
+those of a classifier that is wrong in 20 % or 3 % of the rows (cross-entropy, margins from an exponential
+distribution), squared errors with normal and with heavy tails (t with 4 degrees of freedom), absolute errors with
+normal tails, and values that are not skewed at all. For soft memberships, which fall off exponentially, n is the
+effective number of rows.
 
-A cell holds the share of intervals with the truth inside, and the mean width of them as a multiple of that of the t
-interval. All end at the smallest and the largest of the 1000 losses, as ours does.
+A cell holds the share of intervals that cover the truth, and their mean width as a multiple of the t interval's. All
+intervals are limited to the range from the smallest to the largest of the 1000 losses, as ours is.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LOSSES: dict[str, Callable[..., np.ndarray]] = {
 
 
 def moments(losses: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Mean, standard error and skewness of the mean, (s,) each, and the effective number of rows."""
+    """Return the mean, its standard error and its skewness, (s,) each, and the effective number of rows."""
     shares = weights / weights.sum()
     n = 1 / float(shares @ shares)
     mean = losses @ shares
@@ -71,14 +71,14 @@ def student(losses: np.ndarray, weights: np.ndarray) -> Ends:
 
 
 def johnson(losses: np.ndarray, weights: np.ndarray) -> Ends:
-    """Johnson's (1978) t interval, moved by the skewness."""
+    """Return Johnson's (1978) t interval, shifted by the skewness."""
     mean, error, skewness, n = moments(losses, weights)
     middle, half = mean + error * skewness / 6, stdtrit(n - 1, 0.975) * error
     return middle - half, middle + half
 
 
 def logarithmic(losses: np.ndarray, weights: np.ndarray) -> Ends:
-    """The t interval of the logarithm of the mean, by the delta method."""
+    """Return the t interval of the logarithm of the mean, by the delta method."""
     mean, error, _, n = moments(losses, weights)
     factor = np.exp(stdtrit(n - 1, 0.975) * error / mean)
     return mean / factor, mean * factor
@@ -99,7 +99,7 @@ def bootstrap_t(losses: np.ndarray, weights: np.ndarray) -> Ends:
 
 
 def empirical_likelihood(losses: np.ndarray, weights: np.ndarray) -> Ends:
-    """Owen's (1990) interval with Fisher's quantile, by bisection: means whose likelihood ratio is not too small."""
+    """Return Owen's (1990) interval with Fisher's quantile, by bisection: the means that are likely enough."""
     mean, _, _, n = moments(losses, weights)
     most = fisher.ppf(0.95, 1, n - 1)
     ends = []
@@ -114,7 +114,7 @@ def empirical_likelihood(losses: np.ndarray, weights: np.ndarray) -> Ends:
 
 
 def likelihood_ratio(deviations: np.ndarray) -> np.ndarray:
-    """Twice the log of the likelihood ratio (s,) of a mean from which n losses deviate by these (s, n)."""
+    """Return twice the log of the likelihood ratio (s,) of a mean, given the deviations (s, n) of n losses from it."""
     n = deviations.shape[1]
     low, high = ((1 / n - 1) / ends for ends in (deviations.max(axis=1), deviations.min(axis=1)))
     for _ in range(40):
@@ -136,7 +136,7 @@ ONLY_EQUAL_WEIGHTS = ("bootstrap-t", "empirical likelihood")
 
 
 def ours(losses: np.ndarray, weights: np.ndarray, rest: np.ndarray) -> Ends:
-    """The intervals of `loss_contrast`, of losses (s, n) inside and (s, m) outside."""
+    """Return the intervals of `loss_contrast`, for losses (s, n) inside and (s, m) outside."""
     inside = np.append(weights, np.zeros(rest.shape[1]))
     outside = np.repeat([0.0, 1.0], (len(weights), rest.shape[1]))
     whole = np.hstack([losses, rest])
@@ -150,7 +150,7 @@ def row(name: str, draw: Callable[..., np.ndarray], n: int, soft: bool, sets: in
     truth = draw(random, 4_000_000).mean()
     weights = (
         np.exp(-np.arange(4 * n) * 2 / n) if soft else np.ones(n)
-    )  # (Σ w)² / Σ w² is n of the soft ones, too
+    )  # (Σ w)² / Σ w² is n for soft weights, too
     losses = draw(random, (sets, ROWS))
     inside, rest = losses[:, : len(weights)], losses[:, len(weights) :]
     found = {
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sets", type=int, default=1000, help="of losses, for each kind and size")
+    parser.add_argument("--sets", type=int, default=1000, help="sets of losses for each kind and size")
     parser.add_argument("--docs", type=Path, help="a page to write the table into")
     options = parser.parse_args()
     lines = [

@@ -1,10 +1,10 @@
-"""How large the map of a report is, and how fast Chromium draws it, by the number of points.
+"""How large the map of a report is and how fast Chromium draws it, by the number of points.
 
     python benchmarks/map.py                      # 30 000 and 1 000 000 points
     python benchmarks/map.py 1000000 --runs 40
 
-Each page is a whole report of a random record with eight attributes, all of its examples drawn: it gets the room that
-they take, where `report.examples=top|all` would draw a sample.
+Each page is a whole report of a random record with eight attributes. It draws all of the examples, and gets the space
+that they take; `report.examples=top|all` would draw a sample.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FRAMES = """async (runs) => {
 
 
 def findings_of(n: int) -> Findings:
-    """Ten clusters in 16 dimensions, on one of which the model fails."""
+    """Return the findings of a record with ten clusters in 16 dimensions, on one of which the model fails."""
     rng = np.random.default_rng(0)
     cluster = rng.integers(0, 10, n)
     right = rng.random(n) < np.where(cluster == 3, 0.3, 0.95)

@@ -1,10 +1,10 @@
-"""What hundreds of clusters of a million examples take in memory, from their description to the findings.
+"""The memory that hundreds of clusters of a million examples take, from their memberships to the findings.
 
     python benchmarks/memberships.py --docs docs/scale.md       # a minute of one core
 
-Every example lies in one of the clusters, in no order; in a tenth of them the model is wrong three times as often. As
-an array their memberships would take `clusters * rows * 8` bytes. Anonymous memory is looked at twenty times a second
-(`scale.py`) and stated beyond what the predictions took before.
+Every example lies in one of the clusters, at random; in a tenth of the clusters the model is wrong three times as
+often. As an array, their memberships would take `clusters * rows * 8` bytes. Anonymous memory is sampled twenty times a
+second (`scale.py`), and stated without what the predictions took before.
 """
 
 from __future__ import annotations

@@ -2,16 +2,16 @@
 
     python benchmarks/mnist_sum.py --root data --docs docs/benchmark.md     # a few minutes on one core
 
-The data are those of CB-SLICE (ICML 2026; its public code, `create_dataset_mnist_sum.py`): pairs of the digits 0 to 3,
-3775 of them, 250 of each of the 16 pairs but 25 of (2, 2); the target is their sum. Pairs (1, 1) are red nine times in
-ten, and (0, 3) once in ten, so that a model takes red for a sum of 2. The groups it should fail in are (2, 2), (1, 1)
-that is not red, and (0, 3) that is red.
+The data are those of CB-SLICE (ICML 2026; its public code, `create_dataset_mnist_sum.py`): 3775 pairs of the digits 0
+to 3, 250 of each of the 16 pairs except for 25 of (2, 2); the target is their sum. Pairs (1, 1) are red nine times in
+ten, and (0, 3) once in ten, so that a model takes red for a sum of 2. The groups in which it should fail are (2, 2),
+(1, 1) if not red, and (0, 3) if red.
 
 Each seed draws a training, a validation and a test set, and trains a small network. No digit is in two of the sets: the
-first two are of the halves of MNIST's training images, the third of its test images. (The published evaluation fits
-and scores on one and the same set, whose digits are those of training, and its network is a ResNet-18 that knows
-concepts.) A method is fitted on validation, in the network's own embedding, and scored on test. A group in which the
-network does not fail, beyond a bootstrap's 2.5 %, is left out for that seed.
+first two use the halves of MNIST's training images, the third its test images. (The published evaluation fits and
+scores on one and the same set, whose digits are those of training, and its network is a ResNet-18 with concepts.) A
+method is fitted on validation, in the network's own embedding, and scored on test. A group in which the network does
+not fail, beyond a bootstrap's 2.5 %, is left out for that seed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EPOCHS = 6
 def pairs(
     images: np.ndarray, classes: Int[np.ndarray, " n"], random: np.random.Generator
 ) -> tuple[np.ndarray, Int[np.ndarray, " m"], Bool[np.ndarray, "3 m"]]:
-    """Pairs of digits, (m, 3, 28, 56) uint8, their sums, and which of the groups each is in."""
+    """Return pairs of digits, (m, 3, 28, 56) uint8, their sums, and which of the groups each is in."""
     left, right = np.repeat(
         np.indices((4, 4)).reshape(2, 16), np.where(np.arange(16) == 10, RARE, PAIRS), axis=1
     )
@@ -64,7 +64,7 @@ def pairs(
 
 
 def case(seed: int, root: Path) -> tuple[Case, Bool[np.ndarray, " 3"]]:
-    """What methods are fitted and scored on, and in which groups the network fails."""
+    """Return what methods are fitted and scored on, and in which groups the network fails."""
     STORE.mkdir(parents=True, exist_ok=True)
     file = STORE / f"{seed}.npz"
     if not file.is_file():
@@ -96,7 +96,7 @@ def _made(seed: int, root: Path) -> dict[str, Any]:
 
 
 def measured(seeds: range, root: Path) -> dict[str, list[dict[str, float]]]:
-    """By method, one line of scores for each group and seed in which the network fails."""
+    """Return, by method, one line of scores for each group and seed in which the network fails."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for seed in seeds:
         made, failed = case(seed, root)

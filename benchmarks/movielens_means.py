@@ -1,4 +1,4 @@
-"""How well MovieLens-100k is guessed from means alone: what a trained model must do better than.
+"""How well means alone predict MovieLens-100k: what a trained model must do better than.
 
 python benchmarks/movielens_means.py data/movielens
 """

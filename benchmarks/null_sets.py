@@ -1,21 +1,20 @@
-"""How often a method's slices are confirmed where none is real, and how often where one is.
+"""How often a method's slices are confirmed if none is real, and how often if one is.
 
     python benchmarks/null_sets.py                                  # everything; minutes on two processes
     python benchmarks/null_sets.py --methods udis --sets 20         # a look at one method
     python benchmarks/null_sets.py --docs docs/evidence.md          # also write the tables into the page
     python benchmarks/null_sets.py --others                         # tags, numbers and patients instead of classes
-    python benchmarks/null_sets.py --dear 200                       # as many sets for the dear searches, too
+    python benchmarks/null_sets.py --dear 200                       # as many sets for the expensive searches, too
 
-Null sets have no slice: losses independent of everything, or dependent on the label alone (a class, twenty tags, a
-number), or on the patient, whose rows stay on one side. A method searches one
-half of each, and what it finds is tested on the other, as `discover.py` does it: slices are cut by label, merged
-and told as findings. Beside the findings stand the slices themselves, tested as they are, and two misuses of the
-same test: not within labels, and on the rows that the slices were found in. Planted sets have one true slice, a
-Gaussian group of one label in which the model is mistaken two or three times as often as elsewhere; with tags, numbers
-and patients, a Gaussian group that has nothing to do with them.
+Null sets have no slice: losses are independent of everything, or depend on the label alone (a class, twenty tags, a
+number), or on the patient, whose rows stay on one side. A method searches one half of each set, and what it finds is
+tested on the other, as `discover.py` does it: slices are cut by label, merged and reported as findings. The tables also
+show the slices themselves, tested as they are, and two misuses of the same test: not within labels, and on the rows in
+which the slices were found. Planted sets have one true slice, a Gaussian group of one label in which the model is wrong
+two or three times as often as elsewhere; with tags, numbers and patients, a Gaussian group that is independent of them.
 
-Results are kept, a line per set, in outputs/null_sets.jsonl, and a run that was interrupted goes on from
-there; delete the file after a change of the code.
+Results are kept, one line per set, in outputs/null_sets.jsonl, and a run that was interrupted continues from there;
+delete the file after a change of the code.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "spotlight search=published": partial(find("spotlight"), search="published"),
     **{word: find(word) for word in words() if word != "rules"},  # these sets have no attributes
 }
-DEAR = ("planespot",)  # seconds a set
+DEAR = ("planespot",)  # they take seconds per set
 OWN_P = ("scan",)  # methods whose slices have a p-value of their own
 NULLS: dict[str, Kind] = {
     "nothing": "independent",
@@ -122,12 +121,12 @@ def measure(method: str, kind: str, seed: int) -> dict[str, Any]:
 
 
 def own_p(slices: Slices) -> float:
-    """The smallest p-value that a method gives its own slices, on the rows that it searched; 1 where it gives none."""
+    """Return the smallest p-value that a method gives its own slices on the rows it searched; 1 if it gives none."""
     return float(np.min(slices.parameters.get("p_values", np.ones(1)), initial=1.0))
 
 
 def less_strictly(found: list[Evidence]) -> np.ndarray:
-    """Which slices Benjamini and Hochberg's correction would confirm, that holds for independent ones."""
+    """Return which slices Benjamini and Hochberg's correction, valid for independent tests, would confirm."""
     p = np.array([np.nan if e.p is None else e.p for e in found])
     passed = np.zeros(len(p), dtype=bool)
     tested = ~np.isnan(p)
@@ -137,7 +136,7 @@ def less_strictly(found: list[Evidence]) -> np.ndarray:
 
 
 def seeds(kind: str, sets: int) -> range:
-    """Seeds of their own for every kind, so that no two kinds share a set's embeddings."""
+    """Return separate seeds for every kind, so that no two kinds share a set's embeddings."""
     first = 1_000_000 * (CLASSES + OTHERS).index(kind)
     return range(first, first + (sets // 2 if kind in PLANTED else sets))
 
@@ -152,7 +151,7 @@ def evidence(memberships: np.ndarray, p: Predictions, slices: Slices) -> list[Ev
 
 
 def results(tasks: Iterable[tuple[str, str, int]], jobs: int) -> list[dict[str, Any]]:
-    """The results of all tasks, those that are stored from the store."""
+    """Return the results of all tasks; run those that are not stored."""
     tasks = list(tasks)
     stored: dict[tuple[str, str, int], dict[str, Any]] = {}
     if STORE.is_file():
@@ -220,7 +219,7 @@ def grouped(
 
 
 def share(sets: list[dict[str, Any]], name: str, mark: str = "") -> str:
-    """The share of sets with any, and its exact 95 % interval."""
+    """Return the share of sets in which the number is above 0, and its exact 95 % interval."""
     test = binomtest(sum(one[name] > 0 for one in sets), len(sets))
     interval = test.proportion_ci()
     return f"{mark}{test.statistic:.3f}{mark} [{interval.low:.3f}, {interval.high:.3f}]"
@@ -234,8 +233,8 @@ def main() -> None:
     parser.add_argument(
         "--sets", type=int, default=200, help="null sets of each kind (planted: half as many)"
     )
-    parser.add_argument("--dear", type=int, default=40, help=f"the same for {', '.join(DEAR)}")
-    parser.add_argument("--others", action="store_true", help="tags, numbers and patients, not classes")
+    parser.add_argument("--dear", type=int, default=40, help=f"null sets of each kind for {', '.join(DEAR)}")
+    parser.add_argument("--others", action="store_true", help="tags, numbers and patients instead of classes")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
     options = parser.parse_args()

@@ -6,16 +6,16 @@
         --plot docs/images/benchmark.svg
     python benchmarks/planted_slices.py --split fresh3 fresh4 --against domino     # the settings of both, together
 
-The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class
-are flipped (noisy), or an attribute goes with the target (correlation). A method is fitted on 1000 validation
-examples and scored on 2000 others: success is a precision above 0.8 among the ten that it puts first. Predictions
-are drawn (synthetic), or those of a model trained on 7000 more (trained; settings in which it does not fail where
-it should are left out), and the embedding is the model's own, that of its layer before, or that of an encoder that
-knows nothing of the target.
+The protocol is that of the Domino paper (Eyuboglu et al., 2022): a class is thinned (rare), labels within a class are
+flipped (noisy), or an attribute is correlated with the target (correlation). A method is fitted on 1000 validation
+examples and scored on 2000 others: success is a precision above 0.8 among the ten that it ranks first. Predictions are
+drawn (synthetic), or those of a model trained on 7000 more (trained; settings in which it does not fail where it should
+are left out), and the embedding is the model's own, that of its layer before, or that of an encoder that knows nothing
+of the target.
 
-Settings have their split: tune on `tune` (and `tune2`, `tune3`), report on `report`, look at `fresh` once; `fresh2`
-to `fresh6` were the next. Models' answers and results are kept, one line for each setting and method, in
-outputs/planted, and a run that was interrupted goes on from there.
+Each setting belongs to a split: tune on `tune` (and `tune2`, `tune3`), report on `report`, look at `fresh` once, and
+then at `fresh2` to `fresh6` in turn. Models' answers and results are kept, one line for each setting and method, in
+outputs/planted, and a run that was interrupted continues from there.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PREDICTIONS = {"plain": "{} predictions", "resnet": "{} residual networks"}
 
 
 def measure(setting: Setting, names: list[str], root: Path) -> list[dict[str, Any]]:
-    """The scores of some methods in one setting; a line that says so where the setting does not hold."""
+    """Return the scores of some methods in one setting; if the setting is not valid, lines that say so."""
     from planted.cases import case
     from planted.contenders import contenders
     from planted.scores import scores
@@ -73,7 +73,7 @@ def measure(setting: Setting, names: list[str], root: Path) -> list[dict[str, An
 def results(
     wanted: list[Setting], split: str, names: list[str], root: Path, jobs: int
 ) -> list[dict[str, Any]]:
-    """The results of some settings of a split, those that are stored from the store."""
+    """Return the results of some settings of a split; run those that are not stored."""
     STORE.mkdir(parents=True, exist_ok=True)
     file = STORE / f"{split}.jsonl"
     lines = (
@@ -98,13 +98,13 @@ def results(
                 if done % 10 == 0 or done == len(todo):
                     print(f"{done} of {len(todo)} settings", flush=True)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # or the error would wait for an hour of other settings
+            pool.shutdown(cancel_futures=True)  # otherwise the error would wait for hours of other settings
             raise
     return [stored[setting, name] for setting in wanted for name in names]
 
 
 def grouped(found: list[dict[str, Any]]) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
-    """The results that hold, by predictions and embedding: a title, the number of settings, and the lines."""
+    """Yield the valid results by predictions and embedding: a title, the number of settings, and the lines."""
     for (predictions, embedding), shown in GROUPS.items():
         some = [
             one
@@ -145,7 +145,7 @@ def table(found: list[dict[str, Any]], names: list[str], against: str | None) ->
 
 
 def by_embedding(found: list[dict[str, Any]], names: list[str], against: str) -> list[str]:
-    """Of the same trained models, how much more is found in each embedding than by another method in their own."""
+    """Return a table: how much more is found in each embedding of the trained models than by `against` in their own."""
     successes = {
         (one["embedding"], one["method"], one["seed"]): one["success"]
         for one in found
@@ -181,7 +181,7 @@ def by_embedding(found: list[dict[str, Any]], names: list[str], against: str) ->
 
 
 def draw(found: list[dict[str, Any]], names: list[str], split: str, file: Path) -> None:
-    """The successes as a picture."""
+    """Draw the successes as a figure."""
     from planted.plots import success_plot
 
     panels = {
@@ -196,7 +196,7 @@ def draw(found: list[dict[str, Any]], names: list[str], split: str, file: Path) 
 
 
 def short(found: list[dict[str, Any]], least: dict[str, float]) -> list[str]:
-    """Which methods succeed less often, over all settings that hold, than is asked of them."""
+    """Return a message for each method that succeeds less often, over all valid settings, than `least` requires."""
     told = []
     for name, asked in least.items():
         successes = [one["success"] for one in found if one["valid"] and one["method"] == name]
@@ -223,7 +223,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--split", nargs="+", choices=FIRST_SEED, default=["quick"], help="several: their settings together"
+        "--split", nargs="+", choices=FIRST_SEED, default=["quick"], help="several: their settings pooled"
     )
     parser.add_argument(
         "--methods", nargs="*", choices=contenders(), default=list(contenders()), metavar="METHOD"
@@ -236,20 +236,20 @@ def main() -> None:
         nargs="*",
         default=[],
         metavar="METHOD=SUCCESS",
-        help="exit with 1 where a method succeeds less often over all settings",
+        help="exit with 1 if a method succeeds less often over all settings",
     )
     parser.add_argument(
         "--network", choices=get_args(Network), default="plain", help="which kind of models to train"
     )
-    parser.add_argument("--sources", nargs="*", choices=ADVICE, help="of these alone")
+    parser.add_argument("--sources", nargs="*", choices=ADVICE, help="use only these")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the sources")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
-    parser.add_argument("--plot", type=Path, help="a picture to draw: .svg, .png or .pdf (by matplotlib)")
+    parser.add_argument("--plot", type=Path, help="a figure to draw: .svg, .png or .pdf (by matplotlib)")
     options = parser.parse_args()
     least = {name: float(asked) for name, _, asked in (one.partition("=") for one in options.least)}
     if unknown := [name for name in least if name not in options.methods]:
-        parser.error(f"--least {unknown[0]}: that is none of the methods that are measured")
+        parser.error(f"--least {unknown[0]}: this is not one of the methods that are measured")
     names = list(dict.fromkeys([*options.methods, *([options.against] if options.against else [])]))
     found = []
     for split in dict.fromkeys(options.split):

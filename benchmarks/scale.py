@@ -1,13 +1,13 @@
-"""What a search costs against the number of examples: seconds, and the memory that is not a mapped file.
+"""What a search costs by the number of examples: seconds, and memory other than mapped files.
 
     python benchmarks/scale.py --methods scan --rows 100000 1000000          # minutes on two cores
     python benchmarks/scale.py --methods scan --rows 10000000 --dtype float16
     python benchmarks/scale.py --methods gmm kmeans --docs docs/scale.md     # the page's other rows stay
 
-Embeddings are drawn in groups of ten labels, the same for every method, and lie in a file that is memory-mapped, as
-those of `infer.py` do. In one of the groups the model is wrong three times as often. Every fit is a process of its own,
-whose memory is looked at twenty times a second: anonymous memory that the fit adds, which a machine must have, not
-pages of the file, which it may drop. The file is read once before, so that no disk is measured.
+Embeddings are drawn in groups of ten labels, the same for every method, and are memory-mapped from a file, like those
+of `infer.py`. In one of the groups the model is wrong three times as often. Every fit is a process of its own, whose
+memory is sampled twenty times a second: the anonymous memory that the fit adds, which a machine must have, without
+pages of the file, which it may drop. The file is read once before, so that no disk access is measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BLOCK = 100_000
 
 
 def embeddings(n: int, d: int, dtype: str) -> Path:
-    """The file of the embeddings, drawn unless it is there."""
+    """Return the file of the embeddings; draw them if it does not exist."""
     path = STORE / f"{n}x{d}-{dtype}.npy"
     if not path.is_file():
         STORE.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def group_of(start: int, stop: int) -> np.ndarray:
 
 
 def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
-    """Fit in this process; what it cost."""
+    """Fit in this process; return what it cost."""
     from omegaconf import OmegaConf
 
     from weakspot import Predictions
@@ -80,7 +80,7 @@ def fit(method: str, n: int, d: int, dtype: str) -> dict[str, Any]:
 
 
 class Memory(threading.Thread):
-    """The most anonymous memory of this process while it is entered, in bytes, and what it held before."""
+    """Records the most anonymous memory of this process inside the `with` block, in bytes, and the memory before."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -158,7 +158,7 @@ def main() -> None:
 
 
 def with_earlier(page: Path, lines: list[str]) -> list[str]:
-    """The table with those rows of the page's that were not measured anew."""
+    """Return the table with those rows of the page that were not measured again."""
     table = page.read_text(encoding="utf-8").split("<!-- scale -->")[1].split("<!-- end of scale -->")[0]
     rows = [*table.strip().split("\n")[2:], *lines[2:]]
     of = {tuple(row.split(" | ")[:3]): row for row in rows}

@@ -2,12 +2,12 @@
 
     python benchmarks/screenshots.py                      # all of them, into docs/images
     python benchmarks/screenshots.py report_light map     # some, by the names of their files
-    python benchmarks/screenshots.py --runs /tmp/shots    # keeps the runs there, and uses those that are there already
+    python benchmarks/screenshots.py --runs /tmp/shots    # keep the runs there, and reuse those that exist already
 
-What is shown is real: `discover.py` scans colored_digits, made of the digits that come with scikit-learn, UDIS clusters
+The pages are real: `discover.py` scans colored_digits, made of the digits that come with scikit-learn, UDIS clusters
 them for the tree, `discover.py compare=[…]` compares both runs, and `browse.py` lists all three. Chromium draws the
-pages: light and dark, as wide as a desk and as a phone, and as they are printed. Each image is a PNG of at most 256
-colours. Look at them before you keep them.
+pages: light and dark, at the width of a desktop and of a phone, and as printed. Each image is a PNG of at most 256
+colours. Look at the images before you commit them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _DESK, _PHONE = (1200, 1160), (390, 844)
 
 
 class Pages:
-    """The pages that are drawn, each made when it is first asked for, and their addresses.
+    """Makes the pages that are drawn, each on first use, and gives their addresses.
 
     Args:
-        folder: Of the runs.
-        until: Ends the explorer.
+        folder: The folder of the runs.
+        until: The exit stack that ends the explorer.
     """
 
     def __init__(self, folder: Path, until: ExitStack) -> None:
@@ -69,26 +69,26 @@ class Pages:
         return self._until.enter_context(browsing(self._folder / "runs"))
 
     def _discover(self, name: str, page: str, *words: str) -> str:
-        """Runs `discover.py`, unless its page is there already."""
+        """Run `discover.py`, unless its page exists already; return the page's address."""
         run = self._folder / "runs" / name
         if not (run / page).exists():
             # logged offline rather than not at all, so that the page shows the shortest line that makes it
             environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "WANDB_MODE": "offline"}
-            # pages show this line, so the folder is given as seen from here
+            # pages show this line, so the folder is a relative path
             line = [sys.executable, str(HERE / "discover.py"), *words, f"hydra.run.dir=runs/{name}"]
             subprocess.run(line, cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL)
         return (run / page).as_uri()
 
 
 def top(page: Page) -> bytes:
-    """What a reader sees first."""
+    """Return a screenshot of what a reader sees first."""
     return page.screenshot()
 
 
 def part(
     selector: str, most: int = 1160, opening: Callable[[Page], None] | None = None
 ) -> Callable[[Page], bytes]:
-    """One section of a page, at most so many pixels of it from its top."""
+    """Return a function that draws one section of a page, at most `most` pixels high from its top."""
 
     def draw(page: Page) -> bytes:
         if opening is not None:
@@ -108,13 +108,13 @@ def part(
 
 
 def light_a_finding(page: Page) -> None:
-    """Presses the first finding's button beside the map."""
+    """Press the first finding's button beside the map."""
     page.locator("button.light").first.click()
     page.wait_for_timeout(1500)
 
 
 def printed(page: Page) -> bytes:
-    """The first page of paper: A4 with margins of 15 mm, at 96 dots per inch."""
+    """Return the first printed page: A4 with margins of 15 mm, at 96 dots per inch."""
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 680, "height": 1009})
     paper = Image.new("RGB", (794, 1123), "white")
@@ -126,7 +126,7 @@ def printed(page: Page) -> bytes:
 
 @dataclass(frozen=True)
 class Shot:
-    """One image: which page, how large and in which colours it is looked at, and what of it is drawn."""
+    """One image: the page it shows, the size and colours of the window, and the part that is drawn."""
 
     address: Callable[[Pages], str]
     draw: Callable[[Page], bytes] = top
@@ -145,12 +145,12 @@ SHOTS: Mapping[str, Shot] = {
     "compare": Shot(lambda at: at.comparison),
     "explorer": Shot(lambda at: at.explorer, size=(1200, 700)),
 }
-"""By the name of the file in docs/images."""
+"""The images, by the names of their files in docs/images."""
 
 
 @contextmanager
 def browsing(folder: Path) -> Iterator[str]:
-    """The address at which `browse.py` shows the runs of a folder."""
+    """Run `browse.py` on the runs of a folder, and yield its address."""
     environment = os.environ | {"PYTHONPATH": str(HERE / "src"), "PYTHONUNBUFFERED": "1"}
     line = [sys.executable, str(HERE / "browse.py"), f"folders=[{folder.name}]", "port=0", "open=false"]
     with subprocess.Popen(
@@ -160,7 +160,7 @@ def browsing(folder: Path) -> Iterator[str]:
             assert server.stdout is not None
             said = next((found for text in server.stdout if (found := re.search(r"http://\S+", text))), None)
             if said is None:
-                raise SystemExit("browse.py ended before it said where it listens")
+                raise SystemExit("browse.py ended before it printed its address")
             yield said[0]
         finally:
             server.terminate()
@@ -173,7 +173,7 @@ def draw(
     size: tuple[int, int] = _DESK,
     dark: bool = False,
 ) -> bytes:
-    """The PNG of a page, in as many colours as stay below the most bytes."""
+    """Return the PNG of a page, with as many colours as fit into `MOST_BYTES`."""
     width, height = size
     page = browser.new_page(
         viewport={"width": width, "height": height},
@@ -197,7 +197,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(SHOTS)}; all of them by default"
+        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(SHOTS)}; all of them by default"
     )
     parser.add_argument(
         "--to", type=Path, default=HERE / "docs" / "images", help="a folder, docs/images by default"
@@ -206,7 +206,7 @@ def main() -> None:
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in SHOTS]
     if unknown:
-        parser.error(f"there is no {', '.join(unknown)}; choose of {', '.join(SHOTS)}")
+        parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(SHOTS)}")
     with tempfile.TemporaryDirectory() as name:
         folder = (asked.runs or Path(name)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

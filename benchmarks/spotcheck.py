@@ -1,23 +1,24 @@
-"""SpotCheck: images of shapes, and models that are blind for some of them. Which method discovers the blind spots?
+"""SpotCheck: images of shapes, and models that are blind to some of them. Which method discovers the blind spots?
 
     python benchmarks/spotcheck.py --seeds 30                   # half a minute a configuration, on one core
 
 Plumb, Johnson, Cabrera, Talwalkar: Towards a more rigorous science of blindspot discovery in image classification
 models, TMLR 2023. A configuration is drawn for each seed, as the authors' public code draws it: a background, squares
-and one to three other objects, of which presence, size, colour, texture and place are rolled. The target is whether
-there is a square. In a blind spot, which is a conjunction of attributes, squares are labelled as absent in training.
+and one to three other objects, whose presence, size, colour, texture and place are rolled. The target is whether there
+is a square. In a blind spot, which is a conjunction of attributes, squares are labelled as absent in training.
 
-Two things are smaller than published, so that a core can do it: a small network is trained on 7000 images of 28 × 28
+Two things are smaller than published, so that one core suffices: a small network is trained on 7000 images of 28 × 28
 pixels (there, a ResNet-18 on 25 000 to 100 000 of 224 × 224), and blind spots have two to four attributes beside the
 square (there, four to six), which gives each as many images in training. A method is fitted on 2000 other images, in
 the network's own embedding and with true labels, and judged on 3000 more. A blind spot in which the network does not
-fail, beyond a bootstrap's 2.5 %, is left out, and a configuration in which it is right about less than 80 % of the
-images outside of all blind spots.
+fail, beyond a bootstrap's 2.5 %, is left out, and so is a configuration in which it is right about less than 80 % of
+the images outside all blind spots.
 
-A slice holds the images whose membership is one half or more. It belongs to a blind spot if 80 % of them lie in it; a
-blind spot is discovered if the slices that belong to it hold 80 % of its images (the paper's λ). The discovery rate is
-the share of blind spots discovered; the false discovery rate the share of slices that belong to none, among the first
-so many with which all that are discovered are. It is averaged over seeds in which something is discovered.
+A slice holds the images whose membership is one half or more. It belongs to a blind spot if 80 % of them lie in the
+spot; a blind spot is discovered if the slices that belong to it hold 80 % of its images (the paper's λ). The discovery
+rate is the share of blind spots discovered. The false discovery rate is the share of slices that belong to none, among
+the first slices, as many as it takes to discover all the spots that are discovered at all. It is averaged over seeds in
+which something is discovered.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ METHODS: dict[str, Contender] = {
 
 
 def case(seed: int) -> Case:
-    """What methods are fitted and judged on, with the blind spots in which the network fails."""
+    """Return what methods are fitted and judged on, with the blind spots in which the network fails."""
     STORE.mkdir(parents=True, exist_ok=True)
     file = STORE / f"{seed}.npz"
     if not file.is_file():
@@ -97,7 +98,7 @@ def _made(seed: int) -> dict[str, Any]:
 
 
 def rates(memberships: Float[np.ndarray, "n k"], spots: Bool[np.ndarray, "s n"]) -> tuple[float, float]:
-    """Discovery rate and false discovery rate; the latter is NaN where nothing is discovered."""
+    """Return the discovery rate and the false discovery rate; the latter is NaN if nothing is discovered."""
     slices = (memberships >= 0.5).T
     sizes = np.maximum(slices.sum(axis=1), 1)[:, None]
     belongs = slices.astype(float) @ spots.T / sizes >= BELONGS  # (k, s)
@@ -117,7 +118,7 @@ def rates(memberships: Float[np.ndarray, "n k"], spots: Bool[np.ndarray, "s n"])
 
 
 def measured(seeds: range) -> dict[str, list[dict[str, float]]]:
-    """By method, one line of scores for each seed in which the network has a blind spot."""
+    """Return, by method, one line of scores for each seed in which the network has a blind spot."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for seed in seeds:
         made = case(seed)

@@ -1,8 +1,9 @@
 """How fast the Spotlight is: python benchmarks/spotlight.py [--default] [--large] [--better]
 
-The published run (from the origin, Adam) against a textbook version: autograd through a d×d precision matrix.
-One process, one thread, the two interleaved; CPU time, so that other programs do not count. Times are medians
-over the rounds. Embeddings are like those of a trained network: classes, a falling spectrum, no values below 0.
+The published run (from the origin, Adam) is compared with a textbook version: autograd through a d×d precision matrix.
+Both run in one process on one thread, interleaved, and CPU time is measured, so that other programs do not count. Times
+are medians over the rounds. Embeddings are like those of a trained network: classes, a falling spectrum, no values
+below 0.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ STEPS, SHARE, ROUNDS, TEXTBOOK_STEPS = 5000, 0.02, 5, 3
 
 
 def embeddings(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 embeddings and losses; one class in twelve fails in part. Made in blocks: no second copy."""
+    """Return float32 embeddings and losses, made in blocks without a second copy; one class in twelve fails in part."""
     rng = np.random.default_rng(seed)
     rank = min(64, d)
     basis = rng.normal(size=(rank, d)) / np.sqrt(d)
@@ -55,7 +56,7 @@ def embeddings(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def textbook(x: np.ndarray, y: np.ndarray, steps: int) -> float:
-    """CPU seconds per step of the objective as written down, left to autograd."""
+    """Return the CPU seconds per step of the objective as the paper states it, differentiated by autograd."""
     points, losses = torch.from_numpy(x), torch.from_numpy(y)
     n, d = points.shape
     size = SHARE * n
@@ -81,7 +82,7 @@ def textbook(x: np.ndarray, y: np.ndarray, steps: int) -> float:
 def lazy(
     optimizer: LazyOptimizer, working: WorkingEmbeddings, y: np.ndarray
 ) -> tuple[float, OptimizationRun]:
-    """CPU seconds per step of the same run here, its first look at every row included."""
+    """Return the CPU seconds per step of the same run here, including its first reading of every row, and the run."""
     n, size = len(y), SHARE * len(y)
     problem = Problem(y.astype(np.float64), np.ones(n), size, height=1.0)
     schedule = AdamSchedule(np.geomspace(n - size, 0.05 * size, STEPS), 1e-2, 10, 0.5, 1 / working.unit)
@@ -92,7 +93,7 @@ def lazy(
 
 
 def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> tuple[float, float, Spotlight]:
-    """CPU seconds of a fit, and the memory it took on top of the embeddings, as a share of theirs."""
+    """Return the CPU seconds of a fit, its memory beyond the embeddings as a share of theirs, and the Spotlight."""
     predictions = Predictions.from_arrays(x, y)
     before = _reset_peak()
     begin = time.process_time()
@@ -102,13 +103,13 @@ def fitted(x: np.ndarray, y: np.ndarray, **settings: object) -> tuple[float, flo
 
 def _reset_peak() -> int:
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier work has left would else be used again, and not count
+    ctypes.CDLL(None).malloc_trim(0)  # otherwise memory that earlier work left would be reused, and not count
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
 
 def _memory(name: str) -> int:
-    """In bytes."""
+    """Return a memory field of this process, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
@@ -136,7 +137,7 @@ def compare(n: int, d: int) -> None:
 
 
 def default(n: int, d: int) -> None:
-    """Five spotlights by the default search and by the published run, interleaved."""
+    """Time five spotlights by the default search and by the published run, interleaved."""
     x, y = embeddings(n, d)
     seconds: dict[str, list[float]] = {"published": [], "multistart": []}
     for _ in range(ROUNDS if n * d < 10_000_000 else 1):
@@ -158,7 +159,7 @@ def large(n: int, d: int) -> None:
 
 
 def better() -> None:
-    """The loss inside at one and the same size: the published run's centre, against the search here."""
+    """Compare the loss inside at the same size: at the published run's centre, and by the search here."""
     print(
         "\n| data | runs | published collapsed | least gain | mean gain | largest gain |\n|---|---|---|---|---|---|"
     )
@@ -193,7 +194,7 @@ def _cluster(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _digits(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Real handwriting under a linear classifier on random features, weakly trained."""
+    """Return real handwriting under a linear classifier on random features, weakly trained."""
     images, labels = load_digits(return_X_y=True)
     rng = np.random.default_rng(seed)
     features = np.maximum(images @ rng.normal(size=(64, 48)) / 8, 0)
@@ -204,7 +205,7 @@ def _digits(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _loss_at(p: Predictions, centre: np.ndarray, size: float) -> float:
-    """Of the spotlight of that size at a centre."""
+    """Return the loss inside the spotlight of a size at a centre."""
     q = quadratic_form(p.embeddings, centre, np.ones(()))
     scale = scale_of_size(
         torch.from_numpy(q)[:, None], torch.ones(len(p), dtype=torch.float64), size, SingleProcess()
@@ -218,7 +219,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--default", action="store_true", help="only the default search's price over the published run"
+        "--default", action="store_true", help="only the default search's cost over the published run"
     )
     parser.add_argument("--large", action="store_true", help="also 1,000,000 × 256, ours alone (minutes)")
     parser.add_argument(

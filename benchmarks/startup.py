@@ -1,13 +1,12 @@
-"""What a command costs where everything is there already: `python benchmarks/startup.py`.
+"""What a command costs when checkpoint and predictions exist already: `python benchmarks/startup.py`.
 
     python benchmarks/startup.py                      # this checkout
     python benchmarks/startup.py /path/to/another     # and another one, in turns with it
     python benchmarks/startup.py /path/to/another --docs docs/scale.md
 
-One run trains and infers on colored_digits in a temporary folder. Then each command is run so often, and the medians
-are printed: seconds of the processor, which other work on the machine disturbs little, and of the clock; of another
-checkout also the share of its seconds of the processor that this one takes. *Imports* says which of the heavy libraries
-a command imports.
+One run trains and infers on colored_digits in a temporary folder. Then each command is run `--rounds` times, and the
+medians are printed: CPU seconds, which other work on the machine affects little, and wall-clock seconds; for another
+checkout also this one's CPU seconds as a share of its own. *Imports* lists the heavy libraries that a command imports.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _IMPORTED = re.compile(r"^import time:.*\| +(\w+)", re.MULTILINE)
 
 
 def commands(predictions: Path) -> dict[str, list[str]]:
-    """What is measured, by what it is called."""
+    """Return the words of each command that is measured, by its name."""
     given = f"predictions={predictions}"
     return {
         "--cfg job": ["--cfg", "job"],
@@ -46,7 +45,7 @@ def commands(predictions: Path) -> dict[str, list[str]]:
 def run(
     checkout: Path, folder: Path, script: str, words: list[str], **extra: str
 ) -> tuple[float, float, str]:
-    """Seconds of the processor and of the clock, and standard error."""
+    """Run a script; return CPU seconds, wall-clock seconds and standard error."""
     environment = os.environ | {
         "PYTHONPATH": str(checkout / "src"),
         "WANDB_MODE": "offline",

@@ -1,20 +1,20 @@
-"""UDIS against scikit-learn's Ward with seven silhouette_score calls, and without a matrix where n² no longer fits.
+"""UDIS against scikit-learn's Ward with seven silhouette_score calls, and without a matrix if n² no longer fits.
 
-    python benchmarks/udis.py                        # all of it: hours on one thread
+    python benchmarks/udis.py                        # everything: hours on one thread
     python benchmarks/udis.py 5000x512 10000x2048    # these sizes, interleaved with scikit-learn
     python benchmarks/udis.py --curve 5000x512 100000x512 --threads 2    # time against n, exact without a matrix
     python benchmarks/udis.py --alone 1000000x128    # ours alone, approximate
     python benchmarks/udis.py --agreement 10000x128  # approximate cuts against exact ones
 
 Every run is a process of its own, so that its peak memory is its own. Ours is a whole `UDIS().fit`: Ward, the
-silhouette of every cut in the range, the tree with its statistics and the failing clusters. Theirs is the two
-library calls alone: the published code adds a copy of all clusters per merge, and runs the model again on
-every node of the tree (the passes in the last column, which ours does without). Seconds are of the clock and,
-in brackets, of the processor, which other work on the machine disturbs less.
+silhouette of every cut in the range, the tree with its statistics and the failing clusters. Theirs is the two library
+calls alone: the published code adds a copy of all clusters per merge, and runs the model again on every node of the
+tree (the passes in the last column, which ours saves). Seconds are wall-clock time and, in brackets, CPU time, which
+other work on the machine affects less.
 
-The curve's embeddings are float32, as models give them, and so is the input that memory is measured by. Beside the
-route without a matrix stand, up to 20 000 rows, the one with it, scikit-learn's Ward and, where it is installed,
-fastcluster's `linkage_vector`, which needs no matrix either. These two are the tree alone.
+The curve's embeddings are float32, as models give them, and so is the input with which memory is compared. Up to
+20 000 rows, the route without a matrix is compared with the one with a matrix, scikit-learn's Ward and, if installed,
+fastcluster's `linkage_vector`, which needs no matrix either. The last two build the tree alone.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from weakspot.slices import ClusterNode
 PAIRED = [f"{n}x{d}" for n in (2000, 5000, 10000, 20000) for d in (512, 2048)]
 CURVE = ["5000x512", "10000x512", "20000x512", "40000x512", "100000x512", "20000x2048"]
 ALONE = ["200000x512", "1000000x128"]
-MATRIX = 20_000  # rows up to which others are run beside the curve
+MATRIX = 20_000  # rows up to which the others are run, too
 SUBSET = 10_000  # rows whose tree is compared
 AGREEMENT = "10000x128"
 START, STOP = "<!-- benchmark -->", "<!-- end of benchmark -->"
 
 
 def data(n: int, d: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings as after a ReLU, of 60 overlapping groups of unequal size; four groups are mostly wrong."""
+    """Return embeddings as after a ReLU, in 60 overlapping groups of unequal size, four of them mostly wrong."""
     random = np.random.default_rng(0)
     groups = random.choice(60, n, p=random.dirichlet(np.full(60, 2.0)))
     latent = (random.normal(size=(60, 16)) * 1.5)[groups] + random.normal(size=(n, 16))
@@ -57,7 +57,7 @@ def data(n: int, d: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Watch:
-    """Adds up the time spent inside it, by the clock and by the processor."""
+    """Adds up the wall-clock and CPU time spent inside it."""
 
     def __init__(self) -> None:
         self.times = {"clock": 0.0, "cpu": 0.0}
@@ -97,7 +97,7 @@ def ours(n: int, d: int) -> dict[str, Any]:
 
 
 def passes(tree: ClusterNode) -> int:
-    """Examples that the published code would send through the model again: every node's."""
+    """Return how many examples the published code would send through the model again: every node's."""
     return sum(int(node.size) for node in tree.walk())
 
 
@@ -124,7 +124,7 @@ def theirs(n: int, d: int) -> dict[str, Any]:
 
 
 def exactly(n: int, d: int, limit: float) -> dict[str, Any]:
-    """The whole fit with at most so many GB of matrix: seconds to the tree and in all, and memory beyond the input."""
+    """Measure the whole fit with at most `limit` GB of matrix: time to the tree and in all, memory beyond the input."""
     from weakspot import Predictions
     from weakspot.methods.udis import UDIS
 
@@ -153,7 +153,7 @@ def exactly(n: int, d: int, limit: float) -> dict[str, Any]:
 
 
 def same_tree(n: int, d: int) -> dict[str, Any]:
-    """Whether the tree of the first rows is, without a matrix, what it is with one in float64."""
+    """Return whether the tree of the first rows is the same without a matrix as with one in float64."""
     import torch
 
     from weakspot.methods.udis.matrix_free_leaves import MatrixFreeLeaves
@@ -186,7 +186,7 @@ def other_tree(n: int, d: int, who: str) -> dict[str, Any]:
 
 
 def run(who: str, size: str, threads: int) -> dict[str, Any]:
-    """One measurement in a process of its own."""
+    """Run one measurement in a process of its own."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, "--child", who, size],
@@ -272,15 +272,15 @@ def alone(sizes: list[str], threads: int) -> list[str]:
 
 
 def separate(n: int, d: int) -> np.ndarray:
-    """24 groups that lie well apart."""
+    """Return 24 groups that lie well apart."""
     random = np.random.default_rng(0)
     return (2 * random.normal(size=(24, d)))[random.choice(24, n)] + random.normal(size=(n, d))
 
 
 def agreement(size: str) -> list[str]:
-    """How alike other cuts into k clusters are to exact Ward's: adjusted Rand index, 1 if the same.
+    """Return a table of how similar other cuts into k clusters are to exact Ward's: adjusted Rand index, 1 if the same.
 
-    Beside the approximate ones, exact Ward's own after noise of a hundredth of the spread: what it can tell.
+    For comparison, it also shows exact Ward's own cuts after noise of a hundredth of the spread.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--curve", nargs="*", default=[], metavar="SIZE", help="n x d without a matrix")
     parser.add_argument("--alone", nargs="*", default=[], metavar="SIZE", help="n x d for ours alone")
     parser.add_argument("--agreement", metavar="SIZE", help="n x d for approximate against exact cuts")
-    parser.add_argument("--repeats", type=int, default=1, help="rounds of theirs and ours; the medians count")
+    parser.add_argument("--repeats", type=int, default=1, help="rounds of theirs and ours, for the medians")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--docs", type=Path, help="a page to write the tables into")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)

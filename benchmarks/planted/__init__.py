@@ -1,1 +1,1 @@
-"""Planted slices: settings of which the failing group is known, and how well each method finds it."""
+"""Planted slices: settings whose failing group is known, and how well each method finds it."""

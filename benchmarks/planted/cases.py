@@ -1,4 +1,4 @@
-"""A setting made real: examples are drawn, the failure is planted, a model is trained or its answers drawn."""
+"""The case of a setting: examples are drawn, the failure is planted, a model is trained or its answers are drawn."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BOOTSTRAPS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a method is fitted on and what it is scored on.
+    """The data on which a method is fitted, and those on which it is scored.
 
     Attributes:
-        val, test: Predictions to fit on and to score on.
+        val, test: The predictions to fit on and to score on.
         val_slices, test_slices: (s, n) bool, the planted slices in which the model fails.
     """
 
@@ -42,9 +42,9 @@ class Drawn:
     """Examples of one split, with the failure planted.
 
     Attributes:
-        inputs: As the model reads them.
-        labels: (n,) targets, flipped where they are noisy.
-        slices: (s, n) bool.
+        inputs: The model's inputs.
+        labels: (n,) the targets, flipped if noisy.
+        slices: (s, n) bool, the planted slices.
     """
 
     inputs: np.ndarray
@@ -53,12 +53,12 @@ class Drawn:
 
 
 def case(setting: Setting, root: Path, store: Path) -> Case | None:
-    """The case of a setting; None where the trained model does not fail in what was planted, or tells nothing apart.
+    """Return the case of a setting; None if the model does not fail where it should, or the embedding is constant.
 
     Args:
         setting: What to plant.
         root: The folder of the sources.
-        store: A folder in which models' answers are kept.
+        store: The folder in which models' answers are kept.
     """
     store.mkdir(parents=True, exist_ok=True)
     file = store / f"{setting.made_of}.npz"
@@ -86,7 +86,7 @@ def case(setting: Setting, root: Path, store: Path) -> Case | None:
 
 
 def _made(setting: Setting, root: Path) -> dict[str, Any]:
-    """Arrays of the case, for both embeddings."""
+    """Return the arrays of a case, for all embeddings."""
     random = np.random.default_rng(setting.seed)
     source = load(setting.source, root)
     parts = _planted(setting, source, random)
@@ -133,7 +133,7 @@ def _made(setting: Setting, root: Path) -> dict[str, Any]:
 
 
 def _planted(setting: Setting, source: Source, random: np.random.Generator) -> dict[str, Drawn]:
-    """Training, validation and test examples with the failure in all of them."""
+    """Return training, validation and test examples, all with the failure planted."""
     groups = _targets(source, setting.targets, random)
     labels = groups[source.classes]
     attribute = np.zeros(len(labels), dtype=bool)
@@ -167,7 +167,7 @@ def _planted(setting: Setting, source: Source, random: np.random.Generator) -> d
 
 
 def _targets(source: Source, targets: int, random: np.random.Generator) -> Int[np.ndarray, " c"]:
-    """Which target every class of the source belongs to: each gets as many, in a random order."""
+    """Return the target of every class of the source: classes are distributed evenly over the targets, at random."""
     c = int(source.classes.max()) + 1
     if source.positive is not None:
         return np.isin(np.arange(c), source.positive).astype(np.int64)
@@ -175,14 +175,14 @@ def _targets(source: Source, targets: int, random: np.random.Generator) -> Int[n
 
 
 def _divisible(groups: Int[np.ndarray, " c"]) -> Bool[np.ndarray, " c"]:
-    """Classes that share their target with another, so that one of them can be a part of it."""
+    """Return which classes share their target with another class, so that they are only a part of it."""
     return np.bincount(groups)[groups] > 1
 
 
 def _rare(
     rows: Int[np.ndarray, " n"], labels: np.ndarray, thin: np.ndarray, share: float
 ) -> Int[np.ndarray, " m"]:
-    """Those rows of which, in any number from the first on, the thin class makes up `share` of its target."""
+    """Return the rows thinned so that the thin class makes up `share` of its target in every leading part of them."""
     others = np.cumsum(~thin[rows] & (labels[rows] == 1))  # of its target
     allowed = np.maximum(np.floor(others * share / (1 - share)), 1)
     kept, taken = np.ones(len(rows), dtype=bool), 0
@@ -195,7 +195,7 @@ def _rare(
 def _correlated(
     rows: Int[np.ndarray, " n"], size: int, labels: np.ndarray, attribute: np.ndarray, correlation: float
 ) -> Int[np.ndarray, " m"]:
-    """At most `size` rows, of which half have label 1, half the attribute, and the two are so correlated."""
+    """Return at most `size` rows: half have label 1, half have the attribute, and the two have this correlation."""
     agree = (1 + correlation) / 4  # the share of each of the two cells in which label and attribute agree
     cells = [
         (rows[(labels[rows] == y) & (attribute[rows] == a)], agree if y == a else 0.5 - agree)
@@ -208,7 +208,7 @@ def _correlated(
 
 
 def _marked(images: np.ndarray, has: Bool[np.ndarray, " n"], seed: int) -> np.ndarray:
-    """The attribute, drawn into the images that have it: a patch in a corner, a brighter ground, or a frame."""
+    """Draw the attribute into the images that have it: a patch in a corner, a brighter background, or a frame."""
     images = images.copy()
     thick = max(1, images.shape[2] // 14)
     match seed % 3:
@@ -224,7 +224,7 @@ def _marked(images: np.ndarray, has: Bool[np.ndarray, " n"], seed: int) -> np.nd
 
 
 def _synthetic(drawn: Drawn, targets: int, random: np.random.Generator) -> Float[np.ndarray, "n c"]:
-    """Logits whose probability of the label is Beta(.75, .25) outside the slices and Beta(.4, .6) inside."""
+    """Return logits whose probability of the label is Beta(.75, .25) outside the slices and Beta(.4, .6) inside."""
     inside = drawn.slices.any(axis=0)
     mean = np.where(inside, _INSIDE, _OUTSIDE)
     p = np.clip(random.beta(mean, 1 - mean), 1e-6, 1 - 1e-6)
@@ -237,7 +237,7 @@ def _synthetic(drawn: Drawn, targets: int, random: np.random.Generator) -> Float
 
 
 def fails(right: np.ndarray, inside: np.ndarray, random: np.random.Generator) -> bool:
-    """Whether the accuracy outside exceeds that inside beyond a bootstrap's 2.5 %."""
+    """Return whether the accuracy outside exceeds that inside beyond a bootstrap's 2.5 %."""
     if inside.sum() < 5:
         return False
     out, into = right[~inside], right[inside]

@@ -1,4 +1,4 @@
-"""What is compared: the methods of this project, what everybody has, and the height to measure against."""
+"""What is compared: the methods of this project, simple baselines, and the ceiling to measure against."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _CEILING = 32  # principal components in which the ceiling's discriminant is fit
 
 
 def of_method(word: str, **settings: Any) -> Contender:
-    """A method of this project, fitted on val; its own scores of test examples."""
+    """Return a contender that fits a method of this project on val, and takes its own scores of test examples."""
 
     def run(case: Case, seed: int) -> np.ndarray:
         method = find(word)
         known = method._get_param_names()
         more = {"seed": seed} if "seed" in known else {}
         fitted = method(**(more | settings)).fit(case.val)
-        published = getattr(fitted, "published_scores", fitted.membership)  # those that read predictions, too
+        published = getattr(fitted, "published_scores", fitted.membership)  # these also read predictions
         return np.asarray(published(case.test), dtype=np.float64)
 
     return run
 
 
 def probabilities_as_logits(contender: Contender) -> Contender:
-    """A common misuse: probabilities are given where logits are asked for, and softmax is taken a second time."""
+    """Return a contender with a common misuse: probabilities are given as logits, so that softmax is taken twice."""
 
     def run(case: Case, seed: int) -> np.ndarray:
         val, test = (
@@ -59,7 +59,7 @@ def probabilities_as_logits(contender: Contender) -> Contender:
 
 
 def ceiling(case: Case, seed: int) -> np.ndarray:
-    """A discriminant of the true members against the others of their labels: what the embedding allows."""
+    """Score by a discriminant of the true members against the others of their labels: what the embedding allows."""
     reduce, x = _reduced(case.val.embeddings)
     test = reduce(case.test.embeddings)
     found = []
@@ -76,12 +76,12 @@ def drawn(case: Case, seed: int) -> np.ndarray:
 
 
 def top_loss(case: Case, seed: int) -> np.ndarray:
-    """The highest losses of the test examples themselves."""
+    """Score by the losses of the test examples themselves."""
     return np.asarray(case.test.losses)[:, None]
 
 
 def confusion(case: Case, seed: int) -> np.ndarray:
-    """The largest cells of the confusion matrix off its diagonal, the least confident examples first."""
+    """Score by the largest off-diagonal cells of the confusion matrix, the least confident examples first."""
     val, test, c = case.val, case.test, case.val.outputs.shape[1]
     cells = val.labels * c + val.outputs.argmax(axis=1)
     sizes = np.bincount(cells[cells // c != cells % c], minlength=c * c)
@@ -92,14 +92,14 @@ def confusion(case: Case, seed: int) -> np.ndarray:
 
 
 def k_means(case: Case, seed: int) -> np.ndarray:
-    """Ten clusters; the five of the highest mean loss, their members by nearness."""
+    """Score by the five of ten clusters with the highest mean loss, the nearest members first."""
     fitted = KMeans(10, n_init=4, random_state=seed).fit(case.val.embeddings)
     worst = _worst(np.eye(10)[fitted.labels_], case)
     return np.asarray(-fitted.transform(case.test.embeddings)[:, worst])
 
 
 def mixture(case: Case, seed: int) -> np.ndarray:
-    """A Gaussian mixture of 25 components in 32 dimensions; the five of the highest mean loss."""
+    """Score by the five of 25 components of a Gaussian mixture in 32 dimensions with the highest mean loss."""
     reduce, x = _reduced(case.val.embeddings)
     fitted = GaussianMixture(25, covariance_type="diag", random_state=seed, reg_covar=1e-4).fit(x)
     worst = _worst(fitted.predict_proba(x), case)
@@ -118,7 +118,7 @@ def _reduced(x: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndar
 
 
 def contenders() -> dict[str, Contender]:
-    """All rows of the table, by name."""
+    """Return all rows of the table, by name."""
     found: dict[str, Contender] = {
         "ceiling": ceiling,
         "random": drawn,
@@ -145,5 +145,5 @@ def contenders() -> dict[str, Contender]:
     }
     if CHECKOUT in os.environ:
         found["domino, authors' code"] = domino_authors
-    elsewhere = ("spotlight", "rules")  # the one is there; these predictions have no attributes for the other
+    elsewhere = ("spotlight", "rules")  # the first is in the table already; the second needs attributes
     return found | {word: of_method(word) for word in words() if word not in (*found, *elsewhere)}

@@ -3,8 +3,8 @@
     git clone https://github.com/HazyResearch/domino
     DOMINO=domino python benchmarks/planted_slices.py --split report --methods scan domino "domino, authors' code"
 
-Only its mixture is imported. The package itself asks for Meerkat and CLIP, which the mixture needs for annotations
-alone, and for tkinter, which it does not need at all: empty modules stand in for them. pandas must be installed.
+Only its mixture is imported. The package itself imports Meerkat and CLIP, which the mixture needs for annotations
+alone, and tkinter, which it does not need at all: empty modules stand in for them. pandas must be installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHECKOUT = "DOMINO"  # the environment variable that names it
 
 
 def domino_authors(case: Case, seed: int) -> Float[np.ndarray, "m k"]:
-    """Fitted on val with the paper's weights (10 and 10) and the code's own start, k-means."""
+    """Fit on val with the paper's weights (10 and 10) and the code's own k-means start; score test examples."""
     val, test = case.val, case.test
     mixture = _slicer()(
         n_pca_components=min(128, *val.embeddings.shape),
@@ -37,7 +37,7 @@ def domino_authors(case: Case, seed: int) -> Float[np.ndarray, "m k"]:
         random_state=seed,
     )
     for p, call in ((val, mixture.fit), (test, mixture.predict_proba)):
-        with redirect_stderr(io.StringIO()):  # its progress bar, one for each of hundreds of settings
+        with redirect_stderr(io.StringIO()):  # hides a progress bar for each of hundreds of settings
             found = call(
                 embeddings=p.embeddings.astype(np.float64),
                 targets=p.labels,
@@ -50,7 +50,7 @@ def _slicer() -> Any:
     if "domino._slice.mixture" not in sys.modules:
         checkout = Path(os.environ[CHECKOUT]) / "domino"
         if not (checkout / "_slice" / "mixture").is_dir():
-            sys.exit(f"{CHECKOUT}={os.environ[CHECKOUT]} is no checkout of HazyResearch/domino")
+            sys.exit(f"{CHECKOUT}={os.environ[CHECKOUT]} is not a checkout of HazyResearch/domino")
         for name, holds in (
             ("meerkat", {"DataFrame": object, "Column": type("Column", (), {})}),
             ("tkinter", {"Variable": object}),

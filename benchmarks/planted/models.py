@@ -1,4 +1,4 @@
-"""The models of trained settings, and the encoder that knows nothing of their target."""
+"""The models of trained settings, and the encoder that knows nothing of their targets."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def trained(
 ) -> Callable[
     [np.ndarray], tuple[Float[np.ndarray, "m e"], Float[np.ndarray, "m 64"], Float[np.ndarray, "m c"]]
 ]:
-    """Train a small network; what is returned answers with its last two hidden layers and its logits.
+    """Train a small network; return a function that gives its last two hidden layers and its logits.
 
-    The earlier one is flat: of images, all maps of the last convolution, pooled as a plain network pools them, and
-    not yet averaged as a residual one averages them.
+    The earlier layer is flattened. For images it holds all maps of the last convolution: after the pooling of a plain
+    network, before the averaging of a residual one.
 
     Args:
         inputs: uint8 images, or embeddings of sentences.
-        labels: Targets.
-        targets: How many there are.
-        seed: Of weights and batches.
+        labels: The targets.
+        targets: The number of targets.
+        seed: The seed of weights and batches.
         epochs: Passes over the examples; 5 over images and 15 over embeddings by default.
-        network: "plain", or of images "resnet".
+        network: "plain" or, for images, "resnet".
     """
     torch.manual_seed(seed)
     body, earlier = _network(inputs.shape[1:], network)
@@ -66,10 +66,10 @@ def trained(
 
 @cache
 def encoder(source: str, root: Path) -> Callable[[np.ndarray], Float[np.ndarray, "m 64"]] | None:
-    """The last hidden layer of a network that tells all classes of the source apart; None where pixels must do.
+    """Return a function that gives the last hidden layer of a network trained on all classes of the source.
 
-    It is trained on four thousand examples, whatever the setting. CIFAR-10 and sentences have none: pixels of the
-    one are reduced by PCA, and the other's examples are embeddings already.
+    The network is trained on four thousand examples, whatever the setting. The result is None for CIFAR-10, whose
+    pixels are reduced by PCA instead, and for sentences, which are embeddings already.
     """
     if source in ("cifar10", "sentences"):
         return None
@@ -85,7 +85,7 @@ def _tensor(inputs: np.ndarray) -> torch.Tensor:
 
 
 def _network(shape: tuple[int, ...], network: Network) -> tuple[nn.Sequential, int]:
-    """The layers up to the last hidden one, and how many of them lead to the earlier one."""
+    """Return the layers up to the last hidden one, and how many of them lead to the earlier one."""
     if len(shape) == 1:
         return _vectors(shape[0]), 2
     return (_residual(shape[0]), 5) if network == "resnet" else (_plain(shape), 8)

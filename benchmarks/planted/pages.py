@@ -1,4 +1,4 @@
-"""What the benchmarks print: means with intervals, and tables in the documentation."""
+"""The output of the benchmarks: means with intervals, and tables in the documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 
 def mean_and_interval(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
-    """The mean over settings, and both ends of its 95 % bootstrap interval."""
+    """Return the mean over settings, and both ends of its 95 % bootstrap interval."""
     random = np.random.default_rng(0)
     means = values[random.integers(len(values), size=(2000, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -17,13 +17,13 @@ def mean_and_interval(values: Float[np.ndarray, " n"]) -> tuple[float, float, fl
 
 
 def interval(values: Float[np.ndarray, " n"]) -> str:
-    """The same as text: `0.62 [0.51, 0.73]`."""
+    """Return the mean and its interval as text: `0.62 [0.51, 0.73]`."""
     mean, low, high = mean_and_interval(values)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def write_between(page: Path, mark: str, text: str) -> None:
-    """Put a text between `<!-- mark -->` and `<!-- end of mark -->` of a page."""
+    """Write a text between `<!-- mark -->` and `<!-- end of mark -->` of a page."""
     start, stop = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
     whole = page.read_text(encoding="utf-8")
     before, after = whole.index(start) + len(start), whole.index(stop)

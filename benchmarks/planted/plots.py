@@ -1,4 +1,4 @@
-"""The tables as one picture: how often each method succeeds, a panel for each kind of predictions and embedding."""
+"""The tables as one figure: how often each method succeeds, a panel for each kind of predictions and embedding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from planted.pages import mean_and_interval
 
-HEIGHT = "ceiling"  # no method, but what the embedding allows: a line across its panel
+HEIGHT = "ceiling"  # not a method, but what the embedding allows: a line across its panel
 COLOURS = {"scan": "#c2410c", "domino": "#1d4ed8"}
 REST = "#57534e"
 
@@ -18,9 +18,9 @@ def success_plot(panels: dict[str, dict[str, list[float]]], title: str, file: Pa
     """Draw a dot with its interval for each method, panels side by side, the most successful methods on top.
 
     Args:
-        panels: By the panel's title the successes of each method, one number for each setting.
-        title: Of the whole.
-        file: Where it is written; the ending says the format (.svg, .png, .pdf).
+        panels: The successes of each method by panel title, one number for each setting.
+        title: The title of the figure.
+        file: The file to write; its ending decides the format (.svg, .png, .pdf).
     """
     import matplotlib
 

@@ -13,15 +13,15 @@ SUCCESS = 0.8
 def scores(
     memberships: Float[np.ndarray, "n k"], slices: Bool[np.ndarray, "s n"], seed: int
 ) -> dict[str, float]:
-    """Metrics of the best predicted slice for each planted one, averaged over the planted ones.
+    """Return metrics of the best predicted slice for each planted one, averaged over the planted ones.
 
-    The best is the one of the highest precision among its first ten, then of the highest average precision.
-    Equal memberships are put in an order that is drawn, so that none profits from the order of rows.
+    The best is the one with the highest precision among its first ten, then with the highest average precision.
+    Equal memberships are ordered at random, so that no method profits from the order of rows.
 
     Args:
-        memberships: Of test examples; no column where nothing was found.
+        memberships: The memberships of test examples; no column if nothing was found.
         slices: Which test examples are in each planted slice.
-        seed: Of the order among equals.
+        seed: The seed of the order among equal memberships.
     """
     found = [_best(memberships, inside, seed) for inside in slices]
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}

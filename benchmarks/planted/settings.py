@@ -1,4 +1,4 @@
-"""Which settings there are: what is planted where, and which of them may be looked at for tuning."""
+"""The settings: what is planted where, and which settings may be used for tuning."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ FIRST_SEED: dict[Split, int] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One planted slice, or two, and the predictions and embedding that a method is given.
+    """One or two planted slices, and the predictions and embedding that a method is given.
 
     Attributes:
-        source: Whose examples.
+        source: The source of the examples.
         kind: "rare": a class is thinned to a share of its target. "noisy": labels within a class are flipped.
-            "correlation": an attribute goes with the target.
+            "correlation": an attribute is correlated with the target.
         strength: That share, the probability of a flip, or the correlation.
-        targets: How many classes the model predicts; each is a group of the source's own.
-        predictions: "synthetic": drawn. "trained": of a model.
-        embedding: "own": of the model that predicts. "earlier": of the layer before. "other": of an encoder that
-            knows nothing of the target.
-        seed: Of everything that is drawn.
-        network: Of trained predictions. "plain": convolutions, or layers over embeddings, that end in a layer of 64.
-            "resnet": of images, two residual blocks and the average of 64 maps.
+        targets: How many classes the model predicts; each is a group of the source's own classes.
+        predictions: "synthetic": drawn. "trained": a model's.
+        embedding: "own": the last hidden layer of the model that predicts. "earlier": its layer before. "other": that
+            of an encoder that knows nothing of the target.
+        seed: The seed of everything that is drawn.
+        network: The network of trained predictions. "plain": convolutions, or layers over embeddings, that end in a
+            layer of 64. "resnet": over images, two residual blocks and the average of 64 maps.
     """
 
     source: str
@@ -68,12 +68,12 @@ class Setting:
 
     @property
     def made_of(self) -> str:
-        """What names the model and its predictions, whichever embedding is read beside them."""
+        """Return the key of the model and its predictions, which is the same for every embedding."""
         return self.key.replace(f"-{self.embedding}-", "-")
 
 
 def settings(split: Split, network: Network = "plain") -> list[Setting]:
-    """All settings of a split, in one order for ever; of residual networks, the trained ones over images."""
+    """Return all settings of a split in a fixed order; for residual networks, only the trained ones over images."""
     sources = ("digits",) if split == "quick" else ("mnist", "fashion_mnist", "cifar10", "sentences")
     found, seed = [], FIRST_SEED[split]
     for source, kind, targets in product(sources, KINDS, (2, 4)):

@@ -15,17 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 _SIDE, _SHRINK, _APART, _STRIPE = 224, 8, 5, 5
 _BLUE, _ORANGE, _STRIPES = (31, 119, 180), (255, 127, 14), (0, 0, 0)
-_SIZES: dict[str, tuple[Any, Any]] = {  # the one that is drawn where none is rolled, and the other
+_SIZES: dict[str, tuple[Any, Any]] = {  # the size if none is rolled, and the alternative
     "square": ((40, 40), (20, 20)),
     "rectangle": ((30, 50), (15, 25)),
     "circle": ((40, 40), (20, 20)),
     "text": (25, 50),
 }
-_TRIES = 1000  # to draw a blind spot, before all is drawn anew
+_TRIES = 1000  # to draw a blind spot, before everything is drawn again
 TARGET = ("square", "presence")
 
 Attribute = tuple[str, str]
-"""An object and what of it is rolled: ("circle", "color")."""
+"""An object and its property that is rolled: ("circle", "color")."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Configuration:
     """Which attributes are rolled, each by the toss of a coin, and the blind spots.
 
     Attributes:
-        objects: Of every image, in the order they are drawn in.
-        rolled: The attributes; those of an object are of no effect where it is not present.
+        objects: The objects of every image, in drawing order.
+        rolled: The attributes that are rolled; those of an object have no effect if it is absent.
         spots: Conjunctions of values of attributes. The square is present in all of them.
     """
 
@@ -44,12 +44,12 @@ class Configuration:
 
     @classmethod
     def drawn(cls, random: np.random.Generator, sizes: tuple[int, int], most_spots: int = 3) -> Configuration:
-        """As the authors draw them: one to three more objects, five to seven rolled choices beside the square.
+        """Draw a configuration as the authors do: one to three more objects, five to seven choices beside the square.
 
         Args:
-            random: What draws.
-            sizes: How many attributes a blind spot has beside the square's presence, at least and at most.
-            most_spots: There are one to so many; any two differ in two attributes they share, or more.
+            random: The random generator.
+            sizes: The smallest and largest number of attributes of a blind spot beside the square's presence.
+            most_spots: The largest number of blind spots; any two differ in at least two attributes that they share.
         """
         while True:
             objects, rolled = _rolled(random)
@@ -63,7 +63,7 @@ class Configuration:
                 return cls(objects, tuple(rolled), tuple(spots))
 
     def image(self, random: np.random.Generator) -> tuple[np.ndarray, dict[Attribute, bool]]:
-        """An image, (3, 28, 28) uint8, and the values of its attributes."""
+        """Draw an image, (3, 28, 28) uint8, and return it with the values of its attributes."""
         values = {attribute: bool(random.integers(2)) for attribute in self.rolled}
         pixels = np.full(
             (_SIDE, _SIDE, 3), 200 if values.get(("background", "color")) else 255, dtype=np.uint8
@@ -90,7 +90,7 @@ class Configuration:
     def images(
         self, n: int, random: np.random.Generator
     ) -> tuple[np.ndarray, Bool[np.ndarray, " n"], Bool[np.ndarray, "s n"]]:
-        """So many images, which hold a square, and which are in each of the blind spots."""
+        """Draw n images; return them, which hold a square, and which are in each of the blind spots."""
         drawn = [self.image(random) for _ in range(n)]
         inside = [
             [all(values[attribute] == value for attribute, value in spot.items()) for _, values in drawn]
@@ -104,7 +104,7 @@ class Configuration:
 
 
 def _rolled(random: np.random.Generator) -> tuple[tuple[str, ...], list[Attribute]]:
-    """Which objects there are, and which of their attributes are rolled."""
+    """Draw the objects, and which of their attributes are rolled."""
     more = random.permutation(["rectangle", "circle", "text"])[: random.integers(1, 4)].tolist()
     objects = ("background", "square", *more)
     options = {one: ["size", "color", "texture"] for one in objects}
@@ -119,7 +119,7 @@ def _rolled(random: np.random.Generator) -> tuple[tuple[str, ...], list[Attribut
 
 
 def _spot(rolled: list[Attribute], size: int, random: np.random.Generator) -> dict[Attribute, bool] | None:
-    """The square, and so many attributes more; one of an object only with the object itself, which is present then."""
+    """Draw a blind spot: the square and `size` more attributes, those of another object only if it is present."""
     spot = {TARGET: True}
     for _ in range(size):
         choices = [
@@ -159,7 +159,7 @@ def _shape(name: str, other: bool) -> Bool[np.ndarray, "h w"]:
 def _place(
     shape: tuple[int, ...], boxes: list[tuple[int, int, int, int]], random: np.random.Generator
 ) -> tuple[int, int]:
-    """Top and left of a free place, some pixels from everything that is drawn."""
+    """Return the top and left of a free place, at a distance from everything that is drawn."""
     while True:
         top, left = (int(random.integers(0, _SIDE - side + 1)) for side in shape)
         if all(

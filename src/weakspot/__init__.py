@@ -1,6 +1,6 @@
 """Find where a trained model systematically fails, without anyone labelling groups first.
 
-Names are resolved on first use (PEP 562), so that composing a configuration never pays for torch.
+Names are resolved on first use (PEP 562), so that composing a configuration does not import torch.
 """
 
 from __future__ import annotations

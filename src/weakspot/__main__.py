@@ -1,4 +1,4 @@
-"""`python -m weakspot` says which commands exist, and runs them."""
+"""`python -m weakspot` lists the commands, and runs them."""
 
 from weakspot.cli import main
 

@@ -14,7 +14,7 @@ TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "a string",
     Path: "a path",
     NoneType: "null",
 }
@@ -30,18 +30,17 @@ def check_arguments(
     later: Collection[str] = (),
     positional: int = 0,
 ) -> dict[str, Any]:
-    """Return the settings as `target` takes them; numbers become texts where it asks for texts.
+    """Return the settings as `target` takes them; numbers become strings where it expects strings.
 
     Args:
         target: A class or function.
         settings: The named arguments, as plain values.
         key: The prefix of the settings on the command line, such as "dataset".
-        later: Names of the arguments that the caller gives in the call.
-        positional: How many positional arguments the caller gives.
+        later: Names of the arguments that the caller passes later, in the call.
+        positional: How many positional arguments the caller passes.
 
     Raises:
-        ValueError: `target` takes no argument of a name, lacks one that it needs, or is annotated as taking values of
-            another type.
+        ValueError: A setting is unknown or of the wrong type, or a required one is missing.
     """
     signature = inspect.signature(target)
     parameters = dict(signature.parameters)
@@ -75,7 +74,7 @@ def check_arguments(
 
 def _list_settings(key: str, names: Sequence[str], later: Collection[str]) -> str:
     known = [f"{key}.{name}" for name in names if name not in later]
-    return f"there are: {', '.join(known)}" if known else "it has none"
+    return f"its settings are: {', '.join(known)}" if known else "it has none"
 
 
 def _target_name(target: Callable[..., Any]) -> str:
@@ -83,8 +82,8 @@ def _target_name(target: Callable[..., Any]) -> str:
 
 
 def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations where they can be looked up; names that are imported for type checkers alone cannot."""
-    function = getattr(target, "__init__", target) if isinstance(target, type) else target  # a parent's, too
+    """Return the annotations, or none if they use names that are imported for type checkers only."""
+    function = getattr(target, "__init__", target) if isinstance(target, type) else target  # may be inherited
     try:
         return get_type_hints(function)
     except (NameError, TypeError, AttributeError):
@@ -92,7 +91,7 @@ def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _convert(value: Any, kind: Any, name: str) -> Any:
-    is_object = isinstance(value, Mapping) and "_target_" in value  # which is built later
+    is_object = isinstance(value, Mapping) and "_target_" in value  # an object to build later
     if is_object or _fits(value, kind):
         return value
     if _fits("", kind) and isinstance(value, int | float) and not isinstance(value, bool):
@@ -101,7 +100,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of the annotated type; types that are not listed here take everything."""
+    """Return whether a plain value has the annotated type; types that are not handled here accept anything."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
@@ -128,12 +127,12 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _as_text(value: Any, kind: Any) -> Any:
-    """Take numbers in a list for texts: a user who writes classes as 0 and 1 means their names."""
+    """Turn numbers in a list into strings: a user who writes classes as 0 and 1 means their names."""
     return str(value) if kind is str and isinstance(value, int | float) else value
 
 
 def _type_name(kind: Any) -> str:
-    """Return the name of a type in plain words, where `_fits` knows it."""
+    """Return the name of a type, in plain words if `_fits` handles it."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(_type_name(part) for part in parts))

@@ -1,4 +1,4 @@
-"""The order of classes that are known by their names alone, which may be numbers."""
+"""The order of classes that are known only by their names, which may be numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the classes among the labels in the order in which they are numbered wherever no order is given.
+    """Return the distinct labels, in the order in which classes are numbered if no order is given.
 
     Names are sorted; if all of them are numbers, they are sorted by value, so that "2.0" comes before "10.0" and
     class indices written as text keep their order.
@@ -26,5 +26,5 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a finite number in decimal notation."""
+    """Return whether a string is a finite number in decimal notation."""
     return _NUMBER.fullmatch(text) is not None

@@ -12,21 +12,21 @@ from weakspot.signals import ending_with_reader
 
 _SCRIPTS = {
     "train": "trains a model",
-    "infer": "reads a dataset through it",
-    "discover": "does both where needed, finds slices, writes the report",
+    "infer": "runs it on a dataset",
+    "discover": "does both if needed, finds slices, writes a report",
     "browse": "shows all runs in a browser",
     "mcp": "serves runs to programs that speak the Model Context Protocol",
 }
 """Commands with a console script of their own, `weakspot-train` and so on."""
 
 _COMMANDS = _SCRIPTS | {
-    "doctor": "says what is installed and what is missing",
+    "doctor": "shows what is installed and what is missing",
     "schema": "prints the JSON Schema of findings.json",
 }
 
 
 def main() -> None:
-    """Run `weakspot COMMAND WORDS…`, or say which commands exist."""
+    """Run `weakspot COMMAND WORDS…`, or list the commands."""
     command, words = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if command == "doctor":
         from weakspot.commands import doctor
@@ -41,7 +41,7 @@ def main() -> None:
     if command in _SCRIPTS:
         _become(f"weakspot-{command}", words)
     if command in ("", "-h", "--help"):
-        print("weakspot COMMAND [WORDS]; weakspot COMMAND --help is the manual of a command\n")
+        print("weakspot COMMAND [WORDS]; weakspot COMMAND --help shows the manual of a command\n")
         print("\n".join(f"  {name:<9} {sentence}" for name, sentence in _COMMANDS.items()))
         return
     print(f"There is no command {command!r}. There are: {', '.join(_COMMANDS)}.", file=sys.stderr)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _become(script: str, words: list[str]) -> None:
-    """Go on as that console script, so that processes which a job starts run the same line again."""
+    """Replace this process by the console script, so that processes that a job starts run the same command line."""
     found = shutil.which(script, path=sysconfig.get_path("scripts"))
     if found is None:
         print(f"{script} is not installed: run pip install -e . in weakspot's folder", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Delimited text (CSV, TSV and their like): the delimiters, a reader whose errors name the line, and a writer."""
+"""Delimited text (CSV, TSV and similar): the delimiters, a reader whose errors name the line, and a writer."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pyarrow as pa
 import pyarrow.csv
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""The character that separates the values of a file, by the ending of its name."""
+"""The delimiter of a file, by its extension."""
 
 DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-"""The characters that separate values in files as people have them, by which a file under the wrong ending is told."""
+"""The delimiters in common use, by which a file with the wrong extension is recognised."""
 
 _LONGEST_REASON = 160  # characters: Arrow quotes the line
 
 FORMULA_STARTS = "=+\\-@\t\r\n＝＋－＠"
-"""The characters, within the brackets of a pattern, by which a spreadsheet knows a formula."""
+"""The characters that a formula in a spreadsheet begins with, for the brackets of a regular expression."""
 
 _FORMULA = re.compile(
     rf"(?![+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z)[{FORMULA_STARTS}]"
-)  # -0.5 and +1e5 are none
+)  # -0.5 and +1e5 are numbers
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV that people may open in a spreadsheet, where no text of it becomes a formula."""
+    """Return a table as CSV that is safe to open in a spreadsheet: none of its texts becomes a formula."""
     text = StringIO()
     writer = csv.writer(text)
     for row in (header, *rows):
@@ -38,10 +38,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def formula_free(text: str) -> str:
-    """Return a text as a spreadsheet shows it: before one that it would run as a formula comes an apostrophe.
+    """Return the text, with an apostrophe in front if a spreadsheet would run it as a formula.
 
-    Ids and names of classes may be anyone's, and `=HYPERLINK(…)` among them would send what stands beside it away
-    (OWASP, "CSV injection"). Numbers stay as they are.
+    Ids and class names may come from anyone, and `=HYPERLINK(…)` among them could leak the cells beside it (OWASP,
+    "CSV injection"). Numbers stay as they are.
     """
     return f"'{text}" if _FORMULA.match(text) else text
 
@@ -64,28 +64,28 @@ def read_delimited(
 
     Args:
         file: The file, which errors name.
-        types: Each column's type, in the file's order; no value stands for a missing one.
+        types: Each column's type, in the file's order; no value is read as missing.
         delimiter: What separates the values of a row.
-        header: Whether the first line holds the names of columns; `types` are then found by name.
+        header: Whether the first line holds the column names; `types` are then matched by name.
         skip_lines: How many lines come before the first row (or the header).
-        quotes: Whether values may stand between double quotes, and then hold delimiters and line breaks.
-        blank_lines: Whether empty lines are passed over; otherwise each of them is a row.
-        encoding: Of the text.
-        first: How many rows to read at most; no more of the file is parsed than that takes.
-        content: The bytes to parse in place of the file's own, line by line the same rows.
-        advice: What to do about an error, which its sentence ends with.
+        quotes: Whether values may be in double quotes, and may then contain delimiters and line breaks.
+        blank_lines: Whether empty lines are skipped; otherwise each of them is a row.
+        encoding: The encoding of the text.
+        first: The most rows to read; no more of the file is parsed than necessary.
+        content: The bytes to parse instead of the file's own, with the same rows on the same lines.
+        advice: What to do about an error; its message ends with this.
 
     Returns:
         The rows, in one table.
 
     Raises:
-        ValueError: `FILE, line N cannot be read as CSV: reason; advice`, where a row has another length, a value
-            another type, or a text another encoding.
-        OSError: Where the system cannot read the file.
+        ValueError: If a row has the wrong length, a value the wrong type, or a text the wrong encoding; the message is
+            `FILE, line N cannot be read as CSV: reason; advice`.
+        OSError: If the system cannot read the file.
     """
     source = str(file) if content is None else BytesIO(content)
     options = (
-        pa.csv.ReadOptions(  # one thread, with which Arrow says which row is wrong
+        pa.csv.ReadOptions(  # one thread, with which Arrow reports which row is wrong
             column_names=None if header else list(types),
             skip_rows=skip_lines,
             encoding=encoding,
@@ -111,15 +111,15 @@ def read_delimited(
 
 
 def location(file: Path, delimiter: str, number: int) -> str:
-    """Say where the record after `number` others stands: `my.csv, line 7`, or its row where no line is known.
+    """Return the location of the record after `number` others: `my.csv, line 7`, or its row if the line is unknown.
 
-    Values may hold line breaks, and empty lines are no records, so that lines have to be counted in the file.
+    Values may contain line breaks, and empty lines are not records, so lines have to be counted in the file.
     """
     return f"{file}, {_record(file, delimiter, number)[0]}"
 
 
 def records(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the values of every record, the header first; bytes that are no UTF-8 are surrogates."""
+    """Yield the line and the values of every record, the header first; bytes that are not UTF-8 become surrogates."""
     end = 0
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.reader(stream, delimiter=delimiter)
@@ -143,7 +143,7 @@ def _until(batches: pa.csv.CSVStreamingReader, enough: int) -> Iterator[pa.Recor
 
 
 def _sentence(file: Path, delimiter: str, message: str, by_record: bool) -> str:
-    """Arrow's message with the line where it arose, and what to do where a value is no UTF-8."""
+    """Return Arrow's message with the line it refers to, and advice if a value is not UTF-8."""
     numbered = re.search(r"Row #(\d+): ", message)
     if numbered is None:
         return f"{file} cannot be read as CSV: {_shortened(message)}"
@@ -153,7 +153,7 @@ def _sentence(file: Path, delimiter: str, message: str, by_record: bool) -> str:
         broken = next((value for value in values if not is_utf8(value)), "")
         meant = broken.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
         return (
-            f"{file}, {line}: {meant!r} is not UTF-8 text (it is read here as Windows-1252, a guess); save the file "
+            f"{file}, {line}: {meant!r} is not UTF-8 text (shown here as Windows-1252, a guess); save the file "
             "as UTF-8"
         )
     return f"{file}, {line} cannot be read as CSV: {_shortened(message[numbered.end() :])}"
@@ -164,7 +164,7 @@ def _shortened(message: str) -> str:
 
 
 def _record(file: Path, delimiter: str, number: int) -> tuple[str, list[str]]:
-    """Where the record after so many others begins, and its values."""
+    """Return where the record after `number` others begins, and its values."""
     try:
         line, values = next(islice(records(file, delimiter), number, None), (0, []))
     except csv.Error:  # a value longer than this reader takes

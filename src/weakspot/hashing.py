@@ -1,4 +1,4 @@
-"""Hashes of ids, numbers that depend on a text alone, and not on a seed, the order of rows, or the machine."""
+"""Hashes of ids: numbers that depend only on a text, and not on a seed, the order of rows, or the machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The identity of settings, by which checkpoints and predictions are found again, and those of other settings are not.
+"""The identity of settings, under which checkpoints and predictions are stored and found again.
 
-Every setting counts unless its class says that it makes no difference. So a setting that nobody thought of can cost a
-run, but never a wrong result.
+Every setting counts unless its class declares that it makes no difference. So a setting that nobody thought of can
+cost another run, but never lead to a wrong result.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 _LIBRARIES = {"weakspot", "torch", "torchvision", "pytorch_lightning", "transformers", "timm"}
-"""Packages whose code changes by releases only; any other code is identified by its source."""
+"""Packages whose code changes only with a release; any other code is identified by its source."""
 
-_READ = 1 << 30  # bytes: a folder of no more is read, a larger one is identified by sizes and times
+_READ = 1 << 30  # bytes; a larger folder is identified by sizes and times instead of content
 
 
 class Identifiable:
-    """Is the base of classes that are built from settings, and says which settings change a result."""
+    """Base of classes that are built from settings; declares which settings change a result."""
 
     no_difference: ClassVar[frozenset[str]] = frozenset()
-    """Arguments of the constructor that change no result, such as paths and settings of display. A subclass adds its
-    own, `no_difference = Parent.no_difference | {"cache"}`."""
+    """Constructor arguments that change no result, such as paths and display settings. A subclass adds its own,
+    `no_difference = Parent.no_difference | {"cache"}`."""
 
     @classmethod
     def identity(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,8 +37,8 @@ class Identifiable:
             settings: The constructor's arguments by name, as plain values.
 
         Returns:
-            Plain values: the class, the digest of a user's class's source, and every argument but those of
-            `no_difference`, in which files are replaced by digests of their content.
+            Plain values: the class, the digest of its source if it is a user's, and every argument except those in
+            `no_difference`, with files replaced by digests of their content.
         """
         root = settings.get("root")
         relevant = {name: value for name, value in settings.items() if name not in cls.no_difference}
@@ -49,19 +49,19 @@ class Identifiable:
 
 
 def describe_target(target: Any) -> dict[str, str]:
-    """Return the import path of a class or function, and the digest of its source where it is a user's."""
+    """Return the import path of a class or function, and the digest of its source if it is a user's."""
     name = f"{target.__module__}.{target.__qualname__}"
     return {"target": name, "source": source_digest(target)}
 
 
 def content_identity(value: Any, root: Path | None = None) -> Any:
-    """Return a setting as plain values, in which paths are replaced by digests of the files or folders there.
+    """Return a setting as plain values, with paths replaced by digests of the files or folders there.
 
-    Where a mapping names an object to build (`_target_`), the digest of its source is added.
+    If a mapping names an object to build (`_target_`), the digest of its source is added.
 
     Args:
         value: The setting.
-        root: A folder in which files are looked for, too.
+        root: A folder in which files are also looked for.
     """
     if isinstance(value, Mapping):
         plain = {str(name): content_identity(entry, root) for name, entry in value.items()}
@@ -90,7 +90,7 @@ def digest(path: str | Path) -> str:
 def folder_digest(folder: str | Path) -> str:
     """Return the digest of all files below a folder, by their names and content.
 
-    Of more than a gigabyte, names, sizes and times of change count instead: to read the content would take as long as
+    Above a gigabyte, names, sizes and modification times are used instead: reading the content would take as long as
     an epoch.
     """
     folder = Path(folder)
@@ -105,7 +105,7 @@ def folder_digest(folder: str | Path) -> str:
 
 
 def source_digest(target: Any) -> str:
-    """Return the digest of the files in which a class or function is written; "" for a library's.
+    """Return the digest of the source files of a class or function; "" for a library's.
 
     These are its module, those of its base classes, and the modules of the same package or folder that they use.
     """
@@ -152,7 +152,7 @@ def _is_users(module: ModuleType) -> bool:
 
 
 def _belong_together(one: ModuleType, other: ModuleType) -> bool:
-    """Whether two modules belong to one package, or lie in one folder."""
+    """Return whether two modules belong to the same package or folder."""
     if one.__name__.partition(".")[0] == other.__name__.partition(".")[0]:
         return True
     return Path(str(one.__file__)).parent == Path(str(other.__file__)).parent

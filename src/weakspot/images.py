@@ -1,4 +1,4 @@
-"""Converts images of any mode to full colour, for datasets to read and pages to show."""
+"""Converts images of any mode to full colour, for datasets and pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL.Image import Transpose
 Pixels = Literal["as_shown", "as_stored"]
 """How a file is decoded: as a viewer shows it, or as its pixels are stored."""
 
-_TURNS = {  # EXIF's orientations other than 1, and what brings each upright
+_TURNS = {  # EXIF's orientations other than 1, and what turns each upright
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -23,7 +23,7 @@ _TURNS = {  # EXIF's orientations other than 1, and what brings each upright
     8: Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-_NEARLY_WHITE = 0.9  # of full luma; drawn in this, an image cannot be seen on white
+_NEARLY_WHITE = 0.9  # of full luma; a brighter drawing cannot be seen on white
 
 
 def check_pixels(pixels: str) -> None:
@@ -33,17 +33,17 @@ def check_pixels(pixels: str) -> None:
 
 
 def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
-    """Convert any PIL image to full colour with 8 bits a channel.
+    """Convert any PIL image to full colour with 8 bits per channel.
 
     Args:
         image: An image, or a file that `Image.open` opened and that is still open.
-        pixels: "as_shown", as a viewer shows the file: upright, as its EXIF data say; over white where it is
-            transparent, over black if what is drawn there is nearly white itself; grey levels of 16 bits that
-            use only 12 or 8 of them in the range of those. "as_stored", as most training code reads it: not
-            turned, without its alpha channel, the upper 8 of 16 bits.
+        pixels: "as_shown", as a viewer shows the file: turned upright by its EXIF data; a transparent image on
+            white, or on black if the drawing is nearly white itself; 16-bit grey levels that use only 12 or 8
+            bits in the range of those. "as_stored", as most training code reads it: not turned, without its
+            alpha channel, the upper 8 of 16 bits.
 
     Raises:
-        ValueError: For images of 32 bits, whose values have no agreed range.
+        ValueError: If the image has 32 bits per channel, whose values have no agreed range.
     """
     upright = _upright(image) if pixels == "as_shown" else image
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
@@ -53,7 +53,7 @@ def to_rgb(image: Image.Image, pixels: Pixels = "as_shown") -> Image.Image:
     if pixels == "as_shown" and is_transparent(image):
         return _over_ground(upright.convert("RGBA"))
     if image.mode == "P":
-        upright = upright.convert("RGBA")  # straight to RGB, PIL warns of transparent palettes
+        upright = upright.convert("RGBA")  # converted straight to RGB, PIL warns of transparent palettes
     return upright.convert("RGB")
 
 
@@ -82,7 +82,7 @@ def viewable(image: Image.Image) -> Image.Image:
 
 
 def shrunk(image: Image.Image, side: int) -> Image.Image:
-    """Return a copy that can be shown, with neither side longer than this; a small image keeps its size."""
+    """Return a copy that can be shown, with neither side longer than `side`; a small image keeps its size."""
     small = viewable(image)
     if max(small.size) > side:
         small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -97,12 +97,12 @@ def webp(image: Image.Image, quality: int, lossless: bool) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # by which PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
+    image.load()  # then PIL turns TIFF files itself, and finds the EXIF data at the end of PNG files
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF data do not make an image unreadable
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # PIL's reader raises half a dozen kinds of them
+    except Exception:  # PIL's reader raises half a dozen kinds of exceptions
         turn = None
     return image if turn is None else image.transpose(turn)
 

@@ -1,4 +1,4 @@
-"""Names that a package offers and imports only when they are first used (PEP 562), so that its start-up stays fast."""
+"""Names that a package offers but imports only on first use (PEP 562), so that its start-up stays fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lets texts of any origin be stored and shown: bytes that are not UTF-8, control characters, values of any length."""
+"""Makes texts of any origin safe to store and show: bytes that are not UTF-8, control characters, any length."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 LONGEST_VALUE = 200
-"""Characters of a value in a table, a sentence or a list; files hold all of it."""
+"""The most characters shown of a value in a table, a sentence or a list; files hold all of it."""
 
 LONGEST_TEXT = 2000
-"""Characters of a text, or of a field of a record, that is shown as an example."""
+"""The most characters shown of a text, or of a field of a record, in an example."""
 
 _SURROGATES = regex.compile(r"[\ud800-\udfff]")
 _UNPRINTABLE = regex.compile(r"[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069\ud800-\udfff]")
@@ -33,7 +33,7 @@ def as_utf8(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return the text as it can be printed on a terminal.
+    r"""Return the text in a form that is safe to print on a terminal.
 
     Control characters, line breaks and marks that change the direction of text become escapes (`\x1b`, `\n`,
     `\u202e`): printed unchanged, they could move the cursor, hide text or rename the window.
@@ -43,15 +43,15 @@ def printable(text: str) -> str:
 
 
 def row_name(row: int, ids: Sequence[object] | np.ndarray) -> str:
-    """Return how errors call a row: by its number and its id (of a sequence or an array), which may be any text."""
+    """Return the name of a row in errors: its number and its id, which may be any text."""
     return f"row {row} (id {printable(str(ids[row]))})"
 
 
 def isolated(text: str) -> str:
-    """Return the text as a part of a sentence, whose direction it does not change.
+    """Return the text for use in a sentence, whose direction it must not change.
 
-    Marks that change the direction become escapes. A text in a script that is written from right to left gets marks of
-    isolation (U+2068, U+2069), without which it would turn numbers beside it around.
+    Marks that change the direction become escapes. Right-to-left text is wrapped in isolation marks (U+2068, U+2069),
+    without which it would reorder the numbers beside it.
     """
     shown = printable(text)
     if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in shown):
@@ -60,12 +60,12 @@ def isolated(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return the same of a text of several lines; line breaks stay, and tabs become blanks."""
+    """Return `printable` of each line of a text; line breaks stay, and tabs become spaces."""
     return "\n".join(map(printable, text.expandtabs(4).split("\n")))
 
 
 def shortened(text: str, most: int = LONGEST_VALUE) -> str:
-    """Return the text as it is shown: of a longer one the start, and a digest, by which values of one start differ."""
+    """Return the text, or the start of a longer one with a digest that distinguishes values with the same start."""
     if len(text) <= most:
         return text
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]

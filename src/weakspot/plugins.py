@@ -1,8 +1,8 @@
 """Plug-ins: folders of configuration files beyond the project's own, which bring datasets, models and methods.
 
-They are `conf/` in the working directory, and what installed packages name by an entry point in the group
+They are `conf/` in the working directory, and the folders that installed packages name by an entry point in the group
 `weakspot.configs`. Such a folder holds `dataset/`, `model/`, `method/` with one YAML file for each word. Files are
-listed without importing anything of the package that they are in.
+listed without importing the package that contains them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ENTRY_POINTS = "weakspot.configs"
 """The group of entry points by which an installed package names its folder, as package or package.subfolder."""
 
 FOLDER = "conf"
-"""The folder of the working directory."""
+"""The name of the folder in the working directory."""
 
 _PACKAGES = {"site-packages", "dist-packages"}  # folders of installed packages; the second is Debian's
-_LONGEST = 100  # characters of a name that is told
+_LONGEST = 100  # characters of a name in a message
 _IMPORTABLE = re.compile(r"\w+(\.\w+)*")
 _TARGET = re.compile(r"^[^#\n]*\b_target_:\s*[\"']?([\w.]+)", re.MULTILINE)
 
@@ -34,9 +34,9 @@ class PluginFolder:
     """Represents a folder of configuration files.
 
     Attributes:
-        origin: Where it comes from, as a person reads it: `conf/`, or the name of an installed package.
+        origin: Where it comes from, for people to read: `conf/`, or the name of an installed package.
         path: The folder, absolute.
-        package: The folder of the installed package.
+        package: The folder of the installed package; None for `conf/`.
     """
 
     origin: str
@@ -44,19 +44,19 @@ class PluginFolder:
     package: Path | None = None
 
     def file(self, group: str, word: str) -> Path:
-        """Return the file of a word of a group."""
+        """Return the file for a word of a group."""
         return self.path / group / f"{word}.yaml"
 
 
 def folders() -> tuple[PluginFolder, ...]:
-    """Return the folders there are: the working directory's first, then those of packages by their names."""
+    """Return the existing folders: the working directory's first, then those of packages, sorted by name."""
     here = Path.cwd() / FOLDER
     local = (PluginFolder(f"{FOLDER}/", here),) if here.is_dir() else ()
     return local + tuple(found for found in _installed(tuple(sys.path)) if isinstance(found, PluginFolder))
 
 
 def missing_folders() -> tuple[str, ...]:
-    """Return a sentence for each installed package that names a folder which is not there."""
+    """Return a sentence for each installed package that names a folder which does not exist."""
     return tuple(found for found in _installed(tuple(sys.path)) if isinstance(found, str))
 
 
@@ -70,12 +70,12 @@ def choices(group: str) -> dict[str, list[PluginFolder]]:
 
 
 def choice_files(folder: Path) -> list[Path]:
-    """Return the files of the words of a group, without hidden ones, which editors and file systems leave."""
+    """Return the configuration files in a group's folder, without hidden ones, which editors and file systems leave."""
     return sorted(filter(Path.is_file, folder.glob("[!.]*.yaml")))
 
 
 def method_target(word: str) -> str | None:
-    """Return the import path of the class of a method, or None where no plug-in has a method of this word."""
+    """Return the import path of the class of a method, or None if no plug-in has a method of this word."""
     for folder in choices("method").get(word, []):
         target = _TARGET.search(folder.file("method", word).read_text(encoding="utf-8", errors="replace"))
         if target:
@@ -84,7 +84,7 @@ def method_target(word: str) -> str | None:
 
 
 def code_name(file: Path) -> str:
-    """Return what a plug-in's file of Python is called where it is imported from, `ball.py`; "" for any other file."""
+    """Return the path of a plug-in's Python file, relative to where it is imported from; "" for any other file."""
     if file.is_relative_to(Path(__file__).parent):
         return ""
     for package in filter(None, (folder.package for folder in folders())):
@@ -113,13 +113,13 @@ def _folder(point: EntryPoint) -> PluginFolder | str:
     for package, path in _locations(point.value) if named else ():
         return PluginFolder(_package(point), path, package)
     return (
-        f"{_package(point)} names {point.value[:_LONGEST]} as its folder of configuration files, which is not there: "
+        f"{_package(point)} names {point.value[:_LONGEST]} as its folder of configuration files, which does not exist: "
         f"its entry point in {ENTRY_POINTS} must be package or package.subfolder"
     )
 
 
 def _locations(module: str) -> Iterator[tuple[Path, Path]]:
-    """Yield the folders of the top level package, which is found without being imported, and of one below it."""
+    """Yield the folder of the top-level package, found without importing it, with the folder of `module` below it."""
     top, *below = module.split(".")
     try:
         spec = find_spec(top)
@@ -134,4 +134,4 @@ def _locations(module: str) -> Iterator[tuple[Path, Path]]:
 
 def _package(point: EntryPoint) -> str:
     names = point.dist.metadata.get_all("Name") if point.dist else None
-    return str(names[0]) if names else point.name  # a package that was taken away by half has no name
+    return str(names[0]) if names else point.name  # a half-removed package has no name

@@ -1,4 +1,4 @@
-"""Handlers of Ctrl+C and SIGTERM, which end a job in order: finished work stays, and no process goes on running."""
+"""Handlers of Ctrl+C and SIGTERM, which end a job cleanly: finished work is kept, and no process goes on running."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ GRACE = 5.0
 
 _PATIENCE = 1.0  # seconds; a second Ctrl+C that comes sooner is the first one, held a little long
 
-_AGAIN = 0.1  # seconds until an interruption is raised again that Python has passed over
+_AGAIN = 0.1  # seconds until an interruption that Python ignored is raised again
 
 _owner: int | None = None  # the process that handles signals; a fork has another number
 _first: int | None = None  # the signal that has interrupted the main thread
-_passed_over = False  # whether Python has passed over the interruption, which is to be raised again
-_repeated = 0.0  # when this process has last sent itself the signal again
+_passed_over = False  # whether Python ignored the interruption, which must be raised again
+_repeated = 0.0  # when this process last sent itself the signal again
 _callbacks: list[Callable[[], None]] = []
 _callbacks_lock = threading.Lock()
 _callbacks_called = False
-_kept: list[Callable[[], bool]] = []  # whether each product that was begun has a part that is on the disk
+_kept: list[Callable[[], bool]] = []  # for each product that was begun: whether a part of it is on disk
 
 
 class Interrupted(SystemExit):
-    """Is raised by a signal in the main thread, wherever that is; its code is the one that shells expect, 130 or 143.
+    """Raised by a signal in the main thread, wherever that is; its code is the one that shells expect, 130 or 143.
 
-    It is no KeyboardInterrupt, on which Lightning sends kill -9 to all processes, and no Exception, after which a sweep
-    would go on.
+    It is not a KeyboardInterrupt, on which Lightning sends kill -9 to all processes, and not an Exception, after which
+    a sweep would go on.
     """
 
     code: int
@@ -50,11 +50,11 @@ class Interrupted(SystemExit):
 def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupted: None) -> Iterator[None]:
     """Raise `Interrupted` inside the block on SIGINT and SIGTERM, unless they are ignored, as behind `nohup` or `&`.
 
-    The process exits at once where the main thread is in compiled code for longer than `GRACE` seconds, or where the
-    user presses Ctrl+C again while it ends.
+    The process exits at once if the main thread is in compiled code for longer than `GRACE` seconds, or if the user
+    presses Ctrl+C again while it ends.
 
     Args:
-        before_exit: Is called, with the interruption, before the process exits at once.
+        before_exit: Called with the interruption before the process exits at once.
     """
     global _owner, _first, _passed_over, _callbacks_called
     if _owner == os.getpid() or threading.current_thread() is not threading.main_thread():
@@ -79,7 +79,7 @@ def interruptible(before_exit: Callable[[Interrupted], None] = lambda interrupte
         _owner = None
         sys.unraisablehook = hook
         for signum in handled:
-            # what comes after an interruption, while the interpreter ends, must be no traceback
+            # a signal after an interruption, while the interpreter ends, must not print a traceback
             signal.signal(signum, before[signum] if _first is None else signal.SIG_DFL)
         signal.set_wakeup_fd(other)
         writer.close()
@@ -99,7 +99,7 @@ def interruption() -> Interrupted | None:
 
 @contextmanager
 def prevailing_over_errors() -> Iterator[None]:
-    """Raise the interruption in place of any error that comes after it, as of what was half made when it came."""
+    """Raise the interruption in place of any error that follows it, such as one from half-finished work."""
     try:
         yield
     except BaseException:
@@ -120,7 +120,7 @@ def on_interruption(callback: Callable[[], None]) -> Iterator[None]:
 
 
 def goes_on_from(kept: Callable[[], bool]) -> None:
-    """Register a product of the job: `kept` returns whether any part of it is on the disk, for the next run to use."""
+    """Register a product of the job: `kept` returns whether any part of it is on disk, for the next run to use."""
     _kept.append(kept)
 
 
@@ -135,16 +135,16 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         _in_fork(signum)
     elif _first is None or _passed_over:
         _first, _passed_over = _first or signum, False
-        if hasattr(signal, "SIGCHLD"):  # torch takes the end of a process that loads data for an error
+        if hasattr(signal, "SIGCHLD"):  # torch reports the end of a process that loads data as an error
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _run_callbacks()
         raise Interrupted(_first)
 
 
 def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
-    """Interrupt once more where Python passes over an interruption, as over any error of a finalizer or a callback.
+    """Interrupt again if Python ignored an interruption, as it ignores any error in a finalizer or a callback.
 
-    The second interruption comes a little later, so that it does not meet the same one.
+    The second interruption comes a little later, so that it does not hit the same finalizer or callback.
     """
     global _passed_over
     if isinstance(unraisable.exc_value, Interrupted) and _owner == os.getpid():
@@ -157,7 +157,7 @@ def _interrupt_again(hook: Callable[[Any], object], unraisable: Any) -> None:
 
 
 def _send_again() -> None:
-    """Send the signal of the interruption once more, unless the block has ended by then."""
+    """Send the signal of the interruption again, unless the block has ended by then."""
     global _repeated
     if _owner == os.getpid() and _first is not None:
         _repeated = time.monotonic()
@@ -165,14 +165,14 @@ def _send_again() -> None:
 
 
 def _in_fork(signum: int) -> None:
-    """Handle a signal to a process that loads data: Ctrl+C from a terminal is ignored, for its parent ends it."""
+    """Handle a signal to a process that loads data: Ctrl+C from a terminal is ignored, because its parent ends it."""
     if signum != signal.SIGINT:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
 
 
 def _watch(reader: socket.socket, before_exit: Callable[[Interrupted], None]) -> None:
-    """Watch for signals in a thread: in the main one, Python's handlers wait while compiled code runs."""
+    """Watch for signals in a thread: in the main thread, Python's handlers wait while compiled code runs."""
     since: float | None = None
     signum = 0
     while True:
@@ -213,7 +213,7 @@ if hasattr(os, "register_at_fork"):  # a fork's signals are not its parent's
 
 @contextmanager
 def ending_with_reader() -> Iterator[None]:
-    """End the process quietly once whoever reads what is printed, such as head, has read enough."""
+    """End the process quietly when the reader of its output, such as head, has closed it."""
     try:
         yield
     except BrokenPipeError:

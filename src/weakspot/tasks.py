@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Is the base of the tasks: a kind of prediction, with the names of the classes that can be predicted.
+    """Base of the tasks: a kind of prediction, with the names of the classes that can be predicted.
 
     Attributes:
         kind: The name of the task in files.
-        by_accuracy: Whether quality is stated as the share of right predictions. Where it is not (ratings, regression),
-            it is stated by `measure`, an error of which lower is better.
+        by_accuracy: Whether quality is stated as the share of correct predictions. If not (ratings, regression), it is
+            stated by `measure`, an error that should be low.
         classes: The names of the classes, in the order of their indices.
     """
 
@@ -61,15 +61,15 @@ class Task(ABC):
 
     @abstractmethod
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
-        """Return whether each example is right, (n,) bool; None where predictions can only be near or far."""
+        """Return whether each prediction is correct, (n,) bool; None if predictions can only be near or far."""
 
     @abstractmethod
     def confidence(self, outputs: Tensor) -> Tensor | None:
-        """Return the probability that the model gives its own prediction, (n,) in [0, 1]; None where it gives none."""
+        """Return the probability that the model gives its own prediction, (n,) in [0, 1]; None if it has none."""
 
     @abstractmethod
     def metric(self) -> Metric:
-        """Return the metric that states a model's quality, which accumulates (estimates, targets)."""
+        """Return the metric of a model's quality, which accumulates (estimates, targets)."""
 
     def estimate(self, outputs: Tensor) -> Tensor:
         """Return the values that the metric compares with the targets: by default the predictions."""
@@ -81,15 +81,15 @@ class Task(ABC):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """Return each example's error, (n,), whose weighted mean over a group `aggregate` turns into its measure.
+        """Return each example's error, (n,); `aggregate` turns their weighted mean over a group into its measure.
 
         For ratings and regression these are squared or absolute errors, and `aggregate` gives RMSE or MAE. For all
         other tasks they are 1 where the prediction is wrong and 0 where it is right: their mean is the error rate.
 
         Args:
-            outputs: Logits, or for regression the predicted numbers; None where they are unknown.
-            predictions: In the format of the labels; None where they are unknown. They follow from outputs.
-            labels: The right predictions.
+            outputs: Logits, or for regression the predicted numbers; None if they are unknown.
+            predictions: In the format of the labels; None if they are unknown, and then computed from the outputs.
+            labels: The correct predictions.
 
         Returns:
             Errors in float64, none of them negative.
@@ -112,11 +112,11 @@ class Task(ABC):
         return math.sqrt(mean_error) if self.squares_errors else mean_error
 
     def _known_predictions(self, outputs: np.ndarray | None, predictions: np.ndarray | None) -> np.ndarray:
-        """Return the predictions, or where they are unknown those that follow from the outputs."""
+        """Return the predictions; if they are unknown, compute them from the outputs."""
         if predictions is not None:
             return predictions
         if outputs is None:
-            raise ValueError("errors need outputs or predictions beside the labels; there are neither")
+            raise ValueError("errors need outputs or predictions in addition to the labels; neither is given")
         import torch
 
         return np.asarray(self.predict(torch.tensor(outputs)))
@@ -196,7 +196,7 @@ class Multilabel(Task):
 
 
 class Rating(Classification):
-    """Predicts one of several ratings, a class each; quality is the RMSE of the *expected* rating.
+    """Predicts one of several ratings, each of them a class; quality is the RMSE of the *expected* rating.
 
     Classes are numbers one apart, from low to high, so that differences of class indices are differences of ratings.
     """
@@ -235,7 +235,7 @@ class Rating(Classification):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """Return squared distances of the expected rating, or without outputs of the predicted one, from the label."""
+        """Return squared distances between the label and the expected rating, or without outputs the predicted one."""
         if outputs is None:
             expected = self._known_predictions(None, predictions)
         else:
@@ -289,7 +289,7 @@ class Regression(Task):
         return self.loss == "squared"
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        short = targets - self.predict(outputs)  # positive where the prediction is too low
+        short = targets - self.predict(outputs)  # positive if the prediction is too low
         match self.loss:
             case "squared":
                 return short.square()
@@ -318,7 +318,7 @@ class Regression(Task):
         predictions: Num[np.ndarray, "n ..."] | None,
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
-        """Return squared distances of predictions from labels where the measure is RMSE, absolute ones for MAE."""
+        """Return the distances between predictions and labels: squared if the measure is RMSE, absolute for MAE."""
         guesses = self._known_predictions(outputs, predictions)
         distance: np.ndarray = np.abs(labels.astype(np.float64) - guesses)
         return np.square(distance) if self.squares_errors else distance
@@ -328,8 +328,8 @@ class Regression(Task):
 class QuestionAnswering(Task):
     """Predicts the span of a text that answers a question; targets and predictions are first and last token, (n, 2).
 
-    Outputs are the logits of `length` tokens to be the first, then of as many to be the last; tokens that cannot be in
-    an answer (padding, the question) have `NOWHERE`. "No answer" is token 0 to 0, where the model's [CLS] is.
+    Outputs are the logits of each of `length` tokens as the first, then of each as the last; tokens that cannot be in
+    an answer (padding, the question) have `NOWHERE`. "No answer" is token 0 to 0, the model's [CLS].
 
     Attributes:
         length: How many tokens the model reads.
@@ -361,14 +361,14 @@ class QuestionAnswering(Task):
         ) / 2
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """Return the span of the largest sum of logits among those that are neither reversed nor too long."""
+        """Return the span with the largest sum of logits among those that are neither reversed nor too long."""
         import torch
 
         first, last = self._ends(outputs)
         ahead = first.new_full((len(first), self.longest - 1), -torch.inf)
         ends = torch.cat([last, ahead], dim=1).unfold(1, self.longest, 1)  # (n, length, longest)
         best, extra = ends.max(dim=2)
-        best[:, 0], extra[:, 0] = last[:, 0], 0  # "no answer" goes on into none
+        best[:, 0], extra[:, 0] = last[:, 0], 0  # "no answer" is token 0 alone
         start = (first + best).argmax(dim=1)
         return torch.stack([start, start + extra.gather(1, start[:, None])[:, 0]], dim=1)
 

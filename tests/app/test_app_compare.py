@@ -159,9 +159,9 @@ def test_what_cannot_be_compared_is_said(server, outputs):
     known = digests(outputs)
     for before, after, reason in (
         (known["old"], known["old"], "Both are the same run"),
-        (known["old"], "x", "Choose two runs of the list"),
-        (known["old"], "", "Choose two runs of the list"),
-        ("../../etc", known["old"], "Choose two runs of the list"),
+        (known["old"], "x", "Choose two runs from the list"),
+        (known["old"], "", "Choose two runs from the list"),
+        ("../../etc", known["old"], "Choose two runs from the list"),
     ):
         status, _, text = compared(server, before, after)
         assert status == 400
@@ -197,7 +197,7 @@ def test_a_run_with_the_slices_of_another_says_what_does_not_fit(outputs, tmp_pa
         ):
             assert status == 400
             assert (
-                "old/findings.json does not describe the slices beside it: it is of 3 slices of scan in 600"
+                "old/findings.json does not describe the slices beside it: it is about 3 slices of scan in 600"
                 in (read(text))
             )
         assert asked(server, f"/run/{known['new']}")[0] == 200

@@ -69,7 +69,7 @@ def test_a_tree_alone_is_offered_for_what_there_is_of_it(tmp_path):
         assert f'href="/run/{run.digest}/tree"' in text
         assert f'href="/run/{run.digest}"' not in text
         assert 'type="checkbox"' not in text
-        assert "of a tree alone (tree=FILE) there are none" in asked(server, f"/run/{run.digest}")[2]
+        assert "a run of a tree alone (tree=FILE) has none" in asked(server, f"/run/{run.digest}")[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +160,7 @@ def test_a_run_whose_data_have_changed_is_shown_without_what_is_gone(pictured, t
             assert status == 200, path
             assert ("0.png is missing" in read(text)) == pictured
         gone = read(asked(server, f"/run/{run.digest}/example/7")[2])
-        assert ("does not hold this example any more" in gone) != pictured
+        assert ("no longer holds this example" in gone) != pictured
         found = asked(server, f"/run/{run.digest}/ids.csv?rows=all&search=refund")[2]
         assert len(found.splitlines()) == 1 + (0 if pictured else 200)
 

@@ -259,7 +259,7 @@ def test_no_slice_is_tested_that_is_made_of_what_the_model_does(server, run, out
     before = len(RunIndex([outputs]).all())
     status, _, text = form(server, run, **fields)
     assert status == 400
-    assert "A slice is tested by what its examples are" in read(text)
+    assert "A slice to test is defined by what its examples are" in read(text)
     assert len(RunIndex([outputs]).all()) == before
 
 

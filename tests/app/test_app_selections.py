@@ -79,7 +79,7 @@ def test_ticked_examples_become_a_slice_that_is_confirmed_or_not(outputs, record
             ticks = tab.get_by_role("checkbox")
             for place in range(8):
                 ticks.nth(place).check()
-            follow(tab, tab.get_by_role("button", name="what is like the ticked"))
+            follow(tab, tab.get_by_role("button", name="like the ticked ones"))
             assert ("reliable" in tab.locator("h1").inner_text()) == (verdict == "not_confirmed")
             made = next(run for run in RunIndex([outputs]).all() if run.method == "selection")
             findings = Findings.load(made.folder)

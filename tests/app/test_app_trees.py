@@ -84,7 +84,7 @@ def test_the_single_label_variant_says_as_much(empty):
 HOSTILE = {
     "no file": (b"", "no file was chosen"),
     "no JSON": (b"{", "is not a tree of the published UDIS tool"),
-    "another JSON": (b"[1, 2]", "is no object"),
+    "another JSON": (b"[1, 2]", "is not an object"),
     "no text": (b"\xff\xfe{", "is not a tree"),
     "a pickle": (b"\x80\x04\x95\x00cos\nsystem\n.", "is not a tree"),
     "nested": (b'{"a":' * 100_000, "it is nested too deeply"),
@@ -118,7 +118,7 @@ def test_a_hostile_tree_is_refused_in_a_sentence(empty, kind):
 
 def test_a_tree_that_is_too_large_is_refused(empty):
     status, _, text = posted(empty, "/trees", b" " * (65 << 20))
-    assert (status, text) == (413, "that is more than the 67,108,864 bytes that are taken\n")
+    assert (status, text) == (413, "that is more than the 67,108,864 bytes that are allowed\n")
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,8 @@ HOSTILE = {
         "is refused|holds no weights|not a file of weights",
     ),
     "code, as pickle alone": (lambda mark: pickle.dumps(Evil(mark)), "is refused|not a file of weights"),
-    "packed": (lambda mark: packed(saved({"w": torch.zeros(1_000_000)})), "unpacks to more than it is"),
-    "overlapping": (lambda mark: overlapping(saved({"w": torch.zeros(1000)})), "unpacks to more than it is"),
+    "packed": (lambda mark: packed(saved({"w": torch.zeros(1_000_000)})), "unpacks to more than its size"),
+    "overlapping": (lambda mark: overlapping(saved({"w": torch.zeros(1000)})), "to more than its size"),
     "cut short": (lambda mark: saved({"w": torch.zeros(100)})[:-200], "not a file of weights|damaged"),
     "no weights": (lambda mark: saved({"a": 1}), "holds no weights"),
     "safetensors that announce too much": (

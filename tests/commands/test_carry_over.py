@@ -88,7 +88,7 @@ def test_slices_of_a_run_are_tested_on_all_of_other_examples(runs):
     assert findings.findings[0].accuracy.inside == pytest.approx(0.2, abs=0.12)
     assert findings.provenance["found_in"]["run"] == "old"
     words = words_of((runs.folder / "elsewhere" / "report.html").read_text(encoding="utf-8"))
-    assert f"sought in {searched} examples and tested on {N} others (the predictions elsewhere.npz)" in words
+    assert f"for in {searched} examples and tested on {N} others (the predictions elsewhere.npz)" in words
     (rate,) = re.findall(r"fail_if:\n  group = 0: the model is right on (.+?) of it .*, below 70", text)
     assert rate == percent(findings.findings[0].accuracy.inside)  # what the report shows under that name
     assert re.search(rf"│ group = 0 +│.*│ +{rate} \(.*│ confirmed", text)
@@ -126,7 +126,7 @@ def test_examples_beside_those_left_out_are_shown_with_their_own_texts_and_image
     assert f"measured on the same {N - searched} examples in both runs" in " ".join(both.split())
     pq.write_table(shown_table(arrays({0: 0.2}, 0, "b")), runs.folder / "shown.parquet")
     both = runs("discover", "compare=[old,shown]", "logger=none", "hydra.run.dir=replaced", fails=2)
-    assert "shown.parquet holds other examples than shown was made of" in both
+    assert "shown.parquet does not hold the examples that shown was made from" in both
 
 
 def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_are_at_hand(runs):
@@ -145,7 +145,7 @@ def test_what_a_run_searched_is_left_out_under_other_ids_where_its_predictions_a
     (runs.folder / "moved.npz").rename(runs.folder / "old.npz")
     assert f"tested on {N} others" in " ".join(text.split())
     (note,) = (note for note in Findings.load(runs.folder / "unknown").notes if "not at hand" in note)
-    assert "copies of them under other ids" in note
+    assert "Copies of them under other ids" in note
     refused = runs("discover", "slices=own", "predictions=elsewhere.npz", "logger=none", fails=2)
     assert "own only tested the slices of old" in refused
     assert "give slices=old" in refused
@@ -209,8 +209,8 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("slices=old", "add predictions=FILE, or the words of a dataset and a model"),
-        ("slices=cells", "slices of method=confusion hold examples for their own errors"),
+        ("slices=old", "add predictions=FILE, or a dataset and a model"),
+        ("slices=cells", "slices of method=confusion hold examples because of their errors"),
         ("slices=old predictions=elsewhere.npz confirm=0.3", "leave it out, and give those examples"),
         ("compare=[old,old]", "takes the folders of two runs"),
         (
@@ -219,7 +219,7 @@ def test_a_gate_closes_in_a_sweep_as_in_one_run(runs):
         ),
         (
             "predictions=old.npz method=top_loss fail_if.accuracy_below=0.7",
-            "because slices of method=top_loss hold examples for their own errors",
+            "because slices of method=top_loss hold examples because of their errors",
         ),
     ],
 )
@@ -264,7 +264,7 @@ def others(**change) -> Predictions:
 
 @pytest.mark.parametrize("word", sorted(set(METHODS) - set(TESTABLE)))
 def test_slices_that_hold_examples_for_their_errors_are_not_carried_over(word, found):
-    with pytest.raises(ValueError, match=rf"slices of method={word} hold examples for their own errors"):
+    with pytest.raises(ValueError, match=rf"slices of method={word} hold examples because of their errors"):
         carry_over(SavedRun.open(found[word]), others())
 
 
@@ -310,7 +310,8 @@ def test_embeddings_are_those_that_were_searched(found):
     check_same_embedding(searched, {"embedding": "layer features"})  # nobody knows of which model
     check_same_embedding(run, own | {"embedding": "layer features"})  # nobody knows where it was searched
     with pytest.raises(
-        ValueError, match=r"in the embedding of the model's last layer, .* of the layer features: put"
+        ValueError,
+        match=r"searched the embedding of the model's last layer, .* of the layer features: repeat",
     ):
         check_same_embedding(searched, own | {"embedding": "layer features"})
     unlabelled = replace(p, labels=None, outputs=None, predictions=None, task=None)

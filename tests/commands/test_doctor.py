@@ -57,7 +57,7 @@ def test_lines_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main([]) == 0
     *lines, blank, last = capsys.readouterr().out.splitlines()
     assert all(line.startswith(("ok       ", "missing  ")) for line in lines)
-    assert (blank, last) == ("", "all that is required is there")
+    assert (blank, last) == ("", "all requirements are met")
 
 
 def test_data_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,10 +111,10 @@ def test_a_folder_that_cannot_be_written_is_broken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "fits", "sentence"),
     [
-        ({}, True, "offline, for nobody is logged in"),
+        ({}, True, "offline, because nobody is logged in"),
         ({"WANDB_MODE": "disabled"}, True, "disabled, as WANDB_MODE says"),
         ({"WANDB_MODE": "online"}, False, "WANDB_MODE=online, but nobody is logged in: run `wandb login`"),
-        ({"WANDB_API_KEY": "x" * 40}, True, "online, with the key in WANDB_API_KEY; W&B was not asked"),
+        ({"WANDB_API_KEY": "x" * 40}, True, "online, with the key in WANDB_API_KEY, which was not checked"),
     ],
     ids=str,
 )
@@ -143,7 +143,9 @@ def test_words_that_there_are_not(word: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop:
         doctor.main([word])
     assert stop.value.code == 2
-    assert f"{word} is not a word of doctor; it takes root=FOLDER and --json" in capsys.readouterr().err
+    assert (
+        f"{word} is not an argument of doctor, which takes root=FOLDER and --json" in capsys.readouterr().err
+    )
 
 
 def test_weakspot_says_which_commands_there_are(

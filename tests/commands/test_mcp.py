@@ -69,7 +69,7 @@ def test_two_runs_compared(tools: McpTools) -> None:
 
 def test_what_there_is_not_is_a_sentence(tools: McpTools) -> None:
     old = named(tools)["old"]
-    with pytest.raises(ValueError, match=r"There is no run '\.\./old'; list_runs names"):
+    with pytest.raises(ValueError, match=r"There is no run '\.\./old'; list_runs returns"):
         tools.get_findings("../old")
     with pytest.raises(ValueError, match="There is no finding 99; its numbers are: 1"):
         tools.get_finding(old, 99)

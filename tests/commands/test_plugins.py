@@ -123,7 +123,7 @@ def test_a_class_of_another_word_is_refused(local):
     file.write_text(file.read_text().replace('word = "ball"', 'word = "sphere"'))
     plugins.make_working_directory_importable()
     with pytest.raises(
-        ValueError, match=r"ball\.Ball is the method of ball, but its class does not say so: word = 'ball'"
+        ValueError, match=r"ball\.Ball is the method of ball, but its class does not define word = 'ball'"
     ):
         find("ball")
 
@@ -135,7 +135,7 @@ def test_a_package_without_its_folder_is_passed_over_and_named(installed):
     (sentence,) = [text for text in states if text.startswith("torn")]
     assert states[sentence] == "missing"
     assert sentence.startswith(
-        "torn names nowhere.conf as its folder of configuration files, which is not there"
+        "torn names nowhere.conf as its folder of configuration files, which does not exist"
     )
 
 
@@ -185,7 +185,7 @@ def test_a_word_of_two_files_is_refused(tmp_path, words):
     said = Shell(tmp_path)("discover", "logger=none", *words, fails=2)
     word = "model=small_cnn" if words == ["dataset=stripes"] else "dataset=digits"
     assert said == (
-        f"{word} is in weakspot and in conf/, so it is not known which is meant: give the file "
+        f"{word} is in weakspot and in conf/, so it is unclear which is meant: give the file "
         f"{word.replace('=', '/')}.yaml in conf/ another name\n"
     )
     assert not (tmp_path / "outputs").exists()
@@ -273,7 +273,7 @@ def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
     printed = Shell(tmp_path)("discover", "method=mine", fails=2).removeprefix("loading libraries …\n")
     assert printed == (
         "a setting holds a ${…} that cannot be read: no viable alternative at input '${:'; --cfg job shows all "
-        "settings of a line\n"
+        "settings of a command\n"
     )
 
 
@@ -284,7 +284,7 @@ def test_an_interpolation_that_cannot_be_read_is_refused(tmp_path):
         ("model", "json.JSONDecoder", "must be a class that inherits from weakspot.models.Model"),
         ("dataset", "builtins.dict", "must be a class that inherits from weakspot.datasets.Dataset"),
         ("method", "sys.path", "is neither a class nor a function"),
-        ("method", "json:JSONDecoder", "must be written with dots alone: package.module.Class"),
+        ("method", "json:JSONDecoder", "must be written with dots only: package.module.Class"),
     ],
 )
 def test_what_is_no_method_no_model_and_no_dataset_is_refused(group, target, said, tmp_path):
@@ -337,7 +337,7 @@ def test_a_class_of_another_word_or_of_none_is_refused_before_it_searches(line, 
     file.write_text(file.read_text().replace('word = "ball"', line))
     np.savez(local / "p.npz", embeddings=np.eye(40), losses=np.arange(40.0))
     printed = Shell(local)("discover", "method=ball", "predictions=p.npz", "logger=none", fails=2)
-    said = "ball.Ball is the method of ball, but its class does not say so: word = 'ball'"
+    said = "ball.Ball is the method of ball, but its class does not define word = 'ball'"
     assert printed == f"loading libraries …\n{said}\n"
 
 
@@ -349,7 +349,7 @@ def test_another_broken_file_does_not_hide_what_is_wrong_with_a_line(tmp_path):
     (methods / "two.yaml").write_text("# @package model\n_target_: ball.Ball\n")
     said = Shell(tmp_path)("discover", "n_clusters=3", fails=2)
     assert said == (
-        "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans\n"
+        "There is no setting 'n_clusters' in the chosen method; choose one that has method.n_clusters: method=kmeans\n"
     )
 
 

@@ -134,7 +134,7 @@ def test_past_slices_of_more_examples_are_found_by_id(published):
     others = Predictions.from_arrays(
         published["embeddings"], published["losses"], ids=[f"other-{i}" for i in range(len(p))]
     )
-    with pytest.raises(ValueError, match="past holds no weight of the example 'other-0'"):
+    with pytest.raises(ValueError, match="past holds no weight for the example 'other-0'"):
         Spotlight(past=first.slices_, **settings).fit(others)
 
 

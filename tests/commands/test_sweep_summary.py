@@ -77,7 +77,9 @@ def test_runs_that_failed_have_a_row_and_say_why(shell):
     said = "n_clusters=0 must be a whole number of at least 2"
     assert f"\nrun 0 (method.n_clusters=0) failed: {said}\n" in text
     assert text.count(said) == 1
-    assert "\nrun 2 (method.n_clusters=1000) failed: n_clusters=1000 is more than there are examples" in text
+    assert (
+        "\nrun 2 (method.n_clusters=1000) failed: n_clusters=1000 is more than the number of examples" in text
+    )
     assert "Error executing" not in text
 
     # The first run that fails sets the exit code, here a gate.
@@ -125,7 +127,7 @@ def test_every_run_is_known_by_its_words(shell, words):
 
 def test_a_sweep_over_nothing_is_refused(shell):
     text = shell("discover", "-m", "method=glob(zz*)", "logger=none", fails=2)
-    assert text.endswith("there is nothing to run, because a range or a glob of this line is empty\n")
+    assert text.endswith("there is nothing to run, because a range or a glob in this command is empty\n")
 
 
 @pytest.mark.slow
@@ -205,7 +207,7 @@ def test_findings_are_counted_without_their_tables(shell, capsys) -> None:
 def test_a_failure_is_told_where_no_run_can_have_a_row(shell) -> None:
     write_predictions(shell.folder / "my.npz")
     text = shell("discover", "-m", *WORDS, "hydra.output_subdir=null", "stability=-1,-2", fails=2)
-    assert text.endswith("\nstability=-1 must be 0, which measures none, or how often to fit again\n")
+    assert text.endswith("\nstability=-1 must be 0 (not measured) or how often to fit again\n")
 
 
 def test_a_sweep_of_trainings_shows_their_validation_losses(shell):

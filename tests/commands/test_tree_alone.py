@@ -166,8 +166,8 @@ def test_a_record_that_lacks_what_a_published_tree_holds_leaves_none(tmp_path, c
     assert not (tmp_path / "fc_treeData.json").exists()
     assert (
         "the report shows the cluster tree; there is no copy of it for the published UDIS tool's viewer "
-        "(fc_treeData.json): that needs the loss and confidence of every cluster, which come from outputs and labels; "
-        "where you have them, give them with the predictions" in caplog.text
+        "(fc_treeData.json): the published format needs the loss and confidence of every cluster, which come from "
+        "outputs and labels; if you have them, give them with the predictions" in caplog.text
     )
 
 

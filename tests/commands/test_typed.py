@@ -87,7 +87,7 @@ def write_inputs(folder: Path) -> None:
 
 
 COMPOSED = [
-    ("discover method=scan,kmeans", "method=scan,kmeans names several: add -m for a run for each"),
+    ("discover method=scan,kmeans", "method=scan,kmeans names several: add -m to run each"),
     ("discover +method=scan", "+method=scan cannot be used: choose one, method=…, without +"),
     ("discover ~method=udis", "~method=udis cannot be used: choose one, method=…, without ~"),
     ("discover ~method predictions=p.npz", "~method cannot be used: choose one, method=…, without ~"),
@@ -134,11 +134,11 @@ COMPOSED = [
     ),
     (
         "discover -m hydra.sweeper.params.seed=1,2",
-        "hydra.sweeper.params.seed is for files of settings; on the command line type what is swept itself: -m seed=A",
+        "hydra.sweeper.params.seed is for files of settings; on the command line, type the swept setting itself: -m",
     ),
     (
         "discover +hydra.sweeper.params.method.n_slices=1,2",
-        "hydra.sweeper.params.method.n_slices is for files of settings; on the command line type what is swept itself",
+        "hydra.sweeper.params.method.n_slices is for files of settings; on the command line, type the swept setting",
     ),
     (
         "discover -m hydra.sweeper.params={seed:'1,2'}",
@@ -184,7 +184,7 @@ COMPOSED = [
     ),
     ("discover training.epochs=many", "training.epochs must be a whole number, not many"),
     ("discover -m training.epochs=1,many", "training.epochs must be a whole number, not many"),
-    ("discover seed=1,2", "seed=1,2 has a comma: add -m for a run for each, or quote it"),
+    ("discover seed=1,2", "seed=1,2 has a comma: add -m to run each, or quote it"),
     (
         "discover spotlight",
         "'spotlight' is not a setting: write key=value; python discover.py --help lists them",
@@ -193,12 +193,12 @@ COMPOSED = [
     ("discover checkpoint=[half", "the value of checkpoint cannot be read: [half; put it in quotes"),
     (
         "discover dataset.colour=3",
-        "There is no setting 'dataset.colour' in its file; if what is chosen for dataset ",
+        "There is no setting 'dataset.colour' in its file; if the chosen dataset ",
     ),
     ("discover hydra.run.dir=a_file/run", "the run's folder cannot be made (Not a directory: "),
     (
         "discover predictions=my.npz dataset=digits",
-        "dataset=digits has no effect on predictions that are there already: leave it out, or leave out predictions=",
+        "dataset=digits has no effect on predictions that already exist: leave it out, or leave out predictions=",
     ),
     ("discover predictions=my.npz model=resnet18", "model=resnet18 has no effect on predictions"),
     ("discover predictions=my.npz cam=label", "cam=label has no effect on predictions"),
@@ -209,20 +209,20 @@ COMPOSED = [
     ),
     (
         "discover slices=a.pkl,b.pkl predictions=my.npz method.n_slices=2",
-        "method.n_slices=2 has no effect on slices that are there already: leave it out, or leave out "
+        "method.n_slices=2 has no effect on slices that already exist: leave it out, or leave out "
         "slices=a.pkl,b.pkl",
     ),
-    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 has no effect on slices that are"),
+    ("discover slices=a.pkl predictions=my.npz stability=3", "stability=3 has no effect on slices that"),
     ("discover tree=a.json slices=a.pkl", "slices=[a.pkl] has no effect on a tree by itself"),
     ("discover sizes=3", "There is no setting 'sizes'. Did you mean method.sizes?"),
     (
         "discover method=udis method.past=a.pkl",
-        "There is no setting 'method.past' in the method chosen; choose one that has method.past: method=spotlight",
+        "There is no setting 'method.past' in the chosen method; choose one that has method.past: method=spotlight",
     ),
     ("discover learning_rate=3", "There is no setting 'learning_rate'. Did you mean training.learning_rate?"),
     (
         "discover n_clusters=3",
-        "There is no setting 'n_clusters' in the method chosen; choose one that has method.n_clusters: method=kmeans",
+        "There is no setting 'n_clusters' in the chosen method; choose one that has method.n_clusters: method=kmeans",
     ),
     ("discover predictions=", "predictions= has no value: give it one, or leave it out"),
     ("discover hydra.run.dir=", "hydra.run.dir= has no value: give it one, or leave it out"),
@@ -247,7 +247,7 @@ COMPOSED = [
     ("discover -m seed=x,1 method=glob(k*) method.n_clusters=5", "seed must be a whole number, not x"),
     (
         "discover -m seed=interval(1,2)",
-        "seed=interval(1,2) is to be searched, which this sweeper cannot: list",
+        "seed=interval(1,2) is a range to search, which this sweeper cannot do: list",
     ),
     (
         "discover confirm",
@@ -298,7 +298,7 @@ COMPOSED = [
 JOBS = [
     (
         "+dataset.colour=3",
-        "There is no setting 'dataset.colour': ColoredDigits does not take it; there are: dataset.r",
+        "There is no setting 'dataset.colour': ColoredDigits does not take it; its settings are: dataset.r",
     ),
     ("dataset.size=big", "dataset.size must be a whole number or null, not big"),
     ("dataset.size=0", "size must be a positive number of pixels, not 0"),
@@ -365,10 +365,10 @@ SEARCHES = [
     ("confirm={share:0.5,group:null}", "or 0 to test nothing, not {share:0.5,group:null}"),
     (
         "confirm=0.001",
-        "confirm=0.001 holds out 1 of 719 examples, and 20 are needed to search in, and to test on",
+        "confirm=0.001 holds out 1 of 719 examples, but 20 are needed both to search and to test on",
     ),
     ("confirm=0.99", "confirm=0.99 holds out 712 of 719 examples, and 20 are needed"),
-    ("stability=-1", "stability=-1 must be 0, which measures none, or how often to fit again"),
+    ("stability=-1", "stability=-1 must be 0 (not measured) or how often to fit again"),
     ("seed=-1", "seed=-1 must lie between 0 and 4294967295"),
     ("confirm=test", "confirm=test is the split that is searched; choose another, or a share"),
     (
@@ -429,7 +429,7 @@ GIVEN = [
     ("predictions=from_one.npz", "from_one.npz: labels: row "),
     (
         "predictions=texts.csv",
-        "texts.csv: there are no 'embeddings', only: text, label; of a table of images or",
+        "texts.csv: there are no 'embeddings', only: text, label; for a table of images or",
     ),
     ("predictions=texts.txt", "texts.txt: predictions are a folder or a file ending in .npz"),
     ("predictions=my.npz method=spotlight method.min_size=40", "min_size=40 asks for 40 examples"),
@@ -443,10 +443,10 @@ GIVEN = [
     ("predictions=my.npz slices=my.npz", "my.npz is a file, neither .pkl nor a run"),
     (
         "predictions=my.npz slices=inference.pkl",
-        "inference.pkl holds no unnormalized_weights, so it is no spotlight result; it is an inference result",
+        "inference.pkl has no unnormalized_weights, so it is not a spotlight result; it is an inference result",
     ),
-    ("predictions=a.pkl slices=a.pkl", "a.pkl holds no embeddings, so it is no inference result"),
-    ("slices=a.pkl", "slices=a.pkl are reported over what they were found in: add predictions=FILE"),
+    ("predictions=a.pkl slices=a.pkl", "a.pkl has no embeddings, so it is not an inference result"),
+    ("slices=a.pkl", "slices=a.pkl are reported on the predictions they were found in: add predictions=FILE"),
     (
         "predictions=my.npz slices=a.pkl confirm=0.5",
         "confirm=0.5 holds nothing out, because slices=a.pkl were",
@@ -464,7 +464,7 @@ GIVEN = [
     ("predictions=my.npz confirm=other.npz", "no predictions at other.npz"),
     (
         "predictions=my.npz confirm=val",
-        "confirm=val is no file, and predictions=my.npz has no splits: name a file",
+        "confirm=val is not a file, and predictions=my.npz has no splits: name a file",
     ),
     ("predictions=my.npz confirm=null", "or 0 to test nothing, not null"),
     (
@@ -512,7 +512,7 @@ def test_a_line_that_cannot_be_is_answered(typed: Typed, tmp_path: Path, line: s
     [
         (
             "predictions=my.npz dataset=digits seed=${inference.batch_size},2",
-            "dataset=digits has no effect on predictions that are there already: leave it out, or leave out pre",
+            "dataset=digits has no effect on predictions that already exist: leave it out, or leave out pre",
         ),
         (
             "tree=x.json method=udis,scan split=val",

@@ -75,7 +75,7 @@ def test_the_settings_of_what_is_chosen_are_described(shell):
     for line in (
         "of method=udis method.min_cluster_size=5 the fewest examples in a cluster of the finest cut",
         "of dataset=csv dataset.root=null what paths are relative to; null: the file's folder",
-        "dataset.hide=null attributes that restate the target, and describe no slice",
+        "dataset.hide=null attributes that restate the target and must not describe slices",
         "dataset.size=64 pixels a side that the model receives",
         "of model=resnet18 model.name=resnet18 model.embed_layer=null the layer that gives the embedding",
         "model.download=false true: fetch what is missing",

@@ -129,7 +129,7 @@ def test_repeated_texts_share_a_split_whatever_their_ids(tmp_path: Path, tokeniz
 
 def test_a_header_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_bytes("path,label,größe\na.png,x,1\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"my\.csv, line 1: names of columns are no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"my\.csv, line 1: column names are not UTF-8 text"):
         open_table("test", tmp_path / "my.csv")
 
 

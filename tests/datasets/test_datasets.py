@@ -318,7 +318,7 @@ def test_cut_gzip(tmp_path: Path) -> None:
 def test_a_label_beyond_the_classes(tmp_path: Path) -> None:
     path = idx_files(tmp_path) / "t10k-labels-idx1-ubyte"
     write_idx(path, np.array([3] * 7 + [10] + [0] * 12, dtype=np.uint8))
-    with pytest.raises(ValueError, match=f"{path}: row 7 is class 10"):
+    with pytest.raises(ValueError, match=f"{path}: row 7 has class 10"):
         MNIST("test", root=tmp_path)
 
 
@@ -464,7 +464,7 @@ def test_attributes_alone_leave_label_and_split_to_the_folders(tmp_path: Path) -
         (["path,a", "cat/00.png,1,2"], ["cannot be read", "Expected 2 columns"]),
         (["path,a"], ["no rows"]),
         (["path,a", "notes.txt,1"], ["line 2", "notes.txt", ".png"]),
-        (["path,a", "loose.png,1"], ["loose.png", "no class folder"]),
+        (["path,a", "loose.png,1"], ["loose.png", "not in a class folder"]),
         (["path,loss,split", "cat/00.png,1,train"], ["'loss'", "another name"]),
     ],
 )
@@ -484,7 +484,7 @@ def test_missing_root_or_attributes_or_images(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"no images below {tmp_path}"):
         ImageFolder("test", root=tmp_path)
     paint(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a\.png lies in no class folder"):
+    with pytest.raises(ValueError, match=r"a\.png is not in a class folder"):
         ImageFolder("test", root=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no attributes at about\.csv"):
         ImageFolder("test", root=tmp_path, attributes="about.csv")

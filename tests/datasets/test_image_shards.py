@@ -213,7 +213,7 @@ IMAGE, CLS = ("1.png", encoded(1)), ("1.cls", b"0")
         ),
         (
             [IMAGE, ("1.json", json.dumps({str(k): k for k in range(1001)}).encode())],
-            "1001 names, more than 1000",
+            "1001 fields, more than 1000",
         ),
         ([IMAGE, ("1.cls", b"\xff")], "key '1.cls' cannot be read"),
         ([("readme.txt", b"")], "no member is an image"),

@@ -116,7 +116,7 @@ def test_errors(root: Path, tmp_path: Path) -> None:
         ImageNet("test", copied)[0]
     flat = tmp_path / "flat" / "val"
     shutil.copytree(root / "val" / "n01440764", flat)
-    with pytest.raises(ValueError, match=r"the images of .*flat/val lie in no class folders"):
+    with pytest.raises(ValueError, match=r"the images of .*flat/val are not in class folders"):
         ImageNet("test", flat.parent)
 
 

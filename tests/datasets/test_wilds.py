@@ -130,7 +130,7 @@ def test_a_image_in_two_splits_or_in_another_encoding_is_named(
     with pytest.raises(ValueError, match=r"metadata\.csv, line 3: '.*é\.jpg' is not UTF-8 text"):
         make("test", tmp_path)
     (tmp_path / "metadata.csv").write_bytes((first + ",gr\xf6\xdfe\n").encode("latin-1"))
-    with pytest.raises(ValueError, match=r"metadata\.csv, line 1: names of columns are no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"metadata\.csv, line 1: column names are not UTF-8 text"):
         make("test", tmp_path)
 
 

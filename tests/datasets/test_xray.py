@@ -125,7 +125,9 @@ def test_errors(root: Path, tmp_path: Path) -> None:
     copied = tmp_path / "xray"
     shutil.copytree(root / "chest_xray", copied)
     (copied / "test" / "COVID").mkdir()
-    with pytest.raises(ValueError, match=r"test/COVID is a folder of no known class \(NORMAL, PNEUMONIA\)"):
+    with pytest.raises(
+        ValueError, match=r"test/COVID is not the folder of a known class \(NORMAL, PNEUMONIA\)"
+    ):
         XRay("test", copied)
     (copied / "test" / "COVID").rmdir()
     cut = copied / "test" / "NORMAL" / "IM-0001-0001.jpeg"

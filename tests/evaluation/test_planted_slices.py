@@ -79,7 +79,7 @@ def test_the_gate_of_a_method_that_is_not_measured_is_refused():
     ]
     done = run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--least udis: that is none of the methods that are measured" in done.stderr
+    assert "--least udis: this is not one of the methods that are measured" in done.stderr
 
 
 def test_pairs_of_digits_are_as_published():

@@ -223,7 +223,7 @@ def test_times_are_told_apart_by_readable_units(column, first, last, values):
         ("patient_id", RNG.integers(0, 10**6, N), "as its name says"),
         ("photoId", RNG.integers(0, 10**6, N), "as its name says"),
         ("humid", RNG.integers(0, 10**6, N), None),
-        ("file", [f"{row}.png" for row in range(N)], "a value of its own in more than half of the rows"),
+        ("file", [f"{row}.png" for row in range(N)], "a different value in more than half of the rows"),
         ("camera", ["a"] * N, "it has one value only"),
         ("nothing", pa.nulls(N, pa.string()), "it has no values"),
         ("nested", [[row % 3] for row in range(N)], "it holds lists or records"),

@@ -442,7 +442,7 @@ def test_letters_stay_letters(found, tmp_path):
     assert b"/Type3" not in pdf
     assert b"/TrueType" in pdf or b"/CIDFontType2" in pdf
     assert b"/CreationDate" not in pdf
-    with pytest.raises(ValueError, match=r"a\.jpg ends in no format of figures; choose pdf, png, svg"):
+    with pytest.raises(ValueError, match=r"a\.jpg does not end in a figure format; choose pdf, png, svg"):
         save(accuracies(findings), tmp_path / "a.jpg")
 
 

@@ -172,7 +172,7 @@ def test_runs_of_other_examples_are_compared_by_the_embedding():
     result = compare_slices(RunToCompare("old", carried, old), nothing)
     assert not result.paired
     assert result.tested == {"before": N // 2, "after": N}
-    assert "they are taken to be of one model" in " ".join(result.notes)
+    assert "they are assumed to be of one model" in " ".join(result.notes)
     by_weights = [{"made_from": {"weights": weights}} for weights in ("a", "b")]
     old, p = (replace(one, manifest=manifest) for one, manifest in zip((old, p), by_weights, strict=True))
     with pytest.raises(ValueError, match="no example in common and are of different weights"):

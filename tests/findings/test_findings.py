@@ -572,7 +572,7 @@ def test_a_test_on_what_the_model_was_trained_on_is_cautioned_against(tmp_path):
     other, _ = failing(seed=2)
     learnt = replace(other, manifest={**other.manifest, "split": "train"})
     findings = run(p, tmp_path, confirm=learnt, source="split train")
-    assert any("are of the split train" in note for note in findings.notes)
+    assert any("come from the split train" in note for note in findings.notes)
 
 
 def test_examples_of_one_group_stay_on_one_side(tmp_path):

@@ -44,7 +44,7 @@ def test_the_worst_clusters_are_named_with_what_they_missed_it_by():
         assert miss.above == pytest.approx(miss.score - 0.66 * 65 / 94)
     assert u.advice(u.slices_) == [
         "No cluster fails: none of more than 5 examples has an accuracy below 45.6\u202f% (0.66 times that of all); "
-        "method.accuracy_threshold sets how far below a failing one lies. The worst: 20 examples at 65.0\u202f%, "
+        "method.accuracy_threshold sets this factor. The worst: 20 examples at 65.0\u202f%, "
         "19.4 points above it; 40 examples at 70.0\u202f%, 24.4 points above it; 30 examples at 80.0\u202f%, "
         "34.4 points above it."
     ]
@@ -60,10 +60,10 @@ def test_a_cluster_that_fails_leaves_no_near_misses():
     ("right", "settings", "said"),
     [
         (SIZES, {}, "Every example is right."),
-        ((40, 30, 20, 0), {}, "Those that are large enough are without a mistake."),
-        ((40, 30, 20, 0), {"min_cluster_size": 0.5}, "Those that are large enough are without a mistake."),
+        ((40, 30, 20, 0), {}, "The clusters that are large enough have no errors."),
+        ((40, 30, 20, 0), {"min_cluster_size": 0.5}, "The clusters that are large enough have no errors."),
         ((20, 15, 10, 2), {"min_cluster_size": 0.32}, "The worst: 40 examples at 50.0\u202f%, 17.0 points"),
-        ((0, 0, 0, 0), {}, "sets how far below a failing one lies."),
+        ((0, 0, 0, 0), {}, "method.accuracy_threshold sets this factor."),
     ],
 )
 def test_clusters_that_could_not_fail_are_no_near_misses(right, settings, said):

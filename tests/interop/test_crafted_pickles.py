@@ -255,7 +255,7 @@ def test_a_list_that_is_used_twice_is_read(tmp_path):
 def test_a_name_that_holds_a_line_break_is_refused_on_one_line(tmp_path):
     path = tmp_path / "name.pkl"
     path.write_bytes(fields(losses=text("os\u2028\x1b[2J") + text("system") + pickle.STACK_GLOBAL))
-    with pytest.raises(ValueError, match="of which no published result is made") as refusal:
+    with pytest.raises(ValueError, match="which no published result contains") as refusal:
         read_fields(path)
     assert len(str(refusal.value).splitlines()) == 1
     assert "\x1b" not in str(refusal.value)

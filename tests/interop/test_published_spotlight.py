@@ -132,7 +132,8 @@ def test_published_predictions_open_like_any_other(tmp_path: Path, tool: None, e
 def test_a_spotlight_is_no_predictions(tmp_path: Path) -> None:
     path = save(tmp_path / "spotlight.pkl", {"unnormalized_weights": np.array([0, 0.5, 0, 0.5])})
     with pytest.raises(
-        ValueError, match=r"no embeddings, so it is no inference result.* it is a spotlight, which slices="
+        ValueError,
+        match=r"no embeddings, so it is not an inference result.* it is a spotlight: give it as slices=",
     ):
         Predictions.load(path)
 

@@ -54,7 +54,7 @@ discover()
             "raise BrokenExecutor('a worker was killed')",
             "None",
             1,
-            "a process that ran this sweep was killed, as by a system whose memory is full: have fewer runs at once, "
+            "a process that ran this sweep was killed, perhaps for lack of memory: run fewer at once, "
             "hydra.launcher.n_jobs=1\n",
         ),
     ],

@@ -50,19 +50,19 @@ def refused(number: int, name: str | None = None) -> OSError:
         (OSError("said already"), "said already"),
         (
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
-            "DataLoader worker (pid 7) is killed by signal: Killed, as where memory is short: num_workers=0 loads data "
-            "without further processes",
+            "DataLoader worker (pid 7) is killed by signal: Killed, perhaps for lack of memory: num_workers=0 loads "
+            "data without further processes",
         ),
         (
             RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
-            "DataLoader worker (pid(s) 7, 8) exited unexpectedly, as where memory is short: num_workers=0 loads",
+            "DataLoader worker (pid(s) 7, 8) exited unexpectedly, perhaps for lack of memory: num_workers=0 loads",
         ),
         (
             RuntimeError(
                 "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers "
                 "are out of shared memory. Please try to raise your shared memory limit."
             ),
-            "DataLoader worker (pid 7) is killed by signal: Bus error, as where memory is short: num_workers=0 loads",
+            "DataLoader worker (pid 7) is killed by signal: Bus error, perhaps for lack of memory: num_workers=0 loads",
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_spotlight_on_everything_has_everything(planted):
     ("options", "words"),
     [
         ({"labels": "inside"}, "labels='inside' is unknown; choose ignore or within"),
-        ({"labels": "within", "n_components": 2}, "n_components would project each label in another way"),
+        ({"labels": "within", "n_components": 2}, "n_components would project each label differently"),
         ({"members": "discriminant", "sharded": True}, "needs all rows in one place"),
         ({"labels": "within", "min_size": 400}, "no label has twice the 400 examples of a spotlight"),
     ],

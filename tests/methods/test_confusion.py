@@ -47,7 +47,7 @@ def test_cells_are_not_tested_and_the_report_says_why():
         assert all(
             one.accuracy.inside == 0 for one in told.findings
         )  # the cell's own examples, not their label's
-        why = "slices of method=confusion hold examples for their own errors"
+        why = "slices of method=confusion hold examples because of their errors"
         assert why in told.confirmation.explanation
         assert told.confirmation.tested_on == ""
         assert why in told.confirmation.untested_because
@@ -56,7 +56,9 @@ def test_cells_are_not_tested_and_the_report_says_why():
 def test_whatever_needs_a_test_refuses_cells():
     p, _ = planted_predictions(4.0, 200, 0)
     run = RunToCompare("a", Confusion().fit(p).slices_, p)
-    with pytest.raises(ValueError, match="a: slices of method=confusion hold examples for their own errors"):
+    with pytest.raises(
+        ValueError, match="a: slices of method=confusion hold examples because of their errors"
+    ):
         check_comparable(run, run)
     with pytest.raises(ValueError, match="cannot be decided, because slices of method=confusion hold"):
         FailIf(accuracy_below=0.5).check(p, Confusion())

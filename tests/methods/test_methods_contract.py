@@ -132,7 +132,7 @@ def test_small_slices_are_cautioned_against_in_the_methods_own_words(word, fitte
     always = OF_ATTRIBUTES.get(word, [])
     assert method.advice(replace(slices, statistics=large)) == always
     small = replace(slices, statistics=[replace(large[0], size=4.9), *large[1:]])
-    larger = f"; method.{method.size_parameter} asks for larger ones" if method.size_parameter else ""
+    larger = f"; raise method.{method.size_parameter} to get larger ones" if method.size_parameter else ""
     assert method.advice(small) == [*always, f"{method.noun}s of fewer than 5 examples say little{larger}."]
 
 

@@ -71,5 +71,5 @@ def test_a_planted_slice_is_a_component():
 
 
 def test_fewer_components_than_slices_are_refused():
-    with pytest.raises(ValueError, match="max_components=2 must be at least as many as n_slices=5"):
+    with pytest.raises(ValueError, match="max_components=2 must be at least n_slices=5"):
         PlaneSpot(max_components=2).check(100, TASK)

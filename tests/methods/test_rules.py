@@ -146,7 +146,7 @@ def test_what_has_no_attributes_is_refused():
     ):
         Rules(attributes=["colour"]).fit(p)
     ids = recorded(pa.table({"row": np.arange(400)}), np.asarray(table["yes"]))
-    with pytest.raises(ValueError, match=r"of those that there are \(row\) none groups examples"):
+    with pytest.raises(ValueError, match=r"none of those given \(row\) groups examples"):
         Rules().fit(ids)
     found = Rules(attributes=["yes"]).fit(p).slices_
     with pytest.raises(ValueError, match="there is no attribute 'yes' here; there are: none"):

@@ -138,9 +138,9 @@ def test_residuals_are_bounded_and_those_of_the_task():
     [
         ({"n_slices": 2.5}, "n_slices=2.5 must be a whole number of at least 1"),
         ({"n_slices": True}, "n_slices=True must be a whole number of at least 1"),
-        ({"sizes": 20}, "sizes=20 must be a list of numbers of examples"),
-        ({"sizes": []}, r"sizes=\[\] holds no ball"),
-        ({"sizes": [2.5]}, "sizes=.* must be a list of numbers of examples"),
+        ({"sizes": 20}, "sizes=20 must be a list of whole numbers"),
+        ({"sizes": []}, r"sizes=\[\] is empty"),
+        ({"sizes": [2.5]}, "sizes=.* must be a list of whole numbers"),
     ],
 )
 def test_settings_that_cannot_be_are_said(settings, words):

@@ -32,4 +32,4 @@ def test_it_is_not_tested_and_the_report_says_why():
     told = Findings.build(p, run.slices, confirm=run.confirm, source=run.source)
     (one,) = told.findings
     assert one.verdict == "not_tested"
-    assert "slices of method=top_loss hold examples for their own errors" in told.confirmation.explanation
+    assert "slices of method=top_loss hold examples because of their errors" in told.confirmation.explanation

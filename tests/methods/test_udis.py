@@ -465,7 +465,7 @@ def test_sizes_may_be_shares():
         ({"search": "fast"}, "choose exact or published"),
         ({"dtype": "float16"}, "choose float64 or float32"),
         ({"cut": 0}, "cut=0 must be 'silhouette' or a number of clusters"),
-        ({"cut": 61}, "cut=61 asks for more clusters than there are 60 examples"),
+        ({"cut": 61}, "cut=61 asks for more clusters than 60 examples allow"),
         ({"cut": "best"}, "cut='best' must be"),
         ({"approximate": 1}, "approximate=1 must be"),
         ({"device": "abacus"}, "device='abacus' is unknown; choose cpu or cuda"),

@@ -261,7 +261,7 @@ def fit(n: int) -> None:
     [
         (
             lambda x, counts: (np.where(np.arange(300)[:, None] == 217, 1e16, x), counts),
-            "row 217 is too long",
+            "row 217 is too large",
         ),
         (lambda x, counts: (x, counts * 1e29), "the counts add up to 3e\\+31, more than 1e\\+30"),
     ],

@@ -238,7 +238,7 @@ def test_what_was_found_in_an_earlier_layer_is_carried_over_in_it(digits):
     there = ("model.embed_layer=features",)
     digits("discover", *common, *there, "hydra.run.dir=found")
     refused = digits("discover", *common, "slices=found", "split=val", fails=2)
-    assert "was searched in the embedding of the layer features" in refused
+    assert "searched the embedding of the layer features" in refused
     carried = digits("discover", *common, *there, "slices=found", "split=val")
     assert "Embeddings are those of the layer features." in carried
     again = digits("discover", *common, *there, "fail_if.new_against=found", "hydra.run.dir=again")

@@ -161,7 +161,7 @@ def test_a_new_head_is_spoken_of_where_it_is_trained_or_missed(shell) -> None:
     words = ("logger=none", "dataset=digits", "model=image_classifier", "model.name=net", "training.epochs=1")
     elsewhere = ("encoder=image_classifier", "encoder.name=encoder")
     told = [
-        shell("infer", *words, *elsewhere).count("tells apart cat, dog, owl, not 0, 1, 2"),
+        shell("infer", *words, *elsewhere).count("distinguishes cat, dog, owl, not 0, 1, 2"),
         shell("infer", *words).count("new head"),
         shell("infer", *words, "checkpoint=pretrained", fails=2).count("it gets a new head"),
     ]

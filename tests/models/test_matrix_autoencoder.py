@@ -136,7 +136,7 @@ def test_it_serves_those_of_whom_nothing_is_known(model: MatrixAutoencoder) -> N
 def test_refuses_to_hide_all_that_is_known(model: MatrixAutoencoder) -> None:
     x = batch()
     known = {"known_user": x["user"], "known_movie": x["movie"], "known_rating": x["user"] % 5}
-    with pytest.raises(ValueError, match=r"all 12 known ratings are asked for at once.*smaller batches"):
+    with pytest.raises(ValueError, match=r"all 12 known ratings are in one batch.*smaller batches"):
         model(x | known)
 
 

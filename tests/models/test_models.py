@@ -428,7 +428,9 @@ def test_own_module_that_changes_its_outputs_is_refused(own: str, after: str) ->
     if after == "softmax in evaluation":
         model(x)
         model.eval()
-    with pytest.raises(ValueError, match=r"changes what its head 'classifier\.3' gives .*\(a softmax, say\)"):
+    with pytest.raises(
+        ValueError, match=r"changes the output of its head 'classifier\.3' .*\(a softmax, say\)"
+    ):
         model(x)
 
 

@@ -372,11 +372,11 @@ def test_a_run_is_mended_in_the_embedding_that_it_searched(audited, found, tmp_p
     mend, _ = run_of(encoded, tmp_path / "encoder")
     mend.check(encoded)
     with pytest.raises(
-        ValueError, match=r"in the embedding of the encoder small: .* \(encoder=…, .*discover\.py …"
+        ValueError, match=r"searched the embedding of the encoder small: .* \(encoder=…, .*discover\.py …"
     ):
         mend.check(audited)
     wider = replace(encoded, encoder=replace(encoded.encoder, settings={"embedding": 7}))
-    with pytest.raises(ValueError, match="put the same words on the line"):
+    with pytest.raises(ValueError, match="repeat its settings on the command line"):
         mend.check(wider)
 
 

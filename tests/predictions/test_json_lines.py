@@ -79,17 +79,17 @@ def test_predictions_are_those_of_the_same_parquet(tmp_path: Path) -> None:
     ("line", "said"),
     [
         ("{", "line 3 cannot be read as JSON: .*; write one object on each line"),
-        ("[1, 2]\n", "line 3 holds no JSON object but list"),
+        ("[1, 2]\n", "line 3 holds list, not a JSON object"),
         (
             '{"embedding": [1, 2], "embedding": [1, 2]}\n',
             "line 3 cannot be read as JSON: there are two 'embedding'",
         ),
         ("[" * 100_000, "line 3 cannot be read as JSON: it is nested too deeply"),
         ('{"a": ' + "[" * 200 + "]" * 200 + "}\n", "line 3 cannot be read as JSON: it is nested too deeply"),
-        ({"embedding": [1, 2]}, "line 3 has no 'score', and others do"),
-        (example(embedding=[1, 2, 3]), "line 3: 'embedding' has 3 numbers, and 2 in line 1"),
-        (example(embedding=4), "line 3: 'embedding' has no list of numbers, and 2 in line 1"),
-        (example(name="\ud800"), "line 3: 'name' holds half a character"),
+        ({"embedding": [1, 2]}, "line 3 has no 'score', but others do"),
+        (example(embedding=[1, 2, 3]), "line 3: 'embedding' has 3 numbers, but 2 in line 1"),
+        (example(embedding=4), "line 3: 'embedding' has no list of numbers, but 2 in line 1"),
+        (example(name="\ud800"), "line 3: 'name' holds a lone surrogate"),
         (example(score=7), "'score' is 7 in row 1, outside its scale from 0 .worst. to 1 .best."),
         (example(score="good"), "'score' is a number on a scale, not a text"),
     ],
@@ -109,7 +109,7 @@ def test_other_encodings_and_empty_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="has no rows"):
         read_json_lines(file)
     file.write_text("".join(f'{{"{row}":0}}\n' for row in range(4000)))
-    with pytest.raises(DamagedError, match="hardly any line has the names of the others"):
+    with pytest.raises(DamagedError, match="the lines have hardly any names in common"):
         read_json_lines(file)
 
 

@@ -156,7 +156,7 @@ def test_classes_that_differ_in_case_alone_are_pointed_out(caplog):
     with caplog.at_level(logging.WARNING):
         p = Predictions.from_arrays(X, labels=["cat", "dog"] * 2, predictions=["Cat", "dog", "cow", "dog "])
     assert p.classes() == ("Cat", "cat", "cow", "dog", "dog ")
-    assert [record.getMessage().partition(" are taken")[0] for record in caplog.records] == [
+    assert [record.getMessage().partition(" count as")[0] for record in caplog.records] == [
         "'Cat' among predictions and 'cat' among labels",
         "'dog ' among predictions and 'dog' among labels",
     ]
@@ -192,9 +192,7 @@ def test_one_logit_where_only_one_class_occurs():
 
 
 def test_one_column_of_nobody_knows_what():
-    with pytest.raises(
-        ValueError, match="outputs have one column, and without labels nobody knows what it is"
-    ):
+    with pytest.raises(ValueError, match="outputs have one column, whose meaning is unknown without labels"):
         Predictions.from_arrays(X, outputs=LOGITS[:, :1])
     assert Predictions.from_arrays(X, outputs=LOGITS[:, :1], task=Regression()).predictions.tolist() == [
         2,

@@ -285,7 +285,7 @@ def test_pickles_are_never_opened(tmp_path: Path, arrays: dict[str, np.ndarray])
     np.savez(tmp_path / "p.npz", embeddings=arrays["embeddings"], ids=np.array([Trap()] * N, dtype=object))
     refused(tmp_path / "p.npz", "'ids'", "Python objects")
     (tmp_path / "q.npz").write_bytes(pickle.dumps(Trap()))
-    refused(tmp_path / "q.npz", "no .npz archive")
+    refused(tmp_path / "q.npz", "not a .npz archive")
     assert not (tmp_path / "sprung").exists()
 
 

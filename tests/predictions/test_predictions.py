@@ -84,14 +84,14 @@ def broken(value):
         ({"embeddings": X, "losses": np.ones(39)}, "losses has 39 rows but embeddings have 40"),
         ({"embeddings": X, "losses": np.where(np.arange(40) == 3, np.nan, 1)}, "losses: row 3"),
         ({"embeddings": X, "counts": np.arange(40)}, r"counts: row 0 .* must be positive"),
-        ({"embeddings": X, "ids": ["a"] * 40}, "'a' stands in rows 0 and 1"),
+        ({"embeddings": X, "ids": ["a"] * 40}, "'a' occurs in rows 0 and 1"),
         ({"embeddings": X, "labels": LABELS, "outputs": LOGITS[:, :2]}, "outside 0…1"),
         (
             {"embeddings": X, "labels": LABELS + 1, "outputs": LOGITS},
             "outside 0…2; indices count from 0, and these",
         ),
         ({"embeddings": X, "correct": np.full(40, 2)}, r"correct: row 0 .* neither 0 nor 1"),
-        ({"embeddings": X, "attributes": {"loss": np.ones(40)}}, "'loss' has a name the record keeps"),
+        ({"embeddings": X, "attributes": {"loss": np.ones(40)}}, "'loss' has a reserved name"),
         ({"embeddings": X, "attributes": {"age": np.ones(39)}}, "attributes have 39 rows"),
         ({"embeddings": np.array([["a"]])}, "must be numbers"),
         ({"embeddings": X * 1j}, "must be numbers, not complex"),
@@ -105,7 +105,7 @@ def broken(value):
         ({"embeddings": X, "labels": LABELS * 1j}, "class indices or names, or real numbers, not complex"),
         (
             {"embeddings": X, "labels": LABELS * 0.5, "outputs": LOGITS},
-            "not fractions, where outputs have a column",
+            "not fractions, because outputs have a column",
         ),
         ({"embeddings": X, "labels": LABELS * 0.5, "task": Classification(("a", "b"))}, "task=Regression"),
         (
@@ -141,7 +141,7 @@ def broken(value):
         ),
         ({"embeddings": X, "labels": np.where(LABELS == 9, 0, np.nan)}, "labels: row 0 .* NaN"),
         ({"embeddings": X, "labels": ["a"] * 5 + [None] + ["b"] * 34}, r"labels: row 5 \(id 5\) is None"),
-        ({"embeddings": X, "labels": [b"\xff"] * 40}, "no UTF-8 text"),
+        ({"embeddings": X, "labels": [b"\xff"] * 40}, "not UTF-8 text"),
         ({"embeddings": X, "labels": LABELS * 100_000}, r"is 200000 in 40 rows; give the labels as names"),
         ({"embeddings": X, "attributes": {1: LABELS, "1": LABELS}}, "two attributes '1'"),
         (
@@ -195,7 +195,7 @@ def test_a_tensor_keeps_its_precision(given, kept):
     np.testing.assert_array_equal(p.embeddings, np.arange(1, 13).reshape(4, 3))
 
 
-BIG = "what is computed of it overflows beyond"
+BIG = "values computed from it overflow beyond"
 
 
 @pytest.mark.parametrize(
@@ -205,20 +205,20 @@ BIG = "what is computed of it overflows beyond"
             "embeddings",
             np.float64,
             1e200,
-            rf"embeddings: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+14; divide the",
+            rf"embeddings: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+14; divide all",
         ),
         (
             "embeddings",
             np.float64,
             -1e154,
-            r"holds -1e\+154, .*divide the embeddings by 1e\+154, all of them, or",
+            r"holds -1e\+154, .*divide all embeddings by 1e\+154 or",
         ),
         ("embeddings", np.float32, 1e20, rf"embeddings: row 7 \(id 7\) holds 1e\+20, and {BIG} 1e\+14"),
         (
             "losses",
             np.float64,
             1e200,
-            rf"losses: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+37; divide the losses",
+            rf"losses: row 7 \(id 7\) holds 1e\+200, and {BIG} 1e\+37; divide all losses",
         ),
     ],
 )
@@ -232,7 +232,7 @@ def test_numbers_whose_squares_overflow_are_refused(name, dtype, value, sentence
 
 def test_a_loss_that_overflows_where_it_is_derived_is_refused():
     x, y = np.zeros((3, 2)), np.array([0.5, 1e200, 1.5])
-    said = r"losses: row 1 \(id 1\) holds NaN or infinity; divide labels and predictions by a constant"
+    said = r"losses: row 1 \(id 1\) holds NaN or infinity; divide all labels and predictions by a constant"
     with pytest.raises(ValueError, match=said):
         Predictions.from_arrays(x, labels=y, predictions=-y)
 

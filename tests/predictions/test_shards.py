@@ -209,7 +209,7 @@ def test_a_record_that_lacks_a_file_says_what_to_do(tmp_path, name):
             "cannot be written (Read-only file system); give predictions_dir=…, or the right to write there",
         ),
         (errno.EACCES, "cannot be written (Permission denied); give predictions_dir=…"),
-        (errno.ENOTDIR, "cannot be made, a part of its path is a file; give predictions_dir=…"),
+        (errno.ENOTDIR, "cannot be made because part of its path is a file; give predictions_dir=…"),
     ],
 )
 @pytest.mark.parametrize("what", ["a shard", "the record"])

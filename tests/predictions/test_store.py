@@ -399,10 +399,10 @@ def test_a_deep_tree_is_pickled_and_copied(copied):
 @pytest.mark.parametrize(
     ("children", "words"),
     [
-        ([0], "node 0 has the child 0, which is no node after it"),
-        ([9], "node 0 has the child 9, which is no node after it"),
-        ([1, 1], "node 1 hangs below 2 nodes instead of one"),
-        ([], "node 1 hangs below 0 nodes instead of one"),
+        ([0], "node 0 has the child 0, which is not a later node"),
+        ([9], "node 0 has the child 9, which is not a later node"),
+        ([1, 1], "node 1 has 2 parents instead of one"),
+        ([], "node 1 has 0 parents instead of one"),
         ("ab", r"0\.children: Input should be a valid "),
         (3, r"0\.children: Input should be a valid "),
         ([True], r"0\.children\.0: Input should be a valid integer"),

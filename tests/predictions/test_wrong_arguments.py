@@ -48,7 +48,7 @@ def test_arguments_of_another_type_are_told_what_is_wanted():
     task, *shares, mask, method, array, nothing, hide, misspelt, texts, stability, unmeasured, narrow = (
         done.stdout.splitlines()
     )
-    assert task.startswith("TypeError task=['cat', 'dog'] is no task; give Classification")
+    assert task.startswith("TypeError task=['cat', 'dog'] is not a task; give, for example, Classification")
     wrong = ["0.5", "0", "True", "'val'", "'other.npz'", "of shape (3,)"]
     for given, said in zip(wrong, (*shares, mask), strict=True):
         assert said.startswith(
@@ -60,7 +60,7 @@ def test_arguments_of_another_type_are_told_what_is_wanted():
         assert said.startswith(
             f"TypeError predictions are of type {kind}; make some with Predictions.from_arrays"
         )
-    assert "give a list of names of attributes: hide=['group']" in hide
+    assert "give a list of attribute names: hide=['group']" in hide
     assert misspelt == "ValueError hide=['grup']: there is no attribute 'grup'. Did you mean group?"
     assert "texts has 1 values, but there are 160 examples" in texts
     assert "stability has 0 values, but there are " in stability
@@ -80,7 +80,7 @@ def test_folders_of_something_else_are_named(tmp_path: Path):
         Predictions.load(tmp_path / "store")
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "model.ckpt").touch()
-    with pytest.raises(FileNotFoundError, match=r"is a checkpoint; infer\.py writes what it predicts"):
+    with pytest.raises(FileNotFoundError, match=r"is a checkpoint; infer\.py writes its predictions"):
         Predictions.load(tmp_path)
     with pytest.raises(ValueError, match=r"ending in \.npz.*; this one does not exist"):
         Predictions.load(tmp_path / "nope")

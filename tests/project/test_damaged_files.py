@@ -105,15 +105,15 @@ def with_column(folder, file, name, values):
         (lambda f: with_header(f, provenance={"a": "\ud800"}), "slices.json cannot be read"),
         (
             lambda f: with_header(f, tree=[a_node([1, 2]), a_node([2]), a_node([])]),
-            "slices.json: key 'tree' cannot be read: node 2 hangs below 2 nodes",
+            "slices.json: key 'tree' cannot be read: node 2 has 2 parents",
         ),
         (
             lambda f: with_header(f, tree=[a_node([]), a_node([])]),
-            "node 1 hangs below 0 nodes instead of one",
+            "node 1 has 0 parents instead of one",
         ),
         (
             lambda f: with_column(f, "parameters.parquet", "dtype", ["S100000000"] * 2),
-            "parameters.parquet: key 'centers' cannot be read: it holds numbers, not S100000000",
+            "parameters.parquet: key 'centers' cannot be read: it must hold numbers, not S100000000",
         ),
         (
             lambda f: with_column(f, "parameters.parquet", "shape", [[-2, -4], [2, 4, 4]]),
@@ -137,7 +137,7 @@ def with_column(folder, file, name, values):
         ),
         (
             lambda f: with_column(f, "weights.parquet", "id", [str(i % 39) for i in range(40)]),
-            "weights.parquet: key 'id' cannot be read: an id stands in two rows",
+            "weights.parquet: key 'id' cannot be read: an id occurs in two rows",
         ),
         (
             lambda f: with_column(f, "weights.parquet", "id", [*map(str, range(39)), "x" * 10_000_000]),
@@ -265,7 +265,7 @@ X = np.eye(3)
         ),
         (
             {"embeddings": X, "ids": (header("<U1", 3), b"\xff\xff\xff\x7f" * 3)},
-            "key 'ids' cannot be read: it holds characters that are none",
+            "key 'ids' cannot be read: it holds invalid characters",
         ),
         ({"embeddings": X, "ids": np.array([b"\xff", b"a", b"b"])}, "key 'ids' cannot be read: 'utf-8'"),
         (
@@ -338,7 +338,7 @@ CLASSES = {"kind": "classification", "classes": ["a", "b", "c"]}
         ),
         (lambda f: recorded(f, correct=["yes"] * 40), "correct"),
         (lambda f: recorded(f, count=[0] * 40), "counts: row 0 (id example-0) is 0; counts must be positive"),
-        (lambda f: recorded(f, id=["a"] * 40), "ids must be unique: 'a' stands in rows 0 and 1"),
+        (lambda f: recorded(f, id=["a"] * 40), "ids must be unique: 'a' occurs in rows 0 and 1"),
         (
             lambda f: recorded(f, id=list(range(40))),
             "records.parquet: key 'id' cannot be read: it must be text",

@@ -83,7 +83,7 @@ def test_a_method_that_misses_the_planted_group_is_told_what_was_planted_and_how
     with pytest.raises(AssertionError) as said:
         check_failing_group(weakspot.testing.MethodCase(Elsewhere))
     assert re.match(
-        r"the failing group was not found: of example_predictions\(\), \d+ of 160 examples lie together \(attributes"
+        r"the failing group was not found: in example_predictions\(\), \d+ of 160 examples lie together \(attributes"
         r'\["group"\] is "0"\) and \d+ of them are wrong; the first slice has a weight of \d+, of which \d+ % is in',
         str(said.value),
     )

@@ -95,8 +95,7 @@ def test_no_test_is_asked_for_where_there_can_be_none(method):
     predictions, _ = planted()
     words = read(report_of(predictions, method.fit(predictions).slices_))
     assert (
-        "so that none can be tested on others: the numbers come from the examples that the slices were"
-        in words
+        "so they cannot be tested on others: the numbers come from the examples that the slices were" in words
     )
     assert "how the model does on others is not known" in words
     assert "test them" not in words
@@ -222,15 +221,12 @@ def test_the_table_of_slices_says_what_its_numbers_are_of_and_what_is_compared()
     predictions, slices = planted(k=1)
     words = read(report_of(predictions, slices))
     assert "Slice Verdict Corrected p Size" in words
-    assert (
-        "Numbers of all 400 examples; verdict and corrected p of the 200 that no slice was sought in."
-        in words
-    )
-    why = "A slice far from the rest stays unconfirmed where those that the test compares it with"
+    assert "Numbers of all 400 examples; verdict and corrected p of the 200 that were not searched." in words
+    why = "A slice far from the rest stays unconfirmed if the examples that the test compares it with"
     assert why not in words
     assert "Numbers of all 400 examples. " in read(report_of(predictions, slices, held=False))
     carried_over = Findings.build(predictions, slices, confirm=np.ones(400, dtype=bool), searched=719)
-    assert "Numbers of all 400 examples; verdict and corrected p of the 400 that no slice" in read(
+    assert "Numbers of all 400 examples; verdict and corrected p of the 400 that were not" in read(
         render(carried_over)
     )
     every_other_five = (predictions.labels == 1) & (np.arange(400) % 4 < 2)
@@ -286,7 +282,7 @@ def test_too_few_to_say_is_not_said_to_be_nothing():
     )
     assert "too few to say" in words
     assert "Too few examples to confirm anything" in words
-    assert "Of the 200 examples that no slice was sought in, too few lie in what the method found" in words
+    assert "Of the 200 examples that were not searched, too few lie in what the method found" in words
     assert "Nothing reliable" not in words
 
 

@@ -127,7 +127,7 @@ def test_of_many_classes_the_page_shows_forty_and_says_which():
     page = render(findings)
     assert "The 40 classes with the lowest F1 of 55; classes.csv in the run’s folder has all." in read(page)
     assert (
-        "Drawn are the 40 most frequent of 55 classes; co_occurrence.csv in the run’s folder has all."
+        "The 40 most frequent of 55 classes are drawn; co_occurrence.csv in the run’s folder has all."
         in read(page)
     )
     section = page.split('<section class="classes"')[1].split("</section>")[0]

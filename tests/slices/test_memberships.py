@@ -138,5 +138,5 @@ def test_they_are_read_not_written():
     assert (sparse.ndim, sparse.dtype) == (2, np.float64)
     assert not hasattr(sparse, "columns")
     assert isinstance(sparse[:, [0, 2]], Memberships)
-    with pytest.raises(ValueError, match="always a new one"):
+    with pytest.raises(ValueError, match="always a copy"):
         np.array(sparse, copy=False)

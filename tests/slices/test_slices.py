@@ -157,7 +157,7 @@ def test_members_that_are_not_among_the_other_examples_leave_the_tree():
 def test_slices_are_not_carried_over_by_weights_of_another_shape():
     p = multilabel()
     slices = UDIS().fit(p).slices_
-    with pytest.raises(ValueError, match=r"not by weights of shape \(700, \d+\) and 700 rows"):
+    with pytest.raises(ValueError, match=r"not weights of shape \(700, \d+\) and 700 rows"):
         slices.carry_over(slices.weights.T, p, np.arange(700))
     with pytest.raises(ValueError, match=r"and 3 rows"):
         slices.carry_over(slices.weights, p, np.arange(3))

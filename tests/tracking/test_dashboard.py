@@ -336,7 +336,9 @@ def test_online_what_is_used_is_told_as_wandb_has_it(
     assert "W&B → https://wandb.ai/me/weakspot/runs/1" in caplog.text
     refused = OnlineRun(wandb.Error("no such project"))
     log_input_artifact(WandbLogger(refused), "checkpoint", tmp_path / "my net.ckpt")
-    assert f"W&B does not know that this run used {tmp_path / 'my net.ckpt'}: no such project" in caplog.text
+    assert (
+        f"W&B could not record that this run used {tmp_path / 'my net.ckpt'}: no such project" in caplog.text
+    )
 
 
 def test_a_panel_holds_whatever_there_is() -> None:
@@ -368,7 +370,7 @@ def test_train_infer_and_discover_are_linked(shell: Shell) -> None:
     for script in ("train", "infer", "discover"):
         said = shell(script, *words)
     (discover_run,) = shell.folder.glob("outputs/discover/*/*")
-    assert shlex.split(said.partition("this sends it: ")[2].splitlines()[0]) == [
+    assert shlex.split(said.partition("send the run with: ")[2].splitlines()[0]) == [
         *("wandb", "sync", str(Logged(discover_run).folder.relative_to(shell.folder)))
     ]
     (trained,), (inferred,) = (list(shell.folder.glob(f"outputs/{job}/*/*")) for job in ("train", "infer"))

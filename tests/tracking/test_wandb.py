@@ -95,7 +95,7 @@ def test_the_default_run_without_a_network_goes_on_offline(shell: Shell) -> None
     (report,) = shell.reports()
     assert is_offline_run(report.parent)
     files = (report.parent / "wandb" / "offline-run-").relative_to(shell.folder)
-    assert f"W&B, offline; this sends it: wandb sync {files}" in said
+    assert f"W&B is offline; send the run with: wandb sync {files}" in said
 
 
 @pytest.mark.slow
@@ -154,11 +154,15 @@ def test_nobody_logged_in_and_nothing_asked_for_is_offline_without_a_word(
 
 TYPED = [
     ({}, "logger.project=a/b", "Invalid project name 'a/b': cannot contain characters .* logger.entity"),
-    ({}, "logger.project=[a]", r"logger.project must be a text, not \[a\]"),
-    ({}, "logger.tags=['']", "logger.tags=.* is not for W&B: Tag at index 0 is empty"),
+    ({}, "logger.project=[a]", r"logger.project must be a string, not \[a\]"),
+    ({}, "logger.tags=['']", "logger.tags=.* is rejected by W&B: Tag at index 0 is empty"),
     ({}, "fail_if.accuracy_below=2", "fail_if.accuracy_below=2 must be a share above 0 and at most 1"),
-    ({"WANDB_MODE": "offlin"}, "", "WANDB_MODE=offlin is not for W&B: Input should be 'online', 'offline', "),
-    ({"WANDB_BASE_URL": "a.b"}, "", "WANDB_BASE_URL=a.b is not for W&B: Input should be a valid URL"),
+    (
+        {"WANDB_MODE": "offlin"},
+        "",
+        "WANDB_MODE=offlin is rejected by W&B: Input should be 'online', 'offline', ",
+    ),
+    ({"WANDB_BASE_URL": "a.b"}, "", "WANDB_BASE_URL=a.b is rejected by W&B: Input should be a valid URL"),
     ({"WANDB_MODE": "online"}, "", "WANDB_MODE=online, but nobody is logged in: run `wandb login`"),
 ]
 
@@ -192,9 +196,9 @@ def test_a_run_that_the_server_refuses_is_said_before_anything_is_made(tmp_path:
         code, said = typed(tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=address)
     last = said.splitlines()[-1]
     assert code == 2, said
-    assert last.startswith("W&B opens no run (")
+    assert last.startswith("W&B cannot open a run (")
     assert "permission denied" in last
-    assert last.endswith("choose WANDB_MODE=offline or logger=none")
+    assert last.endswith("set WANDB_MODE=offline or logger=none")
     assert not (tmp_path / "outputs").exists()
 
 

@@ -13,7 +13,7 @@ from weakspot.pipeline.saved_runs import SavedRun
 from weakspot.slices import ClusterNode
 from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, fails, worst_first
 
-_MAX_FOLD_DEPTH = 60  # levels that fold; browsers cannot draw more than some hundreds
+_MAX_FOLD_DEPTH = 60  # levels that fold; browsers cannot draw more than a few hundred
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class OutlineEntry:
 
     Attributes:
         node: The node.
-        depth: How many nodes stand above it.
+        depth: How many ancestors it has.
         folds: Whether the nodes below it are drawn within it, so that it can be folded.
         closes: How many folding nodes end after it.
         is_open: Whether it is unfolded at first, because a failing cluster lies below it.
@@ -41,7 +41,7 @@ class ClusterTree:
 
     Attributes:
         root: The root node, with all nodes below it.
-        ids: The ids of the examples, by the rows that its leaves hold.
+        ids: The ids of the examples, indexed by the rows in its leaves.
     """
 
     root: ClusterNode
@@ -61,11 +61,11 @@ class ClusterTree:
         return worst_first(leaf for leaf in self.leaves if fails(leaf.size, leaf.accuracy, overall, share))
 
     def node(self, number: int) -> ClusterNode | None:
-        """Return the node of a number; None where there is none."""
+        """Return the node with a number; None if there is none."""
         return next((node for node in self.root.walk() if node.id == number), None)
 
     def leaf_of(self, row: int) -> ClusterNode | None:
-        """Return the leaf that holds an example; None where the example was not clustered."""
+        """Return the leaf that holds an example; None if the example was not clustered."""
         return next((leaf for leaf in self.leaves if row in leaf.members), None)
 
     def members(self, node: ClusterNode) -> list[tuple[int, bool]]:
@@ -112,7 +112,7 @@ class ClusterTree:
 
 
 def tree_of_published_file(published: PublishedTree) -> ClusterTree:
-    """Return the tree of a file of the published tool.
+    """Return the tree in a file of the published tool.
 
     Raises:
         ValueError: If two images have the same name, one as text and one as a number.
@@ -127,7 +127,7 @@ def tree_of_run(run: RunSummary) -> ClusterTree:
     """Return the tree of a run.
 
     Raises:
-        ValueError: If it has none, its findings are of other slices, or a link leads out of its folder.
+        ValueError: If it has none, its findings belong to other slices, or a link leads out of its folder.
     """
     check_files_inside(run.folder)
     slices = SavedRun.open(run.folder).slices

@@ -42,7 +42,7 @@ class ComparePages:
         return render_page("compare", runs=runs, preselected=_preselected(request.query_params, runs))
 
     async def compare(self, request: Request) -> Response:
-        """Compare the two chosen runs, and lead to the comparison."""
+        """Compare the two chosen runs, and redirect to the comparison."""
         async with request.form(max_files=0, max_fields=4) as form:
             chosen = [str(form.get(name, "")) for name in ("before", "after")]
         return RedirectResponse(await run_in_threadpool(self._compare, *chosen), 303)
@@ -61,25 +61,27 @@ class ComparePages:
     def _run(self, digest: str) -> RunSummary:
         run = self._runs.find(digest)
         if run is None or run.is_comparison:
-            raise ValueError("Choose two runs of the list; one of these is not there, or not any more.")
+            raise ValueError(
+                "Choose two runs from the list; one of these does not exist or no longer exists."
+            )
         return run
 
 
 def _preselected(query: QueryParams, runs: Sequence[RunSummary]) -> dict[str, str]:
-    """Return the digests of the two runs that the form offers first, by field.
+    """Return the digests of the two runs that the form preselects, by field.
 
-    These are the two that were ticked in the list, or the one that the address names and the run before it.
+    These are the two runs ticked in the list, or the run that the URL names and the one before it.
 
     Args:
-        query: The address's query: `run` twice, or `after`.
+        query: The URL's query: `run` twice, or `after`.
         runs: The runs below the folders, newest first.
 
     Raises:
-        ValueError: If other than two runs were ticked.
+        ValueError: If runs were ticked, but not exactly two.
     """
     selected = [run.digest for run in runs if run.digest in query.getlist("run")]
     if "run" in query and len(selected) != 2:
-        raise ValueError("Go back and tick two runs: a comparison is of an earlier and a later one.")
+        raise ValueError("Go back and tick two runs: a comparison needs an earlier and a later one.")
     digests = [run.digest for run in runs]
     if selected or len(digests) < 2:
         after, before = selected or ("", "")

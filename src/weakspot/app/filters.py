@@ -1,4 +1,4 @@
-"""Filters of a run's examples, as an address's query states them."""
+"""Filters of a run's examples, read from a URL's query."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class AttributeCondition:
 
 @dataclass(frozen=True)
 class Filter:
-    """Criteria for examples; every criterion that is empty admits all of them.
+    """Criteria for examples; an empty criterion admits all examples.
 
     Attributes:
-        search: Letters in the id or the text.
+        search: A string to find in the id or the text.
         conditions: Conditions on attributes.
-        label: A class's name.
-        prediction: A class's name.
-        outcome: wrong or right.
+        label: The name of the label's class.
+        prediction: The name of the predicted class.
+        outcome: `wrong` or `right`.
         group: A finding, a slice or a node of the tree: `finding-1`, `slice-2`, `node-680`.
-        lasso: A part of the map.
-        rows: searched or held, where some examples are held out.
+        lasso: A region of the map.
+        rows: `searched` or `held`, if some examples are held out.
     """
 
     search: str = ""
@@ -62,14 +62,14 @@ class Filter:
 
     @classmethod
     def from_query(cls, query: QueryParams, loaded: LoadedRun) -> Filter:
-        """Read the criteria that an address's query states.
+        """Read the criteria from a URL's query.
 
         Args:
             query: The query.
             loaded: The run whose examples are filtered.
 
         Raises:
-            ValueError: If it names something that the run does not have.
+            ValueError: If the query names something that the run does not have.
         """
         fields = {
             name: query.get(name, "")[:_MAX_LENGTH] for name in ("search", "label", "prediction", "outcome")
@@ -96,10 +96,10 @@ class Filter:
 
         Args:
             loaded: The run.
-            texts: The text of every row, where examples are texts.
+            texts: The text of every row, if the examples are texts.
 
         Returns:
-            (n,) true for examples that do.
+            (n,) true for examples that meet all criteria.
 
         Raises:
             ValueError: If the run has no such group or no map, or a value is not a number.
@@ -120,22 +120,22 @@ class Filter:
                 mask &= _has_class(wanted, values, loaded)
         if self.outcome:
             if p.correct is None:
-                raise ValueError("This record cannot tell wrong from right.")
+                raise ValueError("These predictions do not say which examples are wrong.")
             mask &= np.asarray(p.correct, dtype=bool) == (self.outcome == "right")
         if self.group:
             mask &= self._in_group(loaded)
         if self.lasso is not None:
             if loaded.map_positions is None:
-                raise ValueError("This run has no map, so no lasso holds any of its examples.")
+                raise ValueError("This run has no map, so a lasso cannot select examples.")
             mask &= self.lasso.contains(loaded.map_positions)
         if self.rows:
             mask &= loaded.searched == (self.rows == "searched")
         return mask
 
     def order(self, loaded: LoadedRun, mask: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-        """Return the rows of a mask as they are shown.
+        """Return the rows of a mask in the order in which they are shown.
 
-        In a finding or slice the greatest membership comes first, elsewhere the highest loss.
+        In a finding or slice, the highest membership comes first; otherwise the highest loss.
 
         Args:
             loaded: The run.
@@ -155,8 +155,8 @@ class Filter:
 
     @property
     def is_definition(self) -> bool:
-        """Whether the criteria say what examples are, and nothing of how the model does on them: only then can a
-        slice be tested.
+        """Whether the criteria describe the examples and not how the model performs on them: only such a slice can
+        be tested.
         """
         criteria = self.search or self.conditions or self.label or self.lasso
         return bool(criteria) and not (self.prediction or self.outcome or self.group)
@@ -183,7 +183,7 @@ class Filter:
 
     @property
     def query(self) -> str:
-        """The filter as the query of an address."""
+        """The filter as a URL's query."""
         fields = [("search", self.search), ("label", self.label), ("prediction", self.prediction)]
         fields += [("outcome", self.outcome), ("in", self.group), ("rows", self.rows or "all")]
         fields += [("where", str(condition)) for condition in self.conditions]
@@ -214,7 +214,7 @@ def _has_class(name: str, values: np.ndarray | None, loaded: LoadedRun) -> Bool[
 
 
 def _parse_condition(text: str, loaded: LoadedRun) -> AttributeCondition:
-    """Read a condition on the attribute with the longest name that fits: names may contain the operators, too."""
+    """Parse a condition; the longest attribute name that fits is taken, because names may contain operators."""
     for name in sorted(loaded.attributes.column_names, key=len, reverse=True):
         rest = text.removeprefix(name) if text.startswith(name) else ""
         for operator in _OPERATORS:

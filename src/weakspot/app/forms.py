@@ -1,4 +1,4 @@
-"""Values of the pages' forms: every one is checked, and an error says which one cannot be used."""
+"""Values of the pages' forms; each is checked, and an error names the one that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def parse_number(form: Mapping[str, str], name: str, default: float, low: float,
     Args:
         form: The form's values by field.
         name: The field.
-        default: The number where the field is empty.
-        low: The least number that is allowed.
-        high: The greatest number that is allowed.
+        default: The number if the field is empty.
+        low: The smallest number that is allowed.
+        high: The largest number that is allowed.
 
     Raises:
         ValueError: If the value is not a number between the two.
@@ -42,7 +42,7 @@ def parse_whole_number(form: Mapping[str, str], name: str, default: int = 0) -> 
     Args:
         form: The form's values by field.
         name: The field.
-        default: The number where the field is empty.
+        default: The number if the field is empty.
 
     Raises:
         ValueError: If the value is not such a number.

@@ -1,4 +1,4 @@
-"""The images and texts of a run that was given its predictions: their file says where these are, or holds them."""
+"""Previews of a run on given predictions, whose file holds the images and texts or says where they are."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from weakspot.pipeline.file_previews import FilePreviews
 class GivenPreviews(RunPreviews):
     """The images or texts of a run with `predictions=FILE`, whose dataset and model are not known.
 
-    Nothing is read outside of one folder: `root`, or else the one that holds the predictions, which the explorer has
-    found to lie in a folder that it may read.
+    Files are read from one folder only: `root`, or else the folder of the predictions, which the explorer has checked
+    to lie in a folder that it may read.
 
     Args:
         loaded: The run.
@@ -35,13 +35,13 @@ class GivenPreviews(RunPreviews):
         """Find the images.
 
         Raises:
-            ValueError, FileNotFoundError: If one is missing, or lies elsewhere.
+            ValueError, FileNotFoundError: If one is missing or lies outside the folder.
         """
         with self._lock:
             if self._opened is not None:
                 return
             root = self._root
-            if root is None:  # once links are followed, as the explorer has checked it
+            if root is None:  # with links followed, as the explorer has checked it
                 root = Path(os.path.realpath(str(self._predictions.manifest.get("source")))).parent
             try:
                 self._opened = FilePreviews(self._predictions, root, self._rows)
@@ -61,11 +61,11 @@ class GivenPreviews(RunPreviews):
 
     @property
     def texts(self) -> Sequence[str] | None:
-        """The text of each row; None where examples are not texts."""
+        """The text of each row; None if the examples are not texts."""
         return self._previews.texts
 
     def preview(self, row: int) -> Any:
-        """Return the image of a row, cropped to its box if it has one, or its text; None where it has neither."""
+        """Return the image of a row, cropped to its box if it has one, or its text; None if it has neither."""
         with self._lock:
             return self._previews.preview(row)
 

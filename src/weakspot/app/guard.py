@@ -1,4 +1,4 @@
-"""Checks of every request before a page is made: who asks, from which page, and how much is sent."""
+"""Checks every request before it is answered: who sends it, from which page, and how large it is."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The content policy of the explorer's own pages: nothing inline is run, nothing comes from elsewhere."""
+"""The content policy of the explorer's own pages: no inline scripts, and nothing from other hosts."""
 
 SANDBOX = "sandbox allow-scripts allow-popups allow-downloads"
-"""The content policy of a report or a comparison: it has an origin of its own, so that one that somebody else put
-among the runs can neither read the others nor press a button of the explorer."""
+"""The content policy of a report or a comparison: it has an origin of its own, so that a page written by somebody else
+can neither read other pages nor press a button of the explorer."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
 _DEFAULT_LIMIT = 1 << 20  # bytes of a request that sends no file
 
 
 class TooLargeError(Exception):
-    """A request that sends more bytes than it may.
+    """Raised for a request that sends more bytes than allowed.
 
     Attributes:
-        limit: How many bytes it may send.
+        limit: How many bytes are allowed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,15 +44,15 @@ class TooLargeError(Exception):
 class Guard:
     """Checks every request before the app answers it.
 
-    Only requests to this machine's own names are answered, so that no page elsewhere can read through a name
-    of its own (DNS rebinding). A request that changes something must come from a page of this server. Where
-    there is a token, a request must carry it; the address that the console shows has it.
+    Only requests to this machine's own names are answered, so that a page from elsewhere cannot read answers
+    through a host name of its own (DNS rebinding). A request that changes something must come from a page of
+    this server. If there is a token, a request must carry it; the URL that the console shows contains it.
 
     Args:
         app: The app that answers.
         host: The address that the server listens on.
-        token: The token; None where everyone who reaches the address may ask.
-        limits: How many bytes a request to a path may send; to any other path 1 MB.
+        token: The token; None if everyone who can reach the address may use the server.
+        limits: How many bytes a request to a path may send; for any other path, 1 MB.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, limits: Mapping[str, int]) -> None:
@@ -110,7 +110,7 @@ class Guard:
         return name in self._names or (_is_address(name) and (self._is_public or is_loopback(name)))
 
     def _token_entry(self, scope: Scope) -> Response | None:
-        """Answer a request with the token in its address: the token becomes a cookie, and leaves the address."""
+        """Answer a request with the token in its URL: move the token from the URL to a cookie."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         token = dict(query).get("token")
         if token is None or self._token is None or not _equal(token, self._token):
@@ -124,8 +124,8 @@ class Guard:
 
 
 def _cookie_name(scope: Scope) -> str:
-    """Return the cookie's name, which holds the port: browsers send cookies to every port of a machine, where
-    another explorer may listen.
+    """Return the cookie's name, which contains the port: browsers send cookies to every port of a machine, and
+    another explorer may listen on one.
     """
     return f"weakspot-{scope['server'][1]}"
 
@@ -136,7 +136,7 @@ def new_token() -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is reached from this machine alone."""
+    """Return whether an address can be reached only from this machine."""
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
@@ -157,9 +157,9 @@ def _refuse(status: HTTPStatus, sentence: str) -> Response:
 
 
 def refuse_too_large(limit: int) -> Response:
-    """Return the answer to a request that sends more bytes than it may."""
+    """Return the answer to a request that sends more bytes than allowed."""
     return _refuse(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than the {limit:,} bytes that are taken"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than the {limit:,} bytes that are allowed"
     )
 
 

@@ -1,4 +1,4 @@
-"""A lasso: a part of a run's map that was drawn by hand, as an address states it."""
+"""A lasso: a hand-drawn region of a run's map, as written in a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CORNER = re.compile(r"-?[0-9]{1,7},-?[0-9]{1,7}")
 
 @dataclass(frozen=True)
 class Lasso:
-    """A polygon on the map, with its inside by the even-odd rule, as map.js draws it.
+    """A polygon on the map, with its inside defined by the even-odd rule, as in map.js.
 
     Attributes:
         corners: At least three corners, in the map's own coordinates.
@@ -49,7 +49,7 @@ class Lasso:
         """Return which points lie inside.
 
         Args:
-            points: (n, 2) positions on the map; NaN where an example has none.
+            points: (n, 2) positions on the map; NaN if an example has none.
 
         Returns:
             (n,) true for points inside; false for NaN.

@@ -1,4 +1,4 @@
-"""Runs with their slices, predictions and findings: what a run's page shows of its examples."""
+"""Runs loaded with their slices, predictions and findings, for the pages that show their examples."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class LoadedRun:
     Attributes:
         run: The run's entry in the list.
         slices: The slices that it found.
-        predictions: The predictions that they were found in.
-        findings: Its findings; None for a run from before there were findings.
+        predictions: The predictions in which they were found.
+        findings: Its findings; None for a run made before findings existed.
         given_rows: (n,) the rows of these predictions in the file or record that the run was given;
-            None where they are all of it.
+            None if they are all of its rows.
     """
 
     run: RunSummary
@@ -60,33 +60,33 @@ class LoadedRun:
 
     @cached_property
     def searched(self) -> Bool[np.ndarray, " n"]:
-        """(n,) which examples the slices were sought in."""
+        """(n,) which examples were searched for slices."""
         return self.slices.searched_mask
 
     @property
     def has_held_out(self) -> bool:
-        """Whether there are examples that no slice was sought in."""
+        """Whether some examples were held out, that is, not searched for slices."""
         return not bool(self.searched.all())
 
     @property
     def first_shown(self) -> str:
-        """Which examples a page shows at first: those searched if they are a part, otherwise all."""
+        """Which examples a page shows at first: the searched ones if others are held out, otherwise all."""
         return "searched" if self.has_held_out and self.searched.any() else ""
 
     @cached_property
     def tree(self) -> ClusterTree | None:
-        """The cluster tree of the slices; None where there is none."""
+        """The cluster tree of the slices; None if there is none."""
         return None if self.slices.tree is None else ClusterTree(self.slices.tree, self.slices.ids.tolist())
 
     @cached_property
     def groups(self) -> Mapping[str, tuple[str, Int[np.ndarray, " m"]]]:
-        """The name and the rows of every finding and slice, by `finding-1`, `slice-2`; the greatest membership
+        """The name and the rows of every finding and slice, by key (`finding-1`, `slice-2`); the highest membership
         comes first.
         """
         if self.findings is None:
             return {}
         table = self.findings.memberships.drop_null()
-        # one piece of each group, except in a table that somebody else wrote
+        # one piece per group, except in a table that weakspot did not write
         pieces: dict[str, list[Int[np.ndarray, " m"]]] = {}
         for piece in member_groups(table):
             pieces.setdefault(piece.anchor, []).append(np.arange(piece.start, piece.end))
@@ -104,8 +104,8 @@ class LoadedRun:
 
     @cached_property
     def map_positions(self) -> Float[np.ndarray, "n 2"] | None:
-        """(n, 2) the position of each example on the run's map, NaN where it has none; None where there is no
-        map of these examples.
+        """(n, 2) the position of each example on the run's map, NaN if it has none; None if there is no map of
+        these examples.
         """
         if self.findings is None or not self.findings.map.num_rows:
             return None
@@ -120,13 +120,13 @@ class LoadedRun:
         return map_positions
 
     def points(self, rows: str) -> Points | None:
-        """Return what a page draws of the map.
+        """Return the points of the map that a page draws.
 
         Args:
-            rows: searched or held, where some examples are held out; "" for all.
+            rows: `searched` or `held`, if some examples are held out; "" for all.
 
         Returns:
-            The points; None where there are none.
+            The points; None if there are none.
         """
         if rows not in self._points:
             self._points[rows] = self._build_points(rows)
@@ -158,16 +158,16 @@ class LoadedRun:
         return sha.hexdigest()[:16]
 
     def label(self, row: int) -> str | None:
-        """Return the label of a row, as a person reads it."""
+        """Return the label of a row in readable form."""
         return self.predictions.name_of(self.predictions.labels, row)
 
     def prediction(self, row: int) -> str | None:
-        """Return the model's prediction for a row, as a person reads it."""
+        """Return the model's prediction for a row in readable form."""
         return self.predictions.name_of(self.predictions.predictions, row)
 
     @property
     def to_compare(self) -> RunToCompare:
-        """The run as a comparison reads it."""
+        """The run in the form that a comparison takes."""
         findings = () if self.findings is None else self.findings.findings
         names = [] if self.findings is None else [one.name for one in self.findings.slices]
         return RunToCompare(
@@ -180,12 +180,12 @@ class LoadedRun:
         return self.predictions.attributes
 
     def attributes_of(self, row: int) -> Mapping[str, Any]:
-        """Return the attributes of a row, None where one is unknown."""
+        """Return the attributes of a row; the value is None if it is unknown."""
         return self.attributes.slice(row, 1).to_pylist()[0] if self.attributes.column_names else {}
 
     @cached_property
     def attribute_values(self) -> Mapping[str, list[str]]:
-        """The values of every attribute that has few of them, but for values too long for a list."""
+        """The values of every attribute with few distinct values, without those too long for a list."""
         found = {}
         for name in self.attributes.column_names:
             distinct = self.attributes[name].unique().drop_null().to_pylist()
@@ -195,11 +195,11 @@ class LoadedRun:
 
 
 class LoadedRuns:
-    """Reads runs, and keeps the last few.
+    """Reads runs and caches the last few.
 
     Args:
         runs: The runs below the folders; predictions are read from the same folders.
-        data_folders: Where else predictions may lie, and nowhere besides.
+        data_folders: Further folders from which predictions may be read.
     """
 
     def __init__(self, runs: RunIndex, data_folders: Sequence[Path] = ()) -> None:
@@ -210,16 +210,17 @@ class LoadedRuns:
         """Return a run with its files read.
 
         Raises:
-            ValueError: If a file leads out of the folders or cannot be used.
+            ValueError: If a file lies outside the folders or cannot be used.
             OSError: If a file is missing or cannot be read.
         """
         return self._cached.get_or_make((run.digest, run.modified.timestamp()), lambda: self._read(run))
 
     def may_read(self, path: Path) -> bool:
-        """Return whether predictions may be read: all files that they consist of must lie in those folders.
+        """Return whether predictions may be read: all of their files must lie in those folders.
 
         Args:
-            path: A folder of shards, or one file; what has the same name but for its ending may hold its arrays.
+            path: A folder of shards, or one file; files that differ only in their ending count too, as they may hold
+                its arrays.
         """
         beside = path.parent.glob(f"{glob.escape(path.stem)}.*")
         return all(is_below_any(file, self._folders) for file in (path, *path.glob("*"), *beside))
@@ -232,24 +233,24 @@ class LoadedRuns:
         return LoadedRun(run, saved_run.slices, part_of(given, rows), saved_run.findings, rows)
 
     def _given_predictions(self, saved_run: SavedRun) -> Predictions:
-        """Return what a run was given, from the usual store or from any of the folders as a store."""
+        """Return the predictions that a run was given, looked up in the usual store and in each of the folders."""
         for store in (PREDICTIONS_STORE, *self._folders):
             with suppress(FileNotFoundError):
                 return saved_run.given_predictions(store, self.may_read)
         manifest = saved_run.slices.provenance.get("predictions") or {}
         if not manifest:
             raise FileNotFoundError(
-                f"{saved_run.folder} names no predictions, so that its examples cannot be shown; of a tree alone "
-                "(tree=FILE) there are none."
+                f"{saved_run.folder} names no predictions, so its examples cannot be shown; a run of a tree alone "
+                "(tree=FILE) has none."
             )
         source = manifest.get("source")
         folders = ", ".join(map(str, self._folders))
         if source:
             raise FileNotFoundError(
-                f"The predictions that {saved_run.folder} was made of ({source}) do not lie under {folders}: name "
+                f"The predictions that {saved_run.folder} was made from ({source}) do not lie under {folders}: name "
                 f"their folder too (browse.py root={Path(str(source)).parent}, or where they are now)."
             )
         raise FileNotFoundError(
-            f"The predictions that {saved_run.folder} was made of do not lie under {folders}: name their folder too "
-            "(browse.py folders=[…]), which is predictions_dir where the run had one of its own."
+            f"The predictions that {saved_run.folder} was made from do not lie under {folders}: name their folder too "
+            "(browse.py folders=[…]), which is the run's predictions_dir if it set one."
         )

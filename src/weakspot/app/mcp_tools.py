@@ -1,4 +1,4 @@
-"""What a program may ask by MCP of the runs below some folders, in plain values: it reads, and writes nothing."""
+"""MCP tools for the runs below some folders; they only read, and return plain values."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _COMPARISON = TypeAdapter(Comparison)
 
 
 class McpTools:
-    """Answers questions about runs, which are named by what `list_runs` calls them and never by a path.
+    """Answers questions about runs, which are identified by their name from `list_runs` and never by a path.
 
     Args:
-        folders: They, and the folders of runs in them, are all that is read.
+        folders: The folders of runs; nothing else is read.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -40,9 +40,9 @@ class McpTools:
         self._loaded_runs = LoadedRuns(self._runs)
 
     def list_runs(self) -> dict[str, Any]:
-        """List every run below the folders, the newest first: its name for the other tools, its words, its headline.
+        """List every run below the folders, newest first: its name for the other tools, its settings, its headline.
 
-        Of a run whose files are damaged, `damage` says why; it has no headline then.
+        If a run's files are damaged, `damage` says why, and there is no headline.
         """
         return {
             "runs": [
@@ -63,10 +63,10 @@ class McpTools:
         }
 
     def get_findings(self, run: str) -> dict[str, Any]:
-        """Say what a run found: headline, audited set, how it was tested, and each finding without its details.
+        """Return what a run found: headline, audited set, how it was tested, and each finding without its details.
 
         Args:
-            run: A run's name, of list_runs.
+            run: A run's name, from list_runs.
         """
         findings = self._findings(run)
         return {
@@ -89,22 +89,22 @@ class McpTools:
         }
 
     def get_finding(self, run: str, number: int) -> dict[str, Any]:
-        """Say all that is known of one finding: its evidence, what names it, attributes inside and outside, words.
+        """Return all that is known about a finding: its evidence, its name, attributes inside and outside, words.
 
         Args:
-            run: A run's name, of list_runs.
-            number: The finding's number, of get_findings.
+            run: A run's name, from list_runs.
+            number: The finding's number, from get_findings.
         """
         finding = self._finding(self._findings(run), number)
         return dict(_FINDING.dump_python(finding, mode="json"))
 
     def examples(self, run: str, number: int, limit: int = 20) -> dict[str, Any]:
-        """List examples of a finding, those that belong to it most first: id, label, prediction, loss, attributes.
+        """List examples of a finding, highest membership first: id, label, prediction, loss, attributes.
 
         Args:
-            run: A run's name, of list_runs.
-            number: The finding's number, of get_findings.
-            limit: How many at most; a run keeps the attributes of those alone that its report shows.
+            run: A run's name, from list_runs.
+            number: The finding's number, from get_findings.
+            limit: The most examples to return; a run keeps attributes only of the examples that its report shows.
         """
         findings = self._findings(run)
         finding = self._finding(findings, number)
@@ -114,7 +114,7 @@ class McpTools:
         rows = finding.portrait.top[: max(limit, 0)]
         try:
             examples = [findings.example(row) for row in rows]
-        except KeyError as error:  # somebody else may have written findings.json
+        except KeyError as error:  # findings.json may come from elsewhere
             raise ValueError(f"The run's {FILE} shows row {error} but does not describe it.") from error
         return {
             "members": int(inside.sum()),
@@ -125,10 +125,10 @@ class McpTools:
         }
 
     def compare(self, before: str, after: str) -> dict[str, Any]:
-        """Say which slices of two runs are fixed, persist, are new or unclear, each tested on examples not searched.
+        """Return which slices of two runs are fixed, persist, are new or unclear, each tested on unsearched examples.
 
         Args:
-            before: The earlier run's name, of list_runs.
+            before: The earlier run's name, from list_runs.
             after: The later run's name.
         """
         if before == after:
@@ -144,7 +144,7 @@ class McpTools:
     def _run(self, name: str) -> RunSummary:
         run = self._runs.find(name)
         if run is None or run.is_comparison:
-            raise ValueError(f"There is no run {name!r}; list_runs names those that there are.")
+            raise ValueError(f"There is no run {name!r}; list_runs returns the names of all runs.")
         return run
 
     def _findings(self, name: str) -> Findings:

@@ -19,7 +19,7 @@ from weakspot.app.uploaded_models import Audit, Audits
 UPLOAD = "/models"
 
 MAX_BYTES = 4 << 30
-"""The most bytes of a file of weights."""
+"""The most bytes of an uploaded file of weights."""
 
 
 class ModelPages:
@@ -56,7 +56,7 @@ class ModelPages:
         )
 
     async def upload(self, request: Request) -> Response:
-        """Start the audit of an uploaded file, and lead to its page."""
+        """Start the audit of an uploaded file, and redirect to its page."""
         self._audits.check_free()
         async with request.form(max_files=1, max_fields=8) as form:
             file, name = uploaded_file(form, "file"), display_name(uploaded_file(form, "file"))
@@ -65,7 +65,7 @@ class ModelPages:
         return RedirectResponse(f"/model/{audit.digest}", 303)
 
     def audit(self, request: Request) -> Response:
-        """Show how far an audit is, its log, and its run once there is one."""
+        """Show the progress of an audit, its log, and its run once there is one."""
         audit = self._requested_audit(request)
         return render_page(
             "model",

@@ -18,7 +18,7 @@ class OfflineRun:
 
     Attributes:
         folder: Its own folder, `…/wandb/offline-run-…`.
-        started: When it started, as the folder's name says.
+        started: When it started, according to the folder's name.
         id: Its id in W&B.
         size: The size of its log in bytes.
     """

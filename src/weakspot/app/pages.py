@@ -13,7 +13,7 @@ from weakspot.report.points import Points
 
 _REPORT = environment()
 _TEMPLATES = escaping("weakspot.app")
-_TEMPLATES.filters["as_input"] = "{:.6g}".format  # a number as an <input> takes it
+_TEMPLATES.filters["as_input"] = "{:.6g}".format  # writes a number for an <input>
 
 
 def render_page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
@@ -25,14 +25,14 @@ def render_page(name: str, status: int = 200, **content: Any) -> HTMLResponse:
         **content: The template's variables.
     """
     written = _TEMPLATES.get_template(f"{name}.html.jinja").render(content)
-    return HTMLResponse(as_utf8(written), status)  # texts and names of files may be anyone's
+    return HTMLResponse(as_utf8(written), status)  # texts and file names may hold any characters
 
 
 def map_section(points: Points) -> Markup:
-    """Render the report's map, for a page that serves its scripts and style beside it."""
+    """Render the report's map for a page that links to the map's scripts and style sheet."""
     return Markup(_REPORT.get_template("map.html.jinja").render(points=points, sprites=None))
 
 
 def render_refusal(sentence: str, status: int = 400) -> HTMLResponse:
-    """Render a page that says what is wrong, and what to do."""
+    """Render a page that says what is wrong and what to do."""
     return render_page("refusal", status, sentence=sentence)

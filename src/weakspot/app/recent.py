@@ -1,4 +1,4 @@
-"""What the explorer keeps of what was asked for last, so that the next page need not read it again."""
+"""A cache of the values that were used last, so that the explorer's next page need not read them again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """Keeps the few values that were used last; any number of threads may use it.
+    """A thread-safe cache of the values that were used last.
 
     Args:
-        size: How many are kept.
+        size: How many values are kept.
     """
 
     def __init__(self, size: int) -> None:
@@ -31,7 +31,7 @@ class Recent(Generic[Key, Value]):
             return self._values.get(key)
 
     def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made now if it is not kept; other threads wait, so that none is made twice."""
+        """Return the value of a key, made now if it is not kept; other threads wait, so no value is made twice."""
         with self._lock:
             if key not in self._values:
                 self.add(key, make())
@@ -39,7 +39,7 @@ class Recent(Generic[Key, Value]):
             return self._values[key]
 
     def add(self, key: Key, value: Value) -> None:
-        """Keep a value, and drop what was not used for longest where there are too many."""
+        """Add a value, and drop the least recently used ones if there are too many."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -47,6 +47,6 @@ class Recent(Generic[Key, Value]):
                 self._values.popitem(last=False)
 
     def values(self) -> list[Value]:
-        """Return what is kept, what was used last at the end."""
+        """Return the values that are kept, the most recently used last."""
         with self._lock:
             return list(self._values.values())

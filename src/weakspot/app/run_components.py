@@ -36,7 +36,7 @@ class ComponentBuilders:
 
     Attributes:
         dataset: Builds the dataset of a split.
-        model: Builds the model of a task, with fresh weights.
+        model: Builds a freshly initialised model for a task.
     """
 
     dataset: Callable[[str], Dataset]
@@ -74,7 +74,7 @@ class RunComponents(RunPreviews):
         self.lock = RLock()  # neither a dataset nor a model with hooks may be used by two threads at a time
 
     def open(self) -> None:
-        """Build the dataset and look at its first example, so that what is wrong with it is found at once."""
+        """Build the dataset and read its first example, so that problems with it are reported at once."""
         _ = self.positions, self.has_images
 
     @_LockedCachedProperty
@@ -100,7 +100,7 @@ class RunComponents(RunPreviews):
             model = self._builders.model(self.dataset.task)
         except ValueError:
             raise
-        except Exception as error:  # the network and its settings may be anyone's
+        except Exception as error:  # the network and its settings may be anything
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise ValueError(f"The model cannot be built: {reason}") from error
         if checkpoint not in (None, "", "pretrained"):
@@ -119,7 +119,7 @@ class RunComponents(RunPreviews):
 
     @_LockedCachedProperty
     def texts(self) -> Sequence[str] | None:
-        """The text of each row; None where examples are not texts."""
+        """The text of each row; None if the examples are not texts."""
         texts = self.dataset.texts
         if texts is None:
             return None
@@ -133,7 +133,7 @@ class RunComponents(RunPreviews):
             row: The row of the predictions.
 
         Raises:
-            ValueError: If the dataset does not hold this example any more.
+            ValueError: If the dataset no longer holds this example.
         """
         with self.lock:
             return self.dataset.preview(self._position(row))
@@ -190,12 +190,12 @@ class RunComponents(RunPreviews):
 
     @property
     def default_layer(self) -> str:
-        """The name of the model's own `cam_layer`; "" where it has none."""
+        """The name of the model's own `cam_layer`; "" if it has none."""
         cam_layer = self.model.cam_layer
         return next((name for name, module in self.model.named_modules() if module is cam_layer and name), "")
 
     def _find_file(self, named: Path) -> Path:
-        """Return the path of a file as the run named it, relative to here or to a folder above the run's."""
+        """Return the path of a file that the run names, relative to the working directory or a parent of its folder."""
         candidates = [named, *(parent / named for parent in self._loaded.run.folder.absolute().parents)]
         found = next((path for path in candidates if path.is_file() and self._runs.contains(path)), None)
         if found is None:
@@ -212,12 +212,12 @@ class RunComponents(RunPreviews):
     def _position(self, row: int) -> int:
         position = self.positions.get(str(self._loaded.predictions.ids[row]))
         if position is None:
-            raise ValueError("The dataset does not hold this example any more.")
+            raise ValueError("The dataset no longer holds this example.")
         return position
 
 
 class _ModelAtLayer(nn.Module):
-    """A model whose Grad-CAM is computed in another layer than its own `cam_layer`."""
+    """A model whose Grad-CAM is computed in a layer other than its own `cam_layer`."""
 
     def __init__(self, model: Model, layer: nn.Module) -> None:
         super().__init__()
@@ -235,6 +235,6 @@ class _ModelAtLayer(nn.Module):
 
 
 def encode_webp(image: Image.Image, side: int = _MAX_SIDE) -> bytes:
-    """Return an image as WebP, no larger than it is shown; a tiny one is kept as it is."""
+    """Return an image as WebP, no larger than it is shown; a tiny one is compressed without loss."""
     shrunk_image = shrunk(image, side)
     return images.webp(shrunk_image, quality=85, lossless=max(shrunk_image.size) <= 64)

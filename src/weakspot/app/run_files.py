@@ -1,4 +1,4 @@
-"""Which files of a run may be read: no link leads to one outside of the run's folder."""
+"""Reads files of a run, but none that a link leads to outside the run's folder."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from weakspot.pipeline.saved_runs import SLICES
 
 
 def is_below_any(path: Path, folders: Sequence[Path]) -> bool:
-    """Return whether a file or folder lies in one of the folders, once all links are followed."""
-    real = Path(os.path.realpath(path))  # `resolve` would raise for links in a circle
+    """Return whether a file or folder lies in one of the folders after all links are followed."""
+    real = Path(os.path.realpath(path))  # `resolve` would raise for a loop of links
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
 def file_inside(folder: Path, name: str) -> Path | None:
-    """Return the path of a run's file; None where there is none, or a link leads out of the run's folder."""
+    """Return the path of a run's file; None if it does not exist or a link leads out of the run's folder."""
     path = Path(os.path.realpath(folder / name))
     return path if path.is_file() and is_below_any(path, [folder]) else None
 
 
 def read_file_inside(folder: Path, name: str) -> bytes | None:
-    """Return what a run's file holds; None where it is gone meanwhile or a link leads out of the run's folder."""
+    """Return the content of a run's file; None if it no longer exists or a link leads out of the run's folder."""
     try:
         path = file_inside(folder, name)
         return None if path is None else path.read_bytes()

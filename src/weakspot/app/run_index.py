@@ -34,27 +34,27 @@ class RunSummary:
     Attributes:
         folder: The run's folder.
         page: The name of the file that is shown: a report, or a comparison of two runs.
-        modified: When that file was last modified: what is kept of the run is read again once it changes.
-        created: When the run was made, as its record says; where that does not say, when its page was last modified.
-        method: The method's word.
-        dataset: The dataset's word.
-        model: The model's word.
-        title: The headline of its findings; empty for a run from before there were findings.
-        finding: The name of the finding that explains most errors, of the confirmed ones if there are any.
+        modified: When that file was last modified; a cached run is read again once this changes.
+        created: When the run was made, according to its record; otherwise, when its page was last modified.
+        method: The method's name.
+        dataset: The dataset's name.
+        model: The model's name.
+        title: The headline of its findings; empty for a run made before findings existed.
+        finding: The name of the finding that explains most errors, among the confirmed ones if there are any.
         verdict: That finding's verdict.
         errors_explained: The share of all errors that it explains.
         n_slices: How many slices the method found, or a comparison compares.
         command: The command line that was typed.
-        seed: The method's seed; empty where it has none.
-        settings: The method's settings, as they are typed.
+        seed: The method's seed; empty if it has none.
+        settings: The method's settings, as typed on the command line.
         clusters: How many nodes its cluster tree has.
-        weights: The end of the path of the audited checkpoint; empty where none is known.
-        embedding: Where its embeddings come from, in words, `layer features` say; empty where that is the model's last
-            layer, or is not known.
+        weights: The end of the path of the audited checkpoint; empty if none is known.
+        embedding: Where its embeddings come from, such as `layer features`; empty if that is the model's last layer or
+            unknown.
         has_predictions: Whether it names predictions, whose examples can be shown; a tree alone (`tree=`) has none.
-        damage: Why its record cannot be read, in a sentence; empty where it can. Of a damaged run all else is empty but
-            for folder, page, times and place.
-        place: Where a person finds its folder, below what the listed folders have in common: `outputs/discover/…`.
+        damage: Why its record cannot be read, in a sentence; empty if it can. Otherwise only folder, page, times and
+            place are set.
+        place: Its folder as it is shown, relative to the common parent of the listed folders: `outputs/discover/…`.
     """
 
     folder: Path
@@ -91,12 +91,12 @@ class RunSummary:
 
     @property
     def audited(self) -> str:
-        """What was audited, in words: `small_cnn on digits`, or the dataset alone where no model is known."""
+        """What was audited, in words: `small_cnn on digits`, or the dataset alone if no model is known."""
         return f"{self.model} on {self.dataset}" if self.model else self.dataset
 
     @property
     def digest(self) -> str:
-        """The name by which addresses refer to it: no path of a request ever reaches the file system."""
+        """The name by which URLs refer to it, so that no path in a request reaches the file system."""
         return hashlib.sha256(os.fsencode(self.report.absolute())).hexdigest()[:16]
 
     @property
@@ -106,10 +106,10 @@ class RunSummary:
 
 
 class RunIndex:
-    """Lists the runs below some folders; what has not changed on the disk is not read again.
+    """Lists the runs below some folders; files that have not changed are not read again.
 
     Args:
-        folders: The folders; nothing outside of them and of the runs in them is read.
+        folders: The folders; nothing outside them and the runs in them is read.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -121,7 +121,7 @@ class RunIndex:
         self._lock = Lock()
 
     def all(self) -> list[RunSummary]:
-        """Return every run that left a report, or compared two others, newest first; damaged ones say so."""
+        """Return every run with a report and every comparison, newest first; `damage` is set for damaged ones."""
         pages = dict(_find_pages(self.folders))
         with self._lock:
             self._readers = pages
@@ -132,7 +132,7 @@ class RunIndex:
         return sorted(runs.values(), key=lambda run: (run.created, run.modified), reverse=True)
 
     def find(self, digest: str) -> RunSummary | None:
-        """Return the run of a digest; the folders are searched only where it is not known yet."""
+        """Return the run with a digest; the folders are searched only if it is not known yet."""
         with self._lock:
             page = self._page_by_digest.get(digest)
             if page is not None:
@@ -144,15 +144,15 @@ class RunIndex:
         return [run for run in self.all() if run.folder.absolute() == folder.absolute()]
 
     def contains(self, path: Path) -> bool:
-        """Return whether a file or folder lies in the folders, once all links are followed."""
+        """Return whether a file or folder lies in the folders after all links are followed."""
         return is_below_any(path, self.folders)
 
     def _run_of(self, page: Path) -> RunSummary | None:
         stamp = [_file_stamp(page.parent / name) for name in (page.name, FILE, COMPARISON, _SLICES_FILE)]
         known = self._known.get(page)
-        # What was damaged is looked at again: it may have been put right in files that have no stamp.
+        # Damaged runs are read again: they may have been repaired in files that have no stamp.
         if known is None or known[0] != stamp or (known[1] is not None and known[1].damage):
-            read = self._readers.get(page)  # None, where another request has found that the page is gone
+            read = self._readers.get(page)  # None if another request has found that the page is gone
             run = None if read is None else read(page.parent)
             known = self._known[page] = stamp, None if run is None else replace(run, place=self._place(run))
         return known[1]
@@ -183,7 +183,7 @@ def _file_stamp(file: Path) -> tuple[int, int] | None:
 
 
 def _read_discovery(folder: Path) -> RunSummary | None:
-    """Read the run of a folder; None where it holds neither findings nor slices of weakspot."""
+    """Read the run in a folder; None if it holds neither findings nor slices of weakspot."""
     modified = _modified(folder, REPORT)
     if modified is None or not any(os.path.lexists(folder / name) for name in (FILE, _SLICES_FILE)):
         return None
@@ -225,7 +225,7 @@ def _summary_of_findings(folder: Path, modified: datetime, found: Findings) -> R
 
 
 def _summary_of_slices(folder: Path, modified: datetime, slices: Slices) -> RunSummary:
-    """Summarise a run from before there were findings."""
+    """Summarise a run made before findings existed."""
     made_from = _manifest(slices.provenance)
     return RunSummary(
         folder,
@@ -241,7 +241,7 @@ def _summary_of_slices(folder: Path, modified: datetime, slices: Slices) -> RunS
 
 
 def _read_comparison(folder: Path) -> RunSummary | None:
-    """Read the comparison of a folder; None where it holds none of weakspot."""
+    """Read the comparison in a folder; None if it holds none of weakspot."""
     modified = _modified(folder, PAGE)
     if modified is None or file_inside(folder, COMPARISON) is None:
         return None
@@ -264,25 +264,25 @@ def _read_comparison(folder: Path) -> RunSummary | None:
 
 
 def _damaged(folder: Path, page: str, modified: datetime, error: Exception) -> RunSummary:
-    """Return the entry of a run whose record cannot be read: nothing that it says of itself is trusted."""
+    """Return the entry of a run whose record cannot be read; nothing in the record is trusted."""
     damage = _shown(str(error) or type(error).__name__, _MAX_COMMAND_LENGTH)
     return RunSummary(folder, page, modified, created=modified, damage=damage)
 
 
 def _modified(folder: Path, name: str) -> datetime | None:
-    """Return when a run's page was last modified; None where there is none inside its folder."""
+    """Return when a run's page was last modified; None if there is none inside its folder."""
     try:
         page = file_inside(folder, name)
         return None if page is None else datetime.fromtimestamp(page.stat().st_mtime).astimezone()
-    except (OSError, ValueError, OverflowError):  # a time of no calendar is damage, too
+    except (OSError, ValueError, OverflowError):  # an impossible time is damage, too
         return None
 
 
 def _created(recorded: str, modified: datetime) -> datetime:
-    """Return when a run was made, as it records; a copy of it was modified later."""
+    """Return when a run was made, according to its record: a copy of its files would be modified later."""
     try:
         return datetime.fromisoformat(recorded).astimezone()
-    except (ValueError, OverflowError):  # anyone may have written it
+    except (ValueError, OverflowError):  # the record may hold anything
         return modified
 
 
@@ -293,7 +293,7 @@ def _file_name(provenance: Any) -> str:
 
 
 def _settings(provenance: Any) -> dict[str, str]:
-    """Return the settings of a method as they are typed."""
+    """Return the settings of a method as typed on the command line."""
     settings = provenance.get("settings") if isinstance(provenance, dict) else None
     if not isinstance(settings, dict):
         return {}
@@ -309,7 +309,7 @@ def _weights(provenance: Any) -> str:
 
 
 def _manifest(provenance: Any) -> dict[str, Any]:
-    """Return the manifest of a run's predictions; empty where there is none."""
+    """Return the manifest of a run's predictions; empty if there is none."""
     manifest = provenance.get("predictions") if isinstance(provenance, dict) else None
     return manifest if isinstance(manifest, dict) else {}
 

@@ -1,4 +1,4 @@
-"""The pages of a run: its examples by filter, Grad-CAM of any layer and class, and new slices that are tested."""
+"""The pages of a run: filtered examples, Grad-CAM of any layer and class, and new slices that are tested."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CLASSES_SHOWN = 5  # classes of an example
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """An example as a page shows it; where the examples are no texts, its text is that of its attributes."""
+    """An example as a page shows it; `text` holds its attributes if the examples are neither images nor texts."""
 
     row: int
     id: str
@@ -73,7 +73,7 @@ class RunPages:
         self._runs, self._loaded_runs = runs, loaded_runs
         self._previews_cache = RunPreviewsCache(runs, previews_of)
         self._home = home
-        self._selecting = Lock()  # two selections at a time would both count as the first
+        self._selecting = Lock()  # two selections at a time would get the same number
 
     def routes(self) -> list[Route]:
         """Return the routes of these pages."""
@@ -87,7 +87,7 @@ class RunPages:
         ]
 
     def run(self, request: Request) -> Response:
-        """Show the examples that meet the criteria of the address."""
+        """Show the examples that meet the criteria in the URL."""
         loaded, query = self._loaded_run(request), request.query_params
         criteria = Filter.from_query(query, loaded)
         previews, problem = self._previews(loaded)
@@ -150,7 +150,7 @@ class RunPages:
         )
         preview = self._require_previews(loaded).preview(row)
         if not isinstance(preview, Image.Image):
-            raise HTTPException(404, "This example is no image.")
+            raise HTTPException(404, "This example is not an image.")
         return Response(encode_webp(preview, min(max(side, 16), 1024)), media_type="image/webp")
 
     def cam(self, request: Request) -> Response:
@@ -202,7 +202,7 @@ class RunPages:
         )
 
     async def select(self, request: Request) -> Response:
-        """Test the selected examples as a slice, and lead to its report."""
+        """Test the selected examples as a slice, and redirect to its report."""
         async with request.form(max_files=0, max_fields=200) as form:
             query = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
         return RedirectResponse(await run_in_threadpool(self._select, request, QueryParams(query)), 303)
@@ -234,14 +234,14 @@ class RunPages:
                 lasso,
             )
         config = file_inside(loaded.run.folder, "config.yaml")
-        # with its dataset and model the new run's examples can be shown as well
+        # with the configuration of the dataset and the model, the new run's examples can be shown as well
         if config is not None:
             shutil.copyfile(config, folder / "config.yaml")
         (saved,) = self._runs.in_folder(folder)
         return saved.address
 
     def _ticked(self, loaded: LoadedRun, query: QueryParams) -> tuple[Any, str]:
-        """Return how similar every example is to those that were ticked, and a description of that."""
+        """Return how similar every example is to the ticked ones, and a description of the selection."""
         rows = sorted({parse_whole_number({"row": row}, "row") for row in query.getlist("row")})
         weights = similarity_weights(loaded, rows)
         names = [str(loaded.predictions.ids[row]) for row in rows]
@@ -251,17 +251,15 @@ class RunPages:
     def _loaded_run(self, request: Request) -> LoadedRun:
         run = self._runs.find(request.path_params["digest"])
         if run is None or run.is_comparison:
-            raise HTTPException(
-                404, "There is no such run, or it is gone; the list shows those that there are."
-            )
+            raise HTTPException(404, "There is no such run, or it no longer exists; the list shows all runs.")
         return self._loaded_runs.of(run)
 
     def _previews(self, loaded: LoadedRun) -> tuple[RunPreviews | None, str]:
-        """Return the previews of a run, or None and the reason why there are none."""
+        """Return the previews of a run, or None and why there are none."""
         try:
             previews = self._previews_cache.of(loaded)
             previews.open()
-        except Exception as error:  # the data and the configuration may be anyone's
+        except Exception as error:  # the data and the configuration may be anything
             return None, printable_lines(str(error) or type(error).__name__)
         return previews, ""
 
@@ -275,7 +273,7 @@ class RunPages:
         p = loaded.predictions
         try:
             preview = previews.preview(row) if previews is not None and previews.has_texts else None
-        except (ValueError, OSError) as error:  # the page shows the other examples all the same
+        except (ValueError, OSError) as error:  # the page still shows the other examples
             preview = printable_lines(str(error))
         text = preview if isinstance(preview, str) else ""
         if isinstance(preview, Mapping):
@@ -311,7 +309,7 @@ def _cam_class(chosen: str, loaded: LoadedRun, row: int) -> int | None:
     if chosen == "label":
         labels = loaded.predictions.labels
         if labels is None or labels.ndim != 1:
-            raise ValueError("This record has no single label.")
+            raise ValueError("These predictions do not have a single label.")
         return int(labels[row])
     if chosen not in classes:
         raise ValueError(f"class={chosen[:100]} is neither predicted, nor label, nor one of the classes")
@@ -319,23 +317,23 @@ def _cam_class(chosen: str, loaded: LoadedRun, row: int) -> int | None:
 
 
 def _definition_from(loaded: LoadedRun, query: QueryParams) -> Filter:
-    """Read the criteria of a form, for all examples; they must say what examples are."""
+    """Read the criteria of a form, for all examples; they must describe the examples themselves."""
     criteria = replace(Filter.from_query(query, loaded), rows="")
     if not criteria.is_definition:
         raise ValueError(
-            "A slice is tested by what its examples are: filter by attributes, label, text or a lasso on the map, and "
-            "neither by what the model says nor by whether it is right; or tick some examples."
+            "A slice to test is defined by what its examples are: filter by attributes, label, text or a lasso on the "
+            "map, not by the model's prediction or whether it is right; or tick some examples."
         )
     return criteria
 
 
 def _form_fields(criteria: Filter) -> list[tuple[str, str]]:
-    """Return the fields with which a form repeats the criteria, all but `rows`."""
+    """Return the criteria as the fields of a form, without `rows`."""
     return [(name, value) for name, value in parse_qsl(criteria.query) if name != "rows"]
 
 
 def _accuracy(loaded: LoadedRun, rows: Any) -> float | None:
-    """Return the accuracy on some rows; None where predictions are not right or wrong."""
+    """Return the accuracy on some rows; None if predictions are not simply right or wrong."""
     p = loaded.predictions
     if p.correct is None or not len(rows):
         return None
@@ -344,7 +342,7 @@ def _accuracy(loaded: LoadedRun, rows: Any) -> float | None:
 
 
 def _most_likely_classes(loaded: LoadedRun, row: int) -> list[tuple[str, float]]:
-    """Return the classes of a classification with the highest probabilities, and these."""
+    """Return the most likely classes with their probabilities; empty if the task is not classification."""
     p = loaded.predictions
     if p.outputs is None or p.task is None or p.task.kind != "classification" or p.outputs.shape[1] < 2:
         return []

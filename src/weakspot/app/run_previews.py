@@ -1,4 +1,4 @@
-"""What the explorer shows of a run's examples: images or texts, and Grad-CAM where there is a model."""
+"""Previews of a run's examples: images or texts, and Grad-CAM if there is a model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class RunPreviews(ABC):
 
     @property
     def layers(self) -> Sequence[str]:
-        """The names of the layers that Grad-CAM can be computed in; none without a model."""
+        """The names of the layers for which Grad-CAM can be computed; empty without a model."""
         return ()
 
     @property
     def default_layer(self) -> str:
-        """The name of the layer that is meant where none is named; "" where it has none."""
+        """The name of the layer that is used by default; "" if there is none."""
         return ""
 
     @abstractmethod
     def open(self) -> None:
-        """Find the examples, so that what is wrong with them is found at once.
+        """Find the examples, so that problems with them are reported at once.
 
         Raises:
-            ValueError, OSError: If they are not there, or may not be read.
+            ValueError, OSError: If they do not exist or may not be read.
         """
 
     @property
@@ -49,17 +49,17 @@ class RunPreviews(ABC):
     @property
     @abstractmethod
     def texts(self) -> Sequence[str] | None:
-        """The text of each row; None where examples are not texts."""
+        """The text of each row; None if the examples are not texts."""
 
     @abstractmethod
     def preview(self, row: int) -> Any:
-        """Return what a page shows of a row: an image, a text or a mapping of values; None where there is nothing.
+        """Return what a page shows of a row: an image, a text or a mapping of values; None if there is nothing.
 
         Args:
             row: The row of the predictions.
 
         Raises:
-            ValueError, OSError: If the example is not there any more.
+            ValueError, OSError: If the example no longer exists.
         """
 
     @abstractmethod
@@ -81,7 +81,7 @@ class RunPreviewsCache:
 
     Args:
         runs: The runs below the folders.
-        previews_of: Returns the previews of a run; raises ValueError where its components may not be built.
+        previews_of: Returns the previews of a run; raises ValueError if its components may not be built.
     """
 
     def __init__(self, runs: RunIndex, previews_of: Callable[[LoadedRun, RunIndex], RunPreviews]) -> None:

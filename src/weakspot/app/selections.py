@@ -1,4 +1,4 @@
-"""Slices that a person has selected: they are tested on the held-out examples, and saved as runs like any other."""
+"""Slices selected by hand, which are tested on the held-out examples and saved as runs like any other."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 
 METHOD = "selection"
-"""The method of a selection, in the list of runs."""
+"""The method's name for a selection in the list of runs."""
 
 MIN_TICKED = 3
 """The fewest examples that can be ticked."""
 
 _N_COMPONENTS = 32  # as in the method `scan`
-_UNTESTED = "Nothing was tested, for the run of this selection had searched all of the examples"
+_UNTESTED = "Nothing was tested, because the run of this selection had searched all of the examples"
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class SelectionTest:
 
     @property
     def level(self) -> float:
-        """The level of the test. The levels of all selections, however many there will be, add up to that of a
-        single test, so that a person who goes on trying is misled no more often.
+        """The significance level of the test. The levels of all selections, however many there are, add up to that
+        of a single test, so that trying again and again does not cause more false positives.
         """
         return self.level_of_all / (self.number * (self.number + 1))
 
     @property
     def level_of_all(self) -> float:
-        """What the levels of all selections add up to."""
+        """The sum of the levels of all selections."""
         return LEVEL
 
 
 def next_selection_test(runs: RunIndex, loaded: LoadedRun) -> SelectionTest:
-    """Return the test of the selection after all those that have been tested on the same predictions."""
+    """Return the test of the next selection, after those already tested on the same predictions."""
     return SelectionTest(
         1
         + sum(
@@ -66,12 +66,12 @@ def next_selection_test(runs: RunIndex, loaded: LoadedRun) -> SelectionTest:
 
 
 def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.ndarray, " n"]:
-    """Return how much every example resembles some that were ticked, by their embeddings.
+    """Return how much every example's embedding resembles those of the ticked examples.
 
-    A linear discriminant separates the ticked examples from the others that were searched, as the method
-    `scan` does; it is confined to their label, where they share one. The others are not counterexamples, but
-    merely not ticked (Elkan and Noto 2008, lemma 1). The model's predictions, and whether they are right, are
-    not used.
+    A linear discriminant separates the ticked examples from the other searched examples, as in the method
+    `scan`; if the ticked examples share a label, it is restricted to that label. The others are not negative
+    examples, but merely not ticked (Elkan and Noto 2008, lemma 1). The model's predictions, and whether they
+    are right, are not used.
 
     Args:
         loaded: The run.
@@ -91,13 +91,13 @@ def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.nda
     if not loaded.searched[rows].all():
         raise ValueError("Only examples that were searched can be ticked: the others are kept for the test.")
     if p.embeddings.shape[1] == 0:
-        raise ValueError("These predictions hold no embeddings, by which others could be compared with them.")
+        raise ValueError("These predictions hold no embeddings, so other examples cannot be compared.")
     codes = None if p.labels is None or p.labels.ndim != 1 or not p.classes() else np.asarray(p.labels)
     label = ANY_LABEL if codes is None or len(set(codes[rows].tolist())) > 1 else int(codes[rows[0]])
     eligible = loaded.searched if codes is None or label == ANY_LABEL else loaded.searched & (codes == label)
     candidates = np.flatnonzero(eligible)
     if len(candidates) == len(rows):
-        raise ValueError("These are all of the examples searched that have their label: leave some out.")
+        raise ValueError("You ticked all of the searched examples with this label: leave some out.")
     counts = p.row_counts
     space = fit_principal_components(p.embeddings[candidates], counts[candidates], _N_COMPONENTS, seed=0)
     x = space.transform_rows(p.embeddings, candidates)
@@ -107,7 +107,7 @@ def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.nda
     ticked_membership = discriminant_membership(p, direction[None], np.array([offset]), np.array([label]))[
         :, 0
     ]
-    # nobody ticks all that belong: the mean of the ticked examples themselves counts as full membership
+    # nobody ticks every member: the mean over the ticked examples themselves counts as full membership
     belonging: np.ndarray = np.minimum(ticked_membership / ticked_membership[rows].mean(), 1)
     return belonging
 
@@ -125,17 +125,17 @@ def save_selection(
     """Test a selection on the held-out examples, and save report, findings and slices in a folder.
 
     Args:
-        loaded: The run that it was selected in.
-        weights: (n,) how much of each example it holds, in [0, 1].
+        loaded: The run in which it was selected.
+        weights: (n,) the membership of each example, in [0, 1].
         description: How it was selected, in words.
         folder: The folder of the new run.
         test: The number and the level of the test.
         media: Previews of the run's examples.
-        texts: The text of each example, where they are texts.
-        lasso: The part of the map that it was confined to.
+        texts: The text of each example, if they are texts.
+        lasso: The region of the map to which it was restricted.
 
     Raises:
-        ValueError: If it holds none of the examples, or all.
+        ValueError: If it contains none of the examples, or all.
     """
     if not 0 < weights.sum() < len(weights):
         raise ValueError(
@@ -156,7 +156,7 @@ def save_selection(
     )
     notes = [
         f"Selected by hand: {description}. It is selection {test.number} of these predictions, tested at the level "
-        f"{test.level:.2g}: those of all selections add up to {test.level_of_all:g}."
+        f"{test.level:.2g}: the levels of all selections add up to {test.level_of_all:g}."
     ]
     report_slices(
         slices,
@@ -174,7 +174,7 @@ def save_selection(
 
 
 def _restating_attributes(loaded: LoadedRun) -> tuple[str, ...]:
-    """Return the attributes that restate the target, as the dataset and the run's setting `dataset.hide` say."""
+    """Return the attributes that restate the target, according to the dataset and the run's `dataset.hide`."""
     left_out = () if loaded.findings is None else loaded.findings.whole.left_out
     restating = loaded.predictions.manifest.get("restating") or ()
     return (*restating, *(name for name, reason in left_out if reason == RESTATING))

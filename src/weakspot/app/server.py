@@ -1,4 +1,4 @@
-"""A server that no client can block: there are few connections at a time, and each has a time limit."""
+"""A server that no client can block: waiting connections are limited in number and in time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Limits:
     """The limits for clients.
 
     Attributes:
-        connections: How many may wait at a time, for a request to arrive or for an answer to be taken.
-        seconds: How long a request may take to arrive, and its answer to be taken.
-        upload_seconds: How long a request may take that has begun to send a file.
+        connections: How many connections may wait at a time for their client to send a request or read an answer.
+        seconds: How long a client may take to send a request, and to read the answer.
+        upload_seconds: How long a client may take to send a file, once it has begun.
     """
 
     connections: int = 32
@@ -32,9 +32,9 @@ class Limits:
 class BoundedProtocol(H11Protocol):
     """One connection with time limits.
 
-    A client that sends its request byte by byte, or does not read the answer, is disconnected. Where the
-    limit of waiting connections is reached, a new one replaces the oldest: a client that opens hundreds and
-    keeps them waiting loses them, and a browser beside it is still answered.
+    A client that sends its request byte by byte, or does not read the answer, is disconnected. Once the limit
+    of waiting connections is reached, a new one replaces the oldest: a client that opens hundreds and leaves
+    them waiting loses them, and other clients are still answered.
     """
 
     def __init__(self, limits: Limits, **settings: Any) -> None:
@@ -60,12 +60,12 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
             return
         if not self.cycle.more_body:
-            self._stop_waiting()  # the request is complete, and its answer may take any time
+            self._stop_waiting()  # the request is complete, and computing its answer may take any time
         elif self.cycle is not before:
             self._wait(self._limits.upload_seconds)
 
     def on_response_complete(self) -> None:
-        self._wait(self._limits.seconds)  # for the answer to be taken, or the next request
+        self._wait(self._limits.seconds)  # for the client to read the answer, or to send the next request
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -88,16 +88,16 @@ class BoundedProtocol(H11Protocol):
 
 
 class Server:
-    """An app on a port.
+    """An app served on a port.
 
     Args:
         app: The app that answers.
         host: The address to listen on.
         port: The port; 0 takes any that is free.
-        token: The token that requests must carry; None where everyone on this machine may ask.
+        token: The token that requests must carry; None if they need none.
 
     Attributes:
-        port: The port that was taken.
+        port: The port in use.
         limits: The limits for clients.
 
     Raises:

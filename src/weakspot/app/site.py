@@ -1,4 +1,4 @@
-"""The explorer's addresses, and the pages that answer them."""
+"""The explorer's routes and the pages that they serve."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ LOOPBACK = "127.0.0.1"
 _UPLOAD_LIMITS = {
     tree_pages.UPLOAD: tree_pages.MAX_BYTES,
     model_pages.UPLOAD: model_pages.MAX_BYTES,
-}  # bytes that a request may send, where that is more than a form
+}  # bytes that a request may send, for paths that accept more than a form
 _STATIC_FOLDER, _REPORT_FOLDER = files("weakspot.app") / "static", files("weakspot.report")
-_STATIC = {  # the file and the media type of what is served beside pages
+_STATIC = {  # the file and the media type of each static file, by name
     **{name: (_STATIC_FOLDER / name, "text/javascript") for name in ("app.js", "lasso.js")},
     **{
         name: (_REPORT_FOLDER / name, "text/javascript")
@@ -47,13 +47,13 @@ _STATIC = {  # the file and the media type of what is served beside pages
 
 
 class Site:
-    """The pages over the runs of some folders.
+    """The explorer's pages for the runs below some folders.
 
     Args:
         folders: The folders of runs; uploads are stored in the first.
-        choices: The words that may be chosen for an uploaded model.
+        choices: The datasets, models and methods that may be chosen for an uploaded model.
         previews_of: Returns the previews of a run's examples.
-        data_folders: Folders outside of which no predictions are read, beside those of runs.
+        data_folders: Further folders from which predictions may be read, besides the folders of runs.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Site:
         )
 
     def app(self) -> Starlette:
-        """Return the app that answers all addresses."""
+        """Return the app that serves all pages."""
         return Starlette(
             routes=[
                 Route("/", self.index),
@@ -104,12 +104,10 @@ class Site:
         return sandboxed(html)
 
     def run(self, request: Request) -> RunSummary:
-        """Return the run that an address names."""
+        """Return the run that a URL names."""
         run = self.runs.find(request.path_params["digest"])
         if run is None:
-            raise HTTPException(
-                404, "There is no such run, or it is gone; the list shows those that there are."
-            )
+            raise HTTPException(404, "There is no such run, or it no longer exists; the list shows all runs.")
         return run
 
 
@@ -120,14 +118,14 @@ def make_server(site: Site, port: int = 0, host: str = LOOPBACK, token: bool = F
         site: Its pages.
         port: The port; 0 takes any that is free.
         host: The address to listen on.
-        token: Whether to require a token on the loopback interface, too: everyone on this machine reaches
-            that.
+        token: Whether to require a token on the loopback interface too, which every user of this machine can
+            reach.
     """
     return _guarded_server(site.app(), port, host, token)
 
 
 def make_page_server(html: str, port: int = 0, host: str = LOOPBACK, token: bool = False) -> Server:
-    """Return a server of one page, `/`; the other arguments are those of `make_server`."""
+    """Return a server of a single page at `/`; the other arguments are those of `make_server`."""
     app = Starlette(routes=[Route("/", lambda request: sandboxed(html.encode()))])
     return _guarded_server(app, port, host, token)
 
@@ -138,12 +136,12 @@ def _guarded_server(app: ASGIApp, port: int, host: str, token: bool) -> Server:
 
 
 def _describe_error(error: OSError) -> str:
-    """Return the system's reason and the file, or our own message where there is one."""
+    """Return the file and the system's reason if the error has both, otherwise its message."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
 def sandboxed(html: bytes) -> Response:
-    """Return a page as it was written, in an origin of its own."""
+    """Return a page as it was written, sandboxed in an origin of its own."""
     return HTMLResponse(html, headers={"Content-Security-Policy": SANDBOX})
 
 

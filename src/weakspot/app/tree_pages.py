@@ -1,4 +1,4 @@
-"""The pages of cluster trees, of uploaded files of the published tool and of the runs below the folders."""
+"""The pages of cluster trees, from uploaded files of the published tool and from the runs below the folders."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TreePages:
         return render_page("upload_tree", uploaded=self._uploaded.values(), max_bytes=MAX_BYTES)
 
     async def upload(self, request: Request) -> Response:
-        """Read an uploaded tree, and lead to its page."""
+        """Read an uploaded tree, and redirect to its page."""
         async with request.form(max_files=1, max_fields=4) as form:
             file = uploaded_file(form, "file")
             name, content = display_name(file), await file.read()
@@ -135,7 +135,7 @@ class TreePages:
         runs_with_tree = [run for run in listed if run.clusters]
         runs = [run for run in runs_with_tree if _matches(run, query)]
         failing = []
-        errors = [run.damage for run in listed if run.damage and not run.is_comparison]  # one may have a tree
+        errors = [run.damage for run in listed if run.damage and not run.is_comparison]  # it may have a tree
         for run in runs:
             try:
                 nodes = self._tree_of_run(run).failing_clusters(
@@ -179,14 +179,14 @@ class TreePages:
     def _tree_of_run(self, run: RunSummary) -> ClusterTree:
         key = run.digest, run.modified.timestamp()
         tree = self._run_trees.get(key)
-        if tree is None:  # two requests at a time both read it, so that no request waits for another's tree
+        if tree is None:  # concurrent requests may both read it, so that none waits for another's tree
             tree = tree_of_run(run)
             self._run_trees.add(key, tree)
         return tree
 
 
 def csv_response(header: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> Response:
-    """Return a CSV file to save."""
+    """Return a CSV file as a download."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(csv_text(header, rows), media_type="text/csv", headers=headers)
 
@@ -197,7 +197,7 @@ def _matches(run: RunSummary, query: Mapping[str, str]) -> bool:
 
 
 def _category(run: RunSummary) -> str:
-    """Return the category that a run audited; "" where it audited all examples."""
+    """Return the category that a run audited; "" if it audited all examples."""
     category = run.settings.get("category", "null")
     return "" if category == "null" else category
 

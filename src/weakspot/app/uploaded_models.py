@@ -1,4 +1,4 @@
-"""Uploaded models: the file is checked, and an ordinary command audits it in a process of its own."""
+"""Uploaded models: each file is checked, and a `discover.py` process audits it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from weakspot.models.checkpoint import read_weights
 from weakspot.predictions.atomic_files import atomic_file, writing
 
 _LOG_TAIL = 16_000  # bytes of a log that are shown
-_STOP_TIMEOUT = 2.0  # seconds in which a command that is stopped is to end by itself
+_STOP_TIMEOUT = 2.0  # seconds that a stopped command has to end by itself
 _BUSY = "Another model is being audited: wait until that has ended, or stop it."
 
 
 @dataclass(frozen=True)
 class UploadChoices:
-    """The words that may be chosen for an uploaded model, and the command that audits it.
+    """What may be chosen for an uploaded model, and the command that audits it.
 
     Attributes:
-        command: The command line of `discover.py`, without words.
-        datasets: The words of datasets.
-        models: The words of models.
-        methods: The words of methods.
-        extra_words: Words that whoever started the server adds to every command; no page can change them.
+        command: The command line of `discover.py`, without settings.
+        datasets: The names of datasets.
+        models: The names of models.
+        methods: The names of methods.
+        extra_words: Settings that are added to every command, given when the server starts; no page can change them.
     """
 
     command: tuple[str, ...]
@@ -46,7 +46,7 @@ class Audit:
     """One command that audits, or has audited, an uploaded model.
 
     Attributes:
-        name: The name of the uploaded file, as it can be shown.
+        name: The name of the uploaded file, made printable.
         folder: The folder of the file, the log and the run.
         command: The command line that was run.
         process: The process that runs it.
@@ -59,7 +59,7 @@ class Audit:
 
     @property
     def digest(self) -> str:
-        """The name of its folder, by which addresses refer to it."""
+        """The name of its folder, by which URLs refer to it."""
         return self.folder.name
 
     @property
@@ -96,7 +96,7 @@ class Audits:
 
     Args:
         home: The folder of uploads and their runs.
-        choices: The words that may be chosen.
+        choices: What may be chosen for an upload.
     """
 
     def __init__(self, home: Path, choices: UploadChoices) -> None:
@@ -115,22 +115,22 @@ class Audits:
             raise ValueError(_BUSY)
 
     def start(self, content: IO[bytes], name: str, dataset: str, model: str, method: str) -> Audit:
-        """Check an uploaded file and the words chosen for it, and start its audit.
+        """Check an uploaded file and what was chosen for it, and start its audit.
 
         Args:
             content: The file's content.
-            name: The file's name, as it can be shown; nothing is written to this name.
-            dataset: A dataset's word.
-            model: A model's word, or "" for the dataset's own.
-            method: A method's word.
+            name: The file's name, made printable; it is only shown, and never used as a path.
+            dataset: The name of a dataset.
+            model: The name of a model, or "" for the dataset's own.
+            method: The name of a method.
 
         Returns:
-            The audit, which is running.
+            The running audit.
 
         Raises:
-            ValueError: If another audit runs, a word is unknown, or the file holds no weights or more than
+            ValueError: If another audit is running, a name is unknown, or the file holds no weights, or more than
                 weights.
-            OSError: If the disk is full or refuses.
+            OSError: If the file cannot be written.
         """
         if not self._starting.acquire(blocking=False):
             raise ValueError(_BUSY)
@@ -142,13 +142,13 @@ class Audits:
             self._starting.release()
 
     def stop(self) -> None:
-        """End every audit that runs."""
+        """End every running audit."""
         for audit in list(self.started.values()):
             audit.stop()
 
     @property
     def is_running(self) -> bool:
-        """Whether an audit runs."""
+        """Whether an audit is running."""
         return any(audit.exit_code is None for audit in list(self.started.values()))
 
     def _start(self, content: IO[bytes], name: str, dataset: str, model: str, method: str) -> Audit:
@@ -190,7 +190,7 @@ class Audits:
 
 
 def _store_weights(content: IO[bytes], folder: Path, name: str) -> Path:
-    """Write the uploaded weights to a file with a name of our own, once they are known to be weights."""
+    """Write an uploaded file under a name of our own, and check that it holds weights."""
     head = content.read(9)
     content.seek(0)
     suffix = "safetensors" if head[8:] == b"{" else "pt"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from weakspot.pipeline.reweight import Reweight
     from weakspot.predictions import Predictions
 
-# Settings of where a trainer runs, which do not change what it makes.
+# Settings of a trainer's hardware and display, which do not change its results.
 _HARDWARE_SETTINGS = {
     "accelerator",
     "devices",
@@ -57,10 +57,10 @@ _NOT_PASSED_UPSTREAM = {
 
 
 def check_no_given_results(cfg: DictConfig) -> None:
-    """Check that no results are given where a model is to be trained or inferred.
+    """Check that no existing results are given to a command that trains or infers a model.
 
     Raises:
-        ValueError: If there are.
+        ValueError: If any are given.
     """
     for word in ("predictions", "slices", "compare", "tree"):
         if cfg[word]:
@@ -68,10 +68,10 @@ def check_no_given_results(cfg: DictConfig) -> None:
 
 
 def check_no_shard(cfg: DictConfig) -> None:
-    """Check that all rows are asked for.
+    """Check that `shard=` does not restrict the run to some of the rows.
 
     Raises:
-        ValueError: If `shard=` asks for some of them.
+        ValueError: If it does.
     """
     if cfg.shard is not None:
         raise ValueError(
@@ -145,7 +145,7 @@ def build_audit_target(cfg: DictConfig) -> AuditTarget:
 
 
 def build_reweight(cfg: DictConfig) -> Reweight | None:
-    """Return how training weights its examples; None where all have the same weight."""
+    """Return how training weights its examples; None if all have the same weight."""
     words = plain_values(cfg.reweight)
     by = words.pop("by")
     if by is None:
@@ -185,7 +185,7 @@ def read_run_config(folder: Path) -> dict[str, Any]:
     """Return the configuration of a run of discover.py, as plain values.
 
     Raises:
-        FileNotFoundError: If the folder holds none.
+        FileNotFoundError: If the folder has none.
     """
     from omegaconf import OmegaConf
 
@@ -200,13 +200,13 @@ def read_run_config(folder: Path) -> dict[str, Any]:
 
 
 def upstream_command(name: str) -> str:
-    """Return the command line of another command that runs with the same words, without those of discovery alone."""
+    """Return the command line of another command with the same settings, without those that only discovery uses."""
     words = upstream_words(HydraConfig.get().overrides.task)
     return shlex.join(["python", f"{name}.py", *config_folder_option(), *map(word_as_typed, words)])
 
 
 def upstream_words(words: Sequence[str]) -> list[str]:
-    """Return the words that matter to training and inference, without those of discovery alone."""
+    """Return the settings that matter to training and inference, without those that only discovery uses."""
     return [
         word
         for word in words
@@ -228,7 +228,7 @@ def choose_cam_class(cfg: DictConfig, target: AuditTarget) -> str:
 
 
 def check_grad_cam(cfg: DictConfig, target: AuditTarget, cam_class: str) -> str:
-    """Return the class that Grad-CAM explains, or "none" where the model does not support it, before it is trained."""
+    """Return the class that Grad-CAM explains, or "none" if the model does not support it, before it is trained."""
     from weakspot.pipeline.grad_cams import build_grad_cams
     from weakspot.pipeline.processes import is_main_process
 
@@ -241,7 +241,7 @@ def check_grad_cam(cfg: DictConfig, target: AuditTarget, cam_class: str) -> str:
 
 
 def audited_grad_cams(target: AuditTarget, cam_class: str) -> GradCams | None:
-    """Return Grad-CAM of the audited model for what is shown; None where the model does not support it."""
+    """Return Grad-CAM of the audited model for the examples shown; None if the model does not support it."""
     from weakspot.pipeline.grad_cams import build_grad_cams
     from weakspot.pipeline.upstream import load_audited_model
 
@@ -253,7 +253,7 @@ def audited_grad_cams(target: AuditTarget, cam_class: str) -> GradCams | None:
 
 
 def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
-    """Return the previews of given predictions; dataset.root= says where their images lie."""
+    """Return the previews of given predictions, whose images are looked for in `dataset.root=` if it is given."""
     from weakspot.pipeline.file_previews import FilePreviews
 
     given = any(word.startswith("dataset.root=") for word in HydraConfig.get().overrides.task)
@@ -261,15 +261,15 @@ def file_previews(cfg: DictConfig, predictions: Predictions) -> FilePreviews:
 
 
 def hidden_attributes(cfg: DictConfig, attributes: pa.Table, data: Dataset | None = None) -> tuple[str, ...]:
-    """Return the attributes that `dataset.hide` says restate the target.
+    """Return the attributes that restate the target according to `dataset.hide`.
 
     Args:
         cfg: The configuration.
-        attributes: What is known of each example.
-        data: The examples, where they are inferred: properties of images are measured then.
+        attributes: The attributes of each example.
+        data: The dataset, if its examples are inferred: properties of images are then measured as well.
 
     Raises:
-        ValueError: It is no list of names, or there is no such attribute.
+        ValueError: If it is not a list of names, or there is no such attribute.
     """
     from PIL import Image
 
@@ -290,10 +290,10 @@ def hidden_attributes(cfg: DictConfig, attributes: pa.Table, data: Dataset | Non
 
 
 def held_out_share(cfg: DictConfig) -> float | None:
-    """Return the share of the examples that `confirm=` holds out; None where it names something else to test on.
+    """Return the share of the examples that `confirm=` holds out; None if it names something else to test on.
 
     Raises:
-        ValueError: `confirm` is neither a number nor a name.
+        ValueError: If `confirm` is neither a number nor a name.
     """
     if isinstance(cfg.confirm, bool) or not isinstance(cfg.confirm, int | float | str):
         raise ValueError(

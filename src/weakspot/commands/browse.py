@@ -26,7 +26,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
     import webbrowser
 
     there = any(Path(name).is_dir() for name in cfg.folders)
-    source = cfg.tree or f"runs under {', '.join(cfg.folders)}{'' if there else ', which is not there yet'}"
+    source = cfg.tree or f"runs under {', '.join(cfg.folders)}{'' if there else ' (no such folder yet)'}"
     with open_server(cfg) as server:
         log_on_main(f"{source} → {server.address} (Ctrl+C ends)")
         if cfg.open:
@@ -36,7 +36,7 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 @contextmanager
 def open_server(cfg: DictConfig) -> Iterator[Server]:
-    """Yield the server that the configuration describes; when it ends, so do the audits that it has started.
+    """Yield the server that the configuration describes, and finally end the audits that it has started.
 
     Raises:
         ValueError: If a setting cannot be used.
@@ -72,7 +72,7 @@ def open_server(cfg: DictConfig) -> Iterator[Server]:
 
 @contextmanager
 def _explained_address_errors(cfg: DictConfig) -> Iterator[None]:
-    """Explain what to do where an address cannot be used."""
+    """Explain what to do if an address cannot be used."""
     try:
         yield
     except OSError as error:
@@ -85,7 +85,7 @@ def _explained_address_errors(cfg: DictConfig) -> Iterator[None]:
 
 
 def upload_choices(cfg: DictConfig) -> UploadChoices:
-    """Return what may be chosen for an uploaded model: every word except `module`, which runs code of the user."""
+    """Return what may be chosen for an uploaded model: everything but `model=module`, which runs the user's code."""
     from weakspot.app.uploaded_models import UploadChoices
 
     script = Path(sys.argv[0])
@@ -102,7 +102,7 @@ def upload_choices(cfg: DictConfig) -> UploadChoices:
 
 
 def render_tree_file(file: str) -> str:
-    """Return the report of a file of the published UDIS tool."""
+    """Return the report of a tree file of the published UDIS tool."""
     from weakspot.interop.udis_tree import read
     from weakspot.pipeline.discover import render_tree
 

@@ -32,7 +32,7 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
     """Test the slices of an earlier run on other examples: those of a file, or of a split of the dataset.
 
     Raises:
-        ValueError: If the words do not say which examples, or the run's slices cannot be tested on any.
+        ValueError: If the settings do not name any examples, or the run's slices cannot be tested on any.
     """
     from weakspot.pipeline.carry_over import check_testable
     from weakspot.pipeline.saved_runs import SavedRun
@@ -55,8 +55,8 @@ def carry_over_run(cfg: DictConfig, folder: Path) -> None:
         carry_over_to_model(cfg, folder, run)
     else:
         raise ValueError(
-            f"slices={cfg.slices[0]} are tested on other examples than those they were found in: add "
-            "predictions=FILE, or the words of a dataset and a model (dataset=… model=… split=val)"
+            f"slices={cfg.slices[0]} must be tested on examples other than those they were found in: add "
+            "predictions=FILE, or a dataset and a model (dataset=… model=… split=val)"
         )
 
 
@@ -90,7 +90,7 @@ def carry_over_to_predictions(cfg: DictConfig, folder: Path, run: SavedRun) -> N
 
 
 def carry_over_to_model(cfg: DictConfig, folder: Path, run: SavedRun) -> None:
-    """Test the slices of a run on a split of the dataset, which is inferred first where that is not done."""
+    """Test the slices of a run on a split of the dataset, which is first inferred if necessary."""
     from weakspot.findings import Media
     from weakspot.pipeline.carry_over import carry_over, check_fits, check_same_embedding, rows_not_searched
     from weakspot.pipeline.checks import check_steps, predict_few_examples
@@ -140,11 +140,11 @@ def report_carried_over(
     Args:
         cfg: The configuration.
         folder: The run's folder.
-        carried: The slices, and the examples that they are tested on.
-        tested_on: What these are, in words.
+        carried: The slices, and the examples on which they are tested.
+        tested_on: A description of these examples.
         restating: Attributes that restate the target.
-        media: Previews and Grad-CAMs of all examples that were given, those left out among them.
-        texts: The texts of all of these.
+        media: Previews and Grad-CAMs of all examples that were given, including those left out.
+        texts: The texts of all examples that were given.
         logger: The run's logger.
     """
     import numpy as np

@@ -1,4 +1,4 @@
-"""Builds the dataset and the model of an earlier run from its configuration, which may come from anyone."""
+"""Builds the dataset and the model of an earlier run from its configuration, which is not trusted."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _TORCHVISION = "weakspot.models.torchvision.TorchvisionModel"
 _USER_MODEL = "weakspot.models.user.UserModel"
 _Factory = type | FunctionType
-_MOST_BYTES = 1 << 18  # the size of a configuration; OmegaConf takes 0.2 ms for each value
-# a YAML anchor: nine lines of references can make a thousand million values
+_MOST_BYTES = 1 << 18  # the largest configuration that is read; OmegaConf takes 0.2 ms per value
+# a YAML anchor: nine lines of references can make a billion values
 _ANCHOR = re.compile(r"(?:^|[\s\[\]{},:?])&[\w-]")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -36,13 +36,13 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 def run_previews(
     loaded: LoadedRun, runs: RunIndex, trust: Collection[str] = (), root: str | None = None
 ) -> RunPreviews:
-    """Return the previews of a run's examples: of its dataset and model, or of the predictions that it was given.
+    """Return the previews of a run's examples: from its dataset and model, or from the predictions it was given.
 
     Args:
         loaded: The run.
         runs: The runs of the explorer.
         trust: Modules whose classes may be built as well; see `component_builders`.
-        root: The folder in which the data lie now.
+        root: The folder that holds the data now.
 
     Raises:
         ValueError: If the run has neither, or its dataset may not be built.
@@ -61,20 +61,20 @@ def component_builders(
 ) -> ComponentBuilders:
     """Return the functions that build the dataset and the model of a run.
 
-    A configuration can name any function and have it called. So only weakspot's own datasets and models are built,
-    from plain values and without downloads; and those of modules that the user trusts.
+    A configuration can name any function and have it called. Therefore only weakspot's own datasets and models, and
+    those of modules that the user trusts, are built, from plain values and without downloads.
 
     Args:
         folder: The run's folder.
         trust: Modules whose classes may be built as well, with all modules below them. They are found as discover.py
             finds them: installed, or in the working directory.
-        root: The folder in which the data lie now.
+        root: The folder that holds the data now.
 
     Returns:
         The builders; the model's raises ValueError if the model may not be built.
 
     Raises:
-        ValueError: If the run has no dataset, or its dataset is neither ours nor trusted.
+        ValueError: If the run has no dataset, or its dataset is neither weakspot's own nor trusted.
         FileNotFoundError: If the run has no configuration.
     """
     from weakspot.app.run_components import ComponentBuilders
@@ -83,7 +83,9 @@ def component_builders(
 
     config = _read_config(folder)
     if config.get("tree") or config.get("compare"):
-        raise ValueError("This run has a tree or two other runs to show, and neither data nor a model.")
+        raise ValueError(
+            "This run shows a tree or compares two other runs, so it has neither data nor a model."
+        )
     dataset = _checked_settings(config.get("dataset"), "dataset", trust)
     if root is not None and dataset.get("root") is not None:
         dataset.root = _moved_root(str(dataset.root), root)
@@ -101,7 +103,7 @@ def check_trusted_modules(modules: Collection[str]) -> None:
     """Check the modules that a user trusts.
 
     Raises:
-        ValueError: If one is not a module of the user's own: whoever trusts Python's own modules trusts any program.
+        ValueError: If one is not a module of the user's own: trusting Python's modules would allow any code to run.
     """
     for module in modules:
         if not _MODULE.fullmatch(module):
@@ -110,13 +112,13 @@ def check_trusted_modules(modules: Collection[str]) -> None:
             )
         if _is_standard_module(module):
             raise ValueError(
-                f"trust={module} is a module that comes with Python or weakspot, with functions that do anything: name "
-                "the module in which your dataset or network is written"
+                f"trust={module} is a module that comes with Python or weakspot, whose functions can do anything: name "
+                "the module that defines your dataset or network"
             )
 
 
 def _moved_root(old_root: str, root: str) -> str:
-    """Return where the data lie now: in the folder that was named, or in a folder of their old name there."""
+    """Return the folder that holds the data now: the given one, or a subfolder of it that has their old name."""
     name = Path(old_root).name
     inside = Path(root, name)
     return str(inside if name not in ("", "..") and inside.is_dir() else root)
@@ -125,12 +127,12 @@ def _moved_root(old_root: str, root: str) -> str:
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / CONFIG
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no {CONFIG} that would name its data.")
+        raise FileNotFoundError(f"{folder} holds no {CONFIG}, which would name its data.")
     try:
         if file.stat().st_size > _MOST_BYTES or _ANCHOR.search(file.read_text(encoding="utf-8")):
-            raise ValueError("no run of weakspot writes so much, or references")
+            raise ValueError("weakspot writes neither so large a file nor references")
         config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except Exception as error:  # the YAML may be anyone's
+    except Exception as error:  # the YAML may hold anything
         raise ValueError(f"{file} cannot be read.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{file} is not a configuration.")
@@ -138,7 +140,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _checked_settings(node: Any, key: str, trust: Collection[str]) -> DictConfig:
-    """Return the settings of a class that may be built; they call nothing and look nothing up."""
+    """Return the settings of a class that may be built, without calls or interpolations."""
     if not isinstance(node, dict):
         raise ValueError(f"The run's configuration names no {key}.")
     settings = {str(name): value for name, value in node.items()}
@@ -156,7 +158,7 @@ def _checked_settings(node: Any, key: str, trust: Collection[str]) -> DictConfig
 def _check_import_trusted(
     import_path: str, separator: str, find: Callable[[str], _Factory | None], key: str, trust: Collection[str]
 ) -> None:
-    """Check that a dataset or a network is written in a module that is trusted.
+    """Check that a dataset or a network is defined in a trusted module.
 
     What a module has merely imported does not count: `mine.os.system` is not a function of `mine`. Nothing is
     imported before its module is known to be trusted.
@@ -164,7 +166,7 @@ def _check_import_trusted(
     Args:
         import_path: The import path.
         separator: The character between module and name in it.
-        find: Imports what the path names; None where it makes neither dataset nor network.
+        find: Imports what the path names; returns None if that makes neither a dataset nor a network.
         key: dataset or model.
         trust: The trusted modules.
 

@@ -17,20 +17,20 @@ from weakspot.config.choices import CONFIGS
 from weakspot.config.compose import register
 
 SPLIT = "test"
-"""The split that is opened: of most datasets the smallest one."""
+"""The split that is opened, which is the smallest in most datasets."""
 
 _ROOT = "${oc.env:DATA_DIR,data}"
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A dataset, and what was found where its files are looked for.
+    """A dataset, and what was found in its folder.
 
     Attributes:
-        dataset: Its word on the command line.
+        dataset: Its name on the command line.
         root: The folder in which its files are looked for.
-        examples: How many examples its test split holds; None where it cannot be opened.
-        problem: Why it cannot be opened; empty where it can, or where nothing of it is there.
+        examples: How many examples its test split holds; None if it cannot be opened.
+        problem: Why it cannot be opened; empty if it can, or if none of its files exist.
     """
 
     dataset: str
@@ -45,7 +45,7 @@ def data_root() -> Path:
 
 
 def data_folders() -> Iterator[DataFolder]:
-    """Open the test split of every dataset that has files, and yield what was found of each.
+    """Open the test split of every dataset that has files, and yield what was found.
 
     Labels and tables are read, images are not. A dataset whose folder is missing costs nothing.
     """
@@ -69,6 +69,6 @@ def _open(dataset: str, root: Path) -> DataFolder:
         found.check()
         return DataFolder(dataset, root, len(found))
     except Exception as error:  # any library that reads the files may raise any error
-        # several datasets share the folder of all data, so that it says nothing if their own files are missing
+        # several datasets share the folder of all data, so a missing file there only means that the dataset is absent
         shared = root == data_root() and isinstance(error, FileNotFoundError)
         return DataFolder(dataset, root, problem="" if shared else " ".join(str(error).split()))

@@ -1,4 +1,4 @@
-"""The command `discover.py`: it searches a model or given predictions, or reports slices that exist already."""
+"""The command `discover.py`: it searches a model's predictions or given ones, or reports existing slices."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def main(cfg: DictConfig, folder: Path) -> None:
 
 
 def check_word(word: str, target: str, method: Method) -> None:
-    """Check that a plug-in's class bears the word by which it was chosen: its saved slices are applied by that word.
+    """Check that a plug-in's class has the `word` by which it was chosen, because its saved slices are applied by it.
 
     Raises:
-        ValueError: If it bears another, or none.
+        ValueError: If it has another, or none.
     """
     from weakspot.methods.registry import other_word
 
@@ -83,18 +83,16 @@ def check_word(word: str, target: str, method: Method) -> None:
 
 
 def check_seeds_and_stability(cfg: DictConfig) -> None:
-    """Check the run's seed, the method's, and how often to fit again.
+    """Check the run's seed, the method's seed and `stability`.
 
     Raises:
-        ValueError: There is no such seed, or `stability` is negative.
+        ValueError: If a seed is invalid, or `stability` is negative.
     """
     check_seed("seed", cfg.seed)
     if isinstance(cfg.method.get("seed"), int):
         check_seed("method.seed", cfg.method.seed)
     if cfg.stability < 0:
-        raise ValueError(
-            f"stability={cfg.stability} must be 0, which measures none, or how often to fit again"
-        )
+        raise ValueError(f"stability={cfg.stability} must be 0 (not measured) or how often to fit again")
 
 
 def report_tree_file(cfg: DictConfig, folder: Path, method: Method) -> None:
@@ -137,7 +135,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
     _check_residuals(cfg.predictions, p)
     hidden = hidden_attributes(cfg, p.attributes)
     share = held_out_share(cfg)
-    other = load_test_predictions(cfg, p)  # a slip in the word is told where nothing is tested, too
+    other = load_test_predictions(cfg, p)  # checked even if nothing is tested
     if not method.testable:
         other = None
     if other is not None:
@@ -173,7 +171,7 @@ def discover_in_predictions(cfg: DictConfig, folder: Path, method: Method) -> No
 
 
 def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
-    """Report spotlights of the published tool over the predictions that they were found in."""
+    """Report spotlights of the published tool on the predictions in which they were found."""
     from weakspot.interop.spotlight_results import read_spotlights
     from weakspot.methods import apply
     from weakspot.pipeline.discover import report_slices
@@ -186,7 +184,8 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     names = ",".join(cfg.slices)
     if not cfg.predictions:
         raise ValueError(
-            f"slices={names} are reported over what they were found in: add predictions=FILE, the inference results"
+            f"slices={names} are reported on the predictions they were found in: add predictions=FILE, the inference "
+            "results"
         )
     if held_out_share(cfg) and any(word.startswith("confirm=") for word in HydraConfig.get().overrides.task):
         raise ValueError(
@@ -201,7 +200,7 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
     fail_if = build_fail_if(cfg, None if other else 0.0)
     fail_if.check(p)
     if other is not None:
-        apply(slices, other)  # so that slices that cannot be applied are refused before a logger opens
+        apply(slices, other)  # refuses slices that cannot be applied before a logger opens
     with open_logger(cfg, folder) as logger:
         log_input_artifact(logger, "predictions", Path(cfg.predictions))
         findings = report_slices(
@@ -221,12 +220,12 @@ def report_published_spotlights(cfg: DictConfig, folder: Path) -> None:
 def set_past_spotlights(
     cfg: DictConfig, method: Method, ids: Sequence[str] | Shaped[np.ndarray, " n"]
 ) -> None:
-    """Give the method the published spotlights of `method.past`, which its own spotlights come after.
+    """Give the method the published spotlights of `method.past`, which precede its own spotlights.
 
     Args:
         cfg: The configuration.
         method: The method.
-        ids: (n,) ids of the examples, which the spotlights must be of.
+        ids: (n,) ids of the examples, in which the spotlights must have been found.
     """
     files = cfg.method.get("past")
     if not files:
@@ -242,7 +241,7 @@ def set_past_spotlights(
 
 
 def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
-    """Search the predictions of a model, which is trained and inferred first where that is not done."""
+    """Search the predictions of a model, which is first trained and inferred if necessary."""
     from weakspot.findings import Media
     from weakspot.pipeline.checks import check_steps
     from weakspot.pipeline.discover import discover
@@ -263,7 +262,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
         fail_if.check(expected_predictions(target), method)
     cam_class = choose_cam_class(cfg, target)
     other = test_split_target(cfg, target) if share is None else None
-    if not method.testable:  # a slip in the word is told all the same
+    if not method.testable:  # `confirm` has been checked even so
         other = None
     for audited in [target] if other is None else [target, other]:
         check_steps(audited, "infer", cfg.upstream)
@@ -272,7 +271,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
     with open_logger(cfg, folder) as logger:
         pulled = pull_predictions(target, cfg.upstream, logger)
         tested = None if other is None else pull_predictions(other, cfg.upstream, logger)
-        if is_sharded(method):  # the other ranks wait until rank 0 has joined the record
+        if is_sharded(method):  # the other ranks wait until rank 0 has joined the predictions
             broadcast_decision("joined", lambda: True)
         if pulled is None:  # ranks above 0 only have to search
             if is_sharded(method):
@@ -297,7 +296,7 @@ def discover_in_model(cfg: DictConfig, folder: Path, method: Method) -> None:
 
 
 def _check_residuals(file: str, p: Predictions) -> None:
-    """Raise ValueError, which names the file, where nothing in it says how wrong the model is."""
+    """Raise ValueError, with the file's name, if nothing in it says how wrong the model is."""
     from weakspot.methods.residuals import residuals
 
     try:
@@ -307,7 +306,7 @@ def _check_residuals(file: str, p: Predictions) -> None:
 
 
 def _check_same_width(cfg: DictConfig, method: Method, p: Predictions, other: Predictions) -> None:
-    """Raise ValueError where slices of these embeddings cannot be applied to the others, before they are sought."""
+    """Raise ValueError, before the search, if slices of these embeddings cannot be applied to the others."""
     width, other_width = p.embeddings.shape[1], other.embeddings.shape[1]
     if method.in_embeddings and width != other_width:
         raise ValueError(
@@ -317,7 +316,7 @@ def _check_same_width(cfg: DictConfig, method: Method, p: Predictions, other: Pr
 
 
 def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions | None:
-    """Return the predictions that `confirm=` names, next to given ones; None where it is a share.
+    """Return the predictions that `confirm=` names; None if it is a share.
 
     Raises:
         ValueError: If slices of the searched predictions cannot be tested on them.
@@ -330,7 +329,7 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
     path = Path(str(cfg.confirm))
     if not path.exists() and not path.suffix:
         raise ValueError(
-            f"confirm={cfg.confirm} is no file, and predictions={cfg.predictions} has no splits: name a file of "
+            f"confirm={cfg.confirm} is not a file, and predictions={cfg.predictions} has no splits: name a file of "
             "predictions to test on (confirm=other.npz), a share of these (confirm=0.5), or 0 to test nothing"
         )
     if path.exists() and path.samefile(cfg.predictions):
@@ -345,7 +344,7 @@ def load_test_predictions(cfg: DictConfig, searched: Predictions) -> Predictions
 def test_split_target(cfg: DictConfig, target: AuditTarget) -> AuditTarget:
     """Return the same model on the split that `confirm=` names."""
     splits = [split for split in target.split_dataset(target.split).splits if split != target.split]
-    advisable = [split for split in splits if split != "train"]  # it may have been learnt by heart
+    advisable = [split for split in splits if split != "train"]  # the model may have memorised it
     if cfg.confirm == target.split:
         raise ValueError(
             f"confirm={cfg.confirm} is the split that is searched; choose another, or a share (confirm=0.5)"

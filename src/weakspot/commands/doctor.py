@@ -1,4 +1,4 @@
-"""The command `weakspot doctor`: it says what is installed, what the machine has, and how to fix what is missing."""
+"""The command `weakspot doctor`: it reports what is installed, what the machine has, and how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Check:
     """The result of one check.
 
     Attributes:
-        name: What was looked at.
-        state: "ok"; "missing" where something optional is; "broken" where nothing runs without it.
-        text: What was found, and what to do where that is not enough.
+        name: What was checked.
+        state: "ok"; "missing" if something optional is missing; "broken" if nothing runs without it.
+        text: What was found, and what to do if that is not enough.
     """
 
     name: str
@@ -44,26 +44,26 @@ class Check:
 
 
 def main(words: Sequence[str]) -> int:
-    """Print one line for each thing that was looked at.
+    """Print one line for each check.
 
     Args:
-        words: Of the command line: `root=FOLDER` to look for data there, `--json` for a list of objects.
+        words: The arguments: `root=FOLDER` to look for data there, `--json` to print a list of objects.
 
     Returns:
-        The exit code: 1 where something that is required is broken, 2 for words that cannot be used.
+        The exit code: 1 if something required is broken, 2 for arguments that cannot be used.
     """
     parser = argparse.ArgumentParser(
-        "weakspot doctor", description="Says what is installed and what is missing."
+        "weakspot doctor", description="Reports what is installed and what is missing."
     )
     parser.add_argument(
-        "words", nargs="*", metavar="root=FOLDER", help="where data are looked for ($DATA_DIR, or data)"
+        "words", nargs="*", metavar="root=FOLDER", help="the folder of the datasets ($DATA_DIR, or data)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON list instead of lines")
     chosen = parser.parse_args(words)
     for word in chosen.words:
         name, _, value = word.partition("=")
         if name != "root" or not value:
-            parser.error(f"{word} is not a word of doctor; it takes root=FOLDER and --json")
+            parser.error(f"{word} is not an argument of doctor, which takes root=FOLDER and --json")
         os.environ["DATA_DIR"] = str(Path(value).expanduser())
     found = []
     for check in checks():
@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
     if chosen.json:
         print(json.dumps([asdict(check) for check in found], indent=1, ensure_ascii=False))
     else:
-        print(f"\nbroken: {', '.join(broken)}" if broken else "\nall that is required is there")
+        print(f"\nbroken: {', '.join(broken)}" if broken else "\nall requirements are met")
     return 1 if broken else 0
 
 
@@ -92,7 +92,7 @@ def checks() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """Check Python, this package, and all that it requires."""
+    """Check Python, this package, and all of its requirements."""
     try:
         about = metadata("weakspot")
     except PackageNotFoundError:
@@ -114,7 +114,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _plugins() -> Iterator[Check]:
-    """Check the plug-ins, and list the words that they bring."""
+    """Check the plug-ins, and list the choices that they add."""
     for folder in plugins.folders():
         words = [
             f"{group}={word}"
@@ -153,7 +153,7 @@ def _requirements(extra: str) -> list[Requirement]:
 
 
 def _unmet(requirement: Requirement) -> str | None:
-    """Return why a requirement is not met; None where it is."""
+    """Return why a requirement is not met; None if it is."""
     try:
         found = version(requirement.name)
     except PackageNotFoundError:
@@ -205,7 +205,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _outputs(folder: Path) -> Check:
-    """Check whether runs can be written, with a file that has no name."""
+    """Check whether runs can be written, with a nameless temporary file."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -222,7 +222,7 @@ def _outputs(folder: Path) -> Check:
 
 
 def _data() -> Iterator[Check]:
-    """List the datasets that are there, and in one line those that are not."""
+    """List the datasets that are there, and on one line those that are not."""
     from weakspot.commands.data_folders import SPLIT, data_folders, data_root
 
     absent = []

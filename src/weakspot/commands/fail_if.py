@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from weakspot.predictions import Predictions
     from weakspot.tracking.loggers import RunLogger
 
-_EXIT_CODE = 3  # of a run that has found what it was asked to fail for
+_EXIT_CODE = 3  # of a run that meets a condition of fail_if
 
 
 def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
-    """Return the conditions for which the run fails.
+    """Return the conditions under which the run fails.
 
     Args:
         cfg: The configuration.
-        share: The share of the examples that are held out; None where other examples are tested on.
+        share: The share of the examples that are held out; None if slices are tested on other examples.
 
     Raises:
-        ValueError: If nothing is tested, so that they cannot be decided.
+        ValueError: If nothing is tested, so that the conditions cannot be decided.
     """
     from weakspot.pipeline.fail_if import FailIf
     from weakspot.pipeline.saved_runs import SavedRun
@@ -42,11 +42,11 @@ def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
         if cfg.confirm == 0:
             cause = f"of confirm={cfg.confirm}; use confirm=0.5"
         raise ValueError(
-            f"fail_if is decided on examples that no slice was sought in, and nothing is tested here, because {cause}"
+            f"fail_if is decided on examples that were not searched, and nothing is tested here, because {cause}"
         )
     if share is None and baseline is not None:
         raise ValueError(
-            f"fail_if.new_against={baseline} needs examples of the same set that no slice was sought in: hold some out "
+            f"fail_if.new_against={baseline} needs examples of the same set that were not searched: hold some out "
             "(confirm=0.5)"
         )
     return FailIf(
@@ -56,7 +56,7 @@ def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
 
 
 def expected_predictions(target: AuditTarget) -> Predictions:
-    """Return what is known of predictions before they are made: the examples, their labels and the task."""
+    """Return what is known about predictions before they are made: the examples, their labels and the task."""
     import numpy as np
 
     from weakspot.pipeline.checks import predict_few_examples
@@ -81,7 +81,7 @@ def find_failures(
     p: Predictions,
     logger: RunLogger | None,
 ) -> list[str]:
-    """Return a description of everything that the run fails for, once its results are saved.
+    """Return a description of each failed condition, once the run's results are saved.
 
     Args:
         cfg: The configuration.
@@ -105,7 +105,7 @@ def find_failures(
 
 
 def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:
-    """End the run with exit code 3 if it found anything that it fails for, and say so if it did not."""
+    """End the run with exit code 3 if there are failures; otherwise log that it has passed."""
     if failures:
         lines = "\n".join(failures)
         write_end(STOPPED, lines)

@@ -43,7 +43,7 @@ def open_logger(cfg: DictConfig, folder: Path) -> Iterator[RunLogger | None]:
 
 
 def _logged_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain values, with the words that were chosen and the multirun that the run belongs
+    """Return the configuration as plain values, with the choice for each group and the multirun that the run belongs
     to.
     """
     from weakspot.tracking.run_names import MULTIRUN, WORDS
@@ -57,7 +57,7 @@ def _logged_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _chosen_words(cfg: DictConfig, job: str, choices: dict[str, str]) -> dict[str, str]:
-    """Return the word that was chosen of each group; a given file stands for a dataset and a model."""
+    """Return the choice for each group; a given file replaces the dataset and the model."""
     given = cfg.tree or cfg.predictions
     chosen = {
         "method": "udis"
@@ -90,6 +90,6 @@ def log_on_main(line: str) -> None:
 
 
 def typed_command() -> str:
-    """Return the command line that was typed: of a script, or of a command that is installed."""
+    """Return the command line that was typed, for a script or for an installed command."""
     program = Path(sys.argv[0]).name
     return shlex.join([*(["python"] if program.endswith(".py") else []), program, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Builds what a run of discover.py writes besides slices and findings, from a configuration that is checked before."""
+"""Builds what a run of discover.py writes besides slices and findings, and checks its settings beforehand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_run_outputs(cfg: DictConfig) -> None:
-    """Check the settings of the report, the export and the figures, before anything costs time.
+    """Check the settings of the report, the export and the figures before anything takes time.
 
     Raises:
         ImportError: If a library that they need is missing.
@@ -42,7 +42,7 @@ def build_run_outputs(cfg: DictConfig, logger: RunLogger | None) -> RunOutputs:
 
 
 def check_figures(cfg: DictConfig) -> None:
-    """Raise ValueError for figures that cannot be drawn, or ImportError without matplotlib, before any cost."""
+    """Raise ValueError for figures that cannot be drawn, or ImportError without matplotlib, before anything is run."""
     if cfg.figures is None:
         return
     from weakspot.figures import FORMATS

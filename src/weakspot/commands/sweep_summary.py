@@ -1,4 +1,4 @@
-"""The table with which a sweep ends: what was set in each of its runs, and what became of it."""
+"""The table at the end of a sweep, with the settings and the outcome of each run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_NUMBERS = 3  # of a run, so that its row fits
 
 _NOT_BEGUN = "not begun"
 
-_NOT_FINISHED = "did not finish"  # a run that has left no result, as one whose process was killed
+_NOT_FINISHED = "did not finish"  # a run that has left no result, such as one whose process was killed
 
 
 def print_sweep_summary(sweep: Sweep) -> None:
-    """Print a row for every run of a sweep that has begun any, and below the table why each run failed that did."""
+    """Print a table of a sweep's runs, if any has begun, and below it why runs failed."""
     from weakspot.pipeline.processes import is_main_process
     from weakspot.tracking.console import output_console
 
@@ -41,7 +41,7 @@ def print_sweep_summary(sweep: Sweep) -> None:
 
 
 def _different_settings(runs: Sequence[SweepRun]) -> list[str]:
-    """Return what was set for each run, without words that all runs share."""
+    """Return the settings of each run, without those that all runs share."""
     shared = set.intersection(*(set(run.words) for run in runs)) if len(runs) > 1 else set()
     return [" ".join(word for word in run.words if word not in shared) for run in runs]
 
@@ -75,7 +75,7 @@ def _where_to_look(sweep: Sweep, runs: Sequence[SweepRun]) -> str:
 
 
 def _numbers(run: SweepRun, sweep: Sweep) -> dict[str, str]:
-    """Return what a run found or measured, by name; empty where it has not come so far."""
+    """Return what a run found or measured, by name; empty if it has not got that far."""
     from weakspot.findings import Findings
     from weakspot.findings.numbers import count, decimal, share_of
     from weakspot.findings.record import FILE
@@ -90,7 +90,7 @@ def _numbers(run: SweepRun, sweep: Sweep) -> dict[str, str]:
         return {}
     try:
         findings = Findings.load(run.folder, tables=False)
-    except (OSError, ValueError, RecursionError):  # damaged since, which whoever opens the run is told
+    except (OSError, ValueError, RecursionError):  # damaged since; opening the run reports it
         return {}
     whole = findings.whole
     confirmed = (
@@ -105,7 +105,7 @@ def _numbers(run: SweepRun, sweep: Sweep) -> dict[str, str]:
 
 
 def _end(run: SweepRun, sweep: Sweep) -> dict[str, str]:
-    """Return what became of a run, and why, where it did not end well; empty for one that did."""
+    """Return how a run ended, and why, if it did not end well; otherwise empty."""
     if run.folder is None:
         return {_NOT_BEGUN: ""}
     if not sweep.has_written(run.folder / RESULT):

@@ -31,7 +31,7 @@ def main(cfg: DictConfig, folder: Path) -> float | None:
 
     check_no_given_results(cfg)
     check_no_shard(cfg)
-    cfg.checkpoint = "auto"  # even if the audited model would be a given file
+    cfg.checkpoint = "auto"  # even if the audited model is a given file
     target = build_audit_target(cfg)
     check_steps(target, "train")
     log_on_main(describe_plan(target, "train"))

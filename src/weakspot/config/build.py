@@ -1,4 +1,4 @@
-"""How the classes and functions that a configuration names are built with its settings."""
+"""Builds the classes and functions that a configuration names, with its settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from weakspot.arguments import check_arguments
 from weakspot.config.schemas import DATASET
 
 _PREFERENCES = DATASET.keys() - {"_target_", "root"}
-"""Settings of a dataset that others read: a method or a model through `${preferred:…}`, the tests and descriptions of
-slices directly (`group`, `hide`)."""
+"""Settings of a dataset that its class does not take: methods and models read them through `${preferred:…}`, and the
+tests and descriptions of slices read `group` and `hide`."""
 
 
 def build(
@@ -33,14 +33,14 @@ def build(
 
     Args:
         node: The settings, with the import path `_target_`.
-        key: The prefix of the settings on the command line; by default the position of the node.
+        key: The prefix of the settings on the command line; by default the node's own key.
         later: Names of the arguments that the caller gives.
         positional: How many positional arguments the caller gives.
         kind: What a class must inherit from, such as `Method`.
 
     Raises:
-        ImportError: The import path cannot be imported.
-        ValueError: The target is of another kind, or takes no such setting, or one of another type.
+        ImportError: If the import path cannot be imported.
+        ValueError: If the target is of another kind, or does not take a setting or its type.
     """
     settings, key = plain_values(node), key or node._get_full_key("")
     target = settings.pop("_target_")
@@ -57,7 +57,7 @@ def build(
 
 
 def build_when_called(node: DictConfig) -> Callable[..., Any]:
-    """Return the same as `build`, but import the target and check its settings in the call.
+    """Return the same as `build`, but import the target and check its settings only when it is called.
 
     Importing Lightning takes seconds, and the object may never be needed.
     """
@@ -75,16 +75,16 @@ def import_target(target: str, key: str) -> Callable[..., Any]:
     """Return the class or function of an import path.
 
     Raises:
-        ImportError: It cannot be imported.
-        ValueError: It is neither a class nor a function.
+        ImportError: If it cannot be imported.
+        ValueError: If it is neither a class nor a function.
     """
     if ":" in target:
-        raise ValueError(f"{key}._target_={target} must be written with dots alone: package.module.Class")
+        raise ValueError(f"{key}._target_={target} must be written with dots only: package.module.Class")
     try:
         function: Callable[..., Any] = pkgutil.resolve_name(target)
     except AttributeError as error:
         raise ImportError(
-            f"{key}._target_={target} cannot be imported ({error}); is its name spelt so?"
+            f"{key}._target_={target} cannot be imported ({error}); is its name spelt correctly?"
         ) from error
     except (ImportError, ValueError) as error:
         raise ImportError(
@@ -97,12 +97,12 @@ def import_target(target: str, key: str) -> Callable[..., Any]:
 
 
 def dataset_own_settings(node: DictConfig) -> DictConfig:
-    """Return a dataset's resolved settings without those that others read."""
+    """Return a dataset's resolved settings without those that its class does not take."""
     return OmegaConf.create({key: value for key, value in node.items() if key not in _PREFERENCES})
 
 
 def model_own_settings(node: DictConfig) -> DictConfig:
-    """Return a model's resolved settings without the layer of its embeddings, which changes no weight."""
+    """Return a model's resolved settings without the layer of its embeddings, which does not affect its weights."""
     return OmegaConf.create({key: value for key, value in node.items() if key != "embed_layer"})
 
 

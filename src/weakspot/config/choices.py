@@ -1,4 +1,4 @@
-"""The choices that each group of the configuration has: names of YAML files, and of torchvision's models."""
+"""The choices of each group of the configuration: names of YAML files and of torchvision's models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parents[1]
 CONFIGS = next(
     folder for folder in (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs") if folder.is_dir()
 )
-"""The folder of the YAML files, which is in the package of a wheel, and at the top of a checkout."""
+"""The folder of the YAML files, which is inside the package in a wheel and at the top level of a checkout."""
 
 GROUPS = ("dataset", "model", "method", "trainer", "logger", "experiment")
 

@@ -1,6 +1,6 @@
 """What Hydra composes a configuration from: schemas, models' names, resolvers and the folders of plug-ins.
 
-Only names and types stand here and in what this imports, so that composing a configuration imports neither torch nor
+This module and its imports contain only names and types, so that composing a configuration imports neither torch nor
 transformers.
 """
 
@@ -81,6 +81,6 @@ def _run_name(*, _root_: DictConfig) -> str:
 
 
 def _preferred_setting(setting: str, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """Return the value that the dataset prefers for another's setting, unless predictions come from a file."""
+    """Return the value that the dataset prefers for a method's or model's setting, unless predictions are given."""
     value = None if _root_.get("predictions") else _root_.dataset.get(setting)
     return otherwise if value is None else value

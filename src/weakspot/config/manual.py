@@ -34,9 +34,9 @@ from weakspot.models.names import NAMES
 
 _WIDTH = 80  # columns that any terminal has
 
-_WIDEST_NAME = 36  # of a choice, or of a setting with its value, beside which its help begins
+_WIDEST_NAME = 36  # columns of a choice, or of a setting with its value, left of its help
 
-_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the value of an interpolation where nothing else is set
+_FALLBACK = re.compile(r"\$\{[^,}]*,([^}]*)\}")  # the default value of an interpolation
 
 _SCHEMAS = {
     "job": ("", JobConfig),
@@ -67,7 +67,7 @@ def help_for_choices(group: str) -> str:
 
 @cache
 def help_for_choice_names(group: str) -> str:
-    """Return every choice of a group by its word alone, for --help."""
+    """Return the names of all choices of a group, for --help."""
     return _paragraph(", ".join(all_choices(group)))
 
 
@@ -76,7 +76,7 @@ def _paragraph(text: str) -> str:
 
 
 def _comment(file: Path) -> str:
-    """Return the first comment of a configuration file, or "" where it has none."""
+    """Return the first comment of a configuration file, or "" if it has none."""
     text = file.read_text(encoding="utf-8", errors="replace")
     comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
     return next((line for line in comments if not line.startswith("@package")), "")
@@ -84,17 +84,17 @@ def _comment(file: Path) -> str:
 
 @cache
 def help_for_settings(kind: str, command: str | None = None) -> str:
-    """Return settings with defaults and help, for --help, of a schema, or of a method that has a file only.
+    """Return the settings of a schema, or of a method without one, with defaults and help, for --help.
 
     Args:
         kind: As in `settings_of`.
-        command: The command whose own settings they are, `all` for those that commands have in common; None for both.
+        command: The command whose own settings are listed, `all` for those that commands share; None for both.
     """
     return _settings_lines(settings_of(kind, command))
 
 
 def help_for_chosen(group: str, *, _root_: DictConfig) -> str:
-    """Return the settings of what a line chooses for a group, with the values that they have on it, for --help."""
+    """Return the settings of the choice for a group, with their values on this command line, for --help."""
     word, node = _root_.hydra.runtime.choices[group], _root_[group]
     names = [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
     help = SHARED_HELP | _help_of_chosen(group, word)
@@ -105,7 +105,7 @@ def help_for_chosen(group: str, *, _root_: DictConfig) -> str:
 
 
 def _value_on_line(node: DictConfig, name: str) -> Any:
-    """Return a setting's value, or what is typed for it where that cannot be resolved, `???` or `${oc.env:X}`."""
+    """Return a setting's value, or its unresolved text if it cannot be resolved, such as `???` or `${oc.env:X}`."""
     try:
         value = node[name]
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -115,7 +115,9 @@ def _value_on_line(node: DictConfig, name: str) -> Any:
 
 
 def help_for_values(kind: str, *, _root_: DictConfig) -> str:
-    """Return settings as `help_for_settings`, with their values on the line, where a dataset sets what suits it."""
+    """Return settings as `help_for_settings` does, but with their values on this command line, as a dataset may set
+    them.
+    """
     rows = [
         (name, value_as_typed(OmegaConf.select(_root_, name)), help) for name, _, help in settings_of(kind)
     ]
@@ -123,7 +125,7 @@ def help_for_values(kind: str, *, _root_: DictConfig) -> str:
 
 
 def _help_of_chosen(group: str, word: str) -> dict[str, str]:
-    """Return the help of settings of a choice: of its schema, or the comments in its file, if it has one."""
+    """Return the help of a choice's settings, from its schema, or from the comments in its file if it has one."""
     if group == "method" and word in _SCHEMAS:
         return {name: help for name, _, help in _rows_of_schema(_SCHEMAS[word][1])}
     for folder in (CONFIGS, *(found.path for found in plugins.folders())):
@@ -137,7 +139,7 @@ def _settings_lines(rows: list[tuple[str, str, str]]) -> str:
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Return names with their help beside them, of plug-ins as they can be printed."""
+    """Return names with their help beside them; those of plug-ins are made printable."""
     shown = [(printable(name), printable(help)) for name, help in rows]
     width = 2 + min(max(len(name) for name, _ in shown), _WIDEST_NAME)
     return [_help_line(name, help, width) for name, help in shown]
@@ -148,10 +150,10 @@ def settings_of(kind: str, command: str | None = None) -> list[tuple[str, str, s
 
     Args:
         kind: `job`, `browse`, `training`, `inference`, `reweight`, `fail_if`, `report`, or a method's word.
-        command: Of a schema only those settings whose `setting` names this command.
+        command: The command that a schema's setting must be declared for to be listed; None for all.
 
     Returns:
-        Of each setting its name on the command line, its default as it would be typed, and its help.
+        For each setting, its name on the command line, its default as it would be typed, and its help.
     """
     prefix, schema = _SCHEMAS.get(kind, ("method.", None))
     rows = (
@@ -163,7 +165,7 @@ def settings_of(kind: str, command: str | None = None) -> list[tuple[str, str, s
 
 
 def _rows_of_schema(schema: type, command: str | None = None) -> Iterator[tuple[str, str, str]]:
-    """Yield name, default and help of every setting of a schema, or of one command's, that has a default of its own."""
+    """Yield name, default and help of every setting of a schema, or only of one command's, that has a default."""
     for one in fields(schema):
         default = one.default
         if command is not None and one.metadata.get("command") != command:
@@ -190,7 +192,7 @@ def _rows_of_file(file: Path) -> Iterator[tuple[str, str, str]]:
 def _help_line(name: str, help: str, width: int) -> str:
     """Return a name, indented, with its help beside it, in as many lines as that takes."""
     left, below = f"  {name:<{width}}", " " * (width + 2)
-    if len(name) + 2 > width:  # the help begins in the next line
+    if len(name) + 2 > width:  # the help begins on the next line
         return "\n".join([left, _filled(help, below, below)]).rstrip()
     return _filled(help, left, below) or left.rstrip()
 

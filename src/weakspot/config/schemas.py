@@ -1,8 +1,8 @@
 """The schemas of the configuration: settings with their types and defaults.
 
 Those of the commands and of two methods have every setting, each with its help. Those of datasets, models and trainers
-have what all of them have, and are open to further keys: a subclass has settings of its own, and Hydra's struct mode
-still refuses keys that no file has set.
+have only the settings that all of these share, and accept further keys, because each class has settings of its own;
+Hydra's struct mode still refuses keys that no file has set.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def setting(default: Any, help: str, command: str = "all") -> Any:
 
     Args:
         default: The default.
-        help: The help.
-        command: `infer` or `discover`, the first to which it makes a difference; its manual shows it among
-            the command's own settings. `all` is for what they have in common.
+        help: The help text.
+        command: `infer` or `discover`, the first command that uses the setting, whose manual lists it among its own
+            settings; `all` for settings that the commands share.
     """
     return field(default=default, metadata={"help": help, "command": command})
 
 
 @dataclass
 class TrainingConfig:
-    """Holds the settings of training, `training.epochs` and so on."""
+    """Holds the settings of training, such as `training.epochs`."""
 
     epochs: int = setting(20, "passes over the training data")
     batch_size: int = setting(64, "examples in a batch")
@@ -37,9 +37,9 @@ class TrainingConfig:
     learning_rate: float = setting(1e-3, "the learning rate at the start")
     weight_decay: float = setting(0.01, "the optimizer's weight decay")
     momentum: float = setting(0.9, "the momentum of sgd")
-    schedule: str = setting("constant", "of the learning rate: constant or cosine")
-    clip: float | None = setting(None, "the largest norm of the gradient; null: no bound")
-    patience: int | None = setting(None, "stop after so many epochs without a better validation loss")
+    schedule: str = setting("constant", "how the learning rate changes: constant or cosine")
+    clip: float | None = setting(None, "the largest norm of the gradient; null: no limit")
+    patience: int | None = setting(None, "stop after this many epochs without a better validation loss")
     keep: str = setting("best", "the epoch whose weights are kept: best or last")
 
 
@@ -52,18 +52,18 @@ class InferenceConfig:
 
 @dataclass
 class ReweightConfig:
-    """Holds how training weights its examples, where `reweight=` asks for it."""
+    """Holds the settings of `reweight=`: how training weights its examples."""
 
     by: str | None = setting(
         None, "a run's folder (reweight=RUN) to train against what it confirmed; or adversary"
     )
     strength: float = setting(0.5, "share of the training loss that goes to slices, 0 to 1")
-    first_epoch: int = setting(1, "before it, all examples have the same weight")
+    first_epoch: int = setting(1, "the first reweighted epoch; before it, all weights are equal")
 
 
 @dataclass
 class FailIfConfig:
-    """Holds what makes a run end with exit code 3."""
+    """Holds the conditions under which a run ends with exit code 3."""
 
     accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed finding is less accurate")
     new_against: str | None = setting(None, "exit with code 3 if a slice is new against this run (a folder)")
@@ -98,7 +98,7 @@ class JobConfig:
     reweight: ReweightConfig = field(default_factory=ReweightConfig)
     split: str = setting("test", "the split that is audited: train, val or test", command="infer")
     shard: str | None = setting(
-        None, "3/64: infer that part of the rows, as one of many jobs (infer.py alone)", command="infer"
+        None, "3/64: infer that part of the rows, as one of many jobs (infer.py only)", command="infer"
     )
     checkpoint: str = setting(
         "${preferred:checkpoint,auto}", "auto: train if there is none; pretrained; or a file", command="infer"
@@ -127,7 +127,7 @@ class JobConfig:
         0.5, "share held out to test slices on; or another split (val); 0 tests nothing", command="discover"
     )
     stability: int = setting(
-        0, "how often to fit on a part of the data, to measure how stable slices are", command="discover"
+        0, "how often to fit on part of the data, to measure how stable slices are", command="discover"
     )
     upstream: str = setting(
         "pull", "pull: make what is missing; require: stop and name the command", command="infer"
@@ -160,9 +160,9 @@ class BrowseConfig:
     )
     port: int = setting(8765, "the port; 0: any that is free")
     host: str = setting(
-        "127.0.0.1", "another address is reached from other machines, with the token that is shown"
+        "127.0.0.1", "the address; any other is reached from other machines, with the token shown"
     )
-    token: bool = setting(False, "ask for the token on this machine too, where others work on it as well")
+    token: bool = setting(False, "ask for the token on this machine too, if others use it as well")
     tree: str | None = setting(None, "show this fc_treeData.json of the published UDIS tool instead")
     open: bool = setting(True, "open a browser too")
     root: str | None = setting(None, "the folder of data that have moved since a run was made")
@@ -187,25 +187,25 @@ class SpotlightConfig:
     steps: int = setting(5000, "steps of the published search")
     learning_rate: float = setting(1e-2, "the learning rate at the start of the published search")
     patience: int = setting(10, "steps without a better objective before the learning rate is cut")
-    barrier_scale: float = setting(1.0, "the price of a spotlight smaller than min_size")
+    barrier_scale: float = setting(1.0, "the penalty for a spotlight smaller than min_size")
     precision: str = setting("spherical", "the kernel's shape: spherical, diagonal or full")
     flip: bool = setting(False, "search for the examples with the lowest losses")
     device: str = setting("cpu", "cpu or cuda")
     seed: int = setting(0, "the seed of the search")
-    n_components: int | None = setting(None, "search among so many principal components")
+    n_components: int | None = setting(None, "search in this many principal components")
     barrier_end: float = setting(0.05, "the width of the barrier at the end, as a share of min_size")
     factor: float = setting(0.5, "the factor by which the learning rate is cut")
-    label_entropy: float = setting(0.0, "the price of a spotlight of many labels")
-    prediction_entropy: float = setting(0.0, "the price of a spotlight of many predictions")
+    label_entropy: float = setting(0.0, "the penalty for a spotlight with many labels")
+    prediction_entropy: float = setting(0.0, "the penalty for a spotlight with many predictions")
     past: list[str] | None = setting(
         None, ".pkl files of the published tool whose spotlights these come after"
     )
-    starts: int = setting(10, "starts of a multistart search at high losses, at most")
+    starts: int = setting(10, "the most starts of a multistart search, at high losses")
     n_jobs: int = setting(1, "threads; -1: one per core")
     labels: str = setting("ignore", "ignore; within: search each label by itself")
     loss: str = setting("log", "log; residual: 1 - p of the label, which is bounded")
     members: str = setting("kernel", "kernel; discriminant: graded beyond the kernel's edge")
-    sharded: bool = setting(False, "share the rows out among the processes of torchrun or srun")
+    sharded: bool = setting(False, "divide the rows among the processes of torchrun or srun")
 
 
 @dataclass
@@ -222,7 +222,7 @@ class UDISConfig:
     search: str = setting("exact", "exact or published")
     dtype: str = setting("float64", "float64 or float32")
     approximate: Any = setting("auto", "auto, null (never), or a number of micro-clusters")
-    memory_limit: float = setting(8.0, "in GB: a matrix of distances is used where it fits")
+    memory_limit: float = setting(8.0, "in GB: a matrix of distances is used if it fits")
     seed: int = setting(0, "the seed of the clustering")
     members: str = setting("nearest", "nearest; distance: graded")
     device: str = setting("cpu", "cpu or cuda")
@@ -248,17 +248,17 @@ SHARED_HELP = {
     "spotlight_size": "the size of a spotlight that suits it: a share or a count",
     "checkpoint": "a file of weights that suits it",
     "weights": "published weights: DEFAULT, another name of the library's, or a file",
-    "hide": "attributes that restate the target, and describe no slice",
+    "hide": "attributes that restate the target and must not describe slices",
     "group": "an attribute whose examples stay on one side when slices are tested",
     "embed_layer": "the layer that gives the embedding; null: the last layer's input",
     "download": "true: fetch what is missing",
     "cam_layer": "the layer that Grad-CAM explains; null: the last maps",
     "size": "pixels a side that the model receives",
-    "mean": "of each channel, which is subtracted",
-    "std": "of each channel, by which it is divided",
+    "mean": "the mean of each channel, which is subtracted",
+    "std": "the standard deviation of each channel, by which it is divided",
     "max_length": "tokens that the model receives, at most",
 }
-"""The help of settings that datasets or models share, where their files say no more."""
+"""The help of settings that datasets or models share, unless their files say more."""
 
 TRAINER = {
     "_target_": StringNode("pytorch_lightning.Trainer"),

@@ -1,7 +1,7 @@
-"""Datasets, one file each, with `base.py`, their contract, and `datamodule.py`, which serves any of them.
+"""Datasets, one file each; `base.py` is their contract, and `datamodule.py` serves any of them.
 
-What datasets share lies in `readers/` (the files they are in) and `inputs/` (what a model receives). Every class can
-be imported from here; a name's module is imported when the name is first used, as some need seconds.
+Code that datasets share is in `readers/` (reading files) and `inputs/` (what a model receives). Every class can be
+imported from here; its module is imported on first use, as some take seconds.
 """
 
 from __future__ import annotations

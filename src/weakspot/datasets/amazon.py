@@ -22,16 +22,17 @@ class AmazonPolarity(Texts):
     """Holds the first reviews of each half; one or two stars are negative, four or five positive, three left out.
 
     `root` holds `train.csv` and `test.csv` (or the folder `amazon_review_polarity_csv` does), or the Parquet files
-    of the hub's `amazon_polarity`, or what `save_to_disk` wrote of it.
+    of the hub's `amazon_polarity`, or a copy of it written by `save_to_disk`.
 
-    first   reviews of a half, at most. `test` and `train` are the first of theirs, `val` a tenth as many that
-            follow those of `train`: so `train` is the very sample that Spotlight's published results are of
-            (inference_amazon.py reads the first 20 000 of the training half), and no review is in two splits.
-    title   whether the title stands before the review; Spotlight's model read reviews alone
+    first   the most reviews of a half. `test` and `train` are the first of their halves; `val` is a tenth as many,
+            those that follow `train`. So `train` is the sample of Spotlight's published results
+            (inference_amazon.py reads the first 20 000 of the training half), and no review is in two splits
+    title   whether the title is put before the review; Spotlight's model read reviews only
 
-    Attributes: words in the review, titled (yes, no), negation (yes, no), exclamations, questions (marks of each).
+    Attributes: words (in the review), titled (yes, no), negation (yes, no), exclamations and questions (the number
+    of marks).
 
-    Raises FileNotFoundError, or ValueError naming file and row, where a file is not as published.
+    Raises FileNotFoundError, or ValueError naming file and row, if a file is not as published.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class AmazonPolarity(Texts):
         if len(table) == 0:
             raise ValueError(
                 f"the training half in {self.root} has no rows after the first {first}, which are for training: "
-                "there are none left for validation; set dataset.first to fewer"
+                "none are left for validation; set dataset.first to fewer"
             )
         self.task = Classification(CLASSES)
         self.targets = table["label"].to_numpy().astype(np.int64)

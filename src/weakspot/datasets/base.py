@@ -29,7 +29,7 @@ class Dataset(Identifiable, torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     A subclass sets `task`, `targets` and `examples` in `__init__`, and implements `input`, `preview` and
     `fingerprint`. Checkpoints, predictions and findings are cached under the class, its settings and its
-    fingerprint; settings that change no result beyond what the fingerprint says are named in `no_difference`.
+    fingerprint; settings that change no result except through the fingerprint are named in `no_difference`.
 
     Attributes:
         task: What the model has to predict; it also knows the classes.
@@ -38,7 +38,7 @@ class Dataset(Identifiable, torch.utils.data.Dataset[dict[str, Any]], ABC):
         examples: A table of n rows: `id` first (unique strings, the same in every run), then the attributes that
             describe slices, which no model or method ever sees.
         texts: The text of each row, in datasets of texts; slices are described by its words.
-        group: The attribute whose equal values belong together (patients, cameras, users), so that examples of one
+        group: The attribute whose equal values belong together (patients, cameras, users): examples with the same
             value are never on both sides of a split that tests slices.
         restating: Attributes that only repeat the target, and so explain no failure; they are not shown.
     """
@@ -86,7 +86,7 @@ class Dataset(Identifiable, torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def input(self, row: int) -> Any:
-        """Return the model's input for this row: a float tensor (3, H, W) of an image, a mapping of a text."""
+        """Return the model's input for this row: a float tensor (3, H, W) for an image, a mapping for a text."""
 
     @abstractmethod
     def preview(self, row: int) -> Any:
@@ -102,17 +102,17 @@ class Dataset(Identifiable, torch.utils.data.Dataset[dict[str, Any]], ABC):
         return batch
 
     def augmented(self) -> Dataset:
-        """Return the split for training: the same rows, randomly augmented where the dataset defines that."""
+        """Return the split for training: the same rows, randomly augmented if the dataset defines that."""
         return self
 
     def judge(self, rows: np.ndarray, predictions: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return columns of the record (labels, predictions, correct) that replace those of the task.
 
-        A task compares numbers; where the answer is a text, for example, only the dataset can compare it.
+        A task compares numbers; if the answer is a text, for example, only the dataset can compare it.
 
         Args:
             rows: (b,) indices of rows.
-            predictions: (b, ...) of these rows, in the task's terms.
+            predictions: (b, ...) of these rows, in the format of the targets.
         """
         return {}
 
@@ -159,7 +159,7 @@ def plain_examples(dataset: Dataset) -> pa.Table:
 
 
 def _target_value(target: np.generic) -> int | torch.Tensor:
-    """A class index as an int, a real number as float32, which every device supports."""
+    """Return a class index as an int, a real number as float32, which every device supports."""
     return int(target) if isinstance(target, np.integer) else torch.tensor(target, dtype=torch.float32)
 
 

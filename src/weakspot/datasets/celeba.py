@@ -27,19 +27,19 @@ class CelebA(ImageFiles):
     """Holds 202 599 aligned faces, 178×218; train, val and test are the published ones.
 
     target      the attribute to predict: "Smiling", or any other of the forty; all forty describe examples
-    bias        an attribute that training is to confuse with the target: a share `bias_share` of the training
+    bias        an attribute that the model is to confuse with the target: a share `bias_share` of the training
                 examples in which the two disagree (a smiling woman and an unsmiling man, for Male) is left
                 out. Val and test stay as they are. Krishnakumar et al. (UDIS, 2021) did so with Male and
-                with Black_Hair, and a share of 0.7. Who is left out follows from ids and `bias_seed`
-    size        the shorter side in pixels, or [height, width]; nothing is cropped, as UDIS has it, and as
-                there images are not normalised unless `mean` and `std` are given
+                with Black_Hair, and a share of 0.7. Who is left out depends on ids and `bias_seed`
+    size        the shorter side in pixels, or [height, width]. As in UDIS, nothing is cropped, and images
+                are not normalised unless `mean` and `std` are given
 
     Files in `root`: `list_attr_celeba.txt` and the folder `img_align_celeba`. Without
     `list_eval_partition.txt`, an image's number determines its split, as published: up to 162770 train, up to
     182637 val. Files may also lie in the publisher's folders (Anno, Eval, Img), or be Kaggle's CSV files.
 
-    Raises FileNotFoundError for what is missing; ValueError, naming file and line, for a row that has not as
-    many marks as there are attributes, or marks other than 1 and -1, for an image that is listed twice, and for
+    Raises FileNotFoundError for missing files; ValueError, naming file and line, for a row with more or fewer
+    marks than there are attributes, for marks other than 1 and -1, for an image that is listed twice, and for
     unknown attributes.
     """
 
@@ -94,7 +94,7 @@ class CelebA(ImageFiles):
         self.files = [f"{folder}/{name}" for name in ids.to_pylist()]
 
     def _split_codes(self, images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
-        """The split of each image: 0 train, 1 val, 2 test."""
+        """Return the split of each image: 0 train, 1 val, 2 test."""
         assert self.root is not None
         file = _find(self.root, "list_eval_partition", "Eval")
         if file is None:
@@ -108,7 +108,7 @@ class CelebA(ImageFiles):
         return codes
 
     def _image_folder(self) -> str:
-        """The folder of the images, relative to `root`."""
+        """Return the folder of the images, relative to `root`."""
         assert self.root is not None
         name = "img_align_celeba"
         for folder in (f"{name}/{name}", f"Img/{name}", name):
@@ -198,7 +198,7 @@ def _published_split(images: pa.ChunkedArray) -> Int[np.ndarray, " n"]:
 def _random_share(
     images: pa.ChunkedArray, share: float, purpose: str, among: Bool[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Choose about that share of some of the images; the order of rows makes no difference."""
+    """Choose about this share of the images in `among`; the order of rows makes no difference."""
     selected = np.zeros(len(images), dtype=bool)
     selected[among] = id_hashes(images.filter(pa.array(among)).to_pylist(), purpose) < share
     return selected

@@ -20,8 +20,7 @@ class CIFAR10(ImageArray):
     """Holds 60 000 colour images, 32×32, in ten classes; val is a tenth of the published training set.
 
     `root` is the folder `cifar-10-batches-py` or the one it is in. Its files are pickles, which can run code
-    when they are opened: torchvision opens them only after their MD5 sums have shown them to be the published
-    ones, so any others are refused.
+    when they are opened, so only files with the MD5 sums of the published ones are opened.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class CIFAR10(ImageArray):
         folder = parent / source.base_folder
         if download:
             parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(parent / ".CIFAR10.lock"):  # one process of several, the others wait
+            with FileLock(parent / ".CIFAR10.lock"):  # one process downloads, the others wait
                 try:
                     source(str(parent), download=True)
                 except (RuntimeError, OSError) as error:

@@ -25,18 +25,18 @@ from weakspot.tasks import Multilabel
 class COCO(ImageFiles):
     """Holds 118 287 images to train on and 5 000 to audit; targets (n, 80) in {0, 1}, by category id.
 
-    test is the published val2017, and val a tenth of train2017, by a hash of names. Images without any
-    object are kept: their target is all zeros. Crowds count as objects. Both as in Krishnakumar et al.
-    (UDIS, 2021), whose transforms these are: an image is brought to size×size whatever its shape, so that
-    nothing is cropped off; in training, a random part of it, mirrored half of the time (Wang et al.: ELASTIC,
-    2019, whose recipe that is).
+    test is the published val2017, and val a tenth of train2017, by a hash of names. As in Krishnakumar et al.
+    (UDIS, 2021), images without any object are kept, with a target of all zeros, and crowds count as objects.
+    The transforms are theirs, too: an image is resized to size×size whatever its shape, so that nothing is
+    cropped off; in training, a random part of it is, mirrored half of the time (the recipe of Wang et al.:
+    ELASTIC, 2019).
 
-    Attributes: `objects` (how many), `largest` (the category that covers most of the image with one
-    object), `crowd` (any), and each supercategory present or not, under its name ("supercategory crowd" where that
-    is taken). An annotation without an area has its box's, or 0; one without `iscrowd` is not a crowd.
+    Attributes: `objects` (their number), `largest` (the category of the largest object), `crowd` (whether there
+    is one), and for each supercategory, under its name, whether it is present ("supercategory crowd" if a name is
+    taken). An annotation without an area has its box's, or 0; one without `iscrowd` is not a crowd.
 
-    Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for one
-    of an unknown image or category or with other values than numbers, and where train and val are opened and
+    Raises FileNotFoundError for a missing file; ValueError, naming the file and the annotation's id, for an
+    annotation of an unknown image or category or with values that are not numbers, and, for train and val, if
     the categories of train2017 are not those of val2017.
     """
 
@@ -78,9 +78,9 @@ class ObjectAnnotations:
     """Holds the m annotations of n images in an instances file, as arrays.
 
     Attributes:
-        file_names: (n,) of the images.
+        file_names: (n,) the names of the images' files.
         categories: (C,) names in the order of their ids.
-        supercategories: (C,) of the categories.
+        supercategories: (C,) the supercategory of each category.
         image: (m,) the index of each annotation's image.
         category: (m,) the index of its category.
         area: (m,) in pixels.
@@ -96,7 +96,7 @@ class ObjectAnnotations:
     crowd: Int[np.ndarray, " m"]
 
     def present(self) -> Int[np.ndarray, "n C"]:
-        """Return (n, C), 1 where an image holds an object of a category."""
+        """Return (n, C), 1 where an image contains an object of a category."""
         present = np.zeros((len(self.file_names), len(self.categories)), dtype=np.int64)
         present[self.image, self.category] = 1
         return present
@@ -123,7 +123,7 @@ class ObjectAnnotations:
 
 
 def read_annotations(file: Path) -> ObjectAnnotations:
-    """Read an instances file; train and val share one reading while it does not change."""
+    """Read an instances file; train and val share the result while the file does not change."""
     try:
         changed = file.stat().st_mtime_ns
     except FileNotFoundError as error:
@@ -214,8 +214,8 @@ def _numbers(values: list[Any], what: str, ids: list[Any], file: Path) -> list[f
 
 
 def _check_same(one: ObjectAnnotations, other: ObjectAnnotations, file: Path, other_file: Path) -> None:
-    """Raise ValueError if two files list different categories: a model must be audited for what it learnt."""
+    """Raise ValueError if two files list different categories: a model must be audited on what it learnt."""
     if (one.categories, one.supercategories) != (other.categories, other.supercategories):
         differing = sorted(set(one.categories) ^ set(other.categories))
         which = f"only one has {differing[0]!r}" if differing else "their order or supercategories differ"
-        raise ValueError(f"{file} and {other_file} list other categories ({which}); fetch both again")
+        raise ValueError(f"{file} and {other_file} list different categories ({which}); fetch both again")

@@ -22,8 +22,8 @@ TEST_SHARE = 0.4
 VAL_SHARE = 0.1  # of what is left for training
 GREEN_IF_HIGH = 0.98
 GREEN_IF_LOW = 0.10
-SALT = "e"  # of the hash of an id. How plainly a model fails varies with who is in training: of eight salts
-# tried on four seeds each, under this one the worst group was always the same, and by far
+SALT = "e"  # of the hash of an id. How clearly a model fails depends on which digits are in training. Of
+# eight salts, tried with four seeds each, this one always had the same worst group, and by far
 BRIGHTNESS = 0.5  # of the background: dimmer than the digit, so that both can be seen
 
 
@@ -31,8 +31,8 @@ class ColoredDigits(ImageArray):
     """Asks whether a digit is ≥ 5. White digits, 32×32, on red or green; attributes `digit`, `colour` and `group`.
 
     In train and val 98 % of the digits ≥ 5 are green and 90 % of the others red, by exact counts; in test
-    each digit is half and half. Which split and which colour a digit gets follows from its id alone, so a
-    seed changes a model's start and the order of batches, never the data.
+    each digit is half green, half red. Which split and which colour a digit gets follows from its id alone, so a
+    seed changes a model's initial weights and the order of batches, never the data.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ def _splits(ids: np.ndarray) -> np.ndarray:
 
 
 def _green(ids: np.ndarray, digits: np.ndarray, balanced: bool) -> np.ndarray:
-    """Whether each row is green: an exact share of each digit (test) or of each answer (train and val)."""
+    """Return whether each row is green: an exact share of each digit (test) or of each answer (train and val)."""
     cells, shares = (digits, [0.5] * 10) if balanced else (digits >= 5, [GREEN_IF_LOW, GREEN_IF_HIGH])
     hashes = id_hashes(ids, "colored_digits/colour" + SALT)
     green = np.zeros(len(ids), dtype=bool)

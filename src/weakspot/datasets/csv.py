@@ -1,4 +1,4 @@
-"""A table of one's own: each row is an example, with the path of an image or a text, a label and attributes."""
+"""Your own table: each row is an example, with the path of an image or a text, a label and attributes."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def open_table(
 ) -> Dataset:
     """Open one split of a .csv, .tsv, .jsonl or .parquet file: of images if it has the column `image`, else of texts.
 
-    file        as it is, or in `root`
+    file        a path, as it is or in `root`
     root        what paths of images are relative to; by default the file's folder
-    id          column of names that never change; without it an image's path, a digest of a text
+    id          the column of ids, which must never change; without it, an image's path or a digest of a text
     classes     the classes in order, for a model that was trained with more of them or in another order (labels
-                may then be their indices from 0); by default the labels there are, sorted, numbers by value
-    separator   what stands between the labels of a row that may have several: `|` in `cat|dog`
+                may then be their indices from 0); by default the labels that occur, sorted, numbers by value
+    separator   what separates the labels of a row that may have several: `|` in `cat|dog`
     task        classification or regression; by default labels that are numbers with fractions make a regression
-    size, mean, std, pixels          of images
-    tokenizer, max_length, download  of texts
+    size, mean, std, pixels          for images
+    tokenizer, max_length, download  for texts
 
-    A column `split` (train, val, test) says which split a row is in, or else a hash of an image's id or of the
-    text itself does, about 7 : 1 : 2; where only val is missing, it is a tenth of train. The same text is thus
-    in one split only. All other columns are attributes.
+    A column `split` (train, val, test) assigns rows to splits; without it, a hash of an image's id or of the
+    text itself does, about 7 : 1 : 2, so that the same text is in one split only. If only val is missing, it is
+    a tenth of train. All other columns are attributes.
 
     Raises FileNotFoundError or ValueError, naming file and line.
     """
@@ -82,7 +82,8 @@ def open_table(
     labels = read_labels(table_file, label, classes, separator, task)
     if split == "train" and task is None and isinstance(labels[0], Regression):
         log.info(
-            "%r holds fractions: a regression (dataset.task=classification makes each number a class)", label
+            "%r holds fractions, so this is a regression (dataset.task=classification makes each number a class)",
+            label,
         )
     if image is not None and table_file.has_column(image):
         where = path.parent if root is None else root
@@ -102,7 +103,7 @@ def open_table(
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{path} holds texts: {error}") from error
     raise ValueError(
-        f"{path} has neither a column {image!r}, of paths of images, nor {text!r}, of texts; say which holds "
+        f"{path} has neither a column {image!r} with paths of images nor {text!r} with texts; say which holds "
         f"them: dataset.image=… or dataset.text=… {_columns_of(table_file)}"
     )
 
@@ -185,7 +186,7 @@ def text_ids(texts: Sequence[str]) -> list[str]:
 def _rows(
     table_file: TableFile, keys: Sequence[str], split: str, splits: Sequence[str]
 ) -> Int[np.ndarray, " m"]:
-    """The rows of a split, as the table assigns them or by a hash of keys."""
+    """Return the rows of a split, as the table assigns them or by a hash of keys."""
     assigned = fill_splits(
         keys, table_file.required_texts("split", splits) if table_file.has_column("split") else None
     )

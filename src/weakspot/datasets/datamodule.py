@@ -18,21 +18,21 @@ from weakspot.datasets.inputs.batches import check_batches
 from weakspot.datasets.inputs.measured_previews import Measure, MeasuredPreviews
 from weakspot.machine import cores
 
-_MOST_LOADERS = 16  # for one process: with them a current GPU has its 5000 images a second for resnet50
+_MOST_LOADERS = 16  # per process: enough to feed a current GPU its 5000 images a second for resnet50
 
 
 class DataModule(LightningDataModule):
     """Serves the splits of a dataset to Lightning.
 
     A split is built when it is first needed, and kept. The order of training batches depends on `seed` alone; its
-    state is saved in Lightning's checkpoints, so that a resumed run sees the batches that it would have seen.
+    state is saved in Lightning's checkpoints, so that a resumed run continues with the batches that it would have seen.
 
     Args:
         make: Builds a split, called as `make(split=...)`.
         batch_size: Examples in a batch.
         num_workers: Processes that load data. By default as many as this process has cores for itself, at most 16,
             for datasets that decode files, and none for others.
-        seed: Of the order of training batches.
+        seed: The seed of the order of training batches.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         dataset = self.dataset("train").augmented()
-        # A last batch of one example would break batch normalisation on a 1×1 feature map. Each process gets as
-        # many rows: those that do not come out even are served twice.
+        # A last batch of one example would break batch normalisation on a 1×1 feature map. Each process gets
+        # equally many rows; some are served twice to make them come out even.
         each = -(-len(dataset) // self._processes)
         leaves_one = each > self.batch_size and each % self.batch_size == 1
         shuffled = RandomSampler(dataset, generator=self._order)
@@ -87,7 +87,7 @@ class DataModule(LightningDataModule):
             split: The split's name.
             rows: Indices of rows; by default all of them.
             measure: Measures each row's preview; batches then hold its values (b, m) under "measured".
-            sharing: How many processes share this machine's cores, where no trainer knows it.
+            sharing: How many processes share this machine's cores; used if there is no trainer, which knows it.
         """
         plain = self.dataset(split)
         dataset = plain if measure is None else MeasuredPreviews(plain, measure)
@@ -124,14 +124,14 @@ class DataModule(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=loaders,
             persistent_workers=loaders > 0,
-            # joblib's processes bring a start method of their own, under which no worker starts
+            # joblib's processes set a start method of their own, with which no worker starts
             multiprocessing_context="fork" if loaders and sys.platform == "linux" else None,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
 
     def _loaders(self, decodes: bool, sharing: int) -> int:
-        """How many processes load data: more of them than cores would only slow each other down."""
+        """Return how many processes load data: more of them than cores would only slow each other down."""
         if self.num_workers is not None:
             return min(self.num_workers, cores())
         if not decodes:
@@ -150,7 +150,7 @@ class DataModule(LightningDataModule):
 def _collate(
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]], items: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Collate a batch, with real targets as an array: a trainer of half precision would round a tensor."""
+    """Collate a batch, with real targets as an array: a half-precision trainer would round a tensor."""
     batch = collate(items)
     target = batch["target"]
     return {**batch, "target": target.numpy()} if target.is_floating_point() else batch

@@ -1,4 +1,4 @@
-"""The 1797 handwritten digits that scikit-learn carries: ten classes, nothing to download.
+"""The 1797 handwritten digits that come with scikit-learn: ten classes, nothing to download.
 
 Alpaydin and Kaynak (1998): the test set of UCI's optical recognition of handwritten digits.
 """

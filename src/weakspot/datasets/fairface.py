@@ -37,7 +37,7 @@ class FairFace(ImageFiles):
     """Holds 97 698 faces, 224×224. The published val is `test`; `val` is a tenth of the published train.
 
     `target` is "gender", "age" or "race". Attributes are all three, and `service_test`, the publishers' mark
-    for the part that is balanced for testing commercial services.
+    of the part that is balanced for testing commercial services.
     """
 
     def __init__(

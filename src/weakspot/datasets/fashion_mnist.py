@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao et al., 2017): MNIST's files, with clothes in them."""
+"""Fashion-MNIST (Xiao et al., 2017): clothes, in files like MNIST's."""
 
 from __future__ import annotations
 

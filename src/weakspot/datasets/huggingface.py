@@ -54,17 +54,17 @@ def open_hub(
 ) -> Dataset:
     """Open one split of a dataset of images, if it has a column of images, or else of texts.
 
-    name         a folder (here or in `root`), as `save_to_disk` writes it or of Parquet or CSV files, or a name on
+    name         a folder (here or in `root`), written by `save_to_disk` or with Parquet or CSV files, or a name on
                  the hub, which is looked for in Hugging Face's cache, and fetched into it if `download`
-    subset       of a dataset that has several, by name ("sst2" of "glue")
-    image, text  the column to read; by default the first of images, or else of texts
-    size, mean, std, pixels of images
-    tokenizer, max_length  of texts
+    subset       the name of a subset, for a dataset that has several ("sst2" of "glue")
+    image, text  the column to read; by default the first with images, or else with texts
+    size, mean, std, pixels  for images
+    tokenizer, max_length    for texts
 
-    test is the published test split, or where there is none the published validation split; val is that or,
-    where it is missing or serves as test, a tenth of train. A dataset of one split is shared out by a hash,
-    about 7 : 1 : 2: of ids, or of the texts themselves, so that the same text is in one split only. Other columns
-    of single values are attributes.
+    test is the published test split, or the published validation split if there is none; val is the published
+    validation split or, if it is missing or serves as test, a tenth of train. A dataset with a single split is
+    divided by a hash, about 7 : 1 : 2: of ids, or of the texts themselves, so that the same text is in one split
+    only. Other columns with one value per row are attributes.
 
     Raises ImportError without the `datasets` library; FileNotFoundError or ValueError, naming dataset and row.
     """
@@ -128,7 +128,7 @@ class PublishedRows:
             [split_here for split_here, source_split in sources.items() if source_split == source],
         )
         if len(rows) == 0:
-            raise ValueError(f"{name} has too few rows in {source} for a split {split!r} of them")
+            raise ValueError(f"{name} has too few rows in {source} to make a split {split!r} from")
         task, targets = _classes(name, published, sources, source, label)
         columns = [c for c in table.column_names if c not in (label, "id")]
         attributes = {c: _named(table[c], own.features[c]) for c in columns}
@@ -231,11 +231,11 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
                 loaded = datasets.load_from_disk(source)
             else:
                 loaded = datasets.load_dataset(str(source), subset)
-    except Exception as error:  # the library's own, Arrow's, JSON's, the network's
+    except Exception as error:  # errors of the library, Arrow, JSON or the network
         reason = " ".join(str(error).split())[:300]
         if local:
             raise ValueError(f"{source} cannot be read by the datasets library ({reason})") from error
-        if isinstance(error, ValueError):  # several subsets, say: its sentence lists them
+        if isinstance(error, ValueError):  # several subsets, say: its message lists them
             raise ValueError(f"{source}: {reason}; choose one by dataset.subset=…") from error
         raise FileNotFoundError(
             f"{source} is not a folder, and no dataset of this name is in Hugging Face's cache: add "
@@ -246,7 +246,7 @@ def _load(source: Path | str, subset: str | None, download: bool) -> dict[str, d
 
 @contextmanager
 def _network(allowed: bool) -> Iterator[None]:
-    """Allow the network or not; the library has a switch of its own beside that of the hub."""
+    """Allow the network or not; the library has a switch of its own besides the hub's."""
     from datasets import config
 
     before = config.HF_HUB_OFFLINE
@@ -259,7 +259,7 @@ def _network(allowed: bool) -> Iterator[None]:
 
 
 def _readable(features: Mapping[str, Any]) -> str:
-    """The first column of images, or else of texts: one of a usual name, or the first."""
+    """Return the first column of images, or else a column of texts: one with a usual name, or the first."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     texts = [
@@ -272,7 +272,7 @@ def _readable(features: Mapping[str, Any]) -> str:
 
 
 def _sources(published: Sequence[str]) -> dict[str, str | None]:
-    """The published split that each split here is made of, in whole or in part."""
+    """Return, for each split here, the published split that it is taken from, in whole or in part."""
     train, val, test = (
         next((name for name in names if name in published), None) for names in _PUBLISHED.values()
     )
@@ -284,7 +284,7 @@ def _sources(published: Sequence[str]) -> dict[str, str | None]:
 
 
 def _share(keys: Sequence[str], split: str, sharing: Sequence[str]) -> Int[np.ndarray, " m"]:
-    """The rows of a published split that belong to this split, given all splits that share it."""
+    """Return the rows of a published split that belong to this split, given all splits that share it."""
     if len(sharing) == 1:
         return np.arange(len(keys))
     assigned = split_by_id(keys) if "test" in sharing else np.where(pick_val(keys), "val", "train")
@@ -305,7 +305,7 @@ def _classes(
 
     feature, values = published[source].features[label], published[source][label][:]
     coded = type(feature).__name__ == "ClassLabel"
-    none = (None, -1) if coded else (None, "")  # -1 is how the library writes that a class is unknown
+    none = (None, -1) if coded else (None, "")  # the library writes an unknown class as -1
     missing = next((row for row, value in enumerate(values) if value in none), None)
     if missing is not None:
         raise ValueError(
@@ -323,7 +323,7 @@ def _classes(
 
 
 def _named(column: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:
-    """An attribute's values; of a class label, the names of the classes."""
+    """Return an attribute's values; for a class label, the names of the classes."""
     if type(feature).__name__ != "ClassLabel":
         return column
     names = [feature.names[code] if code is not None and code >= 0 else None for code in column.to_pylist()]

@@ -23,21 +23,21 @@ from weakspot.tasks import Classification
 class ImageFolder(ImageFiles):
     """Reads images in `root/class/…`, or in `root/train/class/…`, `root/val/class/…` and `root/test/class/…`.
 
-    Where nothing says which split an image belongs to, its path does, by a hash (about 7 : 1 : 2); where
-    only val is missing, it is a tenth of train.
+    If nothing else assigns images to splits, a hash of their paths does (about 7 : 1 : 2). If only val is
+    missing, it is a tenth of train.
 
     `attributes` names a CSV file (in `root`, or anywhere). It must have a column `path`, relative to `root`;
-    it may have `label` and `split`, which then count instead of the folders; all others are attributes. Its
-    rows are the examples: images it does not name are left out.
+    it may have `label` and `split`, which are then used instead of the folders; all others are attributes. Its
+    rows are the examples: images that it does not list are left out.
 
-    Links that lead out of `root` are followed only if `follow_links` says so; bytes of a file's name that are no
-    UTF-8 are written as signs in its id (`caf\\xe9.jpg`).
+    Links that lead out of `root` are followed only with `follow_links`. Bytes of a file name that are not UTF-8
+    are written as escapes in its id (`caf\\xe9.jpg`).
 
     `classes` gives the classes and their order, for a model that was trained with more of them or in another
     order; without it they are the folders (or labels) of all splits, sorted, numbers by value.
 
-    Raises FileNotFoundError or ValueError, naming file and line, for: no images, rows that name no image or
-    the same image twice, an unknown split, an image with no class.
+    Raises FileNotFoundError or ValueError, naming file and line, if there are no images, if rows name no image or
+    the same image twice, and for an unknown split or an image without a class.
     """
 
     no_difference = ImageFiles.no_difference | {
@@ -121,13 +121,13 @@ def _read_csv(root: Path, attributes: Path, splits: Sequence[str]) -> pa.Table:
 
 
 def _labels(table: pa.Table, root: Path, paths: Sequence[PurePosixPath], depth: int) -> list[str]:
-    """The labels of the CSV file, or else the folder at this depth."""
+    """Return the labels in the CSV file, or else each image's folder at this depth."""
     if "label" in table.column_names:
         return [str(label) for label in table["label"].to_pylist()]
     outside = next((path for path in paths if len(path.parts) < depth + 2), None)
     if outside is not None:
         raise ValueError(
-            f"{root / outside} lies in no class folder; put each image in a folder named after its class, "
+            f"{root / outside} is not in a class folder; put each image in a folder named after its class, "
             "or give the classes in a column 'label' of dataset.attributes"
         )
     return [path.parts[depth] for path in paths]

@@ -17,15 +17,15 @@ from weakspot.legible import as_utf8
 class ImageParquet(ImageShards):
     """Reads images from the Parquet files of `root`: a column of bytes (or of `{bytes, path}`, Hugging Face's format).
 
-    `image`, `label` and `id` name columns; without a column `id`, an example is called by its file and its row there. A
-    column `split` counts where the files' names say nothing of splits. All other columns are attributes.
+    `image`, `label` and `id` name columns; without a column `id`, an example's id is its file and its row there. A
+    column `split` is used if the file names do not contain splits. All other columns are attributes.
 
-    `classes` gives the classes and their order, and names those that labels number from 0; without it they are the
-    labels of all splits. `task` is classification or regression, by default as the labels look.
+    `classes` gives the classes in order; labels may then be their indices from 0. Without it, the classes are the
+    labels of all splits. `task` is classification or regression; by default the labels decide.
 
-    A row is read with its row group, which is kept until another is asked for: in order, each loading process reads
-    each once. In the random order of training a group is read for every image, so write small ones (ten images or so),
-    or tars.
+    A row is read with its row group, which is kept until another is needed: in order, each loading process reads each
+    group once. In the random order of training, a group is read for every image, so write small groups (about ten
+    images), or tars.
 
     Raises FileNotFoundError or ValueError, naming the file and the row or column.
     """

@@ -27,14 +27,14 @@ _ADVICE = (
 class ImageNet(ImageFiles):
     """Reads images in `root/train/<wnid>/` and `root/val/<wnid>/`, as torchvision lays them out.
 
-    The published val is `test`; `val` is a tenth of the published train. Only the half that is asked for must
-    be there, and any part of its classes: the task has all 1000 of ILSVRC2012 in their usual order, by
-    torchvision's names, so that pretrained models fit a subset too.
+    The published val is `test`; `val` is a tenth of the published train. Only the half that is read must be
+    there, with any of its classes: the task always has all 1000 of ILSVRC2012 in their usual order, under
+    torchvision's names, so that pretrained models fit a subset, too.
 
-    classes   a text file for other classes than these: a wnid in each line and, after a space, its name (as in
-              Kaggle's LOC_synset_mapping.txt); their order is the model's
+    classes   a text file with other classes than these, in the model's order: in each line a wnid and, after a
+              space, its name (as in Kaggle's LOC_synset_mapping.txt)
 
-    Attribute `wnid`: WordNet's number of the class, whose name alone may not be unique in one's own file.
+    Attribute `wnid`: the class's WordNet id; class names may not be unique in a file of your own.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ImageNet(ImageFiles):
 
 
 def _published_classes() -> dict[str, str]:
-    """The names by wnid, in the order of the published models' outputs, which is that of the wnids."""
+    """Return the names by wnid, in the order of the published models' outputs, which is that of the wnids."""
     wnids = (
         Path(__file__).with_name("readers").joinpath("imagenet_wnids.txt").read_text(encoding="utf-8").split()
     )
@@ -96,7 +96,7 @@ def _read_classes(root: Path, classes: Path) -> dict[str, str]:
         wnid, _, name = text.strip().partition(" ")
         if not _WNID.fullmatch(wnid):
             raise ValueError(
-                f"{file}, line {line}: {wnid!r} is not a wnid; write one as n01440764 in each line"
+                f"{file}, line {line}: {wnid!r} is not a wnid; write one, such as n01440764, in each line"
             )
         if wnid in names:
             raise ValueError(f"{file}, line {line}: {wnid} is in line {list(names).index(wnid) + 1} already")
@@ -112,7 +112,7 @@ def _class_folders(half: Path) -> list[str]:
         return folders
     if image_names(half):
         raise ValueError(
-            f"the images of {half} lie in no class folders; sort them into folders named by wnid: with the devkit "
-            "beside them torchvision.datasets.ImageNet does it"
+            f"the images of {half} are not in class folders; sort them into folders named by wnid: with the devkit "
+            "beside them, torchvision.datasets.ImageNet does so"
         )
     raise FileNotFoundError(f"{half} is empty: {_ADVICE}")

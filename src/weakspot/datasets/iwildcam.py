@@ -1,4 +1,4 @@
-"""iWildCam 2020 as WILDS prepared it (Beery et al., 2020; Koh et al., 2021): animals before camera traps."""
+"""iWildCam 2020 as WILDS prepared it (Beery et al., 2020; Koh et al., 2021): animals in front of camera traps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ADVICE = (
 class IWildCam(ImageFiles):
     """Holds 203 029 images of 182 species (one of them is "empty"), each stretched to 448×448.
 
-    `val` and `test` come from cameras that no training image comes from; `id_val` and `id_test` from the same
+    `val` and `test` come from cameras that no training image comes from; `id_val` and `id_test` from the training
     cameras on other days. All images lie in `root/train`, whatever their split. Attributes: `location` (the
     camera), `sequence` (images of one trigger), `year`, `month`, `hour`.
     """
@@ -71,7 +71,7 @@ class IWildCam(ImageFiles):
 
 
 def _species(file: Path) -> tuple[str, ...]:
-    """The names by y; of two categories of one name, the later gets its y appended."""
+    """Return the names in the order of y; if categories share a name, the later ones get their y appended."""
     table = read_label_file(file, ("y", "name"), _ADVICE)
     n = pc.sum(pc.not_equal(table["y"], _UNUSED)).as_py()
     ys = encode_column(table, "y", [*map(str, range(n)), _UNUSED], file)

@@ -20,8 +20,8 @@ from weakspot.tasks import Classification
 class MNIST(ImageArray):
     """Holds 70 000 grey 28×28 images of digits; val is a tenth of the published training set.
 
-    `root` is the folder of the four idx files, or torchvision's (with `MNIST/raw` in it); plain or gzipped,
-    and never written to unless `download` asks for it.
+    `root` is the folder of the four idx files, plain or gzipped, or torchvision's (with `MNIST/raw` in it). It is
+    never written to without `download`.
     """
 
     published: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
@@ -51,7 +51,8 @@ class MNIST(ImageArray):
         if (labels >= len(self.classes)).any():
             row = int(np.argmax(labels >= len(self.classes)))
             raise ValueError(
-                f"{labels_file}: row {row} is class {labels[row]}, of {len(self.classes)} from 0 on"
+                f"{labels_file}: row {row} has class {labels[row]}, but there are only "
+                f"{len(self.classes)} classes, from 0"
             )
 
         ids, rows = published_rows(split, len(labels))
@@ -78,7 +79,7 @@ class MNIST(ImageArray):
     def _download(self) -> None:
         here, _ = self._folders()
         here.mkdir(parents=True, exist_ok=True)
-        with FileLock(here / f".{self.published.__name__}.lock"):  # one process of several, the others wait
+        with FileLock(here / f".{self.published.__name__}.lock"):  # one process downloads, the others wait
             try:
                 self.published(str(here), download=True)
             except (RuntimeError, OSError) as error:

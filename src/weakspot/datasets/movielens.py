@@ -35,21 +35,21 @@ Ratings = dict[str, Int[np.ndarray, " n"]]  # user, movie: positions; rating: cl
 class MovieLens(Dataset):
     """One example per rating, in the files that GroupLens publishes: `u.data`, `u.user`, `u.item`, `u.genre`.
 
-    They lie in `root`, or in `root/ml-100k` as the archive unpacks. The input is a user and a movie, as their
-    positions in `u.user` and `u.item`; a batch also carries all ratings of the training split (`known_user`,
-    `known_movie`, `known_rating`, a class index), which is what the others are guessed from, in every split.
-    Where a known rating is asked for, those of the same tenth are to be hidden (`part`, `known_part`; -1: not
-    known), so that its prediction does not depend on the rest of its batch.
+    They are in `root`, or in `root/ml-100k` as the archive unpacks. The input is a user and a movie, as their
+    positions in `u.user` and `u.item`. In every split, a batch also carries all ratings of the training split
+    (`known_user`, `known_movie`, `known_rating`, a class index), from which the others are predicted. To predict
+    a known rating, those of the same tenth must be hidden (`part`, `known_part`; -1: not known), so that the
+    prediction does not depend on the rest of the batch.
 
     fold   None: a rating's split follows from its id, "user-movie", by a hash, 7 : 1 : 2.
            1 to 5, "ua", "ub": as published. `u1.base` is train and val (a tenth of it, by the same hash),
            `u1.test` is test.
 
-    Attributes are the user's and the movie's, every genre of its own, and how many ratings of the user and of
-    the movie are in training. Age groups are those of MovieLens-1M.
+    Attributes are the user's and the movie's, each genre on its own, and how many training ratings the user and
+    the movie have. Age groups are those of MovieLens-1M.
 
-    Raises FileNotFoundError or ValueError, naming file and line: a missing file, a line that does not have the
-    format, a rating outside 1 to 5, the same pair twice, a user or movie that is not in its list.
+    Raises FileNotFoundError or ValueError, naming file and line, for a missing file, a line in another format, a
+    rating outside 1 to 5, the same pair twice, and a user or movie that is not in its list.
     """
 
     group = "user"
@@ -149,7 +149,7 @@ def _read_users(folder: Path) -> pa.Table:
 def _read_movies(folder: Path) -> tuple[pa.Table, tuple[str, ...]]:
     """Read `u.item`, with year and decade of release and genres as booleans, and the genres' names.
 
-    The year is that of the title, "Toy Story (1995)", else the release date's, else null: one movie has neither.
+    The year is taken from the title, "Toy Story (1995)", else from the release date; one movie has neither.
     """
     genres = _read_genres(folder / "u.genre")
     file = folder / "u.item"
@@ -175,7 +175,7 @@ def _read_genres(file: Path) -> tuple[str, ...]:
     """Read the names in `u.genre` ("Action|1"), in the order of the flags in `u.item`."""
     _check_exists(file)
     names: list[str] = []
-    data = file.read_bytes().removeprefix(BOM_UTF8)  # which some editors put before what they save
+    data = file.read_bytes().removeprefix(BOM_UTF8)  # which some editors write at the start of a file
     for line, text in enumerate(data.decode("latin-1").splitlines(), start=1):
         if not text.strip():  # the published file ends with an empty line
             continue
@@ -222,7 +222,7 @@ def _read_ratings(file: Path, users: pa.Table, movies: pa.Table) -> tuple[Rating
 def _positions(
     file: Path, numbers: Int[np.ndarray, " n"], listed: pa.Table, problem: str
 ) -> Int[np.ndarray, " n"]:
-    """The position of each number in the list; `problem` is the error of the first that is missing."""
+    """Return the position of each number in the list; `problem` is the error for the first that is missing."""
     matched = pc.index_in(pa.array(numbers), listed["id"].combine_chunks())
     _check_rows(file, matched.is_null().to_numpy(zero_copy_only=False), problem, numbers)
     positions: np.ndarray = matched.to_numpy().astype(np.int64)
@@ -230,7 +230,7 @@ def _positions(
 
 
 def _parts(ids: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """A tenth for each rating, 0 to 9, by a hash of its id."""
+    """Assign each rating to a tenth, 0 to 9, by a hash of its id."""
     parts: np.ndarray = (10 * id_hashes(ids, "movielens/part")).astype(np.int64)
     return parts
 
@@ -240,7 +240,7 @@ def _ids(users: Int[np.ndarray, " n"], movies: Int[np.ndarray, " n"]) -> list[st
 
 
 def _read(file: Path, columns: Sequence[str], delimiter: str, integers: Sequence[str]) -> pa.Table:
-    """Read a file without a header, of Latin-1 text and of integers."""
+    """Read a file without a header, with columns of Latin-1 text and of integers."""
     _check_exists(file)
     expected = delimiter.join(columns[:5]) + (f"{delimiter}…" if len(columns) > 5 else "")
     return read_delimited(
@@ -269,7 +269,7 @@ def _check_unique(file: Path, ids: Sequence[object]) -> None:
 def _check_rows(
     file: Path, wrong: Bool[np.ndarray, " n"], problem: str, values: Sequence[object] | np.ndarray
 ) -> None:
-    """Raise ValueError for the first line that is wrong; its value fills in `problem`."""
+    """Raise ValueError for the first line that is wrong; its value is filled into `problem`."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"{file}, line {row + 1}: {problem.format(values[row])}")

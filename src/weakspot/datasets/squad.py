@@ -32,20 +32,20 @@ class SQuAD(Texts):
     """Holds each question with its paragraph; `test` is the published dev set, whose answers are public.
 
     Validation is a tenth of the training set's *articles*, so that no paragraph is in two splits. A question is
-    kept where it and its paragraph are shorter than `max_length` tokens together, as in the published audit
-    (inference_squad.py): then one window holds all, and no stride between windows is needed. How many were left
-    out is logged.
+    kept if it and its paragraph together are shorter than `max_length` tokens, as in the published audit
+    (inference_squad.py): one window then holds both, and no stride between windows is needed. The number of
+    questions left out is logged.
 
-    version       "1.1", every question answered; "2.0", some of them cannot be
-    correctness   when a prediction counts as right, against any of the answers: "exact_match" once normalised, or
-                  "f1" of at least 0.5
+    version       "1.1", where every question has an answer; "2.0", where some have none
+    correctness   when a prediction counts as correct, against any of the answers: "exact_match" after
+                  normalisation, or "f1" of at least 0.5
 
     Targets are the first and last token of the first answer, [CLS] at 0 for a question without one.
 
-    Attributes: title of the article, question_word, answer_words (0: none), context_words, question_words, answers
-    (how many people gave).
+    Attributes: title (of the article), question_word, answer_words (0: none), context_words, question_words,
+    answers (the number that people gave).
 
-    Raises FileNotFoundError, or ValueError naming file and question, where a file is not as published.
+    Raises FileNotFoundError, or ValueError naming file and question, if a file is not as published.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SQuAD(Texts):
         self.examples = _describe(self.questions)
 
     def input(self, row: int) -> dict[str, Tensor]:
-        """Return question and paragraph as one row of tokens, and which of them an answer may begin or end at."""
+        """Return question and paragraph as one row of tokens, and a mask of where an answer may begin or end."""
         pair = self.tokenizer(self.questions.texts[row], self._context(row))
         answerable = self.windows.answerable(row)
         answerable[0] = self.version == "2.0"  # in 1.1 every question has an answer
@@ -111,7 +111,7 @@ class SQuAD(Texts):
         return {"question": self.questions.texts[row], "context": self._context(row), "answers": answers}
 
     def judge(self, rows: Int[np.ndarray, " b"], predictions: Int[np.ndarray, "b 2"]) -> Mapping[str, Any]:
-        """Return the spans of characters in the paragraph, (first, one after the last), and whether they are right.
+        """Return the spans of characters in the paragraph, (first, one after the last), and whether they are correct.
 
         The span (0, 0) means that there is no answer.
         """
@@ -123,9 +123,9 @@ class SQuAD(Texts):
         }
 
     def scores(self, predictions: Int[np.ndarray, "n 2"]) -> dict[str, float]:
-        """Return mean exact match and F1 of a record of this split, from its spans of characters.
+        """Return the mean exact match and F1 of predictions for this split, given as spans of characters.
 
-        They are the official numbers, except that long questions were left out.
+        They are the official metrics, except that long questions are left out.
         """
         pairs = [
             (self._text(row, span), self.questions.answers[row])

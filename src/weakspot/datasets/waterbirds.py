@@ -26,7 +26,7 @@ class Waterbirds(ImageFiles):
     In train 95 % of each class are on its own place; in val and test each class is half and half. Attributes:
     `place` (land, water), `group` (bird and place), `species` (the folder's name), `scene` (the Places category).
 
-    stretch   the whole image, stretched to size×size, instead of its central square
+    stretch   whether the whole image is stretched to size×size, instead of taking its central square
     """
 
     def __init__(
@@ -68,5 +68,5 @@ class Waterbirds(ImageFiles):
 
 
 def _scene(place_filename: str) -> str:
-    """`bamboo_forest` of /b/bamboo_forest/00000131.jpg: the path without its first-letter folder and file."""
+    """Return `bamboo_forest` for /b/bamboo_forest/00000131.jpg: the path without its first-letter folder and file."""
     return "/".join(PurePosixPath(place_filename.lstrip("/")).parts[1:-1])

@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 
 class WebDataset(ImageShards):
-    """Reads images from the tars of `root`: `key.jpg` (or another ending of an image) beside `key.cls` or `key.json`.
+    """Reads images from the tars of `root`: `key.jpg` (or another image extension) beside `key.cls` or `key.json`.
 
-    The label is what `key.cls` holds, a class's number or name, or else the value `label` in `key.json`; all other
-    values there are attributes. Members of other kinds are passed over, pickles (.pyd, .pickle) like all of them. The
-    key is a member's path up to the first dot of its name.
+    The label is the content of `key.cls`, a class's number or name, or else the field `label` of `key.json`; all its
+    other fields are attributes. Members of other kinds are skipped, pickles (.pyd, .pickle) included. The key is a
+    member's path up to the first dot of its name.
 
-    `classes` gives the classes and their order, and names those that labels number from 0; without it they are the
-    labels of all splits. `task` is classification or regression, by default as the labels look.
+    `classes` gives the classes in order; labels may then be their indices from 0. Without it, the classes are the
+    labels of all splits. `task` is classification or regression; by default the labels decide.
 
-    Headers of tars are read once in each process; images then by their offsets, in any order.
+    Headers of tars are read once in each process; images are then read by their offsets, in any order.
 
     Raises FileNotFoundError or ValueError, naming tar and key.
     """
@@ -74,12 +74,12 @@ class WebDataset(ImageShards):
 
 
 def _table(root: Path, samples: Sequence[TarSample], label: str) -> pa.Table:
-    """Make a table of the labels, as texts, and of every other name in the JSON members."""
+    """Make a table of the labels, as texts, and of every other field of the JSON members."""
     names = list(
         dict.fromkeys(name for sample in samples for name in sample.about if name not in ("id", label))
     )
     if len(names) > _MOST_ATTRIBUTES:
-        raise ValueError(f"{root}: the JSON members hold {len(names)} names, more than {_MOST_ATTRIBUTES}")
+        raise ValueError(f"{root}: the JSON members have {len(names)} fields, more than {_MOST_ATTRIBUTES}")
     labels = [_text(sample.about.get(label)) if sample.label is None else sample.label for sample in samples]
     columns = {
         name: _column([sample.about.get(name) for sample in samples]) for name in names if name != "split"
@@ -110,6 +110,6 @@ def _text(value: Any) -> str | None:
 def _column(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
-    except (pa.ArrowException, OverflowError):  # of several types
+    except (pa.ArrowException, OverflowError):  # values of several types
         texts = [value if isinstance(value, str) or value is None else json.dumps(value) for value in values]
         return pa.array(texts, pa.string())

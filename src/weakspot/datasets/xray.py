@@ -31,9 +31,9 @@ _ADVICE = (
 class XRay(ImageFiles):
     """Holds 5856 grey X-rays, each stretched to 150×150.
 
-    `test` is the published one. `val` is a tenth of the published train, picked by patient, and whatever a
-    published val holds (16 images on Kaggle, none at Mendeley), with all else that the published train has of
-    its patients: no patient is in both train and val.
+    `test` is the published one. `val` is a tenth of the published train, picked by patient, plus the published
+    val (16 images on Kaggle, none at Mendeley) and all images of its patients in the published train: no patient
+    is in both train and val.
 
     Attributes: `kind` of pneumonia (bacteria, virus; none for NORMAL), `patient` (both from the file's name),
     and the image's own `width` and `height` in pixels, which differ between the classes.
@@ -97,7 +97,7 @@ class XRay(ImageFiles):
         return chosen + (val if split == "val" else [])
 
     def _published(self, half: str) -> list[str]:
-        """The images of one published half, by class."""
+        """Return the images of one published half, by class."""
         assert self.root is not None
         folder = self.root / half
         for name in CLASSES:
@@ -108,7 +108,7 @@ class XRay(ImageFiles):
         ]
         if extra:
             raise ValueError(
-                f"{folder / extra[0]} is a folder of no known class ({', '.join(CLASSES)}); move it away"
+                f"{folder / extra[0]} is not the folder of a known class ({', '.join(CLASSES)}); move it away"
             )
         return [f"{half}/{name}/{image}" for name in CLASSES for image in image_names(folder / name)]
 
@@ -124,7 +124,7 @@ class XRay(ImageFiles):
 
 
 def _patient(path: Path) -> str:
-    """The publishers' number of a patient: `person78` of person78_bacteria_378, `IM-0381` of NORMAL2-IM-0381-0001."""
+    """Return the patient's number: `person78` for person78_bacteria_378, `IM-0381` for NORMAL2-IM-0381-0001."""
     match = _PATIENT.search(path.name)
     return match.group() if match else path.stem
 

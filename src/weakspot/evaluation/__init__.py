@@ -1,4 +1,4 @@
-"""Tests which slices are real, on rows in which they were not searched, by pure functions on arrays."""
+"""Tests which slices are real, on rows that were not searched for them, with pure functions on arrays."""
 
 from weakspot.evaluation.confirmation import Evidence, Verdict, confirm
 from weakspot.evaluation.contrasts import Contrast

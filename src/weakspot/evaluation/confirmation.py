@@ -1,4 +1,4 @@
-"""Tests whether slices are worse than other rows of the same labels, on rows in which they were not searched."""
+"""Tests whether slices are worse than other rows of the same labels, on rows that were not searched for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERDICTS: dict[Verdict, str] = {
     "too_few": "too few to say",
     "not_tested": "not tested",
 }
-"""The verdicts in words, those of the strongest evidence first."""
+"""The verdicts in words, the strongest evidence first."""
 
 LEVEL = 0.05
 """The level at which slices are confirmed, after correction for how many are tested."""
@@ -40,20 +40,20 @@ class Evidence:
     """Holds the evidence of held-out rows about one slice.
 
     Attributes:
-        verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the
-            rest, and not shown to be worse than its labels are anyway. "not_confirmed": as good as the rest, or
-            chance may have done it. "too_few": even the most extreme result would have proved nothing. "not_tested":
-            there were no held-out rows to test on (`confirm`, which needs some, never says so).
-        p: one-sided p-value of the rank test within labels; None where the slice could not be tested.
+        verdict: "confirmed": worse than other rows of the same labels. "explained_by_label": worse than the rest, but
+            not shown to be worse than other rows of the same labels. "not_confirmed": not worse than the rest, or
+            perhaps only by chance. "too_few": even the most extreme result would have proved nothing. "not_tested":
+            there were no held-out rows to test on (`confirm`, which needs some, never returns this).
+        p: one-sided p-value of the rank test within labels; None if the slice could not be tested.
         p_corrected: the same after Benjamini and Yekutieli's correction for the number of slices tested.
         p_unstratified: one-sided p-value of the rank test among all rows, whatever their label.
         p_unstratified_corrected: the same, corrected.
         members: rows with any membership.
-        n_effective: how many rows of full membership are as informative, (Σ c·w)² / Σ (c·w)².
-        accuracy: inside and outside; None without correctness, or where nothing is inside.
-        loss: inside and outside; None without losses, or where nothing is inside.
-        lift: how many times the outside's error rate (without correctness: loss) the inside's is, labels
-            disregarded; None where that of the outside is zero.
+        n_effective: how many rows of full membership would be as informative, (Σ c·w)² / Σ (c·w)².
+        accuracy: inside and outside; None without correctness, or if nothing is inside.
+        loss: inside and outside; None without losses, or if nothing is inside.
+        lift: the error rate inside divided by that outside (without correctness, the losses), labels disregarded; None
+            if that outside is zero.
     """
 
     verdict: Verdict
@@ -85,31 +85,31 @@ def confirm(
     confirms most slices of pure noise. For the same reason a membership may use a row's embedding but neither
     its loss nor its correctness or prediction.
 
-    The test is a stratified weighted rank test (see `weakspot.evaluation.rank_test`), its p-values corrected for
-    the number of slices by Benjamini and Yekutieli (2001), since slices overlap and that correction holds
-    whatever the dependence. Where no slice is real, the chance that any is confirmed is below `level`. A slice
-    is tested where at least 5 effective rows have a label that others share, and where the most extreme result
-    would be significant; neither depends on which of the losses are inside.
+    The test is a stratified weighted rank test (see `weakspot.evaluation.rank_test`), with p-values corrected for the
+    number of slices by Benjamini and Yekutieli (2001), since slices overlap and that correction holds whatever the
+    dependence. If no slice is real, the chance that any is confirmed is below `level`. A slice is tested if at least 5
+    effective rows have a label that others share, and if the most extreme result would be significant; neither depends
+    on which of the losses are inside.
 
     `counts` act as repeated rows in every mean. In a p-value, and in an interval, they do not: a row that
     stands for five weighs five times as much, but its loss was observed once, and five copies of one
     observation are no more evidence than one. So losses are ranked and permuted by row, whatever the counts.
 
-    Rows of one patient, camera or user are no independent observations either. With `groups`, a p-value is the larger
-    one of that of the rows and that of the groups, the signs of whose parts in the statistic are flipped (see
-    `weakspot.evaluation.sign_flips`), and a slice is tested where at least 5 effective groups lie inside.
+    Rows of one patient, camera or user are not independent observations either. With `groups`, a p-value is the larger
+    of two: that of the rows, and that of a test which flips the signs of the groups' parts in the statistic (see
+    `weakspot.evaluation.sign_flips`). A slice is then tested only if at least 5 effective groups lie inside, too.
 
     Args:
         memberships: (k, n) in [0, 1], of held-out rows.
         losses: (n,) of held-out rows; None uses the errors, 1 - correct.
         correct: (n,) bool, or None.
-        labels: (n,) one value per row, classes or the bins of a number; None tests among all rows alike.
+        labels: (n,) one value per row, classes or the bins of a number; None compares all rows with each other.
         counts: (n,) positive multiplicities; None for ones.
         seeks: "better" looks for lower losses instead, for slices found with flip.
-        level: of significance, after correction.
-        seed: of the permutations.
-        groups: (n,) values, equal for rows that belong together; a row whose group is None stands alone. None where
-            all do.
+        level: the significance level, after correction.
+        seed: the seed of the permutations.
+        groups: (n,) values, equal for rows that belong together; a row whose group is None stands alone. None if all
+            rows do.
 
     Returns:
         One Evidence per slice, in their order.
@@ -167,7 +167,7 @@ def confirm(
 
 
 def _enough(inside: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> bool:
-    """Whether the effective rows inside are not too few, nor the effective groups that they come from."""
+    """Return whether enough effective rows are inside, and enough effective groups that they come from."""
     by_group = np.bincount(groups, inside) if len(groups) else np.zeros(0)
     return min(effective_size(inside), effective_size(by_group)) >= MIN_EFFECTIVE_ROWS
 
@@ -181,7 +181,7 @@ def _test(
     level: float,
     seed: int,
 ) -> Float[np.ndarray, " k"]:
-    """The p-value of every slice; NaN where the most extreme result would not reach the level."""
+    """Return the p-value of every slice; NaN if the most extreme result would not reach the level."""
     draws = most_draws(len(memberships), level)
     p, grouped = np.full(len(memberships), np.nan), groups.max() + 1 < len(groups)
     for j in np.flatnonzero(testable):
@@ -203,7 +203,7 @@ def _corrected(p: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
 def _verdict(
     enough: bool, different: bool, corrected: float, corrected_unstratified: float, level: float
 ) -> Verdict:
-    """The verdict; a p-value that is NaN is below no level."""
+    """Return the verdict; a p-value that is NaN never reaches the level."""
     if not enough:
         return "too_few"
     if not different:
@@ -216,9 +216,9 @@ def _verdict(
 
 
 def _differs(accuracy: Contrast | None, loss: Contrast | None, seeks: str) -> bool:
-    """Whether the inside is worse than the outside (or better, by `seeks`), beyond rounding errors.
+    """Return whether the inside is worse than the outside (or better, by `seeks`), beyond rounding errors.
 
-    Worse means less often right or, where that is equal or unknown, of a higher loss.
+    Worse means less often right or, if that is equal or unknown, a higher loss.
     """
     for contrast, sign in ((accuracy, -1), (loss, 1)):
         if contrast is None or contrast.outside is None:

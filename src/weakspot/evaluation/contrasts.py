@@ -17,7 +17,7 @@ class Contrast:
 
     Attributes:
         inside: the mean inside, each row weighted by its count times its membership.
-        outside: the mean outside, weighted by count times (1 - membership); None where nothing is outside.
+        outside: the mean outside, weighted by count times (1 - membership); None if nothing is outside.
         interval: 95 % confidence interval of the mean inside; None with fewer than two effective rows.
         expected: the mean outside if every label had the weight there that it has inside; None without labels.
     """
@@ -36,7 +36,7 @@ def accuracy_contrast(
 ) -> Contrast:
     """Contrast the shares of correct rows, with Wilson's interval at the effective number of rows.
 
-    Wilson (1927). It stays within [0, 1] and has a width even where all rows are right, or all wrong.
+    Wilson's interval (1927) stays within [0, 1] and has a width even if all rows are right, or all wrong.
     """
     values = correct.astype(np.float64)
     share, n = _mean(values, inside), effective_size(inside)
@@ -56,15 +56,15 @@ def loss_contrast(
 ) -> Contrast:
     """Contrast the mean losses, with Hall's interval for skewed values, clipped to the range of the losses.
 
-    Most losses are small and a few are large; where a few of those are missing, the mean is too low and its standard
-    error too small. Hall (1992, On the removal of skewness by transformation, J. R. Stat. Soc. B 54) transforms
-    Student's statistic T by a cubic, in which the skewness λ of the mean is estimated from the third moment,
+    Most losses are small and a few are large; if a few of those are missing, the mean is too low and its standard error
+    too small. Hall (1992, On the removal of skewness by transformation, J. R. Stat. Soc. B 54) transforms Student's
+    statistic T by a cubic, in which the skewness λ of the mean is estimated from the third moment,
 
         g(T) = T + λ T² / 3 + λ² T³ / 27 + λ / 6,
 
-    and the interval has all means whose g(T) lies between two quantiles. They are those of Student's distribution here,
-    in place of the normal one, so that it is the t interval where nothing is skewed. `benchmarks/interval_coverage.py`
-    compares it with others.
+    and the interval contains all means whose g(T) lies between two quantiles. Here these are quantiles of Student's
+    distribution instead of the normal one, so that it is the t interval if nothing is skewed.
+    `benchmarks/interval_coverage.py` compares it with others.
     """
     mean, n = _mean(losses, inside), effective_size(inside)
     interval = None
@@ -112,7 +112,7 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def _expected(values: np.ndarray, inside: np.ndarray, outside: np.ndarray, codes: np.ndarray) -> float | None:
-    """The mean outside at the inside's own mix of labels; labels that do not occur outside are left out."""
+    """Return the mean outside, reweighted to the label mix inside; labels that do not occur outside are left out."""
     mass, rest = np.bincount(codes, inside), np.bincount(codes, outside)
     sums = np.bincount(codes, outside * values)
     known = (rest > 0) & (mass > 0)

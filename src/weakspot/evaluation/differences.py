@@ -17,7 +17,7 @@ class Difference:
 
     Attributes:
         value: The difference.
-        interval: Its 95 % confidence interval; None where one of the two means has none.
+        interval: Its 95 % confidence interval; None if one of the two means has none.
     """
 
     value: float
@@ -25,7 +25,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 if the interval excludes zero, by its side; 0 if chance alone may have made the difference."""
+        """1 or -1 if the interval excludes zero, by its side; 0 if the difference may be due to chance alone."""
         if self.interval is None:
             return 0
         return int(self.interval[0] > 0) - int(self.interval[1] < 0)
@@ -35,14 +35,14 @@ def difference(one: Contrast, other: Contrast, correlation: float = 0.0) -> Diff
     """Subtract the mean inside `one` from that inside `other`; the interval is recovered from their intervals.
 
     Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27 (2008). For
-    accuracies this is Newcombe's hybrid score interval (Statistics in Medicine 17, 1998): method 10 of independent
-    examples, and with a correlation that of paired ones. Like Wilson's interval, which it is made of, it has a width
-    even where all examples are right, or all wrong.
+    accuracies this is Newcombe's hybrid score interval (Statistics in Medicine 17, 1998): method 10 for independent
+    examples and, with a correlation, that for paired ones. Like Wilson's interval, which it is made of, it has a width
+    even if all examples are right, or all wrong.
 
     Args:
-        one: What is subtracted.
-        other: What it is subtracted from.
-        correlation: Between the two outcomes of an example, where both means are of the same examples.
+        one: The mean that is subtracted.
+        other: The mean that it is subtracted from.
+        correlation: The correlation of the two outcomes of an example, if both means are of the same examples.
     """
     value = other.inside - one.inside
     if one.interval is None or other.interval is None:
@@ -69,7 +69,7 @@ def match_label_mix(
 ) -> Float[np.ndarray, " n"]:
     """Reweight the outside so that every label has the weight there that it has inside.
 
-    A label that does not occur outside is left out. Where labels are unknown, the weights stay as they are.
+    A label that does not occur outside is left out. If labels are unknown, the weights stay as they are.
     """
     if codes is None:
         return outside

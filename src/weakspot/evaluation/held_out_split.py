@@ -26,7 +26,7 @@ def held_out(
 
     Args:
         ids: (n,) texts, one per row.
-        share: how much to hold out, strictly between 0 and 1; a share of the groups where there are any.
+        share: how much to hold out, strictly between 0 and 1; a share of the groups if there are any.
         groups: (n,) values, equal for rows that belong together; a row whose group is None stands alone.
 
     Returns:

@@ -10,14 +10,14 @@ from jaxtyping import Float, Int
 from numba import njit
 
 _MOST_DRAWS = 9_999  # unless many slices are tested
-_MOST_DRAWS_PER_SLICE = 20  # over the level, so that a corrected p can reach it
-_HITS = 400  # with so many, p is known to within a twentieth of itself
+_MOST_DRAWS_PER_SLICE = 20  # divided by the level, so that a corrected p can reach it
+_HITS = 400  # with this many, p is known to within a twentieth of its value
 _FEWEST_DRAWS = 999
 _SCORES = 200_000_000  # to draw in all: a second or two
 
 
 def most_draws(n_slices: int, level: float) -> int:
-    """Return how many permutations are drawn at most for each of several slices that are tested at a level."""
+    """Return how many permutations are drawn at most for each of `n_slices` slices that are tested at a level."""
     return max(_MOST_DRAWS, math.ceil(_MOST_DRAWS_PER_SLICE * n_slices / level))
 
 
@@ -29,23 +29,23 @@ def permutation_p(
     draws: int,
     seed: int,
 ) -> float:
-    """Estimate the probability that Σ weights · scores reaches the observed one if scores are permuted in strata.
+    """Estimate the probability that Σ weights · scores reaches the observed sum if scores are permuted in strata.
 
-    Drawing stops after 400 permutations that reach the observed sum, at the latest after `draws`, or after 999
-    where so many rows have weights of their own that more would take long. The p-value is valid at any number
-    of draws, and never zero (Besag & Clifford 1991, Sequential Monte Carlo p-values).
+    Drawing stops after 400 permutations that reach the observed sum, and at the latest after `draws`, or after fewer
+    (but at least 999) if so many rows have weights of their own that more would take long. The p-value is valid at any
+    number of draws, and never zero (Besag & Clifford 1991, Sequential Monte Carlo p-values).
 
     Args:
         weights: (n,) sorted by stratum.
-        scores: (n,) likewise; their order within a stratum must not depend on that of the caller's rows, if
-            the result should not.
-        starts: (s,) position of the first row of each stratum.
-        sizes: (s,) rows of each stratum.
-        draws: permutations at most.
-        seed: of the permutations.
+        scores: (n,) likewise; their order within a stratum must not depend on the order of the caller's rows if the
+            result should not.
+        starts: (s,) the position of the first row of each stratum.
+        sizes: (s,) the number of rows in each stratum.
+        draws: the most permutations to draw.
+        seed: the seed of the permutations.
     """
     strata = np.repeat(np.arange(len(sizes)), sizes)
-    # a stratum's scores have a fixed sum, so a constant may be taken off: most weights are the lowest, then zero
+    # a stratum's scores have a fixed sum, so a constant may be subtracted: most weights are the lowest, and become zero
     raised = weights - np.repeat(np.minimum.reduceat(weights, starts), sizes)
     by_weight = np.lexsort((-raised, strata))
     raised, inside = raised[by_weight], raised[by_weight] > 0

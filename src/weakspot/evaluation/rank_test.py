@@ -1,13 +1,13 @@
 """Tests by ranks, within each stratum, whether losses are higher inside a slice: the stratified weighted rank test.
 
-A row's score is the rank of its loss among the rows of its stratum, r / (n_s + 1) less one half: van Elteren's
-(1960) scores, so that a stratum counts by its information. The statistic adds up the scores, weighted by how
+A row's score is the rank of its loss among the rows of its stratum, r / (n_s + 1) minus one half: these are van
+Elteren's (1960) scores, which weight a stratum by its information. The statistic adds up the scores, weighted by how
 far a row's membership exceeds its stratum's mean,
 
     T = Σ_i c_i (w_i - w̄_s(i)) a_i.
 
-If losses depend on the stratum alone, every assignment of a stratum's scores to its rows is as likely as any
-other. This gives T mean zero, and exact moments and probabilities that need no assumption about the losses.
+If losses depend on the stratum alone, every assignment of a stratum's scores to its rows is as likely as any other. So
+T has mean zero, and exact moments and probabilities that need no assumption about the losses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy.stats import pearson3
 from weakspot.evaluation.contrasts import effective_size
 from weakspot.evaluation.permutations import permutation_p
 
-_MANY_ROWS = 100.0  # effective, from which on the tail of T is Pearson's, if it is hardly skewed
+_MANY_ROWS = 100.0  # effective, from which on Pearson's curve gives the tail of T, if it is hardly skewed
 _HARDLY_SKEWED = 0.2
 _NOTHING = 1e-12  # memberships this close to their stratum's mean are rounding errors
 
@@ -74,15 +74,15 @@ class RankedLosses:
     def parts(
         self, excess: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, " g"]:
-        """Return what each group adds to T; `groups` (n,) are codes 0 … g - 1 of the caller's rows."""
+        """Return the contribution of each group to T; `groups` (n,) are codes 0 … g - 1 of the caller's rows."""
         return np.bincount(groups[self.order], excess * self.scores)
 
     def p_value(self, excess: Float[np.ndarray, " n"], draws: int, seed: int) -> float:
         """Return the probability of a statistic at least as large, if losses depend on the stratum alone.
 
-        The exact variance and skewness of T with Pearson's type III curve where at least 100 effective rows have
-        a part in it and it is hardly skewed (without ties that is the normal curve); permutations within strata
-        otherwise.
+        If at least 100 effective rows contribute to T, and it is hardly skewed, this is the tail of Pearson's type III
+        curve with T's exact variance and skewness (without ties, the normal curve); otherwise it is estimated by
+        permutations within strata.
         """
         variance, skewness, rows = self._moments(excess)
         if variance <= 0:
@@ -94,9 +94,9 @@ class RankedLosses:
     def smallest_p(self, excess: Float[np.ndarray, " n"]) -> float:
         """Return the smallest p-value possible: that of the largest statistic these memberships and losses allow.
 
-        T is largest where a stratum's scores, sorted, meet its memberships, sorted. Of all assignments that is
-        the share Π_s Π_j a_j! Π_l b_l! / (n_s! Π_jl m_jl!), with a_j rows of one membership, b_l of one score
-        and m_jl of both.
+        T is largest if each stratum's scores, sorted, are assigned to its memberships, sorted. The share of all
+        assignments that are like this is Π_s Π_j a_j! Π_l b_l! / (n_s! Π_jl m_jl!), with a_j rows of one membership,
+        b_l of one score and m_jl of both.
         """
         codes = self.spread(np.arange(len(self.sizes)))
         weights = excess[np.lexsort((excess, codes))]
@@ -109,9 +109,9 @@ class RankedLosses:
         return float(min(1.0, np.exp(logarithm)))
 
     def _moments(self, excess: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
-        """Variance and skewness of T over all assignments of scores within strata, and its effective rows.
+        """Return the variance and skewness of T over all assignments of scores within strata, and its effective rows.
 
-        A stratum that is wholly inside or outside has no part in T, however many rows it has.
+        A stratum that is wholly inside or outside adds nothing to T, however many rows it has.
         """
         n = self.sizes.astype(np.float64)
         v, a = excess - self.spread(self.sums(excess) / n), self.scores
@@ -125,13 +125,13 @@ class RankedLosses:
 
 
 def _changes(*keys: np.ndarray) -> np.ndarray:
-    """Whether a run of equal rows starts at each position."""
+    """Return whether a run of equal rows starts at each position."""
     first = np.ones(len(keys[0]), dtype=bool)
     first[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
     return first
 
 
 def _log_factorials(first: np.ndarray) -> float:
-    """Σ log(length!) over the runs that start where `first` is True."""
+    """Return Σ log(length!) over the runs that start where `first` is True."""
     lengths = np.diff(np.append(np.flatnonzero(first), len(first)))
     return float(gammaln(lengths + 1.0).sum())

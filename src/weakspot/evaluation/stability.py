@@ -25,24 +25,24 @@ def stability(
 ) -> list[float | None]:
     """Measure how much of each slice is found again when the method is fitted on fewer rows.
 
-    The method is fitted on all rows, then `refits` times on a random `share` of them. On the rows that a refit
-    did not see, the top rows of every slice (as many as its memberships add up to there) are compared with the
-    top rows of the refit's slices by their Jaccard index |A ∩ B| / |A ∪ B|, and slices are matched one to one
-    so that these indices add up to the most. On data with planted slices true ones come back more often than
-    false ones; on trained models they do not, so this says nothing about whether a slice is real. Rows are drawn by a
-    hash of their ids, so their order has no part in it.
+    The method is fitted on all rows, then `refits` times on a random `share` of them. On the rows that a refit did not
+    see, the top rows of every slice (as many as its memberships add up to there) are compared with the top rows of the
+    refit's slices by their Jaccard index |A ∩ B| / |A ∪ B|, and slices are matched one to one so that the sum of these
+    indices is largest. On data with planted slices true ones come back more often than false ones; on trained models
+    they do not, so this says nothing about whether a slice is real. Rows are drawn by a hash of their ids, so their
+    order does not matter.
 
     Args:
-        fit: finds slices in predictions; whatever it returns is handed to `apply`.
-        apply: memberships (n, k) in [0, 1] of predictions' rows in found slices.
+        fit: finds slices in predictions; its result is passed to `apply`.
+        apply: returns the memberships (n, k) in [0, 1] of predictions' rows in found slices.
         predictions: the rows to search.
         refits: how often to fit again.
-        share: of the rows that each refit searches, strictly between 0 and 1.
-        seed: of the random choices.
+        share: the share of the rows that each refit searches, strictly between 0 and 1.
+        seed: the seed of the random choices.
 
     Returns:
-        Per slice of the fit on all rows the mean index, in [0, 1]; None where none of the rows left out was in
-        the slice.
+        The mean index in [0, 1] for each slice of the fit on all rows; None if none of the rows left out was in the
+        slice.
 
     Raises:
         ValueError: if there are no refits, or `share` leaves no row to fit or to compare.
@@ -65,7 +65,7 @@ def stability(
 
 
 def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) -> Float[np.ndarray, " k"]:
-    """The Jaccard index of each slice's top rows with its match's: 0 without a match, NaN without top rows."""
+    """Return the Jaccard index of each slice's top rows with its match's: 0 without a match, NaN without top rows."""
     sizes = [round(float(row.sum())) for row in first]
     overlap = np.zeros((len(first), len(second)))
     for j, size in enumerate(sizes):
@@ -81,7 +81,7 @@ def _matched(first: Float[np.ndarray, "k n"], second: Float[np.ndarray, "l n"]) 
 
 
 def _top(memberships: Float[np.ndarray, " n"], size: int) -> Bool[np.ndarray, " n"]:
-    """The `size` rows of highest membership above 0; the first of equal ones."""
+    """Return the `size` rows of highest membership above 0; of equal ones, the first."""
     top = np.zeros(len(memberships), dtype=bool)
     top[np.argsort(-memberships, kind="stable")[:size]] = True
     return top & (memberships > 0)

@@ -22,17 +22,17 @@ def null_predictions(kind: Kind, n: int, seed: int) -> Predictions:
     """Make predictions without any slice: given the label, losses do not depend on embeddings.
 
     Embeddings are four Gaussian groups for each of 5 labels, in 32 dimensions; for tags, numbers and patients they
-    follow these, and twenty places beside.
+    depend on these, and on twenty places besides.
 
     Args:
-        kind: "independent": every label is mistaken in a fifth of its rows. "label": labels are mistaken in
-            5 % to 50 % of their rows, so that regions of high loss exist and the label explains all of them. "tags":
-            of 20 tags one is missed in 60 % of the rows that have it, the others in 5 %. "number": the labels are
-            log-normal numbers, and errors proportional to them. "patient": 30 patients, named by the attribute
-            `patient`, have error rates of their own, drawn from one distribution.
-        n: rows; those of one seed are independent of each other (of one seed and patient), so any split of them may
+        kind: "independent": a fifth of every label's rows are misclassified. "label": 5 % to 50 % of a label's rows are
+            misclassified, so that regions of high loss exist and the label explains all of them. "tags": of 20 tags one
+            is missed in 60 % of the rows that have it, the others in 5 %. "number": the labels are log-normal numbers,
+            and errors proportional to them. "patient": 30 patients, named by the attribute `patient`, have error rates
+            of their own, drawn from one distribution.
+        n: the number of rows; those of one seed (and patient) are independent of each other, so any split of them may
             be searched and tested.
-        seed: of all random choices.
+        seed: the seed of all random choices.
     """
     random = np.random.default_rng(seed)
     if kind in _MAKERS:
@@ -48,12 +48,12 @@ def planted_predictions(
     """Make predictions with one slice: a group of one label, a twentieth of the rows, is misclassified more often.
 
     Args:
-        times: how many times as often as all other rows, of which a fifth are mistaken; at most 5. For tags, numbers
-            and patients the slice is one of the twenty places, and its error rates (of numbers, errors) are so many
-            times as high as they were.
-        n: rows.
-        seed: of all random choices.
-        kind: what else losses depend on, as for `null_predictions`, but for "label".
+        times: how many times as often as all other rows, a fifth of which are misclassified; at most 5. For tags,
+            numbers and patients the slice is one of the twenty places, and its error rates (for numbers, its errors)
+            are this many times as high.
+        n: the number of rows.
+        seed: the seed of all random choices.
+        kind: what else losses depend on, as for `null_predictions`, except "label".
 
     Returns:
         The predictions, and (n,) which rows are in the slice.
@@ -104,7 +104,7 @@ def _of_patients(
     favoured = np.where(random.random(n) < rates, 1 - labels, labels)
     outputs = random.normal(size=(n, 2))
     outputs[np.arange(n), favoured] = outputs.max(axis=1) + random.exponential(2.0, n)
-    names = [random.bytes(4).hex() for _ in range(_PATIENTS)]  # who is held out must differ by seed
+    names = [random.bytes(4).hex() for _ in range(_PATIENTS)]  # so that who is held out differs by seed
     return Predictions.from_arrays(
         embeddings,
         labels=labels,
@@ -122,7 +122,7 @@ _MAKERS: dict[str, Callable[..., Predictions]] = {
 
 
 def _placed(places: Int[np.ndarray, " n"], random: np.random.Generator) -> Float[np.ndarray, "n d"]:
-    """Draw an embedding about the centre of its place."""
+    """Draw embeddings around the centres of their places."""
     centres = random.normal(size=(_PLACES, _DIMENSIONS))
     embeddings: np.ndarray = centres[places] + random.normal(size=(len(places), _DIMENSIONS))
     return embeddings
@@ -145,7 +145,7 @@ def _answered(
     mistaken: Bool[np.ndarray, " n"],
     random: np.random.Generator,
 ) -> Predictions:
-    """Draw logits that favour the label, or another class where a row is mistaken, with varying margins."""
+    """Draw logits that favour the label, or another class if a row is misclassified, with varying margins."""
     n = len(labels)
     favoured = np.where(mistaken, (labels + random.integers(1, _CLASSES, n)) % _CLASSES, labels)
     outputs = random.normal(size=(n, _CLASSES))

@@ -1,4 +1,4 @@
-"""Which attribute values are more frequent in a slice than in the rest of the data, by which people name it."""
+"""Finds attribute values that are more frequent in a slice than in the rest of the data, to name it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from weakspot.predictions.attributes import Categorical, categorise
 OTHERS = "(others)"
 """The value that sums up all values that are not listed."""
 
-_LEAST_LIFT = 1.2  # a lift below this names nothing
-_LOOKED_THROUGH = 4  # times as many lines as are returned
+_LEAST_LIFT = 1.2  # a value with a lower lift does not name a slice
+_LOOKED_THROUGH = 4  # how many times as many lines as are returned
 _PRIOR = 0.5  # Jeffreys' prior: an empty cell counts as half an example when values are ranked
 
 
@@ -31,8 +31,8 @@ class Enrichment:
         share_inside: The weighted share of the value inside, in [0, 1].
         share_outside: The weighted share of the value outside, in [0, 1].
         weight: Σ c·w over the examples with this value, in examples.
-        accuracy: Of the examples with this value inside the slice, where it is known; of two values in one slice it
-            shows which one fails.
+        accuracy: The accuracy on the examples with this value inside the slice, if known; it shows which of two values
+            in one slice fails.
         same: (attribute, value) pairs that exactly the same examples have: other names of this group.
     """
 
@@ -111,11 +111,11 @@ def rank(
 ) -> list[Enrichment]:
     """Rank the values with a lift above one by share_inside · log(lift).
 
-    This is the value's term of the Kullback-Leibler divergence of the attribute inside from outside, in
-    nats: large only for a strong lift on a real share, so neither a value that is everywhere nor a rare
-    accident comes first. The ranking alone smooths both shares by half an example (Jeffreys' prior), which
-    keeps values unseen outside finite; the shares and lifts reported are the plain ones. Ties keep the order
-    of the columns and, within a column, of the values. Values that exactly the same examples have are one line.
+    This is the value's term of the Kullback-Leibler divergence of the attribute inside from outside, in nats: large
+    only for a strong lift on a real share, so neither a value that is everywhere nor a rare accident comes first. Only
+    the ranking smooths both shares by half an example (Jeffreys' prior), which keeps values unseen outside finite; the
+    reported shares and lifts are not smoothed. Ties keep the order of the columns and, within a column, of the values.
+    Values that exactly the same examples have share one line.
 
     Args:
         weights: (n,) memberships in [0, 1].
@@ -165,7 +165,7 @@ def distributions(
 ) -> list[Distribution]:
     """Compute the distribution of every attribute inside and outside, its values in their own order.
 
-    Of an attribute with more than `top` values, those with the largest share on either side are listed and the others
+    For an attribute with more than `top` values, those with the largest share on either side are listed and the others
     are summed. The result is empty if nothing is inside or nothing is outside.
 
     Args:
@@ -205,7 +205,7 @@ def accuracies(
         attributes: The attributes, encoded.
         correct: (n,) whether the model is right.
         counts: (n,) how many examples each row stands for.
-        top: How many lines to return at most; values that exactly the same examples have are then one line.
+        top: How many lines to return at most; values that exactly the same examples have then share one line.
         least: The fewest examples of a listed value.
     """
     c, _ = _weighted_counts(np.ones(len(correct)), counts)
@@ -222,9 +222,9 @@ def accuracies(
 
 
 def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
-    """The first `top` lines, where lines about exactly the same examples are merged by `same`.
+    """Return the first `top` lines, with lines about exactly the same examples merged by `same`.
 
-    Only the next few lines are searched for these, as a table may have 10^5 values.
+    Only the next few lines are searched for such lines, because a table may have 10^5 values.
     """
     merged: list[tuple[_Line, _Rows]] = []
     alike: dict[_Line, list[int]] = {}  # by the numbers of a line
@@ -242,12 +242,12 @@ def _merge_same(lines: list[tuple[_Line, _Rows]], top: int) -> list[_Line]:
 
 
 def _same_rows(one: _Rows, other: _Rows) -> bool:
-    """Whether two values have the same examples; two values of one attribute never do."""
+    """Return whether two values have the same examples; two values of one attribute never do."""
     return one[0] is not other[0] and np.array_equal(one[0].codes == one[1], other[0].codes == other[1])
 
 
 def _weighted_counts(weights: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """c·w and c·(1 - w), the weight of every row inside and outside."""
+    """Return c·w and c·(1 - w), the weight of every row inside and outside."""
     w = np.asarray(weights, dtype=np.float64)
     c = np.ones_like(w) if counts is None else np.asarray(counts, dtype=np.float64)
     return c * w, c * (1 - w)

@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from weakspot.tasks import Task
 
 DEFAULT_CAM_CLASS = "predicted"
-"""What is explained where nobody says which class."""
+"""The class that is explained by default."""
 
 
 def check_cam_class(task: Task, cam_class: str) -> None:
-    """Check that a task has a class for Grad-CAM to explain; this is cheap, and done before anything is made.
+    """Check that a task has a class for Grad-CAM to explain; this is cheap, and done before anything else.
 
     Args:
         task: The task.
         cam_class: predicted, label, none or a class's name.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If it is not one of these.
     """
     if cam_class not in ("predicted", "label", "none", *task.classes):
         raise ValueError(

@@ -28,9 +28,9 @@ _COLOURS = np.array(
         [240, 249, 33],
     ]
 )
-_SATURATION = 0.35  # of the image: what is vivid in an overlay is evidence, and the image's hues still show
-_COVER = 0.7  # of the strongest evidence: the image shows through
-_COVER_EXPONENT = 0.7  # below 1, so that half the evidence is seen as plainly as half
+_SATURATION = 0.35  # of the image: vivid colours in an overlay are evidence, and the image's hues still show
+_COVER = 0.7  # opacity of the strongest evidence: the image shows through
+_COVER_EXPONENT = 0.7  # below 1, so that half the evidence looks like half
 
 
 def grad_cam(
@@ -55,7 +55,7 @@ def grad_cam(
         batch_size: How many images are on the model's device at once.
 
     Returns:
-        (n, H, W) in [0, 1]; all 0 where an image has no evidence.
+        (n, H, W) in [0, 1]; all 0 if an image has no evidence.
 
     Raises:
         ValueError: If the model has no such layer or no gradients (an int8 model), or targets do not fit.
@@ -79,7 +79,7 @@ def grad_cam(
 
 
 def overlay(image: Image.Image, cam: Float[np.ndarray, "h w"]) -> Image.Image:
-    """Draw evidence in [0, 1] over the image with faded colours: violet where it is weak, yellow where strong."""
+    """Draw evidence in [0, 1] over the image with faded colours: violet if it is weak, yellow if strong."""
     heat = Image.fromarray(np.asarray(cam, dtype=np.float32)).resize(image.size, Image.Resampling.BILINEAR)
     strength = np.clip(np.asarray(heat), 0, 1)
     stops = np.linspace(0, 1, len(_COLOURS))
@@ -126,7 +126,7 @@ class ActivationMaps:
 
 @contextmanager
 def _evaluation_without_gradients(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode with frozen parameters, so that nothing below the layer is kept for gradients."""
+    """Use evaluation mode with frozen parameters, so that nothing below the layer is kept for gradients."""
     modes = {module: module.training for module in model.modules()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -163,7 +163,7 @@ def _cams_of_batch(
             raise _without_gradients(model)
         activations = activations.detach()
         maps = as_maps(activations).requires_grad_()
-        return as_maps.back(maps.clone(), activations)  # a copy, for the next layer may change it in place
+        return as_maps.back(maps.clone(), activations)  # a copy: the next layer may change it in place
 
     weights = next(chain(model.parameters(), model.buffers()), inputs)  # an int8 model may have none
     precision = weights.dtype if weights.is_floating_point() else inputs.dtype

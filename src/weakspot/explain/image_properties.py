@@ -1,4 +1,4 @@
-"""What can be measured of any image without a model: how bright, sharp, colourful and large it is."""
+"""Measures any image without a model: how bright, sharp, colourful and large it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROPERTIES = ("brightness", "contrast", "sharpness", "colourfulness", "width", "
 """What `image_properties` measures, in this order."""
 
 PREFIX = "image."
-"""What the names of attributes that hold them begin with."""
+"""The prefix of the attributes that hold them."""
 
 _SIDE = 256  # pixels; about what a model sees, and large images cost no more than small ones
 
@@ -22,18 +22,18 @@ _SIDE = 256  # pixels; about what a model sees, and large images cost no more th
 def image_properties(image: Image.Image) -> dict[str, float]:
     """Measure an image: models fail on dark, blurred, pale or tiny ones, whatever they show.
 
-    All but the size is measured on the image brought down to at most 256 pixels a side, so that images of
-    different resolutions compare, and what lies below transparent parts is taken to be white.
+    All but the size is measured on the image reduced to at most 256 pixels a side, so that images of different
+    resolutions are comparable. Transparent parts are taken to lie on white.
 
     Args:
         image: Any PIL image; grey levels beyond eight bits are stretched over their own range.
 
     Returns:
-        By name, in the order of `PROPERTIES`: the mean and the standard deviation of the luma, in [0, 1]
-        (`brightness`, `contrast`); the variance of its Laplacian on grey levels from 0 to 255, low where an
-        image is blurred (`sharpness`, Pech-Pacheco et al. 2000); the metric M3 of Hasler and Süsstrunk 2003,
-        from 0 for grey to about 110 for the most vivid photographs (`colourfulness`); `width` and `height` in
-        pixels, and the former over the latter (`aspect`).
+        By name, in the order of `PROPERTIES`: the mean and the standard deviation of the luma, in [0, 1] (`brightness`,
+        `contrast`); the variance of its Laplacian on grey levels from 0 to 255, low where an image is blurred
+        (`sharpness`, Pech-Pacheco et al. 2000); the metric M3 of Hasler and Süsstrunk 2003, from 0 for grey to about
+        110 for the most vivid photographs (`colourfulness`); `width` and `height` in pixels, and width over height
+        (`aspect`).
     """
     small = _shrink(image)
     luma = np.asarray(small.convert("L"), dtype=np.float32)
@@ -49,7 +49,7 @@ def image_properties(image: Image.Image) -> dict[str, float]:
 
 
 def _shrink(image: Image.Image) -> Image.Image:
-    """As L or RGB, on white, of at most so many pixels a side."""
+    """Return the image as L or RGB, on white, with at most 256 pixels a side."""
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         image = viewable(image)
     longest = max(image.size)
@@ -62,7 +62,7 @@ def _shrink(image: Image.Image) -> Image.Image:
 
 
 def _laplacian_variance(luma: Float[np.ndarray, "h w"]) -> float:
-    """0 for images of less than three pixels a side, which have no neighbours on both."""
+    """Return the variance of the Laplacian; 0 for images of less than three pixels a side."""
     if min(luma.shape) < 3:
         return 0.0
     around = luma[:-2, 1:-1] + luma[2:, 1:-1]
@@ -72,7 +72,7 @@ def _laplacian_variance(luma: Float[np.ndarray, "h w"]) -> float:
 
 
 def _colourfulness(image: Image.Image) -> float:
-    """√(σ²_rg + σ²_yb) + 0.3 √(μ²_rg + μ²_yb), of the opponent colours rg = R - G and yb = (R + G) / 2 - B."""
+    """Return √(σ²_rg + σ²_yb) + 0.3 √(μ²_rg + μ²_yb), of the opponent colours rg = R - G and yb = (R + G) / 2 - B."""
     if max(image.size) > _SIDE / 2:
         image = image.reduce(2)  # four times as fast; colours have no fine grain
     red, green, blue = (np.asarray(band, dtype=np.float32) for band in image.split())
@@ -82,6 +82,6 @@ def _colourfulness(image: Image.Image) -> float:
 
 
 def _variance(levels: Float[np.ndarray, "h w"]) -> float:
-    """As NumPy's, at a fifth of its cost: inference measures every image."""
+    """Return the variance at a fifth of the cost of NumPy's: inference measures every image."""
     flat = (levels - levels.mean()).ravel()
     return float(np.dot(flat, flat) / flat.size)

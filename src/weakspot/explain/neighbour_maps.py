@@ -7,23 +7,23 @@ from importlib.util import find_spec
 import numpy as np
 from jaxtyping import Float, Num
 
-_PACKAGES = {"umap": ("umap", "umap-learn"), "pacmap": ("pacmap", "pacmap")}  # what is imported, and its name
+_PACKAGES = {"umap": ("umap", "umap-learn"), "pacmap": ("pacmap", "pacmap")}  # the module and its package
 _FITTED = 10_000  # rows; the others are placed among them
-_NEAREST = 10  # of the fitted rows, by which another is placed
+_NEAREST = 10  # fitted rows, by which another row is placed
 _BLOCK = 1 << 14  # rows that are placed at a time
 
 MIN_MAPPED_EXAMPLES = 32
-"""The fewest examples of which these libraries make a useful map."""
+"""The fewest examples from which these libraries make a useful map."""
 
 
 def check_installed(kind: str) -> None:
     """Raise ImportError if the library of a map is missing.
 
     Args:
-        kind: "umap" or "pacmap"; any other needs none.
+        kind: "umap" or "pacmap"; other kinds need no library.
 
     Raises:
-        ImportError: With the line that installs it.
+        ImportError: If it is missing; the message has the command that installs it.
     """
     if kind in _PACKAGES and find_spec(_PACKAGES[kind][0]) is None:
         raise ImportError(
@@ -33,15 +33,15 @@ def check_installed(kind: str) -> None:
 
 
 def neighbour_map(embeddings: Num[np.ndarray, "n d"], kind: str, seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """Map examples so that near ones are neighbours; distances between groups, and their sizes, mean little.
+    """Map examples so that similar ones are neighbours; distances between groups, and their sizes, mean little.
 
     The map is fitted on a sample of at most 10 000 examples. Any other example is placed at the mean of its ten
     nearest ones in the sample, weighted by inverse distance.
 
     Args:
-        embeddings: (n, d), of at least `MIN_MAPPED_EXAMPLES` examples.
+        embeddings: (n, d) of at least `MIN_MAPPED_EXAMPLES` examples.
         kind: "umap" or "pacmap".
-        seed: Of the sample and of the library.
+        seed: The seed of the sample and of the library.
 
     Returns:
         (n, 2) coordinates.

@@ -1,4 +1,4 @@
-"""The participants in a slice of ratings: the users who gave them, and the rated things."""
+"""The participants in a slice of ratings: the users who gave them, and the rated items."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from weakspot.predictions import Predictions
 
 @dataclass(frozen=True)
 class Participant:
-    """Describes a user or a thing in a slice.
+    """Describes a user or an item in a slice.
 
     Attributes:
-        name: The user or thing.
+        name: The user or item.
         about: The attributes that are the same in all of its examples.
-        traits: Of these, the names of the yes-or-no attributes that are yes.
+        traits: Among these, the names of the yes-or-no attributes that are yes.
         weight: Σ c·w over its examples.
         members: How many of its examples have any weight.
         given: The weighted mean rating.
@@ -85,7 +85,7 @@ def participants(
 
 
 def _columns_of(attributes: pa.Table, column: str) -> list[str]:
-    """The other attributes that are a function of this one: each of its values has one value of theirs."""
+    """Return the other attributes that are a function of this one: each of its values has only one of theirs."""
     others = [name for name in attributes.column_names if name != column]
     groups = pa.TableGroupBy(attributes, column).aggregate([(name, "count_distinct") for name in others])
     return [

@@ -1,4 +1,4 @@
-"""Which words are more frequent in a slice of texts than in the rest, to show what it is about."""
+"""Finds words that are more frequent in a slice of texts than in the rest, to show what it is about."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float
 
 from weakspot.slices import Weights, as_weights
 
-_RAREST = 3  # texts; what stands in fewer describes no group
+_RAREST = 3  # texts; a word in fewer does not describe a group
 _MOST = 50_000  # words and pairs of words that are weighed
 
-# Scripts in which no blanks part words: there, runs of characters stand for words, up to so many
+# Scripts without spaces between words: there, runs of at most so many characters stand for words
 _UNBROKEN = {r"[\p{Han}\p{Hiragana}]": 4, r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]": 8}
 _RUN = "|".join(f"{script}+" for script in (rf"(?:{script}\p{{M}}*)" for script in _UNBROKEN))
 _WORD = rf"""
@@ -30,9 +30,9 @@ _WORD = rf"""
 """
 _TOKEN = regex.compile(rf"(?P<word>{_WORD})|(?P<run>{_RUN})", regex.VERBOSE | regex.V1)
 _HAN = regex.compile(r"\p{Han}")
-_WHOLE = 0.9  # of the texts inside with a run of characters have a longer one: the longer one is the word
-_SAME = 0.8  # of the texts inside with a run of characters have another, which overlaps it: it is no word
-_FALSE = 0.05  # of the words that pass the test, on average, at most
+_WHOLE = 0.9  # of the texts inside with a run of characters; if so many have a longer run, that is the word
+_SAME = 0.8  # of the texts inside with a run; if so many have another that overlaps it, it is not a word
+_FALSE = 0.05  # at most, on average, of the words that pass the test
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,11 @@ def distinctive_words(
     """Return the most distinctive words of each slice, by the contrast of weighted mean tf-idf inside and outside.
 
     Words are counted once over all texts, whatever the number of slices; emoji are words, too. A pair of words is
-    listed only where it says more than a word of it that is listed already, and any word only where more texts inside
-    have it than chance explains: by Fisher's exact test, with at most 5 % of what passes expected to be chance
-    (Benjamini and Hochberg). Otherwise three long texts would lend their words to a slice. Where no blanks part words
-    (Chinese, Japanese, Thai, Lao, Khmer, Burmese), runs of a few characters are counted instead, and of those that
-    overlap in the same texts the longest one is listed. Empty where no word passes, or where a slice has no inside or
-    no outside.
+    listed only if neither of its words is listed already, and any word only if more texts inside have it than chance
+    explains, by Fisher's exact test at a false discovery rate of 5 % (Benjamini and Hochberg). Otherwise three long
+    texts would lend their words to a slice. In scripts without spaces between words (Chinese, Japanese, Thai, Lao,
+    Khmer, Burmese), runs of a few characters are counted instead, and of those that overlap in the same texts the
+    longest one is listed. A list is empty if no word passes, or if nothing is inside or nothing outside.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -86,7 +85,7 @@ def distinctive_words(
 
 
 def _features(text: str) -> Iterator[str]:
-    """The words of a text, each two in a row, and the runs of characters that may be words."""
+    """Yield the words of a text, each two in a row, and the runs of characters that may be words."""
     before = None
     for token in _TOKEN.finditer(unicodedata.normalize("NFC", text).lower()):
         word = token["word"]
@@ -118,11 +117,11 @@ class _Vocabulary:
     present: Any
 
     def share(self, column: int, mass: Float[np.ndarray, " n"]) -> float:
-        """Σ mass over the texts that contain a word."""
+        """Return Σ mass over the texts that contain a word."""
         return float(mass[self._texts(column)].sum())
 
     def longest_run(self, column: int, inside: Float[np.ndarray, " n"]) -> int:
-        """The longest run of characters that is nearly always around this one; itself where there is none."""
+        """Return the longest run of characters that nearly always surrounds this one; itself if there is none."""
         name, least = self.names[column], _WHOLE * self.share(column, inside)
         around = [
             other
@@ -132,7 +131,7 @@ class _Vocabulary:
         return max(around, key=lambda other: (len(self.names[other]), self.share(other, inside)))
 
     def overlaps(self, column: int, others: Sequence[int], inside: Float[np.ndarray, " n"]) -> bool:
-        """Whether a run of characters is a part of one of the others, or runs into one."""
+        """Return whether a run of characters is a part of one of the others, or runs into one."""
         mine, texts = _pieces(self.names[column]), self._texts(column)
         mass = inside[texts].sum()
         return any(
@@ -147,7 +146,7 @@ class _Vocabulary:
 
 
 def _pieces(run: str) -> set[str]:
-    """Its Han characters, each of which is nearly a word, and each two characters in a row."""
+    """Return the Han characters of a run, each of which is nearly a word, and each two characters in a row."""
     letters = regex.findall(r"\X", run)
     return {letter for letter in letters if _HAN.match(letter)} | {
         first + second for first, second in pairwise(letters)
@@ -159,7 +158,7 @@ def _by_chance(
 ) -> Bool[np.ndarray, " v"]:
     """Return which words (v,) may be more common inside by chance (Fisher's exact test).
 
-    Inside and outside are as many texts as full members would say as much (Kish's effective number).
+    The numbers of texts inside and outside are effective ones (Kish): full members that would be as informative.
     """
     from scipy.stats import false_discovery_control, hypergeom
 

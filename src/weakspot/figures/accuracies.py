@@ -1,4 +1,4 @@
-"""Draws how well the model does in each finding, with the interval, and outside of it."""
+"""Draws how well the model does inside each finding, with its interval, and outside."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _NAME = 1.2  # inches that the name of a finding may take
 
 @style()
 def accuracies(findings: Findings, most: int = 12) -> Figure:
-    """Draw the accuracy inside every finding with its 95 % interval, and outside; of ratings and numbers the error.
+    """Draw the accuracy inside every finding with its 95 % interval, and outside; for ratings and numbers, the error.
 
-    Confirmed findings come first. They are measured on held-out examples where there are any, as in
+    Confirmed findings come first. Findings are measured on held-out examples if there are any, as in
     `Finding.accuracy`.
 
     Args:
         findings: The findings of a run.
-        most: How many findings are drawn, at most, those that explain most errors.
+        most: The maximum number of findings; among confirmed and others, those that explain most errors come first.
 
     Returns:
         The figure, a line for each finding.

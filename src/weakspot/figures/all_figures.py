@@ -30,7 +30,7 @@ FOLDER = "figures"
 
 _GROUPS = 10  # findings, and slices, whose members are drawn
 _ATTRIBUTES = 6  # attributes whose values are drawn
-_VALUES = 100  # of an attribute, at most: this leaves out who rated, one of hundreds
+_VALUES = 100  # of an attribute, at most: this leaves out user ids, of which there are hundreds
 
 
 def draw(
@@ -45,13 +45,13 @@ def draw(
     """Write every figure that a run has something to show in.
 
     Args:
-        folder: The folder of the files; it is made where it is missing.
+        folder: The folder of the files; it is created if it is missing.
         kind: The format: pdf, png or svg.
         findings: The findings of a run.
-        predictions: The predictions that they are of; without them there are no maps and no tables.
+        predictions: The predictions that the findings describe; without them there are no maps and no tables.
         slices: The slices that were found.
         media: Previews and Grad-CAMs; without them no members are shown.
-        texts: What is written in each example.
+        texts: The text of each example.
 
     Returns:
         The files.

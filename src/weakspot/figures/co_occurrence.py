@@ -1,4 +1,4 @@
-"""Draws which classes occur together, by labels and by predictions, for tasks of several labels."""
+"""Draws which classes occur together, by labels and by predictions, for multilabel tasks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NAME = 0.75  # inches that the name of a class may take
 
 @style()
 def co_occurrence(findings: Findings, most: int = 16) -> Figure:
-    """Draw how many examples have two classes both, by label below the diagonal and by prediction above it.
+    """Draw how many examples have both of two classes, by label below the diagonal and by prediction above it.
 
-    Beside that the difference is drawn: orange where the model predicts two classes together more often than they
-    occur together, blue where less often. The report uses warm and cool colours in the same way.
+    The difference is drawn beside it: orange if the model predicts two classes together more often than they occur
+    together, blue if less often. The report uses warm and cool colours in the same way.
 
     Args:
-        findings: Findings of a task of several labels.
-        most: How many classes are drawn, at most, those that most examples have.
+        findings: Findings of a multilabel task.
+        most: The maximum number of classes; the most frequent ones are drawn.
 
     Returns:
         The figure, a column wide.

@@ -26,10 +26,10 @@ def lengths(
 
     Args:
         findings: The findings, for the distinctive words of the slices.
-        predictions: The predictions, whose counts weigh the texts.
+        predictions: The predictions, whose counts weight the texts.
         slices: Slices of the same examples.
-        texts: What is written in each example.
-        most: How many slices are shown, at most.
+        texts: The text of each example.
+        most: The maximum number of slices.
 
     Returns:
         The figure, a line for all texts and one for each slice.

@@ -22,24 +22,23 @@ _GAP = 0.05  # inches between two images
 _FINE = 5  # points: the size of captions
 _LINE = 0.095  # inches: the height of a line of text
 _TEXT_WIDTH = WIDTH - 0.12  # inches
-_LINES = 3  # of a text, at most
+_LINES = 3  # the maximum for a text
 
 
 @style()
 def members(
     findings: Findings, media: Media, group: Finding | Slice, rows: int = 2, columns: int = 5
 ) -> Figure:
-    """Draw the heaviest members of a finding or a slice; those that the model gets wrong are framed in vermilion.
+    """Draw the largest-weight members of a finding or a slice; those that the model gets wrong are framed in vermilion.
 
-    Below each image are its Grad-CAM, if there is one, its label and prediction, and its weight where weights differ.
-    Images of the nearest well-served cluster follow, where there is one. Of texts and records the first lines are
-    drawn.
+    Below each image are its Grad-CAM, if there is one, its label and prediction, and its weight if weights differ.
+    Images of the nearest well-served cluster follow, if there is one. For texts and records, the first lines are drawn.
 
     Args:
         findings: The findings of a run.
         media: Previews and Grad-CAMs.
         group: One of `findings.findings` or of `findings.slices`.
-        rows, columns: Rows and columns of images; of texts, rows x columns are drawn below each other.
+        rows, columns: Rows and columns of images; for texts, rows x columns are drawn one below the other.
 
     Returns:
         The figure, a column wide.
@@ -145,7 +144,7 @@ def _caption(example: Example, weight: float | None, inches: float) -> str:
 
 
 def _label_and_prediction(label: str | None, prediction: str | None, inches: float) -> str:
-    """Return the label, followed by the prediction where it is another."""
+    """Return the label, followed by the prediction if it differs."""
     if label is None or prediction is None or label == prediction:
         return fit_line(label or prediction or "", inches, _FINE)
     room = inches - text_width(" → ", _FINE)
@@ -160,7 +159,7 @@ def _draw_texts(
     top: Sequence[int],
     weights: Sequence[float] | None,
 ) -> Figure:
-    """Draw texts below each other, each with its label and prediction."""
+    """Draw texts one below the other, each with its label and prediction."""
     blocks = []
     for i, row in enumerate(top):
         example = findings.example(row)
@@ -191,7 +190,7 @@ def _draw_texts(
 def _preview_text(preview: Any) -> str:
     """Return a text, or the values of a record in one line.
 
-    Of values that are yes or no the names of those that are yes are listed. The passage of a question is left out.
+    A yes/no value is listed by name if it is yes. The passage of a question is left out.
     """
     if isinstance(preview, str):
         return preview
@@ -205,7 +204,7 @@ def _preview_text(preview: Any) -> str:
 
 
 def _answer(media: Media, row: int, example: Example, which: str) -> str | None:
-    """Return a label or a prediction as text; of an answer, the words of the passage."""
+    """Return a label or a prediction as text; for an answer, the words of the passage."""
     span: tuple[int, int] | None = getattr(example, f"{which}_span")
     passage = (media.record(row) or {}).get("context")
     if span is None or not isinstance(passage, str):

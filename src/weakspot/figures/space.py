@@ -31,13 +31,13 @@ from weakspot.slices import Slices
 
 _ACROSS = 3  # small maps in a row
 _RASTER = 2000  # points; more are drawn as one image, because a page of a million would never open
-_BACKGROUND = 20_000  # points behind each highlighted slice; of more a sample is drawn
-_LEAST_WEIGHT = 0.05  # of a slice's largest weight: examples of less are grey
+_BACKGROUND = 20_000  # points behind each highlighted slice; if there are more, a sample is drawn
+_LEAST_WEIGHT = 0.05  # share of a slice's largest weight: examples with less are grey
 
 
 @dataclass(frozen=True, eq=False)
 class PointColours:
-    """Holds how values become colours.
+    """How values are mapped to colours.
 
     Attributes:
         label: The label of the scale.
@@ -61,22 +61,22 @@ def space(
 ) -> Figure:
     """Draw the map of all examples by loss or by prediction, and below it one small map for each slice.
 
-    Examples of the highest loss are drawn last. In a small map the members of the slice are coloured, the larger the
-    heavier, and all others are grey.
+    Examples of the highest loss are drawn last. In a small map the members of the slice are coloured and drawn
+    larger the more weight they have, and all others are grey.
 
     Args:
         predictions: The n examples.
         slices: Slices of the same examples.
-        by: "loss", or "prediction": of two classes the probability of the second, of more classes the class, of
+        by: "loss", or "prediction": for two classes the probability of the second, for more classes the class, for
             ratings and numbers the expected value.
         at: (n, 2) where each example lies; by default its first two principal components.
-        most: How many slices have a small map, at most.
+        most: The maximum number of slices with a small map.
 
     Returns:
         The figure, a column wide.
 
     Raises:
-        ValueError: If the predictions do not hold what to colour by.
+        ValueError: If the predictions lack the values to colour by.
     """
     axis_name = "Principal component" if at is None else "Dimension"
     shown = build_coloured_map(predictions, slices, by, most, len(PALETTE), at)
@@ -139,7 +139,7 @@ def _draw_background(axes: Axes, at: np.ndarray, others: np.ndarray) -> None:
 
 
 def _draw_scale(figure: Figure, axes: Axes, colouring: PointColouring, point_colours: PointColours) -> None:
-    """Draw the scale: of numbers as a bar, of classes as a list."""
+    """Draw the scale: for numbers as a bar, for classes as a list."""
     if not point_colours.names:
         clipped = colouring.values.max() > colouring.high
         bar = figure.colorbar(

@@ -21,7 +21,7 @@ FORMATS = ("pdf", "png", "svg")
 WIDTH = 3.3
 """The width of a figure in inches: a column of a paper that has two."""
 
-# Okabe and Ito's colours, which people of every colour vision can tell apart
+# Okabe and Ito's colours, which people with any colour vision can distinguish
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
@@ -108,7 +108,7 @@ def save(figure: Figure, file: str | Path) -> Path:
     file = Path(file)
     kind = file.suffix[1:].lower()
     if kind not in FORMATS:
-        raise ValueError(f"{file} ends in no format of figures; choose {', '.join(FORMATS)}")
+        raise ValueError(f"{file} does not end in a figure format; choose {', '.join(FORMATS)}")
     with style(), atomic_file(file) as draft:
         figure.savefig(draft, format=kind, metadata=_METADATA_WITHOUT_DATE[kind])
     return file

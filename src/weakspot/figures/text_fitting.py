@@ -15,11 +15,11 @@ _UNIT = 1000.0  # points at which letters are measured
 
 
 def fit_line(text: object, inches: float, points: float) -> str:
-    """Return any text in one line, cut with an ellipsis where it would be wider.
+    """Return any text in one line, cut with an ellipsis if it would be wider.
 
     Args:
         text: The text; a box stands for each letter that the font lacks.
-        inches: The width, at most.
+        inches: The maximum width.
         points: The size of the font.
     """
     shown = _drawable(str(text))
@@ -29,13 +29,13 @@ def fit_line(text: object, inches: float, points: float) -> str:
 
 
 def wrap_lines(text: object, inches: float, points: float, most: int) -> list[str]:
-    """Wrap any text at spaces, or where there are none between letters.
+    """Wrap any text at spaces, or between letters if there are none.
 
     Args:
         text: The text; a box stands for each letter that the font lacks.
-        inches: The width of a line, at most.
+        inches: The maximum width of a line.
         points: The size of the font.
-        most: The number of lines, at most; the last one is cut with an ellipsis.
+        most: The maximum number of lines; the last one is cut with an ellipsis.
     """
     rest = _drawable(str(text))
     found: list[str] = []
@@ -70,7 +70,7 @@ def _inches(shown: str, points: float) -> float:
 
 
 def _drawable(text: str) -> str:
-    """Return the text as it is drawn: in one line, without control characters, a box for what the font lacks."""
+    """Return the text as it is drawn: in one line, without control characters, with a box for what the font lacks."""
     known = _font().get_char_index
     return "".join(letter if known(ord(letter)) else _LACKING for letter in printable(" ".join(text.split())))
 

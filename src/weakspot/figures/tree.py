@@ -25,12 +25,10 @@ from weakspot.figures.style import (
 from weakspot.findings import Findings, numbers
 from weakspot.findings.entries import Cluster
 
-_LABELLED = 16  # failing clusters, the largest, whose numbers are written below the tree
-_BARS = (
-    3000  # drawn at most, the widest, and failing clusters however narrow: the others are finer than print
-)
-_LABEL_DISTANCE = 0.058  # of the width, at least, between two numbers
-_TICK_DISTANCE = 0.06  # of the scale, at least, between 0 or 100 % and the accuracy of all examples
+_LABELLED = 16  # the largest failing clusters, whose numbers are written below the tree
+_BARS = 3000  # the widest are drawn, and failing clusters however narrow: the others are finer than print
+_LABEL_DISTANCE = 0.058  # share of the width, at least, between two numbers
+_TICK_DISTANCE = 0.06  # share of the scale, at least, between 0 or 100 % and the accuracy of all examples
 
 
 @style()
@@ -38,8 +36,8 @@ def tree(findings: Findings) -> Figure:
     """Draw the cluster tree: each node is a bar as wide as its examples, coloured by accuracy, above its children.
 
     Colours turn at the accuracy of all examples: blue above, orange below. Failing clusters are outlined, and the
-    numbers of their slices are written below them. Of a very large tree the widest bars are drawn, and those of failing
-    clusters.
+    numbers of their slices are written below them. For a very large tree, only the widest bars and those of failing
+    clusters are drawn.
 
     Args:
         findings: Findings of a method that makes a tree (UDIS).
@@ -100,7 +98,7 @@ def tree(findings: Findings) -> Figure:
 
 
 def _least_size(clusters: Sequence[Cluster]) -> float:
-    """Return the size that a node must exceed to be among the `_BARS` largest; 0 where all nodes are drawn."""
+    """Return the size that a node must exceed to be among the `_BARS` largest; 0 if all nodes are drawn."""
     sizes = sorted((cluster.size for cluster in clusters), reverse=True)
     return sizes[_BARS] if len(sizes) > _BARS else 0.0
 
@@ -147,9 +145,9 @@ def _write_labels(axes: Axes, failing: Sequence[tuple[float, Cluster]], width: f
 
 
 def move_apart(places: Sequence[float], least: float) -> list[float]:
-    """Move ascending places in [0, 1] as little as keeps each `least` from the next; less, if there is no room."""
+    """Move ascending positions in [0, 1] as little as possible so that each is `least` from the next, if they fit."""
     least = min(least, 1 / max(len(places), 1))
-    groups: list[tuple[list[int], float]] = []  # places that touch, and where the first of them lies
+    groups: list[tuple[list[int], float]] = []  # positions that touch, and where the first one lies
     for i, place in enumerate(places):
         groups.append(([i], place))
         while len(groups) > 1 and groups[-1][1] < groups[-2][1] + least * len(groups[-2][0]):

@@ -23,7 +23,7 @@ from weakspot.findings.attribute_values import AttributeValues, ValueRow, descri
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_SLICES = 5  # slices that are shown, at most
+_SLICES = 5  # the maximum number of slices that are shown
 _DARKEST = 8.0  # lift of a value in a slice at which a cell is darkest
 
 
@@ -34,13 +34,13 @@ def values(predictions: Predictions, slices: Slices, attribute: str, most: int =
     The values may be the topics of questions whose articles are known, or the ages or races of faces. Values on which
     the model does worst come first; ranges of numbers are in their own order. A share is darker where the value is
     more common in the slice than among all. The mean loss takes the place of the accuracy for ratings and numbers,
-    and where predictions do not tell right from wrong.
+    and if predictions are not right or wrong.
 
     Args:
         predictions: The examples.
         slices: Slices of the same examples, of which the first five are shown.
         attribute: The name of the attribute.
-        most: How many values are shown, of those that at least five examples have, where there are such values.
+        most: The maximum number of values, of those that at least five examples have, if there are any.
 
     Returns:
         The figure, a column wide.

@@ -1,4 +1,4 @@
-"""Findings: what is said about slices, in one record that the report, W&B, figures and the explorer show."""
+"""Findings: everything reported about slices, in one record that the report, W&B, figures and the explorer show."""
 
 from weakspot.evaluation.confirmation import VERDICTS
 from weakspot.evaluation.contrasts import Contrast

@@ -15,7 +15,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import Categorical, categorise, names_instead
 from weakspot.slices import Slices
 
-_MIN_EXAMPLES_OF_VALUE = 5.0  # of fewer the accuracy says nothing
+_MIN_EXAMPLES_OF_VALUE = 5.0  # with fewer, the accuracy says nothing
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AttributeValues:
     Attributes:
         rows: One for each value, the worst first; ranges of numbers are in their own order.
         n_values: How many values the attribute has.
-        n_measured: How many of them enough examples have to measure the model on.
+        n_measured: How many of them have enough examples to measure the model on.
         overall: The measure over all examples.
         by_accuracy: Whether the measure is the accuracy; otherwise it is the mean loss.
         noun: What the method calls a slice.
@@ -59,15 +59,16 @@ def describe_attribute_values(
 ) -> AttributeValues:
     """Measure how well the model does on each value of an attribute, and the share of each value in the first slices.
 
-    The mean loss takes the place of the accuracy for ratings and numbers, and where predictions do not tell right from
-    wrong.
+    The mean loss replaces the accuracy for ratings and numbers, and when the predictions do not record which examples
+    are right.
 
     Args:
         predictions: The n examples.
         slices: Slices of the same examples.
         attribute: The name of the attribute.
-        most: How many values are described, of those that at least five examples have, where there are such values.
-        most_slices: How many slices are described.
+        most: How many values to describe at most; values with fewer than five examples are left out unless no value has
+            five.
+        most_slices: How many slices to describe at most.
 
     Returns:
         The values.
@@ -97,7 +98,7 @@ def describe_attribute_values(
 
 
 def distinguishing_attributes(findings: Findings, predictions: Predictions, most_values: int) -> list[str]:
-    """Return attributes of at most `most_values` values that tell slices from the rest, the first slices' first."""
+    """Return attributes with at most `most_values` values that distinguish slices from the rest, in slice order."""
     lines = [line for one in findings.slices for line in one.portrait.enrichment if line.telling]
     names = list(dict.fromkeys(line.attribute for line in lines))
     few = {column.name for column in categorise(predictions.attributes.select(names), most_values)}
@@ -119,7 +120,7 @@ def _column(p: Predictions, attribute: str) -> Categorical:
 def _contrasts(
     p: Predictions, column: Categorical, counts: Float[np.ndarray, " n"]
 ) -> tuple[dict[int, Contrast], float, bool]:
-    """Measure the model on each value that enough examples have, and on all; and say whether that is the accuracy."""
+    """Measure the model on each value with enough examples and overall; also return whether it is the accuracy."""
     sizes = np.bincount(column.codes, weights=counts, minlength=len(column.values))
     enough = [int(code) for code in np.flatnonzero(sizes >= min(_MIN_EXAMPLES_OF_VALUE, sizes.max()))]
     if p.correct is not None and (p.task is None or p.task.by_accuracy):
@@ -144,7 +145,7 @@ def _sides(
 def _values_to_show(
     contrasts: dict[int, Contrast], column: Categorical, by_accuracy: bool, most: int
 ) -> list[int]:
-    """Return the values that do worst; ranges of numbers in their own order, where all of them are shown."""
+    """Return the values with the worst results; ranges of numbers stay in their own order if all are shown."""
     if column.unit is not None and len(contrasts) <= most:
         return sorted(contrasts)
     sign = 1 if by_accuracy else -1

@@ -15,8 +15,8 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices, Weights
 from weakspot.tasks import Classification, Multilabel, Regression
 
-_MOST_PATTERNS = 0.1  # share of the examples: of more combinations of labels, most occur too rarely
-_SIMILAR = 10  # neighbours to a stratum: with 20, errors that follow a skewed label are confirmed too often
+_MOST_PATTERNS = 0.1  # share of the examples; with more combinations of labels, most are too rare
+_SIMILAR = 10  # neighbours in a stratum; with 20, errors that follow a skewed label are confirmed too often
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,14 @@ class AuditedExamples:
     Attributes:
         record: Their predictions, with the correctness and losses of the audit.
         rows: (r,) their positions in the whole record.
-        errors: (r,) what an example adds to all errors: 1 where the model is wrong; its squared or absolute error
-            for ratings and numbers; its loss where nothing else is known. Where the best-served examples are
-            sought, right answers take the place of errors.
-        badness: (r,) the same in [0, 1]; ranks where there is no right and wrong.
+        errors: (r,) the contribution of each example to the total error: 1 if the model is wrong; the squared or
+            absolute error for ratings and numbers; the loss if nothing else is known. If the best-served examples are
+            searched for, right answers take the place of errors.
+        badness: (r,) the same in [0, 1]; ranks for tasks without right and wrong.
         unit_errors: (r,) squared or absolute errors of ratings and numbers; None for other tasks.
         strata: (r,) codes of the labels, or None.
-        label_scores: (r,) where most labels occur once or hardly more often, numbers by which they are neighbours:
-            strata are then about ten neighbours each. None elsewhere.
+        label_scores: (r,) if most labels occur once or only a few times, numbers that order the labels; a stratum is
+            then about ten neighbours in that order. None otherwise.
         counted: What `errors` add up to, in words: "errors", "squared errors", "loss".
     """
 
@@ -48,7 +48,7 @@ class AuditedExamples:
 
     @property
     def counts(self) -> Float[np.ndarray, " r"]:
-        """How many times each example stands for itself; ones where the record does not say."""
+        """How many times each example counts; ones if the record has no counts."""
         counts = self.record.counts
         return np.ones(len(self.record)) if counts is None else counts.astype(np.float64)
 
@@ -59,13 +59,13 @@ class AuditedExamples:
 
     @property
     def compared_within(self) -> str:
-        """What examples are compared within, in words; nothing where labels are unknown."""
+        """What examples are compared within, in words; empty if labels are unknown."""
         if self.strata is None:
             return ""
         return "labels" if self.label_scores is None else "similar labels"
 
     def take(self, chosen: Bool[np.ndarray, " r"]) -> AuditedExamples:
-        """Return the chosen examples alone; what labels are neighbours is then decided among these."""
+        """Return only the chosen examples; neighbouring labels are then determined among these."""
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[chosen]
@@ -83,7 +83,7 @@ class AuditedExamples:
         )
 
     def positions(self, rows: Sequence[int]) -> Int[np.ndarray, " m"]:
-        """Return where m rows of the whole record stand among the audited ones."""
+        """Return the positions of m rows of the whole record among the audited ones."""
         positions: np.ndarray = np.searchsorted(self.rows, np.asarray(rows, dtype=np.int64))
         return positions
 
@@ -109,15 +109,15 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
 
     Args:
         audited: Which examples a method audits, and what it judges them by.
-        better: Whether the best-served examples are sought: what counts as an error is then a right answer.
-        category: Whether one category is audited. Its labels are then no strata: among examples predicted to have
-            it, the label says who is right.
+        better: Whether the best-served examples are searched for; right answers then take the place of errors.
+        category: Whether one category is audited. Its labels are then not used as strata: among examples predicted to
+            have it, the label determines which are right.
 
     Returns:
         The audited examples.
 
     Raises:
-        ValueError: If nothing tells a good example from a bad one.
+        ValueError: If nothing distinguishes good examples from bad ones.
     """
     rows = np.flatnonzero(audited.rows)
     record = audited.record if len(rows) == len(audited.rows) else audited.record.take(rows)
@@ -147,16 +147,16 @@ def audit_examples(audited: AuditedRows, better: bool, category: bool) -> Audite
 
 
 def group_name(record: Predictions, slices: Slices) -> str | None:
-    """Return the attribute that the search kept on one side, or else the one that the predictions name.
+    """Return the attribute by which the search kept examples together, or else the one that the predictions name.
 
-    It is None where neither does, or where these examples have no such attribute.
+    It is None if there is neither, or if these examples have no such attribute.
     """
     name = slices.provenance.get("group") or record.manifest.get("group")
     return name if name in record.attributes.column_names else None
 
 
 def group_values(record: Predictions, slices: Slices) -> Shaped[np.ndarray, " r"] | None:
-    """Return the group of every example of a record; None where none is named (`group_name`)."""
+    """Return the group of every example of a record; None if there are no groups (`group_name`)."""
     name = group_name(record, slices)
     if name is None:
         return None
@@ -172,7 +172,7 @@ def _ranks(values: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
 
 
 def _label_codes(record: Predictions) -> Int[np.ndarray, " r"] | None:
-    """Return the label of every example, or the combination of its labels, as a code; None where most occur rarely."""
+    """Return the label of every example, or the combination of its labels, as a code; None if most are rare."""
     match record.task:
         case Classification() if record.labels is not None:
             return np.asarray(record.labels, dtype=np.int64)
@@ -184,7 +184,7 @@ def _label_codes(record: Predictions) -> Int[np.ndarray, " r"] | None:
 
 
 def _label_scores(record: Predictions, losses: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"] | None:
-    """Return numbers by which labels are neighbours: a number itself; of several labels, what they let expect."""
+    """Return numbers that order the labels: a number itself; for several labels, the expected rank of the loss."""
     match record.task:
         case Regression() if record.labels is not None:
             return np.asarray(record.labels, dtype=np.float64)
@@ -196,10 +196,10 @@ def _label_scores(record: Predictions, losses: Float[np.ndarray, " r"]) -> Float
 def _expected_ranks(
     labels: Float[np.ndarray, "r c"], losses: Float[np.ndarray, " r"]
 ) -> Float[np.ndarray, " r"]:
-    """Return the rank of the loss that an example's labels let expect: a prognostic score (Hansen 2008).
+    """Return the rank of the loss expected from an example's labels: a prognostic score (Hansen 2008).
 
-    It is a linear fit to all audited examples, ridge regression with the weight of one example. It is a function of
-    the labels alone, so that examples of the same labels are never told apart by their losses.
+    It is fitted to all audited examples by ridge regression with a penalty of 1. It depends on the labels alone, so
+    that examples with the same labels are never distinguished by their losses.
     """
     x, y = labels - labels.mean(axis=0), _ranks(losses)
     fit = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean()))
@@ -208,7 +208,7 @@ def _expected_ranks(
 
 
 def _neighbours(scores: Float[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
-    """Return the stratum of every example: about ten neighbours, and examples of one score in one stratum."""
+    """Return the stratum of every example: about ten neighbours each; equal scores share a stratum."""
     strata = max(1, round(len(scores) / _SIMILAR))
     codes: np.ndarray = ((rankdata(scores) - 0.5) * strata / len(scores)).astype(np.int64)
     return codes

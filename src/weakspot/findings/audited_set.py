@@ -12,7 +12,7 @@ from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import omitted_columns
 
 RESTATING = "restates the target"
-"""The reason why an attribute is left out that says the same as the target."""
+"""The reason given for leaving out an attribute that says the same as the target."""
 
 
 def summarise_audited_set(
@@ -25,9 +25,9 @@ def summarise_audited_set(
 
     Args:
         audited: The audited examples.
-        predictions: The whole record, of which a category's F1 is taken.
+        predictions: The whole record; classes and a category's F1 are measured over it.
         category: The audited category, by name or number.
-        describer: Knows the attributes that describe something.
+        describer: Knows which attributes describe something.
 
     Returns:
         Accuracy, loss and tables of all audited examples.

@@ -1,4 +1,4 @@
-"""Builds findings: tests slices, extends, merges, names and describes them, all of it once."""
+"""Builds findings: tests, extends, merges, names and describes slices, each step once."""
 
 from __future__ import annotations
 
@@ -137,11 +137,11 @@ def _check(
             "Findings.build(predictions, method.slices_)"
         )
     if isinstance(hide, str):
-        raise TypeError(f"hide={hide!r} is one text; give a list of names of attributes: hide=[{hide!r}]")
+        raise TypeError(f"hide={hide!r} is a string; give a list of attribute names: hide=[{hide!r}]")
     check_attributes(f"hide={list(hide)}", hide, predictions.attributes.column_names)
     if not np.array_equal(np.asarray(slices.ids), predictions.ids):
         raise ValueError(
-            f"the slices speak of {len(slices.ids)} examples, and their ids are not those of the "
+            f"the slices cover {len(slices.ids)} examples, and their ids are not those of the "
             f"{len(predictions)} predictions; give the predictions they were found in, or apply the slices to these"
         )
     for name, values, of, n in (
@@ -160,7 +160,7 @@ def _cut_scores(scores: Mapping[int | str, float | None]) -> tuple[tuple[int, fl
 def _shown_rows(
     findings: Sequence[Finding], slices: Sequence[Slice], clusters: Sequence[Any], memberships: Any
 ) -> list[int]:
-    """Return the rows of all examples that are shown somewhere; of every member, where memberships are given."""
+    """Return the rows of all examples that are shown somewhere, and of every member if memberships are given."""
     portraits = [*(finding.portrait for finding in findings), *(one.portrait for one in slices)]
     rows = {row for portrait in portraits for row in portrait.top}
     rows |= {row for one in slices for neighbour in one.neighbours for row in neighbour.rows}

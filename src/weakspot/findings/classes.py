@@ -14,7 +14,7 @@ from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
 
 MOST_PAIRS = 20_000
-"""How many pairs of classes findings keep, besides those of frequent classes: of 80 classes, as in COCO, all 3160."""
+"""How many pairs of classes findings keep, besides those of frequent classes; COCO's 80 classes have 3160 pairs."""
 
 _Counts = TypeVar("_Counts", float, np.ndarray)
 _FREQUENT = 40  # classes among which every pair is kept; maps draw no more than these
@@ -22,15 +22,15 @@ _FREQUENT = 40  # classes among which every pair is kept; maps draw no more than
 
 @dataclass(frozen=True, eq=False)
 class ClassCounts:
-    """Holds how many examples have each of k classes, how many are predicted to have it, and how many both.
+    """Holds how many examples have each of k classes, how many are predicted to have it, and how many do both.
 
-    Every example counts as often as it stands for itself. A share of nothing is NaN.
+    Every example is weighted by its count. A share of no examples is NaN.
 
     Attributes:
         names: (k,) the classes.
         actual: (k,) examples that have the class.
         predicted: (k,) examples that are predicted to have it.
-        hits: (k,) examples of which both is true.
+        hits: (k,) examples that have the class and are predicted to have it.
         total: The number of all examples.
     """
 
@@ -42,12 +42,12 @@ class ClassCounts:
 
     @property
     def precision(self) -> Float[np.ndarray, " k"]:
-        """(k,) the share of those predicted to have the class that has it: the accuracy among the predicted."""
+        """(k,) the share of examples predicted to have the class that do have it: the accuracy among them."""
         return _share(self.hits, self.predicted)
 
     @property
     def recall(self) -> Float[np.ndarray, " k"]:
-        """(k,) the share of those that have the class that is predicted to have it."""
+        """(k,) the share of examples with the class that are predicted to have it."""
         return _share(self.hits, self.actual)
 
     @property
@@ -57,19 +57,19 @@ class ClassCounts:
 
     @property
     def agreement(self) -> Float[np.ndarray, " k"]:
-        """(k,) the share of all examples for which it is predicted rightly whether they have the class."""
+        """(k,) the share of all examples that are rightly predicted to have, or not to have, the class."""
         return _share(
             self.total - self.actual - self.predicted + 2 * self.hits, np.full(len(self.names), self.total)
         )
 
     def pooled(self) -> ClassCounts:
-        """Return the counts of all classes added up, as if they were of one class."""
+        """Return the counts summed over all classes, as if they were one class."""
         actual, predicted, hits = (v.sum(keepdims=True) for v in (self.actual, self.predicted, self.hits))
         return ClassCounts(("all",), actual, predicted, hits, self.total * len(self.names))
 
 
 def count_classes(p: Predictions) -> ClassCounts | None:
-    """Count the classes of a record; return None for tasks without classes, and where labels are unknown."""
+    """Count the classes of a record; return None for tasks without classes, or if labels are unknown."""
     if p.labels is None or p.predictions is None or p.task is None or not p.task.by_accuracy:
         return None
     names = p.classes()
@@ -85,7 +85,7 @@ def count_classes(p: Predictions) -> ClassCounts | None:
 
 
 def class_metrics(p: Predictions) -> tuple[ClassMetrics, ...]:
-    """Return how the model does on each class; nothing for tasks without classes, and where labels are unknown."""
+    """Return how the model does on each class; empty for tasks without classes, or if labels are unknown."""
     found = count_classes(p)
     if found is None:
         return ()
@@ -101,11 +101,11 @@ def class_metrics(p: Predictions) -> tuple[ClassMetrics, ...]:
 
 
 def class_pairs(p: Predictions) -> tuple[tuple[ClassPair, ...], int]:
-    """Count pairs of classes that examples have, or are predicted to have, both; for tasks of several labels.
+    """Count how often each two classes occur together, as labels and as predictions, in multilabel tasks.
 
-    Thousands of classes occur together in millions of ways. Of more than `MOST_PAIRS` pairs those are kept whose
-    numbers by labels and by predictions differ most, half of them in absolute terms and half for how large they are,
-    and those of the most frequent classes.
+    Thousands of classes occur together in millions of pairs. If there are more than `MOST_PAIRS`, those are kept whose
+    counts by labels and by predictions differ most, half of them in absolute terms and half relative to their size, and
+    those of the most frequent classes.
 
     Returns:
         The pairs in the order of their classes, and how many were left out.
@@ -128,7 +128,7 @@ def class_pairs(p: Predictions) -> tuple[tuple[ClassPair, ...], int]:
 
 
 def relative_difference(labels: _Counts, predictions: _Counts) -> _Counts:
-    """Return how far the numbers of a pair are apart for how large they are: ten more says little of thousands."""
+    """Return how far the counts of a pair are apart, relative to their size: ten more matters little in thousands."""
     apart: _Counts = abs(predictions - labels) / (predictions + labels) ** 0.5
     return apart
 
@@ -136,7 +136,7 @@ def relative_difference(labels: _Counts, predictions: _Counts) -> _Counts:
 def _pairs_to_keep(
     found: coo_array, actual: Float[np.ndarray, " k"], predicted: Float[np.ndarray, " k"]
 ) -> Int[np.ndarray, " m"]:
-    """Return positions of the pairs to keep where there are too many."""
+    """Return the positions of the pairs to keep if there are too many."""
     labels, predictions = found.data.real, found.data.imag
     frequent: np.ndarray = np.zeros(len(actual), dtype=bool)
     for numbers in (actual, actual + predicted):
@@ -148,12 +148,12 @@ def _pairs_to_keep(
 
 
 def _count_pairs(has: csr_array, counts: Float[np.ndarray, " n"]) -> csr_array:
-    """Return how many examples have both of each two classes, (k, k), above the diagonal."""
+    """Return how many examples have both classes of each pair, (k, k), above the diagonal."""
     return triu(has.T @ (diags_array(counts) @ has), k=1)
 
 
 def _share(part: Float[np.ndarray, " k"], whole: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """Return part / whole, NaN where the whole is 0."""
+    """Return part / whole, NaN if the whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
     return shares
 

@@ -19,10 +19,10 @@ def list_clusters(root: ClusterNode, statistics: Sequence[SliceStatistics]) -> t
 
     Args:
         root: The tree.
-        statistics: Of the slices, which are its failing clusters.
+        statistics: The statistics of the slices, which are its failing clusters.
 
     Returns:
-        The nodes; a leaf has some of its members, those that the model gets wrong first.
+        The nodes; a leaf has some of its members, starting with those that the model gets wrong.
     """
     numbers = {one.cluster.node: j + 1 for j, one in enumerate(statistics) if one.cluster is not None}
     each = min(_EXAMPLES_EACH, _EXAMPLES // max(1, sum(1 for _ in root.leaves())))

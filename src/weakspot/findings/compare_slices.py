@@ -41,7 +41,7 @@ from weakspot.findings.slice_parts import leading_labels
 from weakspot.methods import method_of, weights_of
 from weakspot.slices import as_weights
 
-_REMAINING = 0.5  # share of a gap: of what is fixed less is left, beyond chance
+_REMAINING = 0.5  # share of a gap: a slice is fixed if significantly less than this is left
 _SAME_PLACE = 0.5  # share of the smaller of two slices that lies in the other
 
 
@@ -56,10 +56,10 @@ def compare_slices(
 ) -> Comparison:
     """Compare two runs: which slices are fixed, which persist, and which are new.
 
-    Every slice is measured in both runs, on examples that it was not sought in. Where the runs hold the same examples,
-    these are the same examples (by id), whatever the embeddings: an example belongs to a slice as the run that found
-    it says, and the difference is one of paired outcomes. Where they hold other examples of the same model, the slice
-    is applied to the other run's embeddings.
+    Every slice is measured in both runs, on examples that were not searched for it. If the runs hold the same examples,
+    it is measured on the same ones in both (matched by id), whatever the embeddings: memberships are those of the run
+    that found the slice, and outcomes are compared pairwise. If the runs hold different examples of the same model, the
+    slice is applied to the other run's embeddings.
 
     Args:
         before: The earlier run, or the baseline.
@@ -67,7 +67,7 @@ def compare_slices(
         command: The command line that was typed.
         created: When the comparison was made; now by default.
         level: The false discovery rate of each run's slices in each run.
-        seed: Of permutations.
+        seed: The seed of permutations.
 
     Returns:
         The comparison.
@@ -120,7 +120,7 @@ def compare_slices(
 
 
 def _split_slices(own: RunToCompare) -> list[ComparedPart]:
-    """Split the slices of a run by label as its findings are, by the searched examples where these are at hand."""
+    """Split the slices of a run by label as its findings are, by the searched examples if there are any."""
     searched = own.slices.searched_mask
     rows = np.flatnonzero(searched) if searched.any() else np.arange(len(searched))
     measured = MeasuredParts.of(own, rows)
@@ -167,7 +167,7 @@ def _compare_parts(
     evidence = zip(parts, in_own.evidence(level, seed), in_other.evidence(level, seed), strict=True)
     for i, (part, own_evidence, other_evidence) in enumerate(evidence):
         if fails_more(in_own.outcomes, in_own.outcomes.memberships[i]) is False:
-            continue  # it is no worse than the rest, so the report of its run does not call it a failure either
+            continue  # it is not worse than the rest, so the report of its run does not call it a failure either
         performances = in_own.performance(i, own_evidence), in_other.performance(i, other_evidence)
         before, after = performances if found == "before" else performances[::-1]
         change = None
@@ -210,18 +210,17 @@ def status_of(
     change: Difference | None,
     measure: str,
 ) -> Status:
-    """Decide what has become of a slice that one of two runs found.
+    """Decide whether a slice that one of two runs found is fixed, persisting, new or unclear.
 
-    It must be confirmed in its own run. It persists where it is confirmed in the other run, too. It is fixed (or new)
-    where it is not, where the change is beyond chance, and where less than half of the gap to others of the same
-    labels is left in the other run, beyond chance, too. Everything else is unclear: that something is not confirmed
-    does not show that it is gone.
+    It must be confirmed in its own run. It persists if it is confirmed in the other run, too. Otherwise it is fixed (or
+    new) if the change is significant, and if significantly less than half of the gap to other examples of the same
+    labels is left in the other run. Everything else is unclear: a slice that is not confirmed is not shown to be gone.
 
     Args:
         found: Which run found it.
         own, other: How the model does on it in that run, and in the other.
-        change: The measure after, less that before.
-        measure: accuracy, of which more is better, or another measure, of which less is better.
+        change: The measure after minus the measure before.
+        measure: accuracy, for which higher is better, or another measure, for which lower is better.
 
     Returns:
         The status.
@@ -258,7 +257,7 @@ def _overlaps(
 def _with_counterparts(
     compared: Sequence[ComparedSlice], others: Sequence[ComparedSlice], overlaps: Float[np.ndarray, "m o"]
 ) -> list[ComparedSlice]:
-    """Give every compared slice the number of what the other run found that is mostly the same."""
+    """Give every compared slice the number of the other run's slice that is mostly the same."""
 
     def counterpart(one: ComparedSlice) -> int | None:
         shares = {other.number: float(overlaps[one.number - 1, other.number - 1]) for other in others}
@@ -291,9 +290,10 @@ def _change(
     paired: bool,
     same_answers: bool,
 ) -> Difference:
-    """Return the mean after, less that before; if paired, of examples that two runs hold row for row, by weight.
+    """Return the weighted mean after minus before; if paired, both runs hold the same examples row for row.
 
-    Two models that agree on a few examples may differ on others, but the answers of one model do not.
+    The change is zero for certain only if both runs have the same model's answers: two models that agree on a few
+    examples may differ on others.
     """
     if same_answers:
         return Difference(0.0, (0.0, 0.0))
@@ -315,9 +315,9 @@ def _compared_run(run: RunToCompare, other: RunToCompare, measured: Contrast) ->
 
 
 def _settings_typed(command: str) -> list[str]:
-    """Return the settings that a command line sets, without where the run's folder is."""
+    """Return the settings on a command line, without the folder of the run."""
     try:
         words = shlex.split(command)
-    except ValueError:  # a command that somebody wrote by hand, with a quotation mark too few
+    except ValueError:  # a command written by hand, with an unclosed quotation mark
         return []
     return [word for word in words if ("=" in word and not word.startswith("hydra.")) or word.startswith("~")]

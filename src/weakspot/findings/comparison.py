@@ -33,10 +33,10 @@ class ComparedRun:
 
     Attributes:
         run: Its folder.
-        method, dataset, model, split: What was chosen for it on the command line.
+        method, dataset, model, split: What it was run with.
         slices: How many slices it found.
         examples: How many examples its predictions hold.
-        measured: The mean of the measure over the examples that both runs hold; over all of its own where they share
+        measured: The mean of the measure over the examples that both runs hold, or over its own examples if they share
             none.
         differs_by: The settings on its command line that are not on the other run's.
     """
@@ -54,15 +54,15 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class SlicePerformance:
-    """Holds how the model of one run does on a slice, on examples that the slice was not sought in.
+    """Holds how the model of one run does on a slice, on examples that were not searched for it.
 
     Attributes:
-        verdict: Whether the slice is worse than the rest there.
-        p_corrected: The corrected p-value of the rank test within labels; None where it could not be tested.
+        verdict: Whether the slice is worse than the rest in this run.
+        p_corrected: The corrected p-value of the rank test within labels; None if it could not be tested.
         examples: How many examples lie in it (the sum of weights).
-        inside: The mean inside, with its interval, and outside.
-        gap: By how much it is worse than the other examples of the same labels, positive where it is worse; None where
-            there are no others.
+        inside: The mean inside the slice, with its interval, and the mean outside.
+        gap: By how much it is worse than the other examples of the same labels, positive if it is worse; None if there
+            are no others.
     """
 
     verdict: Verdict
@@ -78,15 +78,16 @@ class ComparedSlice:
 
     Attributes:
         found: Which run found it.
-        number: Its number among those that this run found.
+        number: Its number among the slices and parts that this run found.
         slice: The number of the slice in that run.
-        label: The label of the part; None where it is the whole slice.
+        label: The label of the part; None for the whole slice.
         name: Its name.
         status: fixed, persisting, new or unclear.
-        sentence: What is claimed of it.
-        before, after: How both models do on it; None where none of the measured examples lies in it.
-        change: The measure after, less that before.
-        same_as: The number of what the other run found that shares most with it, if that is most of the smaller one.
+        sentence: What is claimed about it.
+        before, after: How the two models do on it; None if no measured example lies in it.
+        change: The measure after minus the measure before.
+        same_as: The number of the other run's slice that overlaps it most, if they share at least half of the smaller
+            one.
     """
 
     found: FoundIn
@@ -104,7 +105,7 @@ class ComparedSlice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Holds all that is said of two runs; `weakspot.findings.compare_slices.compare_slices` makes it.
+    """Holds the comparison of two runs; `weakspot.findings.compare_slices.compare_slices` makes it.
 
     Attributes:
         schema: Version of `compare.json`.
@@ -113,7 +114,7 @@ class Comparison:
         before, after: The two runs.
         paired: Whether both are measured on the same examples.
         tested: How many examples the slices of each run are measured on; that run searched none of them.
-        change: The mean of the measure over all measured examples after, less that before.
+        change: The mean of the measure over all measured examples, after minus before.
         slices: Those of the run before, then those of the run after, each in its method's order.
         explanation: How the slices were tested.
         notes: Words of caution.
@@ -149,7 +150,7 @@ class Comparison:
         """Write `compare.json` into `folder`; it appears whole or not at all.
 
         Raises:
-            OSError: If the disk is full or refuses, in a sentence that says what to do.
+            OSError: If the file cannot be written; the message says what to do.
         """
         folder = Path(folder)
         with writing(folder):
@@ -165,7 +166,7 @@ class Comparison:
         Raises:
             FileNotFoundError: If the folder holds no comparison.
             DamagedError: If it cannot be read; it names the file.
-            ValueError: If it is of another schema than this version reads.
+            ValueError: If it has a schema that this version does not read.
         """
         file = Path(folder) / FILE
         if not file.is_file():

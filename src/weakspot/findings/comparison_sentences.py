@@ -1,4 +1,4 @@
-"""What a comparison of two runs says in words."""
+"""The sentences of a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from weakspot.findings.comparison import STATUSES, ComparedSlice, FoundIn, Slice
 from weakspot.findings.numbers import count, decimal, percent, signed
 
 SAME_ANSWERS = (
-    "Both runs read the same model's answers: nothing can have changed between them but what was found, so that every "
-    "difference is exactly zero."
+    "Both runs read the same model's answers, so that only what was found can differ between them: every difference is "
+    "exactly zero."
 )
 
 
 def comparison_title(slices: Sequence[ComparedSlice]) -> str:
-    """Return how many slices are fixed, persisting, new and unclear; of one that both runs found, once."""
+    """Return how many slices are fixed, persisting, new and unclear; one that both runs found counts once."""
     numbers = {status: sum(one.status == status for one in slices) for status in STATUSES}
     persisting = sum(one.status == "persisting" and one.found == "after" for one in slices)
     persisting = max(persisting, numbers["persisting"] - persisting)
@@ -26,7 +26,7 @@ def comparison_title(slices: Sequence[ComparedSlice]) -> str:
 
 
 def how_it_was_tested(paired: bool, tested: dict[FoundIn, int], level: float) -> str:
-    """Return on which examples slices were measured, and what it means that one is confirmed.
+    """Return which examples slices were measured on, and what it means that one is confirmed.
 
     Args:
         paired: Whether both runs hold the same examples.
@@ -39,12 +39,12 @@ def how_it_was_tested(paired: bool, tested: dict[FoundIn, int], level: float) ->
         where = f"on the same {examples} examples in both runs, which the run that found it did not search"
     else:
         where = (
-            "in its own run on examples that it was not sought in, and in the other run, which holds other examples, "
+            "in its own run on examples that were not searched, and in the other run, which holds other examples, "
             "on all of them"
         )
     return (
-        f"Every slice is measured {where}. It is confirmed by a rank test of the losses within labels; of what is "
-        f"called confirmed at most {percent(level)} are expected to be chance. A failure that persists has a row for "
+        f"Every slice is measured {where}. It is confirmed by a rank test of the losses within labels; of those "
+        f"called confirmed, at most {percent(level)} are expected to be chance. A failure that persists has a row for "
         "each run that found it, and counts once in the title."
     )
 
@@ -57,7 +57,7 @@ def slice_sentence(
     change: Difference | None,
     measure: str,
 ) -> str:
-    """Return what is claimed of a slice, with its numbers; arguments as the fields of `ComparedSlice`."""
+    """Return what is claimed about a slice, with its numbers; the arguments are fields of `ComparedSlice`."""
     if before is None or after is None or change is None:
         return "None of the examples that can be measured lies in it."
     show = percent if measure == "accuracy" else decimal
@@ -85,17 +85,13 @@ def _verdict(
 ) -> str:
     match status:
         case "fixed":
-            return (
-                "It was worse than the others of its labels, and is no longer, or by less than half as much."
-            )
+            return "It was worse than other examples with its labels, and no longer is, or by less than half as much."
         case "new":
-            return (
-                "It is worse than the others of its labels, and was not before, or by less than half as much."
-            )
+            return "It is worse than other examples with its labels, and was not before, or by less than half as much."
         case "persisting":
             better = change.sign * (1 if measure == "accuracy" else -1)
             trend = {1: "; it has become better", -1: "; it has become worse", 0: ""}[better]
-            return f"It is worse than the others of its labels in both runs{trend}."
+            return f"It is worse than other examples with its labels in both runs{trend}."
     own, other, where = (before, after, "after") if found == "before" else (after, before, "before")
     if own.verdict != "confirmed":
         return "It is not confirmed in the run that found it."

@@ -20,7 +20,7 @@ from weakspot.findings.slice_parts import SlicePart
 from weakspot.methods import Method
 from weakspot.slices import Slices
 
-_POINTS = 300  # of a curve: more cannot be told apart by eye
+_POINTS = 300  # of a curve; more are not visible
 
 
 def describe_slices(
@@ -39,13 +39,13 @@ def describe_slices(
     Args:
         slices: What the method found.
         parts: The parts of slices that were tested.
-        evidence: Of each part.
+        evidence: The evidence of each part.
         portraits: What the examples of each slice look like.
-        findings: The findings, for the numbers of those that slices are part of.
+        findings: The findings that slices are part of.
         method: The method.
         sets: The examples that the slices are described over and tested on.
-        describer: Knows the statistics of groups.
-        stability: Of each slice, if it was measured.
+        describer: Computes the statistics of groups.
+        stability: The stability of each slice, if it was measured.
 
     Returns:
         One record per slice, in the method's order.
@@ -75,7 +75,7 @@ def describe_slices(
 
 
 def _curves(history: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Thin every curve of a search to a few hundred steps, the first and the last among them."""
+    """Thin every curve of a search to a few hundred steps, including the first and the last."""
     curves = {}
     for name, values in history.items():
         steps = np.flatnonzero(np.isfinite(values)) if np.ndim(values) == 1 else np.empty(0, dtype=int)

@@ -1,4 +1,4 @@
-"""What findings consist of: plain records of a few facts each, which `Findings` holds."""
+"""The parts of `Findings`: plain records of a few facts each."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Example:
     Attributes:
         row: Its position in the predictions.
         id: Its id.
-        label, prediction: Label and prediction as text; None where the predictions hold none.
-        wrong: Whether the model is wrong on it; None where the predictions cannot tell.
-        loss: Its loss; None where the predictions hold none.
+        label, prediction: Label and prediction as text; None if the predictions hold none.
+        wrong: Whether the model is wrong on it; None if the predictions do not record it.
+        loss: Its loss; None if the predictions hold none.
         attributes: Its attributes as plain values.
         label_span, prediction_span: For question answering, the first character and the one after the last.
     """
@@ -53,11 +53,11 @@ class Portrait:
         soft: Whether any weight lies strictly between 0 and 1.
         enrichment: Attribute values that are more common inside than outside, the most distinctive first.
         distributions: Every attribute's values, inside and outside.
-        confusion: The weight by label and prediction, the heaviest first.
-        words: Distinctive words, where the examples are texts.
-        participants: Who rated and what was rated, where the examples are ratings.
-        top: Rows of the examples of the highest weight, none of less than half of the largest; among equals the
-            highest loss first (the lowest, where the best-served examples are sought).
+        confusion: The weight by label and prediction, the largest first.
+        words: Distinctive words, if the examples are texts.
+        participants: Who rated and what was rated, if the examples are ratings.
+        top: Rows of the examples with the highest weights, at least half of the largest; among equals the highest loss
+            first (the lowest, if the best-served examples are searched for).
         weights: The weight of each row in `top`.
     """
 
@@ -74,7 +74,7 @@ class Portrait:
     weights: tuple[float, ...] = ()
 
     def weights_to_show(self, most: int) -> tuple[float, ...] | None:
-        """Return the weights of the first top examples, or None where all of these have weight 1."""
+        """Return the weights of the first top examples, or None if all of these have weight 1."""
         weights = self.weights[:most]
         return weights if any(weight < 1 for weight in weights) else None
 
@@ -87,7 +87,7 @@ class Neighbour:
         senses: In which sense it is nearest: "embedding", "attributes" or both.
         size: Its size in examples.
         accuracy: Its accuracy.
-        rows: Some of its members, those that the model gets right first.
+        rows: Some of its members, starting with those that the model gets right.
     """
 
     senses: tuple[Literal["embedding", "attributes"], ...]
@@ -103,16 +103,16 @@ class Slice:
     Attributes:
         number: Its number from 1 on, in the method's order.
         name: The name that the method gives it: `Spotlight 1`.
-        finding: The number of the finding that it is part of; None where it is not worse than the rest.
-        evidence: The evidence of the held-out examples; where it was tested label by label, of its strongest part.
-        statistics: Its statistics over all audited examples, those that it was found in included.
+        finding: The number of the finding that it is part of; None if it is not worse than the rest.
+        evidence: The evidence on the held-out examples; if it was tested label by label, that of its strongest part.
+        statistics: Its statistics over all audited examples, including those that it was found in.
         portrait: What its examples look like.
         curves: The course of the search, thinned to a few hundred steps: steps and values of each curve by its name.
-        neighbours: The well-served clusters nearest to it, where it is a failing cluster.
+        neighbours: The well-served clusters nearest to it, if it is a failing cluster.
         stability: The mean Jaccard index of its top examples over refits on parts of the data; None unless asked for.
-        error: The task's own measure (RMSE, MAE) of ratings and numbers, over the same examples as `statistics`.
-        p_searched: In how many of all searches chance alone would find a slice as extreme in the examples that were
-            searched; None where the method does not say. `evidence` is of held-out examples and does not use it.
+        error: The task's own measure (RMSE, MAE) for ratings and numbers, over the same examples as `statistics`.
+        p_searched: The share of searches in which chance alone would find a slice as extreme among the searched
+            examples; None if the method does not compute it. `evidence` is about held-out examples and does not use it.
     """
 
     number: int
@@ -136,7 +136,7 @@ class ClassMetrics:
         name: The class.
         examples: How many examples have it.
         predicted: How many are predicted to have it.
-        precision, recall, f1: How well the two agree; None where there are no examples to say so.
+        precision, recall, f1: How well the two agree; None if there are no examples to compute it from.
     """
 
     name: str
@@ -149,7 +149,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class ClassPair:
-    """Counts the examples that have two classes both, by label and by prediction, for tasks of several labels.
+    """Counts the examples that have both of two classes, by label and by prediction, for multilabel tasks.
 
     Attributes:
         first, second: The positions of the classes in `whole.classes`.
@@ -169,18 +169,17 @@ class AuditedSet:
 
     Attributes:
         n: How many examples are audited (rows).
-        examples: How many examples they stand for, where rows have counts; otherwise n.
-        record: How many examples the predictions hold: more than n where one category is audited.
-        errors: How many of the audited examples are wrong; None where the predictions cannot tell.
-        accuracy, loss: Their accuracy and mean loss; None where the predictions do not hold them.
-        error: The task's own measure, of ratings and numbers.
-        measure: Its word: accuracy, rmse or mae.
+        examples: How many examples they stand for, if rows have counts; otherwise n.
+        record: How many examples the predictions hold: more than n if one category is audited.
+        errors: How many of the audited examples are wrong; None if the predictions do not record it.
+        accuracy, loss: Their accuracy and mean loss; None if the predictions do not hold them.
+        error: The task's own measure, for ratings and numbers.
+        measure: The name of the measure: accuracy, rmse or mae.
         category: The audited category.
         category_f1: The category's F1 over all examples that the predictions hold.
-        classes: How the model does on each class, over all examples that the predictions hold, where it predicts
-            classes.
-        pairs: Classes that occur together, among labels or predictions, for tasks of several labels; of very many pairs
-            those that differ most between the two, and those of the most frequent classes.
+        classes: How the model does on each class, over all examples that the predictions hold, if it predicts classes.
+        pairs: Classes that occur together, among labels or predictions, for multilabel tasks; if there are very many
+            pairs, those that differ most between labels and predictions, and those of the most frequent classes.
         pairs_left_out: How many more pairs there are.
         weak_values: Attribute values with the lowest accuracy.
         left_out: Attributes that describe nothing, each with the reason.
@@ -212,15 +211,15 @@ class Confirmation:
     """Describes how the slices were tested.
 
     Attributes:
-        mode: "held_out": on examples of the audited split that no slice was sought in; "other": on another split or
-            other predictions; "off": not at all; "too_few": there were too few examples to set any aside.
-        searched: How many examples the slices were sought in.
+        mode: "held_out": on examples of the audited split that were not searched for slices; "other": on another split
+            or other predictions; "off": not at all; "too_few": there were too few examples to set any aside.
+        searched: How many examples were searched for slices.
         tested: How many they were tested on.
-        source: What was tested on, in words, as `tested_on`; where nothing was, the sentence that says why, as
-            `untested_because`, or nothing.
+        source: The tested examples in words, as in `tested_on`; if none were tested, the sentence that says why, as in
+            `untested_because`, or an empty text.
         level: The false discovery rate.
         explanation: The same in a sentence, for readers.
-        on_others: Whether the examples tested on are not among those described, so that a finding's accuracy is of
+        on_others: Whether the tested examples are not among those described; a finding's accuracy is then measured on
             other examples than its extent and its share of the errors.
     """
 
@@ -234,12 +233,12 @@ class Confirmation:
 
     @property
     def tested_on(self) -> str:
-        """What was tested on, in words; "" where nothing was, or where nobody said."""
+        """The tested examples in words; "" if none were tested, or if no source was given."""
         return self.source if self.tested else ""
 
     @property
     def untested_because(self) -> str:
-        """The sentence that says why nothing was tested; "" where something was, or where nobody said."""
+        """The sentence that says why nothing was tested; "" if something was, or if no reason was given."""
         return "" if self.tested else self.source
 
 
@@ -249,7 +248,7 @@ class Cluster:
 
     Attributes:
         id: The number of the node in the linkage.
-        slice: The number of the slice that a failing cluster is.
+        slice: The number of its slice, for a failing cluster.
         clusters: How many clusters of the cut a leaf holds.
         rows: Some members of a leaf, the wrong ones first.
     """

@@ -1,4 +1,4 @@
-"""The evidence for every part of a slice, tested where there are examples that no slice was sought in."""
+"""The evidence for every part of a slice, tested if there are examples that were not searched for slices."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from weakspot.slices import Memberships, Weights
 def evidence_of_parts(
     parts: Sequence[SlicePart], tested: ExampleOutcomes, mode: Mode, better: bool, level: float, seed: int
 ) -> list[Evidence]:
-    """Test every part, corrected for how many there are.
+    """Test every part, corrected for the number of parts.
 
     Args:
-        parts: What is to be tested.
+        parts: The parts to test.
         tested: The examples to test on.
         mode: "held_out" and "other" test; "off" and "too_few" only describe, on the examples searched.
-        better: Whether the best-served examples are sought.
+        better: Whether the best-served examples are searched for.
         level: The false discovery rate.
-        seed: Of permutations.
+        seed: The seed of permutations.
 
     Returns:
         The evidence of each part.
@@ -53,9 +53,9 @@ def confirm_groups(
     Args:
         groups: (g, m) how much each of the m examples belongs to each group.
         tested: The examples.
-        better: Whether the best-served examples are sought.
+        better: Whether the best-served examples are searched for.
         level: The false discovery rate.
-        seed: Of permutations.
+        seed: The seed of permutations.
     """
     return confirm(
         groups,
@@ -71,7 +71,7 @@ def confirm_groups(
 
 
 def _untested(part: SlicePart, described: ExampleOutcomes) -> Evidence:
-    """Return numbers of the very examples that a slice was found in: they prove nothing and have no interval."""
+    """Return the numbers on the examples that a slice was found in: they prove nothing and have no interval."""
     weights = part.described_weights
     inside, outside = described.counts * weights, described.counts * (1 - weights)
     accuracy = loss = None

@@ -1,4 +1,4 @@
-"""What a test of slices needs to know of each example: where it lies, what it belongs to, and how the model did."""
+"""What a test of slices needs to know about each example: where it lies, what it belongs to, and how the model did."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ExampleOutcomes:
 
     Attributes:
         embeddings: (r, d).
-        memberships: (k, r), of every slice.
-        losses: (r,) by whose ranks slices are tested.
-        badness: (r,) in [0, 1]: 1 where the model is wrong; ranks where there is no right and wrong.
-        errors: (r,) what each example adds to all errors, in the measure that is stated.
+        memberships: (k, r) of every slice.
+        losses: (r,) the losses, whose ranks slices are tested by.
+        badness: (r,) in [0, 1]: 1 if the model is wrong; ranks for tasks without right and wrong.
+        errors: (r,) the contribution of each example to the total error, in the measure that is reported.
         correct: (r,) or None.
-        strata: (r,) codes of the labels, within which slices are tested; None where there are none.
-        counts: (r,) how many times each example stands for itself.
-        groups: (r,) values, equal for examples that belong together (a patient's); None where all stand alone.
+        strata: (r,) codes of the labels, within which slices are tested; None if there are none.
+        counts: (r,) how many times each example counts.
+        groups: (r,) values, equal for examples that belong together (a patient's); None if all are independent.
     """
 
     embeddings: Float[np.ndarray, "r d"]
@@ -50,7 +50,7 @@ class ExampleOutcomes:
         return weights * self.with_labels(labels) if labels else weights
 
     def take(self, rows: Bool[np.ndarray, " r"]) -> ExampleOutcomes:
-        """Return the chosen examples alone."""
+        """Return only the chosen examples."""
         return ExampleOutcomes(
             take_rows(self.embeddings, rows),
             self.memberships[:, rows],
@@ -72,7 +72,7 @@ def fails_more(outcomes: ExampleOutcomes, weights: Float[np.ndarray, " r"]) -> b
         weights: (r,) memberships in the group.
 
     Returns:
-        The answer, or None where there is no inside or no outside.
+        The answer, or None if nothing lies inside or nothing lies outside.
     """
     inside, outside = outcomes.counts * weights, outcomes.counts * (1 - weights)
     if inside.sum() <= 0 or outside.sum() <= 0:

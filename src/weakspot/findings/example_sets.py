@@ -23,12 +23,12 @@ class ExampleSets:
     """Holds the r examples that slices are described over, and the m examples that they are tested on.
 
     Attributes:
-        described, tested: Both sets; `tested` is `described` itself where nothing could be tested.
+        described, tested: Both sets; `tested` is `described` itself if nothing could be tested.
         described_outcomes, tested_outcomes: The same with the memberships of the slices.
-        searched: (r,) which of the described examples the slices were sought in. It is all of them where the slices
-            were found elsewhere, for then any example may say where a slice lies.
+        searched: (r,) which of the described examples were searched for slices. It is all of them if the slices were
+            found elsewhere, because any example may then show where a slice lies.
         mode: As in `Confirmation`.
-        left_out: How many examples of other predictions were searched, too, and so are not tested on.
+        left_out: How many examples of other predictions are not tested on because they were searched, too.
     """
 
     described: AuditedExamples
@@ -46,7 +46,7 @@ class ExampleSets:
 
     @property
     def tests_others(self) -> bool:
-        """Whether the examples that are tested on are not among those described."""
+        """Whether the tested examples are not among those described."""
         return self.mode == "other" and self.tested is not self.described
 
 
@@ -63,14 +63,14 @@ def choose_example_sets(
         predictions: The n examples that the slices are described over.
         slices: The slices, with a weight for each of these examples.
         confirm: What to test on, as for `Findings.build`.
-        better: Whether the best-served examples are sought.
+        better: Whether the best-served examples are searched for.
         category: Whether one category is audited.
 
     Returns:
         Both sets.
 
     Raises:
-        ValueError: If nothing tells a good example from a bad one, or other predictions cannot test these slices.
+        ValueError: If nothing distinguishes good examples from bad ones, or other predictions cannot test these slices.
     """
     method = method_of(slices)
     described = audit_examples(method.audited(predictions), better, category)
@@ -111,8 +111,8 @@ def describe_confirmation(
 
     Args:
         sets: The examples.
-        searched: How many examples the slices were sought in, where these are not among the described ones.
-        source: What was tested on, in words.
+        searched: How many examples were searched for slices, if these are not among the described ones.
+        source: The tested examples, in words.
         level: The false discovery rate.
         group: The attribute whose values are tested instead of examples, if there is one.
     """
@@ -133,7 +133,7 @@ def describe_confirmation(
 
 
 def source_without(left_out: int, source: str) -> str:
-    """Return what was tested on, in words, with how many examples were left out because they were searched, too."""
+    """Return the tested examples in words, with how many were left out because they were searched, too."""
     if not left_out:
         return source
     return f"{source or 'other examples'}, without {count(left_out)} that were searched, too"

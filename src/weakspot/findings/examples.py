@@ -21,9 +21,9 @@ def describe_examples(
     """Describe some examples.
 
     Args:
-        rows: Their positions in the predictions; they are audited.
+        rows: Their positions in the predictions; all of them must be audited.
         predictions: The predictions.
-        audited: The audited examples, which say who is wrong, and at what loss.
+        audited: The audited examples, with their correctness and losses.
 
     Returns:
         One example per row, in their order.

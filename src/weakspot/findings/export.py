@@ -24,12 +24,12 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Memberships, Slices
 from weakspot.tasks import QuestionAnswering
 
-_ROWS = 65_536  # of a block, and so of a row group of a file, at most
-_WEIGHTS = 2**25  # of a block, at most, over all slices: 128 MiB
-_ROWS_WITH_IMAGES = 512  # of a block, at most
+_ROWS = 65_536  # at most, in a block, and so in a row group of a file
+_WEIGHTS = 2**25  # at most, in a block, over all slices: 128 MiB
+_ROWS_WITH_IMAGES = 512  # at most, in a block
 
-_SIDE = 256  # pixels of an image's longer side, at most
-_PIXEL_ART = 64  # pixels of the longer side up to which an image is kept without loss
+_SIDE = 256  # at most, pixels of an image's longer side
+_PIXEL_ART = 64  # pixels of the longer side up to which an image is stored losslessly
 
 _IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _HUGGING_FACE_FEATURES = {
@@ -43,7 +43,7 @@ class Columns:
 
     Attributes:
         fields: Their names and types.
-        values: Makes the values of each column, from a first row to before a last.
+        values: Returns the values of each column, given the first row and the row after the last.
     """
 
     fields: list[pa.Field]
@@ -64,7 +64,7 @@ class ExampleTable:
         slices: The slices, with a weight for every example.
         predictions: The examples.
         media: Previews of the examples.
-        texts: What is written in each example.
+        texts: The text of each example.
 
     Attributes:
         schema: Names and types of the columns; its metadata tell Hugging Face's `datasets` that `image` holds images.
@@ -122,7 +122,7 @@ def _positions(p: Predictions) -> Iterator[Columns]:
 
 
 def _previews(media: Media, texts: Sequence[str] | None) -> Iterator[Columns]:
-    """Yield a column of images where the first example is one, or of texts where it is a text or a mapping."""
+    """Yield a column of images if the first example is one, or of texts if it is a text or a mapping."""
     first = media.preview_once(0)
     if isinstance(first, Image.Image):
         yield Columns.one("image", _IMAGE, lambda start, stop: [_image(media, i) for i in range(start, stop)])
@@ -203,7 +203,7 @@ def _audited_values(name: str, kind: pa.DataType, values: np.ndarray, rows: np.n
 
 
 def _finding_columns(findings: Findings, n: int) -> Columns:
-    """Return columns of the finding that an example lies in most, of its weight there, and of the verdict."""
+    """Return columns for the finding that an example belongs to most, its weight there, and the verdict."""
     place, weight = _finding_of_each(findings, n)
     names = pa.array([f"{one.number}: {one.subject}" for one in findings.findings], pa.string())
     verdicts = pa.array([one.verdict for one in findings.findings], pa.string())
@@ -217,7 +217,7 @@ def _finding_columns(findings: Findings, n: int) -> Columns:
 
 
 def _finding_of_each(findings: Findings, n: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Return the position (n,) of each example's finding, -1 where it lies in none, and its weight (n,) there."""
+    """Return the position (n,) of each example's finding, -1 if it lies in none, and its weight (n,) there."""
     place, most = np.full(n, -1), np.zeros(n, dtype=np.float32)
     table = findings.memberships.filter(pc.equal(findings.memberships["group"], "finding"))
     numbers, rows, weights = (table[name].to_numpy() for name in ("number", "row", "weight"))
@@ -243,7 +243,7 @@ def _weight_columns(slices: Slices) -> Columns:
 
 
 def _attribute_columns(p: Predictions, taken: Collection[str]) -> Columns:
-    """Return columns of all attributes, in types that all viewers know; a name that is taken gets a prefix."""
+    """Return columns of all attributes, in types that all viewers know; a name already in use gets a prefix."""
     fields: list[pa.Field] = []
     names = {name.lower() for name in taken}  # DuckDB, in which embedding-atlas holds them, ignores case
     for field in p.attributes.schema:

@@ -1,4 +1,4 @@
-"""Finds how far a slice extends: down to where errors are no longer more common than beyond."""
+"""Finds how far a slice extends: to where errors are no longer more common than beyond."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ HALVINGS = 16
 """How many halvings of the tested examples the memberships are averaged over; `benchmarks/extents.py` measures why."""
 
 COMPONENTS = 32  # principal components that embeddings are reduced to
-_MOST_ROWS = 20_000  # that a discriminant is fitted to
-_CORE_RATE_SHARE = 0.75  # of the way from the rest's error rate to the core's that the rate inside must reach
+_MOST_ROWS = 20_000  # at most, that a discriminant is fitted to
+_CORE_RATE_SHARE = 0.75  # how far from the rest's error rate to the core's the rate inside must reach
 _MIN_EXTENT_SIZE = 5  # examples
-_ROUNDS = 4  # in which the discriminant is fitted again to the extent that it gave
-_DIGITS = 9  # of a log likelihood after the point; more depend on the order in which errors are added up
+_ROUNDS = 4  # of refitting the discriminant to the extent that it gave
+_DIGITS = 9  # decimal places of a log likelihood; more depend on the order in which errors are summed
 
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """Holds how far a region goes.
+    """Holds how far a region extends.
 
     Attributes:
         scores: (n,) graded membership of every example, higher inside; minus infinity outside the population.
-        threshold: Examples with at least this score lie in it.
+        threshold: Examples with at least this score lie inside.
         likelihood: The log likelihood ratio, on the tested examples, of errors being more common inside.
         tested_scores: (m,) the scores of the tested examples.
     """
@@ -50,9 +50,9 @@ class ReducedEmbeddings:
     """Holds embeddings of the described and the tested examples, reduced to at most 32 principal components.
 
     Args:
-        described: (n, d), of the examples that slices are described over.
-        tested: (m, d), of the examples that they are tested on.
-        hashes: (n,) of the described examples' ids, which decide what is sampled where there are many of them.
+        described: (n, d) of the examples that slices are described over.
+        tested: (m, d) of the examples that they are tested on.
+        hashes: (n,) of the described examples' ids; they decide which examples are sampled if there are many.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class ReducedEmbeddings:
     def discriminant(
         self, members: Bool[np.ndarray, " n"], population: Bool[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
-        """Score examples by a linear discriminant of members against others, its covariance shrunken (Ledoit-Wolf).
+        """Score examples by a linear discriminant of members against others with shrunken covariance (Ledoit-Wolf).
 
-        Whether an example is right has no part in it: a score depends on where the example lies, and on nothing else.
+        Whether an example is right plays no part: a score depends only on where the example lies.
 
         Args:
             members: (n,) which examples belong to the region.
-            population: (n,) which examples are looked at; those that are no members are the opposite class.
+            population: (n,) which examples are used; those that are not members are the opposite class.
 
         Returns:
             Scores (n,) of the described and (m,) of the tested examples.
@@ -124,7 +124,7 @@ class ErrorRates:
     ) -> ErrorRates:
         """Estimate the rates from m tested examples of a population, with the weights of the core.
 
-        Half an example is added to either outcome, so that no rate is 0 or 1.
+        Half an example is added to each outcome, so that no rate is 0 or 1.
 
         Args:
             weights: (m,) memberships in the core.
@@ -146,18 +146,19 @@ def find_extent(
 ) -> Extent:
     """Find the extent of a region whose members are known on the searched examples, by the errors of the tested ones.
 
-    A discriminant of the members against the rest of the population ranks all examples; down that ranking the extent
-    ends where it is likeliest, on the tested examples, that errors are more common before than beyond
-    (`change_point`). The discriminant is then fitted again to what lies in the extent, a few times, and the likeliest
-    extent is kept.
+    A discriminant of the members against the rest of the population ranks all examples. The extent ends at the position
+    in that ranking where it is likeliest, on the tested examples, that errors are more common before than after
+    (`change_point`). The discriminant is then refitted a few times to what lies in the extent, and the likeliest extent
+    is kept.
 
     Args:
         reduced: The embeddings.
-        starts: Sets of members (n,) to begin with, each with the described examples (n,) that they are told from.
+        starts: Sets of members (n,) to begin with, each with the described examples (n,) that they are distinguished
+            from.
         population: (n,) the described examples that the region is confined to (those of its labels).
-        searched: (n,) the described examples that the slices were sought in; the discriminant is fitted to them alone.
+        searched: (n,) the described examples that were searched for slices; the discriminant is fitted to them alone.
         tested_population: (m,) the tested examples of the population.
-        badness: (m,) of every tested example, in [0, 1]: 1 where the model is wrong.
+        badness: (m,) of every tested example, in [0, 1]: 1 if the model is wrong.
         rates: The error rates of the core and of the rest, on tested examples.
 
     Returns:
@@ -180,12 +181,12 @@ def find_extent(
 def change_point(
     scores: Float[np.ndarray, " m"], badness: Float[np.ndarray, " m"], rates: ErrorRates
 ) -> tuple[float, float]:
-    """Find where, down a ranking, errors stop being more common.
+    """Find the position in a ranking after which errors are no longer more common.
 
-    Of all splits of the ranking into two parts of one error rate each the likeliest is taken (Kulldorff's Bernoulli
-    likelihood ratio, 1997), if errors before it are about as common as in the core: they must make up three quarters
-    of the way from the rest's rate to the core's. Without that bound a long stretch of slightly raised rates, where
-    other failures lie scattered, could outweigh the core.
+    Among all splits of the ranking into two parts, each with a constant error rate, this is the likeliest (Kulldorff's
+    Bernoulli likelihood ratio, 1997) whose error rate before the split is about that of the core: it must reach three
+    quarters of the way from the rest's rate to the core's. Without that bound a long stretch of slightly raised rates,
+    where other failures lie scattered, could outweigh the core.
 
     Args:
         scores: (m,) of the examples; the highest come first.
@@ -193,8 +194,8 @@ def change_point(
         rates: The error rates of the core and of the rest.
 
     Returns:
-        The lowest score inside, and the log likelihood ratio of the split against no split, to nine digits after the
-        point; plus and minus infinity where nothing can be split. Of equally likely splits it is the smallest.
+        The lowest score inside, and the log likelihood ratio of the split against no split, rounded to nine decimal
+        places; plus and minus infinity if no split is possible. Among equally likely splits it is the smallest.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
@@ -231,13 +232,13 @@ def cross_fitted_weights(
     hashes: Float[np.ndarray, " m"],
     halvings: int = HALVINGS,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " m"]]:
-    """Return the share of many thresholds that each example lies within, by two-fold cross-fitting.
+    """Return the share of thresholds that each example lies within, by repeated two-fold cross-fitting.
 
-    Each half of the tested examples gives a threshold, by its errors. Those of one half are measured within the
-    threshold of the other, so that the error rate inside is not flattered by where the extent was made to end. One
-    halving would leave that rate to chance: two thresholds from half of the errors each may lie far from those of the
-    next halving. The described examples are weighted by the same thresholds, so that what is described is
-    what is measured, as nearly as no example's own error may have a part in its measured weight.
+    The errors of each half of the tested examples give a threshold. The examples of one half are measured within the
+    threshold of the other, so that the error rate inside is not flattered by the choice of where the extent ends. A
+    single halving would leave that rate to chance: two thresholds from half of the errors each may lie far from those
+    of the next halving. The described examples are weighted by the same thresholds, so that what is described matches
+    what is measured as closely as possible, given that no example's own error may affect its measured weight.
 
     Args:
         extent: The extent.
@@ -246,7 +247,7 @@ def cross_fitted_weights(
         rates: The error rates of the core and of the rest; they come from all tested examples.
         hashes: (m,) of the tested examples' ids, in [0, 1): each binary digit makes a halving, whatever the order of
             the examples.
-        halvings: How many, at most 53, the digits of a hash.
+        halvings: How many halvings; at most 53, the binary digits of a hash.
 
     Returns:
         The shares (n,) for the described and (m,) for the tested examples; 0 outside the population.
@@ -254,7 +255,7 @@ def cross_fitted_weights(
     rows = np.flatnonzero(population)
     rows = rows[
         np.argsort(-extent.tested_scores[rows], kind="stable")
-    ]  # what is sorted is quickly sorted again
+    ]  # sorted once here, so that later sorts are fast
     scores, wrong = extent.tested_scores[rows], badness[rows]
     rising = -scores
     digits = (hashes[rows] * 2.0**halvings).astype(np.int64)
@@ -269,7 +270,7 @@ def cross_fitted_weights(
             thresholds.append(threshold)
     thresholds.sort()
     described = np.zeros(len(extent.scores))
-    within = np.flatnonzero(extent.scores >= thresholds[0])  # few, so that only these are looked up
+    within = np.flatnonzero(extent.scores >= thresholds[0])  # look up only these few
     described[within] = np.searchsorted(thresholds, extent.scores[within], side="right") / len(thresholds)
     tested = np.zeros(len(population))
     tested[rows] = inside / halvings
@@ -277,7 +278,7 @@ def cross_fitted_weights(
 
 
 def _rounded(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return scores to the precision of float32, so that equal embeddings have equal scores wherever they stand."""
+    """Round scores to float32 precision, so that equal embeddings have equal scores at any position."""
     return np.asarray(scores.astype(np.float32).astype(np.float64))
 
 

@@ -1,6 +1,6 @@
 """Computes the map that `weakspot.figures` draws: where examples lie, their colours, and the slices that stand out.
 
-It stands here because figures compute nothing. The report's map is that of `weakspot.findings.map`.
+It is here because figures compute nothing. The report's map is in `weakspot.findings.map`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 from weakspot.tasks import Classification, Rating, Regression
 
-_CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
+_CLIP_QUANTILE = 0.99  # quantile of the losses at which the colour scale ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,10 @@ class PointColouring:
     Attributes:
         kind: "class" for codes of classes, "probability", or "amount" for any other number.
         label: The title of the scale.
-        values: (n,) one value for each example; of classes their positions in `names`, and one more for all others.
+        values: (n,) one value for each example; for classes, the position in `names`, with one more position for all
+            others.
         low, high: The ends of the scale.
-        names: The class that a probability is of, or the classes that are distinguished.
+        names: The class that a probability refers to, or the classes that are distinguished.
         others: Whether there are examples of further classes.
     """
 
@@ -64,7 +65,7 @@ class ColouredMap:
     Attributes:
         positions: (n, 2) where each example lies.
         colouring: What it is coloured by.
-        drawing_order: (n,) points of higher values are drawn on top: the losses, where they are known.
+        drawing_order: (n,) points with higher values are drawn on top; the losses, if known.
         highlighted: The first slices.
     """
 
@@ -108,7 +109,7 @@ def build_coloured_map(
 
 
 def can_colour_by(predictions: Predictions, by: str) -> bool:
-    """Return whether predictions hold what a map is to be coloured by."""
+    """Return whether predictions hold the values to colour a map by."""
     try:
         point_colouring(predictions, by, 1)
     except ValueError:
@@ -121,9 +122,9 @@ def point_colouring(predictions: Predictions, by: str, most_classes: int) -> Poi
 
     Args:
         predictions: The n examples.
-        by: "loss", or "prediction": of two classes the probability of the second, of more classes the class, of
+        by: "loss", or "prediction": for two classes the probability of the second, for more classes the class, for
             ratings and numbers the expected value.
-        most_classes: How many classes are distinguished, those most often predicted.
+        most_classes: How many classes are distinguished: those predicted most often.
 
     Returns:
         The values and their scale.

@@ -16,29 +16,30 @@ _WHOLE = 0.9
 
 @dataclass(frozen=True)
 class Finding:
-    """A region of examples on which the model fails (or does best, where that is sought), with its evidence.
+    """A region of examples on which the model fails (or does best, if that is searched for), with its evidence.
 
     Attributes:
         number: Its number from 1 on, most errors explained first.
-        name: What names it: `group = red_≥5`. It is shown with how far it holds, by `holds_for` and `covers`.
+        name: Its name: `group = red_≥5`. It is shown with how well it fits, by `holds_for` and `covers`.
         sentence: What is claimed and how sure it is, in two or three sentences.
         verdict: confirmed, explained_by_label, not_confirmed, too_few or not_tested, as in `Evidence`.
-        p: The p-value of the label-stratified rank test on held-out examples; None where nothing was tested.
+        p: The p-value of the label-stratified rank test on held-out examples; None if nothing was tested.
         p_corrected: The same, corrected for how many were tested (Benjamini-Yekutieli).
         examples: How many examples it extends over.
         errors_explained: The share of all errors that lie in it: of all squared or absolute errors for ratings and
-            numbers, of all loss where only losses are known, of all right answers where the best is sought.
-        accuracy, loss, error: Inside and outside with the interval of the inside, on held-out examples where there
-            are any. `error` is the task's own measure (RMSE, MAE) of ratings and numbers.
+            numbers, of all loss if only losses are known, of all right answers if the best-served examples are searched
+            for.
+        accuracy, loss, error: The means inside, with an interval, and outside, on held-out examples if there are any.
+            `error` is the task's own measure (RMSE, MAE) for ratings and numbers.
         parts: Numbers of the slices that it is made of.
         top_examples: The ids of its top examples, in the order of `portrait.top`.
         conditions: The conditions that name it, if attributes do.
         holds_for: The share of its examples for which the conditions hold.
         covers: The share of the examples for which the conditions hold that lie in it.
-        labels: The labels that it is confined to; none where it is not.
+        labels: The labels that it is confined to; none if it is not.
         portrait: What its examples look like.
         held_out: How many held-out examples lie in it, by their weights and counts like `examples`; `accuracy`, `loss`
-            and `error` are measured on them. None where nothing was tested, and in files of an earlier version.
+            and `error` are measured on them. None if nothing was tested, and in files of an earlier version.
     """
 
     number: int
@@ -63,7 +64,7 @@ class Finding:
 
     @property
     def size_text(self) -> str:
-        """How many examples it extends over, as a number to show, which `extent_text` says in words."""
+        """How many examples it extends over, as a number to show; `extent_text` puts it in words."""
         return count(round(self.examples) if self._is_estimate else self.examples)
 
     @property
@@ -75,7 +76,7 @@ class Finding:
 
     @property
     def _is_estimate(self) -> bool:
-        """Whether its number of examples is an estimate, of which decimals say nothing."""
+        """Whether its number of examples is an estimate, whose decimals mean nothing."""
         return self.confirmed and round(self.examples) > 1
 
     @property
@@ -89,8 +90,8 @@ class Finding:
     def subject(self) -> str:
         """The name, as it is shown: `53 % of pen = felt, among others`.
 
-        The share is of what it names that lies inside, and others lie inside for which the name does not hold. Either
-        is left out where it is hardly so, or where no conditions name it.
+        The share is that of the named examples that lie inside; "among others" says that the name does not hold for
+        others inside. Each is left out if the name fits well enough without it, or if no conditions name the finding.
         """
         share = "" if self.covers is None or self.covers >= _WHOLE else f"{percent(self.covers)} of "
         others = "" if self.holds_for is None or self.holds_for >= _WHOLE else ", among others"

@@ -16,22 +16,22 @@ from weakspot.methods import audit_of
 from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
-_MIN_OF_EITHER = 2  # members and others, for a discriminant to be fitted
+_MIN_OF_EITHER = 2  # members, and others, needed to fit a discriminant
 
 
 class FindingClassifier:
     """Recognises the examples of confirmed findings in other predictions of the same model.
 
-    A finding is a set of examples, its core. A linear discriminant of their embeddings (its covariance shrunken,
-    Ledoit-Wolf; after PCA to 32 dimensions) learns what tells them from other examples of its labels, and its posterior
-    is the membership of any other example. Whether an example is right has no part in it.
+    A finding is a set of examples, its core. A linear discriminant of their embeddings (with Ledoit-Wolf shrinkage,
+    after PCA to 32 dimensions) learns to distinguish them from other examples of its labels, and its posterior is the
+    membership of any other example. Whether an example is right plays no part.
 
     Args:
         findings: The findings of a run, of which the confirmed ones are recognised.
         slices: The slices of the same run; their method says which examples it audits.
-        predictions: The n examples that the findings are of.
-        searched: (n,) which of these examples slices were sought in. The discriminants learn from them alone, so that
-            the findings can be measured on the others.
+        predictions: The n examples that the findings describe.
+        searched: (n,) which of these examples were searched for slices. The discriminants are fitted to them alone, so
+            that the findings can be measured on the others.
 
     Attributes:
         findings: The k confirmed findings, in their order.
@@ -59,7 +59,7 @@ class FindingClassifier:
             self._models.append(_fit(np.asarray(predictions.embeddings[rows]), members[rows]))
 
     def weights(self, p: Predictions) -> Float[np.ndarray, "k n"]:
-        """Return how likely each example of `p` belongs to each finding; 0 for examples of other labels."""
+        """Return how likely each example of `p` is to belong to each finding; 0 for examples of other labels."""
         weights = np.zeros((len(self.findings), len(p)))
         for own, finding, model in zip(weights, self.findings, self._models, strict=True):
             rows = np.flatnonzero(self._population(finding, p))
@@ -69,7 +69,7 @@ class FindingClassifier:
         return weights
 
     def _population(self, finding: Finding, p: Predictions) -> Bool[np.ndarray, " n"]:
-        """Return the examples that the method audits, of the labels that the finding is confined to."""
+        """Return the examples that the method audits and that have a label that the finding is confined to."""
         audited = audit_of(self.slices, p)
         rows = np.asarray(audited.rows, dtype=bool)
         if not finding.labels or audited.record.labels is None:

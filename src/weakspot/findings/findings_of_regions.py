@@ -1,4 +1,4 @@
-"""Findings made of regions, and the examples that lie in each."""
+"""Makes findings from regions, and the table of the examples in each."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def findings_from_regions(
         regions: Where the model fails.
         portraits: What the examples of each region look like.
         sets: The examples that they are described over and tested on.
-        source: What is tested on, in words.
+        source: The tested examples, in words.
         noun: What the method calls a slice.
-        slice_names: What the method says that each slice is; none where it says nothing.
-        better: Whether the best-served examples are sought.
+        slice_names: How the method itself describes each slice; none if it does not.
+        better: Whether the best-served examples are searched for.
 
     Returns:
         The findings.
@@ -78,7 +78,7 @@ def _finding(
     slice_names: Sequence[str],
     better: bool,
 ) -> Finding:
-    """Make the finding of a region; it gets its number when all findings are in order."""
+    """Make the finding of a region; it gets its number once all findings are sorted."""
     audited = sets.described
     record = audited.record
     labels = tuple(record.classes()[label] for label in region.labels)
@@ -118,7 +118,7 @@ def _finding(
 def _exact_name(
     region: Region, slice_names: Sequence[str], sets: ExampleSets, labels: Sequence[str]
 ) -> str | None:
-    """Return what the method says of a slice that is all of the region, unless attributes name it as exactly."""
+    """Return the method's description of a slice that is the whole region, unless attributes name it as exactly."""
     if region.conjunction is not None and region.conjunction.f1 == 1:
         return None
     core, outcomes = core_members(region.described_weights), sets.described_outcomes

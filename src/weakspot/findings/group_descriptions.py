@@ -25,10 +25,10 @@ from weakspot.tasks import Rating
 SHOWN = 24
 """How many examples of a finding or slice are shown, unless more are asked for."""
 
-_RATED = ("user", "movie", "item")  # attributes that say who rated and what
-_LABEL_ADDS = 0.05  # of F1 that a name within one label must be better by than a name among all
-_MIN_EXAMPLES_OF_VALUE = 10  # an attribute value of fewer is too rare to judge
-_MIN_SHARE_OF_VALUE = 0.01  # of all examples: the same
+_RATED = ("user", "movie", "item")  # attributes that say who rated what
+_LABEL_ADDS = 0.05  # of F1 by which a name within one label must be better than a name among all
+_MIN_EXAMPLES_OF_VALUE = 10  # an attribute value with fewer is too rare to judge
+_MIN_SHARE_OF_VALUE = 0.01  # the same, as a share of all examples
 _WEAK_VALUES = 8  # attribute values with the lowest accuracy, at most
 
 
@@ -38,13 +38,13 @@ class GroupDescriber:
     Args:
         audited: The r audited examples.
         restating: Attributes that explain nothing, because they restate the target.
-        texts: What is written in each example of the whole record.
-        better: Whether the best-served examples are sought: the lowest losses are then shown first.
+        texts: The text of each example of the whole record.
+        better: Whether the best-served examples are searched for; the lowest losses are then shown first.
         shown: How many top examples of a group are kept.
 
     Attributes:
         restating: These, and the attributes that are the label under another name.
-        attributes: The table of the others.
+        attributes: The table of the other attributes.
         columns: Those of them that describe something, as categories.
     """
 
@@ -69,7 +69,7 @@ class GroupDescriber:
         self._namers_within_label: dict[tuple[int, ...], RegionNamer] = {}
 
     def name_region(self, region: Region) -> Conjunction | None:
-        """Name a region's core by attributes, among all examples or those of its label; None where none agree."""
+        """Name a region's core by attributes, among all examples or those of its label; None if none agree."""
         core = core_members(region.described_weights).astype(np.float64)
         among_all = self._namer.name(core)
         if len(region.labels) != 1:
@@ -132,7 +132,7 @@ class GroupDescriber:
         return describe(groups, self.audited.record)
 
     def weak_values(self) -> list[Accuracy]:
-        """Return the attribute values with the lowest accuracy, of those that enough examples have."""
+        """Return the attribute values with the lowest accuracy, among those with enough examples."""
         audited = self.audited
         if audited.unit_errors is not None or audited.record.correct is None:
             return []
@@ -144,8 +144,11 @@ class GroupDescriber:
         return [value for value in found if value.accuracy < overall]
 
     def _top(self, weights: Float[np.ndarray, " r"]) -> list[int]:
-        """Return positions of the highest weights, of the core alone: what hardly belongs to a group says nothing of
-        it. Among equals the highest loss comes first, then the record's order."""
+        """Return positions of the highest weights among the core members.
+
+        Examples that hardly belong to a group say nothing about it. Ties are ordered by loss, the highest first (the
+        lowest if `better`), then by the record's order.
+        """
         members = np.flatnonzero(core_members(weights))
         record = self.audited.record
         losses = self.audited.errors if record.losses is None else record.losses
@@ -156,7 +159,7 @@ class GroupDescriber:
 
 
 def _attributes_restating_label(audited: AuditedExamples) -> list[str]:
-    """Return attributes that are the label under another name: each of their values goes with one label, and back."""
+    """Return attributes that are the label under another name: their values correspond to labels one to one."""
     record = audited.record
     if audited.strata is None or record.labels is None or record.labels.ndim != 1 or not record.classes():
         return []

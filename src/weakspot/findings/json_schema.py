@@ -15,7 +15,7 @@ _SEAL = {
     "seal": {
         "type": "string",
         "pattern": "^[0-9a-f]{8}$",
-        "description": "CRC-32 of the file, this value as zeros.",
+        "description": "CRC-32 of the file, computed with this value as zeros.",
     },
     "checksums": {
         "type": "object",
@@ -23,7 +23,7 @@ _SEAL = {
         "description": "CRC-32 of each table beside the file, by its name.",
     },
 }
-"""What a file holds beside the fields of `Findings` (`weakspot.predictions.seals`)."""
+"""What a file holds besides the fields of `Findings` (`weakspot.predictions.seals`)."""
 
 
 _DEFINITIONS = {
@@ -48,7 +48,7 @@ class _WithoutTables(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `findings.json` in the version that this package writes.
 
-    Fields that it does not name are allowed: a later package may add some without another version.
+    Fields that it does not name are allowed: a later package may add some without changing the version.
     """
     schema = TypeAdapter(Findings).json_schema(schema_generator=_WithoutTables)
     schema["properties"] = _SEAL | schema["properties"] | {"schema": {"const": SCHEMA}}

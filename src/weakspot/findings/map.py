@@ -27,7 +27,7 @@ ATTRIBUTE = "attribute:"
 """The prefix of a column that is an attribute of the data."""
 
 ORDERED = b"ordered"
-"""The key in a column's metadata that says that its values are ranges, from low to high."""
+"""The key in a column's metadata that marks its values as ranges, from low to high."""
 
 _STEPS = 65_535  # that the longer side is divided into
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -63,14 +63,14 @@ def build_map(
         audited: The audited examples.
         attributes: Their attributes, as categories.
         kind: How they are placed: by principal components ("pca"), UMAP or PaCMAP; "none" makes no map.
-        seed: Of samples.
+        seed: The seed of samples.
         tree: The cluster tree, for methods that have one.
 
     Returns:
-        Columns `row`, `id`, `x` and `y` in 65 535ths of the longer side, and where they are known `label`,
-        `prediction`, `correct`, `loss`, `count` and `attribute:NAME`; of a tree `leaf`, the id of the leaf that an
-        example lies in, null for one that was not searched. The table is empty where there is no map, or where all
-        examples lie in one point.
+        Columns `row`, `id`, `x` and `y` in 65 535ths of the longer side, and, if known, `label`, `prediction`,
+        `correct`, `loss`, `count` and `attribute:NAME`; with a tree also `leaf`, the id of the leaf that an example
+        lies in, null for one that was not searched. The table is empty if there is no map, or if all examples lie in
+        one point.
     """
     record = audited.record
     if kind == "none" or record.embeddings.shape[1] == 0:
@@ -107,13 +107,13 @@ def build_map(
 
 
 def map_kind(table: pa.Table) -> str:
-    """Return what places the examples of a map: pca, umap, pacmap or none."""
+    """Return how the examples of a map are placed: pca, umap, pacmap or none."""
     found = (table.schema.metadata or {}).get(b"map", b"pca").decode()
     return found if found in KINDS else "pca"
 
 
 def read_map(path: Path) -> pa.Table:
-    """Read a map that was saved, and check that each of its columns has the type that it must have.
+    """Read a saved map, and check the type of every column.
 
     Raises:
         DamagedError: If it cannot be read.
@@ -124,7 +124,7 @@ def read_map(path: Path) -> pa.Table:
             table.column(name)
         unknown = [n for n in table.column_names if n not in _COLUMN_TYPES and not n.startswith(ATTRIBUTE)]
         if unknown:
-            raise ValueError(f"there is a column {unknown[0]!r}")
+            raise ValueError(f"column {unknown[0]!r} is unknown")
         for name in set(table.column_names) & {*_REQUIRED, "correct", "count"}:
             if table.column(name).null_count:
                 raise ValueError(f"column {name!r} has no value in some rows")

@@ -23,7 +23,7 @@ from weakspot.slices import Memberships, Weights
 
 @dataclass(frozen=True)
 class ComparedPart:
-    """A slice, or the part of it that has one label, split as for findings: what is compared.
+    """A slice, or the part of it that has one label, split as for findings: the unit of comparison.
 
     Attributes:
         slice: The position of the slice.
@@ -36,7 +36,7 @@ class ComparedPart:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredParts:
-    """Measures parts of slices on examples of one run, none of which the slices were sought in."""
+    """Measures parts of slices on examples of one run that were not searched for these slices."""
 
     audited: AuditedExamples
     outcomes: ExampleOutcomes
@@ -49,7 +49,7 @@ class MeasuredParts:
         parts: Sequence[ComparedPart] = (),
         weights: Weights | None = None,
     ) -> MeasuredParts:
-        """Take rows (m,) of a run, with memberships in parts of slices that have these weights (k, m) there."""
+        """Take rows (m,) of a run, with memberships in parts of slices, given the slices' weights (k, m) there."""
         audited = audit_examples(method_of(run.slices).audited(run.predictions.take(rows)), False, False)
         groups = group_values(audited.record, run.slices)
         outcomes = replace(audited.outcomes(np.empty((0, len(rows)))), groups=groups)
@@ -62,7 +62,7 @@ class MeasuredParts:
 
     @property
     def values(self) -> Float[np.ndarray, " m"]:
-        """(m,) what every example adds to the measure."""
+        """(m,) the contribution of every example to the measure."""
         if self.audited.unit_errors is not None:
             return self.audited.unit_errors
         return (
@@ -73,7 +73,7 @@ class MeasuredParts:
 
     @property
     def measure(self) -> str:
-        """The measure's word: accuracy, loss, rmse or mae."""
+        """The measure's name: accuracy, loss, rmse or mae."""
         if self.audited.unit_errors is not None and self.audited.record.task is not None:
             return self.audited.record.task.measure
         return "loss" if self.outcomes.correct is None else "accuracy"
@@ -98,7 +98,7 @@ class MeasuredParts:
         return confirm_groups(self.outcomes.memberships, self.outcomes, False, level, seed)
 
     def performance(self, j: int, evidence: Evidence) -> SlicePerformance | None:
-        """Measure how the model does on part j; None where none of the examples lies in it."""
+        """Measure how the model does on part j; None if none of the examples lies in it."""
         weights, counts, codes = self.outcomes.memberships[j], self.outcomes.counts, self.outcomes.strata
         inside, outside = counts * weights, counts * (1 - weights)
         if inside.sum() <= 0:

@@ -1,4 +1,4 @@
-"""Makes previews and Grad-CAMs of examples, each once however often it is shown."""
+"""Makes previews and Grad-CAMs of examples, each only once, however often it is shown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ _SIDE = 384  # pixels of the longer side; larger images are reduced, because not
 
 
 class Media:
-    """Makes previews and Grad-CAMs by row, and keeps them for all that show findings.
+    """Makes previews and Grad-CAMs by row, and keeps them for everything that shows findings.
 
     Args:
-        preview: Takes a row, and returns an image, a text, or a mapping of values; None where there is nothing to look
-            at.
-        cams: Takes rows, and returns one Grad-CAM overlay each; None where the model has no layer for Grad-CAM.
+        preview: Takes a row, and returns an image, a text, or a mapping of values; None if there is nothing to show.
+        cams: Takes rows, and returns one Grad-CAM overlay each; None if the model has no layer for Grad-CAM.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class Media:
         self._overlays: dict[int, Image.Image] = {}
 
     def of(self, rows: Sequence[int]) -> Media:
-        """Return the media of some rows, by their position among these."""
+        """Return the media of some rows, indexed by position among these rows."""
         preview, cams = self._preview, self._cams
         return Media(
             None if preview is None else lambda row: preview(int(rows[row])),
@@ -47,7 +46,7 @@ class Media:
 
     @property
     def has_previews(self) -> bool:
-        """Whether there is anything to look at."""
+        """Whether there is anything to show."""
         return self._preview is not None
 
     def preview(self, row: int) -> Any:
@@ -69,31 +68,31 @@ class Media:
         return _reduced(shown, side) if isinstance(shown, Image.Image) else shown
 
     def image(self, row: int) -> Image.Image | None:
-        """Return the image of a row, or None where its preview is not an image."""
+        """Return the image of a row, or None if its preview is not an image."""
         shown = self.preview(row)
         return shown if isinstance(shown, Image.Image) else None
 
     def text(self, row: int) -> str | None:
-        """Return the text of a row, or None where its preview is not a text."""
+        """Return the text of a row, or None if its preview is not a text."""
         shown = self.preview(row)
         return shown if isinstance(shown, str) else None
 
     def record(self, row: int) -> Mapping[str, Any] | None:
-        """Return the values of a row, or None where its preview is not a mapping."""
+        """Return the values of a row, or None if its preview is not a mapping."""
         shown = self.preview(row)
         return shown if isinstance(shown, Mapping) else None
 
     def cams(self, rows: Sequence[int]) -> list[Image.Image | None]:
-        """Return the Grad-CAM overlay of every row; None where there is none. New ones are made in one call.
+        """Return the Grad-CAM overlay of every row; None if there is none. New ones are made in one call.
 
-        Where that fails, for example on a full GPU, one warning says so and no more are made: a report is not lost for
-        want of an overlay.
+        If that fails, for example on a full GPU, it logs one warning and makes no more, so that a report is not lost
+        for lack of an overlay.
         """
         new = [row for row in dict.fromkeys(rows) if row not in self._overlays]
         if self._cams is not None and new:
             try:
                 self._overlays |= dict(zip(new, map(_reduced, self._cams(new)), strict=True))
-            except Exception as error:  # a network of the user's may raise anything
+            except Exception as error:  # a user's network may raise anything
                 log.warning(
                     "no more Grad-CAMs: %s", " ".join(str(error).split())[:300] or type(error).__name__
                 )

@@ -1,4 +1,4 @@
-"""The table of every example of every finding and slice, with its weight: made, and read from its file."""
+"""Makes and reads the table of every example of every finding and slice, with its weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CORE = 0.5  # of a group's largest weight
 
 
 def core_members(weights: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
-    """Return which examples are a group's core: those of at least half of its largest weight."""
+    """Return which examples are a group's core: those with at least half of its largest weight."""
     return np.asarray(weights >= max(_CORE * weights.max(initial=0.0), 1e-300))
 
 

@@ -15,7 +15,7 @@ from weakspot.legible import shortened
 from weakspot.predictions import Predictions
 from weakspot.predictions.attributes import MISSING
 
-_MIN_EXAMPLES_OF_VALUE = 10  # of fewer the accuracy says little
+_MIN_EXAMPLES_OF_VALUE = 10  # with fewer, the accuracy says little
 _MOST_VALUES = 100  # of an attribute whose values are groups
 
 
@@ -25,10 +25,10 @@ class GroupPerformance:
 
     Attributes:
         examples: The number of examples.
-        accuracy: The share that is right; None where nothing is right or wrong.
-        interval: The 95 % interval of the accuracy (Wilson), or where that is unknown of the loss.
-        loss: The mean loss; None where there are no losses.
-        value: The attribute value that the examples have in common, where it was chosen because it is the worst.
+        accuracy: The share that is right; None if nothing is right or wrong.
+        interval: The 95 % interval of the accuracy (Wilson), or of the loss if the accuracy is unknown.
+        loss: The mean loss; None if there are no losses.
+        value: The attribute value that the examples have in common, if they were chosen as the worst group.
     """
 
     examples: int
@@ -45,11 +45,11 @@ class GroupPerformance:
 
 @dataclass(frozen=True)
 class Change:
-    """Holds how two models do on the same examples; of an attribute, how each does on its own worst group.
+    """Holds how two models do on the same examples or, for an attribute, how each does on its own worst group.
 
     Attributes:
         kind: "all", "finding", "rest" (what lies in no finding), or "worst": the worst value of an attribute.
-        name: The name of the finding or the attribute; otherwise what the examples are, in words.
+        name: The name of the finding or the attribute; otherwise the examples, in words.
         before, after: How the two models do on them.
     """
 
@@ -60,7 +60,7 @@ class Change:
 
     @property
     def points(self) -> float | None:
-        """By how many percentage points the accuracy rose; None where it is unknown."""
+        """By how many percentage points the accuracy rose; None if it is unknown."""
         if self.before.accuracy is None or self.after.accuracy is None:
             return None
         return 100 * (self.after.accuracy - self.before.accuracy)
@@ -92,7 +92,7 @@ class MendedModelComparison:
         Args:
             before, after: The predictions of each model, for the same n examples in the same order.
             findings: (n,) which examples each finding holds, by the finding's name.
-            where: What the examples are, in words.
+            where: The examples, in words.
 
         Returns:
             The comparison.
@@ -101,7 +101,7 @@ class MendedModelComparison:
             ValueError: If the examples are not the same.
         """
         if not np.array_equal(before.ids, after.ids):
-            raise ValueError("before and after must be of the same examples, in the same order")
+            raise ValueError("before and after must hold the same examples in the same order")
         all_examples = np.ones(len(before), dtype=bool)
         changes = [
             Change("all", "all examples", _measure(before, all_examples), _measure(after, all_examples))

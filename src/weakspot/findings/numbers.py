@@ -10,9 +10,9 @@ THIN = "\u202f"
 """A narrow no-break space, which groups thousands and separates a number from its percent sign."""
 _NONE = "–"
 _TEN = 9.95
-"""From here on a number to a tenth would be rounded to 10.0, so it is shown as a whole number."""
+"""From here on, a number rounded to a tenth would be 10.0, so it is shown as a whole number."""
 _EXACT = 12
-"""Decimals of a share that count: a mean of ones may differ from one by a rounding error."""
+"""Decimals of a share that matter: a mean of ones may differ from one by a rounding error."""
 
 
 def count(value: float | None) -> str:
@@ -33,14 +33,14 @@ def examples(n: float | None, which: str = "") -> str:
 
 
 def counts_examples(size: float) -> bool:
-    """Return whether weights that add up to `size` are shown as a number of examples: below ten a fraction is none."""
+    """Return whether weights that add up to `size` are shown as a number of examples: fractions below ten are not."""
     return size >= _TEN or size == round(size)
 
 
 def extent(size: float, members: int) -> str:
     """Format how many examples a group holds, whose weights add up to `size`: `12 examples`.
 
-    A fraction of a few says how many have any weight: `40 examples of weight 0.4 in all`.
+    A fraction below ten is shown with the number of examples that have any weight: `40 examples of weight 0.4 in all`.
     """
     if counts_examples(size):
         return examples(size)
@@ -60,7 +60,7 @@ def percent(share: float | None) -> str:
 
 
 def tenth(share: float | None) -> str:
-    """Format a share of one to a tenth of a percent, where differences of points count: `58.2 %`, `> 99.9 %`."""
+    """Format a share of one to a tenth of a percent, for differences of points: `58.2 %`, `> 99.9 %`."""
     if share is None or not math.isfinite(share):
         return _NONE
     if round(share, _EXACT) in (0, 1):
@@ -71,7 +71,7 @@ def tenth(share: float | None) -> str:
 
 
 def share_of(share: float | None, n: float) -> str:
-    """Format a share of n examples: to a tenth of a percent where there are at least a hundred examples."""
+    """Format a share of n examples: to a tenth of a percent if there are at least a hundred."""
     return tenth(share) if n >= 100 else percent(share)
 
 
@@ -89,9 +89,9 @@ def decimal(value: float | None) -> str:
 
 
 def plain(value: object, most: int = LONGEST_VALUE) -> str:
-    """Format any value of a table or a record: fractions shortened, booleans as words, what is missing as a dash.
+    """Format any value of a table or a record: fractions shortened, booleans as words, missing values as a dash.
 
-    Of a text of more than `most` characters the start is shown.
+    Only the start of a text of more than `most` characters is shown.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _NONE
@@ -123,7 +123,7 @@ def probability(p: float | None) -> str:
 
 
 def signed(value: float, share: bool) -> str:
-    """Format a difference with its sign: of shares in percentage points, `+12`, `−0.4`, of others in three digits."""
+    """Format a difference with its sign: shares in percentage points, `+12`, `−0.4`, others in three digits."""
     if not math.isfinite(value):
         return _NONE
     size = 100 * abs(value) if share else abs(value)

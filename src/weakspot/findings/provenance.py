@@ -19,11 +19,11 @@ from weakspot.slices import Slices, as_weights
 from weakspot.slices.statistics import describe
 
 _OTHER_EMBEDDINGS = (
-    "Only the model's last layer was searched, in which what the model mistakes for the same lies together. An earlier "
-    "layer (model.embed_layer=cam_layer, the one that Grad-CAM reads, or a layer's name) or another model's "
-    "embedding (encoder=MODEL) may tell it apart."
+    "Only the model's last layer was searched, where examples that the model confuses lie together. An earlier layer "
+    "(model.embed_layer=cam_layer, the one that Grad-CAM reads, or a layer's name) or another model's embedding "
+    "(encoder=MODEL) may separate them."
 )
-_FEW_COPIES = 0.01  # share of the examples held out below which nothing is said of copies
+_FEW_COPIES = 0.01  # share of the held-out examples below which copies are not mentioned
 _ROUNDING = 1e-6  # relative, of means of losses that may be float32
 _OWN_FIELDS = ("cut_scores", "notes")  # parts of a provenance that have a field of their own in findings
 
@@ -31,7 +31,7 @@ _OWN_FIELDS = ("cut_scores", "notes")  # parts of a provenance that have a field
 def cautionary_notes(
     predictions: Predictions, slices: Slices, method: Method, findings: Sequence[Finding], sets: ExampleSets
 ) -> tuple[str, ...]:
-    """Return words of caution: on the embedding, on what was tested on, on where else to look, and the method's own."""
+    """Return words of caution: on the embedding, the tested examples, where else to look, and the method's own."""
     tested = sets.has_test
     return (
         *_embedding_note(predictions),
@@ -67,13 +67,13 @@ def manifest_name(value: Any) -> str:
 
 
 def _embedding_note(predictions: Predictions) -> tuple[str, ...]:
-    """Say in which embedding slices were sought, where that is not what the model's last layer receives."""
+    """Say which embedding was searched, unless it is what the model's last layer receives."""
     where = predictions.manifest.get("embedding")
     return () if where is None else (f"Embeddings are those of the {where}.",)
 
 
 def _copies_note(predictions: Predictions, slices: Slices, tested: bool) -> tuple[str, ...]:
-    """Say where a good part of what was held out are copies of what was searched, which confirm whatever was found."""
+    """Return a note if some held-out examples are copies of searched ones, which would confirm anything found."""
     searched = slices.searched_mask
     if not tested or searched.all() or not searched.any():
         return ()
@@ -82,26 +82,26 @@ def _copies_note(predictions: Predictions, slices: Slices, tested: bool) -> tupl
         return ()
     return (
         f"{count(copies)} of the {count(held_out)} examples held out have the embedding and the loss of one that was "
-        "searched. If they are copies, they are no test of what was found: remove them, or keep copies on one side "
+        "searched. If they are copies, they do not test what was found: remove them, or keep copies on one side "
         "(dataset.group=…).",
     )
 
 
 def _training_split_note(sets: ExampleSets) -> tuple[str, ...]:
-    """Say where slices were tested on examples that models are trained on, and may have learnt by heart."""
+    """Return a note if slices were tested on training examples, which the model may have memorised."""
     if not sets.tests_others or manifest_name(sets.tested.record.manifest.get("split")) != "train":
         return ()
     return (
-        "The examples that were tested on are of the split train. If the model was trained on them, it may have learnt "
-        "them by heart, and a failure that it would repeat on new examples need not show there.",
+        "The test examples come from the split train. If the model was trained on them, it may have memorised them, "
+        "and a failure that it would repeat on new examples may not show there.",
     )
 
 
 def _other_answers_note(predictions: Predictions, slices: Slices, method: Method) -> tuple[str, ...]:
-    """Say where the slices give other mean losses or accuracies than they have here, as far as both are known.
+    """Return a note if mean losses or accuracies recorded with the slices differ from those measured here.
 
-    Rows without ids are numbered, so that equal ids do not show that these are the examples that were searched. Nobody
-    knows which examples a method judges that is not installed.
+    Rows without ids are numbered, so equal ids do not prove that these are the examples that were searched. For a
+    method that is not installed, it is unknown which examples it judges.
     """
     if isinstance(method, UnknownMethod):
         return ()
@@ -116,14 +116,14 @@ def _other_answers_note(predictions: Predictions, slices: Slices, method: Method
         return ()
     return (
         "The slices were found with other losses or answers than these predictions have. If they were found in other "
-        "examples, nothing here is a test: give the predictions that were searched first, and others as confirm=.",
+        "examples, nothing here tests them: give the predictions that were searched first, and others as confirm=.",
     )
 
 
 def _other_embeddings_note(
     predictions: Predictions, method: Method, findings: Sequence[Finding], tested: bool
 ) -> tuple[str, ...]:
-    """Say where else to look, where nothing was confirmed in the last layer (docs/benchmark.md finds more there)."""
+    """Say where else to look if nothing was confirmed in the last layer (docs/benchmark.md finds more there)."""
     manifest = predictions.manifest
     last_layer = method.in_embeddings and "checkpoint" in manifest and "embedding" not in manifest
     found = any(finding.confirmed for finding in findings)

@@ -54,7 +54,7 @@ class Findings:
 
     Attributes:
         schema: Version of `findings.json`.
-        method: The method's word.
+        method: The method's name.
         seeks: Whether it looks for examples that the model does worse on, or better.
         title: The headline: what was found, or that nothing reliable was.
         whole: The audited set.
@@ -64,15 +64,15 @@ class Findings:
         examples: Every example that is shown somewhere, by row.
         clusters: The cluster tree, for methods that have one.
         cut_scores: The numbers of clusters that were scored, each with its silhouette.
-        near_misses: Where the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
+        near_misses: If the method found no slice, what came nearest to being one; `node` is a cluster's `id`.
         notes: Words of caution.
-        reads_attributes: Whether the method reads attributes, which for any other only describe what was found; True
-            for a method that is not known here, False in files of an earlier version.
+        reads_attributes: Whether the method reads attributes, which otherwise only describe what was found; True for an
+            unknown method, False in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the provenance of the predictions, as slices record it.
         memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
-        map: The table of where every audited example lies on a map, and what is known of it
-            (`weakspot.findings.map.build_map`); empty where there is no map.
+        map: The table of where every audited example lies on a map, and what is known about it
+            (`weakspot.findings.map.build_map`); empty if there is no map.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)  # the tables
@@ -128,28 +128,28 @@ class Findings:
     ) -> Findings:
         """Test slices, extend, merge and name them, and describe everything that is found.
 
-        Slices are tested on examples that they were not found in, within labels; and group by group, where the search
-        kept a group on one side or the predictions name one. What is confirmed is extended as far as errors stay more
-        common than beyond, and what lies in one place is merged into one finding.
+        Slices are tested within labels on examples that they were not found in, and also group by group if the search
+        kept groups together or the predictions name a group. Confirmed slices are extended as far as errors stay more
+        common than beyond, and those that lie in one place are merged into one finding.
 
         Args:
             predictions: The n examples that the slices are described over.
             slices: What a method found, with a weight for each of these examples.
-            confirm: What to test on: a mask (n,) of the rows of `predictions` that no slice was sought in (all False
-                means that too few examples could be set aside, all True that the slices were found elsewhere), or other
-                predictions of the same model. None tests nothing.
-            searched: How many examples the slices were sought in, where these are not among `predictions`.
-            source: What is tested on, in words, for whoever reads the findings; or why nothing is tested.
+            confirm: What to test on: a mask (n,) of the rows of `predictions` that were not searched for slices (all
+                False means that too few examples could be set aside, all True that the slices were found elsewhere), or
+                other predictions of the same model. None tests nothing.
+            searched: How many examples were searched for slices, if these are not among `predictions`.
+            source: The tested examples in words, for readers of the findings; or why nothing is tested.
             hide: Names of attributes that restate the target (on the command line `dataset.hide`): they neither name
-                nor describe a finding (but a rule that is made of one is named as it is). Those that go with the label
-                one to one are left out anyway.
-            texts: What is written in each example, for its words.
+                nor describe a finding, except that a slice that is a rule about one is named by the rule. Attributes
+                that correspond to the label one to one are left out anyway.
+            texts: The text of each example, for its words.
             stability: The stability of every slice, if it was measured.
             notes: Words of caution, in addition to the method's own.
             command: The command line that made the slices.
             created: When the findings were made; now by default.
-            level: The false discovery rate of what is confirmed.
-            seed: Of samples, permutations and halvings.
+            level: The false discovery rate of confirmed slices.
+            seed: The seed of samples, permutations and halvings.
             members: How many top examples of each finding and slice are kept; "all" describes every other member, too.
             projection: How the map of the examples is made; "none" makes no map.
 
@@ -158,9 +158,9 @@ class Findings:
 
         Raises:
             ImportError: If the map needs a library that is missing.
-            TypeError: If `slices` are none, or `hide` is one text.
-            ValueError: If the slices are of other ids, lengths differ, `hide` names an attribute that there is not,
-                nothing tells a good example from a bad one, or what `confirm` gives cannot test these slices.
+            TypeError: If `predictions` or `slices` are of another type, or `hide` is a string.
+            ValueError: If the slices have other ids, lengths differ, `hide` names an unknown attribute, nothing
+                distinguishes good examples from bad ones, or `confirm` cannot test these slices.
         """
         from weakspot.findings.build import build
 
@@ -196,7 +196,7 @@ class Findings:
         return {example.row: example for example in self.examples}
 
     def describes(self, slices: Slices) -> bool:
-        """Return whether these are the slices that the findings were built of, by their members and weights."""
+        """Return whether these are the slices that the findings were built from, by their members and weights."""
         if slices.method != self.method or len(slices) != len(self.slices):
             return False
         own = self.memberships.filter(pc.equal(self.memberships["group"], "slice"))
@@ -206,16 +206,16 @@ class Findings:
     def save(self, folder: str | Path) -> Path:
         """Write `findings.json` and its tables into `folder`; each appears whole or not at all.
 
-        The tables are `memberships.parquet` and, where there is a map, `map.parquet`.
+        The tables are `memberships.parquet` and, if there is a map, `map.parquet`.
 
         Args:
-            folder: A run's folder; made where it is missing.
+            folder: A run's folder; it is created if missing.
 
         Returns:
             The path of `findings.json`.
 
         Raises:
-            OSError: If the disk is full or refuses, in a sentence that says what to do.
+            OSError: If a file cannot be written; the message says what to do.
         """
         folder = Path(folder)
         text = _ADAPTER.dump_json(self, indent=1, exclude=_TABLES)
@@ -225,7 +225,7 @@ class Findings:
             for name, table in tables.items():
                 with atomic_file(folder / name) as draft:
                     pq.write_table(table, draft)
-            with atomic_file(folder / FILE) as draft:  # the last: where it is, the tables are
+            with atomic_file(folder / FILE) as draft:  # last, so that it exists only if the tables do
                 draft.write_bytes(add_seal(text + b"\n", [folder / name for name in tables]))
         return folder / FILE
 
@@ -241,9 +241,9 @@ class Findings:
             Findings that equal those that were saved; those of an earlier version have no map.
 
         Raises:
-            FileNotFoundError: If the folder holds no findings, or lacks a file of theirs.
-            DamagedError: If a file cannot be read, or a field has a value that it cannot have; it names the file.
-            ValueError: If the findings are of another schema than this version reads.
+            FileNotFoundError: If the folder holds no findings, or one of their files is missing.
+            DamagedError: If a file cannot be read, or a field has an invalid value; the message names the file.
+            ValueError: If the findings have a schema that this version does not read.
         """
         folder = Path(folder)
         file = folder / FILE

@@ -17,12 +17,12 @@ from weakspot.tasks import Task
 
 @dataclass(frozen=True)
 class RegionContrasts:
-    """Holds how the model does inside one region and outside; None where the record lacks what a number is made of.
+    """Holds how the model does inside one region and outside; None if the record lacks what a number requires.
 
     Attributes:
-        accuracy: Of tasks whose quality is stated as the share that is right.
+        accuracy: For tasks that are measured by accuracy.
         loss: The mean loss.
-        error: The task's own measure (RMSE, MAE), of ratings and numbers.
+        error: The task's own measure (RMSE, MAE), for ratings and numbers.
     """
 
     accuracy: Contrast | None
@@ -37,9 +37,9 @@ def contrasts_of_region(
 
     Args:
         region: The region.
-        outcomes: The m examples that it was tested on; where it was not tested, those that it was found in.
+        outcomes: The m examples that it was tested on; if it was not tested, those that it was found in.
         audited: The same examples with their record.
-        has_test: Whether the region was tested. Otherwise there is no interval: it would be narrower than the truth.
+        has_test: Whether the region was tested. Otherwise there is no interval: it would be too narrow.
 
     Returns:
         The contrasts.
@@ -71,7 +71,7 @@ def error_contrast(
         audited: The same examples with their record.
 
     Returns:
-        The contrast, or None for tasks that are stated by accuracy.
+        The contrast, or None for tasks that are measured by accuracy.
     """
     inside, outside = outcomes.counts * weights, outcomes.counts * (1 - weights)
     if audited.unit_errors is None or audited.record.task is None or inside.sum() <= 0:
@@ -81,7 +81,7 @@ def error_contrast(
 
 
 def in_task_measure(means: Contrast, task: Task) -> Contrast:
-    """Return means of squared or absolute errors as the task states them: as RMSE or MAE."""
+    """Return means of squared or absolute errors in the task's own measure: RMSE or MAE."""
     aggregate = task.aggregate
     interval = means.interval
     return Contrast(

@@ -16,13 +16,13 @@ from weakspot.hashing import id_hashes, sample_rows
 from weakspot.predictions.attributes import categorise
 
 LABEL = "label"
-"""The name under which a condition is about the label; predictions reserve it, so no attribute has it."""
+"""The attribute of a condition on the label; predictions reserve the name, so no real attribute has it."""
 
 _LEAST_F1 = 0.5  # below it a name would be about something else
-_LEAST_GAIN = 0.25  # of the way from the F1 of naming everything to 1 that the F1 of a name must reach
+_LEAST_GAIN = 0.25  # how far from the F1 of naming everything to 1 the F1 of a name must reach
 _SECOND_ADDS = 0.04  # of F1 that a second condition must add
 _ROUNDING_COSTS = 0.01  # of F1, at most, that a round threshold may cost
-_FIRST_CONDITIONS = 8  # with which a second condition is tried
+_FIRST_CONDITIONS = 8  # best first conditions that a second one is tried with
 _FEW_NUMBERS = 5  # distinct numbers, up to which each is a value of its own
 _MOST_ROWS = 50_000  # more rows do not name a region better
 
@@ -42,7 +42,7 @@ class Condition:
 
     @property
     def topic(self) -> tuple[str, str, str]:
-        """What it is about, wherever its threshold lies."""
+        """What it is about, whatever its threshold."""
         return self.attribute, self.relation, self.value if isinstance(self.value, str) else ""
 
     def __str__(self) -> str:
@@ -85,14 +85,14 @@ class _Candidate:
 class RegionNamer:
     """Names regions by attributes; reads each attribute once, however many regions there are.
 
-    Candidates are the values of every attribute that `categorise` keeps, thresholds of numbers, and conjunctions of
-    two of them; they are compared by F1, as if the name were to predict who lies in the region. A second condition
-    is only named where it adds something. Thresholds are as round as they can be without naming the region worse.
+    Candidates are the values of every attribute that `categorise` keeps, thresholds of numbers, and conjunctions of two
+    of them; they are compared by F1, as if the name were to predict who lies in the region. A second condition is used
+    only if it adds something. Thresholds are as round as they can be without naming the region worse.
 
     Args:
         attributes: A table of n rows.
-        counts: (n,) how many times each example stands for itself; ones by default.
-        ids: (n,) of the examples: by their hashes a sample is taken where there are very many; the row numbers by
+        counts: (n,) how many times each example counts; ones by default.
+        ids: (n,) ids of the examples, whose hashes decide which are sampled if there are very many; the row numbers by
             default.
     """
 
@@ -121,7 +121,7 @@ class RegionNamer:
             weights: (n,) in [0, 1], how much each example belongs to the region.
 
         Returns:
-            The conditions, or None where no attribute agrees with the region well enough.
+            The conditions, or None if no attribute agrees with the region well enough.
         """
         inside = self._pick(np.asarray(weights, dtype=np.float64))
         counts = np.ones_like(inside) if self._counts is None else self._counts
@@ -155,7 +155,7 @@ class RegionNamer:
     def _single_conditions(
         self, inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, " n"], total: float
     ) -> Iterator[_Candidate]:
-        """Yield the best value of every attribute, or of numbers the best threshold on either side.
+        """Yield the best value of every attribute, or for numbers the best threshold in each direction.
 
         Args:
             inside: (n,) the mass of each example in the region, or in a part of it.
@@ -190,7 +190,7 @@ class _Numbers:
 
 
 def _numbers(column: pa.ChunkedArray) -> _Numbers | None:
-    """Sort a column of numbers; return None for any other column, and where the distinct numbers are few."""
+    """Sort a column of numbers; return None for any other column, or if there are few distinct numbers."""
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
@@ -234,7 +234,7 @@ def _thresholds(
 
 
 def _round_between(low: float, high: float, score: Callable[[float], float], least: float) -> float:
-    """Return the roundest threshold of at least this score, near the gap between two neighbouring numbers."""
+    """Return the roundest threshold with at least this score, near the gap between two neighbouring numbers."""
     scale = max(abs(low), abs(high), 1e-300)
     for digits in range(1, 7):
         unit = 10.0 ** (math.floor(math.log10(scale)) + 1 - digits)

@@ -19,8 +19,8 @@ from weakspot.findings.slice_parts import SlicePart
 from weakspot.hashing import id_hashes
 
 _SAME_PLACE = 0.5  # share of the smaller of two regions that lies in the other
-_MOSTLY = 0.5  # membership from which on an example is shared with a region: that of most halvings
-_AS_LIKELY = 0.95  # of the likelihood of a slice's labels apart that they must have together to be merged
+_MOSTLY = 0.5  # from this membership on, an example lies in a region: in most halvings
+_AS_LIKELY = 0.95  # share of their likelihood apart that labels of a slice must reach together to be merged
 
 _VERDICT_ORDER = {verdict: place for place, verdict in enumerate(VERDICTS)}
 
@@ -35,11 +35,11 @@ class Region:
     Attributes:
         parts: Positions of the slices that it is made of, the leading one first.
         labels: Codes of the labels that it is confined to; none if it is not.
-        described: (1, r) memberships of the described examples: those of its slice, or (where its extent has been
-            found) the share of the thresholds, each from half of the tested examples, that an example lies within.
-            The array is sparse, for there may be hundreds of regions.
-        tested: (1, m) memberships of the tested examples: those of its slice, or (where its extent has been found) the
-            share of the thresholds that its own errors had no part in.
+        described: (1, r) memberships of the described examples: those of its slice, or (once its extent has been found)
+            the share of the thresholds, each from half of the tested examples, that an example lies within. The array
+            is sparse, because there may be hundreds of regions.
+        tested: (1, m) memberships of the tested examples: those of its slice, or (once its extent has been found) the
+            share, among the thresholds that its own error did not affect, of those that an example lies within.
         evidence: The strongest evidence of its parts.
         likelihood: The log likelihood ratio of the extent of a confirmed region.
         conjunction: The attribute values that name it.
@@ -82,21 +82,21 @@ def find_regions(
 ) -> list[Region]:
     """Turn the parts of slices that are worse than the rest into regions.
 
-    Confirmed parts are extended. They are one region where their extents share most of the smaller one, where they
-    are the labels of one slice and as likely together as apart, where attributes name them alike whatever their
-    labels, and where one is worse than the rest only because of what it shares with a likelier one. A part that was
-    not confirmed, but lies mostly in a confirmed region, belongs to that region.
+    Confirmed parts are extended. They are merged into one region if their extents share most of the smaller one, if
+    they are labels of one slice that are as likely together as apart, if attributes name them alike apart from their
+    labels, or if one is worse than the rest only because of what it shares with a likelier one. A part that was not
+    confirmed, but lies mostly in a confirmed region, belongs to that region.
 
     Args:
         failing_parts: Parts of slices that are worse than the rest, each with its evidence.
         described: The r examples that the slices are described over.
         tested: The m examples that they were tested on.
-        ids: (r,) and (m,) of both. Samples and halves are drawn by their hashes, so the order of examples has no part
-            in what is found.
-        searched: (r,) the described examples that the slices were sought in.
+        ids: (r,) and (m,) the ids of both. Samples and halves are drawn by their hashes, so the order of examples does
+            not matter.
+        searched: (r,) the described examples that were searched for slices.
         name_region: Names a region by attributes.
         test_region: Tests a region on some of the tested examples.
-        seed: Of samples and halves.
+        seed: The seed of samples and halves.
 
     Returns:
         The regions, each with its name.
@@ -137,7 +137,7 @@ def _sparse_row(weights: Float[np.ndarray, " n"]) -> csr_array:
 
 
 def _merge_labels(regions: Sequence[Region], extender: _RegionExtender) -> list[Region]:
-    """Merge the labels of one slice where they are as likely together: the failure does not depend on the label."""
+    """Merge the labels of one slice if they are as likely together: the failure does not depend on the label."""
     by_slice: dict[tuple[int, ...], list[Region]] = {}
     for region in regions:
         by_slice.setdefault(region.parts, []).append(region)
@@ -154,7 +154,7 @@ def _merge_labels(regions: Sequence[Region], extender: _RegionExtender) -> list[
 
 
 def _merge_overlapping(regions: Sequence[Region], extender: _RegionExtender) -> list[Region]:
-    """Merge regions that share most of the smaller one, likeliest first, and extend what was merged anew."""
+    """Merge regions that share most of the smaller one, likeliest first, and extend the merged ones again."""
     result: list[Region] = []
     merged: set[int] = set()
     for region in sorted(regions, key=lambda region: -region.likelihood):
@@ -170,7 +170,7 @@ def _merge_overlapping(regions: Sequence[Region], extender: _RegionExtender) -> 
 def _absorb_dependent(
     regions: Sequence[Region], tested: ExampleOutcomes, test_region: TestRegion
 ) -> list[Region]:
-    """Keep regions that are worse than the rest also without the examples that they share with likelier ones.
+    """Keep regions that are worse than the rest even without the examples that they share with likelier ones.
 
     Each of the others becomes a part of the region that it shares most with.
     """
@@ -194,7 +194,7 @@ def _absorb_dependent(
 def _merge_by_name(
     regions: Sequence[Region], name_region: NameRegion, extender: _RegionExtender
 ) -> list[Region]:
-    """Name regions, and merge those of one name: dark cats and dark dogs are dark images."""
+    """Name regions, and merge those with the same name: dark cats and dark dogs are dark images."""
     by_name: dict[object, list[Region]] = {}
     for i, region in enumerate(regions):
         named = replace(region, conjunction=name_region(region))
@@ -214,7 +214,7 @@ def _merge_by_name(
 
 
 def _merge(regions: Sequence[Region], labels: tuple[int, ...]) -> Region:
-    """Return one region of several, with the strongest evidence among them."""
+    """Merge several regions into one, with the strongest evidence among them."""
     return Region(
         parts=_unique(*(region.parts for region in regions)),
         labels=labels,
@@ -227,7 +227,7 @@ def _merge(regions: Sequence[Region], labels: tuple[int, ...]) -> Region:
 
 @dataclass(frozen=True, eq=False)
 class _RegionExtender:
-    """Extends regions over the examples at hand."""
+    """Extends regions over the described and the tested examples."""
 
     reduced: ReducedEmbeddings
     described: ExampleOutcomes
@@ -236,11 +236,12 @@ class _RegionExtender:
     searched: Bool[np.ndarray, " r"]
 
     def __call__(self, region: Region) -> Region:
-        """Return a region with the extent that is found from all of its members and from those of high weight.
+        """Return a region with its extent, found by starting from all of its members and from those of high weight.
 
-        The region is returned as it is where the extent misses most of its members, because the embedding does not
-        tell them from the others (in a slice of another tool, say) or because halves of the tested examples hold too
-        few errors to say where it ends; and where the extent is no worse than the rest on the tested examples.
+        The region is returned unchanged if the extent misses most of its members, because the embedding does not
+        separate them from the others (in a slice of another tool, say) or because halves of the tested examples hold
+        too few errors to locate its end. It is also returned unchanged if the extent is not worse than the rest on the
+        tested examples.
         """
         tested_population = self.tested.with_labels(region.labels)
         population = self.described.with_labels(region.labels)
@@ -267,7 +268,7 @@ class _RegionExtender:
 
 
 def _cores(weights: Float[np.ndarray, " r"]) -> list[Bool[np.ndarray, " r"]]:
-    """Return the members of any weight, and those of the core where they are not the same."""
+    """Return the members of any weight, and the core members if they are not the same."""
     members, core = weights > 0, core_members(weights)
     return [members] if np.array_equal(members, core) else [members, core]
 
@@ -295,7 +296,7 @@ def overlap(one: Region, other: Region) -> float:
 
 
 def stronger(one: Evidence, other: Evidence) -> Evidence:
-    """Return the evidence that says more: by verdict, then by p-value."""
+    """Return the stronger evidence: by verdict, then by p-value."""
     return min((one, other), key=lambda e: (_VERDICT_ORDER[e.verdict], 2.0 if e.p is None else e.p))
 
 

@@ -1,4 +1,4 @@
-"""Two runs that are to be compared: what each of them holds, and whether it can be done."""
+"""Two runs to compare: what each of them holds, and whether they can be compared."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from weakspot.predictions import Predictions
 from weakspot.slices import Slices
 
 LAST_LAYER = "model's last layer"
-"""Where embeddings come from, where their record says nothing else."""
+"""Where embeddings come from, unless their record says otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
 class RunToCompare:
-    """Holds what a comparison needs of a run.
+    """Holds what a comparison needs from a run.
 
     Attributes:
         run: Its folder, in words.
         slices: The slices that it found, with a weight for each of the predictions.
         predictions: The examples that it found them in.
-        findings: What it reported of the slices; they are named after it.
+        findings: What it reported about the slices, which are named after it.
         command: The command line that was typed for it.
-        slice_names: What it called each slice; by default the method's own word for one, if the method is known here.
+        slice_names: Its names of the slices; by default the method's word for a slice, with the number.
     """
 
     run: str
@@ -57,7 +57,9 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
         if not method.testable:
             raise ValueError(f"{one.run}: {method.why_untestable()}; compare runs of other methods")
         if method.seeks != "worse":
-            raise ValueError(f"{one.run} sought what is served best, and only failures are compared")
+            raise ValueError(
+                f"{one.run} searched for the best-served examples, but only failures can be compared"
+            )
         if not method.audited(one.predictions).rows.all():
             raise ValueError(
                 f"{one.run} audits one category alone, whose examples depend on the model; compare runs that judge "
@@ -79,21 +81,21 @@ def check_comparable(before: RunToCompare, after: RunToCompare) -> tuple[bool, l
         if different.any():
             raise ValueError(
                 f"{int(different.sum())} of the {len(old_rows)} examples that {before.run} and {after.run} share by id "
-                "have other labels, so the ids do not name the same examples; give every example an id of its own"
+                "have other labels, so the ids do not identify the same examples; give every example its own id"
             )
     for one, rows in ((before, old_rows), (after, new_rows)):
         left = int((~one.slices.searched_mask[rows]).sum())
         if left < MIN_EXAMPLES and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of the {len(old_rows)} examples that the two runs share, and "
-                f"slices are compared on at least {MIN_EXAMPLES} that they were not sought in: run it with "
+                f"slices are compared on at least {MIN_EXAMPLES} that were not searched: run it with "
                 "confirm=0.5"
             )
     return True, []
 
 
 def have_same_answers(before: RunToCompare, after: RunToCompare) -> bool:
-    """Return whether both runs read one model's answers: on what they share equal losses, of more than two values."""
+    """Return whether both runs hold one model's answers: equal losses on shared examples, with over two values."""
     weights = _weights(before), _weights(after)
     if None not in weights and weights[0] != weights[1]:
         return False
@@ -106,36 +108,36 @@ def have_same_answers(before: RunToCompare, after: RunToCompare) -> bool:
 
 
 def _weights(run: RunToCompare) -> str | None:
-    """Return the digest of the model's weights; None where the record does not say it."""
+    """Return the digest of the model's weights; None if it is not recorded."""
     digest: str | None = (run.predictions.manifest.get("made_from") or {}).get("weights")
     return digest
 
 
 def _check_same_model(before: RunToCompare, after: RunToCompare) -> list[str]:
-    """Check that two runs without an example in common are of one model; return a note where nobody knows that."""
+    """Check that two runs without an example in common are of one model; return a note if that is unknown."""
     weights = [_weights(one) for one in (before, after)]
     if None not in weights and weights[0] != weights[1]:
         raise ValueError(
             f"{before.run} and {after.run} have no example in common and are of different weights, so a slice of one "
-            "says nothing of the other: run both models on the same split"
+            "says nothing about the other: run both models on the same split"
         )
     places = [one.predictions.manifest.get("embedding") or LAST_LAYER for one in (before, after)]
     if places[0] != places[1]:
         raise ValueError(
-            f"{before.run} and {after.run} have no example in common and are of different embeddings (of the "
-            f"{places[0]}; of the {places[1]}), so a slice of one says nothing of the other: run both on the same split"
+            f"{before.run} and {after.run} have no example in common and have different embeddings (of the "
+            f"{places[0]}; of the {places[1]}), so a slice of one says nothing about the other: run both on one split"
         )
     for one, other in ((before, after), (after, before)):
         left = int((~one.slices.searched_mask).sum())
         if left < MIN_EXAMPLES and len(one.slices):
             raise ValueError(
                 f"{one.run} searched all but {left} of its examples, and slices are compared on at least "
-                f"{MIN_EXAMPLES} that they were not sought in: run it with confirm=0.5"
+                f"{MIN_EXAMPLES} that were not searched: run it with confirm=0.5"
             )
         if len(one.slices):
             apply(one.slices, other.predictions.take([0]))
     if None in weights:
-        return ["The two runs have no example in common; they are taken to be of one model."]
+        return ["The two runs have no example in common; they are assumed to be of one model."]
     return []
 
 

@@ -15,17 +15,19 @@ from weakspot.legible import isolated, printable
 
 _MOSTLY = 0.5  # share of a region that one kind of mistake must have to name it
 _IN_TEXTS = 0.4  # share of its texts that a word must be in to name it
-_IN_ALL = 0.9  # the same, for the name to speak of all of them
-_MORE_COMMON = 2.0  # times that a word must be more common inside than outside
+_IN_ALL = 0.9  # the same, for the name to refer to all of them
+_MORE_COMMON = 2.0  # how many times as common as outside a word must be inside
 _WORDS = 3
-_ON_SEARCHED = "the numbers come from the examples that the slices were found in, and say nothing of others"
+_ON_SEARCHED = (
+    "the numbers come from the examples that the slices were found in, and say nothing about others"
+)
 
 
 def finding_name(region: Region, portrait: Portrait, noun: str, labels: Sequence[str]) -> str:
     """Return the name of a finding.
 
-    It is named by attributes where they agree with it, or else by its words, its most common mistake, or the slice
-    that it is made of.
+    It is named by attributes if they agree with it, or else by its words, its most common mistake, or the slice that it
+    is made of.
 
     Args:
         region: The region.
@@ -58,16 +60,16 @@ def finding_name(region: Region, portrait: Portrait, noun: str, labels: Sequence
 def finding_sentence(
     finding: Finding, tested: bool, measure: str, counted: str, better: bool, others: str = ""
 ) -> str:
-    """Return what is claimed of a finding, and how sure it is.
+    """Return what is claimed about a finding, and how sure it is.
 
     Args:
-        finding: The finding, complete but for its sentence.
+        finding: The finding, complete except for its sentence.
         tested: Whether its numbers come from examples that it was not found in.
-        measure: The word of the task's own measure.
+        measure: The name of the task's own measure.
         counted: What `errors_explained` is a share of, in words.
-        better: Whether the best-served examples are sought.
-        others: What was tested on, in words, where these are others than the examples described: its numbers are
-            then not of the examples that are counted.
+        better: Whether the best-served examples are searched for.
+        others: The tested examples in words, if they are others than the described ones; the finding's numbers are then
+            not about the examples that are counted.
 
     Returns:
         Two or three sentences.
@@ -157,7 +159,7 @@ def explain_test(
 
     Args:
         mode: As in `Confirmation`.
-        searched, tested: How many examples slices were sought in, and tested on.
+        searched, tested: How many examples were searched for slices, and tested on.
         source: As in `Confirmation`.
         level: The false discovery rate.
         within: What losses are compared within: "labels", "similar labels", or nothing.
@@ -175,9 +177,9 @@ def explain_test(
         )
     where = source or "other examples"
     within = f" within {within}" if within else ""
-    within += f", by {printable(group)}, whose examples are no independent observations" if group else ""
+    within += f", by {printable(group)}, whose examples are not independent observations" if group else ""
     return (
-        f"Slices were sought in {count(searched)} examples and tested on {count(tested)} others ({where}) by a "
-        f"rank test of the losses{within}; of what is called confirmed at most {percent(level)} are expected to be "
+        f"Slices were searched for in {count(searched)} examples and tested on {count(tested)} others ({where}) by a "
+        f"rank test of the losses{within}; of those called confirmed, at most {percent(level)} are expected to be "
         "chance."
     )

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 
 from weakspot.findings.example_outcomes import ExampleOutcomes, fails_more
 
-_LABEL_SHARE = 0.25  # of a slice's weight that a label must have to be looked at by itself
-_LABELS_TOGETHER = 0.75  # that such labels must have together; otherwise the slice is about no label
+_LABEL_SHARE = 0.25  # of a slice's weight that a label must have to be tested by itself
+_LABELS_TOGETHER = 0.75  # of its weight that such labels must have together; otherwise it is not split
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class SlicePart:
     """A slice, or the part of it that has one label: what is tested.
 
     A slice of two labels is often two mistakes side by side: a model that takes red for low is wrong about red fives
-    and, next to them, about green twos. Each is tested, extended and named for itself.
+    and, next to them, about green twos. Each is tested, extended and named by itself.
 
     Attributes:
         slice: The position of the slice.
@@ -46,12 +46,12 @@ class SlicePart:
 def split_by_label(
     described: ExampleOutcomes, tested: ExampleOutcomes, searched: Bool[np.ndarray, " r"], by_label: bool
 ) -> list[SlicePart]:
-    """Split slices by label where a few labels make up nearly all of one.
+    """Split slices by label if a few labels make up nearly all of one.
 
     Args:
         described: The r examples that the slices are described over.
         tested: The examples that they are tested on.
-        searched: (r,) the described examples that the slices were sought in; they decide how a slice is split.
+        searched: (r,) the described examples that were searched for slices; they decide how a slice is split.
         by_label: Whether labels are classes that a slice can be split by.
 
     Returns:
@@ -74,7 +74,7 @@ def leading_labels(outcomes: ExampleOutcomes, weights: Float[np.ndarray, " r"]) 
         weights: (r,) memberships in the slice.
 
     Returns:
-        Codes of the labels; none where the slice is about no label.
+        Codes of the labels; none if the slice is not split.
     """
     if outcomes.strata is None:
         return ()

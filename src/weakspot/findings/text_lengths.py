@@ -43,7 +43,7 @@ def measure_text_lengths(
         findings: The findings, for the slices' names and distinctive words.
         predictions: The n examples, each weighted by its count.
         slices: Slices of the same examples.
-        texts: What is written in each example.
+        texts: The text of each example.
         most: How many slices are measured.
 
     Returns:

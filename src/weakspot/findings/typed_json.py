@@ -26,7 +26,7 @@ def read_typed(file: Path, adapter: TypeAdapter[T], schema: int) -> tuple[T, dic
         The record, and the fields of the file.
 
     Raises:
-        DamagedError: If the file cannot be read, or a field has a value that it cannot have; it names the file.
+        DamagedError: If the file cannot be read, or a field has an invalid value; the message names the file.
         ValueError: If it is of another version.
     """
     with reading(file):

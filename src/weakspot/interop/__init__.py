@@ -1,5 +1,5 @@
-"""Files of the two published tools: spotlight results and UDIS cluster trees, read (and trees written) as they are.
+"""Files of the two published tools: Spotlight results are read, UDIS cluster trees are read and written.
 
-Inference results of the published Spotlight tool are predictions, so their reader, and the safe reader of pickles that
-both need, lie below, in `weakspot.predictions.spotlight_inference` and `weakspot.predictions.pickles`.
+The Spotlight tool's inference results are predictions, so their reader and the safe pickle reader that both need are in
+`weakspot.predictions.spotlight_inference` and `weakspot.predictions.pickles`.
 """

@@ -1,4 +1,4 @@
-"""A reader for the published Spotlight tool's results, which become Slices; nothing that a pickle holds is run."""
+"""A reader that turns the published Spotlight tool's results into Slices and runs no code from the pickles."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def read_spotlights(
 ) -> Slices:
     """Return the slices in pickled `SpotlightResults` (or earlier dictionaries), one file for each spotlight, in order.
 
-    The parameters that `membership` needs are taken where the files hold them and the kernel is the paper's: older
-    versions of the tool wrote no centre, or used a Gaussian, which gives no example weight zero.
+    The parameters that `membership` needs are taken if the files hold them and the kernel is the paper's: older
+    versions of the tool wrote no centre, or used a Gaussian kernel, which gives no example a weight of zero.
 
     Args:
         paths: The files, the first spotlight first.
-        predictions: The predictions that the spotlights were found in, which give ids and statistics; without them
-            ids are row numbers, and there are sizes alone.
+        predictions: The predictions that the spotlights were found in, which give ids and statistics; without
+            them, ids are row numbers and sizes are the only statistics.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -69,9 +69,9 @@ def _weights(
         )
         if values is None:
             inference = (
-                "; it is an inference result, which predictions= takes" if "embeddings" in result else ""
+                "; it is an inference result: give it as predictions=" if "embeddings" in result else ""
             )
-            raise DamagedError(f"{path} holds no {_WEIGHTS[0]}, so it is no spotlight result{inference}")
+            raise DamagedError(f"{path} has no {_WEIGHTS[0]}, so it is not a spotlight result{inference}")
         row = values.astype(np.float64).ravel()
         n = len(rows[0]) if rows else len(row) if predictions is None else len(predictions)
         if len(row) != n:
@@ -84,7 +84,7 @@ def _weights(
     return np.stack(rows)
 
 
-@np.errstate(invalid="ignore")  # of a signalling NaN, as a quiet one gives none
+@np.errstate(invalid="ignore")  # a signalling NaN gives no warning, like a quiet one
 def _history(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
     nested = result.get("training_history")
     fields = {**result, **(nested if isinstance(nested, dict) else {})}

@@ -1,7 +1,7 @@
 """The published UDIS tool's tree files (`fc_treeData.json`): how they are checked, read, written and converted.
 
-The tool writes two variants. In both an inner node has `id`, `leaf` = "False" and two `children`, a leaf has
-`id`, `leaf` = "True", `images`, `inc_images` (the wrong ones) and `loss`; then
+The tool writes two variants. In both, an inner node has `id`, `leaf` = "False" and two `children`; a leaf has `id`,
+`leaf` = "True", `images`, `inc_images` (the wrong ones) and `loss`. The other fields are:
 multi-label    acc, f1 (over all categories together) and f1_c (mean over categories), all in percent
 single-label   name "<id>-<accuracy>" and count (inner nodes too), inc_count, conf, top_attr, avg_vec (mean
                embedding) and dist_vec (distribution of the attributes)
@@ -25,10 +25,10 @@ from weakspot.slices.failing_rule import ACCURACY_THRESHOLD, fails
 from weakspot.slices.statistics import AttributeShare
 
 PublishedTree = dict[str, Any]
-"""The root of a tree in either variant, as its file holds it."""
+"""The root of a tree in either variant, as in its file."""
 
 FILE_NAME = "fc_treeData.json"
-"""The name that the tool gives its file."""
+"""The name of the file that the tool writes."""
 
 _LARGEST = 2**53
 _LARGEST_REAL = 1e300
@@ -38,8 +38,8 @@ def read(path: str | Path) -> PublishedTree:
     """Return the tree in a file of either variant, unchanged, once it has passed `check`.
 
     Raises:
-        FileNotFoundError: There is no file.
-        ValueError: The file holds no such tree; the error names the file, the node and the field.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not such a tree; the error names the file, the node and the field.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,16 +55,16 @@ def parse(content: bytes, name: str) -> PublishedTree:
 
     Args:
         content: The bytes of the file.
-        name: The name by which errors call it.
+        name: The name of the file, for errors.
 
     Raises:
-        ValueError: The content is no such tree; the error names the file, the node and the field.
+        ValueError: The content is not such a tree; the error names the file, the node and the field.
     """
     try:
         with reading(Path(name)):
             tree = json.loads(content.decode())
             check(tree)
-            json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            json.dumps(tree, ensure_ascii=False).encode()  # a lone surrogate is not text
     except DamagedError as error:
         reason = "it is nested too deeply" if isinstance(error.__cause__, RecursionError) else error.__cause__
         raise DamagedError(f"{name} is not a tree of the published UDIS tool: {reason}") from error
@@ -72,11 +72,11 @@ def parse(content: bytes, name: str) -> PublishedTree:
 
 
 def write(tree: PublishedTree, path: str | Path) -> Path:
-    """Write a tree of either variant (from `export` or `read`), whole or not at all.
+    """Write a tree of either variant (from `export` or `read`), completely or not at all.
 
     Raises:
-        ValueError: This is no such tree, or it is too deep for JSON.
-        OSError: The disk is full or refuses; the sentence says what to do.
+        ValueError: This is not such a tree, or it is too deep for JSON.
+        OSError: The disk is full or not writable; the message says what to do.
     """
     check(tree)
     path = Path(path)
@@ -96,7 +96,7 @@ def check(tree: Any) -> None:
     clustered: set[str | int] = set()  # images of the leaves so far
     for where, node in _walk(tree):
         if not isinstance(node, dict):
-            raise ValueError(f"{where} is no object")
+            raise ValueError(f"{where} is not an object")
         _check_field(where, node, "id", _is_whole)
         where = f"{where} (id {node['id']})"
         if node["id"] in ids:
@@ -108,46 +108,46 @@ def check(tree: Any) -> None:
         for name, rule in _fields(single_label, leaf).items():
             _check_field(where, node, name, rule)
         if leaf and not len(node["inc_images"]) <= len(node["images"]) > 0:
-            raise ValueError(f"{where}: a cluster has images, and no more wrong ones than images")
+            raise ValueError(f"{where}: a cluster must have images, and no more wrong ones than images")
         if leaf:
             images = set(node["images"])
             if len(images) < len(node["images"]) or images & clustered:
-                raise ValueError(f"{where}: an image stands in it twice, or in another cluster as well")
+                raise ValueError(f"{where}: an image occurs in it twice, or in another cluster as well")
             if not images.issuperset(node["inc_images"]):
-                raise ValueError(f"{where}: a wrong image is none of its images")
+                raise ValueError(f"{where}: a wrong image is not among its images")
             clustered |= images
         if not leaf and len(node["children"]) != 2:
-            raise ValueError(f"{where}: an inner node has two children")
+            raise ValueError(f"{where}: an inner node must have two children")
 
 
 def export(slices: Slices) -> PublishedTree:
     """Return the tree of slices that UDIS found, in the published format.
 
-    It is of the multi-label variant for a multi-label task, and else of the single-label one.
+    It is of the multi-label variant for a multi-label task, otherwise of the single-label one.
 
     Args:
-        slices: The slices that `UDIS` leaves; their ids become the images, each counted as often as its count says.
+        slices: The slices that `UDIS` found; their ids become the images, weighted by their counts.
 
     Returns:
         The tree, for `write`.
 
     Raises:
-        ValueError: The slices hold no tree, or lack something that the format demands.
+        ValueError: The slices have no tree, or lack something that the format requires.
     """
     tree = slices.tree
     if tree is None or "shares" not in slices.parameters:
-        raise ValueError("only slices that UDIS has just found hold a tree with the mean of every cluster")
+        raise ValueError("only slices that UDIS itself has found have a tree with the mean of every cluster")
     single_label = tree.f1_macro is None
     required = ("loss", "confidence") if single_label else ("loss", "f1", "f1_macro")
     missing = [name for name in required if getattr(tree, name) is None]
     if missing:
         raise ValueError(
-            f"that needs the {' and '.join(missing)} of every cluster, which come from outputs and labels; "
-            "where you have them, give them with the predictions"
+            f"the published format needs the {' and '.join(missing)} of every cluster, which come from outputs and "
+            "labels; if you have them, give them with the predictions"
         )
     describe = _single_label_fields(slices) if single_label else _multi_label_fields(slices.ids)
 
-    published: dict[int, PublishedTree] = {}  # nodes whose parents are still to come
+    published: dict[int, PublishedTree] = {}  # nodes that wait for their parents
     for node in reversed(list(tree.walk())):  # children before their parents
         head: PublishedTree = {"id": node.id}
         if single_label:
@@ -163,15 +163,15 @@ def export(slices: Slices) -> PublishedTree:
 def to_tree(
     published: PublishedTree, ids: Sequence[str] | np.ndarray, accuracy_threshold: float = ACCURACY_THRESHOLD
 ) -> ClusterNode:
-    """Return a published tree as the tree of clusters that `UDIS` has in `tree_`, with the fields that its file holds.
+    """Return a published tree as a cluster tree like `UDIS.tree_`, with the fields that its file holds.
 
-    An inner node sums up its leaves. A leaf of more than 5 images fails where its accuracy is below
-    `accuracy_threshold` times the accuracy of all.
+    An inner node aggregates its leaves. A leaf of more than 5 images fails if its accuracy is below
+    `accuracy_threshold` times the overall accuracy.
 
     Args:
         published: The tree, from `read` or `export`.
         ids: The ids of the record that its images belong to; an image is also matched by its file name alone.
-        accuracy_threshold: A share of the accuracy of all.
+        accuracy_threshold: A share of the overall accuracy.
 
     Raises:
         ValueError: An image is not among the ids.
@@ -182,7 +182,7 @@ def to_tree(
         for number, node in enumerate(sorted(leaves_of(published), key=lambda node: int(node["id"])))
     }
 
-    nodes: dict[int, ClusterNode] = {}  # whose parents are still to come
+    nodes: dict[int, ClusterNode] = {}  # that wait for their parents
     for node in reversed([node for _, node in _walk(published)]):  # children before their parents
         if node["leaf"] == "True":
             nodes[node["id"]] = _leaf(node, rows, numbers[node["id"]])
@@ -247,7 +247,7 @@ def _single_label_fields(slices: Slices) -> Callable[[ClusterNode], PublishedTre
     sizes, centers, shares = (slices.parameters[name] for name in ("sizes", "centers", "shares"))
 
     def describe(node: ClusterNode) -> PublishedTree:
-        clusters = list(node.clusters)  # a node whose examples are all correct holds several
+        clusters = list(node.clusters)  # a node whose examples are all correct holds several clusters
 
         def mean(of_clusters: np.ndarray) -> list[float]:
             means: list[float] = np.average(of_clusters[clusters], axis=0, weights=sizes[clusters]).tolist()
@@ -268,7 +268,7 @@ def _single_label_fields(slices: Slices) -> Callable[[ClusterNode], PublishedTre
 
 
 def _multi_label_fields(ids: np.ndarray) -> Callable[[ClusterNode], PublishedTree]:
-    # The tool's own files name COCO images by number.
+    # The tool's own files identify COCO images by number.
     numbered = all(name.isdecimal() and str(int(name)) == name for name in ids.tolist())
     names = [int(name) for name in ids] if numbered else ids.tolist()
 
@@ -311,7 +311,7 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 
 def _matches_number(value: Any) -> bool:
-    """Whether a value is a number; NaN is one, for the tool writes it where a cluster has nothing to average."""
+    """Return whether a value is a number or NaN, which the tool writes if a cluster has nothing to average."""
     return type(value) in (int, float) and (value != value or abs(value) <= _LARGEST_REAL)
 
 

@@ -1,4 +1,4 @@
-"""The record and the slices of a published UDIS tree by itself, without data and without a model."""
+"""The record and the slices of a published UDIS tree alone, without data or a model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def record_of(published: PublishedTree) -> Predictions:
         published: A tree from `udis_tree.read` or `udis_tree.export`.
 
     Returns:
-        Predictions without embeddings, cluster after cluster, the wrong images of each first. Losses are means of
-        clusters, so that means over clusters are right; there are none where the tree lacks one.
+        Predictions without embeddings, cluster after cluster, with the wrong images of each first. Losses are cluster
+        means, so that means over clusters are right; there are no losses if the tree lacks one.
 
     Raises:
         ValueError: Two images have the same name, one as text and one as a number.
@@ -57,11 +57,11 @@ def slices_of(
     Args:
         published: A tree from `udis_tree.read` or `udis_tree.export`.
         record: The tree's record, from `record_of`.
-        accuracy_threshold: The share of the accuracy of all below which a cluster fails.
+        accuracy_threshold: The share of the overall accuracy below which a cluster fails.
         source: Where the tree comes from.
 
     Returns:
-        The slices, with the tree. They hold nothing by which they could be applied to other examples.
+        The slices, with the tree. They have no parameters, so they cannot be applied to other examples.
     """
     tree = to_tree(published, record.ids, accuracy_threshold)
     failing = worst_first(leaf for leaf in tree.leaves() if leaf.failing)

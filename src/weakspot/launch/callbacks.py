@@ -1,4 +1,4 @@
-"""What is done where Hydra calls back: before it makes a folder, and before and after each job."""
+"""Hydra callbacks that run before it makes a folder, and before and after each job."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from weakspot.launch.sweeps import launched, sweep_to_launch, unresolved
 
 
 class LaunchCallback(Callback):
-    """Notes what there is before a run or a sweep, and has each run of a sweep leave a result of its own.
+    """Records which folders exist before a run or a sweep, and makes sure that each run of a sweep leaves a result.
 
-    Hydra makes one, by the configuration's callbacks, in each process that runs jobs.
+    Hydra creates one from the configuration's callbacks in each process that runs jobs.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Note which folders the run does not make."""
+        """Record which folders exist before the run."""
         with _resolving(config):
             note_what_is_there(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the sweep, and which folders it does not make; end it where what all of its runs share cannot be.
+        """Record the sweep and which folders exist before it; end it if settings that all its runs share are invalid.
 
-        Hydra passes over an error of a callback, and not over the end of the process.
+        Hydra ignores errors in a callback, but not a SystemExit such as `UserError`.
         """
         with _resolving(config):
             note_what_is_there(Path(config.hydra.sweep.dir))
@@ -57,7 +57,7 @@ class LaunchCallback(Callback):
             Path(config.hydra.runtime.output_dir, RESULT).unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """See to it that a run that ended well has a result, and that one that failed is told of once."""
+        """Make sure that a run that ended well has a result, and that a failed one is reported only once."""
         folder = Path(config.hydra.runtime.output_dir)
         if job_return.status == JobStatus.FAILED:
             job_return.__class__ = _FailedJob
@@ -67,14 +67,14 @@ class LaunchCallback(Callback):
 
 @contextmanager
 def _resolving(config: DictConfig) -> Iterator[None]:
-    """Let a folder's name refer to Hydra's configuration; where that fails, Hydra's own error comes a little later."""
+    """Let a folder's name refer to Hydra's configuration; if that fails, Hydra raises its own error a little later."""
     HydraConfig.instance().set_config(config)
     with suppress(OmegaConfBaseException):
         yield
 
 
 class _FailedJob(JobReturn):
-    """What a job returned that failed: asked for its value, Hydra's own class prints a line before it raises."""
+    """The result of a failed job, which raises the job's error without the line that Hydra's own class prints first."""
 
     @property  # type: ignore[misc]
     def return_value(self) -> Any:

@@ -1,4 +1,4 @@
-"""The configuration files of what a line chooses, where plug-ins bring them, and what is said of one that is wrong."""
+"""The configuration files of plug-ins that a command line chooses, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from weakspot.launch.options import CommandLine
 from weakspot.launch.quoting import key_of
 
 _NO_PACKAGE = re.compile(r"\s*#\s*@package\s+(?![\w.]+\s*(?:\n|$))([^\n]*)")
-"""A first line that says in no readable way where the settings of a file belong."""
+"""A first line with an invalid `@package`, which says where the settings of a file belong."""
 
 
 def check_chosen_files(line: CommandLine) -> None:
-    """Raise ValueError for a plug-in's file that is chosen and cannot be read."""
+    """Raise ValueError if a plug-in's file that is chosen cannot be read."""
     for word in line.settings:
         for choice in word.partition("=")[2].split(",") if key_of(word) in GROUPS else ():
             for file in plugin_files(key_of(word), choice, line.config_folder):
@@ -33,7 +33,7 @@ def check_file(file: Path) -> None:
     try:
         OmegaConf.load(file)
         text = file.read_text(encoding="utf-8")
-    except Exception as error:  # PyYAML lets through whatever it stumbles over, an IndexError for `!!float`
+    except Exception as error:  # PyYAML may raise any error, such as an IndexError for `!!float`
         raise ValueError(explain_file(file, error)) from None
     if wrong := _NO_PACKAGE.match(text):
         raise ValueError(
@@ -42,7 +42,7 @@ def check_file(file: Path) -> None:
 
 
 def explain_file(file: Path, error: Exception) -> str:
-    """Return what is wrong with a configuration file, and where in it, or in another file that it names."""
+    """Return what is wrong with a configuration file, and where: in it, or in another file that it names."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         said = ", ".join(part for part in (error.context, error.problem) if part)
@@ -51,9 +51,9 @@ def explain_file(file: Path, error: Exception) -> str:
 
 
 def plugin_files(group: str, word: str, folder: str | None) -> Iterator[Path]:
-    """Yield the files of a choice in the folders of plug-ins, and in the further folder of the command line."""
+    """Yield the files of a choice in the folders of plug-ins and in the additional folder of the command line."""
     folders = [found.path for found in plugins.folders()]
     for path in [*folders, *([] if folder is None else [Path(folder).absolute()])]:
         file = path / group / f"{word}.yaml"
-        if os.path.isfile(file):  # also where there can be no such name, which pathlib raises an error for
+        if os.path.isfile(file):  # unlike pathlib's, it is False for an impossible name
             yield file

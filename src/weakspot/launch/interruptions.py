@@ -1,4 +1,4 @@
-"""How a job ends that a signal interrupts, and what is said of it."""
+"""How a job that a signal interrupts ends, and the message about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _jobs_elsewhere = False  # whether the last interruption has ended jobs of a swe
 
 @contextmanager
 def errors_as_interruption(name: str) -> Iterator[None]:
-    """Turn any error after a signal into the interruption: connections and workers break down with it."""
+    """Turn any error after a signal into the interruption, which also breaks connections and workers."""
     try:
         yield
     except BaseException as error:
@@ -36,7 +36,7 @@ def errors_as_interruption(name: str) -> Iterator[None]:
 
 @contextmanager
 def ending_with_launcher() -> Iterator[None]:
-    """End the process of a sweep's launcher with its interrupted job; it would wait for another job otherwise."""
+    """End a process of a sweep's launcher with its interrupted job; otherwise it would wait for another job."""
     if signals.handles_signals():
         yield
         return
@@ -60,7 +60,7 @@ def end_workers() -> None:
 
 
 def print_interruption(interrupted: signals.Interrupted, name: str) -> None:
-    """Print that a command was interrupted, and what becomes of its work when it is typed again."""
+    """Print that a command was interrupted, and what the same command does when it is run again."""
     from weakspot.pipeline.processes import is_main_process
 
     again = "starts it again" if name == "browse" else "begins again"

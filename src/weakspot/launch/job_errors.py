@@ -28,14 +28,14 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
 
 _KILLED_WORKER = re.compile(r"DataLoader worker .*(by signal: (Killed|Bus error)|exited unexpectedly$)")
-"""What torch says where the system has ended a process that loads data; one that crashes or exits is a fault."""
+"""Torch's message if the system has killed a process that loads data; one that crashes or exits has a bug."""
 
 
 class UserError(SystemExit):
     """Ends the process with a sentence for the user and an exit code.
 
-    The code is 1 where a run broke down, and 2 where the command line was at fault, before anything was made; that of a
-    gate is in `weakspot.commands.fail_if`.
+    The code is 1 if a run failed, and 2 if the command line was wrong, before anything was made; that for `fail_if` is
+    in `weakspot.commands.fail_if`.
     """
 
     def __init__(self, sentence: str, code: int = 1) -> None:
@@ -44,7 +44,7 @@ class UserError(SystemExit):
 
 
 class JobError(CompactHydraException):
-    """Ends a job of a sweep in the same way, while other jobs go on; its sentence stands below the sweep's table."""
+    """Ends a job of a sweep in the same way, while others go on; its sentence is printed below the sweep's table."""
 
     def __init__(self, sentence: str, code: int = 1) -> None:
         super().__init__(sentence)
@@ -53,9 +53,9 @@ class JobError(CompactHydraException):
 
 @contextmanager
 def errors_as_sentences(name: str) -> Iterator[None]:
-    """Turn errors of input into one sentence, and faults of a plug-in into a sentence and a few frames.
+    """Turn input errors into one sentence, and bugs in a plug-in into a sentence and a few frames.
 
-    The whole traceback goes to the run's log file, except of an error of input before the run had begun.
+    The full traceback goes to the run's log file, except for an input error before the run has begun.
     """
     try:
         yield
@@ -84,18 +84,18 @@ def _fail_run(sentence: str, name: str) -> UserError | JobError:
 
 
 def _fail_by_plugin(error: Exception, frames: str, name: str) -> UserError | JobError:
-    """Print the frames of a fault from the plug-in's file on, and return the error that ends the job."""
+    """Print the frames of an error, from the plug-in's file on, and return the error that ends the job."""
     title = f"Traceback (most recent call last; all of it is in {run_folder() / name}.log):"
     print(printable_lines(f"{title}\n{frames}"), file=sys.stderr, flush=True)
     said = ": ".join(filter(None, [type(error).__name__, _worker_message(str(error))]))
     place = _place_in_plugin(error)
-    sentence = said.removesuffix(place) + place  # an error of syntax says it itself
+    sentence = said.removesuffix(place) + place  # a syntax error's message has it already
     write_end(FAILED, sentence)
     return job_error(sentence, 1)
 
 
 def job_error(sentence: str, code: int) -> UserError | JobError:
-    """Return the error that ends a job: the process, or of a sweep this job alone."""
+    """Return the error that ends the process or, in a sweep, only this job."""
     return (UserError if HydraConfig.get().mode == RunMode.RUN else JobError)(sentence, code)
 
 
@@ -110,19 +110,21 @@ def log_traceback(error: BaseException) -> None:
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Return the sentence for an error that the user can do something about, or None for a fault of the program."""
+    """Return the sentence for an error that the user can do something about, or None for a bug in the program."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _explain_system_error(error)
-    if isinstance(error, GrammarParseError):  # which does not say of which setting
+    if isinstance(error, GrammarParseError):  # it does not name the setting
         said = library_message(error)
-        return f"a setting holds a ${{…}} that cannot be read: {said}; --cfg job shows all settings of a line"
+        return (
+            f"a setting holds a ${{…}} that cannot be read: {said}; --cfg job shows all settings of a command"
+        )
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=… to the command"
-    if isinstance(error, HydraException | OmegaConfBaseException):  # of building objects, of interpolations
+    if isinstance(error, HydraException | OmegaConfBaseException):  # from building objects, or interpolations
         key = getattr(error, "full_key", None)
         return f"{key}: {library_message(error)}" if key else library_message(error)
     if isinstance(error, RuntimeError) and (killed := _KILLED_WORKER.match(str(error))):
-        return f"{killed[0]}, as where memory is short: num_workers=0 loads data without further processes"
+        return f"{killed[0]}, perhaps for lack of memory: num_workers=0 loads data without further processes"
     if isinstance(error, ValueError | OSError | ImportError):
         place = "" if _is_raised_here(error) else _place_in_plugin(error)
         return (_worker_message(str(error)) or type(error).__name__) + place
@@ -134,7 +136,7 @@ def sentence_of(error: Exception) -> str | None:
 
 
 def library_message(error: Exception) -> str:
-    """Return the message of an error of Hydra or OmegaConf in one line, without pointers to documentation."""
+    """Return the message of an error of Hydra or OmegaConf on one line, without pointers to documentation."""
     causes = [
         str(one) for one in (error, error.__cause__) if str(one) != "None"
     ]  # a parser's errors say None
@@ -143,34 +145,34 @@ def library_message(error: Exception) -> str:
 
 
 def _explain_system_error(error: OSError) -> str:
-    """Return the sentence for an error of the system that nothing else has explained, as in a logger or a cache."""
+    """Return the sentence for a system error that nothing else has explained, such as one in a logger or a cache."""
     from weakspot.predictions.atomic_files import RUN_FOLDER, write_error_sentence
 
     where = f"with {FULL_ERROR}=1 the same command shows where it arose"
-    if not isinstance(error.filename, str):  # of a file that is open, a semaphore, …
+    if not isinstance(error.filename, str):  # an open file, a semaphore, …
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return (
                 f"{error.strerror}, probably on the disk of {run_folder()}: free some room there, or give another "
                 f"folder ({RUN_FOLDER}=…); {where}"
             )
         return f"{error.strerror} (in a run of {run_folder()}); {where}"
-    writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a read has no such error
+    writes = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # reading raises none of these
     sentence = write_error_sentence(error, Path(error.filename).parent, "another folder") if writes else None
     return sentence or f"{error.filename}: {error.strerror}; {where}"
 
 
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
-"""The first line of a frame, as a traceback shows it: that of a process that loads data is in an error's message."""
+"""The first line of a frame in a traceback; the traceback of a process that loads data is in an error's message."""
 
 
 def _is_raised_here(error: Exception) -> bool:
-    """Return whether this package has raised an error, whose message then says all."""
+    """Return whether this package has raised an error, so that its message is enough."""
     frames = _FRAME.findall(_traceback_text(error))
     return bool(frames) and Path(frames[-1][0]).is_relative_to(_PACKAGE)
 
 
 def _place_in_plugin(error: Exception) -> str:
-    """Return the last line of a plug-in's that led to an error, or ""."""
+    """Return the last line of a plug-in's code that led to an error, or ""."""
     for file, line in reversed(_FRAME.findall(_traceback_text(error))):
         if name := plugins.code_name(Path(file)):
             return f" ({name}, line {line})"
@@ -178,7 +180,7 @@ def _place_in_plugin(error: Exception) -> str:
 
 
 def _frames_from_plugin(error: Exception) -> str:
-    """Return the frames of an error from the first on that is in a plug-in's file, or ""."""
+    """Return the frames of an error, starting with the first in a plug-in's file, or ""."""
     text = _traceback_text(error)
     for frame in _FRAME.finditer(text):
         if plugins.code_name(Path(frame[1])):
@@ -191,7 +193,7 @@ def _traceback_text(error: Exception) -> str:
 
 
 def _worker_message(message: str) -> str:
-    """Return the message of an error in a process that loads data: torch puts the whole traceback before it."""
+    """Return an error's message without the traceback that torch puts before it in a process that loads data."""
     if not message.startswith("Caught ") or "Original Traceback" not in message:
         return message
     last = re.split(r"\n(?=\w[\w.]*(?:: |$))", message.strip())[-1]

@@ -49,8 +49,8 @@ def run(
 
     Args:
         name: The name of the configuration, such as "discover".
-        job: The function that runs with the configuration and the run's folder. Its value is minimised by a sweeper
-            that searches (`hydra/sweeper=optuna`).
+        job: The function that runs with the configuration and the run's folder. A sweeper that searches
+            (`hydra/sweeper=optuna`) minimises its value.
         summarise_sweep: Shows what the runs of a sweep found.
     """
     _set_up_process()
@@ -87,32 +87,32 @@ def run(
         signals.interruptible(lambda interrupted: print_interruption(interrupted, name)),
         signals.on_interruption(end_workers),
         _sentences_printed(name, line, full, lambda: begun),
-        signals.prevailing_over_errors(),  # of the table, too, where an interrupted import left halves
+        signals.prevailing_over_errors(),  # also over the table's, after an interrupted import
         summarised(summarise_sweep),
         arguments_for_hydra([*line.options, *line.settings]),
     ):
         hydra.main(config_path=str(CONFIGS), config_name=name, version_base="1.3")(task)()
         if any(sweep.planned == [] for sweep in launched):
-            raise UserError("there is nothing to run, because a range or a glob of this line is empty", 2)
+            raise UserError("there is nothing to run, because a range or a glob in this command is empty", 2)
 
 
 def _set_up_process() -> None:
     """Set up threads, garbage collection and logging, before libraries are loaded."""
-    # torch's waiting threads must sleep: spinning ones make small models several times slower wherever another process
-    # wants the same cores
+    # torch's waiting threads must sleep: spinning ones make small models several times slower if another process uses
+    # the same cores
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # OpenBLAS' threads (NumPy's and SciPy's) must sleep soon: by default they spin for 2^26 cycles, 25 ms, after each
     # product
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
     # young objects are collected less often than by default, and all objects rarely: half a dozen full collections
-    # while libraries load were a tenth of the time of a run that infers nothing
+    # while libraries load took a tenth of the time of a run that infers nothing
     gc.set_threshold(2000, 10, 50)
     # on a full disk the log file cannot be written either, and a traceback for each of its lines would not help
     logging.raiseExceptions = False
 
 
 def _start(job: Callable[[DictConfig, Path], float | None], cfg: DictConfig) -> float | None:
-    """Run the job, at once where it has no trainer, as in `browse.py`; else libraries load first, for seconds."""
+    """Run the job; unless it has no trainer, as in `browse.py`, libraries are loaded first, which takes seconds."""
     if "trainer" not in cfg:
         return job(cfg, run_folder())
     plugins.make_working_directory_importable()
@@ -128,13 +128,13 @@ def _start(job: Callable[[DictConfig, Path], float | None], cfg: DictConfig) -> 
 def _sentences_printed(
     name: str, line: CommandLine, full: str | None, begun: Callable[[], bool]
 ) -> Iterator[None]:
-    """Print the sentence for what has ended the command, and end it with the exit code for that.
+    """Print the sentence for the error that ended the command, and exit with its code.
 
     Args:
         name: The configuration, such as "discover".
         line: The command line.
         full: Whether errors are raised as they are ("1").
-        begun: Whether a job has begun: an error that has no sentence yet, and is not Hydra's, is then a fault.
+        begun: Whether a job has begun: from then on, an error that has no sentence yet and is not Hydra's is a bug.
     """
     try:
         yield
@@ -157,7 +157,7 @@ def _sentences_printed(
         if full == "1":
             raise
         print(
-            "a process that ran this sweep was killed, as by a system whose memory is full: have fewer runs at once, "
+            "a process that ran this sweep was killed, perhaps for lack of memory: run fewer at once, "
             "hydra.launcher.n_jobs=1",
             file=sys.stderr,
             flush=True,

@@ -1,4 +1,4 @@
-"""The options of a command line, which are Hydra's (`--help`): told from its settings, and explained if wrong."""
+"""Separates the options of a command line, which are Hydra's (`--help`), from its settings, and explains wrong ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hydra._internal.utils import get_args_parser
 
-_UNPICKLES = "--experimental-rerun"  # an option of Hydra's; nothing that a user hands over is unpickled here
+_UNPICKLES = "--experimental-rerun"  # refused, although Hydra has it: it unpickles a given file
 
 
 class CommandLine(NamedTuple):
@@ -18,10 +18,10 @@ class CommandLine(NamedTuple):
 
     Attributes:
         options: Its options, with their values.
-        settings: Its other words, which are settings, `key=value`, if they are right.
+        settings: Its other words, which should be settings, `key=value`.
         is_sweep: Whether it asks for a run for each of several values (`-m`).
-        config_folder: The further folder of configuration files that it names.
-        only_shows: Whether it asks to be shown settings (`--help`, `--cfg`, `--info`), and for no run.
+        config_folder: The additional folder of configuration files that it names.
+        only_shows: Whether it only shows settings (`--help`, `--cfg`, `--info`) and runs nothing.
     """
 
     options: list[str]
@@ -32,7 +32,7 @@ class CommandLine(NamedTuple):
 
 
 def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
-    """Return what a command line asks for, in whatever order; `--version` prints the version and ends the process.
+    """Parse a command line, in any order of its words; `--version` prints the version and ends the process.
 
     Args:
         command: The command, such as "discover".
@@ -44,7 +44,7 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
     parser = get_args_parser()
     parser.allow_abbrev = parser.exit_on_error = False
     actions = {name: action for action in parser._actions for name in action.option_strings}
-    if "--version" in words:  # which needs an installed package
+    if "--version" in words:  # needs an installed package
         actions["--version"].version = _version()  # type: ignore[attr-defined]
     try:
         read, unknown = parser.parse_known_intermixed_args(words)
@@ -58,8 +58,8 @@ def read_command_line(command: str, words: Sequence[str]) -> CommandLine:
         )
     if unknown:
         raise ValueError(_explain_unknown(command, unknown[0], actions))
-    # options are the words that are no settings; these are sorted to the end and cut off, not filtered out, because the
-    # same word may be an option's value too (`-cd conf conf`)
+    # options are the words that are not settings; settings are sorted to the end and cut off, not filtered out, because
+    # the same word may also be an option's value (`-cd conf conf`)
     settings_last = sorted(words, key=lambda word: word in read.overrides)
     options = settings_last[: len(words) - len(read.overrides)]
     only_shows = bool(read.help or read.hydra_help or read.cfg or read.info)
@@ -88,7 +88,7 @@ def _explain_value(error: ArgumentError, actions: Mapping[str, Action]) -> str:
 
 
 def _explain_unknown(command: str, word: str, actions: Mapping[str, Action]) -> str:
-    """Return which option was probably meant, or that settings are no options."""
+    """Return which option was probably meant, or that settings are typed without dashes."""
     option = word.partition("=")[0]
     close = difflib.get_close_matches(option, actions.keys() - {_UNPICKLES}, n=1, cutoff=0.7)
     if close and len(option) > 2:

@@ -1,4 +1,4 @@
-"""The arguments and the environment that Hydra, the job and the processes which the job starts each see."""
+"""The arguments and the environment that Hydra, the job and the job's child processes each see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weakspot.launch.job_errors import FULL_ERROR
 
 @contextmanager
 def arguments_for_hydra(words: list[str]) -> Iterator[None]:
-    """Let Hydra parse these words and raise its errors: by itself it would print several lines around them."""
+    """Let Hydra parse these words and raise its errors; by default it would print several lines around them."""
     before, full = list(sys.argv), os.environ.get(FULL_ERROR)
     sys.argv[1:], os.environ[FULL_ERROR] = words, "1"
     try:
@@ -42,7 +42,7 @@ def arguments_as_typed(typed: list[str], full: str | None) -> Iterator[None]:
 
 @contextmanager
 def own_arguments() -> Iterator[None]:
-    """Give Lightning's child processes the overrides and the folder of this job: in a sweep they must run it alone."""
+    """Give Lightning's child processes the overrides and the folder of this job: in a sweep, they must run only it."""
     config: Any = HydraConfig.get()
     if config.mode != RunMode.MULTIRUN:
         yield
@@ -60,7 +60,7 @@ def own_arguments() -> Iterator[None]:
 
 
 def config_folder_option() -> list[str]:
-    """Return the option of the current run that names a further folder of configuration files, if its line has one."""
+    """Return the current run's option that names an additional folder of configuration files, if it has one."""
     sources = HydraConfig.get().runtime.config_sources
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 

@@ -1,4 +1,4 @@
-"""How a setting that was typed is written for Hydra's grammar, and how it is shown again as it was typed."""
+"""Rewrites typed settings for Hydra's grammar, and turns them back into what was typed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ FILES = ("slices", "compare", "method.past", "folders", "trust")
 """Settings that are lists of files or modules, which may be typed with commas and without brackets."""
 
 SHORT = {"reweight": "reweight.by", "encoder": "model@encoder"}
-"""Short keys and the settings that they stand for, such as `reweight=RUN` beside `reweight.strength=0.3`."""
+"""Short keys and the settings that they stand for, such as `reweight=RUN` for `reweight.by=RUN`."""
 
 _PIECE = re.compile(r"[^\[\]{},:]+")  # an item of a list or a mapping
 
 
 def quote_for_hydra(words: Sequence[str], is_sweep: bool = False) -> list[str]:
-    """Return the words with quotes around values that Hydra's grammar cannot read: with blanks, brackets, = or ~.
+    """Return the words with quotes around values that Hydra's grammar cannot read: with spaces, brackets, = or ~.
 
     A `~` at the start of a value becomes the home folder, as in a shell, and `None`, as Python's sweepers write it,
     becomes null. A word that cannot be parsed even so stays unchanged, for `explain_line`.
 
     Args:
         words: The settings that were typed.
-        is_sweep: Whether commas stand between the values of several runs.
+        is_sweep: Whether commas separate the values of several runs.
     """
     return [_quote_word(word, is_sweep) for word in words]
 
 
 def word_as_typed(word: str) -> str:
-    """Return a word as people type it, where Hydra was given the setting that a short key stands for."""
+    """Return a word as people type it, with the short key for the setting that Hydra was given."""
     for short, long in SHORT.items():
         if word.startswith(f"{long}="):
             return short + word.removeprefix(long)
@@ -40,7 +40,7 @@ def word_as_typed(word: str) -> str:
 
 
 def key_of(word: str) -> str:
-    """Return the key of a setting that was typed, such as `model` of `model@encoder=resnet18` or of `~model`."""
+    """Return the key of a typed setting, such as `model` for `model@encoder=resnet18` or `~model`."""
     return re.split(r"[=@]", word.lstrip("+~"), maxsplit=1)[0]
 
 
@@ -51,7 +51,7 @@ def _quote_word(word: str, sweep: bool) -> str:
     if value == "None":
         return _quote_word(f"{key}=null", sweep)
     if word == "encoder=null":
-        return word  # null is a value here, and not the name of a choice
+        return word  # null is a value here, not the name of a choice
     if key in SHORT and not value.startswith("{"):
         return _quote_word(f"{SHORT[key]}={value}", sweep)
     if key in FILES and value not in ("", "null") and not value.startswith(("[", "{")):

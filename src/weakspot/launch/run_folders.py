@@ -23,7 +23,7 @@ def run_folder() -> Path:
 
 
 def explain_run_folder(error: OSError, setting: str) -> str:
-    """Return the sentence for an error before the job, where the run's folder cannot be made.
+    """Return the sentence for an error before the job: the run's folder cannot be made.
 
     Args:
         error: The system's error.
@@ -37,14 +37,14 @@ def explain_run_folder(error: OSError, setting: str) -> str:
 
 
 def note_what_is_there(folder: Path) -> None:
-    """Note how much of the path of a run's or a sweep's folder is there, before Hydra makes the rest."""
+    """Record how much of the path of a run's or a sweep's folder exists before Hydra makes the rest."""
     global _there_before
     folder = folder.absolute()
     _there_before = next(each for each in (folder, *folder.parents) if os.path.exists(each))
 
 
 def begin(cfg: DictConfig) -> None:
-    """Mark the current run as one that has begun, on every rank, so that its folder stays whatever happens."""
+    """Mark the current run as one that has begun, on every rank, so that its folder is kept whatever happens."""
     global _begun
     from weakspot.pipeline.processes import is_main_process
 

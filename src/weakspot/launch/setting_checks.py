@@ -1,4 +1,4 @@
-"""What is checked of settings: that each has a value and, once they compose, an effect, and each choice one file."""
+"""Checks of settings: each has a value and, once composed, an effect, and each choice has one file."""
 
 from __future__ import annotations
 
@@ -61,33 +61,33 @@ _IGNORED_WITH = {
         (),
     ),
     "slices": (
-        "slices that are there already",
+        "slices that already exist",
         ("experiment", "method", "stability"),
         (),
     ),
     "predictions": (
-        "predictions that are there already",
+        "predictions that already exist",
         _SETTINGS_BEFORE_PREDICTIONS,
         ("dataset.group", "dataset.hide", "dataset.root"),
     ),
 }
-"""For each setting that names existing results: what these are, the keys that have no effect beside it, and the words
-or keys among them that have an effect all the same."""
+"""For each setting that names existing results: what these are, the keys that have no effect with it, and the
+exceptions among them, as keys or whole settings."""
 
 
 _SAME_IN_EVERY_RUN = re.compile(r"\$\{(hydra[.:]job\.name|(now|oc\.env):[^}]*)\}")
-_LONE_COMMA = re.compile(r"(^|[\[,])\s*,|,\s*[\]}]|,\s*$")  # no value stands on one side of it
+_LONE_COMMA = re.compile(r"(^|[\[,])\s*,|,\s*[\]}]|,\s*$")  # a comma without a value on one side
 
 
 def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
-    """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell that knows no FILE.
+    """Raise ValueError for a key without a value, such as `predictions=$FILE` in a shell where FILE is not set.
 
-    One of several values that is missing, as in `seed=1,,2`, is refused, too, and so are `~method` and a folder for
-    runs that it cannot be.
+    A missing value among several, as in `seed=1,,2`, is refused too, and so are `~method` and a setting of the runs'
+    folder that has no effect or is one folder for all runs.
 
     Args:
         words: The settings that were typed.
-        is_sweep: Whether commas stand between the values of several runs.
+        is_sweep: Whether commas separate the values of several runs.
     """
     _check_folder({key_of(word): word for word in words}, is_sweep)
     for word in words:
@@ -104,7 +104,7 @@ def check_values(words: Sequence[str], is_sweep: bool = False) -> None:
 
 
 def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
-    """Raise ValueError for the folder of a run where a sweep is meant, for the reverse, and for one of all its runs."""
+    """Raise ValueError for a run's folder in a sweep, for the reverse, and for one folder for all runs of a sweep."""
     taken, ignored = "hydra.run.dir", ["hydra.sweep.dir", "hydra.sweep.subdir"]
     if is_sweep:
         taken, ignored = "hydra.sweep.dir", ["hydra.run.dir"]
@@ -127,7 +127,8 @@ def _check_folder(typed: Mapping[str, str], is_sweep: bool) -> None:
 def check_settings(config: DictConfig, words: Sequence[str]) -> None:
     """Raise ValueError for a setting that has no effect.
 
-    That is a key with a + that no schema has, as Hydra takes any, or a setting of a step that existing results replace.
+    That is a key with a + that no schema has, since Hydra accepts any, or a setting of a step that existing results
+    replace.
 
     Args:
         config: The composed configuration.
@@ -148,7 +149,7 @@ def check_settings(config: DictConfig, words: Sequence[str]) -> None:
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:
-    """Raise ValueError for a choice that stands for several files, the project's or of plug-ins.
+    """Raise ValueError for a choice that several files define, the project's or those of plug-ins.
 
     Args:
         choices: What is chosen for each group, as Hydra records it: `{"dataset": "digits", "model@encoder": None}`.

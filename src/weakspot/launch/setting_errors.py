@@ -1,4 +1,4 @@
-"""What is said of settings of a command line, `key=value`, that are wrong, and what to type instead."""
+"""Messages for wrong settings of a command line, `key=value`, which say what to type instead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from weakspot.launch.quoting import SHORT, key_of, parses, quoted, word_as_typed
 from weakspot.launch.run_folders import explain_run_folder
 
 _EXTRAS = {"sweeper=optuna": "optuna", "launcher=joblib": "joblib", "launcher=submitit": "submitit"}
-"""Of Hydra's own choices, by how they begin: the extra that installs them."""
+"""The extras that install Hydra's own choices, by the beginning of the choice."""
 
 _SWEPT = "hydra.sweeper.params"
 
@@ -43,8 +43,8 @@ _NAMES_OF_TYPES = {
 def explain_line(name: str, error: Exception, line: CommandLine) -> str | None:
     """Return a sentence that says what is wrong with a line that does not compose, and what to type instead.
 
-    The wrong word is found by composing word by word, choices of files first, until one is refused. Where none is, it
-    was a folder that could not be made, or something else that Hydra refused.
+    The wrong word is found by composing word by word, choices of files first, until one is refused. If none is, a
+    folder could not be made, or Hydra refused something else.
 
     Args:
         name: The configuration, such as "discover".
@@ -52,7 +52,7 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str | None:
         line: The command line, quoted for Hydra.
 
     Returns:
-        The sentence; None where nothing is wrong with the line.
+        The sentence; None if nothing is wrong with the line.
     """
     if isinstance(error, SearchPathException):
         return library_message(error)
@@ -66,9 +66,9 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str | None:
     if unread is not None:
         return _explain_unparsed(unread, name)
     if "does not support sweep type" in str(error):
-        word = next(filter(_is_interval, line.settings), "an interval")  # of a file of settings, perhaps
+        word = next(filter(_is_interval, line.settings), "an interval")  # or it may be in a file of settings
         return (
-            f"{word} is to be searched, which this sweeper cannot: list its values, or add hydra/sweeper=optuna "
+            f"{word} is a range to search, which this sweeper cannot do: list its values, or add hydra/sweeper=optuna "
             '(pip install "weakspot[optuna]")'
         )
     for word in line.settings:
@@ -85,7 +85,7 @@ def explain_line(name: str, error: Exception, line: CommandLine) -> str | None:
 
 
 def _explain_first_wrong_word(name: str, line: CommandLine) -> str | None:
-    """Return what is wrong with the first word that is refused after those before it; None where all compose."""
+    """Return what is wrong with the first word that is refused after those before it; None if all compose."""
     folder = None if line.config_folder is None else os.path.abspath(line.config_folder)
     searchpath = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
     composed = _composed(name, searchpath)
@@ -104,7 +104,7 @@ def _explain_first_wrong_word(name: str, line: CommandLine) -> str | None:
 
 
 def explain_clash(group: str, word: str) -> str:
-    """Return that a choice has several files, or "" where it has one or none."""
+    """Return that a choice has several files, or "" if it has one or none."""
     if group not in GROUPS:
         return ""
     origins = [folder.origin for folder in plugins.choices(group).get(word, [])]
@@ -113,13 +113,13 @@ def explain_clash(group: str, word: str) -> str:
     if len(origins) < 2:
         return ""
     return (
-        f"{group}={word} is in {' and in '.join(origins)}, so it is not known which is meant: give the file "
+        f"{group}={word} is in {' and in '.join(origins)}, so it is unclear which is meant: give the file "
         f"{group}/{word}.yaml in {origins[-1]} another name"
     )
 
 
 def explain_unknown(key: str, known: Sequence[str], advice: str = "") -> str:
-    """Return that there is no such setting, and which were probably meant, because their last parts look alike."""
+    """Return that there is no such setting, and which were probably meant, judging by similar last parts."""
     part = key.rsplit(".", 1)[-1]
     names = dict.fromkeys([*GROUPS, *(name for name in known if name != key)])
     near = difflib.get_close_matches(part, {name.rsplit(".", 1)[-1] for name in names}, n=3, cutoff=0.6)
@@ -132,14 +132,12 @@ def explain_unknown(key: str, known: Sequence[str], advice: str = "") -> str:
         return f"There is no setting {key!r}. Did you mean {' or '.join((own or close)[:3])}?"
     group = key.split(".")[0]
     if "." in key and group in GROUPS and not advice:
-        return (
-            f"There is no setting {key!r} in its file; if what is chosen for {group} takes it, write +{key}=…"
-        )
+        return f"There is no setting {key!r} in its file; if the chosen {group} takes it, write +{key}=…"
     return f"There is no setting {key!r}; --help lists them" + (f", and {advice}" if advice else "")
 
 
 def setting_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every setting of a configuration, as it is called on the command line: `method`, `method.n_slices`."""
+    """Yield every setting of a configuration, as it is named on the command line: `method`, `method.n_slices`."""
     for key in map(str, node):
         name = f"{prefix}{key}"
         yield name
@@ -149,7 +147,7 @@ def setting_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def line_of_first_run(line: CommandLine) -> CommandLine:
-    """Return the line of a sweep's first run, of which Hydra shows settings: of a sweep it shows none."""
+    """Return the line of a sweep's first run, because Hydra shows the settings of a run but not of a sweep."""
     settings = [
         word for each in line.settings for word in (_sweep_words(each)[:1] if parses(each) else [each])
     ]
@@ -167,7 +165,7 @@ def _is_interval(word: str) -> bool:
 
 
 def _sweep_words(word: str) -> list[str]:
-    """Return the words of a sweep's jobs for one word of the sweep; none for an interval, from which any is taken."""
+    """Return the words of a sweep's jobs for one word of the sweep; none for an interval, which has no fixed values."""
     if not is_swept(word):
         return [word]
     parsed = OverridesParser.create().parse_override(word)
@@ -181,7 +179,7 @@ def _sweep_words(word: str) -> list[str]:
             else parsed.sweep_string_iterator()
         )
     ]
-    if parsed.is_range_sweep():  # of a thousand numbers each would be composed
+    if parsed.is_range_sweep():  # otherwise each of a thousand numbers would be composed
         values = [*values[:1], *values[1:][-1:]]
     return [f"{word.partition('=')[0]}={value}" for value in values]
 
@@ -201,9 +199,9 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
 
     Args:
         word: The word.
-        error: Hydra's error where it is composed after the words before it.
-        before: What these compose.
-        folder: The further folder of configuration files.
+        error: Hydra's error when it is composed after the words before it.
+        before: The configuration that these compose.
+        folder: The additional folder of configuration files.
     """
     key, value = key_of(word), word.partition("=")[2]
     known = list(setting_names(before)) if isinstance(before, DictConfig) else []
@@ -212,14 +210,12 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
             typed = word_as_typed(word)
             return f"{typed} has no effect on this command, which takes no {key_of(typed)}: leave it out"
         return _explain_choice(word, error, known, folder)
-    if key.startswith(_SWEPT):  # null by default, which OmegaConf fails an assertion for
+    if key.startswith(_SWEPT):  # null by default, for which an assertion in OmegaConf fails
         setting = key.removeprefix(_SWEPT).lstrip(".") or "seed"
-        return (
-            f"{key} is for files of settings; on the command line type what is swept itself: -m {setting}=A,B"
-        )
+        return f"{key} is for files of settings; on the command line, type the swept setting itself: -m {setting}=A,B"
     if re.match(r"hydra[./]", key):
         extra = next((extra for choice, extra in _EXTRAS.items() if word.startswith(f"hydra/{choice}")), None)
-        install = f'; pip install "weakspot[{extra}]" brings it' if extra else ""
+        install = f'; pip install "weakspot[{extra}]" installs it' if extra else ""
         return f"{word} cannot be used: {library_message(error)}{install}"
     if known and key not in known:
         return explain_unknown(key, known)
@@ -237,20 +233,20 @@ def _explain_word(word: str, error: Exception, before: DictConfig | Exception, f
     if settings:
         return f"{key} has settings, and no value of its own: {', '.join(settings)}"
     if "Ambiguous value" in said:
-        return f"{word} has a comma: add -m for a run for each, or quote it: \"{key}='{value}'\""
+        return f"{word} has a comma: add -m to run each, or quote it: \"{key}='{value}'\""
     return f"{word} cannot be used: {library_message(error)}"
 
 
 def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: str | None) -> str:
-    """Return that a group has no such choice, and which it has; or what is wrong with the word or the choice's file."""
+    """Return that a group has no such choice, and which ones it has; or what is wrong with the word or its file."""
     group, value = key_of(word), word.partition("=")[2]
     typed = "encoder" if word.startswith(SHORT["encoder"]) else group
     if not word[0].isalpha():
         return f"{word} cannot be used: choose one, {typed}=…, without {word[0]}"
     if "," in value:
-        return f"{typed}={value} names several: add -m for a run for each"
+        return f"{typed}={value} names several: add -m to run each"
     if value == "null":
-        apart = "; a sweep cannot hold it beside others" if typed == "encoder" else ""
+        apart = "; a sweep cannot have it among other values" if typed == "encoder" else ""
         return f"{typed}=null is not a choice: leave {typed}= out for the default{apart}"
     for file in plugin_files(group, value, folder):
         return _explain_key_of_file(file, error, known, folder) or explain_file(file, error)
@@ -267,7 +263,7 @@ def _explain_choice(word: str, error: Exception, known: Sequence[str], folder: s
 
 
 def _explain_key_of_file(file: Path, error: Exception, known: Sequence[str], folder: str | None) -> str:
-    """Return that a file, or one that it names, sets what no schema has; "" where something else is wrong with it."""
+    """Return that a file, or one that it names, sets a key that no schema has; "" if something else is wrong."""
     said = re.match(r"In '([^']+)/([^']+)': [^\n]*\nKey '.*' not in '(\w+)'\s+full_key: (\S+)", str(error))
     if said is None:
         return ""
@@ -279,7 +275,7 @@ def _explain_key_of_file(file: Path, error: Exception, known: Sequence[str], fol
 
 
 def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
-    """Return that the chosen method lacks a setting that others have, or "" where something else is wrong."""
+    """Return that the chosen method lacks a setting that others have, or "" if something else is wrong."""
     group, _, setting = key.rpartition(".")
     if group not in ("", "method") or isinstance(before, Exception):
         return ""
@@ -294,7 +290,7 @@ def _explain_other_method(key: str, before: DictConfig | Exception) -> str:
     if not methods:
         return ""
     return (
-        f"There is no setting {key!r} in the method chosen; choose one that has method.{setting}: "
+        f"There is no setting {key!r} in the chosen method; choose one that has method.{setting}: "
         f"method={', '.join(methods)}"
     )
 
@@ -304,5 +300,5 @@ def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig | Except
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             return compose(config_name, list(overrides))
-        except Exception as error:  # in a file that another names, PyYAML may stumble over anything
+        except Exception as error:  # for a file that another names, PyYAML may raise any error
             return error

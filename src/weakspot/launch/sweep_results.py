@@ -1,4 +1,4 @@
-"""The file in which a run of a sweep leaves what it measured, or how it ended, for the table of the sweep."""
+"""The file in which a run of a sweep records what it measured, or how it ended, for the sweep's table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from weakspot.launch.run_folders import run_folder
 from weakspot.legible import printable_lines
 
 RESULT = "result.json"
-"""The file's name. A run that has ended well has one, too, with its numbers, if it leaves any there."""
+"""The file's name. A run that ended well has one too, with its numbers if there are any."""
 
 FAILED, STOPPED, INTERRUPTED = "failed", "stopped by fail_if", "interrupted"
-"""How a run may end otherwise than well: a key of the file, whose value says why, and the word for it in the table."""
+"""How a run may end if not well: a key of the file, whose value says why, and the word for it in the table."""
 
 
 def write_result(folder: Path, result: Mapping[str, float | str | None]) -> None:
-    """Write what a run of a sweep measured into its folder, or how it ended; other runs leave no such file."""
+    """Write what a run of a sweep measured, or how it ended, into its folder; other runs write no such file."""
     from weakspot.pipeline.processes import is_main_process
 
     if HydraConfig.get().mode != RunMode.MULTIRUN or not is_main_process():
@@ -41,7 +41,7 @@ def write_result(folder: Path, result: Mapping[str, float | str | None]) -> None
 
 
 def write_end(how: str, why: str) -> None:
-    """Leave in the folder of a sweep's run how it ended, and why, for the table; say it at once where that is full."""
+    """Write how a sweep's run ended, and why, to its folder for the table; print it at once if that is impossible."""
     try:
         write_result(run_folder(), {how: why})
     except OSError:
@@ -49,13 +49,13 @@ def write_end(how: str, why: str) -> None:
 
 
 def print_end(run: str, how: str, why: str) -> None:
-    """Print how a run ended, and why; what `fail_if` found stands in lines of its own."""
+    """Print how a run ended, and why; what `fail_if` found is printed on separate lines."""
     reason = "\n" + indent(why, "  ") if how == STOPPED else f" {why}"
     print(printable_lines(f"{run} {how}:{reason}"), file=sys.stderr, flush=True)
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Return what a run left as its result; empty where it cannot be read."""
+    """Return the result that a run has written; empty if it cannot be read."""
     try:
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -21,9 +21,9 @@ class SweepRun(NamedTuple):
     """Represents a run of a sweep.
 
     Attributes:
-        name: Its folder below the sweep's; its number where it has not begun.
-        words: What was set for it; references in the words are left as they are.
-        folder: Its folder; None where it has not begun.
+        name: Its folder below the sweep's; its number if it has not begun.
+        words: Its settings, with unresolved interpolations.
+        folder: Its folder; None if it has not begun.
     """
 
     name: str
@@ -32,12 +32,12 @@ class SweepRun(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Tells a sweep's runs from those that earlier sweeps left in the same folder.
+    """Distinguishes a sweep's runs from those that earlier sweeps left in the same folder.
 
     Attributes:
         folder: Its folder.
-        before: The files that lay there when it began, and when each was written, in nanoseconds.
-        planned: The words of each of its runs, in order; None where these are not known before they begin.
+        before: The files that were there when it began, and when each was written, in nanoseconds.
+        planned: The settings of each of its runs, in order; None if these are not known before they begin.
     """
 
     folder: Path
@@ -50,11 +50,11 @@ class Sweep(NamedTuple):
         return written is not None and self.before.get(file) != written
 
     def has_begun(self) -> bool:
-        """Return whether any of its runs has begun, as far as its folder tells: Hydra may be told to write nothing."""
+        """Return whether any of its runs has begun, judging by its folder: Hydra can be set to write nothing."""
         return bool(self._begun())
 
     def runs(self) -> list[SweepRun]:
-        """Return its runs in their order, those that have not begun as well, where these are known."""
+        """Return its runs in order, including those that have not begun, if these are known."""
         begun = self._begun()
         runs = []
         for number, words in enumerate(self.planned or ()):
@@ -93,7 +93,7 @@ def summarised(summarise_sweep: Callable[[Sweep], None] | None) -> Iterator[None
 def sweep_to_launch(config: DictConfig) -> Sweep:
     """Return the sweep of a configuration, before any of its runs has begun."""
     folder = Path(config.hydra.sweep.dir)
-    # Another sweep may be writing there, and deleting.
+    # Another sweep may be writing and deleting files there.
     files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
     times = {file: _time_written(file) for file in files}
     before = {file: time for file, time in times.items() if time is not None}
@@ -101,7 +101,7 @@ def sweep_to_launch(config: DictConfig) -> Sweep:
 
 
 def _planned(config: DictConfig) -> list[list[str]] | None:
-    """Return the words of each run, as Hydra's own sweeper combines them; None for one that searches, or shuffles."""
+    """Return the words of each run, as Hydra's own sweeper combines them; None for one that searches or shuffles."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     sweeper = config.hydra.sweeper
@@ -118,13 +118,13 @@ def _planned(config: DictConfig) -> list[list[str]] | None:
 
 
 def unresolved(words: ListConfig | DictConfig) -> list[str]:
-    """Return words with the references in them as they are."""
+    """Return words with their interpolations unresolved."""
     plain = OmegaConf.to_container(words, resolve=False)
     return [str(word) for word in plain] if isinstance(plain, list) else []
 
 
 def _time_written(file: Path) -> int | None:
-    """Return when a file was written, in nanoseconds; None where there is none."""
+    """Return when a file was written, in nanoseconds; None if there is none."""
     try:
         return file.stat().st_mtime_ns if file.is_file() else None
     except FileNotFoundError:  # deleted in between

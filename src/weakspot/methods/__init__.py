@@ -1,4 +1,4 @@
-"""Discovery methods: arrays in, slices out. They know nothing of Hydra, Lightning, W&B or files."""
+"""Discovery methods: arrays in, slices out. They are independent of Hydra, Lightning, W&B and files."""
 
 from __future__ import annotations
 

@@ -19,20 +19,20 @@ _ROUNDING = 1e-9
 
 
 class Barlow(Method):
-    """Finds leaves in which errors gather, of one decision tree per label on the features of the embedding.
+    """Finds leaves with many errors in decision trees, one per label, on the features of the embedding.
 
     Singla, Nushi, Shah, Kamar, Horvitz: Understanding failures of deep networks via robust feature extraction, CVPR
-    2021. A leaf counts if errors are more common in it than among all of its label; that of the highest importance
-    comes first: its error rate × its share of all errors. The paper first takes the features of most mutual
-    information, and has them from a robust model; here they are the embedding's.
+    2021. A leaf counts if errors are more common in it than in its label as a whole; leaves are ranked by importance:
+    error rate × share of all errors. The paper first selects the features with the highest mutual information, and
+    takes them from a robust model; here all features of the embedding are used.
 
-    An example belongs to a leaf if it is of its label and within its thresholds.
+    An example belongs to a leaf if it has the leaf's label and lies within its thresholds.
 
     Args:
         n_slices: The largest number of leaves.
-        max_depth: The depth of a tree: a leaf depends on at most so many features.
+        max_depth: The largest depth of a tree: a leaf depends on at most this many features.
         min_size: The fewest examples in a leaf.
-        seed: Of the order in which equal splits are tried.
+        seed: The seed of the order in which equal splits are tried.
     """
 
     word = "barlow"
@@ -49,7 +49,7 @@ class Barlow(Method):
         check_at_least(self, n_slices=1, max_depth=1, min_size=1)
         if 2 * self.min_size > n:
             raise ValueError(
-                f"min_size={self.min_size}: a leaf must leave as many of the {n:.10g} examples outside"
+                f"min_size={self.min_size} is more than half of the {n:.10g} examples; give a smaller min_size"
             )
         if task is not None and not task.by_accuracy:
             raise ValueError(
@@ -57,7 +57,7 @@ class Barlow(Method):
             )
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Barlow:
-        """Grow the trees on `p`, which must tell which examples are right."""
+        """Grow the trees on `p`, which must include correctness."""
         from sklearn.tree import DecisionTreeClassifier
 
         self.check(p.row_counts.sum(), p.task)
@@ -100,7 +100,7 @@ class Barlow(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return 1 within the thresholds for examples of the leaf's label; where labels are unknown, for all."""
+        """Return 1 for examples of the leaf's label within its thresholds; if labels are unknown, of any label."""
         labels, lower, upper = parameters_of(self._fitted(p), "labels", "lower", "upper")
         embeddings_for(p.embeddings, lower.shape[1], "the leaves")
         return _within(p, labels, lower, upper).astype(np.float64)
@@ -109,7 +109,7 @@ class Barlow(Method):
 def _leaf_bounds(
     tree: Any, width: int
 ) -> Iterator[tuple[int, Float[np.ndarray, " d"], Float[np.ndarray, " d"]]]:
-    """Yield every leaf of a tree with the bounds of its features: lower < x ≤ upper."""
+    """Yield every leaf of a tree with the bounds on its features: lower < x ≤ upper."""
     waiting = [(0, np.full(width, -np.inf), np.full(width, np.inf))]
     while waiting:
         node, lower, upper = waiting.pop()
@@ -128,7 +128,7 @@ def _within(
     lower: Float[np.ndarray, "k d"],
     upper: Float[np.ndarray, "k d"],
 ) -> Bool[np.ndarray, "n k"]:
-    """Return which examples lie within the bounds (k, d) of each leaf, and are of its label."""
+    """Return which examples lie within the bounds (k, d) of each leaf and have its label."""
     inside = np.empty((len(p), len(labels)), dtype=bool)
     for j, (low, high) in enumerate(zip(lower, upper, strict=True)):
         bounded = np.flatnonzero(np.isfinite(low) | np.isfinite(high))

@@ -16,24 +16,24 @@ from weakspot.slices import Slices, Weights
 from weakspot.tasks import Task
 
 MIN_INFORMATIVE_SIZE = 5
-"""A slice of fewer examples says little."""
+"""Slices of fewer examples are too small to say much."""
 
 Callback = Callable[[str, int, int], None]
-"""Called now and then with (stage, steps done, steps in all), to report progress."""
+"""Called from time to time with (stage, steps done, total steps), to report progress."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """Report nothing: the callback where none is given."""
+    """Report nothing: the default callback."""
 
 
 @dataclass(frozen=True, eq=False)
 class AuditedRows:
-    """Says which examples a method judges, and by what.
+    """The examples that a method judges, and the record that it judges them by.
 
     Attributes:
-        rows: (n,) which examples of the record the method judges.
-        record: All n examples as the method judges them: where it looks at one category, the labels and predictions
-            say whether an example has it.
+        rows: (n,) whether the method judges each example of the record.
+        record: All n examples as the method judges them: if it audits one category, the labels and predictions
+            state whether an example has that category.
     """
 
     rows: Bool[np.ndarray, " n"]
@@ -41,23 +41,23 @@ class AuditedRows:
 
     @property
     def correct(self) -> Bool[np.ndarray, " n"] | None:
-        """Return which examples are right (n,); None where the record cannot tell."""
+        """Return which examples are right (n,); None if the record does not hold it."""
         return None if self.record.correct is None else np.asarray(self.record.correct)
 
     @property
     def losses(self) -> Float[np.ndarray, " n"] | None:
-        """Return the loss of every example (n,); None where the record cannot tell."""
+        """Return the loss of every example (n,); None if the record holds no losses."""
         return None if self.record.losses is None else np.asarray(self.record.losses)
 
 
 @dataclass(frozen=True)
 class NearMiss:
-    """Describes a group that is no slice, but came nearest to being one.
+    """Describes a group that is not a slice, but came close to being one.
 
     Attributes:
         node: The group's id in the cluster tree.
-        size: The number of its examples.
-        measure: The measure by which groups are slices.
+        size: Its number of examples.
+        measure: The measure that decides whether a group is a slice.
         score: The group's value of the measure, from 0 to 1.
         threshold: The value below which it would have been a slice.
         above: How far the score lies above the threshold.
@@ -72,22 +72,22 @@ class NearMiss:
 
 
 class Method(BaseEstimator, ABC):
-    """Finds slices in predictions, and follows scikit-learn's conventions for estimators.
+    """Finds slices in predictions, following scikit-learn's conventions for estimators.
 
-    A constructor only assigns, `fit` validates and raises a ValueError of one sentence for what it cannot use,
-    fitted names end in an underscore, `clone` and `repr` work. A method reads embeddings, losses,
-    correctness, counts, labels and outputs, never attributes; only the slices of `rules` are conditions on these.
+    The constructor only assigns; `fit` validates, and raises a one-sentence ValueError for input that it cannot use;
+    fitted attributes end in an underscore; `clone` and `repr` work. A method reads embeddings, losses, correctness,
+    counts, labels and outputs, but never attributes, except `rules`, whose slices are conditions on attributes.
 
-    A new method is a module of its word in this package with a subclass in it, `configs/method/<word>.yaml`
-    with its schema, and a row of tests/methods/test_methods_contract.py.
+    A new method consists of a module in this package that is named after its word and defines a subclass, a file
+    `configs/method/<word>.yaml` with its schema, and a row in tests/methods/test_methods_contract.py.
 
     Attributes:
         word: The method's name on the command line and in `Slices.method`.
-        noun: What a report calls one of its slices.
+        noun: What reports call one of its slices.
         size_parameter: The constructor's parameter for the smallest size of a slice, if it has one.
-        in_embeddings: Whether slices are looked for among embeddings.
-        reads_attributes: Whether `fit` or `membership` reads attributes, so that they don't merely describe its slices.
-        testable: Whether its slices can be tested on other examples. They cannot where an example is in a slice because
+        in_embeddings: Whether slices are searched for in embedding space.
+        reads_attributes: Whether `fit` or `membership` reads attributes; otherwise they only describe the slices.
+        testable: Whether its slices can be tested on other examples. They cannot if an example is in a slice because
             of its own error.
         slices_: The slices, after `fit`.
     """
@@ -102,40 +102,40 @@ class Method(BaseEstimator, ABC):
 
     @classmethod
     def why_untestable(cls) -> str:
-        """Return why slices of a method that is not `testable` cannot be tested, as a part of a sentence."""
-        return f"slices of method={cls.word} hold examples for their own errors, so that none can be tested on others"
+        """Return why slices of a method that is not `testable` cannot be tested, as part of a sentence."""
+        return f"slices of method={cls.word} hold examples because of their errors, so they cannot be tested on others"
 
     @abstractmethod
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         """Find the slices of `p`."""
 
     def check(self, n: float, task: Task | None) -> None:
-        """Check the settings before a model is trained and read, so that a slip costs nothing.
+        """Check the settings before a model is trained or run, so that a mistake is found early.
 
         Args:
             n: The number of examples.
             task: Their task, if it is known.
 
         Raises:
-            ValueError: For settings with which `fit` would refuse any such examples.
+            ValueError: If `fit` would reject these settings for any such examples.
         """
 
     def check_attributes(self, names: Sequence[str]) -> None:
-        """Raise ValueError where `fit` would refuse examples with these attributes; called when `check` is."""
+        """Raise ValueError if `fit` would reject examples with these attributes; called together with `check`."""
 
     @abstractmethod
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return how much other predictions' examples belong to each slice, (n, k) in [0, 1].
+        """Return how much each example of other predictions belongs to each slice, (n, k) in [0, 1].
 
-        It follows from `slices_` and the constructor's parameters alone, and never from whether an example
-        is right. `self._fitted(p)` returns `slices_`, once they fit the task of `p`.
+        It depends only on `slices_` and the constructor's parameters, never on whether an example is right.
+        `self._fitted(p)` returns `slices_` after checking them against the task of `p`.
 
         Raises:
-            ValueError: If nothing is fitted, or `p` is of another task or embedding than what was searched.
+            ValueError: If the method is not fitted, or `p` has another task or embedding than the searched predictions.
         """
 
     def weights(self, p: Predictions) -> Weights:
-        """Return `membership` by slice (k, n), as `Slices.weights`; a method of hundreds of slices makes it sparse."""
+        """Return `membership` by slice (k, n), as in `Slices.weights`; sparse if a method has hundreds of slices."""
         return self.membership(p).T
 
     @property
@@ -144,12 +144,12 @@ class Method(BaseEstimator, ABC):
         return "worse"
 
     def audited(self, p: Predictions) -> AuditedRows:
-        """Return the examples of `p` that the method judges, and by what: by default all of them, as recorded."""
+        """Return the examples that the method judges, and the record that it judges them by: by default all of `p`."""
         return AuditedRows(np.ones(len(p), dtype=bool), p)
 
     @classmethod
     def of(cls, slices: Slices) -> Self:
-        """Return the fitted method, as far as saved slices hold it: with its parameters and `slices_`."""
+        """Rebuild the fitted method from saved slices, with its parameters and `slices_` only."""
         saved = slices.provenance.get("settings")
         settings = saved if isinstance(saved, Mapping) else {}
         known = {name: settings[name] for name in cls._get_param_names() if name in settings}
@@ -167,25 +167,25 @@ class Method(BaseEstimator, ABC):
         """Return what a reader of these slices should know before relying on them, in full sentences."""
         if all(statistics.size >= MIN_INFORMATIVE_SIZE for statistics in slices.statistics):
             return []
-        larger = f"; method.{cls.size_parameter} asks for larger ones" if cls.size_parameter else ""
+        larger = f"; raise method.{cls.size_parameter} to get larger ones" if cls.size_parameter else ""
         return [f"{cls.noun}s of fewer than {MIN_INFORMATIVE_SIZE} examples say little{larger}."]
 
     @classmethod
     def slice_names(cls, slices: Slices) -> list[str]:
-        """Return what each slice is, in words, where that is how the method finds it; by default nothing."""
+        """Return a description of each slice in words, if the method defines its slices so; by default none."""
         return []
 
     @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:
-        """Return what came nearest to being a slice where the method found none, the nearest first."""
+        """Return the groups that came closest to being a slice if the method found none, closest first."""
         return []
 
     @classmethod
     def p_searched(cls, slices: Slices) -> list[float | None]:
         """Return, for each slice, the share of searches in which chance alone would find one as extreme.
 
-        It is None where the method does not say. It is about the examples that were searched, and confirms nothing:
-        that takes held-out examples.
+        It is None if the method does not compute it. It refers to the examples that were searched, so it confirms
+        nothing: that takes held-out examples.
         """
         return [None] * len(slices)
 
@@ -193,7 +193,7 @@ class Method(BaseEstimator, ABC):
         """Return the slices, to apply them to `p`.
 
         Raises:
-            ValueError: If there are none yet, or they were found in predictions of another task or other classes.
+            ValueError: If the method is not fitted, or its slices were found in predictions of another task or classes.
         """
         if not hasattr(self, "slices_"):
             raise ValueError(f"this {type(self).__name__} is not fitted; call fit first")
@@ -201,7 +201,7 @@ class Method(BaseEstimator, ABC):
         recorded = searched.get("task") if isinstance(searched, Mapping) else None
         if isinstance(recorded, Mapping) and p.task is not None:
             kind, classes = recorded.get("kind"), tuple(map(str, recorded.get("classes") or ()))
-            # Labels are compared by their index: where names differ, an index is another class.
+            # Labels are compared by index: if names differ, the same index means another class.
             if kind != p.task.kind or not _agree(classes, p.task.classes):
                 raise ValueError(
                     f"these slices were found in another task ({_describe_task(kind, classes)}) than that of the "
@@ -212,7 +212,7 @@ class Method(BaseEstimator, ABC):
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether two lists of classes name the same ones, as far as both go; bare indices stand for any names."""
+    """Return whether two lists of classes agree up to the shorter one; bare indices match any names."""
     indices = [str(index) for index in range(len(one))]
     if len(one) == len(other) and indices in (list(one), list(other)):
         return True
@@ -225,7 +225,7 @@ def _describe_task(kind: str | None, classes: Sequence[str]) -> str:
 
 
 def check_predictions(p: object) -> None:
-    """Raise TypeError for anything but Predictions: scikit-learn's estimators take arrays."""
+    """Raise TypeError for anything but Predictions: users of scikit-learn may pass arrays."""
     if not isinstance(p, Predictions):
         raise TypeError(
             f"fit takes Predictions, not {type(p).__name__}; make them with Predictions.from_arrays(embeddings, losses)"
@@ -233,16 +233,16 @@ def check_predictions(p: object) -> None:
 
 
 def parameters_of(slices: Slices, *names: str) -> list[np.ndarray]:
-    """Return the named parameters of slices, by which they are applied to other examples.
+    """Return the named parameters of slices, which are needed to apply them to other examples.
 
     Raises:
-        ValueError: Where one is missing: published results may lack a centre.
+        ValueError: If one is missing; published results may lack a centre.
     """
     missing = [name for name in names if name not in slices.parameters]
     if missing:
         raise ValueError(
             f"these {slices.method} slices hold no {missing[0]}, so they cannot be applied to other examples; "
-            "fit the method again to get some that do"
+            "fit the method again to get slices that do"
         )
     return [slices.parameters[name] for name in names]
 
@@ -251,12 +251,12 @@ def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n
     """Return embeddings as an array (n, d).
 
     Args:
-        embeddings: Of the examples to apply slices to.
+        embeddings: The embeddings of the examples that slices are applied to.
         width: The number of dimensions in which the slices were found.
-        what: What was found, as the error message calls it.
+        what: What the error message calls the slices.
 
     Raises:
-        ValueError: If they have another width.
+        ValueError: If their width differs.
     """
     x = np.asarray(embeddings)
     if x.ndim != 2 or x.shape[1] != width:
@@ -268,10 +268,10 @@ def embeddings_for(embeddings: Any, width: int, what: str) -> Num[np.ndarray, "n
 
 
 class UnknownMethod(Method):
-    """Stands for a method that is not installed: its slices can be described, but not applied."""
+    """A placeholder for a method that is not installed: its slices can be described, but not applied."""
 
     in_embeddings = False
-    reads_attributes = True  # nobody knows, and that it saw none must not be claimed
+    reads_attributes = True  # unknown, so nothing may claim that it read none
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Self:
         raise ValueError("a method that is not installed cannot be fitted")

@@ -18,23 +18,23 @@ def canonical_order(
 ) -> Int[np.ndarray, " N"]:
     """Sort examples by loss, then count, then a hash of the embedding.
 
-    The order follows from what rows hold, so that permuted rows give the same sums to the last bit.
+    The order depends only on the rows' contents, so permuted rows give the same sums to the last bit.
 
     Args:
         embeddings: (n, D) of the examples that this process holds.
-        losses: (n,) of the same.
-        counts: (n,) of the same.
+        losses: (n,) of these examples.
+        counts: (n,) of these examples.
         processes: The processes.
 
     Returns:
-        (N,) the rows of all processes, in that order.
+        (N,) the indices of all processes' rows, in that order.
     """
     hashes = processes.gather(row_hashes(embeddings).view(np.int64)).view(np.uint64)
     return np.lexsort((hashes, processes.gather(counts), processes.gather(losses)))
 
 
 def row_hashes(embeddings: Float[np.ndarray, "n D"]) -> UInt64[np.ndarray, " n"]:
-    """Hash every row in integers, which no order of summation can change; equal rows have equal hashes."""
+    """Hash every row in integers, whose sum does not depend on its order; equal rows have equal hashes."""
     bits = np.dtype(f"u{embeddings.dtype.itemsize}")
     odd = np.random.default_rng(0).integers(1 << 63, size=embeddings.shape[1], dtype=np.uint64) * 2 + 1
     hashes = np.empty(len(embeddings), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""The largest cells of the confusion matrix off its diagonal."""
+"""The largest off-diagonal cells of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from weakspot.tasks import Classification, Task
 
 
 class Confusion(Method):
-    """Finds the most common mistakes: all examples of one label that are taken for one other class.
+    """Finds the most common confusions: all examples of one label that are predicted as one other class.
 
-    It is what everybody looks at, and one of the baselines of Eyuboglu et al.: Domino, ICLR 2022.
+    This is the usual first look at errors, and one of the baselines of Eyuboglu et al.: Domino, ICLR 2022.
 
-    An example is in a cell because it is wrong. Other examples are asked for their label only: they belong to a cell
-    by the share of their label's examples that was in it.
+    An example is in a cell because it is wrong. Of other examples only the label is read: their membership in a cell is
+    the share of their label's examples that was in it.
 
     Args:
         n_slices: The largest number of cells.
@@ -38,7 +38,7 @@ class Confusion(Method):
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, min_size=1)
         if task is not None and type(task) is not Classification:
-            raise ValueError(f"a confusion matrix is of labels and predicted classes; {task.kind} has none")
+            raise ValueError(f"a confusion matrix needs labels and predicted classes; {task.kind} has none")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Confusion:
         """Count the cells of `p`, which must hold labels and outputs or predictions."""

@@ -1,4 +1,4 @@
-"""How much examples belong to a slice, beyond its edge: a linear discriminant of its members against the others."""
+"""Graded membership beyond the edge of a slice: a linear discriminant of its members against the other examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakspot.methods.residuals import label_codes
 from weakspot.predictions import Predictions
 
 ANY_LABEL = -1
-"""Stands for the label of a slice that is not confined to one."""
+"""The label of a slice that is not restricted to one label."""
 
 _BLOCK = 65_536  # examples at a time
 _SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
@@ -27,11 +27,11 @@ def fit_discriminant(
 
     With one covariance Σ for both sides, means μ₁ and μ₀ and sizes n₁ and n₀, the log odds of belonging are
     linear: direction = Σ⁻¹(μ₁ - μ₀), offset = log(n₁/n₀) - direction · (μ₁ + μ₀)/2. Scikit-learn's
-    LinearDiscriminantAnalysis is the same, but knows neither counts nor rows in other processes.
+    LinearDiscriminantAnalysis is the same, but supports neither counts nor rows in other processes.
 
     Args:
         x: (m, q) the reduced examples of one label that this process holds.
-        members: (m,) which of them are in the slice; of all processes' examples some are, and some are not.
+        members: (m,) which of them are in the slice; over all processes, some must be members and some not.
         counts: (m,) how often each example counts.
         processes: The processes.
 
@@ -61,13 +61,13 @@ def discriminant_membership(
     offsets: Float[np.ndarray, " k"],
     labels: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, "n k"]:
-    """Return the probability of belonging to each slice, by the embedding; 0 for other labels than the slice's.
+    """Return the probability of belonging to each slice, given the embedding; 0 for labels other than the slice's.
 
     Args:
-        p: Any n predictions; where they hold no labels, the embedding alone decides.
+        p: Any n predictions; if they hold no labels, the embedding alone decides.
         directions: (k, d) of the log odds, in the embedding's own units.
         offsets: (k,) of the log odds.
-        labels: (k,) of the slices; `ANY_LABEL` where a slice is not confined to one.
+        labels: (k,) of the slices; `ANY_LABEL` for a slice that is not restricted to one.
 
     Returns:
         (n, k) probabilities.
@@ -77,7 +77,7 @@ def discriminant_membership(
     for start in range(0, len(p), _BLOCK):
         block = slice(start, start + _BLOCK)
         x = np.asarray(p.embeddings[block], dtype=np.float64)
-        # Row by row: no row's last bit depends on its neighbours.
+        # Row by row, so that no row's rounding depends on the other rows.
         scores = np.einsum("nd,kd->nk", x, directions)
         probabilities[block] = expit(scores + offsets) * eligible[block]
     return probabilities
@@ -86,7 +86,7 @@ def discriminant_membership(
 def has_label(p: Predictions, labels: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "n k"]:
     """Return whether each example has the label of each slice.
 
-    All have where the slice is not confined to a label, and where the labels of the examples are unknown.
+    All do if the slice is not restricted to a label, or if the labels of the examples are unknown.
     """
     if p.labels is None:
         return np.ones((len(p), len(labels)), dtype=bool)

@@ -1,7 +1,7 @@
-"""Where the rows are: all in this process, or spread over the processes of a torch.distributed group.
+"""Process groups: the rows are all in this process, or spread over the processes of a torch.distributed group.
 
-All that a search needs of rows it does not hold is a sum, a largest value, a column of numbers or a handful of rows.
-A sharded search is therefore the plain one with these taken over the group, and all processes take the same steps.
+From rows in other processes a search needs only a sum, a maximum, a column of numbers or a few rows. A sharded search
+is therefore the ordinary one with these taken over the group, and all processes take the same steps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ProcessGroup(Protocol):
 
     Attributes:
         size: The number of processes.
-        rank: The number of this one, from 0.
+        rank: The number of this process, from 0.
     """
 
     size: int
@@ -41,13 +41,13 @@ class ProcessGroup(Protocol):
         """Return the elementwise maximum over all processes, in every process."""
 
     def gather(self, rows: Values) -> Values:
-        """Return the rows (a, …) of every process, one process after the other."""
+        """Return the rows (a, …) of all processes, concatenated in the order of ranks."""
 
     def rows_before(self, n: int) -> int:
-        """Return how many rows the processes before this one hold, where this one holds n."""
+        """Return how many rows the processes before this one hold; this one holds n."""
 
     def broadcast(self, compute: Callable[[], Result]) -> Result:
-        """Return what the first process computes, in every process: another processor may round differently."""
+        """Return the result of the first process in every process: another processor may round differently."""
 
 
 class SingleProcess:
@@ -75,7 +75,7 @@ SINGLE_PROCESS = SingleProcess()
 
 
 def process_group(sharded: bool) -> ProcessGroup:
-    """Return the processes of torch.distributed's default group, or this one alone.
+    """Return torch.distributed's default group if rows are sharded, else this process alone.
 
     Raises:
         ValueError: If rows are sharded and there is no such group.
@@ -88,10 +88,10 @@ def process_group(sharded: bool) -> ProcessGroup:
 
 
 def check_same_fields(p: Predictions, processes: ProcessGroup) -> None:
-    """Check that the records of all processes are of one kind; otherwise they would wait for each other for ever.
+    """Check that the predictions of all processes have the same fields; otherwise the processes would deadlock.
 
     Raises:
-        ValueError: In all processes, where the width of the embeddings or what is known of the examples differs.
+        ValueError: In all processes, if the width of the embeddings or the available fields differ.
     """
     known = (p.labels, p.outputs, p.losses, p.correct)
     kinds = processes.gather(
@@ -100,22 +100,22 @@ def check_same_fields(p: Predictions, processes: ProcessGroup) -> None:
     if (kinds != kinds[0]).any():
         raise ValueError(
             "the processes' predictions differ in the width of their embeddings, or in whether they hold labels, "
-            f"outputs, losses and which are right: {kinds.tolist()}; give all processes rows of one record"
+            f"outputs, losses and correctness: {kinds.tolist()}; give all processes rows of one record"
         )
 
 
 def local_rows(
     rows: Int[np.ndarray, " m"], n: int, processes: ProcessGroup
 ) -> tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"]]:
-    """Find which of some rows this process holds.
+    """Find which of the given rows this process holds.
 
     Args:
-        rows: (m,) their numbers among those of all processes.
+        rows: (m,) row numbers over all processes.
         n: How many rows this process holds.
         processes: The processes.
 
     Returns:
-        (h,) the positions in `rows` of those held here, and (h,) their numbers in this process.
+        (h,) the positions in `rows` of those held here, and (h,) their row numbers in this process.
     """
     own = rows - processes.rows_before(n)
     positions = np.flatnonzero((own >= 0) & (own < n))
@@ -125,12 +125,12 @@ def local_rows(
 def gather_rows(
     x: Num[np.ndarray, "h d"], positions: Int[np.ndarray, " h"], m: int, processes: ProcessGroup
 ) -> Float[np.ndarray, "m d"]:
-    """Collect some rows of all processes in every one of them.
+    """Collect rows from all processes in every process.
 
     Args:
         x: (h, d) the rows that this process holds.
-        positions: (h,) where each of them goes.
-        m: How many rows there are in all.
+        positions: (h,) the position of each in the result.
+        m: The total number of rows.
         processes: The processes.
 
     Returns:

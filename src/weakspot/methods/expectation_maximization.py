@@ -1,6 +1,6 @@
-"""Expectation–maximisation for mixtures of examples that may count several times.
+"""Expectation–maximisation for mixtures, over examples with counts.
 
-Scikit-learn's GaussianMixture knows no counts; the mixtures here agree with it where all counts are 1
+Scikit-learn's GaussianMixture does not support counts; the mixtures here agree with it if all counts are 1
 (tests/methods/test_gmm.py, tests/methods/test_planespot.py).
 """
 
@@ -25,14 +25,14 @@ def expectation_maximization(
     counts: Float[np.ndarray, " n"],
     max_iter: int,
 ) -> Parameters:
-    """Alternate both steps from given responsibilities, until the likelihood hardly rises.
+    """Alternate the M and E steps from given responsibilities, until the likelihood converges.
 
     Dempster, Laird, Rubin: Maximum likelihood from incomplete data, JRSS B 39 (1977).
 
     Args:
         maximize: Returns the parameters of the s components that fit responsibilities (n, s) best.
         log_joint: Returns the log of share × density of each component for each example (n, s).
-        responsibilities: (n, s) to begin with; rows sum to 1.
+        responsibilities: (n, s) to start from; rows sum to 1.
         counts: (n,) how often each example counts.
         max_iter: The largest number of steps.
 

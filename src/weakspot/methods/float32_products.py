@@ -1,4 +1,4 @@
-"""Products of float32 matrices in float32, whatever the caller allows elsewhere."""
+"""Matrix products in full float32 precision, whatever the caller's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def float32_products() -> Iterator[None]:
-    """Allow neither TF32 nor bfloat16, by setting or by autocast: bounds and tolerances expect float32's rounding."""
+    """Disable TF32 and bfloat16, including autocast: bounds and tolerances assume the rounding of float32."""
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

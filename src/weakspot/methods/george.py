@@ -1,4 +1,4 @@
-"""Clusters within each class, as many as their silhouette says (Sohoni et al., NeurIPS 2020)."""
+"""Clusters within each class, whose number the silhouette chooses (Sohoni et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from weakspot.methods.setting_checks import check_at_least
 from weakspot.predictions import Predictions
 from weakspot.tasks import Task
 
-_SILHOUETTE_ROWS = 2000  # that a silhouette is computed from
+_SILHOUETTE_ROWS = 2000  # the most rows that a silhouette is computed from
 
 
 class _Cluster(NamedTuple):
@@ -29,21 +29,21 @@ class _Cluster(NamedTuple):
 
 
 class George(Method):
-    """Clusters each class by a Gaussian mixture in few dimensions, and finds the clusters of the highest mean loss.
+    """Clusters each class by a Gaussian mixture in few dimensions, and finds the clusters with the highest mean loss.
 
     Sohoni, Dunnmon, Angus, Gu, Ré: No subclass left behind, Fine-grained robustness in coarse-grained classification
-    problems, NeurIPS 2020. The number of clusters of a class is that of the highest mean silhouette. The paper reduces
-    by UMAP and splits clusters further; here the reduction is to principal components, and the covariances are
-    diagonal in them.
+    problems, NeurIPS 2020. The number of clusters of a class is the one with the highest mean silhouette. The paper
+    reduces embeddings by UMAP and splits clusters further; here they are reduced to principal components, in which
+    the covariances are diagonal.
 
-    An example belongs to a cluster of its label by its posterior probability.
+    The membership of an example in a cluster of its label is its posterior probability.
 
     Args:
-        n_slices: The largest number of slices; all of them do worse than all examples together.
-        n_components: The number of principal components, of each class on its own.
+        n_slices: The largest number of slices; only clusters that do worse than all examples together are slices.
+        n_components: The number of principal components, which are computed for each class separately.
         max_clusters: The largest number of clusters of a class.
         min_size: The fewest examples in a slice.
-        seed: Of the k-means starts.
+        seed: The seed of the k-means initialisations.
     """
 
     word = "george"
@@ -97,14 +97,14 @@ class George(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probability in the label's mixture; where labels are unknown, in each slice's own."""
+        """Return the posterior probability in the label's mixture; if labels are unknown, in each slice's own."""
         names = ("centres", "directions", "log_shares", "means", "variances", "components", "labels")
         parameters = dict(zip(names, parameters_of(self._fitted(p), *names), strict=True))
         embeddings_for(p.embeddings, parameters["centres"].shape[1], "the subclasses")
         return _memberships(p, **parameters)
 
     def _mixture(self, x: Float[np.ndarray, "m q"], counts: Float[np.ndarray, " m"]) -> Mixture:
-        """Fit as many Gaussians as have the highest silhouette; one where no two clusters can be told apart."""
+        """Fit the number of Gaussians with the highest mean silhouette; one Gaussian if none is positive."""
         best_score, best = 0.0, fit_gaussians(x, counts, 1, 1, self.seed)
         rows = np.random.default_rng(self.seed).permutation(len(x))[:_SILHOUETTE_ROWS]
         distances = cdist(x[rows], x[rows])
@@ -120,11 +120,11 @@ class George(Method):
 def silhouette(
     distances: Float[np.ndarray, "m m"], labels: Int[np.ndarray, " m"], counts: Float[np.ndarray, " m"]
 ) -> float:
-    """Return the mean silhouette of examples that count several times; 0 where all are in one cluster.
+    """Return the mean silhouette of examples with counts; 0 if all are in one cluster.
 
     The silhouette of an example is s = (b - a) / max(a, b), with a the mean distance to the others of its cluster and
-    b the least mean distance to another cluster; it is 0 in a cluster of one. Scikit-learn's silhouette_score knows no
-    counts.
+    b the least mean distance to another cluster; it is 0 in a cluster of one. Scikit-learn's silhouette_score does not
+    support counts.
 
     Rousseeuw: Silhouettes, Journal of Computational and Applied Mathematics 20 (1987).
 
@@ -147,7 +147,7 @@ def silhouette(
 
 
 def _parameters_of(clusters: list[_Cluster], width: int) -> dict[str, np.ndarray]:
-    """Return arrays of one row per slice; the smaller mixtures are filled up with Gaussians of no share."""
+    """Return arrays with one row per slice; smaller mixtures are padded with Gaussians of share 0."""
     k, most = len(clusters), max((len(cluster.mixture.log_shares) for cluster in clusters), default=0)
     q = clusters[0].reduction.components.shape[1] if clusters else 0
     parameters = {

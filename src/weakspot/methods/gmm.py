@@ -1,4 +1,4 @@
-"""Components of a Gaussian mixture, those of the highest mean loss: the baseline of the Spotlight's own repository."""
+"""Components of a Gaussian mixture with the highest mean loss: the baseline in the Spotlight's repository."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Gmm(Method):
     The baseline in the code of d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight, FAccT 2022. It is scikit-learn's
     GaussianMixture with diagonal covariances (tests/methods/test_gmm.py), except that examples may have counts.
 
-    An example belongs to a component by its posterior probability.
+    The membership of an example in a component is its posterior probability.
 
     Args:
-        n_slices: The largest number of slices; all of them do worse than all examples together.
+        n_slices: The largest number of slices; only components that do worse than all examples together are slices.
         n_components: The number of components of the mixture.
         min_size: The fewest examples in a slice.
         max_iter: The largest number of EM steps.
-        seed: Of the k-means start.
+        seed: The seed of the k-means initialisation.
     """
 
     word = "gmm"
@@ -88,16 +88,16 @@ class Gmm(Method):
 def fit_gaussians(
     x: Float[np.ndarray, "n q"], counts: Float[np.ndarray, " n"], components: int, max_iter: int, seed: int
 ) -> Mixture:
-    """Fit Gaussians of diagonal covariance by EM from a k-means start.
+    """Fit Gaussians of diagonal covariance by EM, initialised by k-means.
 
-    It is Domino's mixture with labels and predictions that say nothing.
+    It is Domino's mixture with labels and predictions that are constant.
 
     Args:
         x: (n, q) examples.
         counts: (n,) how often each counts.
-        components: The number of Gaussians; fewer where there are fewer examples.
+        components: The number of Gaussians; fewer if there are fewer examples.
         max_iter: The largest number of EM steps.
-        seed: Of the k-means start.
+        seed: The seed of the k-means initialisation.
     """
     start = fit_k_means(x, counts, components, 1, seed).labels_
     constant = np.ones((len(x), 1))

@@ -1,4 +1,4 @@
-"""Clusters of the embeddings, those of the highest mean loss."""
+"""The clusters of the embeddings with the highest mean loss."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from weakspot.tasks import Task
 
 
 class Kmeans(Method):
-    """Finds the clusters of k-means in which the mean loss is highest: what everybody tries first.
+    """Finds the k-means clusters with the highest mean loss: the usual first attempt.
 
-    Lloyd: Least squares quantization in PCM, IEEE Transactions on Information Theory 28 (1982); started as by Arthur
-    and Vassilvitskii (2007).
+    Lloyd: Least squares quantization in PCM, IEEE Transactions on Information Theory 28 (1982); initialised by
+    k-means++ (Arthur and Vassilvitskii, 2007).
 
-    An example belongs to the cluster whose centre is nearest, wholly or not at all.
+    An example belongs to the cluster whose centre is nearest; memberships are 0 or 1.
 
     Args:
-        n_slices: The largest number of slices; all of them do worse than all examples together.
+        n_slices: The largest number of slices; only clusters that do worse than all examples together are slices.
         n_clusters: The number of clusters that the examples are split into.
         min_size: The fewest examples in a slice.
-        n_init: The number of starts, of which the best counts.
-        seed: Of the starts.
+        n_init: The number of initialisations, of which the best result is kept.
+        seed: The seed of the initialisations.
     """
 
     word = "kmeans"
@@ -55,7 +55,7 @@ class Kmeans(Method):
         report_progress("clusters", 0, 1)
         examples = OrderedExamples.of(p)
         fitted = fit_k_means(examples.x, examples.counts, self.n_clusters, self.n_init, self.seed)
-        centers = np.unique(fitted.cluster_centers_, axis=0)  # empty clusters lie on others
+        centers = np.unique(fitted.cluster_centers_, axis=0)  # empty clusters coincide with others
         clusters = _nearest(examples.x, centers, np.arange(len(centers)))
         sizes, losses = examples.counts @ clusters, (examples.counts * examples.losses) @ clusters
         chosen = worst_groups(examples, sizes, losses, self.n_slices, self.min_size)
@@ -73,9 +73,9 @@ class Kmeans(Method):
 def fit_k_means(
     x: Float[np.ndarray, "n d"], counts: Float[np.ndarray, " n"], n_clusters: int, n_init: int, seed: int
 ) -> Any:
-    """Return scikit-learn's KMeans, fitted to examples (n, d) that count several times.
+    """Return scikit-learn's KMeans, fitted to examples (n, d) with counts.
 
-    Where examples coincide in fewer points than there are clusters, some clusters stay empty, without a warning.
+    If there are fewer distinct examples than clusters, some clusters stay empty, without a warning.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -87,9 +87,9 @@ def fit_k_means(
 
 
 def _nearest(x: np.ndarray, centers: Float[np.ndarray, "g d"], chosen: np.ndarray) -> Bool[np.ndarray, "n k"]:
-    """Return whether the nearest of g centres is each of the chosen ones."""
+    """Return for each example whether each chosen centre is the nearest of all g."""
     from sklearn.metrics import pairwise_distances_argmin
 
-    middle = centers.mean(axis=0)  # Far from the origin, differences would be all rounding.
+    middle = centers.mean(axis=0)  # Far from the origin, differences would be lost to rounding.
     nearest = pairwise_distances_argmin(np.asarray(x, dtype=np.float64) - middle, centers - middle)
     return np.asarray(nearest[:, None] == chosen)

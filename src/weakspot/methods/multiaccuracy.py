@@ -1,4 +1,4 @@
-"""Where a linear model says that residuals are largest (Kim et al., AIES 2019)."""
+"""The examples for which a linear model predicts the largest residuals (Kim et al., AIES 2019)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class Multiaccuracy(Method):
     """Finds, within each label, the examples for which ridge regression predicts the largest residuals.
 
     Kim, Ghorbani, Zou: Multiaccuracy, Black-box post-processing for fairness in classification, AIES 2019. This is
-    its auditor, in one round: the model is not mended in between. It audits the sides of a classifier's decision; here
-    these are the labels, as no membership may follow from a prediction. Residuals are 1 - p of the label, or what
-    stands for it. The slices whose examples exceed the mean residual of their label by most come first.
+    the paper's auditor in a single round: the model is not corrected in between. The paper audits each side of the
+    classifier's decision; here each label is audited instead, because membership must not depend on a prediction.
+    Residuals are 1 - p of the label, or a substitute (see `residuals`). Slices are ranked by how far their mean
+    residual exceeds that of their label.
 
-    An example belongs to a slice if it is of its label and its predicted residual is among the largest.
+    An example belongs to a slice if it has the slice's label and its predicted residual exceeds the slice's threshold.
 
     Args:
         n_slices: The largest number of slices.
@@ -82,11 +83,11 @@ class Multiaccuracy(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return 1 above the threshold for examples of the slice's label; where labels are unknown, for all."""
+        """Return 1 for examples of the slice's label above its threshold; if labels are unknown, for all above it."""
         return (self.published_scores(p) > 0).astype(np.float64)
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the predicted residual less the threshold, which ranks examples; the lowest for other labels."""
+        """Return the predicted residual minus the threshold, to rank examples; the lowest number for other labels."""
         names = ("centre", "labels", "directions", "thresholds")
         parameters = dict(zip(names, parameters_of(self._fitted(p), *names), strict=True))
         embeddings_for(p.embeddings, len(parameters["centre"]), "the slices")
@@ -105,7 +106,7 @@ def _scores_above_threshold(
     directions: Float[np.ndarray, "k d"],
     thresholds: Float[np.ndarray, " k"],
 ) -> Float[np.ndarray, "n k"]:
-    """Return predicted residuals less the thresholds (k,); the lowest number for other labels."""
+    """Return predicted residuals minus the thresholds (k,); the lowest number for other labels."""
     excess: np.ndarray = _scores(np.asarray(p.embeddings, dtype=np.float64) - centre, directions) - thresholds
     if p.labels is not None:
         excess[label_codes(p)[:, None] != labels] = np.finfo(np.float64).min
@@ -113,7 +114,7 @@ def _scores_above_threshold(
 
 
 def _threshold(scores: Float[np.ndarray, " m"], counts: Float[np.ndarray, " m"], share: float) -> float:
-    """Return the mean of the last score within the largest share and the next one."""
+    """Return the midpoint between the last score within the top share and the next one."""
     order = np.argsort(-scores, kind="stable")
     above = int((np.cumsum(counts[order]) <= share * counts.sum() * (1 + 1e-9)).sum())
     return float(scores[order[[max(above, 1) - 1, min(max(above, 1), len(scores) - 1)]]].mean())

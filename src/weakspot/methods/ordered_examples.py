@@ -1,4 +1,4 @@
-"""The examples that a method searches, in an order of their own, and the slices that it finds among them."""
+"""The examples that a method searches, in canonical order, and the slices that it finds among them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from weakspot.predictions.validation import check_finite
 from weakspot.slices import Slices
 from weakspot.slices.statistics import describe
 
-_ROUNDING = 1e-9  # relative: a mean no further above another is as high
+_ROUNDING = 1e-9  # relative: means that differ by no more count as equal
 
 
 @dataclass(frozen=True, eq=False)
 class OrderedExamples:
-    """Examples in `canonical_order`, so that no sum and no draw depends on the order they came in.
+    """Examples in `canonical_order`, so that sums and random draws do not depend on their original order.
 
     Attributes:
         record: The predictions, in that order.
-        order: (n,) the position of each in the predictions as they came.
+        order: (n,) the position of each in the original predictions.
         x: (n, d) their embeddings.
-        counts: (n,) how often each counts; ones where the predictions do not say.
-        labels: (n,) their labels; zeros where labels are no classes.
-        losses: (n,) their losses, or what stands for them (`losses_of`).
+        counts: (n,) how often each counts; ones if the predictions hold no counts.
+        labels: (n,) their labels; zeros if labels are not classes.
+        losses: (n,) their losses, or else their residuals (`losses_of`).
     """
 
     record: Predictions
@@ -70,9 +70,9 @@ class OrderedExamples:
 
         Args:
             method: The method, whose settings are recorded.
-            p: The predictions as they came.
-            memberships: (n, k) of these examples, in their order.
-            parameters: By which the slices are applied to other examples.
+            p: The predictions in their original order.
+            memberships: (n, k) of these examples, in canonical order.
+            parameters: What is needed to apply the slices to other examples.
         """
         weights = np.empty(memberships.T.shape)
         weights[:, self.order] = memberships.T
@@ -94,7 +94,7 @@ def build_slices(
 
 
 def losses_of(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float[np.ndarray, " n"]:
-    """Return the losses (n,), or the residuals where the predictions hold none."""
+    """Return the losses (n,), or the residuals if the predictions hold no losses."""
     return residuals(p, processes) if p.losses is None else p.losses.astype(np.float64)
 
 
@@ -105,12 +105,12 @@ def worst_groups(
     n_slices: int,
     min_size: float,
 ) -> Int[np.ndarray, " k"]:
-    """Choose the groups of the highest mean loss, among those that do worse than all examples together.
+    """Choose the groups with the highest mean loss, among those that do worse than all examples together.
 
     Args:
         examples: The examples that were split into groups.
         sizes: (g,) of the groups, in examples.
-        losses: (g,) the sum over the examples of each group.
+        losses: (g,) the sum of the losses in each group.
         n_slices: The largest number of groups to choose.
         min_size: The fewest examples in a group.
 

@@ -1,4 +1,4 @@
-"""Components of a mixture over two dimensions and the model's confidence (Plumb et al., TMLR 2023)."""
+"""Components of a Gaussian mixture over two dimensions and the model's confidence (Plumb et al., TMLR 2023)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _ROUNDING = 1e-9
 
 
 class PlaneSpot(Method):
-    """Finds components of a Gaussian mixture over a plane and the confidence, by their errors × their error rate.
+    """Finds components of a Gaussian mixture over a plane and the confidence, ranked by errors × error rate.
 
     Plumb, Johnson, Cabrera, Talwalkar: Towards a more rigorous science of blindspot discovery in image classification
-    models, TMLR 2023. Embeddings are reduced to two dimensions, each scaled to [0, 1]; the confidence, which is the
-    probability of the label, is the third, times a weight. The number of components is that of the lowest BIC.
+    models, TMLR 2023. Embeddings are reduced to two dimensions, each scaled to [0, 1]; the third is the confidence,
+    which is the probability of the label, times a weight. The number of components is the one with the lowest BIC.
 
-    The paper reduces by scvis, a variational autoencoder; here the dimensions are the first two principal components,
-    which need no training and treat other examples alike. Errors are 1 - confidence, as in the published code.
-    Membership of other examples is by the plane alone: their confidence tells who is wrong, and a test of such a slice
-    would confirm itself. `published_scores` reads the confidence too, as the published tool does.
+    The paper reduces embeddings by scvis, a variational autoencoder; here the dimensions are the first two principal
+    components, which need no training and apply to other examples in the same way. Errors are 1 - confidence, as in
+    the published code. Membership of other examples depends on the plane alone: the confidence reveals which are wrong,
+    so a test of such a slice would be circular. `published_scores` reads the confidence, as the published tool does.
 
     Args:
-        n_slices: The largest number of slices; all of them do worse than all examples together.
-        max_components: The largest number of components of the mixture; there are at least as many as slices.
-        weight: The weight of the confidence beside the two dimensions.
+        n_slices: The largest number of slices; only components that do worse than all examples together are slices.
+        max_components: The largest number of components of the mixture; the smallest is n_slices.
+        weight: The weight of the confidence relative to the two dimensions.
         max_iter: The largest number of EM steps.
-        seed: Of the k-means starts.
+        seed: The seed of the k-means initialisations.
     """
 
     word = "planespot"
@@ -62,11 +62,11 @@ class PlaneSpot(Method):
         check_at_least(self, n_slices=1, weight=0, max_iter=1)
         if self.max_components < self.n_slices:
             raise ValueError(
-                f"max_components={self.max_components} must be at least as many as n_slices={self.n_slices}"
+                f"max_components={self.max_components} must be at least n_slices={self.n_slices}"
             )
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> PlaneSpot:
-        """Fit mixtures to `p`, take the one of the lowest BIC, and keep its components with the most errors."""
+        """Fit mixtures to `p`, take the one with the lowest BIC, and keep its worst components."""
         self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         examples = OrderedExamples.of(p)
@@ -97,15 +97,15 @@ class PlaneSpot(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probability of each component by the position in the plane."""
+        """Return the posterior probability of each component given the position in the plane."""
         return self._posteriors(p, np.empty((len(p), 0)))
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probability by position and confidence, as published."""
+        """Return the posterior probability given position and confidence, as published."""
         return self._posteriors(p, self.weight * (1 - residuals(p))[:, None])
 
     def _posteriors(self, p: Predictions, confidence: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probabilities by the plane, and the confidence (n, 1) unless it is left out (n, 0)."""
+        """Return the posterior probabilities given the plane, and the confidence (n, 1) unless left out (n, 0)."""
         centre, directions, lowest, width, log_shares, means, covariances, chosen = parameters_of(
             self._fitted(p), *_PARAMETERS
         )
@@ -123,7 +123,7 @@ FullMixture = tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s q"], Float[np.
 def _fit_gaussians(
     x: Float[np.ndarray, "n q"], counts: Float[np.ndarray, " n"], components: int, max_iter: int, seed: int
 ) -> tuple[FullMixture, float]:
-    """Fit Gaussians of full covariance by EM from a k-means start.
+    """Fit Gaussians of full covariance by EM, initialised by k-means.
 
     The result is scikit-learn's GaussianMixture (tests/methods/test_planespot.py), except that examples may have
     counts.
@@ -153,7 +153,7 @@ def _log_joint(
 ) -> Float[np.ndarray, "n s"]:
     """Return the log of share × density of each component (n, s).
 
-    It is a quadratic form in x, and so linear in the monomials of second order: one matrix product.
+    It is a quadratic form in x, so linear in the monomials up to second order: one matrix product.
     """
     s, q = means.shape
     precisions = np.linalg.inv(covariances)

@@ -1,4 +1,4 @@
-"""The principal components in which neighbours are looked for."""
+"""Principal components, to which methods reduce embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Num
 
 from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup, gather_rows, local_rows
 
-_MOST_ROWS = 20_000  # that the components are computed from
+_MOST_ROWS = 20_000  # the most rows that the components are computed from
 _BLOCK = 65_536
 _ROUNDING = 1e-7  # of the largest standard deviation
 
@@ -20,7 +20,7 @@ class PrincipalComponents:
 
     Attributes:
         centre: (d,) the mean.
-        components: (d, q) the directions, divided by the common scale; some are zeros where x has fewer.
+        components: (d, q) the directions, divided by the common scale; some are zero if x has lower rank.
     """
 
     centre: Float[np.ndarray, " d"]
@@ -36,7 +36,7 @@ class PrincipalComponents:
     def transform_rows(
         self, embeddings: Num[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]
     ) -> Float[np.ndarray, "m q"]:
-        """Reduce some rows, reading them in the order that they lie in: they may be mapped from a large file."""
+        """Reduce some rows, read in the order of storage: they may be memory-mapped from a large file."""
         out = np.empty((len(rows), self.components.shape[1]))
         order = np.argsort(rows)
         for start in range(0, len(rows), _BLOCK):
@@ -52,7 +52,7 @@ class PrincipalComponents:
     def score_of_embeddings(
         self, direction: Float[np.ndarray, " q"], offset: float
     ) -> tuple[Float[np.ndarray, " d"], float]:
-        """Rewrite a linear score of reduced examples, direction · z + offset, as one of their embeddings.
+        """Rewrite a linear score of reduced examples, direction · z + offset, as a linear score of embeddings.
 
         Returns:
             (d,) the direction and the offset of the same score.
@@ -69,14 +69,14 @@ def fit_principal_components(
     order: Int[np.ndarray, " N"] | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> PrincipalComponents:
-    """Find the principal components of the largest variance, from at most 20 000 examples.
+    """Find the principal components with the largest variance, from at most 20 000 examples.
 
     Args:
         embeddings: (n, d) of the examples that this process holds.
         counts: (N,) of the examples of all processes.
-        n_components: The largest number of them.
-        seed: Of the sample.
-        order: (N,) the order in which the examples of all processes are drawn and summed; as they come by default.
+        n_components: The largest number of components.
+        seed: The seed of the sample.
+        order: (N,) the order in which all processes' examples are drawn and summed; by default the order of the rows.
         processes: The processes.
     """
     n = len(counts)
@@ -91,7 +91,7 @@ def fit_principal_components(
 def _eigenvectors(
     x: Float[np.ndarray, "m d"], c: Float[np.ndarray, " m"], n_components: int
 ) -> PrincipalComponents:
-    """Return the leading eigenvectors of the covariance (d, d), by way of the Gram matrix (m, m) where m < d."""
+    """Return the leading eigenvectors of the covariance (d, d), via the Gram matrix (m, m) if m < d."""
     m, d = x.shape
     centre = np.average(x, axis=0, weights=c)
     weighted = (x - centre) * np.sqrt(c / c.sum())[:, None]
@@ -102,7 +102,7 @@ def _eigenvectors(
         variance, combinations = _leading(weighted @ weighted.T, q)
         directions = weighted.T @ combinations
         lengths = np.linalg.norm(directions, axis=0)
-        # The others are made of rounding errors, and are no directions at all.
+        # Shorter ones consist of rounding errors and are not directions.
         there = lengths > _ROUNDING * lengths.max()
         directions = np.where(there, directions / np.where(there, lengths, 1.0), 0.0)
         directions = np.pad(directions, ((0, 0), (0, min(n_components, d) - q)))
@@ -113,6 +113,6 @@ def _eigenvectors(
 def _leading(
     symmetric: Float[np.ndarray, "s s"], q: int
 ) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "s q"]]:
-    """Return the q largest eigenvalues, the largest first, and their eigenvectors."""
+    """Return the q largest eigenvalues, largest first, and their eigenvectors."""
     values, vectors = np.linalg.eigh(symmetric)
     return values[: -q - 1 : -1], vectors[:, : -q - 1 : -1]

@@ -1,4 +1,4 @@
-"""Examples drawn at random: what finding nothing looks like."""
+"""Examples drawn at random: the baseline that finds nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEP, _FIRST, _SECOND = (
 
 
 class Random(Method):
-    """Draws slices at random: the baseline to beat, which a test may confirm no more often than chance does.
+    """Draws slices at random: the baseline to beat, which tests should confirm no more often than chance.
 
     Which examples are drawn follows from a hash of the embedding (the finaliser of Steele, Lea, Flood: Fast splittable
     pseudorandom number generators, OOPSLA 2014), so that equal rows are drawn together, and slices can be applied to
@@ -27,7 +27,7 @@ class Random(Method):
     Args:
         n_slices: The number of slices.
         share: The share of all examples that is drawn for a slice, on average.
-        seed: Of the draws.
+        seed: The seed of the draws.
     """
 
     word = "random"

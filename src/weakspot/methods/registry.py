@@ -1,4 +1,4 @@
-"""Methods by their word, and the method that saved slices are of."""
+"""Methods by their word, and the method that found saved slices."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHARED_MODULES = (  # every other module of the package is a method
 
 
 def words() -> tuple[str, ...]:
-    """Return the words of the methods of this package and of plug-ins, in alphabetical order, importing none."""
+    """Return the words of all methods, of this package and of plug-ins, in alphabetical order; none is imported."""
     return tuple(sorted({*_own_words(), *plugins.choices("method")}))
 
 
@@ -44,11 +44,11 @@ def _own_words() -> frozenset[str]:
 
 
 def find(word: str) -> type[Method]:
-    """Return the method of a word: of this package, any other that has been imported, or one of a plug-in.
+    """Return the method with this word: from this package, any other imported module, or a plug-in.
 
     Raises:
-        ValueError: For an unknown word; the message names the known ones. For a plug-in's method that cannot be
-            imported, or is of another word.
+        ValueError: If the word is unknown (the message lists the known ones), or if a plug-in's method cannot be
+            imported or has another word.
     """
     if word in _own_words():
         import_module(f"{_PACKAGE}.{word}")
@@ -73,8 +73,8 @@ def find(word: str) -> type[Method]:
 
 
 def other_word(target: str, word: str) -> ValueError:
-    """Return the error for a plug-in's class that does not bear the word of its file, by which saved slices find it."""
-    return ValueError(f"{target} is the method of {word}, but its class does not say so: word = {word!r}")
+    """Return the error for a plug-in's class without the word of its file, by which saved slices find the class."""
+    return ValueError(f"{target} is the method of {word}, but its class does not define word = {word!r}")
 
 
 def _imported(word: str) -> list[type[Method]]:
@@ -82,10 +82,10 @@ def _imported(word: str) -> list[type[Method]]:
 
 
 def method_of(slices: Slices) -> Method:
-    """Return the fitted method that slices are of, with the settings they were saved with.
+    """Return the fitted method that found these slices, with the settings they were saved with.
 
-    Slices of a method that is not known here get an `UnknownMethod`, which judges every example as it is recorded,
-    and whose `membership` raises a ValueError.
+    For slices of an unknown method it is an `UnknownMethod`, which judges every example as recorded, and whose
+    `membership` raises a ValueError.
     """
     try:
         method = find(slices.method)
@@ -95,22 +95,22 @@ def method_of(slices: Slices) -> Method:
 
 
 def apply(slices: Slices, p: Predictions) -> Float[np.ndarray, "n k"]:
-    """Return how much the examples of `p` belong to each of these slices (n, k), fitted or loaded, of any method.
+    """Return how much each example of `p` belongs to each of these slices (n, k), fitted or loaded, of any method.
 
     Raises:
-        ValueError: Where the method is unknown, where the slices hold nothing that could be applied, or where the
-            embeddings have another width, or another task, than those the slices were found in.
+        ValueError: If the method is unknown, if the slices lack what is needed to apply them, or if `p` has another
+            width of embeddings or another task than the predictions that the slices were found in.
     """
     return method_of(slices).membership(p)
 
 
 def weights_of(slices: Slices, p: Predictions) -> Weights:
-    """Return how much the examples belong, as `apply`, but by slice (k, n), and sparse where the method makes it so."""
+    """Return the memberships of `apply` by slice (k, n), sparse if the method makes them so."""
     return method_of(slices).weights(p)
 
 
 def audit_of(slices: Slices, p: Predictions) -> AuditedRows:
-    """Return the examples of `p` that the method of these slices judges, and by what."""
+    """Return the examples of `p` that the method of these slices judges, and the record it judges them by."""
     return method_of(slices).audited(p)
 
 

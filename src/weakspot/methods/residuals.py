@@ -1,4 +1,4 @@
-"""How badly the model does on each example, bounded, so that no single loss outweighs a group."""
+"""Residuals: bounded losses, so that no single loss outweighs a group of examples."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup
 from weakspot.predictions import Predictions
 from weakspot.tasks import Classification, Multilabel
 
-_UNIT_QUANTILE = 0.95  # of the errors of numbers: the error there counts as 1
+_UNIT_QUANTILE = 0.95  # the quantile of the errors of ratings and numbers that counts as 1
 
 
 def residuals(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float[np.ndarray, " n"]:
-    """Return how much of the answer to each example is wrong.
+    """Return how wrong the model is on each example.
 
-    For a classification it is 1 - p of the label; for several labels the mean of that over the categories; for
-    ratings and numbers the absolute error over its 95 % quantile, at most 1. Without outputs it is 1 - exp(-loss) of
-    a classification, which is the same, or else the ranks of the losses, or whether the answer is wrong.
+    For a classification it is 1 - p of the label; for a multilabel task the mean of that over the categories; for
+    ratings and numbers the absolute error divided by its 95 % quantile, at most 1. Without outputs it is 1 - exp(-loss)
+    for a classification, which is the same; otherwise the rank of the loss, or else whether the example is wrong.
 
     Args:
         p: The n examples that this process holds.
-        processes: The processes; quantile and ranks are among the examples of all of them.
+        processes: The processes; the quantile and the ranks are taken over the examples of all.
 
     Returns:
         (n,) in [0, 1].
 
     Raises:
-        ValueError: If the predictions hold nothing that tells good from bad.
+        ValueError: If the predictions hold neither outputs with labels, nor losses, nor correctness.
     """
     if p.task is not None and not p.task.by_accuracy and p.labels is not None:
         errors = p.task.unit_errors(p.outputs, p.predictions, p.labels)
@@ -59,7 +59,7 @@ def residuals(p: Predictions, processes: ProcessGroup = SINGLE_PROCESS) -> Float
 
 
 def label_codes(p: Predictions) -> Int[np.ndarray, " n"]:
-    """Return the labels (n,) within which examples are compared: their classes, and all 0 where labels are none."""
+    """Return the labels (n,) within which examples are compared: their classes, or all 0 if labels are not classes."""
     if p.labels is not None and type(p.task) is Classification:
         return np.asarray(p.labels, dtype=np.int64)
     return np.zeros(len(p), dtype=np.int64)

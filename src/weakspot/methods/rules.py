@@ -1,4 +1,4 @@
-"""Conjunctions of attribute values that errors gather in (Sagadeeva & Boehm, SIGMOD 2021)."""
+"""Conjunctions of attribute values with frequent errors (Sagadeeva & Boehm, SIGMOD 2021)."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from weakspot.slices import Slices
 from weakspot.tasks import Task
 
 _ROUNDING = 1e-9
-_MOST_VALUES = 50  # of an attribute, more than which name examples rather than group them
+_MOST_VALUES = 50  # attributes with more values identify examples rather than group them
 _NEEDED = "rules are made of attributes: give some, or take a method that reads embeddings (method=scan)"
 
 
 class Rules(Method):
-    """Finds the conjunctions of attribute values of the highest score: `age over 70 and camera = night`.
+    """Finds the conjunctions of attribute values with the highest score: `age over 70 and camera = night`.
 
     Sagadeeva, Boehm: SliceLine, Fast, linear-algebra-based slice finding for ML model debugging, SIGMOD 2021. The score
     of a rule that holds for a share s of the examples, where the mean error is r times that of all, is
-    alpha·(r - 1) - (1 - alpha)·(1/s - 1). The rules are exactly the best of all: what cannot hold a better one, by the
-    paper's bound, is not looked at. Of rules that hold for the same examples the shortest counts.
+    alpha·(r - 1) - (1 - alpha)·(1/s - 1). The search is exact: it skips only what the paper's bound rules out. Of rules
+    that hold for the same examples, the shortest is kept.
 
-    This is the one method that reads attributes, and it reads nothing else of an example but its error, which is
-    1 - the probability of the label, or the error of a number, in [0, 1]. Numbers and times are grouped as reports
-    group them, with the edges of the examples that were searched. An example belongs to a rule if all of its
-    conditions hold.
+    This is the only method that reads attributes; of the predictions it reads only the residual, in [0, 1]: 1 - the
+    probability of the label, or the scaled error of a number. Numbers and times are binned as in reports, with bin
+    edges from the examples that were searched. An example belongs to a rule if all of its conditions hold.
 
     Args:
-        n_slices: The largest number of rules; all of them do worse than all examples together.
-        attributes: The attributes that rules are made of; all of the predictions by default.
+        n_slices: The largest number of rules; all do worse than all examples together.
+        attributes: The attributes that rules are made of; by default all.
         max_conditions: The largest number of conditions in a rule.
-        alpha: Between 0 and 1: how much the error counts, against the size.
+        alpha: The weight of the error against the size, in (0, 1].
         min_size: The fewest examples in a slice.
     """
 
@@ -68,7 +67,7 @@ class Rules(Method):
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, max_conditions=1, min_size=1)
         if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha={self.alpha} must lie above 0, and not above 1")
+            raise ValueError(f"alpha={self.alpha} must lie in (0, 1]")
 
     def check_attributes(self, names: Sequence[str]) -> None:
         if not names:
@@ -84,7 +83,7 @@ class Rules(Method):
         self.check_attributes(names)
         columns = categorise(p.attributes.select(list(self.attributes or names)), _MOST_VALUES)
         if not columns:
-            raise ValueError(f"{_NEEDED}; of those that there are ({', '.join(names)}) none groups examples")
+            raise ValueError(f"{_NEEDED}; none of those given ({', '.join(names)}) groups examples")
         examples = OrderedExamples.of(p)
         codes = np.stack([column.codes[examples.order] for column in columns])
         search = _RuleSearch(codes, examples.counts, residuals(examples.record), self.alpha, self.min_size)
@@ -104,13 +103,13 @@ class Rules(Method):
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """Say what the rules are, before what every method says."""
+        """Return the rules in words, followed by the advice of every method."""
         sentences = [f"{cls.noun} {i} is: {rule}." for i, rule in enumerate(cls.slice_names(slices), 1)]
         return [*sentences, *super().advice(slices)]
 
     @classmethod
     def slice_names(cls, slices: Slices) -> list[str]:
-        """Return the rules: `age 64 to 76 and camera = night`."""
+        """Return the rules in words: `age 64 to 76 and camera = night`."""
         return [" and ".join(map(str, rule)) for rule in conditions(slices)] if slices.parameters else []
 
 
@@ -121,14 +120,14 @@ def conditions(slices: Slices) -> list[list[AttributeValue]]:
 
 
 def _to_json_bytes(columns: list[Categorical], rules: list[_Rule]) -> Int[np.ndarray, " b"]:
-    """Return the conditions as the bytes of their JSON: a slice's parameters are numbers."""
+    """Return the conditions as JSON bytes, because the parameters of slices are arrays of numbers."""
     conditions = [[asdict(columns[a].value(v)) for a, v in rule.conditions] for rule in rules]
     return np.frombuffer(json.dumps(conditions).encode(), dtype=np.uint8)
 
 
 @dataclass(frozen=True, order=True)
 class _Rule:
-    """Is a conjunction that sorts before worse ones: by score, then shorter, then by the order of attributes.
+    """A conjunction, which sorts before worse ones: by score, then length, then the order of attributes.
 
     Attributes:
         conditions: Pairs of attribute and code.
@@ -141,16 +140,16 @@ class _Rule:
 
 @dataclass(frozen=True, eq=False)
 class _RuleSearch:
-    """Searches best first, with branch and bound: the most promising rule is extended until no bound exceeds the best.
+    """Best-first branch and bound: extends the most promising rule until no bound exceeds the best scores.
 
     Every conjunction is reached once, by its attributes in order. The paper goes level by level and bounds a rule by
-    all rules it is part of; here it is bounded by the one it extends, which is exact as well.
+    all rules that it extends; here it is bounded by the one that it is reached from, which is exact as well.
 
     Attributes:
         codes: (a, n) the value of every attribute for every example.
         counts: (n,) how often each example counts.
         errors: (n,) in [0, 1].
-        alpha: How much the error counts, against the size.
+        alpha: The weight of the error against the size.
         min_size: The fewest examples in a rule.
     """
 
@@ -198,7 +197,7 @@ class _RuleSearch:
     def _extensions(
         self, pairs: tuple[tuple[int, int], ...]
     ) -> Iterator[tuple[float, float, tuple[tuple[int, int], ...]]]:
-        """Yield the rules of one more condition, on a later attribute: score, bound of all extensions, conditions."""
+        """Yield the rules with one more condition, on a later attribute: score, bound on all extensions, conditions."""
         rows = np.flatnonzero(self._holds(pairs))
         counts, errors = self.counts[rows], self.errors[rows]
         for attribute in range(pairs[-1][0] + 1 if pairs else 0, len(self.codes)):

@@ -1,4 +1,4 @@
-"""Checks of a method's settings, before any cost is spent."""
+"""Checks of a method's settings, before anything is computed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from weakspot.methods.base import Method
 
 
 def check_at_least(method: Method, **least: float) -> None:
-    """Check that settings are numbers of at least so much, and whole where the constructor declares an `int`.
+    """Check that settings are numbers of at least given limits, and whole if the constructor declares an `int`.
 
     Args:
         method: The method.
         least: The smallest value of each setting, by its name.
 
     Raises:
-        ValueError: For the first setting that is not.
+        ValueError: For the first invalid setting.
     """
     declared = signature(type(method)).parameters
     for name, limit in least.items():
@@ -36,6 +36,6 @@ def check_share(share: float) -> None:
 
 
 def check_at_most_examples(method: Method, name: str, n: float) -> None:
-    """Raise ValueError where the named setting asks for more groups than there are examples."""
+    """Raise ValueError if the named setting asks for more groups than there are examples."""
     if getattr(method, name) > n:
-        raise ValueError(f"{name}={getattr(method, name)} is more than there are examples ({n:.10g})")
+        raise ValueError(f"{name}={getattr(method, name)} is more than the number of examples ({n:.10g})")

@@ -1,4 +1,4 @@
-"""The examples of the highest losses."""
+"""The examples with the highest losses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from weakspot.tasks import Task
 class TopLoss(Method):
     """Makes one slice of the examples on which the model does worst, whatever they have in common.
 
-    It is what everybody looks at first, and one of the baselines of d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight,
-    FAccT 2022.
+    This is the usual first look at errors, and one of the baselines of d'Eon, d'Eon, Wright, Leyton-Brown: The
+    Spotlight, FAccT 2022.
 
     An example is in the slice because of its loss, so no other example belongs to it.
 
     Args:
-        share: The share of the examples; all examples of the loss at which it is reached are in the slice, too.
+        share: The share of the examples; all examples tied at the lowest loss within it are in the slice, too.
     """
 
     word = "top_loss"
@@ -35,7 +35,7 @@ class TopLoss(Method):
         check_share(self.share)
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> TopLoss:
-        """Take the highest losses of `p`; there is no slice where all are equal."""
+        """Take the highest losses of `p`; there is no slice if all are equal."""
         self.check(p.row_counts.sum(), p.task)
         report_progress = callback or no_progress
         report_progress("losses", 0, 1)
@@ -49,5 +49,5 @@ class TopLoss(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return zeros: nothing but the loss says which examples belong."""
+        """Return zeros: only the loss decides which examples belong."""
         return np.zeros((len(p), len(self._fitted(p))))

@@ -75,7 +75,7 @@ class TorchProcesses:
 
 
 def _back(result: Tensor, like: Values) -> Values:
-    """Return a result as what was given: an array, or a tensor on the given one's device."""
+    """Convert a result to the type of the input: an array, or a tensor on the input's device."""
     if isinstance(like, Tensor):
         return result.to(like.device)
     return result.cpu().numpy()

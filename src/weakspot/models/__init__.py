@@ -1,4 +1,4 @@
-"""What a model is (`base.py`), one file per family, and how weights are read from files.
+"""Models, one file per family; `base.py` is their contract. Other modules read weights from files.
 
 A name's module is imported when the name is first used: `weakspot.models.names` must not import torch.
 """

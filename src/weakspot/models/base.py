@@ -21,9 +21,9 @@ _KEY = ContextVar("key", default="model")
 class Model(Identifiable, nn.Module, ABC):
     """Represents a network that is split before its last layer: `model(x) == head(embed(x))`.
 
-    The embedding is the input of the last layer, so that examples close to each other in it are alike to the model,
-    and every error of the model is a function of it. A model with outputs for every token, which do not follow from a
-    single embedding, overrides `read` instead.
+    The embedding is the input of the last layer, so that examples close to each other in it are similar to the
+    model, and every error of the model is a function of it. A model with outputs for every token, which do not follow
+    from a single embedding, overrides `read` instead.
 
     Predictions are cached under the class, its settings (files by their content) and its weights. Settings that
     change no result are named in `no_difference`.
@@ -35,20 +35,20 @@ class Model(Identifiable, nn.Module, ABC):
     """Width d of the embedding."""
 
     head_is_trained: bool | None = None
-    """Whether the head has trained weights; a model with a random one must be trained first. None where the model
+    """Whether the head has trained weights; a model with a random one must be trained first. None if the model
     does not know: it is then built twice, as random weights differ."""
 
     new_head: str | None = None
-    """Why the head of the weights that were given is not used, in a sentence; None where it is, or there is none."""
+    """A sentence on why the head of the given weights is not used; None if it is used, or there is none."""
 
     channels_last: bool = False
-    """Whether inference stores images with the channels last in memory, where convolutions are fastest; their shape
+    """Whether inference stores images with the channels last in memory, which is fastest for convolutions; their shape
     stays (n, 3, H, W). Networks that call `view` on feature maps cannot take such images, so it is off by default."""
 
     @property
     @abstractmethod
     def cam_layer(self) -> nn.Module | None:
-        """The module whose output Grad-CAM weights; None where the model has no such layer.
+        """The module whose output Grad-CAM weights; None if the model has no such layer.
 
         Its output is feature maps (n, c, h, w) or (n, h, w, c), or tokens (n, t, c) of which the last are the
         patches, row by row.
@@ -79,15 +79,15 @@ class Model(Identifiable, nn.Module, ABC):
 
 
 def command_key() -> str:
-    """Return the word by which the network that is being built is chosen on the command line: model, or encoder; its
-    settings are called `model.weights`, or `encoder.weights`.
+    """Return the word that the network being built has on the command line: model or encoder, whose settings are
+    called `model.weights` or `encoder.weights`.
     """
     return _KEY.get()
 
 
 @contextmanager
 def built_as(key: str) -> Iterator[None]:
-    """Have the messages of networks that are built meanwhile call them `key`, as the command line does."""
+    """Make messages call the networks that are built inside the block `key`, as the command line does."""
     token = _KEY.set(key)
     try:
         yield
@@ -139,5 +139,5 @@ def record_head(net: nn.Module, head: nn.Module, *x: Tensor, **named: Tensor) ->
         )
     received, given = calls[0]
     if len(received) != 1 or not isinstance(received[0], Tensor) or not isinstance(given, Tensor):
-        raise ValueError(f"the head of {type(net).__name__} must take one tensor and give one")
+        raise ValueError(f"the head of {type(net).__name__} must take one tensor and return one")
     return received[0], given, returned

@@ -1,4 +1,4 @@
-"""Reads weights from files without running code, and matches them to a model by name."""
+"""Reads weights from files without running code, and matches them to a model's by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weakspot.legible import printable
 from weakspot.models.torch_files import read_torch
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "model_state", "module", "algorithm")
-_DEEPEST = 3  # wrappers in wrappers
+_DEEPEST = 3  # levels of nested wrappers
 _LISTED = 3
 _RENAMED = (  # layers that torchvision renamed after it had published files with the old names
     (re.compile(r"(\.denselayer\d+\.(?:norm|relu|conv))\.([12])\."), r"\1\2."),
@@ -28,9 +28,9 @@ _RENAMED = (  # layers that torchvision renamed after it had published files wit
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a file of weights into `model`, whatever wrapped the network when it was saved.
 
-    Reads what `torch.save` writes and `.safetensors`: a plain state dict, a Lightning checkpoint, or one under
-    "model_state_dict", "model", "net", "model_state", "module" or "algorithm" (WILDS). What stands before the model's
-    own names ("model.", DataParallel's "module.", …) is left off. Of objects besides the tensors nothing is read.
+    Reads files written by `torch.save`, and `.safetensors`: a plain state dict, a Lightning checkpoint, or one under
+    "model_state_dict", "model", "net", "model_state", "module" or "algorithm" (WILDS). Prefixes of the model's own
+    names ("model.", DataParallel's "module.", …) are removed. Objects other than tensors are not read.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -50,7 +50,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     weights = _weights_in(content, _DEEPEST)
     if not weights:
         wanted = f"expected a state dict, plain or under {', '.join(_WRAPPERS)}"
-        if objects:  # a whole network, say, as torch.save(model) leaves it
+        if objects:  # a whole network, say, as torch.save(model) writes it
             wanted += (
                 f"; the file holds {_some(objects)}, and reading such objects can run code: save the state dict alone, "
                 "torch.save(model.state_dict(), FILE)"
@@ -60,7 +60,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def _weights_in(content: object, depth: int) -> dict[str, Tensor]:
-    """The tensors under the first wrapper that has any, or else those of this level."""
+    """Return the tensors under the first wrapper that has any, or else those of this level."""
     if not isinstance(content, Mapping):
         return {}
     inside = (_weights_in(content[name], depth - 1) for name in _WRAPPERS if depth and name in content)
@@ -85,8 +85,8 @@ def load_state(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
 def own_names(weights: Mapping[str, Tensor], names: list[str], source: str) -> dict[str, Tensor]:
     """Select the tensors of `weights` that belong to a network with these `names`, under its names.
 
-    The wrapper's prefix is the one under which most names are found; what lies outside it (the weight of
-    a loss, a metric's state) is not the network's.
+    The wrapper's prefix is the one under which most names are found; tensors outside it (the weight of
+    a loss, a metric's state) do not belong to the network.
     """
     wanted = set(names)
     renamings = [(old, new) for old, new in _RENAMED if not any(old.search(name) for name in names)]
@@ -123,7 +123,7 @@ def _current_name(name: str, renamings: list[tuple[re.Pattern[str], str]]) -> st
 
 
 def _shared_prefix(names: list[str]) -> str:
-    """The leading parts that all names share, "" where they share none; each keeps its last part."""
+    """Return the leading parts that all names share, or "" if they share none; each name keeps its last part."""
     columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
     shared = ""
     for column in columns:

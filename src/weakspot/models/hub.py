@@ -31,7 +31,7 @@ class HubModel(Model):
 
 
 def load_config(name: str | Path, download: bool = False) -> Any:
-    """Load the configuration of the network in a folder, or of that name on the hub.
+    """Load the configuration of a network from a folder, or by its name on the hub.
 
     Raises:
         ValueError: If the folder's config.json cannot be read.
@@ -45,13 +45,13 @@ def load_config(name: str | Path, download: bool = False) -> Any:
 
 
 def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any) -> tuple[Any, list[str]]:
-    """Load the network in a folder, or of that name on the hub, with the names of its new parameters.
+    """Load a network from a folder, or by its name on the hub, and return it with the names of its new parameters.
 
-    `kind` is one of transformers' Auto classes, `changes` are put into its configuration. New is what the
-    weights lack, or have in another shape: a head for another task. A body that is not wholly there is refused.
-    Weights are read as safetensors or with `weights_only`, as float32; code that lies with them is never run.
+    `kind` is one of transformers' Auto classes; `changes` are applied to its configuration. New parameters are
+    those that the weights lack or have in another shape: a head for another task. An incomplete body is refused.
+    Weights are read as safetensors or with `weights_only`, as float32; code beside them is never run.
 
-    Raises as `load_config` does, and ValueError for weights that are damaged or another architecture's.
+    Raises as `load_config` does, and ValueError for weights that are damaged or of another architecture.
     """
     fetch = _may_fetch(name, download)
     with _readable_errors(name), _quiet_transformers(), hub_network(fetch):
@@ -69,16 +69,16 @@ def load_net(kind: Any, name: str | Path, download: bool = False, **changes: Any
     if body:
         raise ValueError(
             f"the weights of {name} do not fit {type(net).__name__}: {len(body)} of the body's tensors are missing or "
-            f"of another shape ({', '.join(body[:3])}, …); its config.json may be another model's"
+            f"of another shape ({', '.join(body[:3])}, …); its config.json may belong to another model"
         )
     return net, new
 
 
 def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[float], list[float]] | None:
-    """Load the mean and standard deviation, by channel in [0, 1], that a network's images are normalised by.
+    """Load the mean and standard deviation that a network's images are normalised by, per channel, in [0, 1].
 
-    None where its preprocessor_config.json is missing, or says that images are not normalised. Raises ValueError
-    where it cannot be read.
+    Returns None if its preprocessor_config.json is missing, or states that images are not normalised. Raises
+    ValueError if it cannot be read.
     """
     from transformers.image_processing_base import ImageProcessingMixin
 
@@ -93,7 +93,7 @@ def load_normalisation(name: str | Path, download: bool = False) -> tuple[list[f
         mean, std = ([float(value) for value in processor[key]] for key in ("image_mean", "image_std"))
         if len(mean) != len(std) or min(std) <= 0:
             raise ValueError(f"image_mean {mean} and image_std {std} do not fit")
-    except Exception as error:  # OSError where there is none, and where it is no JSON
+    except Exception as error:  # OSError if it is missing, or is not JSON
         if isinstance(error, OSError) and not (folder / _PREPROCESSOR).is_file():
             return None
         reason = " ".join(str(error).split())[:200]
@@ -144,7 +144,7 @@ def _loading_options(fetch: bool) -> dict[str, Any]:
 
 @contextmanager
 def _readable_errors(name: str | Path) -> Iterator[None]:
-    """Turn any error into one sentence that names the folder or says how to fetch the model."""
+    """Turn any error into one sentence that names the folder or explains how to fetch the model."""
     try:
         yield
     except Exception as error:  # OSError, ValueError, KeyError, JSON's, safetensors' and pickle's own

@@ -20,12 +20,12 @@ class HubClassifier(HubModel):
     """Wraps a classifier of transformers; `net` is its own module, so that weights load either way.
 
     name       a folder, as `save_pretrained` writes it, or a name on the hub
-    labels     what its outputs mean, in order; by default what its configuration says
+    labels     what its outputs mean, in order; by default as in its configuration
 
-    Outputs are put in the order of the task's classes, by name (letter case aside). A network that names its
-    labels otherwise, or has another number of them, keeps its body and gets a new head; one whose labels are
-    numbers ("LABEL_0", …), or begin like most of the classes in their order ("tench, Tinca tinca"), is taken to be
-    in the task's order. The embedding is what the last linear layer receives.
+    Outputs are put in the order of the task's classes, matched by name without regard to case. A network with other
+    labels, or another number of them, keeps its body and gets a new head. If its labels are numbers ("LABEL_0", …),
+    or most of them begin like the classes in their order ("tench, Tinca tinca"), its outputs are taken to be in the
+    task's order. The embedding is what the last linear layer receives.
 
     Raises ValueError or FileNotFoundError, in one sentence, for a model that cannot be read.
     """
@@ -42,8 +42,8 @@ class HubClassifier(HubModel):
         changes = {}
         if order is None:
             self.new_head = (
-                f"{name} tells apart {_some(named)}, not {_some(classes)}: it gets a new head; if its outputs do mean "
-                "these classes, say in which order (model.labels=[…])"
+                f"{name} distinguishes {_some(named)}, not {_some(classes)}: it gets a new head; if its outputs do "
+                "mean these classes, give their order (model.labels=[…])"
             )
             changes = {
                 "num_labels": task.n_outputs,
@@ -53,11 +53,11 @@ class HubClassifier(HubModel):
         self.net, new = load_net(kind, name, download, **changes)
         self._head_path = _last_linear(self.net, str(name), task.n_outputs)
         last = self.net.get_submodule(self._head_path)
-        if order is None:  # the old head may be of the same width
+        if order is None:  # the old head may have the same width
             last.reset_parameters()
         self.embedding_size = last.in_features
         self.head_is_trained = order is not None and not new
-        # not among the saved tensors: a checkpoint is transformers' own, and keeps its order
+        # not saved: a checkpoint is transformers' own, and keeps its order
         self.register_buffer("order", torch.tensor(order or range(task.n_outputs)), persistent=False)
         self._checked = False
 
@@ -69,7 +69,7 @@ class HubClassifier(HubModel):
         """Check once that the last layer's output is the network's output."""
         if not self._checked and not (given.shape == logits.shape and torch.equal(given, logits)):
             raise ValueError(
-                f"{type(self.net).__name__} changes what its layer {self._head_path!r} gives, or reads other "
+                f"{type(self.net).__name__} changes the output of its layer {self._head_path!r}, or reads other "
                 "tokens; wrap it in a module of your own (docs/models.md)"
             )
         self._checked = True
@@ -88,7 +88,7 @@ def _labels(config: object, given: Sequence[str] | None) -> list[str]:
 
 
 def _match(named: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """The index of the output of each class; None where the names do not determine it."""
+    """Return the index of the output of each class; None if the names do not determine it."""
     if len(named) != len(classes):
         return None
     if all(re.fullmatch(r"LABEL_\d+", label) for label in named):
@@ -106,7 +106,7 @@ def _match(named: Sequence[str], classes: Sequence[str]) -> list[int] | None:
 
 
 def _last_linear(net: nn.Module, name: str, width: int) -> str:
-    """The path of the last linear layer with as many outputs as there are classes."""
+    """Return the path of the last linear layer with as many outputs as there are classes."""
     fitting: list[str] = [
         path
         for path, layer in net.named_modules()

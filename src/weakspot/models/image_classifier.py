@@ -15,7 +15,7 @@ from weakspot.models.hub import load_normalisation
 from weakspot.models.hub_classifier import HubClassifier
 from weakspot.tasks import Task
 
-# where networks of transformers give their last maps, or the patches that their last block attends to
+# modules of transformers' networks with the last feature maps, or the patches that the last block attends to
 _LAST_MAPS = (
     re.compile(r"[^.]+\.conv_1x1(_exp)?"),
     re.compile(r"[^.]+\.encoder\.stages\.\d+"),
@@ -26,12 +26,12 @@ _LAST_MAPS = (
 class ImageClassifier(HubClassifier):
     """Classifies images; see `HubClassifier` for its settings and the order of its outputs.
 
-    A network expects images to be normalised as its own preprocessor_config.json says. They arrive as the dataset
-    normalises them, which is undone: whatever `dataset.mean` and `dataset.std` are, the network sees its own.
-    Without that file they stay as they are.
+    A network expects images to be normalised as in its own preprocessor_config.json. The dataset's normalisation
+    is undone: whatever `dataset.mean` and `dataset.std` are, the network gets its own. Without that file, images
+    stay as they are.
 
-    cam_layer   the module of `net` that Grad-CAM uses; by default the last stage of a network of maps, or the
-                norm before the last attention of a vision transformer, where these are known
+    cam_layer   the module of `net` that Grad-CAM uses; by default the last stage of a network with feature maps,
+                or the norm before the last attention of a vision transformer, if it is known
     mean, std   what the dataset's images are normalised by; None: not at all, values are in [0, 1]
 
     Raises ValueError, when run, for images of a size that the network cannot take.
@@ -81,7 +81,7 @@ class ImageClassifier(HubClassifier):
         return received
 
     def _explained(self, error: ValueError, x: Tensor) -> ValueError:
-        """The error with the size that the network takes, where transformers refuses another."""
+        """Return the error with the size that the network takes, if transformers refuses another."""
         side = getattr(self.net.config, "image_size", None)
         sides = tuple(side) if isinstance(side, list | tuple) else (side, side)
         if side is None or tuple(x.shape[-2:]) == sides:

@@ -27,22 +27,22 @@ class MatrixAutoencoder(Model):
 
     The encoder turns each known rating, one-hot, through exchangeable layers into features, whose means over
     a user's and over a movie's ratings are their factors. The decoder makes logits of the two factors of a
-    pair. Nothing is learnt of any single user or movie, so that it serves those it was not trained on.
+    pair. Nothing is learnt about any single user or movie, so it also works for those it was not trained on.
 
-    `x` holds `user`, `movie` (n,), the pairs that are asked for, and `known_user`, `known_movie`,
-    `known_rating` (m,), what they are guessed from; a pair that is asked for is hidden from the known ones
-    (ValueError where this leaves none of them). Outside training, all known pairs of its own part are hidden from
-    a pair where `part` (n,) and `known_part` (m,) give each pair's part: the prediction of a known pair
-    then does not depend on its batch, as it does in training.
-    Numbers are positions, from 0; a rating is a class of the task. A user or movie of whom nothing is known has
-    factors of 0.
+    `x` holds the pairs to predict, `user` and `movie` (n,), and the known ratings that they are predicted from,
+    `known_user`, `known_movie` and `known_rating` (m,). The pairs to predict are removed from the known ones
+    (ValueError if this leaves none). Outside training, if `part` (n,) and `known_part` (m,) give each pair's part,
+    a pair is predicted without the known pairs of its own part: the prediction of a known pair then does not
+    depend on its batch, as it does in training.
+    Users and movies are positions, from 0; a rating is a class of the task. A user or movie without known ratings
+    has factors of 0.
 
     encoder, decoder   widths of their hidden layers
     factors            features of a user, and of a movie
     dropout            share of features left out in training, after every hidden layer
 
     The layers are those of the network that the Spotlight paper audits (AutoEncSets: widths 150, factors 32,
-    dropout 0.5), but its decoder also pools over the pairs that are asked for; here each pair is on its own.
+    dropout 0.5), but its decoder also pools over the pairs to predict; here each pair is decoded on its own.
     """
 
     def __init__(
@@ -150,19 +150,19 @@ def _after_hidden(dropout: float) -> tuple[nn.Module, nn.Module]:
 
 
 def _means(features: Tensor, group: Tensor, counts: Tensor) -> Tensor:
-    """The mean of the features (m, d) in each group; 0 in an empty group."""
+    """Return the mean of the features (m, d) in each group; 0 in an empty group."""
     sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, group, features)
     return sums / counts[:, None].to(sums.dtype)
 
 
 def _part(x: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
-    """The pairs to predict in this part, and the known pairs of all other parts."""
+    """Return the pairs to predict in this part, and the known pairs of all other parts."""
     queried, visible = x["part"] == part, x["known_part"] != part
     return {name: column[visible if name.startswith("known_") else queried] for name, column in x.items()}
 
 
 def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
-    """The known entries without those to predict, and their ratings."""
+    """Return the known entries without those to predict, and their ratings."""
     n_users, n_movies = (
         int(torch.cat([x[name], x[f"known_{name}"]]).max()) + 1 for name in ("user", "movie")
     )
@@ -171,7 +171,7 @@ def _known(x: Mapping[str, Tensor]) -> tuple[MatrixEntries, Int[Tensor, " m"]]:
     user, movie, rating = (x[f"known_{name}"][visible] for name in ("user", "movie", "rating"))
     if len(visible) and not len(user):
         raise ValueError(
-            f"all {len(visible)} known ratings are asked for at once, so none is left to guess them from; "
-            "ask in smaller batches (training.batch_size, inference.batch_size)"
+            f"all {len(visible)} known ratings are in one batch, so none is left to predict them from; "
+            "use smaller batches (training.batch_size, inference.batch_size)"
         )
     return MatrixEntries.of(user, movie, n_users, n_movies), rating

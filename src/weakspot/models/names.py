@@ -1,4 +1,4 @@
-"""The torchvision architectures that `model=<name>` knows, readable without torch."""
+"""The torchvision architectures that `model=<name>` accepts, readable without torch."""
 
 NAMES: tuple[str, ...] = (
     "alexnet",

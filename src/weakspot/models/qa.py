@@ -19,15 +19,15 @@ class QAModel(HubModel):
     """Predicts which token of a text begins the answer, and which ends it.
 
     The embedding is the [CLS] token of the last hidden state, as in the Spotlight paper. The outputs of all
-    tokens do not follow from that one: embeddings and outputs come from one pass (`read`), and there is no head.
+    tokens do not follow from it: embeddings and outputs come from one pass (`read`), and there is no head.
 
-    The mask `answerable` (n, t) of a batch marks which tokens an answer may begin or end at; the others, and those
-    up to the task's length, carry `QuestionAnswering.NOWHERE`.
+    The mask `answerable` (n, t) of a batch marks the tokens that an answer may begin or end at; the others, and
+    padding up to the task's length, get `QuestionAnswering.NOWHERE`.
 
     name   a folder, as `save_pretrained` writes it, or a name on the hub
 
     Raises ValueError or FileNotFoundError, in one sentence, for a model that cannot be read, and ValueError for a
-    task that asks for anything but spans.
+    task other than question answering.
     """
 
     def __init__(self, task: Task, name: str | Path, download: bool = False) -> None:
@@ -53,7 +53,7 @@ class QAModel(HubModel):
         ]
         if not pairs:
             raise ValueError(
-                f"{name}, a {type(self.net).__name__}, has no linear layer that gives first and last"
+                f"{name}, a {type(self.net).__name__}, has no linear layer that outputs first and last token"
             )
         self._head_path = pairs[-1]
         self.embedding_size = self.net.get_submodule(self._head_path).in_features

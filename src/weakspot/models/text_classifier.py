@@ -38,7 +38,7 @@ class TextClassifier(HubClassifier):
         return None
 
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
-        """Embed `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
+        """Embed `input_ids`, `attention_mask` and whatever else the network takes, each (n, t)."""
         last = self.net.get_submodule(self._head_path)
         received, given, returned = record_head(self.net, last, **accepted_tensors(self.net, x))
         if received.ndim == 3:

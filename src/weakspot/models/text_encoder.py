@@ -47,7 +47,7 @@ class TextEncoder(HubModel):
         return self
 
     def embed(self, x: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
-        """Embed `input_ids`, `attention_mask` and what else the network takes, each (n, t)."""
+        """Embed `input_ids`, `attention_mask` and whatever else the network takes, each (n, t)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.net(**accepted_tensors(self.net, x)).last_hidden_state
             counted = x["attention_mask"][:, :, None].to(states.dtype)

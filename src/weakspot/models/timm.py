@@ -27,8 +27,8 @@ class TimmModel(Model):
     weights     None (random), "DEFAULT" (what timm publishes under this name: looked for in Hugging Face's
                 cache, and fetched into it if `download`), or a file. A head made for another number of classes
                 is replaced by a new one
-    cam_layer   the module that Grad-CAM uses; without it the last stage of a network of maps (Swin's, too) or
-                the last norm1 of a vision transformer, and none where it is not known to give maps or patch tokens
+    cam_layer   the module that Grad-CAM uses; by default the last stage of a network with feature maps (Swin, too)
+                or the last norm1 of a vision transformer, or none if no module is known to give maps or patch tokens
     kwargs      further arguments of `timm.create_model`, such as `img_size`
 
     Raises ImportError without timm; ValueError for an unknown name, for weights that do not fit, for models
@@ -94,7 +94,9 @@ class TimmModel(Model):
         received, given_by_head, outputs = record_head(self.net, self._classifier(), x)
         if self.training not in self._checked:
             if not torch.equal(given_by_head.flatten(1), outputs):
-                raise ValueError(f"timm's {self.name} changes what its last layer gives before it returns it")
+                raise ValueError(
+                    f"timm's {self.name} changes the output of its last layer before returning it"
+                )
             self._checked.add(self.training)
         return received.flatten(1)
 
@@ -140,8 +142,8 @@ def _create(
     n_classes: int | None = None,
     source: str = "",
 ) -> nn.Module:
-    """The network, with random weights or from `given`, whose head is for `n_classes`; timm itself renames what
-    it has renamed, resizes position embeddings and leaves out a head of other width."""
+    """Return the network, with random weights or with those `given`, whose head is for `n_classes`; timm itself
+    renames old names, resizes position embeddings and leaves out a head of another width."""
     overlay = {"state_dict": given, "source": "", "custom_load": False, "num_classes": n_classes}
     options = {} if given is None else {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
@@ -170,7 +172,7 @@ def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
     try:
         with hub_network(download):
             return Path(hf_hub_download(repository, file, local_files_only=not download))
-    except Exception as error:  # OSError, and a dozen of the hub's own
+    except Exception as error:  # OSError, and a dozen errors of the hub's own
         if download:
             raise FileNotFoundError(
                 f"could not download {file} of {repository} ({' '.join(str(error).split())[:200]}); fetch it by hand "
@@ -183,7 +185,7 @@ def _published(name: str, settings: Mapping[str, Any], download: bool) -> Path:
 
 
 def _classes_of(given: Mapping[str, Tensor], settings: Mapping[str, Any]) -> int | None:
-    """The number of classes of the head in a file of weights; None without a head."""
+    """Return the number of classes of the head in a file of weights; None without a head."""
     last = settings.get("classifier")
     weight = given.get(f"{last}.weight") if isinstance(last, str) else None
     return None if weight is None else len(weight)

@@ -1,4 +1,4 @@
-"""Reads what `torch.save` wrote without running any code; other objects than tensors become empty placeholders."""
+"""Reads files written by `torch.save` without running any code; objects other than tensors become placeholders."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def read_torch(path: Path) -> tuple[Any, list[str]]:
                 warnings.catch_warnings(),
                 safe_globals([(placeholder, name) for name, placeholder in placeholders.items()]),
             ):
-                warnings.simplefilter("ignore")  # of old protocols and types, to the authors of torch
+                warnings.simplefilter("ignore")  # about old protocols and types, meant for torch's authors
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
                 return content, list(placeholders)
         except Exception as error:  # whatever a damaged or crafted file leads to
@@ -94,12 +94,12 @@ def _check_archive(path: Path) -> None:
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if packed or len(entries) > _ENTRIES or sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise ValueError(
-            f"{path} is refused: it unpacks to more than it is, which no file does that torch.save wrote"
+            f"{path} is refused: it unpacks to more than its size, which no file written by torch.save does"
         )
 
 
 def _missing_class(error: Exception, path: Path) -> tuple[str, type]:
-    """The name that torch does not know, and the placeholder for it; ValueError if it stopped for another reason."""
+    """Return the name that torch does not know, and its placeholder; raise ValueError for any other problem."""
     if filled := _FILLING.search(str(error)):
         return filled[2], _MappingPlaceholder if filled[1] == "SETITEM" else _ListPlaceholder
     stopped = _BLOCKED.search(str(error)) or _UNKNOWN.search(str(error))
@@ -115,7 +115,7 @@ def _missing_class(error: Exception, path: Path) -> tuple[str, type]:
 
 
 def _unreadable(error: Exception, path: Path) -> ValueError:
-    """An error of torch's first sentence, without its advice to load the file unsafely."""
+    """Return an error with torch's first sentence, without its advice to load the file unsafely."""
     text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
     reason = re.split(r"\.\s|\n", text)[0]
     return ValueError(f"{path} is not a file of weights that torch can read: {reason}")

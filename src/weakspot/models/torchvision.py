@@ -37,14 +37,14 @@ class TorchvisionModel(Model):
 
     The embedding is the input of the last linear layer. SqueezeNet has none: its outputs are the mean over
     positions of ReLU(w·f + b), which no average of the maps f determines. There the embedding is the mean of
-    the last maps (512) followed by the outputs (C), and the head reads off the latter: exact in every
+    the last maps (512) followed by the outputs (C), and the head returns the latter: exact in every
     precision, and of one width whatever the image's size.
 
     weights: None (random), the name of a published set ("DEFAULT", "IMAGENET1K_V1", …: looked for in torch's
     cache, and fetched into it if `download`), or a file. A head made for another number of classes is replaced
     by a new one.
 
-    cam_layer: the module of `net` that Grad-CAM uses, "layer3" say; by default the last one that gives maps, or
+    cam_layer: the module of `net` that Grad-CAM uses, "layer3" say; by default the last one with feature maps, or
     the last ln_1 of a vision transformer.
 
     Raises ValueError for an unknown name or layer, for weights that do not fit and, when run, for images that the
@@ -82,7 +82,7 @@ class TorchvisionModel(Model):
             self._cam_path = self._cam_path.format(last=len(list(blocks.children())) - 1)
         if self._family == "densenet":
             # DenseNet's forward applies an in-place ReLU to its features. One of our own before it changes no
-            # result, and makes what Grad-CAM weighs the output of a module. It is a Threshold because a ReLU
+            # result, and makes the maps for Grad-CAM the output of a module. It is a Threshold because a ReLU
             # keeps its output for the backward pass, which the in-place one would then have changed
             self.net.get_submodule("features").add_module("relu5", nn.Threshold(0, 0))
         if cam_layer is not None:
@@ -157,7 +157,7 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=True, weights_only=True
         )
-    except OSError as error:  # URLError and timeouts among them
+    except OSError as error:  # URLError and timeouts included
         raise FileNotFoundError(
             f"could not download {url} ({error}); fetch that file by hand and pass {command_key()}.weights=<path of "
             "the file>"
@@ -166,7 +166,7 @@ def _read(name: str, weights: str | Path, download: bool) -> dict[str, Tensor]:
 
 
 def _vit_image_size(name: str, given: dict[str, Tensor] | None) -> int:
-    """The side of the images that the position embeddings are for: one per patch and one for the class."""
+    """Return the side of the images that the position embeddings are for: one per patch and one for the class."""
     positions = [tensor for key, tensor in (given or {}).items() if key.endswith("encoder.pos_embedding")]
     if not positions:
         return 224

@@ -1,4 +1,4 @@
-"""A network of one's own, by import path, split at the head that is named."""
+"""Your own network, given by its import path and split at the named head."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ _AUXILIARY = 0.3  # Szegedy et al. 2015: GoogLeNet
 class UserModel(Model):
     """Wraps what `path` ("package.module:Name", a class or a factory) returns when called with `kwargs`.
 
-    The number of outputs is passed as `num_classes` or `n_outputs` where the signature has such a name, or passes
-    named arguments on to one that has. The
-    embedding is what the module at `head` ("fc", "classifier.6") receives, so nothing may follow it that
-    changes its output: that is checked on the first batch, once in training and once in evaluation. Of two classes
-    the head may give one logit, that of the second.
-    `cam_layer` names the module that Grad-CAM uses. Modules of the current folder can be imported.
+    The number of outputs is passed as `num_classes` or `n_outputs` if the signature has such a parameter, or passes
+    keyword arguments on to one that has. The embedding is what the module at `head` ("fc", "classifier.6") receives,
+    so nothing that follows may change its output: this is checked on the first batch, once in training and once in
+    evaluation. For two classes, the head may give one logit, that of the second.
+    `cam_layer` names the module that Grad-CAM uses. Modules in the current folder can be imported.
 
-    Raises ValueError where a name leads nowhere, `path` makes no module, the head has not C columns, or
+    Raises ValueError if a name does not exist, `path` does not make a module, the head does not have C outputs, or
     something follows it (a softmax, say).
     """
 
@@ -49,7 +48,7 @@ class UserModel(Model):
     ) -> None:
         super().__init__()
         factory = imported(path)
-        # in float32, whatever it is built in: the trainer decides what is computed in (trainer.precision)
+        # in float32, however it is built: the trainer decides the precision (trainer.precision)
         self.net = _build(factory, path, task.n_outputs, dict(kwargs or {})).float()
         self.path, self._head_path, self._cam_path = path, head, cam_layer
         self._n_outputs = task.n_outputs
@@ -89,7 +88,7 @@ class UserModel(Model):
         return torch.cat([torch.zeros_like(y), y], dim=1) if self._gives_one_logit(y) else y
 
     def _gives_one_logit(self, given: Tensor) -> bool:
-        """Whether the head gives one logit for two classes: that of the second, z, which is read as (0, z)."""
+        """Return whether the head gives one logit for two classes: that of the second, z, which is read as (0, z)."""
         return self._n_outputs == 2 and given.ndim == 2 and given.shape[1] == 1
 
     def _check(self, received: Tensor, given: Tensor, returned: Any) -> None:
@@ -115,7 +114,7 @@ class UserModel(Model):
         )
         if not same:
             raise ValueError(
-                f"{self.path} changes what its head {self._head_path!r} gives before it returns it "
+                f"{self.path} changes the output of its head {self._head_path!r} before returning it "
                 "(a softmax, say); return the head's output (logits), or name the module that comes last"
             )
 
@@ -125,10 +124,10 @@ def _is_like(y: object, given: Tensor) -> bool:
 
 
 def imported(path: str) -> Callable[..., Any]:
-    """The class or factory of `package.module:Name`, of the current folder or installed.
+    """Return the class or factory `package.module:Name`, from the current folder or installed.
 
     Raises:
-        ValueError: If the name leads nowhere, or to nothing that makes a module.
+        ValueError: If the name does not exist, or cannot make a module.
     """
     module_name, colon, name = path.partition(":")
     if not (module_name and colon and name):
@@ -178,7 +177,7 @@ def _build(factory: Callable[..., Any], path: str, n_outputs: int, kwargs: dict[
 
 
 def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outputs: int) -> object:
-    """Call a factory that passes named arguments on to an unknown signature: each name of the width is tried."""
+    """Call a factory that passes keyword arguments on to an unknown signature: each name of the width is tried."""
     reason = ""
     for name in _WIDTH_NAMES:
         try:
@@ -195,7 +194,7 @@ def _call(factory: Callable[..., Any], path: str, kwargs: dict[str, Any], n_outp
 
 
 def _width_received(head: nn.Module, name: str, path: str) -> int:
-    """The width of the head's input: that of its first layer with `in_features`."""
+    """Return the width of the head's input: that of its first layer with `in_features`."""
     for layer in head.modules():
         width = getattr(layer, "in_features", None)
         if isinstance(width, int):

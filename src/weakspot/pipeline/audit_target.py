@@ -29,7 +29,7 @@ class Component:
     """A dataset, model or encoder to build.
 
     Attributes:
-        name: Its word on the command line.
+        name: Its name on the command line.
         settings: All arguments that `make` has been given, as plain values; its products are keyed by them.
         make: A class or function, or a `functools.partial` of one.
     """
@@ -48,7 +48,7 @@ class AuditTarget:
         model: The model, which is built with a task.
         training: The settings of training.
         make_trainer: Builds a trainer.
-        numeric_settings: The trainer's settings that change a result (precision, limits), not those of where it runs.
+        numeric_settings: The trainer's settings that change a result (precision, limits), but not where it runs.
         checkpoint: "auto": trained here if the store lacks it; "pretrained": the weights that the model is built
             with; otherwise a file.
         split: The split that is audited.
@@ -57,7 +57,7 @@ class AuditTarget:
         num_workers: How many processes load data; None lets the data decide.
         checkpoints_dir: The store of checkpoints.
         predictions_dir: The store of predictions.
-        model_dir: Another folder in which given checkpoints are looked for.
+        model_dir: Another folder in which given checkpoints are searched for.
         commands: The commands that run the upstream steps alone, by step.
         reweight: How training weights its examples; None: all alike.
         embed_layer: The module of the model whose output is the embedding, or "cam_layer", the one that Grad-CAM reads;
@@ -133,7 +133,7 @@ class AuditTarget:
 
     @property
     def embedding_source(self) -> str | None:
-        """Where embeddings come from, in words; None where they are the input of the model's last layer."""
+        """Where embeddings come from, in words; None if they are the input of the model's last layer."""
         if self.embed_layer is not None:
             layer = (
                 self.model.settings.get("cam_layer") if self.embed_layer == "cam_layer" else self.embed_layer
@@ -150,7 +150,7 @@ class AuditTarget:
         return encoder
 
     def given_checkpoint(self) -> Path:
-        """Return the file that `checkpoint` names, looked for as given and in `model_dir`.
+        """Return the file that `checkpoint` names, searched for as given and in `model_dir`.
 
         Raises:
             FileNotFoundError: If it is in neither.

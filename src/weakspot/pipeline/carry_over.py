@@ -1,4 +1,4 @@
-"""Carries saved slices over to examples that they were not sought in, so that they can be tested on all of these."""
+"""Carries saved slices over to examples that were not searched for them, so that they can be tested on all of these."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CarriedOver:
         predictions: The examples that the run did not search.
         rows: (m,) their rows among all examples that were given.
         searched: How many examples the run searched.
-        left_out: How many of the given examples the run searched, or are copies of such.
+        left_out: How many of the given examples the run searched, or are copies of examples that it searched.
         notes: Cautions for the reader.
     """
 
@@ -45,8 +45,8 @@ def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = Non
     Args:
         run: The run.
         p: Predictions of the same model.
-        searched: The examples that the run searched, by which they are known under other ids (`also_in`); None where
-            they are not at hand.
+        searched: The examples that the run searched, so that copies under other ids are recognised (`also_in`); None if
+            they are not available.
 
     Returns:
         The slices over these examples.
@@ -61,7 +61,7 @@ def carry_over(run: SavedRun, p: Predictions, searched: Predictions | None = Non
     audit = audit_of(run.slices, not_searched)
     if int(audit.rows.sum()) < MIN_EXAMPLES:
         raise ValueError(
-            f"the slices of {run.folder} judge {int(audit.rows.sum())} of these examples, and a test needs "
+            f"the slices of {run.folder} apply to {int(audit.rows.sum())} of these examples, and a test needs "
             f"{MIN_EXAMPLES}"
         )
     elsewhere = np.full(len(run.slices.ids), -1)
@@ -88,13 +88,13 @@ def rows_not_searched(
     Args:
         run: The run.
         ids: (n,) ids of examples.
-        copies: (n,) which of them the run searched, whatever their ids; None where only ids are known.
+        copies: (n,) which of them the run searched, whatever their ids; None if only ids are known.
 
     Returns:
         (m,) rows.
 
     Raises:
-        ValueError: If these are too few to test anything on.
+        ValueError: If too few are left to test anything on.
     """
     names = np.asarray(ids)
     searched = np.isin(names, run.slices.ids[run.slices.searched_mask])
@@ -103,13 +103,13 @@ def rows_not_searched(
         raise ValueError(
             f"{run.folder} searched {len(names) - len(rows)} of these {len(names)} examples, so what it found cannot "
             f"be tested on them (a test needs {MIN_EXAMPLES} others): give other examples (split=val, "
-            "predictions=FILE). If they are others under the same ids, give each an id of its own (a column id)"
+            "predictions=FILE). If they are other examples with the same ids, give each an id of its own (a column id)"
         )
     return rows
 
 
 def check_testable(run: SavedRun) -> None:
-    """Raise ValueError where the run's slices cannot be tested on any examples, or nobody knows on which."""
+    """Raise ValueError if the run's slices cannot be tested on any examples, or it is not known on which."""
     found_in = run.slices.provenance.get("found_in")
     if found_in is not None:
         raise ValueError(
@@ -129,7 +129,7 @@ def check_fits(run: SavedRun, p: Predictions) -> None:
         p: Some of the model's predictions, to which the slices are applied.
 
     Raises:
-        ValueError: If the run found no slices, or they cannot be applied to these: those of another task, say.
+        ValueError: If the run found no slices, or they cannot be applied, for example because the task is another.
     """
     if not len(run.slices):
         raise ValueError(f"{run.folder} found no slice, so there is nothing to carry over")
@@ -145,11 +145,11 @@ def check_fits(run: SavedRun, p: Predictions) -> None:
 
 
 def check_same_embedding(run: SavedRun, manifest: Mapping[str, Any]) -> None:
-    """Check that embeddings come from where a run's slices were sought, as far as both records say it.
+    """Check that embeddings come from the same source as those that a run searched, if both records state it.
 
     Args:
         run: The run.
-        manifest: Of the predictions, or `{"checkpoint": …, "embedding": …}` of those that are to be made.
+        manifest: The manifest of the predictions, or `{"checkpoint": …, "embedding": …}` if they are yet to be made.
 
     Raises:
         ValueError: If they are those of another layer, or of another model; the message says what to add.
@@ -162,8 +162,8 @@ def check_same_embedding(run: SavedRun, manifest: Mapping[str, Any]) -> None:
     wanted, found = searched.get("embedding"), manifest.get("embedding")
     if wanted != found:
         raise ValueError(
-            f"{run.folder} was searched in the embedding of the {wanted or LAST_LAYER}, and these are embeddings of "
-            f"the {found or LAST_LAYER}: put the same words on the line (model.embed_layer=…, encoder=…)"
+            f"{run.folder} searched the embedding of the {wanted or LAST_LAYER}, and these are embeddings of "
+            f"the {found or LAST_LAYER}: repeat its settings on the command line (model.embed_layer=…, encoder=…)"
         )
 
 
@@ -173,8 +173,8 @@ def _other_weights_note(run: SavedRun, p: Predictions) -> tuple[str, ...]:
     if earlier_weights is None or weights is None or earlier_weights == weights:
         return ()
     return (
-        "These slices were found in the embeddings of other weights: where training has moved the embedding, they lie "
-        "elsewhere. discover.py compare=[RUN,RUN] compares two models example by example.",
+        "These slices were found in the embeddings of other weights: if training has changed the embedding, they may "
+        "cover other examples. discover.py compare=[RUN,RUN] compares two models example by example.",
     )
 
 
@@ -183,5 +183,5 @@ def _unknown_copies_note(run: SavedRun, searched: Predictions | None) -> tuple[s
         return ()
     return (
         f"The predictions that {run.folder} searched are not at hand, so the examples that it searched are left out by "
-        "their ids alone. If there are copies of them under other ids, these are no test of what was found.",
+        "their ids alone. Copies of them under other ids, if there are any, do not test what was found.",
     )

@@ -46,10 +46,10 @@ class TrainingProgress:
 
     @classmethod
     def read(cls, path: Path) -> TrainingProgress | None:
-        """Return the record of a checkpoint; None where the file is missing or damaged, or holds no such record."""
+        """Return the record of a checkpoint; None if the file is missing or damaged, or has no such record."""
         try:
             with zipfile.ZipFile(path) as archive:
-                if archive.testzip() is not None:  # torch itself does not check sums
+                if archive.testzip() is not None:  # torch itself does not verify checksums
                     return None
             return cls(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_PROGRESS_KEY])
         except Exception:  # a damaged file may raise any error
@@ -61,7 +61,7 @@ class ResumePoint:
     """The checkpoint from which training resumes.
 
     Attributes:
-        checkpoint_name: The checkpoint's file in the run's folder; None where training starts from the beginning.
+        checkpoint_name: The checkpoint's file in the run's folder; None if training starts from the beginning.
         progress: The checkpoint's record.
         kept_loss: The validation loss of the epoch that `model.ckpt` holds.
     """
@@ -72,7 +72,7 @@ class ResumePoint:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ResumePoint:
-        """Return the point of which `dataclasses.asdict` made this dict."""
+        """Return the point that `dataclasses.asdict` turned into this dict."""
         progress = fields["progress"]
         return cls(fields["checkpoint_name"], progress and TrainingProgress(**progress), fields["kept_loss"])
 
@@ -80,9 +80,9 @@ class ResumePoint:
 def find_resume_point(folder: Path) -> ResumePoint:
     """Find where training in a folder resumes: at its last checkpoint if that is complete, else at the one it keeps.
 
-    A warning says what cannot be resumed from. The best epoch is never lost on the way: without its file training
-    starts from the beginning, because another epoch would not be what these settings make. Files that a killed run left
-    half written are deleted, and the kept checkpoint is written again from the last one where that is the same epoch.
+    A warning names a checkpoint that cannot be used. If the file of the best epoch is missing, training starts from the
+    beginning, because another epoch would not be what these settings produce. Half-written files of a killed run are
+    deleted, and the kept checkpoint is restored from the last one if that is the same epoch.
 
     Args:
         folder: The folder of the training run.
@@ -118,8 +118,8 @@ def find_resume_point(folder: Path) -> ResumePoint:
 class CheckpointWriter(Checkpoint):
     """Writes both checkpoints during training, each with its `TrainingProgress`.
 
-    Lightning's own callback writes the last epoch only where it is the best, and remembers the best one for one path
-    of the folder only. Here the kept checkpoint itself holds the best loss (`ResumePoint.kept_loss`), so that a store
+    Lightning's own callback writes the last epoch only if it is the best, and remembers the best one for one path of
+    the folder only. Here the kept checkpoint itself holds the best loss (`ResumePoint.kept_loss`), so that a store
     can be moved.
 
     Args:
@@ -196,7 +196,7 @@ def atomic_checkpoint_file(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write, which replaces `path` once it is on the disk; on an exception the old file stays.
 
     Raises:
-        OSError: If the disk is full or refuses; the message says that training resumes from what is complete.
+        OSError: If the disk is full or not writable; the message says that training resumes from what is complete.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,17 +42,17 @@ _EXAMPLES_TRIED = 2  # how many examples a model is tried on
 def check_steps(
     target: AuditTarget, last_step: Literal["train", "infer"], upstream: Upstream = "pull"
 ) -> None:
-    """Try what the steps up to `last_step` need, where they are yet to run: data, model, trainer, folders.
+    """Try out what the steps up to `last_step` that are yet to run need: data, model, trainer, folders.
 
     Args:
         target: The audit target.
         last_step: The last step that is to run.
-        upstream: "require" to refuse where a step is missing.
+        upstream: "require" to raise an error if a step is missing.
 
     Raises:
         ValueError: If data, a checkpoint, a model or a trainer cannot be used, or they do not fit together.
-        FileNotFoundError: If one of them is missing; or if a step is missing and `upstream` is "require"; then the
-            message names the command that makes it.
+        FileNotFoundError: If one of them is missing, or if a step is missing and `upstream` is "require"; then the
+            message names the command that runs it.
         OSError: If a store cannot be written to.
     """
     check_batches(target.inference_batch_size, target.num_workers)
@@ -83,9 +83,9 @@ def check_steps(
 
 
 def describe_processes(trainer: Trainer) -> str | None:
-    """Return how many processes a trainer runs in, and on which devices; None where nobody asked for several.
+    """Return how many processes a trainer runs in, and on which devices; None if several were not requested.
 
-    A trainer that starts a process for each GPU starts one on a machine without any, which looks like the others.
+    On a machine without GPUs, a trainer of one process per GPU runs a single process, which would go unnoticed.
     """
     from pytorch_lightning.strategies import ParallelStrategy
 
@@ -121,7 +121,7 @@ def _check_encoder(target: AuditTarget) -> None:
             else "take a model that is built with trained ones (encoder=resnet18 encoder.weights=DEFAULT, say)"
         )
         raise ValueError(
-            f"encoder={target.encoder.name} has random weights, and its embeddings mean nothing: {remedy}"
+            f"encoder={target.encoder.name} has random weights, so its embeddings mean nothing: {remedy}"
         )
 
 
@@ -131,12 +131,12 @@ def _few_inputs(target: AuditTarget) -> Any:
 
 
 def _check_model_reads(model: Model, target: AuditTarget) -> None:
-    """Let the model read a few examples, so that an error with them is known now."""
+    """Let the model read a few examples, so that an error surfaces now."""
     try:
         with torch.no_grad():
             model.eval().read(_few_inputs(target))
     except (RuntimeError, TypeError, NotImplementedError):
-        return  # it may need the device or the precision that it is to run with, where it reports its own errors
+        return  # it may need the device or the precision of the actual run, which reports its own errors
 
 
 def predict_few_examples(target: AuditTarget) -> Predictions | None:
@@ -144,8 +144,7 @@ def predict_few_examples(target: AuditTarget) -> Predictions | None:
     have.
 
     Returns:
-        None where they cannot be computed here: the model may need the device or the precision that it is to run
-        with.
+        None if they cannot be computed here: the model may need the device or the precision of the actual run.
     """
     data = target.split_dataset(target.split)
     rows = np.arange(min(_EXAMPLES_TRIED, len(data)))
@@ -171,7 +170,7 @@ def predict_few_examples(target: AuditTarget) -> Predictions | None:
 
 
 def _check_writable(name: str, folder: Path) -> None:
-    """Check that a folder can be made and written to, by making one of the same name beside it for a moment."""
+    """Check that a folder can be made and written to, by briefly making one of the same name in a scratch folder."""
     whole = Path(os.path.abspath(folder))  # without `..`, which would lead out of the scratch folder
     parent = whole
     while not os.path.lexists(parent):

@@ -1,4 +1,4 @@
-"""Compares two runs, and writes the page and the file that say which slices are fixed, persist or are new."""
+"""Compares two runs and writes the page and the file that list which slices are fixed, persisting or new."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def compare_runs(
         before: The earlier run, or the baseline.
         after: The later run.
         folder: The folder of the comparison.
-        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which receives the numbers
-            alone.
+        logger: The run's logger (`weakspot.tracking.loggers`), or any Lightning logger, which receives only
+            the numbers.
         command: The command line that was typed.
-        seed: The seed of permutations.
+        seed: The seed of the permutations.
 
     Returns:
         The comparison.

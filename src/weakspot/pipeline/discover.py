@@ -56,14 +56,14 @@ def discover(
     """Fit `method`, and save what it found with `report_slices`; each file appears completely or not at all.
 
     Args:
-        method: The discovery method; it is fitted.
+        method: The discovery method, which is fitted.
         predictions: The audited set.
         folder: The run's folder.
-        confirm: A share of the examples to hold out and test on; other predictions to test on; 0 tests nothing.
+        confirm: A share of the examples to hold out and test on; other predictions to test on; 0 to test nothing.
         source: A description of the other predictions.
-        group: An attribute whose values keep their examples on one side of the split.
+        group: An attribute; examples with the same value stay on one side of the split.
         restating: Attributes that restate the target.
-        stability: How often to fit again on parts of the data, to measure how stable slices are; 0 leaves it out.
+        stability: How often to fit again on parts of the data, to measure how stable slices are; 0 to skip it.
         media: Previews and Grad-CAMs by row.
         texts: The text of each example.
         outputs: What the run writes besides slices and findings.
@@ -112,9 +112,9 @@ def report_slices(
         slices: The slices, with a weight for every example.
         predictions: The predictions that they are described over.
         folder: The run's folder.
-        confirm: (n,) the rows that nothing was sought in (all of them, where the slices were found elsewhere), or
-            other predictions, to test on; None tests nothing.
-        searched: How many examples the slices were sought in, where these are others.
+        confirm: What to test on: (n,) the rows that were not searched (all of them, if the slices were found
+            elsewhere), or other predictions; None to test nothing.
+        searched: How many examples were searched for the slices, if these are other examples.
         source: A description of what is tested on, or why nothing is.
         restating: Attributes that restate the target.
         stability: The stability of every slice, if it was measured.
@@ -209,7 +209,7 @@ def _tree_findings(
 
 
 def _save_slices(slices: Slices, folder: Path) -> None:
-    """Save slices, and their cluster tree in the published UDIS tool's format where they hold all that it needs."""
+    """Save slices, and their cluster tree in the published UDIS tool's format if they hold all that it needs."""
     slices.save(folder / SLICES)
     if slices.tree is None:
         return
@@ -248,7 +248,7 @@ def _draw_figures(
     media: Media | None = None,
     texts: Sequence[str] | None = None,
 ) -> None:
-    """Draw figures for papers, where they are asked for."""
+    """Draw figures for papers, if they are requested."""
     if kind is None:
         return
     from weakspot.figures import draw

@@ -20,13 +20,13 @@ from weakspot.explain.gradcam import ActivationMaps
 from weakspot.models.base import Model, find_layer
 
 CAM_LAYER = "cam_layer"
-"""As `model.embed_layer`: the layer that Grad-CAM reads, of the last maps as a rule, where the model has one."""
+"""The value of `model.embed_layer` that stands for the layer that Grad-CAM reads, usually the last one with maps."""
 
-_MAX_DIMENSIONS = 4096  # the most numbers that the maps of a layer are pooled to
+_MAX_DIMENSIONS = 4096  # the largest number of values that the maps of a layer are pooled to
 
 
 class EmbeddingOverride(Model):
-    """A model with the audited model's outputs and embeddings from elsewhere; one pass computes both."""
+    """A model with the audited model's outputs and embeddings from elsewhere; one forward pass computes both."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -47,17 +47,17 @@ class EmbeddingOverride(Model):
 class LayerEmbedding(EmbeddingOverride):
     """Takes the embedding from the output of a named module of the model.
 
-    Maps (n, c, h, w) are averaged over the cells of a grid, the finest one with at most 4096 numbers in all; an
-    image's tokens are maps of its patches; a text's tokens (n, t, c) are averaged without padding.
+    Feature maps (n, c, h, w) are averaged over the cells of the finest grid that gives at most 4096 values. An image's
+    tokens are treated as maps of its patches. A text's tokens (n, t, c) are averaged without padding.
 
     Args:
         model: The audited model.
-        layer: The module's path, in the model's network where it wraps one; or "cam_layer", the layer that Grad-CAM
-            reads.
+        layer: The module's path, within the wrapped network if the model wraps one; or "cam_layer", the layer that
+            Grad-CAM reads.
 
     Raises:
-        ValueError: If the model has no such module; when run, if the module gives the model's outputs, is not called
-            exactly once in a pass, or returns no tensor of these forms.
+        ValueError: If the model has no such module; when run, if the module returns the model's outputs, is not called
+            exactly once in a forward pass, or does not return a tensor of one of these shapes.
     """
 
     def __init__(self, model: Model, layer: str) -> None:
@@ -77,8 +77,8 @@ class LayerEmbedding(EmbeddingOverride):
             hook.remove()
         if outputs_of_layer and _gives_outputs(outputs_of_layer[-1], outputs):
             raise ValueError(
-                f"model.embed_layer={self.name} gives the model's outputs, which are no embedding: name an earlier "
-                f"layer, or leave it out for what the last layer receives{_cam_layer_advice(self.model)}"
+                f"model.embed_layer={self.name} gives the model's outputs, which are not an embedding: name an "
+                f"earlier layer, or leave it out to use the input of the last layer{_cam_layer_advice(self.model)}"
             )
         if len(outputs_of_layer) != 1:
             raise ValueError(
@@ -96,7 +96,7 @@ class LayerEmbedding(EmbeddingOverride):
                 else type(outputs_of_layer).__name__
             )
             raise ValueError(
-                f"model.embed_layer={self.name} gives {what}, of which no embedding can be made; name a "
+                f"model.embed_layer={self.name} gives {what}, which cannot be made into an embedding; name a "
                 "layer that gives one tensor of vectors, maps or tokens"
             )
         if outputs_of_layer.ndim == 2:
@@ -119,9 +119,9 @@ def _gives_outputs(given: Any, outputs: Float[Tensor, "n C"]) -> bool:
         or not 0 < given.shape[1] <= outputs.shape[1]
     ):
         return False
-    given, outputs = given[:2], outputs[:2]  # two examples tell
+    given, outputs = given[:2], outputs[:2]  # two examples are enough
     is_output = (given[:, :, None] == outputs[:, None, :]).all(dim=0).any(dim=1)
-    return bool(is_output.all()) and bool((given != 0).any())  # a layer may be dead, and an output 0
+    return bool(is_output.all()) and bool((given != 0).any())  # zeros may come from a dead layer
 
 
 def _cam_layer(model: Model) -> nn.Module:
@@ -168,7 +168,7 @@ class EncoderEmbedding(EmbeddingOverride):
 def have_equal_embeddings(one: Model, other: Model, x: Any) -> bool:
     """Return whether two models compute the same embeddings.
 
-    An encoder that is built twice does so if its weights are trained.
+    Two builds of the same encoder do only if its weights are trained.
 
     Args:
         one: A model.

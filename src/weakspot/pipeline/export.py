@@ -55,7 +55,7 @@ def export_examples(
         The file; it appears completely or not at all.
 
     Raises:
-        OSError: If the disk is full or refuses; the message says what to do.
+        OSError: If the disk is full or not writable; the message says what to do.
     """
     file = folder / FILE
     with progress("exporting: placing the examples") as report_progress:

@@ -1,4 +1,4 @@
-"""The conditions of `fail_if`, by which a continuous integration job fails a run."""
+"""The conditions of `fail_if`, under which a run fails, for continuous integration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from weakspot.slices import Slices
 
 @dataclass(frozen=True, eq=False)
 class FailIf:
-    """The conditions for which a run fails.
+    """The conditions under which a run fails.
 
     Attributes:
-        accuracy_below: The run fails for a confirmed finding whose accuracy is lower than this; a comparison, which has
-            no findings, for such a slice.
-        new_against: The run fails for a slice that is new against this baseline.
+        accuracy_below: The run fails if the accuracy of a confirmed finding is lower than this; a comparison, which has
+            no findings, if that of a confirmed slice is.
+        new_against: The run fails if a slice is new compared with this baseline.
     """
 
     accuracy_below: float | None = None
@@ -38,7 +38,7 @@ class FailIf:
         """Check that the conditions can be decided, before anything is searched.
 
         Args:
-            p: The predictions that are to be searched, or as much of them as is known: ids, labels and the task.
+            p: The predictions that are to be searched, or the known parts of them: ids, labels and the task.
             method: The method that is to search them, if there is one.
 
         Raises:
@@ -104,7 +104,7 @@ class FailIf:
         return found
 
     def describe_pass(self) -> str:
-        """Return what was checked, where a run does not fail."""
+        """Return what was checked, if a run does not fail."""
         checked = []
         if self.accuracy_below is not None:
             checked.append(f"nothing confirmed is less accurate than {percent(self.accuracy_below)}")

@@ -40,22 +40,22 @@ log = logging.getLogger(__name__)
 
 
 class FilePreviews:
-    """Shows the examples of predictions that a person's own file holds, by its columns `image`, `box` and `text`.
+    """Shows the examples of a user's own file of predictions, by its columns `image`, `box` and `text`.
 
-    Nothing outside of the images' folder is read, and only what is shown. Predictions that come from no file have no
-    previews.
+    Nothing outside the images' folder is read, and images are read only when they are shown. Predictions that do not
+    come from a file have no previews.
 
     Attributes:
-        texts: What is written in each example, for its words; None without such a column.
+        texts: The text of each example, for distinctive words; None without such a column.
 
     Args:
         p: The predictions, as `Predictions.load` returns them, or a part of them.
         root: What paths of images are relative to; by default the file's folder.
-        rows: (n,) the rows of the file that they are; None for all.
+        rows: (n,) the rows of the file that the predictions are; None for all.
 
     Raises:
-        FileNotFoundError: If an image is not there; the error names the row.
-        ValueError: If a path leads out of the folder, or a box is not one; the error names the row.
+        FileNotFoundError: If an image is missing; the error names the row.
+        ValueError: If a path leads out of the folder, or a box is invalid; the error names the row.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class FilePreviews:
         return self.has_images or self.texts is not None
 
     def preview(self, row: int) -> Any:
-        """Return the image of a row, cropped to its box if it has one, or its text; None where it has neither."""
+        """Return the image of a row, cropped to its box if it has one, or its text; None if it has neither."""
         image = self._image(row) if self.has_images else None
         if image is None:
             return None if self.texts is None else self.texts[row]
@@ -109,16 +109,16 @@ class FilePreviews:
                 return None
             with open_image(source) as file:
                 return to_rgb(file)
-        except (OSError, ValueError) as error:  # this must not cost the report
+        except (OSError, ValueError) as error:  # this must not prevent the report
             log.warning("the image of example %s cannot be read: %s", self._ids[row], str(error)[:200])
             return None
 
 
 def crop_to_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
-    """Return the part of an image around a box, which is outlined; the whole image where the box lies outside of it.
+    """Return the part of an image around a box, which is outlined; the whole image if the box lies outside it.
 
     Args:
-        image: Of any size.
+        image: An image of any size.
         box: x, y, width and height in pixels.
     """
     x, y, width, height = box
@@ -151,7 +151,7 @@ def crop_to_box(image: Image.Image, box: Sequence[float]) -> Image.Image:
 
 
 def _paths(column: pa.ChunkedArray, root: Path) -> list[Path | None] | None:
-    """Return the file of each row; None where the column holds no paths of images but names or addresses."""
+    """Return the file of each row; None if the column holds names or URLs, not paths of images."""
     if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
         return None
     encoded = column.combine_chunks().dictionary_encode()

@@ -28,20 +28,21 @@ def build_grad_cams(
     layer_is_named: bool = False,
     device: str | None = None,
 ) -> GradCams | None:
-    """Return the object that computes Grad-CAM of a model, after trying it on the dataset's first example.
+    """Return the object that computes Grad-CAM for a model, after trying it on the dataset's first example.
 
-    Grad-CAM never costs a report: where it cannot be computed, a warning says why, and the report has none. Called
-    with a model that is yet to be trained, this is known before anything has been spent.
+    A failure of Grad-CAM never prevents a report: a warning gives the reason, and the report has none. Calling this
+    with a model that is yet to be trained reveals a failure before any time is spent.
 
     Args:
         model: The model.
         dataset: The dataset whose examples are shown.
         cam_class: The class to explain: predicted, label, none or a class's name.
-        layer_is_named: Whether a person named the layer, so that an error says why it cannot be used.
+        layer_is_named: Whether the user named the layer; if so, an error states why it cannot be used.
         device: The device to compute on; by default a GPU, if there is one.
 
     Returns:
-        None where the model has no layer for it, the task has no single class, or the trial fails.
+        None if it is not wanted, the model has no layer for it, no class of a multilabel task is named, or the trial
+            fails.
 
     Raises:
         ValueError: If the named layer cannot be used, or the model refuses the examples.
@@ -66,7 +67,7 @@ def build_grad_cams(
 
 
 def _check_model_reads(model: Model, example: Any) -> None:
-    """Raise the model's own ValueError for examples that it refuses, whatever they are read for."""
+    """Raise the model's own ValueError if it refuses the examples even without Grad-CAM."""
     try:
         with torch.inference_mode():
             model(example)
@@ -77,13 +78,13 @@ def _check_model_reads(model: Model, example: Any) -> None:
 
 
 class GradCams:
-    """Computes the images of rows, each with the regions that the model's output for one class depends on.
+    """Computes the images of rows, each overlaid with the regions that the model's output for one class depends on.
 
     Args:
         model: The model.
         dataset: The dataset of the rows.
-        cam_class: "predicted" for the predicted class; "label" for the right one; otherwise a class's name, which is
-            the only choice for a multilabel task.
+        cam_class: "predicted" for the predicted class; "label" for the label; otherwise a class's name, which is the
+            only choice for a multilabel task.
         device: The device to compute on; by default a GPU, if there is one.
     """
 

@@ -15,7 +15,7 @@ from weakspot.legible import shortened
 from weakspot.predictions.attributes import MISSING
 
 MOST_GROUPS = 100
-"""An attribute with more values than this does not group a validation set."""
+"""An attribute with more values than this is not used to group the validation set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Groups:
     """The groups of the examples by the values of an attribute.
 
     Attributes:
-        values: The values, in words.
+        values: The values as text.
         codes: (n,) the index of each row's value.
     """
 
@@ -32,8 +32,8 @@ class Groups:
 
 
 class GroupScores(Metric):
-    """Accuracy and mean loss of every group, (g,) each; NaN where a group does not occur, or predictions are not right
-    or wrong.
+    """Accuracy and mean loss of every group, (g,) each; NaN for a group that does not occur, or if predictions are not
+    right or wrong.
 
     It is updated with losses (b,), correct (b,) or None, and group (b,) in 0…g-1.
     """

@@ -21,7 +21,7 @@ def measure_image(preview: Any) -> Float[np.ndarray, " p"]:
         preview: What the dataset shows of an example.
 
     Returns:
-        (p,) the properties in the order of `PROPERTIES`; all NaN where the preview is not an image.
+        (p,) the properties in the order of `PROPERTIES`; all NaN if the preview is not an image.
     """
     if not isinstance(preview, Image.Image):
         return np.full(len(PROPERTIES), np.nan)
@@ -29,11 +29,11 @@ def measure_image(preview: Any) -> Float[np.ndarray, " p"]:
 
 
 def add_image_properties(attributes: pa.Table, measured: Float[np.ndarray, "n p"]) -> pa.Table:
-    """Return the attributes followed by `image.brightness` and the other properties, null where the preview was not an
+    """Return the attributes followed by `image.brightness` and the other properties, null if the preview was not an
     image.
 
-    Properties that are the same for every image are left out, and so are those that the dataset has itself: an
-    attribute of the same name (with or without "image.") and the same values.
+    Properties that are the same for every image are left out, and so are those that the dataset already has: under the
+    same name with "image.", or without it if the values are the same.
 
     Args:
         attributes: The dataset's attributes.

@@ -40,7 +40,7 @@ _SINGLE_PROCESS: Mapping[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": 
 
 
 class ShardWriter(BasePredictionWriter):
-    """Collects batches into shards, so that a kill loses one shard of each process, or a minute of its work.
+    """Collects batches into shards, so that a kill loses at most one shard of each process, or a minute of its work.
 
     SIGTERM and Ctrl+C lose nothing.
 
@@ -48,7 +48,7 @@ class ShardWriter(BasePredictionWriter):
         folder: The folder of the record.
         ids: (n,) ids of all examples.
         dataset: The dataset that is inferred.
-        shard_bytes: The size from which a shard is written.
+        shard_bytes: The size at which a shard is written.
         shard_seconds: The time after which a shard is written.
     """
 
@@ -117,7 +117,7 @@ class ShardWriter(BasePredictionWriter):
         self._last_flush = time.monotonic()
 
     def _wait_for_writing(self) -> None:
-        """Wait for the last shard to be written; an error of the disk is raised here."""
+        """Wait for the last shard to be written; a disk error is raised here."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
@@ -138,7 +138,7 @@ def infer(
 ) -> Predictions | None:
     """Predict every row of `split` that `folder` lacks, and join the record.
 
-    Where the dataset shows images, the record's attributes also hold the properties of each image.
+    If the dataset shows images, the record's attributes also hold the properties of each image.
 
     Args:
         model: The model.
@@ -146,15 +146,15 @@ def infer(
         split: The split to infer.
         make_trainer: Builds a trainer.
         folder: The folder of the record.
-        manifest: What the record's manifest holds.
+        manifest: The content of the record's manifest.
         shard_bytes: The size of a shard.
 
     Returns:
         The record; None on ranks above 0.
 
     Raises:
-        ValueError: If an embedding or a loss is not a number; the message names the first example, and nothing is
-            left behind.
+        ValueError: If an embedding or a loss is not a number; the message names the first example, and the folder
+            is removed.
     """
     try:
         infer_rows(model, data, split, make_trainer, folder, shard_bytes=shard_bytes)

@@ -43,7 +43,7 @@ class JobShard:
         return f"{self.number}/{self.count}"
 
     def rows(self, n: int) -> range:
-        """Return its rows of n; there are none where there are fewer rows than shards."""
+        """Return the shard's rows out of n; there may be none if there are fewer rows than shards."""
         return range(n * (self.number - 1) // self.count, n * self.number // self.count)
 
 
@@ -57,7 +57,7 @@ def missing_shards(folder: Path, n: int, count: int) -> list[int]:
     """
     missing = np.ones(n, dtype=bool)
     missing[claimed_rows(folder, n)] = False
-    # By rows, and not by shards, of which somebody may have asked for more than fit into memory.
+    # Computed by rows, not by shards: somebody may ask for more shards than fit into memory.
     integer = np.int64 if count * n < 2**63 else object
     ends = (np.flatnonzero(missing) + 1).astype(integer)
     return [int(number) for number in np.unique(-(-count * ends // n))]

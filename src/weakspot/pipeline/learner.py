@@ -26,7 +26,7 @@ class Learner(LightningModule):
         task: The task.
         training: The settings of training.
         groups: The groups of the validation rows, by attribute; batches carry their rows in "index". A group's
-            accuracy is logged where predictions are right or wrong, so not in a regression.
+            accuracy is logged if predictions are right or wrong, so not in a regression.
 
     Attributes:
         weights: The weights of a split's rows, of mean 1, in the loss that is minimised (train) and in the one that
@@ -125,7 +125,7 @@ class Learner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": CosineAnnealingLR(optimizer, settings.epochs)}
 
     def _targets(self, batch: dict[str, Any]) -> Tensor:
-        """Return the targets on the device; real numbers come as an array, which no trainer rounds to its precision."""
+        """Return the targets on the device; real numbers come as an array, so that no trainer rounds them."""
         return torch.as_tensor(batch["target"], device=self.device)
 
     def _weighted(self, split: str, losses: Tensor, batch: dict[str, Tensor]) -> Tensor:

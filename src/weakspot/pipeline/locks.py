@@ -1,6 +1,6 @@
 """Locks across jobs: one job makes a folder; or several jobs make shards of a record, and then one joins them.
 
-.locks/NAME             held while the folder is made; and for a moment, to begin a shard of it
+.locks/NAME             held while the folder is made, and briefly when a shard of it begins
 .locks/NAME.part3of64   held while that shard is inferred
 """
 
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 def folder_lock(folder: Path, setting: str) -> Iterator[bool]:
     """Hold the lock of a folder, so that no other job makes the folder or a shard of it.
 
-    Ranks above 0 follow the rank that holds the lock.
+    Only rank 0 takes the lock; the other ranks follow it.
 
     Args:
         folder: The folder to make.
-        setting: The setting that names another place for it.
+        setting: The setting that chooses another place for it.
 
     Yields:
         Whether another job had held the lock.
 
     Raises:
-        OSError: If the disk is full or refuses; the message names the setting.
+        OSError: If the disk is full or not writable; the message names the setting.
     """
     if not is_main_process():
         yield False
@@ -62,15 +62,15 @@ def folder_lock(folder: Path, setting: str) -> Iterator[bool]:
 
 @contextmanager
 def shard_lock(shard: JobShard, folder: Path, setting: str) -> Iterator[None]:
-    """Hold the lock of one shard of a folder: other jobs may make other shards meanwhile, but none the whole.
+    """Hold the lock of one shard of a folder: meanwhile, other jobs may make other shards, but not the whole.
 
     Args:
         shard: The shard.
         folder: The folder of the record.
-        setting: The setting that names another place for it.
+        setting: The setting that chooses another place for it.
 
     Raises:
-        OSError: If the disk is full or refuses; the message names the setting.
+        OSError: If the disk is full or not writable; the message names the setting.
     """
     if not is_main_process():
         yield
@@ -78,7 +78,7 @@ def shard_lock(shard: JobShard, folder: Path, setting: str) -> Iterator[None]:
     lock = _file_lock(folder, setting, f".part{shard.number}of{shard.count}")
     with writing(folder.parent, setting):
         while not _acquire_shard(lock, _file_lock(folder, setting), folder):
-            # the holder of the whole lock waits for shards: waiting for a shard while holding it would never end
+            # the holder of the whole lock waits for shards: waiting for a shard while holding it would deadlock
             _acquire(lock, folder)
             lock.release()
     try:
@@ -88,7 +88,7 @@ def shard_lock(shard: JobShard, folder: Path, setting: str) -> Iterator[None]:
 
 
 def _acquire_shard(shard: FileLock, whole: FileLock, folder: Path) -> bool:
-    """Acquire the lock of a shard while no job makes the whole; return False where another job makes the same shard."""
+    """Acquire the lock of a shard while no job makes the whole; return False if another job makes the same shard."""
     _acquire(whole, folder, _START_TIMEOUT)
     try:
         shard.acquire(blocking=False)

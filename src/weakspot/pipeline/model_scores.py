@@ -15,15 +15,15 @@ ScoresByClass = dict[str, dict[str, float]]
 
 
 def score(predictions: Predictions, dataset: Dataset) -> dict[str, float]:
-    """Return mean loss, accuracy, the task's metric where it is another number (f1, rmse), and the dataset's own scores
-    (exact match and F1 of answers).
+    """Return the mean loss, the accuracy, the task's metric if it is another number (f1, rmse), and the dataset's own
+    scores (exact match and F1 of answers).
 
-    For several labels also the metrics of the literature: precision, recall and F1 averaged over the classes (P_C,
+    Multilabel tasks also get the metrics of the literature: precision, recall and F1 averaged over the classes (P_C,
     R_C and F_C, the mean of the classes' F1) and over all answers together (P_O, R_O, F_O).
 
     Args:
         predictions: The predictions.
-        dataset: The dataset that they are of.
+        dataset: The dataset they belong to.
     """
     import torch
 
@@ -44,9 +44,10 @@ def score(predictions: Predictions, dataset: Dataset) -> dict[str, float]:
 def score_by_class(predictions: Predictions) -> ScoresByClass:
     """Return the scores of each class.
 
-    These are the share of a class's examples that are right; for several labels the share of all examples whose
-    answer to that class is right, and the class's precision, recall and F1. There are none for other tasks. Where
-    nothing is counted, an accuracy is NaN, and a precision, recall or F1 is 0.
+    If examples have one label, this is the share of a class's examples that are predicted correctly. For multilabel
+    tasks, it is the share of all examples whose answer to that class is right, and the class's precision, recall and
+    F1. Other tasks have no scores by class. If nothing is counted, an accuracy is NaN, and a precision, recall or F1
+    is 0.
 
     Args:
         predictions: The predictions.
@@ -77,6 +78,6 @@ def _averages(predictions: Predictions) -> dict[str, float]:
 
 
 def _precision_recall_f1(counts: ClassCounts) -> dict[str, Float[np.ndarray, " k"]]:
-    """Return precision, recall and F1 by class; where nothing is counted they are 0, as in the literature."""
+    """Return precision, recall and F1 by class; if nothing is counted they are 0, as in the literature."""
     shares = {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
     return {name: np.nan_to_num(values, nan=0.0) for name, values in shares.items()}

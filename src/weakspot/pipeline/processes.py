@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
 _PARENT_VARIABLE = "WEAKSPOT_PARENT"
-# how long ranks wait while the first of them waits for another job's shard
+# how long ranks wait while rank 0 waits for another job's shard
 _GROUP_TIMEOUT = timedelta(days=1)
 
 # the launchers of this job's trainers, each with the processes that it started, if any
@@ -88,7 +88,7 @@ def job_processes(accelerator: str = "auto") -> Iterator[None]:
     finished = threading.Event()
 
     def forward_interruption() -> None:
-        # a parent that is gone may have left its process id to another process
+        # the process id of a parent that is gone may belong to another process by now
         if parent is not None and parent == os.getppid():
             with suppress(ProcessLookupError):
                 os.kill(parent, signal.SIGTERM)
@@ -118,9 +118,9 @@ def job_processes(accelerator: str = "auto") -> Iterator[None]:
 
 
 def keep_sigterm_handler(trainer: Trainer) -> None:
-    """Keep this process's own SIGTERM handler, which a trainer would replace, and those of the trainer's children.
+    """Keep this process's own SIGTERM handler, which a trainer would replace, and let it end the trainer's children.
 
-    Lightning reacts to SIGTERM between batches of training alone, and asks all processes about it, some of which may
+    Lightning reacts to SIGTERM only between batches of training, and asks all processes about it, some of which may
     be elsewhere.
     """
     if not signals.handles_signals():

@@ -19,12 +19,12 @@ from weakspot.pipeline.processes import is_main_process
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if there is no terminal."""
 
 _MAX_NAME_WIDTH = 46  # columns, so that bar and times fit beside the name in 80 columns
 
 ReportProgress = Callable[[str, int, int], None]
-"""A function that is called from time to time with the stage's name, the steps done and all steps."""
+"""A function that is called from time to time with the stage's name, the number of steps done and the total."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def progress(
         console: The console to show it on; standard output by default.
 
     Yields:
-        A function of the stage's name, the steps done and all steps.
+        A function of the stage's name, the number of steps done and the total.
     """
     console = console or Console()
     if not (shown and is_main_process()):
@@ -79,7 +79,7 @@ def _log_above_bar(console: Console) -> Iterator[None]:
 
 @contextmanager
 def _log_lines(first_stage: str) -> Iterator[ReportProgress]:
-    """Log a line at regular intervals, even if nothing is reported, so that a long step does not look like a halt."""
+    """Log a line at regular intervals, even if nothing is reported, so that a long step does not look stuck."""
     stage = _Stage(first_stage)
     finished = threading.Event()
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 class Reweight(ABC):
     """Decides the weights of the training examples.
 
-    The weights stand in the loss, not in a sampler: an epoch still sees every example once, in the order that the
-    seed gives, whatever the task and however many processes divide it, and a run that was killed resumes as it would
-    have gone on.
+    The weights are applied in the loss, not in a sampler: an epoch still sees every example once, in the order that the
+    seed gives, for any task and any number of processes, and a run that was killed resumes as if it had never stopped.
 
     Attributes:
         strength: The share of the loss that goes to the slices, from 0 (all examples alike) to 1 (nothing else).
@@ -44,26 +43,26 @@ class Reweight(ABC):
 
     @abstractmethod
     def identity(self, target: AuditTarget) -> dict[str, Any]:
-        """Return what distinguishes a target's model that is trained so from all others, as plain values; the embedding
-        is a part of it, because it decides which examples get more weight.
+        """Return what distinguishes a target's model that is trained this way from all others, as plain values; the
+        embedding is a part of it, because it decides which examples get more weight.
         """
 
     @abstractmethod
     def check(self, target: AuditTarget) -> None:
-        """Raise the error with which training would refuse, before anything is trained."""
+        """Raise the error that training would fail with, before anything is trained."""
 
     @abstractmethod
     def build_callback(self, target: AuditTarget) -> Callback:
-        """Return the callback that sets the weights during training; it may infer first what it needs to know of the
+        """Return the callback that sets the weights during training; it may first run inference on the
         examples.
         """
 
     @abstractmethod
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
-        """Compare the trained model with the one before, and infer both first where that is not done yet.
+        """Compare the trained model with the one before; predictions of either are inferred first if they are missing.
 
         Returns:
-            What it does better, and worse; None on ranks above 0, and where there is no model before.
+            What it does better, and worse; None on ranks above 0, or if there is no model before.
         """
 
     def is_active(self, epoch: int) -> bool:
@@ -91,7 +90,7 @@ def example_weights(memberships: Float[np.ndarray, "k n"], strength: float) -> F
         strength: The share s.
 
     Returns:
-        (n,) the weights; all 1 where no slice holds an example.
+        (n,) the weights; all 1 if no slice holds an example.
 
     Example:
         >>> example_weights(np.array([[1.0, 0.0, 0.0, 0.0]]), 0.5).tolist()

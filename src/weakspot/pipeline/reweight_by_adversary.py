@@ -1,4 +1,4 @@
-"""Reweighting by an adversary: before every epoch a method finds where the model fails, and the loss follows."""
+"""Reweighting by an adversary: before every epoch, a method finds where the model fails and sets the loss weights."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 class ReweightByAdversary(Reweight):
     """Reweights by slices of the training set, found again in the target's embeddings at the start of each epoch.
 
-    Embeddings are those of the model as it is now, of its last layer or the one that is named; or those of an encoder.
+    The embeddings come from the current model (its last layer, or the layer that is named) or from an encoder.
 
-    With the Spotlight (one of a tenth of the examples, by the published search, strength 1, from the second epoch on)
-    this is the experiment of its authors: `train_fairface_adversary.py` in gregdeon/spotlight.
+    With the Spotlight (one slice of a tenth of the examples, the published search, strength 1, from the second epoch
+    on), this is its authors' experiment: `train_fairface_adversary.py` in gregdeon/spotlight.
 
     Attributes:
         method: The method that finds the slices.
-        settings: The settings that it was built with, as plain values.
+        settings: The method's settings, as plain values.
     """
 
     method: Method
@@ -65,7 +65,7 @@ class ReweightByAdversary(Reweight):
         )
 
     def measure_effect(self, target: AuditTarget) -> MendedModelComparison | None:
-        """Compare with the model that the same settings train without an adversary, if there is one."""
+        """Compare with the model trained with the same settings but without an adversary, if there is one."""
         plain = replace(target, reweight=None)
         if not broadcast_decision("plain", lambda: is_trained(checkpoint_folder(plain))):
             if is_main_process():

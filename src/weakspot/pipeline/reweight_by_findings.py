@@ -32,7 +32,7 @@ from weakspot.slices import Slices
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
-_MIN_MEMBERSHIP = 0.5  # the least membership of an example that counts as a finding's
+_MIN_MEMBERSHIP = 0.5  # an example with at least this membership counts as a member of a finding
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 class ReweightByFindings(Reweight):
     """Reweights by the confirmed findings of a run, located in the training set by the embeddings that it searched.
 
-    The model may be trained with other settings than the one that was audited, and the target's embeddings may be
-    others; dataset and model are the same.
+    The model may be trained with other settings than the audited one, and the target may have other embeddings; the
+    dataset and the model must be the same.
 
     Attributes:
         folder: The run's folder.
         confirm: What the run tested on: a share of its split, or another split.
-        group: The attribute whose examples it kept on one side of the split, where it was given one; else the
-            dataset's own.
+        group: The attribute whose values the run kept on one side of the split, if it was given one; otherwise the
+            dataset's own is used.
     """
 
     folder: Path
@@ -82,8 +82,9 @@ class ReweightByFindings(Reweight):
             )
         if "made_from" not in self._manifest(found):
             raise ValueError(
-                f"reweight={self.folder}: that run read predictions from a file, so no model is known that "
-                "would locate the training examples among them; name a run of discover.py with dataset=… and model=…"
+                f"reweight={self.folder}: that run read predictions from a file, so the model that could "
+                "locate its findings in the training set is not known; name a run of discover.py with dataset=… and "
+                "model=…"
             )
         return found
 
@@ -104,8 +105,8 @@ class ReweightByFindings(Reweight):
         """Check that the run audited this dataset and this model.
 
         Raises:
-            ValueError: If it did not, if its slices cannot be tested or its embeddings cannot be had, or if its folder
-                holds the slices of another run.
+            ValueError: If it did not, if its slices cannot be tested or its embeddings cannot be computed, or if its
+                folder holds the slices of another run.
         """
         self._check_epochs(target)
         audited_settings = self._manifest(self.findings)["made_from"]
@@ -136,8 +137,8 @@ class ReweightByFindings(Reweight):
                 )
         if any(made_from.get(part) != audited_settings.get(part) for part in ("encoder", "cam_layer")):
             raise ValueError(
-                f"reweight={self.folder}: that run searched in the embedding of the "
-                f"{self._manifest(self.findings)['embedding']}: put the same words on the line (encoder=…, "
+                f"reweight={self.folder}: that run searched the embedding of the "
+                f"{self._manifest(self.findings)['embedding']}: repeat its settings on the command line (encoder=…, "
                 f"model.cam_layer=…); its command was `{self.findings.command}`"
             )
         check_belong_together(self.findings, self.slices, self.folder)
@@ -181,7 +182,7 @@ class ReweightByFindings(Reweight):
         if not learnable_findings.any():
             raise ValueError(
                 f"reweight={self.folder}: no training example lies in what that run confirmed, so weights cannot "
-                "change it; collect examples that are like those of its report"
+                "help; collect examples like those in its report"
             )
         weights = example_weights(members, self.strength)
         log.info("reweight: the largest weight of an example is %s", decimal(float(weights.max())))
@@ -214,14 +215,14 @@ class ReweightByFindings(Reweight):
         )
 
     def _finding_classifier(self, target: AuditTarget) -> FindingClassifier | None:
-        """Return the findings as they can be located in other splits; None on ranks above 0."""
+        """Return what locates the findings in other splits; None on ranks above 0."""
         p = pull_predictions(self.audited(target))
         return (
             None if p is None else FindingClassifier(self.findings, self.slices, p, ~self._held_out_rows(p))
         )
 
     def _held_out_rows(self, p: Predictions) -> Bool[np.ndarray, " n"]:
-        """Return (n,) the examples of the audited split that no slice was sought in."""
+        """Return (n,) the examples of the audited split that were not searched."""
         if self.findings.confirmation.mode != "held_out":
             return np.zeros(len(p), dtype=bool)
         group = self.group or p.manifest.get("group")
@@ -230,7 +231,7 @@ class ReweightByFindings(Reweight):
         if tested != self.findings.confirmation.tested:
             raise ValueError(
                 f"reweight={self.folder}: that run tested on {self.findings.confirmation.tested} examples, not the "
-                f"{tested} that its config.yaml says; name a run that searched by itself"
+                f"{tested} that its config.yaml says; name a run that did its own search"
             )
         return held_out
 

@@ -1,4 +1,4 @@
-"""Says what a run writes besides its slices and findings, and which command line the findings state."""
+"""What a run writes besides its slices and findings, and the command line that the findings record."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOutputs:
-    """Says what a run writes besides its slices and findings.
+    """What a run writes besides its slices and findings.
 
     Attributes:
         report: How much the report shows.
-        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which receives the numbers alone.
+        logger: The run's logger (`weakspot.tracking.loggers`) or any Lightning logger, which receives only the numbers.
         export: "parquet" to write every example to a table that other viewers read; None to write none.
         figures: pdf, png or svg to draw figures for papers; None to draw none.
-        command: The command line that was typed, which the findings state.
+        command: The command line that was typed; the findings record it.
     """
 
     report: ReportOptions = field(default_factory=ReportOptions)

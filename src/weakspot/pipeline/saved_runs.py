@@ -21,7 +21,7 @@ SLICES = "slices"
 """The folder of a run that holds its slices."""
 
 LEFT_OUT = "left_out"
-"""The entry of a manifest that says how many examples of the file or record a run left out; none where it took all."""
+"""The manifest entry with the number of examples in the file or record that a run left out; absent if it took all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class SavedRun:
     Attributes:
         folder: The folder, as it was named.
         slices: The slices that it found.
-        findings: What it says of them; None where a person saved slices by themselves.
+        findings: The run's findings; None if somebody saved the slices on their own.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class SavedRun:
         Raises:
             FileNotFoundError: If there is no such folder, or it holds no slices.
             DamagedError: If they cannot be read.
-            ValueError: If its findings are of other slices.
+            ValueError: If its findings describe other slices.
         """
         folder = Path(folder).expanduser()
         candidates = [
@@ -60,7 +60,7 @@ class SavedRun:
             )
         slices = Slices.load(candidates[0])
         run_folder = candidates[0].parent
-        # What a person saved elsewhere in a run's folder is not what the run found.
+        # Slices that somebody saved elsewhere in a run's folder are not those that the run found.
         is_of_run = candidates[0].name == SLICES and (run_folder / FILE).is_file()
         findings = Findings.load(run_folder) if is_of_run else None
         if findings is not None:
@@ -74,17 +74,17 @@ class SavedRun:
 
         Args:
             store: The store of predictions (`predictions_dir`).
-            allowed: Returns whether a file or folder may be read: a run that somebody else made may name any.
+            allowed: Returns whether a file or folder may be read: a run made by somebody else may name any path.
 
         Raises:
-            FileNotFoundError: If they are not where they were; the message says where that is, and what to do.
-            ValueError: If other examples lie there now.
+            FileNotFoundError: If they are no longer where they were; the message names that place and what to do.
+            ValueError: If that place now holds other examples.
         """
         given = self.given_predictions(store, allowed)
         return part_of(given, self.rows_in(given))
 
     def searched_predictions(self, store: Path) -> Predictions | None:
-        """Read the examples that the slices were sought in; None where they cannot be read any more."""
+        """Read the examples that were searched for slices; None if they can no longer be read."""
         try:
             return self.predictions(store).take(self.slices.searched_mask)
         except (OSError, ValueError):
@@ -105,7 +105,7 @@ class SavedRun:
                 f"; they were {candidates[0]}" if candidates else ", and it does not say where they were"
             )
             raise FileNotFoundError(
-                f"the predictions that {self.folder} was made of are not found{location}. Put them back there, name "
+                f"the predictions that {self.folder} was made from are not found{location}. Put them back there, name "
                 "the folder that they are in now (predictions_dir=…), or run discover.py on them again"
             )
         return Predictions.load(path, manifest.get("outputs_are"))
@@ -120,13 +120,13 @@ class SavedRun:
         rows = np.flatnonzero(np.isin(given.ids, self.slices.ids)) if left_out else np.arange(len(given))
         if len(given) - len(rows) != left_out or not np.array_equal(given.ids[rows], self.slices.ids):
             raise ValueError(
-                f"{given.manifest['source']} holds other examples than {self.folder} was made of; run discover.py on "
-                "it again"
+                f"{given.manifest['source']} does not hold the examples that {self.folder} was made from; run "
+                "discover.py on it again"
             )
         return rows
 
     def _candidate_paths(self, manifest: Mapping[str, Any], store: Path) -> Iterator[Path]:
-        """Yield the paths where the predictions may lie, relative to here or to a folder above the run's."""
+        """Yield paths where the predictions may be, relative to the working directory or a folder above the run's."""
         if manifest.get("source"):
             original = Path(str(manifest["source"]))
         elif manifest.get("made_from"):
@@ -140,11 +140,11 @@ class SavedRun:
             yield parent / original
 
     def run_to_compare(self, store: Path) -> RunToCompare:
-        """Return the run as a comparison reads it."""
+        """Return the run in the form that a comparison takes."""
         return self.to_compare_over(self.predictions(store))
 
     def to_compare_over(self, predictions: Predictions) -> RunToCompare:
-        """Return the run as a comparison reads it, with its predictions, which have been read already."""
+        """Return the run in the form that a comparison takes, with its predictions, which have been read already."""
         if self.findings is None:
             return RunToCompare(str(self.folder), self.slices, predictions, ())
         return RunToCompare(
@@ -158,21 +158,21 @@ class SavedRun:
 
 
 def part_of(given: Predictions, rows: Int[np.ndarray, " m"]) -> Predictions:
-    """Return some of the examples of a file or record; the manifest of this part says how many it lacks."""
+    """Return some of the examples of a file or record; the part's manifest records how many it lacks."""
     if len(rows) == len(given):
         return given
     return replace(given.take(rows), manifest={**given.manifest, LEFT_OUT: len(given) - len(rows)})
 
 
 def check_belong_together(findings: Findings, slices: Slices, folder: Path) -> None:
-    """Check that a run's findings were built of the slices that lie beside them.
+    """Check that a run's findings were built from the slices beside them.
 
     Raises:
-        ValueError: If they were not, as where a folder of slices was copied from another run.
+        ValueError: If they were not, for example because a folder of slices was copied from another run.
     """
     if not findings.describes(slices):
         raise ValueError(
-            f"{folder / FILE} does not describe the slices beside it: it is of {len(findings.slices)} slices of "
-            f"{findings.method} in {findings.whole.record} examples, they are {len(slices)} of {slices.method} in "
+            f"{folder / FILE} does not describe the slices beside it: it is about {len(findings.slices)} slices of "
+            f"{findings.method} in {findings.whole.record} examples, but they are {len(slices)} of {slices.method} in "
             f"{len(slices.ids)}, with other members; put back the run's own files, or run discover.py again"
         )

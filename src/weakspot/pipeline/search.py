@@ -1,4 +1,4 @@
-"""Searches for slices in some of the examples, and holds out the others to test what is found."""
+"""Searches some of the examples for slices, and holds out the others to test what is found."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SearchPlan:
     """Which examples one run searches, and which it tests on.
 
     Attributes:
-        held_out: (n,) the examples that no slice is sought in; none where all are searched.
+        held_out: (n,) the examples that are not searched; none if all are searched.
         confirm: What `findings.build` tests on: the held-out rows, other predictions, or nothing.
         source: A description of what is tested on.
     """
@@ -48,16 +48,16 @@ def plan_search(
     """Decide which examples are searched and which are tested on.
 
     Args:
-        method: The method; it says which examples it audits.
+        method: The method, which decides which examples it audits.
         predictions: The audited set.
         confirm: A share of the examples to hold out; other predictions, on which slices found in the whole set are
             tested; 0 to test nothing.
         source: A description of the other predictions.
-        group: An attribute whose values keep their examples on one side (patients, cameras, users).
+        group: An attribute (patient, camera, user); examples with the same value stay on one side.
 
     Returns:
-        The plan. Where either part would have too few examples, or slices of this method cannot be tested, all are
-        searched and none tested.
+        The plan. If either part would have too few examples, or slices of this method cannot be tested, all examples
+        are searched and none are tested.
 
     Raises:
         ValueError: If the share is not in [0, 1), or there is no such attribute.
@@ -83,13 +83,13 @@ def plan_search(
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The slices that a method found, and what they are to be tested on.
+    """The slices that a method found, and what to test them on.
 
     Attributes:
         slices: The slices, with a weight for every example of the audited set, searched or not.
         confirm: What is tested on, as in `SearchPlan`.
-        source: A description of it.
-        stability: The stability of every slice, where it was asked for.
+        source: A description of what is tested on.
+        stability: The stability of every slice, if it was requested.
     """
 
     slices: Slices
@@ -110,17 +110,17 @@ def search(
     """Fit a method on the examples that it may search, and apply the slices that it found to all examples.
 
     Args:
-        method: The discovery method; it is fitted. A sharded one searches each process's rows, and all processes call
-            this alike.
+        method: The discovery method, which is fitted. A sharded one searches each process's rows, so all processes
+            must call this.
         predictions: The audited set.
         confirm: As for `plan_search`.
         source: As for `plan_search`.
-        group: As for `plan_search`; the slices' provenance says so, and their test respects it.
+        group: As for `plan_search`; the slices' provenance records it, and their test respects it.
         refits: How often to fit again on parts of the data, to measure how stable slices are.
         seed: The seed of these parts.
 
     Returns:
-        The slices: weights are as the method found them where it searched, and applied elsewhere.
+        The slices: the weights of searched examples come from the fit, those of all others from applying the slices.
     """
     search_plan = plan_search(method, predictions, confirm, source, group)
     processes = process_group(is_sharded(method))
@@ -149,7 +149,7 @@ def search(
 def _measure_stability(
     method: Method, predictions: Predictions, refits: int, seed: int
 ) -> list[float | None]:
-    """Return the stability of every slice, for which the method is fitted on all examples and on parts of them."""
+    """Return the stability of every slice: the method is fitted again, on all examples and on parts of them."""
     fits = count()
     with progress("fitting again, for the stability") as report_progress:
 
@@ -170,7 +170,7 @@ def check_search(
     group: str | None = None,
     counts: Num[np.ndarray, " n"] | None = None,
 ) -> None:
-    """Raise the ValueError with which `plan_search` or the method would refuse these examples, before there are
+    """Raise the ValueError that `plan_search` or the method would raise for these examples, before there are
     predictions.
 
     Args:
@@ -178,16 +178,16 @@ def check_search(
         task: The model's task, if it is known.
         ids: (n,) ids of the audited set.
         attributes: Its n rows of attributes.
-        confirm: The share to hold out; 0 where nothing is, because other predictions are tested on.
-        group: An attribute whose values keep their examples on one side.
+        confirm: The share to hold out; 0 if nothing is held out, because other predictions are tested on.
+        group: An attribute; examples with the same value stay on one side.
         counts: (n,) how many times each example counts.
     """
     share = confirm if method.testable else 0.0
     held_out = _held_out_rows(ids, attributes, share, group)
     if share and min(share, 1 - share) * len(ids) < MIN_EXAMPLES <= len(ids) / 2:
         raise ValueError(
-            f"confirm={confirm} holds out {share * len(ids):.0f} of {len(ids)} examples, and {MIN_EXAMPLES} are "
-            "needed to search in, and to test on: give a share nearer to 0.5, or 0 to test nothing"
+            f"confirm={confirm} holds out {share * len(ids):.0f} of {len(ids)} examples, but {MIN_EXAMPLES} are "
+            "needed both to search and to test on: give a share nearer to 0.5, or 0 to test nothing"
         )
     if min(held_out.sum(), (~held_out).sum()) < MIN_EXAMPLES:
         held_out[:] = False
@@ -198,13 +198,13 @@ def check_search(
 def _held_out_rows(
     ids: Sequence[str] | Shaped[np.ndarray, " n"], attributes: pa.Table, confirm: float, group: str | None
 ) -> Bool[np.ndarray, " n"]:
-    """Return (n,) the rows that are held out; none where the share is 0."""
+    """Return (n,) the rows that are held out; none if the share is 0."""
     if not 0 <= confirm < 1:
         raise ValueError(
             f"confirm={confirm} must be a share of the examples below 1 (confirm=0.5), another split of the dataset "
             "(confirm=val), or 0 to test nothing"
         )
-    if group is not None:  # a slip in its name is told where nothing is held out, too
+    if group is not None:  # check the name even when nothing is held out
         known = [name for name in attributes.column_names if name != "id"]
         check_attributes(f"dataset.group={group}", [group], known)
     if confirm == 0:

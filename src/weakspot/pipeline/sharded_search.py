@@ -22,10 +22,10 @@ def check_sharded_search(method: Method, refits: int, command: str) -> None:
     Args:
         method: Any method, with its settings.
         refits: How often it is to be fitted again.
-        command: The command line, from the script on.
+        command: The command line, starting with the script.
 
     Raises:
-        ValueError: If it is a single process, or `refits` is not 0.
+        ValueError: If there is a single process, or `refits` is not 0.
     """
     if not is_sharded(method):
         return

@@ -1,4 +1,4 @@
-"""Says early that training will take long on a CPU, by the rate of its first batches, and names what is faster."""
+"""Warns early that training on a CPU will take long, by the rate of its first batches, and suggests what is faster."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from weakspot.pipeline.progress import format_duration
 log = logging.getLogger(__name__)
 
 LONG = 600.0
-"""Seconds: shorter trainings are not spoken of."""
+"""Seconds; shorter training is not worth a note."""
 
 MEASURED = 10.0
-"""Seconds of batches from which the rate is taken."""
+"""Seconds of batches over which the rate is measured."""
 
 _WARM_UP = 2  # batches that are left out of the rate: workers start, and libraries choose their algorithms
 
 
 class SlowTrainingNote(Callback):
-    """Logs one line where training on a CPU will take long, a few seconds after its start.
+    """Logs one line, a few seconds after the start, if training on a CPU will take long.
 
     Args:
         model: The model.

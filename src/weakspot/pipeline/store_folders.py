@@ -22,7 +22,7 @@ def checkpoint_folder(target: AuditTarget) -> Path:
 
 
 def checkpoint_made_from(target: AuditTarget) -> dict[str, Any]:
-    """Return everything that makes a target's checkpoint what it is, as plain values."""
+    """Return everything that determines a target's checkpoint, as plain values."""
     return {
         "data": {split: target.fingerprint(split) for split in ("train", "val")},
         **_component_identities(target),
@@ -34,13 +34,13 @@ def checkpoint_made_from(target: AuditTarget) -> dict[str, Any]:
 
 
 def predictions_folder(target: AuditTarget, weights: str) -> Path:
-    """Return the folder of a target's predictions in the store, for weights of a digest."""
+    """Return the folder of a target's predictions in the store; `weights` is the digest of the model's weights."""
     words = target.dataset.name, target.split, target.model.name
     return target.predictions_dir / store_key(*words, made_from=predictions_made_from(target, weights))
 
 
 def predictions_made_from(target: AuditTarget, weights: str) -> dict[str, Any]:
-    """Return everything that makes a target's predictions what they are, as plain values."""
+    """Return everything that determines a target's predictions, as plain values."""
     return {
         **_component_identities(target),
         "data": target.fingerprint(target.split),
@@ -52,12 +52,12 @@ def predictions_made_from(target: AuditTarget, weights: str) -> dict[str, Any]:
 
 
 def embedding_identity(target: AuditTarget) -> dict[str, Any]:
-    """Return where embeddings come from; empty where they are the input of the model's last layer."""
+    """Return where embeddings come from; empty if they are the input of the model's last layer."""
     if target.encoder is not None:
         return {"encoder": _model_identity(target.encoder)}
     if target.embed_layer is None:
         return {}
-    # A setting that changes no result otherwise, and so is no part of the model's identity.
+    # cam_layer changes no other result, so it is not part of the model's identity.
     chosen = (
         {"cam_layer": target.model.settings.get("cam_layer")} if target.embed_layer == "cam_layer" else {}
     )
@@ -102,7 +102,7 @@ def component_identity(
     Args:
         make: A class or function, or a `functools.partial` of one.
         settings: The arguments that it is called with, as plain values.
-        kind: The class of what it builds, or a base of it where that is not known yet.
+        kind: The class of what it builds, or a base class if that is not known yet.
     """
     target = make.func if isinstance(make, partial) else make
     if isinstance(target, type) and issubclass(target, kind):

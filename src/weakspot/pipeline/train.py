@@ -51,7 +51,7 @@ def train(
     """Fit `model` and return the checkpoint of the epoch that `training.keep` asks for.
 
     A folder that an interrupted run left is resumed from its last complete checkpoint, batch order included. The
-    manifest, written last, says what made the checkpoint and how well it did.
+    manifest, written last, records what made the checkpoint and how well it did.
 
     Args:
         model: The model, with fresh weights.
@@ -60,7 +60,7 @@ def train(
         make_trainer: Builds a trainer.
         folder: The folder of the checkpoint in the store.
         logger: The run's logger.
-        manifest: What the manifest holds besides the metrics.
+        manifest: The content of the manifest besides the metrics.
         callbacks: Further callbacks of the trainer.
 
     Returns:
@@ -116,7 +116,7 @@ def _write_manifest(folder: Path, training: TrainingSettings, manifest: Mapping[
     """Write the manifest from the checkpoints' records, and return the validation loss of the kept one.
 
     Returns:
-        None, and no manifest is written, where the loss is not a number.
+        The loss; None if it is not a number, and then no manifest is written.
     """
     last, kept = TrainingProgress.read(folder / LAST), TrainingProgress.read(folder / CHECKPOINT)
     if kept is None or "val/loss" not in kept.metrics:

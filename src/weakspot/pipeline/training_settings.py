@@ -1,4 +1,4 @@
-"""The settings of training, apart from its code: a plan needs them long before anything is trained."""
+"""The settings of training, separate from its code: a plan needs them long before anything is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
 BEST_EPOCH_BY = "val/loss"
-"""The metric by which `keep` and `patience` call an epoch better than another: the lower, the better."""
+"""The metric by which `keep` and `patience` compare epochs: the lower, the better."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from weakspot.tracking.lineage import log_input_artifact, log_output_artifact
 if TYPE_CHECKING:
     from weakspot.tracking.loggers import RunLogger
 
-# Importing Lightning takes seconds, so it is imported only where something is made; mostly everything exists already.
+# Importing Lightning takes seconds, so it is imported only if something is made; mostly, everything exists already.
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,15 @@ Upstream = Literal["pull", "require"]
 def pull_checkpoint(
     target: AuditTarget, upstream: Upstream = "pull", logger: RunLogger | None = None
 ) -> Path | None:
-    """Return the checkpoint file, and train it first where it is missing.
+    """Return the checkpoint file; train the model first if it is missing.
 
     Args:
         target: The audit target.
-        upstream: "require" to refuse where it is missing.
+        upstream: "require" to raise an error if it is missing.
         logger: The run's logger.
 
     Returns:
-        None for a model that comes with its weights.
+        The file; None for a model that comes with its weights.
 
     Raises:
         FileNotFoundError: If it is missing and `upstream` is "require"; the message names the command to run.
@@ -99,11 +99,11 @@ def pull_checkpoint(
 def pull_predictions(
     target: AuditTarget, upstream: Upstream = "pull", logger: RunLogger | None = None
 ) -> Predictions | None:
-    """Return the predictions of the target's split, and make them first, checkpoint and all, where they are missing.
+    """Return the predictions of the target's split; if they are missing, make them first, and the checkpoint too.
 
     Args:
         target: The audit target.
-        upstream: "require" to refuse where a step is missing.
+        upstream: "require" to raise an error if a step is missing.
         logger: The run's logger.
 
     Returns:
@@ -151,17 +151,16 @@ def pull_predictions(
 def pull_shard(
     target: AuditTarget, shard: JobShard, upstream: Upstream = "pull", logger: RunLogger | None = None
 ) -> str | None:
-    """Infer one shard of the target's split, and make its checkpoint first where it is missing; other jobs infer the
-    rest.
+    """Infer one shard of the target's split, and make its checkpoint first if it is missing; other jobs infer the rest.
 
     Args:
         target: The audit target.
         shard: The shard.
-        upstream: "require" to refuse where the checkpoint is missing.
+        upstream: "require" to raise an error if the checkpoint is missing.
         logger: The run's logger.
 
     Returns:
-        How far all jobs are, in words; None on ranks above 0.
+        The progress of all jobs, in words; None on ranks above 0.
     """
     checkpoint = pull_checkpoint(target, upstream, logger)
     folder = predictions_folder(target, weights_digest(target, checkpoint))
@@ -198,7 +197,7 @@ def _describe_shards(target: AuditTarget, shard: JobShard, folder: Path) -> str:
 
 
 def _seed_loading(seed: int) -> None:
-    """Seed the generators of processes that load data, too, with Lightning's function."""
+    """Seed all generators, including those of the processes that load data, with Lightning's function."""
     from pytorch_lightning import seed_everything
 
     seed_everything(seed, workers=True, verbose=False)
@@ -225,20 +224,20 @@ def _read_complete_predictions(folder: Path, upstream: Upstream) -> Predictions 
 
 
 def _unused_path(path: Path) -> Path:
-    """Return the path, or where it is taken the first one with a number behind it that is not."""
+    """Return the path or, if it exists already, the first unused one with a number appended."""
     names = itertools.chain([path], (path.with_name(f"{path.name}{i}") for i in itertools.count(2)))
     return next(name for name in names if not name.exists())
 
 
 def load_audited_model(target: AuditTarget) -> Model:
-    """Return the model with the weights that made the predictions; one process alone calls this, after
+    """Return the model with the weights that made the predictions; only one process may call this, after
     `pull_predictions`.
     """
     return load_model(target, _pulled_checkpoint(target))
 
 
 def read_pulled_predictions(target: AuditTarget) -> Predictions:
-    """Return the record that `pull_predictions` has made, in any process; on ranks above 0, after it."""
+    """Return the record that `pull_predictions` has made, in any process; ranks above 0 must wait until it exists."""
     return read(predictions_folder(target, weights_digest(target, _pulled_checkpoint(target))))
 
 
@@ -256,7 +255,7 @@ def load_model(target: AuditTarget, checkpoint: Path | None) -> Model:
     """Return the model with the weights of a file, or with those that it is built with.
 
     Raises:
-        ValueError: If they do not fit, or those that it is built with are random.
+        ValueError: If the weights do not fit, or those that the model is built with are random.
     """
     model = target.build_model()
     if checkpoint is not None:
@@ -272,7 +271,7 @@ def load_model(target: AuditTarget, checkpoint: Path | None) -> Model:
 
 
 def use_embedding_source(model: Model, target: AuditTarget) -> Model:
-    """Return the audited model with embeddings from where the target says: an earlier layer, or another network."""
+    """Return the audited model with the embeddings that the target asks for: of an earlier layer or another network."""
     if target.embed_layer is not None:
         return LayerEmbedding(model, target.embed_layer)
     if target.encoder is not None:
@@ -281,7 +280,7 @@ def use_embedding_source(model: Model, target: AuditTarget) -> Model:
 
 
 def _has_trained_head(target: AuditTarget, model: Model) -> bool:
-    """Return whether the model's last layer is trained; where the model does not know, it is built again with another
+    """Return whether the model's last layer is trained; if the model does not know, it is built again with another
     seed: random weights differ.
     """
     if model.head_is_trained is not None:
@@ -302,7 +301,7 @@ def will_infer(target: AuditTarget) -> bool:
 
 
 def missing_step_error(target: AuditTarget, step: Literal["train", "infer"]) -> FileNotFoundError:
-    """Return the error for a missing step where `upstream` is "require"; it names the command that runs the step."""
+    """Return the error for a missing step if `upstream` is "require"; it names the command that runs the step."""
     missing_product = "checkpoint" if step == "train" else "predictions"
     return FileNotFoundError(
         f"there is no {missing_product} of this yet: run `{target.commands[step]}`, or leave out upstream=require"
@@ -320,8 +319,8 @@ def describe_plan(
     Args:
         target: The audit target.
         last_step: The last step that is to run.
-        upstream: "require" where missing steps are not run.
-        shard: The shard to infer, where it is not all rows.
+        upstream: "require" if missing steps are not run.
+        shard: The shard to infer; None for all rows.
     """
     line = _describe_steps(target, last_step, shard)
     return line if upstream == "pull" else re.sub(" → will (run|resume)", "", line)

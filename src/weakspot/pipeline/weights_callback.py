@@ -15,7 +15,7 @@ from weakspot.pipeline.reweight import Reweight
 
 
 class WeightsCallback(Callback):
-    """Sets the learner's weights; those of validation from the start, so that all epochs are compared equally.
+    """Sets the learner's weights; the validation weights from the start, so that all epochs are compared equally.
 
     Args:
         reweight: The settings of reweighting.

@@ -1,4 +1,4 @@
-"""Predictions, the record of a model's outputs for every example, which stands between inference and discovery."""
+"""The Predictions record: a model's outputs for every example, which inference makes and discovery reads."""
 
 from weakspot.predictions.record import Predictions
 

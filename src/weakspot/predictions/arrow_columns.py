@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Shaped
 
-_CHARACTERS = 100_000_000  # texts may take so many however short most of them are
-_WIDER_THAN_MEAN = 10  # beyond that, the widest text may be so many times as wide as the mean
+_CHARACTERS = 100_000_000  # that any array of texts may have
+_WIDER_THAN_MEAN = 10  # beyond that, the widest text may be this many times as wide as the mean
 
 
 def text_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
-    """Return a column of texts as NumPy holds them, each as wide as the longest.
+    """Return a column of texts as a fixed-width NumPy array, as wide as the longest text.
 
     Raises:
-        ValueError: The column is not of texts, a row is empty, or one text is so long that the array would fill the
-            memory.
+        ValueError: The column does not hold texts, a row is empty, or one text is so long that the array would fill
+            the memory.
     """
     if not _is_text(column.type):
         raise ValueError(f"it must be text, not {column.type}")
@@ -32,9 +32,9 @@ def text_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
 
 
 def value_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.ChunkedArray:
-    """Return a column of single values as an array (n,), and one of lists of one length as an array (n, d).
+    """Return a column of single values as an array (n,), and one of equally long lists as an array (n, d).
 
-    An ordered dictionary stays an Arrow column, for its order has a meaning.
+    An ordered dictionary stays an Arrow column, because its order is meaningful.
 
     Raises:
         ValueError: A row is empty, or lists differ in length.
@@ -60,7 +60,7 @@ def value_array(column: pa.ChunkedArray) -> Shaped[np.ndarray, "n ..."] | pa.Chu
 
 
 def holds_encoded_images(kind: pa.DataType) -> bool:
-    """Return whether values of a type are bytes, or `{bytes, path}` as Hugging Face writes images."""
+    """Return whether values of this type are bytes, or `{bytes, path}` as Hugging Face writes images."""
     if pa.types.is_struct(kind) and "bytes" in [part.name for part in kind]:
         kind = kind.field("bytes").type
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

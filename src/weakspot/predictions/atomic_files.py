@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 RUN_FOLDER = "hydra.run.dir=…, with -m hydra.sweep.dir"
-"""The settings that name another folder for a run, as `writing` takes one."""
+"""The settings that choose another folder for a run, in the form that `writing` takes."""
 
 _LOCK = "lock"
 _NEW = "new"
@@ -30,14 +30,14 @@ _NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 @contextmanager
 def writing(folder: Path, setting: str | None = None) -> Iterator[None]:
-    """Turn a disk's error inside the block into one sentence that says which folder, why, and what to do.
+    """Turn a disk error inside the block into one sentence that names the folder, the reason and what to do.
 
     Args:
         folder: The folder that the block writes to.
-        setting: The setting on the command line that names another folder.
+        setting: The setting on the command line that chooses another folder.
 
     Raises:
-        OSError: The error that was caught, of the same class, with that sentence.
+        OSError: The error that was caught, as the same class, with that sentence.
     """
     try:
         yield
@@ -49,31 +49,31 @@ def writing(folder: Path, setting: str | None = None) -> Iterator[None]:
 
 
 def write_error_sentence(error: OSError, folder: Path, another: str) -> str | None:
-    """Return a sentence that says why a disk refused a write and what to do, or None for an error of another kind.
+    """Return a sentence that says why a write failed and what to do, or None for an error of another kind.
 
     Args:
         error: The system's error.
         folder: The folder that was written to.
-        another: What the user can give instead of it.
+        another: What the user can give instead.
     """
     reason = os.strerror(error.errno) if error.errno else ""
     if error.errno in _DISK_FULL:
         return (
-            f"{folder} cannot be written, its disk is full ({reason}); free some room there, or give {another}, "
+            f"{folder} cannot be written: its disk is full ({reason}); free some room there, or give {another}, "
             "and run the same command again"
         )
     if error.errno in _NO_PERMISSION:
         return f"{folder} cannot be written ({reason}); give {another}, or the right to write there"
     if error.errno == errno.ENOTDIR:
-        return f"{folder} cannot be made, a part of its path is a file; give {another}"
+        return f"{folder} cannot be made because part of its path is a file; give {another}"
     if error.errno == errno.EIO:
-        return f"{folder} cannot be written, its disk fails ({reason}); give {another}"
+        return f"{folder} cannot be written: its disk is failing ({reason}); give {another}"
     return None
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give the block a draft to write, which replaces `path` once it is on the disk, when the block ends.
+    """Yield the path of a draft to write; when the block ends, it is synced to disk and replaces `path`.
 
     On an exception the draft is removed, and an earlier file stays.
     """
@@ -90,11 +90,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
-    """Give the block an empty folder to fill, which replaces `folder` once it is on the disk, when the block ends.
+    """Yield an empty folder to fill; when the block ends, it is synced to disk and replaces `folder`.
 
-    On an exception the new folder is removed, and the earlier one stays. A process that is killed on the way leaves a
-    hidden folder `.NAME-…` beside it. The next process that writes there removes it, or moves the earlier folder back
-    where the hidden one holds that.
+    On an exception the new folder is removed, and the earlier one stays. A process that is killed before the end leaves
+    a hidden folder `.NAME-…` beside it. The next process that writes there removes it; if it holds the earlier folder,
+    that folder is moved back first.
 
     Args:
         folder: The folder to write.
@@ -102,7 +102,7 @@ def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
 
     Raises:
         FileExistsError: `folder` is not empty and lacks one of the `marks`.
-        OSError: The disk is full or refuses; the sentence says what to do.
+        OSError: The disk is full or not writable; the message says what to do.
     """
     folder = folder.resolve()  # a link stays a link
     with writing(folder):
@@ -110,7 +110,7 @@ def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
         ours = all((folder / mark).is_file() for mark in marks)
         if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(
-                f"{folder} already exists and has no {marks[0]} of ours, so it is not replaced; "
+                f"{folder} already exists and has no {marks[0]} written by weakspot, so it is not replaced; "
                 "give another folder"
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -135,9 +135,9 @@ def atomic_folder(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
 
 
 def remove_drafts(parents: Iterable[Path], name: str) -> None:
-    """Remove the drafts that killed processes have left of folders `name` in the folders `parents`.
+    """Remove the drafts of folders `name` that killed processes have left in the folders `parents`.
 
-    Where a process was killed after it had moved the earlier folder away, that folder is moved back.
+    If a process was killed after it had moved the earlier folder away, that folder is moved back.
     """
     for parent in parents:
         for scratch in parent.glob(f".{glob.escape(name)}-*"):
@@ -160,7 +160,7 @@ def _remove_draft(scratch: Path, folder: Path) -> None:
 
 
 def _acquire_lock(scratch: Path) -> FileLock | None:
-    """Acquire the lock of a draft, which shows that its process lives; None where it cannot be acquired."""
+    """Acquire the lock of a draft, which its process holds while it runs; return None if that is not possible."""
     lock = FileLock(scratch / _LOCK)
     try:
         lock.acquire(blocking=False)

@@ -13,7 +13,7 @@ from weakspot.predictions.plain_columns import first_repeated, plain_table
 from weakspot.predictions.validation import as_array
 
 RESERVED_NAMES = ("id", "label", "prediction", "correct", "loss", "count")
-"""Names of columns that the record itself has; an attribute cannot have one of them."""
+"""Names of the record's own columns, which attributes cannot have."""
 
 
 def attribute_table(attributes: Any, n: int) -> pa.Table:
@@ -24,7 +24,7 @@ def attribute_table(attributes: Any, n: int) -> pa.Table:
         n: How many rows there must be.
 
     Raises:
-        ValueError: A column cannot be kept, has another length, or has the name of another or a reserved one.
+        ValueError: A column cannot be kept, has another length, or has a reserved name or that of another column.
     """
     if attributes is None:
         return pa.table({})
@@ -41,7 +41,7 @@ def attribute_table(attributes: Any, n: int) -> pa.Table:
         raise ValueError(f"attribute {name!r} cannot be kept: {reason}")
     taken = [name for name in table.column_names if name in RESERVED_NAMES]
     if taken:
-        raise ValueError(f"attribute {taken[0]!r} has a name the record keeps for itself; rename that column")
+        raise ValueError(f"attribute {taken[0]!r} has a reserved name; rename that column")
     return table
 
 
@@ -49,9 +49,8 @@ def _columns(attributes: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and columns of a mapping, a frame or a table."""
     if isinstance(attributes, Mapping):
         yield from ((str(name), column) for name, column in attributes.items())
-    elif hasattr(attributes, "iloc") and hasattr(
-        attributes, "columns"
-    ):  # a pandas frame, whose names may repeat
+    elif hasattr(attributes, "iloc") and hasattr(attributes, "columns"):
+        # a pandas frame, whose column names may repeat
         yield from ((str(name), attributes.iloc[:, j]) for j, name in enumerate(attributes.columns))
     else:
         try:
@@ -65,7 +64,7 @@ def _columns(attributes: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attribute(name: str, column: Any) -> pa.ChunkedArray:
-    """Return a column as Arrow has it; values of several types, such as numbers and texts, become texts."""
+    """Return a column as an Arrow array; values of mixed types, such as numbers and texts, become texts."""
     try:
         array = column if isinstance(column, (pa.Array, pa.ChunkedArray)) else _from_anything(name, column)
     except (pa.ArrowException, ValueError, TypeError) as error:
@@ -75,7 +74,7 @@ def _attribute(name: str, column: Any) -> pa.ChunkedArray:
 
 
 def _from_anything(name: str, column: Any) -> pa.Array | pa.ChunkedArray:
-    with suppress(pa.ArrowException, TypeError):  # what Arrow does not know may still be an array of objects
+    with suppress(pa.ArrowException, TypeError):  # what Arrow cannot convert may still be an array of objects
         if hasattr(column, "iloc") or isinstance(column, list | tuple):
             return pa.array(column, from_pandas=True)
         if hasattr(column, "__arrow_c_stream__"):

@@ -1,4 +1,4 @@
-"""Attributes as categories, by whose values groups of examples are described."""
+"""Attributes as categories, whose values describe groups of examples."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from weakspot.legible import shortened
 from weakspot.predictions.calendar import CALENDAR, finest_unit
 
 MISSING = "(missing)"
-"""The value that stands for null, NaN and nothing else."""
+"""The value that stands for null and NaN only."""
 
-_MOST_LISTED = 20  # of the names that there are, where none is like one that there is not
+_MOST_LISTED = 20  # names in a message about an unknown name that resembles none of them
 _DISTINCT_NUMBERS = 20  # more distinct numbers than this are grouped by quantiles
 _DISTINCT_TIMES = 24  # more distinct days than this are grouped by week, more weeks by month, and so on
 _BINS = 5
-_REPEATS = 5  # repeats expected among measured numbers: that none occurs has a probability below exp(-5)
+_REPEATS = 5  # expected repeats among measured numbers, so the probability of none is below exp(-5)
 _IDENTIFIER_NAME = re.compile(
     r"(?:^|[^A-Za-z])(?i:id|ids|idx|index|uuid|guid|key|hash|row)$|[a-z](?:Id|ID|Idx|Index|Key|Hash)$"
 )
@@ -33,10 +33,10 @@ _PERIODS = {f"{unit.size}{unit.code}": unit for unit in CALENDAR}
 
 
 def check_attributes(setting: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Check that there are the attributes that a setting names.
+    """Check that the attributes that a setting names exist.
 
     Raises:
-        ValueError: There is one that there is not; the message says which were probably meant.
+        ValueError: An attribute does not exist; the message suggests similar names.
     """
     for name in names:
         if name in known:
@@ -45,7 +45,7 @@ def check_attributes(setting: str, names: Sequence[str], known: Sequence[str]) -
 
 
 def names_instead(name: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence that says there is no such name: which were probably meant, or which there are."""
+    """Return the end of a message about an unknown name: similar names, or else the names that exist."""
     near = get_close_matches(name, known, n=3)
     if near:
         return f". Did you mean {' or '.join(near)}?"
@@ -59,11 +59,11 @@ class AttributeValue:
 
     Attributes:
         attribute: The name of the column.
-        text: The value as people read it.
-        unit: For a range, the unit of its bounds: of a duration, or of the calendar; "" for plain numbers. None for a
-            single value.
-        above: For a range, the number that its numbers exceed; None without a lower bound.
-        upto: For a range, its largest number; None without an upper bound.
+        text: The value as it is shown.
+        unit: For a range, the unit of its bounds: a unit of duration or of the calendar, "" for plain numbers. None for
+            a single value.
+        above: For a range, its lower bound (exclusive); None without one.
+        upto: For a range, its upper bound (inclusive); None without one.
     """
 
     attribute: str
@@ -104,14 +104,14 @@ class AttributeValue:
 
 @dataclass(frozen=True, eq=False)
 class Categorical:
-    """Holds an attribute as one code per row into a list of readable values.
+    """Holds an attribute as a list of readable values and one code per row.
 
     Attributes:
         name: The name of the column.
-        values: The values as people read them.
+        values: The values as they are shown.
         codes: The index of each row's value, (n,).
-        unit: The unit of the ranges' bounds; None where values are not ranges.
-        ranges: The bounds of each value that is a range: above the first, up to the second.
+        unit: The unit of the ranges' bounds; None if the values are not ranges.
+        ranges: The bounds of each value that is a range, (lower, upper].
     """
 
     name: str
@@ -128,7 +128,7 @@ class Categorical:
 
 
 def categorise(attributes: pa.Table, max_values: int | None = None) -> list[Categorical]:
-    """Return the columns of a table that can describe a group, each as codes into readable values.
+    """Return the columns of a table that can describe a group, each as readable values and codes.
 
     Numbers with more than 20 distinct values become quintiles with round edges. Dates and times become the hours, days,
     weeks, months, quarters or years that make at most 24 values; durations become quintiles. `omitted_columns` lists
@@ -136,7 +136,7 @@ def categorise(attributes: pa.Table, max_values: int | None = None) -> list[Cate
 
     Args:
         attributes: Plain columns (`predictions.plain_columns`).
-        max_values: Columns of more values are left out.
+        max_values: Columns with more values are left out.
     """
     results = (
         _categories_or_reason(name, attributes.column(name), max_values) for name in attributes.column_names
@@ -148,7 +148,7 @@ def omitted_columns(attributes: pa.Table, max_values: int | None = None) -> list
     """Return the columns that `categorise` leaves out, each with the reason as a clause ("it has one value only").
 
     These are columns whose values distinguish rows instead of grouping them (identifiers, file names, captions), and
-    columns that have one value in every row, or none.
+    columns with a single value or none.
     """
     results = (
         (name, _categories_or_reason(name, attributes.column(name), max_values))
@@ -189,28 +189,28 @@ def _categorical(name: str, column: pa.ChunkedArray) -> Categorical | str:
     if pa.types.is_temporal(kind):
         return _by_time(name, column)
     if mostly_unique:
-        return "it has a value of its own in more than half of the rows, as identifiers, file names and captions have"
+        return "it has a different value in more than half of the rows, like identifiers, file names and captions"
     return _list_values(name, column)
 
 
 def _why_identifier(name: str, column: pa.ChunkedArray, distinct: int) -> str | None:
-    """Return why whole numbers, most of which occur once, are taken for identifiers; None where they are measurements.
+    """Return why mostly distinct whole numbers are taken for identifiers, or None if they are taken for measurements.
 
-    They are identifiers if their name says so, or if no two are equal although they lie so close together that
-    measurements would repeat by chance: of n uniform numbers among S values about n² / 2S pairs are equal, and of other
-    distributions more.
+    They are identifiers if the column's name says so, or if no two are equal although they lie so close together that
+    measurements would repeat by chance: among n uniform numbers with S possible values about n² / 2S pairs are equal,
+    and more under other distributions.
     """
     if _IDENTIFIER_NAME.search(name):
-        return "it identifies rows, as its name says, and has a value of its own in more than half of them"
+        return "it identifies rows, as its name says, and has a different value in more than half of them"
     ends = pc.min_max(column).as_py()
     spread = ends["max"] - ends["min"] + 1
     few = distinct <= _DISTINCT_NUMBERS
     unique = distinct == len(column) - column.null_count and distinct**2 > 2 * spread * _REPEATS
-    return "it numbers the rows: hardly two have the same value" if few or unique else None
+    return "it numbers the rows: hardly any two have the same value" if few or unique else None
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Replace a dictionary without an order by its values, and decimals by floats."""
+    """Replace an unordered dictionary by its values, and decimals by floats."""
     kind = column.type
     if pa.types.is_dictionary(kind) and not kind.ordered:
         column = column.cast(kind.value_type)
@@ -218,7 +218,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _list_values(name: str, column: pa.ChunkedArray) -> Categorical:
-    """Return every value as a category, sorted, so that the order of rows changes nothing."""
+    """Return every value as a category, sorted, so that the order of rows does not matter."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     if pa.types.is_dictionary(column.type):
@@ -236,7 +236,7 @@ def _list_values(name: str, column: pa.ChunkedArray) -> Categorical:
 
 
 def _in_given_order(name: str, column: pa.ChunkedArray) -> Categorical:
-    """Return the values of an ordered dictionary that occur, in its order."""
+    """Return those values of an ordered dictionary that occur, in its order."""
     array = column.unify_dictionaries().combine_chunks()
     codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     used = np.unique(codes[codes >= 0])
@@ -265,7 +265,7 @@ def _quintiles(name: str, numbers: Float[np.ndarray, " n"], unit: str, integers:
 
 
 def _by_time(name: str, column: pa.ChunkedArray) -> Categorical:
-    """Group by the finest unit of the calendar, or of the clock, that gives few values, each of several rows."""
+    """Group by the finest unit of the calendar or the clock that gives few values, each with several rows."""
     known = column.is_valid().to_numpy()
     clock = pa.types.is_time(column.type)
     moments = _moments(column)
@@ -279,14 +279,14 @@ def _by_time(name: str, column: pa.ChunkedArray) -> Categorical:
 
 
 def _moments(column: pa.ChunkedArray) -> Shaped[np.ndarray, " n"]:
-    """Return times as NumPy's, in microseconds; times of day lie on the first day of 1970."""
+    """Return times as datetime64 in microseconds; times of day lie on the first day of 1970."""
     kind = pa.time64("us") if pa.types.is_time(column.type) else pa.timestamp("us")
     microseconds = column.cast(kind, safe=False).cast(pa.int64())
     return np.asarray(microseconds.fill_null(0).to_numpy().astype("datetime64[us]"))
 
 
 def _numbers(column: pa.ChunkedArray, unit: str) -> Float[np.ndarray, " n"]:
-    """Return the numbers of a column in a unit of `Categorical`, NaN where values are missing."""
+    """Return a column's numbers in a unit of `Categorical.unit`, with NaN for missing values."""
     if unit in _PERIODS:
         return np.where(column.is_valid().to_numpy(), _PERIODS[unit].number(_moments(column)), np.nan)
     if unit in _DURATIONS:
@@ -296,7 +296,7 @@ def _numbers(column: pa.ChunkedArray, unit: str) -> Float[np.ndarray, " n"]:
 
 
 def _edges(numbers: np.ndarray, integers: bool) -> np.ndarray:
-    """Return the inner quantiles, rounded as far as they stay distinct, so that names are exact and short."""
+    """Return the inner quantiles, rounded but still distinct, so that names are exact and short."""
     quantiles = np.quantile(numbers, np.arange(1, _BINS) / _BINS)
     if integers:
         edges = np.unique(np.floor(quantiles))

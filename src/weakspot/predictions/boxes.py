@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 NAMES = ("box.x", "box.y", "box.width", "box.height")
-"""The attributes of a box; a struct {x, y, width, height} in the column `box` becomes these by itself."""
+"""The attributes of a box; a column `box` of structs {x, y, width, height} becomes these automatically."""
 
 
 def box_columns(box: Any) -> dict[str, pa.Array]:
@@ -20,7 +20,7 @@ def box_columns(box: Any) -> dict[str, pa.Array]:
         box: A column of lists, or (n, 4).
 
     Raises:
-        ValueError: A row holds something else; the error names it.
+        ValueError: A row holds something else; the error names the row.
     """
     rows = box.tolist() if isinstance(box, np.ndarray) else box.to_pylist()
     for row, value in enumerate(rows):

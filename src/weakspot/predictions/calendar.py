@@ -1,4 +1,4 @@
-"""Units of the calendar and the clock by which moments are grouped, from the finest to the coarsest."""
+"""Units of the calendar and the clock for grouping moments, from the finest to the coarsest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jaxtyping import Int, Shaped
 
 @dataclass(frozen=True)
 class CalendarUnit:
-    """Is a span of `size` of NumPy's units of time, counted from 1970 on; weeks begin on Monday.
+    """Describes a span of `size` NumPy time units, counted from 1970 on; weeks begin on Monday.
 
     Attributes:
-        code: NumPy's letter of its unit.
-        size: How many of NumPy's units make one.
-        pattern: How many characters of ISO 8601's notation name one.
-        offset: How many of NumPy's units the first one began before 1970.
+        code: NumPy's letter for its time unit.
+        size: How many NumPy units make up one span.
+        pattern: How many characters of the ISO 8601 notation name a span.
+        offset: How many NumPy units before 1970 the first span began.
     """
 
     code: str
@@ -31,7 +31,7 @@ class CalendarUnit:
         return numbers
 
     def name(self, number: int, clock: bool = False) -> str:
-        """Return `2024-05`, or `2024-04 to 2024-06` where several of NumPy's units make one.
+        """Return `2024-05`, or `2024-04 to 2024-06` for a span of several NumPy units.
 
         Args:
             number: The unit's number, from `number`.

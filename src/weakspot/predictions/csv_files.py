@@ -1,4 +1,4 @@
-"""A reader for CSV files as people write them: it infers the type of every column, and its errors name the line."""
+"""A reader for users' CSV files: it infers the type of every column, and its errors name the line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read_csv(file: Path, texts: Sequence[str] = (), verbatim: str | None = None) -> pa.Table:
-    """Return all columns of a .csv or .tsv file, each of the type that all of its values have.
+    """Return all columns of a .csv or .tsv file, each as the type that all of its values have.
 
-    These types are numbers, dates, times, truth values and texts.
+    The types are numbers, dates, times, truth values and texts.
 
     Args:
-        file: The file; the ending of its name says what separates the values.
-        texts: Columns that stay texts whatever they look like; blanks around them go, an empty one is "".
-        verbatim: A column of texts that keeps its blanks too, because a model reads it.
+        file: The file; its suffix determines the delimiter.
+        texts: Columns that stay texts whatever they look like; their values are trimmed, and empty ones are "".
+        verbatim: A column of texts that is not even trimmed, because a model reads it.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: The file is not UTF-8, has another separator, no rows, a row of another length, two columns of
-            one name, or a value that is not text; the error names file and line.
+        DamagedError: The file is not UTF-8, has another delimiter, no rows, a row of another length, two columns with
+            the same name, or a value that is not text; the error names the file and the line.
     """
     with reading(file):
         return _columns(file, texts, verbatim)
@@ -40,7 +40,7 @@ def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table
     _check_beginning(file, delimiter)
     header = next(records(file, delimiter), (0, []))[1]
     if not all(map(is_utf8, header)):
-        raise DamagedError(f"{file}, line 1: names of columns are no UTF-8 text; save the file as UTF-8")
+        raise DamagedError(f"{file}, line 1: column names are not UTF-8 text; save the file as UTF-8")
     try:
         raw = read_delimited(file, dict.fromkeys(header, pa.string()), delimiter, header=True)
     except ValueError as error:
@@ -60,12 +60,12 @@ def _columns(file: Path, texts: Sequence[str], verbatim: str | None) -> pa.Table
 
 
 def row_location(file: Path, row: int) -> str:
-    """Return `my.csv, line 7` for a row, counted from 0: values may hold line breaks, and empty lines are no rows."""
+    """Return `my.csv, line 7` for a row, counted from 0: values may hold line breaks, and empty lines are not rows."""
     return location(file, DELIMITERS[file.suffix.lower()], row + 1)
 
 
 def _check_beginning(file: Path, delimiter: str) -> None:
-    """Raise DamagedError where the file has another encoding than UTF-8, or another separator than its name says."""
+    """Raise DamagedError if the file is not UTF-8, or has another delimiter than its suffix implies."""
     with file.open("rb") as stream:
         start = stream.read(65_536)
     encoding = _BYTE_ORDER_MARKS.get(start[:2]) or ("UTF-16" if b"\0" in start[:4] else None)

@@ -1,4 +1,4 @@
-"""A reader for JSON Lines (.jsonl): one object on each line, whose names are columns; its errors name the line."""
+"""A reader for JSON Lines (.jsonl): one object per line, whose names are columns; its errors name the line."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from weakspot.predictions.reading import DamagedError, check_nesting, reading
 
 SUFFIX = ".jsonl"
 
-_CELLS = 10_000_000  # values, missing ones too, that any file may have; a larger one as many as it has bytes
-_NESTED = 50  # brackets in a line, beyond which it is checked how deeply they are nested
+_CELLS = 10_000_000  # values that any file may have, missing ones included; a larger file, one per byte
+_NESTED = 50  # brackets in a line; with more, their nesting is checked
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json_lines(file: Path, complete: Collection[str] = ()) -> pa.Table:
-    """Return the objects of a file as a table: a name that an object lacks is null there, empty lines are passed over.
+    """Return the objects of a file as a table: names that an object lacks are null, and empty lines are skipped.
 
     Lists of numbers become columns of lists. Values of several types under one name become texts.
 
     Args:
         file: The file.
-        complete: Names that every object must have if any has them, and whose lists must be of one length.
+        complete: Names that every object must have if any has them; their lists must have the same length.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: A line is not a JSON object in UTF-8, or lacks a name of `complete`; the error names file and
-            line.
+        DamagedError: A line is not a JSON object in UTF-8, or lacks a name of `complete`; the error names the file
+            and the line.
     """
     with reading(file):
         size = file.stat().st_size
@@ -46,7 +46,7 @@ def read_json_lines(file: Path, complete: Collection[str] = ()) -> pa.Table:
                 column.append(_packed(value))
             lines.append(number)
             if len(lines) * len(columns) > max(_CELLS, size):
-                raise DamagedError(f"{file}, line {number}: hardly any line has the names of the others")
+                raise DamagedError(f"{file}, line {number}: the lines have hardly any names in common")
         if not lines:
             raise DamagedError(f"{file} has no rows")
         for column in columns.values():
@@ -57,7 +57,7 @@ def read_json_lines(file: Path, complete: Collection[str] = ()) -> pa.Table:
 
 
 def line_location(file: Path, row: int) -> str:
-    """Return `my.jsonl, line 7` for a row, counted from 0: empty lines are no rows."""
+    """Return `my.jsonl, line 7` for a row, counted from 0: empty lines are not rows."""
     number = next((number for number, _ in islice(_filled_lines(file), row, None)), None)
     return f"{file}, row {row + 1}" if number is None else f"{file}, line {number}"
 
@@ -83,7 +83,7 @@ def _object(file: Path, number: int, text: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise DamagedError(
-            f"{file}, line {number} holds no JSON object but {type(values).__name__}; write one on each line"
+            f"{file}, line {number} holds {type(values).__name__}, not a JSON object; write one object on each line"
         )
     return values
 
@@ -108,14 +108,14 @@ def _check_complete(file: Path, name: str, values: Sequence[Any], lines: Sequenc
     for number, value in zip(lines, values, strict=True):
         if value is None:
             raise DamagedError(
-                f"{file}, line {number} has no {name!r}, and others do; add it or remove the line"
+                f"{file}, line {number} has no {name!r}, but others do; add it or remove the line"
             )
         length = len(value) if isinstance(value, list | np.ndarray) else 0
         first = length if first is None else first
         if length != first:
             has, had = (str(count) if count else "no list of" for count in (length, first))
             raise DamagedError(
-                f"{file}, line {number}: {name!r} has {has} numbers, and {had} in line {lines[0]}"
+                f"{file}, line {number}: {name!r} has {has} numbers, but {had} in line {lines[0]}"
             )
 
 
@@ -124,14 +124,14 @@ def _column(file: Path, name: str, values: list[Any], lines: Sequence[int]) -> p
         values = [value.astype(float) if isinstance(value, np.ndarray) else value for value in values]
     try:
         return pa.array(values)
-    except (pa.ArrowException, OverflowError, UnicodeError):  # of several types, or too large
+    except (pa.ArrowException, OverflowError, UnicodeError):  # mixed types, or too large
         texts = [value if value is None or isinstance(value, str) else _as_text(value) for value in values]
     try:
         return pa.array(texts, pa.string())
     except UnicodeError as error:
         number = next(n for n, text in zip(lines, texts, strict=True) if text and not _is_text(text))
         raise DamagedError(
-            f"{file}, line {number}: {name!r} holds half a character, which is no text"
+            f"{file}, line {number}: {name!r} holds a lone surrogate, which is not text"
         ) from error
 
 

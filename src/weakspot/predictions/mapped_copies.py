@@ -1,4 +1,4 @@
-"""Copies of arrays that are mapped from a file: a large copy is written to a temporary file, too, not to memory."""
+"""Copies of memory-mapped arrays: a large copy goes to a temporary file instead of memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from jaxtyping import Bool, Int, Shaped
 from numpy.typing import DTypeLike
 
 LARGE = 2**30  # bytes; smaller copies are kept in memory
-_ROWS = 8192  # so many are copied at a time
+_ROWS = 8192  # copied at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_mapped(x: np.ndarray) -> bool:
     """Return whether an array is mapped from a file, so that the system may drop its pages from memory."""
     base: object = x
-    while isinstance(
-        base, np.ndarray
-    ):  # a result of arithmetic on a mapped array is of its class, but lies in memory
+    # not by its class: the result of arithmetic on a mapped array is a memmap too, but lies in memory
+    while isinstance(base, np.ndarray):
         base = base.base
     return isinstance(base, mmap.mmap)
 
@@ -30,14 +29,14 @@ def is_mapped(x: np.ndarray) -> bool:
 def copy_blocks(
     source: np.ndarray, blocks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: DTypeLike
 ) -> np.ndarray:
-    """Return one array of these blocks of rows, mapped from a temporary file where it is large and `source` is mapped.
+    """Return blocks of rows as one array, mapped from a temporary file if it is large and `source` is mapped.
 
     The file has no name and disappears with the array. It lies in the folder that TMPDIR names.
 
     Args:
         source: The array that the blocks come from.
         blocks: Blocks of rows, in order.
-        shape: The shape of all of them together.
+        shape: The shape of all blocks together.
         dtype: The dtype of the copy.
 
     Raises:
@@ -55,14 +54,14 @@ def copy_blocks(
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype).data)
             file.flush()
-            # writable, as torch wants it, and shared with the file: Linux counts a private copy as memory, all of it
+            # writable for torch, and shared with the file: Linux counts all of a private map as memory
             return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         raise OSError(
             f"{gettempdir()} has no room for a copy of {size / 2**30:.1f} GiB ({error.strerror}); set TMPDIR to a "
-            "folder that has"
+            "folder that has room"
         ) from error
 
 
@@ -76,7 +75,7 @@ def take_rows(
 
 
 def as_float32(x: Shaped[np.ndarray, "n d"]) -> np.ndarray:
-    """Return half precision, which compiled code cannot compute with, as float32 by `copy_blocks`; others unchanged."""
+    """Return half precision, which compiled code cannot use, as float32 (`copy_blocks`); others are unchanged."""
     if x.dtype != np.float16:
         return x
     return copy_blocks(

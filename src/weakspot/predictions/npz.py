@@ -14,22 +14,21 @@ from weakspot.predictions.reading import DamagedError, reading
 _ENDING = ".npy"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _KINDS = "biufSUmM"
-_MOST_EXPANDED = 256 << 20  # bytes: any archive may hold so many
-_EXPANSION = (
-    100  # a larger one may hold so many times its own size: numbers seldom shrink to less than a tenth
-)
+_MOST_EXPANDED = 256 << 20  # bytes that any archive may hold
+# A larger one may hold this many times its own size: numbers seldom shrink to less than a tenth.
+_EXPANSION = 100
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an archive by their keys, in this machine's byte order, bytes as texts.
 
     Raises:
-        DamagedError: The file is no archive, a key cannot be read, or it announces another size than it has.
+        DamagedError: The file is not an archive, a key cannot be read, or it announces another size than it has.
     """
     arrays: dict[str, np.ndarray] = {}
     if not zipfile.is_zipfile(path):
         raise DamagedError(
-            f"{path}: this is no .npz archive, or it is cut short; "
+            f"{path}: this is not a .npz archive, or it is cut short; "
             "make one with numpy.savez(file, embeddings=…, losses=…)"
         )
     with reading(path), zipfile.ZipFile(path) as archive:
@@ -42,16 +41,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             key = entry.filename.removesuffix(_ENDING)
             with reading(path, key):
                 if key in arrays:
-                    raise ValueError("there are two of it")
+                    raise ValueError("it occurs twice")
                 arrays[key] = decode_array(_array(archive, entry))
     return arrays
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if not entry.filename.endswith(_ENDING):
-        raise ValueError("it is no array")
+        raise ValueError("it is not an array")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("it is compressed as NumPy compresses nothing")
+        raise ValueError("it is compressed by a method that NumPy does not use")
     with archive.open(entry) as file:
         version = npy.read_magic(file)
         if version not in _HEADERS:
@@ -69,10 +68,10 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
 
 
 def decode_array(array: np.ndarray) -> np.ndarray:
-    """Return an array of a file in this machine's byte order, and bytes as texts.
+    """Return an array from a file in this machine's byte order, with bytes as texts.
 
     Raises:
-        ValueError: Texts hold characters that do not exist.
+        ValueError: Texts hold invalid characters.
     """
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "S":
@@ -80,5 +79,5 @@ def decode_array(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind == "U":
         codes = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
         if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
-            raise ValueError("it holds characters that are none")
+            raise ValueError("it holds invalid characters")
     return array

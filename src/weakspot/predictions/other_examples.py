@@ -1,4 +1,4 @@
-"""Prepares predictions of other examples for a test of what was found: their classes, and what both sets hold."""
+"""Prepares predictions of other examples for testing slices: aligns their classes and removes shared examples."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from weakspot.tasks import Classification
 
 
 def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predictions, int]:
-    """Return the other examples on which slices of the reference can be tested, and how many of them it holds, too.
+    """Return the other examples on which slices of the reference can be tested, and how many were left out.
 
     Args:
         other: Predictions of other examples, by the same model.
         reference: The predictions in which slices were found.
 
     Returns:
-        The examples that the reference does not hold, with its classes; the number of those that were left out.
+        The examples that are not in the reference, with the reference's classes; the number of those left out.
 
     Raises:
-        ValueError: If they are predictions of something else (`with_classes_of`), there are none, or the reference
+        ValueError: The predictions do not match the reference (see `with_classes_of`), there are none, or the reference
             holds all of them.
     """
     names = _names(other, reference)
@@ -38,22 +38,22 @@ def examples_to_test(other: Predictions, reference: Predictions) -> tuple[Predic
 def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
     """Return predictions whose class indices mean what they mean in the reference.
 
-    Where a file holds names of classes, their indices are given by the names that occur in it, so that two files may
-    number them differently. Classes that the reference lacks come after its own.
+    If a file holds class names, they are numbered by the names that occur in it, so two files may number classes
+    differently. Classes that the reference lacks come after its own.
 
     Args:
         other: Predictions of other examples, by the same model.
         reference: The predictions in which slices were found.
 
     Raises:
-        ValueError: If the tasks differ, the classes of outputs or of several labels do, or the
-            reference alone has labels.
+        ValueError: The tasks differ, the classes differ where outputs or multilabel rows depend on them, or only the
+            reference has labels.
     """
     name, reference_name = _names(other, reference)
     if other.labels is None and reference.labels is not None:
         raise ValueError(
             f"{name} has no labels, but {reference_name} has, and slices are tested among examples of the same label: "
-            "give the former labels, too"
+            "add labels to the former"
         )
     if other.task == reference.task or other.task is None or reference.task is None:
         return other
@@ -80,13 +80,13 @@ def with_classes_of(other: Predictions, reference: Predictions) -> Predictions:
 
 
 def also_in(other: Predictions, reference: Predictions) -> Bool[np.ndarray, " m"]:
-    """Return which examples of `other` the reference holds as well: whoever looked at these cannot test on them.
+    """Return which examples of `other` are also in the reference: slices found in them cannot be tested on them.
 
-    An example is the same if it has the same id and embedding, or under another id the same embedding and the same
-    loss or outputs. An id alone says nothing, because files without ids are numbered.
+    Two examples are the same if their embeddings and losses (or outputs) are equal; without losses and outputs, if
+    their embeddings and ids are. Equal ids alone mean nothing, because files without ids get row numbers.
 
     Returns:
-        (m,) True for what both hold.
+        (m,) True for the examples that both hold.
     """
     if other.embeddings.shape[1] != reference.embeddings.shape[1]:
         return np.zeros(len(other), dtype=bool)
@@ -103,7 +103,7 @@ def held_out_copies(p: Predictions, searched: Bool[np.ndarray, " n"]) -> int:
     """Return how many examples that were not searched have the embedding and the loss (or outputs) of one that was.
 
     Args:
-        p: The predictions; of those without losses and outputs nothing can be said.
+        p: The predictions; the result is 0 if they have neither losses nor outputs.
         searched: (n,) which of them were searched.
     """
     if not _is_measured(p):
@@ -113,12 +113,12 @@ def held_out_copies(p: Predictions, searched: Bool[np.ndarray, " n"]) -> int:
 
 
 def _is_measured(p: Predictions) -> bool:
-    """Return whether a loss or outputs belong to each example, which hardly two examples share by chance."""
+    """Return whether there are losses or outputs, which two examples hardly share by chance."""
     return p.losses is not None or p.outputs is not None
 
 
 def _names(other: Predictions, reference: Predictions) -> tuple[str, str]:
-    """Return what a message calls the two: by what they are for, and the files that they come from."""
+    """Return how messages refer to the two records: by their purpose and their source files."""
     source = reference.manifest.get("source")
     return (
         f"the record to test on ({other.manifest.get('source') or 'confirm'})",

@@ -13,7 +13,7 @@ _ROUNDING = 1e-2  # tolerance of a row's sum: half-precision softmax of many cla
 
 
 def check_kind(outputs_are: str | None) -> None:
-    """Raise ValueError for a kind of outputs that there is not."""
+    """Raise ValueError for an unknown kind of outputs."""
     if outputs_are not in (None, *KINDS):
         raise ValueError(f"outputs_are={outputs_are!r} is unknown; choose {' or '.join(KINDS)}")
 
@@ -23,19 +23,19 @@ def as_logits(
 ) -> Float[np.ndarray, "n C"]:
     """Return outputs as logits with a column for each class of the task, (n, C).
 
-    A single column for two classes is the logit of the second, z, and becomes (0, z). Probabilities become logits of
-    the same probabilities.
+    A single column for two classes is the logit of the second, z, and becomes (0, z). Probabilities become logits
+    that give the same probabilities.
 
     Args:
         outputs: Finite numbers, in the model's order of classes.
         task: The task that has these classes. A regression's outputs are numbers and stay unchanged.
-        outputs_are: "logits", "probabilities", or None, which takes outputs for logits unless they look like
+        outputs_are: "logits", "probabilities", or None, which assumes logits unless outputs look like
             probabilities.
         ids: Ids of the rows, for errors.
 
     Raises:
-        ValueError: Outputs look like probabilities and `outputs_are` is None, or they are not the probabilities that
-            `outputs_are` says.
+        ValueError: Outputs look like probabilities and `outputs_are` is None, or `outputs_are` says probabilities and
+            they are not.
     """
     one_column = isinstance(task, Classification) and outputs.shape[1] == 1 and task.n_outputs == 2
     if outputs_are == "probabilities":
@@ -43,13 +43,13 @@ def as_logits(
     elif outputs_are is None and (reason := _looks_like_probabilities(outputs, task, one_column)):
         raise ValueError(
             f"outputs look like probabilities, not logits ({reason}): say outputs_are=probabilities, or "
-            "outputs_are=logits if they are logits all the same"
+            "outputs_are=logits if they are logits after all"
         )
     return np.hstack([np.zeros_like(outputs), outputs]) if one_column else outputs
 
 
 def _looks_like_probabilities(outputs: np.ndarray, task: Task, one_column: bool) -> str | None:
-    """Return why outputs look like probabilities, as a clause, or None where they do not."""
+    """Return why outputs look like probabilities, as a clause, or None if they do not."""
     if not isinstance(task, (Classification, Multilabel)) or outputs.min() < 0 or outputs.max() > 1:
         return None
     if one_column or isinstance(task, Multilabel):
@@ -58,7 +58,7 @@ def _looks_like_probabilities(outputs: np.ndarray, task: Task, one_column: bool)
 
 
 def _logits_of(outputs: np.ndarray, task: Task, one_column: bool, ids: np.ndarray) -> np.ndarray:
-    """Return the logits of probabilities, which are their softmax, or sigmoid where columns are independent."""
+    """Return logits whose softmax, or sigmoid for independent columns, gives these probabilities."""
     if not isinstance(task, (Classification, Multilabel)):
         reason = (
             "its outputs are the predicted numbers" if isinstance(task, Regression) else "it has no classes"

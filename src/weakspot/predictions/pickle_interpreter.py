@@ -1,7 +1,7 @@
-"""An interpreter that reads a pickle as data: it has the stack and memo of Python's own and runs nothing.
+"""An interpreter that reads a pickle as data, with a stack and memo like Python's own, and runs no code from it.
 
-A pickle is a program. Python's reader runs it, and even a reader that admits few names can be made to hang or to fill
-the memory, because it hashes tuples that share their parts part by part and believes the sizes that a file announces.
+A pickle is a program, and Python's reader runs it. Even a reader that allows only a few names can be made to hang or
+to fill the memory: it hashes shared parts of nested tuples again and again, and trusts the sizes that a file announces.
 This interpreter stores the values of the pickle, and calls only the stand-ins that its caller gives for names.
 """
 
@@ -19,14 +19,14 @@ _LONGEST_KEY = 16
 
 
 class ForbiddenContentError(Exception):
-    """Is raised where a pickle names or holds anything that no published result is made of."""
+    """Raised if a pickle names or holds anything that published results do not contain."""
 
 
 class Buildable:
-    """Is the base of values that a pickle creates first and gives their state afterwards (opcode BUILD)."""
+    """Base class of values whose state a pickle sets after it has created them (opcode BUILD)."""
 
     def build(self, state: Any) -> None:
-        """Take the state that the pickle holds for this value."""
+        """Set the state that the pickle holds for this value."""
         raise NotImplementedError
 
 
@@ -35,7 +35,7 @@ class AllowedName:
     """Stands for a class or function that a pickle may call.
 
     Attributes:
-        make: The function that is called instead of it.
+        make: The function that is called in its place.
     """
 
     make: Callable[..., Any]
@@ -45,8 +45,8 @@ class PickleInterpreter:
     """Interprets the opcodes of a pickle on a stack and a memo, as Python's reader does.
 
     Args:
-        names: Returns the stand-in for a module and a name in it; it raises where the name is not allowed.
-        persistent: Returns the value for a persistent id; without it such ids are refused.
+        names: Returns the stand-in for a module and a name in it; raises if the name is not allowed.
+        persistent: Returns the value for a persistent id; if None, such ids are refused.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class PickleInterpreter:
         """Return the value of the pickle that begins at the stream's position, and leave the stream at its end.
 
         Raises:
-            ValueError: The pickle is cut short or not well formed.
+            ValueError: The pickle is cut short or malformed.
             ForbiddenContentError: It holds an opcode or a name that is not allowed.
         """
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes in old strings of Python 2
+            warnings.simplefilter("ignore", DeprecationWarning)  # about escapes in strings from Python 2
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "STOP":
                     return self.stack.pop()
@@ -110,7 +110,7 @@ class PickleInterpreter:
                 self._set_items(items)
             case "APPEND" | "APPENDS":
                 items = [stack.pop()] if name == "APPEND" else self._pop_to_mark()
-                check(type(stack[-1]) is list, "appends to what is no list")
+                check(type(stack[-1]) is list, "appends to something that is not a list")
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS":
                 items = [stack.pop(), stack.pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
@@ -125,23 +125,23 @@ class PickleInterpreter:
                 stack.append(self.names(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
                 attribute, module = stack.pop(), stack.pop()
-                check(type(attribute) is str and type(module) is str, "names what is no name")
+                check(type(attribute) is str and type(module) is str, "has a name that is not a text")
                 stack.append(self.names(module, attribute))
             case "REDUCE" | "NEWOBJ":
                 arguments, name_to_call = stack.pop(), stack.pop()
                 check(
                     isinstance(name_to_call, AllowedName) and type(arguments) is tuple,
-                    "calls what cannot be called",
+                    "calls something that cannot be called",
                 )
                 stack.append(name_to_call.make(*arguments))
             case "BUILD":
                 state = stack.pop()
-                check(isinstance(stack[-1], Buildable), "gives a state to what has none")
+                check(isinstance(stack[-1], Buildable), "sets the state of a value that has none")
                 stack[-1].build(state)
             case "BINPERSID" if self.persistent is not None:
                 stack.append(self.persistent(stack.pop()))
             case _:
-                raise ForbiddenContentError(f"holds the opcode {name}, of which no published result is made")
+                raise ForbiddenContentError(f"holds the opcode {name}, which no published result contains")
 
     def _pop_to_mark(self) -> list[Any]:
         start = self.marks.pop()
@@ -151,12 +151,12 @@ class PickleInterpreter:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        check(type(target) is dict and len(items) % 2 == 0, "sets items of what is no mapping")
+        check(type(target) is dict and len(items) % 2 == 0, "sets items of something that is not a mapping")
         for key, value in zip(items[::2], items[1::2], strict=True):
             parts = key if type(key) is tuple else (key,)
             check(
                 len(parts) <= _LONGEST_KEY and all(map(_is_key, parts)),
-                "has a mapping by other than texts and numbers",
+                "has a mapping whose keys are not texts or numbers",
             )
             target[key] = value
 
@@ -179,7 +179,7 @@ def check(condition: bool, otherwise: str) -> None:
 
 
 def _is_key(value: Any) -> bool:
-    """Whether a value is hashed in one step, and cannot be crafted so that all hashes collide."""
+    """Return whether a value is hashed in one step, and cannot be crafted so that all hashes collide."""
     if type(value) is int:
         return abs(value) < _LARGEST_KEY
     return value is None or type(value) in (str, bytes, bool, float)

@@ -1,6 +1,6 @@
-"""A reader for the published tool's pickles as data: plain values, NumPy arrays and torch's tensors, nothing else.
+"""Reads the published tool's pickles as data: plain values, NumPy arrays and torch tensors.
 
-It refuses everything else, and a file cannot make it allocate more than a small multiple of the file's own size.
+Everything else is refused, and a file cannot make the reader allocate more than a small multiple of the file's size.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from weakspot.predictions.pickle_interpreter import (
 )
 from weakspot.predictions.reading import DamagedError, reading
 
-_EXPANSION = (
-    16  # a file may hold so many times its own size, through arrays and lists that it refers to twice
-)
+# A file may hold this many times its own size, because it may refer to an array or a list repeatedly.
+_EXPANSION = 16
 _LONGEST_CODE = 20  # characters of a dtype
 _DEEPEST = 50  # levels of lists and mappings
 _STORAGES = {
@@ -45,11 +44,11 @@ _STORAGES = {
 
 
 def read_pickle(path: Path, results: Mapping[str, tuple[str, ...]]) -> Any:
-    """Return the value in a pickle as plain values and arrays, and objects as mappings of their attributes.
+    """Return the content of a pickle as plain values and arrays, with objects as mappings of their attributes.
 
     Args:
         path: The file.
-        results: The classes that the pickle may name, each with the modules it may be named in.
+        results: The classes that the pickle may name, each with the modules that may contain it.
 
     Raises:
         DamagedError: The file is damaged, names or holds anything else, or announces more than it holds.
@@ -63,14 +62,14 @@ def read_pickle(path: Path, results: Mapping[str, tuple[str, ...]]) -> Any:
     except DamagedError as error:
         if isinstance(error.__cause__, ForbiddenContentError):
             raise DamagedError(
-                f"{path} {error.__cause__}; it was not loaded, for a pickle can run any code"
+                f"{path} {error.__cause__}; it was not loaded, because a pickle can run any code"
             ) from error
-        raise DamagedError(f"{error}; it is damaged or no published result") from error
+        raise DamagedError(f"{error}; it is damaged or not a published result") from error
 
 
 @dataclass
 class _SizeBudget:
-    """Counts how many more bytes or values may be made of a file."""
+    """Counts how many more bytes or values a file may produce."""
 
     left: int
 
@@ -87,7 +86,7 @@ class _ResultObject(Buildable):
         self.attributes: dict[Any, Any] = {}
 
     def build(self, state: Any) -> None:
-        check(type(state) is dict, "has a result without names for its fields")
+        check(type(state) is dict, "has a result without field names")
         self.attributes = state
 
 
@@ -98,7 +97,7 @@ class _Dtype(Buildable):
     dtype: np.dtype
 
     def build(self, state: Any) -> None:
-        check(type(state) is tuple and len(state) > 1, "has a type that is none")
+        check(type(state) is tuple and len(state) > 1, "has an invalid type")
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
@@ -111,14 +110,12 @@ class _Array(Buildable):
     array: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def build(self, state: Any) -> None:
-        check(type(state) is tuple and len(state) == 5, "has an array that is none")
+        check(type(state) is tuple and len(state) == 5, "has an invalid array")
         _, shape, dtype, fortran, data = state
         self.fill(data, dtype, shape, "F" if fortran else "C")
 
     def fill(self, data: Any, dtype: Any, shape: Any, order: str) -> _Array:
-        check(
-            isinstance(dtype, _Dtype) and type(data) is bytes, "has an array of other than numbers and texts"
-        )
+        check(isinstance(dtype, _Dtype) and type(data) is bytes, "has an array of neither numbers nor texts")
         check(_are_counts(shape), "has an array without a shape")
         wanted = math.prod(shape) * dtype.dtype.itemsize
         check(wanted == len(data), f"announces an array of {wanted} bytes and holds {len(data)}")
@@ -135,10 +132,10 @@ def _are_counts(values: Any) -> bool:
 
 
 def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) -> Callable[[str, str], Any]:
-    """Return the function that finds the stand-in for a name, and refuses all names but these."""
+    """Return a function that finds the stand-in for an allowed name and refuses all others."""
 
     def dtype(code: Any, *_: Any) -> _Dtype:
-        check(type(code) is str and len(code) <= _LONGEST_CODE, "has a type that is none")
+        check(type(code) is str and len(code) <= _LONGEST_CODE, "has an invalid type")
         kind = np.dtype(code)
         if kind.kind not in "biufcSU":
             raise ForbiddenContentError(f"holds values of type {kind}")
@@ -151,7 +148,7 @@ def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) 
         return _Array(budget).fill(data, of, shape, order)
 
     def encode(text: Any, encoding: Any = "latin1") -> bytes:
-        check(type(text) is str and encoding == "latin1", "has bytes that are none")
+        check(type(text) is str and encoding == "latin1", "has invalid bytes")
         return bytes(text, "latin1")
 
     def storage(data: Any) -> np.ndarray:
@@ -172,7 +169,7 @@ def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) 
         return _Array(budget, data.array)
 
     def hooks() -> dict[Any, Any]:
-        return {}  # of a tensor, which has none
+        return {}  # a tensor's hooks, of which there are none
 
     admitted: Mapping[str, Callable[..., Any]] = {
         "collections.OrderedDict": hooks,
@@ -190,11 +187,11 @@ def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) 
     def find(module: str, name: str) -> AllowedName:
         if module in results.get(name, ()):
             return AllowedName(_ResultObject)
-        # Old and new NumPy differ in the name of one module.
+        # Old and new NumPy differ in one module's name.
         make = admitted.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
         if make is None:
             raise ForbiddenContentError(
-                f"names {printable(f'{module}.{name}')}, of which no published result is made"
+                f"names {printable(f'{module}.{name}')}, which no published result contains"
             )
         return AllowedName(make)
 
@@ -204,7 +201,7 @@ def _allowed_names(budget: _SizeBudget, results: Mapping[str, tuple[str, ...]]) 
 def _view(
     numbers: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], budget: _SizeBudget
 ) -> np.ndarray:
-    """Copy the numbers of a tensor out of its storage, which must hold as many as the tensor has."""
+    """Copy a tensor's numbers out of its storage, which must hold at least as many."""
     count = math.prod(size)
     if not count:
         return np.zeros(size, numbers.dtype)
@@ -216,7 +213,7 @@ def _view(
 
 
 def _read_storage(data: bytes) -> np.ndarray:
-    """Return a tensor's numbers, (n,), as torch saves them within a pickle: four pickles, then the numbers."""
+    """Return a tensor's numbers, (n,), which torch saves within a pickle as five pickles, then the numbers."""
 
     def names(module: str, name: str) -> str:
         if module != "torch" or name not in _STORAGES:
@@ -224,16 +221,18 @@ def _read_storage(data: bytes) -> np.ndarray:
         return _STORAGES[name]
 
     def persistent(entry: Any) -> tuple[str, int]:
-        check(type(entry) is tuple and len(entry) in (5, 6) and entry[0] == "storage", "has an odd tensor")
-        check(type(entry[1]) is str and _are_counts((entry[4],)), "has an odd tensor")
+        check(
+            type(entry) is tuple and len(entry) in (5, 6) and entry[0] == "storage", "has an invalid tensor"
+        )
+        check(type(entry[1]) is str and _are_counts((entry[4],)), "has an invalid tensor")
         return entry[1], entry[4]
 
     stream = io.BytesIO(data)
     for _ in ("magic number", "version", "system"):
         PickleInterpreter(names).run(stream)
     storage = PickleInterpreter(names, persistent).run(stream)
-    check(type(storage) is tuple and len(storage) == 2, "has a tensor that is none")
-    PickleInterpreter(names).run(stream)  # the keys of the storages, of which there is one
+    check(type(storage) is tuple and len(storage) == 2, "has an invalid tensor")
+    PickleInterpreter(names).run(stream)  # the list of storage keys, with one entry
     code, count = storage
     kind = np.dtype("<u2" if code == "bfloat16" else code)
     announced = int.from_bytes(stream.read(8), "little")
@@ -249,7 +248,7 @@ def _read_storage(data: bytes) -> np.ndarray:
 
 
 class _PlainValues:
-    """Converts values to plain ones and arrays; a value that is referred to twice is converted once, counted twice."""
+    """Converts values to plain ones and arrays; a value referred to twice is converted once but counted twice."""
 
     def __init__(self, budget: _SizeBudget) -> None:
         self.budget = budget
@@ -267,7 +266,7 @@ class _PlainValues:
         if isinstance(value, _Array):
             return value.array[()] if value.array.ndim == 0 else value.array, max(1, value.array.size)
         if type(value) is str:
-            value.encode()  # half a surrogate pair is no text
+            value.encode()  # a lone surrogate is not text
         if not isinstance(value, (list, tuple, dict)):
             return (value if isinstance(value, (str, int, float, bytes, type(None))) else None), 1
         check(depth < _DEEPEST, "is nested too deeply")
@@ -282,5 +281,5 @@ class _PlainValues:
             )
         known = self.converted[id(value)]
         if known is None:
-            raise ValueError("it holds a list that holds itself")
+            raise ValueError("it has a list that contains itself")
         return known

@@ -1,7 +1,7 @@
-"""Conversion of columns of any Arrow type to plain ones, which Parquet and JSON can store and people can read.
+"""Conversion of Arrow columns of any type to plain ones, which Parquet and JSON can store and people can read.
 
 A plain column holds truth values, numbers, dates, times, durations or texts. Every table of attributes is converted
-where it enters, so that code that reads attributes later never meets a type that it does not know.
+on input, so that code that reads attributes later never meets an unknown type.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import pyarrow.compute as pc
 from weakspot.predictions.plain_times import dates_or_numbers, local_times, to_microseconds
 from weakspot.predictions.values_of_texts import values_of_texts
 
-_LONGEST_LIST = 20  # so many entries of a list become text; more would describe nothing
+_LONGEST_LIST = 20  # entries of a list that become text; more would describe nothing
 
 
 def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[str, str]]:
     """Return a table of plain columns.
 
-    Texts lose the blanks around them, and empty ones become null. Texts that are all dates or times become dates or
-    times, and texts that are all numbers but for words such as "n/a" become numbers. Structs become a column for each
-    of their fields (`name.field`), lists and maps the text of their first entries. Dictionaries become their values,
-    but ordered ones stay dictionaries, for their order has a meaning.
+    Texts are trimmed, and empty ones become null. A column of texts that are all dates or times becomes dates or times;
+    one of numbers and words such as "n/a" becomes numbers. A struct becomes one column per field (`name.field`); a
+    list or a map becomes the text of its first entries. Dictionaries become their values, except ordered ones, which
+    stay dictionaries because their order is meaningful.
 
     Args:
         table: Attributes of any type.
-        untyped: Whether texts become numbers and truth values too where they look like some, as in CSV files. In a
-            typed table somebody has chosen to store numbers as texts.
+        untyped: Whether texts that look like numbers or truth values are converted too, as in CSV files. In a typed
+            table, numbers are stored as texts on purpose.
 
     Returns:
-        The table, and by name the columns that cannot be converted, each with the reason.
+        The table, and for each column that cannot be converted, by name, the reason.
 
     Raises:
-        ValueError: A field of a struct has the name of another column, or a name holds the character NUL.
+        ValueError: A struct's field has the name of another column, or a name holds the character NUL.
     """
     plain: list[tuple[str, pa.ChunkedArray]] = []
     left_out = {}
@@ -49,7 +49,7 @@ def plain_table(table: pa.Table, untyped: bool = False) -> tuple[pa.Table, dict[
     if (twice := first_repeated(names)) is not None:
         raise ValueError(f"there are two attributes {twice!r}; rename or leave out one of them")
     cut = next((name for name in names if "\0" in name), None)
-    if cut is not None:  # as a Parquet file would do with the name
+    if cut is not None:  # a Parquet file would cut the name there
         raise ValueError(f"the name of the attribute {cut!r} holds the character NUL; rename it")
     return pa.table([column for _, column in plain], names=names), left_out
 
@@ -82,9 +82,7 @@ def _unwrapped(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
             storage = (value.as_py() for chunk in column.chunks for value in chunk.storage)
             texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in storage]
             return pa.chunked_array([pa.array(texts, pa.string())])
-        if kind.extension_name.startswith(
-            "pandas."
-        ):  # periods and intervals, which are written as pandas does
+        if kind.extension_name.startswith("pandas."):  # periods and intervals, written as in pandas
             return pa.chunked_array([pa.array(column.to_pandas().astype("string"), pa.string())])
         if kind.extension_name == "arrow.bool8":
             return column.cast(pa.bool_())
@@ -102,7 +100,7 @@ def _plain_values(column: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
     if types.is_dictionary(kind):
         return _ordered_texts(column)
     if types.is_float16(kind):
-        return column.cast(pa.float32())  # Parquet's readers lack it
+        return column.cast(pa.float32())  # Parquet readers lack it
     if types.is_decimal(kind):
         return column.cast(pa.float64())
     if types.is_date(kind):
@@ -138,7 +136,7 @@ def _dictionary_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _ordered_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the values of an ordered dictionary as texts that keep the order."""
     array = column.unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # of no rows, or too many for one array
+    if isinstance(array, pa.ChunkedArray):  # no rows, or too many for one array
         return _dictionary_values(column).cast(pa.string())
     values = array.dictionary.cast(pa.string())
     return pa.chunked_array(
@@ -147,7 +145,7 @@ def _ordered_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return values of several parts as texts; an empty list is missing."""
+    """Return lists, maps and other composite values as texts; an empty list counts as missing."""
     texts = [None if value is None else _as_text(value) or None for value in column.to_pylist()]
     return pa.chunked_array([pa.array(texts, pa.string())])
 
@@ -165,4 +163,4 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(pa.large_string())
     except pa.ArrowInvalid as error:
-        raise ValueError("it holds bytes that are no UTF-8 text; decode them first") from error
+        raise ValueError("it holds bytes that are not UTF-8 text; decode them first") from error

@@ -1,4 +1,4 @@
-"""Dates and times of any Arrow type as plain ones: local, to the microsecond, within the years that Python knows."""
+"""Dates and times of any Arrow type as plain ones: local, in microseconds, within the range of Python's dates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # that Python's dates reach
+_EARLIEST, _LATEST = datetime(1, 1, 1), datetime(9999, 12, 31)  # the range of Python's dates
 
 
 def local_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -15,7 +15,7 @@ def local_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if column.type.tz is not None:
         try:
             column = pc.local_timestamp(column)
-        except pa.ArrowInvalid:  # this machine does not know the zone, so UTC must do
+        except pa.ArrowInvalid:  # the time zone is unknown on this machine, so UTC is kept
             column = column.cast(pa.timestamp(column.type.unit))
     try:
         return dates_or_numbers(to_microseconds(column, pa.timestamp("us")))
@@ -24,7 +24,7 @@ def local_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def dates_or_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column, or its bare numbers where it has dates earlier or later than Python's."""
+    """Return the column, or its bare numbers if it has dates outside the range of Python's."""
     days = pa.types.is_date32(column.type)
     first, last = (
         pa.scalar(date(end.year, end.month, end.day) if days else end, column.type)
@@ -35,5 +35,5 @@ def dates_or_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def to_microseconds(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Cut finer times to microseconds; coarser ones that are too large raise ArrowInvalid."""
+    """Truncate finer times to microseconds; coarser ones that are too large raise ArrowInvalid."""
     return pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))

@@ -1,4 +1,4 @@
-"""The error boundary around every file reader: whatever is wrong with a file becomes one sentence that names it.
+"""The error boundary around every file reader: any problem with a file becomes one sentence that names the file.
 
 A file may be cut short, damaged, written by another program or crafted. A reader interprets it inside `reading`, and
 compares the sizes that the file announces with the file's own size before it allocates memory.
@@ -22,24 +22,24 @@ import pyarrow.parquet as pq
 from weakspot.legible import printable
 from weakspot.predictions.plain_columns import first_repeated
 
-_LONGEST_REASON = 300  # characters: a library may quote the file
-_MOST_LEVELS = 100  # a manifest may be nested so deeply
-_CELLS = 100_000_000  # a table of so many values is read however small its file
-_TEXTS = 1 << 30  # bytes: the texts of any table may take so many
-_EXPANSION = 100  # the texts of a larger table may take so many times its file's size
-_CELLS_PER_BYTE = 1000  # columns of one value repeated take next to nothing
+_LONGEST_REASON = 300  # characters; a library may quote the file
+_MOST_LEVELS = 100  # of nesting in a manifest
+_CELLS = 100_000_000  # a table with at most this many values is read however small its file
+_TEXTS = 1 << 30  # bytes that the texts of any table may take
+_EXPANSION = 100  # the texts of a larger table may take this many times its file's size
+_CELLS_PER_BYTE = 1000  # a column that repeats one value takes next to no space
 
 
 class DamagedError(ValueError):
-    """Is raised where a file cannot be read as what it should be; the message names the file, and the key in it."""
+    """Raised if a file cannot be read as what it should be; the message names the file and the key in it."""
 
 
 @contextmanager
 def reading(path: Path, key: str | None = None) -> Iterator[None]:
     """Turn any failure inside the block into a DamagedError, `PATH: key 'K' cannot be read: …`.
 
-    An error of the system (a missing file, a denied one, a failing disk) is no damage and stays an OSError, with a
-    sentence of the same form.
+    A system error (a missing file, a denied permission, a failing disk) is not damage and stays an OSError, with a
+    message of the same form.
 
     Args:
         path: The file that the block interprets.
@@ -47,13 +47,13 @@ def reading(path: Path, key: str | None = None) -> Iterator[None]:
 
     Raises:
         DamagedError: The block failed.
-        OSError: The system refused; the error is of the same class.
+        OSError: The system reported an error, which is raised as the same class.
     """
     try:
         yield
     except DamagedError:
         raise
-    except Exception as error:  # libraries fail in any way on damaged files
+    except Exception as error:  # libraries fail in unpredictable ways on damaged files
         location = f"{path}" if key is None else f"{path}: key {key!r}"
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EISDIR):
             raise type(error)(f"{location} cannot be read: {os.strerror(error.errno)}") from error
@@ -80,18 +80,18 @@ def read_manifest(
         path: The file.
         version: The `format` that the object must have.
         fields: The names of required fields, with the types of their values.
-        earlier: Earlier formats that are read as well.
+        earlier: Earlier formats that can also be read.
 
     Raises:
-        DamagedError: The file holds no JSON object, or a field is missing or of another type.
-        ValueError: The object is of another version.
+        DamagedError: The file is not a JSON object, or a field is missing or has another type.
+        ValueError: The object has another version.
     """
     with reading(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         check_nesting(manifest)
-        json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(manifest, ensure_ascii=False).encode()  # a lone surrogate is not text
         if not isinstance(manifest, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it is not a JSON object")
     found_version = manifest.get("format")
     if type(found_version) is not int or found_version not in (version, *earlier):
         raise ValueError(f"{path}: format {found_version!r}, but this version reads {version}; make it again")
@@ -121,15 +121,15 @@ def read_parquet(path: Path, leave_out: Sequence[str] = ()) -> pa.Table:
             raise ValueError(f"it announces {announced} values in {path.stat().st_size} bytes")
         if (twice := first_repeated(schema.names)) is not None:
             raise ValueError(f"there are two columns {twice!r}")
-        if any("\0" in name for name in schema.names):  # which Arrow would cut there
+        if any("\0" in name for name in schema.names):  # Arrow would cut the name there
             raise ValueError("the name of a column holds the character NUL")
         return _table(path, pa.schema([field for field in schema if field.name not in leave_out]))
 
 
 def _table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read these columns, texts as dictionaries first, for a short file can refer to a long text any number of times.
+    """Read these columns, first with texts as dictionaries, because a small file can refer to a long text many times.
 
-    The metadata that the file holds on its columns are not read: where they are damaged, Arrow ends the process.
+    The file's own metadata on its columns is not read: if it is damaged, Arrow ends the process.
     """
     texts = [field.name for field in schema if _is_text(field.type)]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -147,7 +147,7 @@ def _table(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Whether values of this type are texts or bytes, or refer to texts or bytes."""
+    """Return whether values of this type are texts or bytes, or refer to texts or bytes."""
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
@@ -156,7 +156,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return "it announces more than the memory holds"
+        return "it announces more than fits in memory"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, KeyError):
@@ -166,7 +166,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_nesting(value: Any) -> None:
-    """Raise ValueError where lists and objects of JSON are nested too deeply for the code that walks them."""
+    """Raise ValueError if JSON lists and objects are nested too deeply for the code that walks them."""
     level = [value]
     for _ in range(_MOST_LEVELS):
         level = [

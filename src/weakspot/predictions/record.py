@@ -1,4 +1,4 @@
-"""The Predictions record, arrays of equal length that are checked once, when the record is made."""
+"""The Predictions record: arrays of equal length, checked once when the record is made."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Predictions:
             first character of an answer and the one after its last, (n, 2), for question answering; or None.
         outputs: Logits, (n, C), or the predicted numbers of a regression, (n, 1); or None.
         predictions: In the format of the labels, or None.
-        correct: Whether each prediction is right, (n,); None for a regression, which is neither right nor wrong.
+        correct: Whether each prediction is right, (n,); None for a regression, which has no right or wrong.
         counts: How many times each example counts, (n,); None means once.
-        attributes: A table of n rows by which slices are described; of all methods only `rules` reads it.
+        attributes: A table of n rows for describing slices; among the methods, only `rules` reads it.
         task: What the model was asked to predict.
         manifest: Where the record comes from.
     """
@@ -71,17 +71,17 @@ class Predictions:
 
     @property
     def accuracy(self) -> float | None:
-        """The share of correct examples, each counted as often as `counts` says; None where that is unknown."""
+        """The share of correct examples, weighted by `counts`; None if that is unknown."""
         return None if self.correct is None else float(np.average(self.correct, weights=self.counts))
 
     def classes(self) -> tuple[str, ...]:
-        """Return the names of the task's classes; none without a task."""
+        """Return the names of the task's classes; an empty tuple without a task."""
         return self.task.classes if self.task else ()
 
     def name_of(self, values: np.ndarray | None, row: int) -> str | None:
-        """Return the label or prediction of a row as a person reads it, or None where there is none.
+        """Return the label or prediction of a row in readable form, or None if there is none.
 
-        That is the name of a class, the names of all classes of a multilabel row, a real number, or the positions of an
+        This is the name of a class, the names of all classes of a multilabel row, a real number, or the positions of an
         answer in its text.
 
         Args:
@@ -102,12 +102,12 @@ class Predictions:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Return the manifest with the task that these predictions have, as slices record it."""
+        """Return the manifest and these predictions' task, as slices record them."""
         return {**self.manifest, **({} if self.task is None else {"task": self.task.to_dict()})}
 
     @cached_property
     def example_hashes(self) -> UInt64[np.ndarray, " n"]:
-        """(n,) a hash of each example's embedding and loss (or outputs), made once: records may be large."""
+        """(n,) a hash of each example's embedding and loss (or outputs), computed once because records may be large."""
         hashes = hash_rows(self.embeddings, seed=0)
         measured = self.losses[:, None] if self.losses is not None else self.outputs
         return hashes if measured is None else hashes + hash_rows(measured, seed=1)
@@ -115,7 +115,7 @@ class Predictions:
     def take(self, rows: Sequence[int] | np.ndarray) -> Predictions:
         """Return the record of some rows, in the given order.
 
-        It lies in memory, but large embeddings that are mapped are copied to a temporary file.
+        It is kept in memory, except that large mapped embeddings are copied to a temporary file.
 
         Args:
             rows: Indices, or a mask (n,).
@@ -144,7 +144,7 @@ class Predictions:
         )
 
     def between(self, start: int, stop: int) -> Predictions:
-        """Return the record of the rows from `start` to before `stop`; memory-mapped arrays stay mapped."""
+        """Return the record of the rows from `start` up to, but excluding, `stop`; memory-mapped arrays stay mapped."""
         names = ("ids", "embeddings", "losses", "labels", "outputs", "predictions", "correct", "counts")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
         parts = {name: array[start:stop] for name, array in arrays.items() if array is not None}
@@ -166,7 +166,7 @@ class Predictions:
         manifest: Mapping[str, Any] | None = None,
         outputs_are: str | None = None,
     ) -> Predictions:
-        """Return a record of arrays from any library, once they are checked and missing ones are derived.
+        """Check arrays from any library, derive missing ones, and return the record.
 
         Losses follow from outputs and labels, predictions from outputs, correctness from labels and predictions.
         Arrays may be NumPy's, tensors, sparse matrices, lists, or columns of pandas, Polars and Arrow.
@@ -180,27 +180,27 @@ class Predictions:
             losses: The loss of each example, (n,).
             labels: Class indices, names, or real numbers, (n,); 0 and 1, (n, C), for several classes at once. Names
                 become indices into the task's classes: in the order of an ordered categorical, or else sorted,
-                numbers by value.
+                with numbers sorted by value.
             outputs: Logits in the order of the classes, (n, C). One column, (n, 1) or (n,), is the logit of the second
                 of two classes, or the predicted number of a regression.
             predictions: In any format that labels may have.
             correct: Whether the model was right, (n,).
             counts: How many times each example counts, (n,); positive.
             ids: Unique names, (n,); by default the row numbers.
-            attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table, by which slices are described.
-            task: What the model was asked to predict, where the arrays do not say it.
+            attributes: A mapping of columns, a frame (pandas, Polars) or an Arrow table, for describing slices.
+            task: What the model was asked to predict, if the arrays do not determine it.
             manifest: Where the record comes from.
-            outputs_are: "logits", or "probabilities", which become logits of the same probabilities. Outputs that look
-                like probabilities are refused until one of the two is given.
+            outputs_are: "logits", or "probabilities", which become logits that give the same probabilities. Outputs
+                that look like probabilities are refused unless one of the two is given.
 
         Raises:
-            ValueError: There are no rows; lengths or shapes differ; values are NaN, infinite, too large to be squared
-                or masked; counts are not positive; ids repeat; labels are missing, outside the classes, or not in the
+            ValueError: There are no rows; lengths or shapes differ; values are NaN, infinite, masked or too large to
+                be squared; counts are not positive; ids repeat; labels are missing, outside the classes, or not in the
                 task's format. The error names the array and the row.
         """
         if task is not None and not isinstance(task, Task):
             raise TypeError(
-                f"task={task!r} is no task; give Classification((…)) with the names of the classes, say"
+                f"task={task!r} is not a task; give, for example, Classification((…)) with the class names"
             )
         embeddings = validation.rows("embeddings", embeddings)
         n = len(embeddings)
@@ -223,7 +223,7 @@ class Predictions:
         if heads is not None and task is not None and derivable:
             import torch
 
-            # a mapped file is read-only, and torch wants to write
+            # a mapped file is read-only, but torch requires a writable array
             tensor = torch.from_numpy(np.require(heads, requirements=["C", "W"]))
             if predictions is None:
                 predictions = task.predict(tensor).numpy()
@@ -259,7 +259,7 @@ class Predictions:
 
         Args:
             path: The folder or file.
-            outputs_are: For a file, as for `from_arrays`; those of a store and of the published tool are known.
+            outputs_are: For a file, as in `from_arrays`; for a store or a published tool's file it is already known.
 
         Raises:
             FileNotFoundError: There is no such folder or file, or a file of the folder is missing.
@@ -283,11 +283,11 @@ class Predictions:
         return replace(record, manifest={**record.manifest, "source": str(path), "task": task, **options})
 
     def save(self, folder: str | Path) -> Path:
-        """Write a store folder, the manifest last, so that a folder without one is no record, and return its path.
+        """Write a store folder, with the manifest last to mark it as complete, and return its path.
 
         Raises:
             FileExistsError: The folder holds something else.
-            OSError: The disk is full or refuses; the sentence says what to do.
+            OSError: The disk is full or not writable; the message says what to do.
         """
         from weakspot.predictions.store import write
 

@@ -1,4 +1,4 @@
-"""Memory maps of safetensors files, for the library's own NumPy reader copies every array, and it cannot stream.
+"""Memory maps of safetensors files; the library's own NumPy reader copies every array and cannot stream.
 
 The format is 8 bytes of little-endian header length, a JSON header, then the arrays end to end.
 """
@@ -27,7 +27,7 @@ _DTYPES = {
     "BOOL": np.bool_,
 }
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_LONGEST_HEADER = 100_000_000  # the library's own bound: a crafted length must not allocate the machine
+_LONGEST_HEADER = 100_000_000  # the library's own limit: a crafted length must not exhaust the memory
 
 
 def create_arrays(
@@ -35,7 +35,7 @@ def create_arrays(
 ) -> dict[str, np.ndarray]:
     """Create a file of zeros for arrays of these dtypes and shapes, and map them for writing.
 
-    All blocks are reserved at once, for a write to a map of a file without its blocks kills the process.
+    All blocks are reserved at once, because a write to a map whose file lacks blocks kills the process.
 
     Args:
         path: The file.
@@ -52,7 +52,7 @@ def create_arrays(
         start, end = end, end + prod(shape) * dtype.itemsize
         header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # aligned, so that the maps are
+    text += b" " * (-len(text) % 8)  # aligned, so that the maps are aligned too
     try:
         with path.open("wb") as file:
             file.write(struct.pack("<Q", len(text)) + text)
@@ -65,7 +65,7 @@ def create_arrays(
 
 
 def _reserve(file: int, start: int, size: int) -> None:
-    """Reserve the blocks of `size` bytes from `start`, where the system and the file system can."""
+    """Reserve the blocks of `size` bytes from `start`, if the system and the file system support it."""
     if size == 0 or not hasattr(os, "posix_fallocate"):
         return
     try:
@@ -76,14 +76,14 @@ def _reserve(file: int, start: int, size: int) -> None:
 
 
 def flush(maps: Mapping[str, np.ndarray]) -> None:
-    """Write the changes in maps of `create_arrays` to their file."""
+    """Write the changes in maps from `create_arrays` to their file."""
     for array in maps.values():
         if isinstance(array, np.memmap):
             array.flush()
 
 
 def open_arrays(path: Path, mode: str = "r") -> dict[str, np.ndarray]:
-    """Map every array of a safetensors file; an array is read when it is used.
+    """Map every array of a safetensors file; an array is read only when it is used.
 
     Args:
         path: The file.

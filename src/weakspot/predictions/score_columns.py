@@ -1,4 +1,4 @@
-"""Turns columns of scores into losses: how good each answer is, on a scale with a worst and a best end."""
+"""Turns columns of scores, on a scale from worst to best, into losses."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 NAMES = ("score", "score_worst", "score_best")
-"""The columns of scores, and of the ends of their scale, by default 0 and 1; the worst may be the higher number."""
+"""The columns of scores and of the ends of their scale, by default 0 and 1; the worst may be the higher number."""
 
 PASSING = 0.5
-"""A score counts as correct from this share of its scale on."""
+"""A score counts as correct at or above this share of its scale."""
 
 
 def determines_losses(fields: Mapping[str, Any]) -> bool:
-    """Return whether a record's own columns say what losses are, so that a column `score` is an attribute only.
+    """Return whether a record's other columns determine the losses, so that a column `score` is only an attribute.
 
     Args:
-        fields: The columns by the arguments of `Predictions.from_arrays`.
+        fields: The columns, by their argument of `Predictions.from_arrays`.
     """
     return "losses" in fields or "outputs" in fields or {"labels", "predictions"} <= fields.keys()
 
@@ -29,16 +29,16 @@ def losses_of_scores(
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Return losses between 0 and 1, and whether each score counts as correct.
 
-    The loss is 1 − score on a scale from 0, the worst, to 1, the best.
+    The loss is 1 − score, with the score rescaled to 0 (worst) to 1 (best).
 
     Args:
         scores: (n,) numbers or truth values.
-        worst: The worst score there can be, one for all or (n,).
-        best: The best score there can be, one for all or (n,).
+        worst: The worst possible score, one for all or (n,).
+        best: The best possible score, one for all or (n,).
 
     Raises:
-        ValueError: Values are not finite numbers, or outside their scale, or a scale has no length; the error names
-            the row.
+        ValueError: A value is not a finite number or lies outside its scale, or a scale has zero length; the error
+            names the row.
     """
     try:
         score, low, high = (np.asarray(values, dtype=np.float64) for values in (scores, worst, best))
@@ -48,7 +48,7 @@ def losses_of_scores(
     with np.errstate(all="ignore"):
         length = high - low
         share = (score - low) / length
-    # on a scale without an end every finite score would be the worst
+    # on an infinite scale every finite score would be the worst
     wrong = ~(np.isfinite(length) & np.isfinite(share) & (share >= 0) & (share <= 1))
     if wrong.any():
         row = int(wrong.argmax())

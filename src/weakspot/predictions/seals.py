@@ -1,7 +1,7 @@
-"""Seals, checksums at the head of a JSON file that show damage in the file itself and in the files beside it.
+"""Seals: checksums at the head of a JSON file that reveal damage in the file and in the files beside it.
 
-A file begins {"seal": "9ae0daaf", "checksums": {"weights.parquet": "0be3f1c2"}, … The seal is the CRC-32 of the file
-with zeros for its own seal; the checksums are those of the other files. Earlier versions sealed nothing.
+A file begins with {"seal": "9ae0daaf", "checksums": {"weights.parquet": "0be3f1c2"}, … The seal is the CRC-32 of the
+file with zeros in place of the seal; the checksums are those of the other files. Earlier versions wrote no seals.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _KEYS = ("seal", "checksums")
 
 
 def add_seal(text: bytes, files: Sequence[Path]) -> bytes:
-    """Return the text of a JSON object with a seal and the checksums of these files before its own fields."""
+    """Return the text of a JSON object with a seal and these files' checksums inserted before its own fields."""
     checksums = json.dumps({path.name: checksum(path) for path in files})
     unsealed = b'{"seal": "%s", "checksums": %s,%s' % (_ZEROS, checksums.encode(), text.removeprefix(b"{"))
     return unsealed.replace(_ZEROS, _checksum(unsealed), 1)
 
 
 def check_seal(path: Path, fields: Mapping[str, Any], names: Sequence[str], remedy: str) -> None:
-    """Raise DamagedError where a file, or one of those beside it, differs from what was written.
+    """Raise DamagedError if a file, or one of those beside it, differs from what was written.
 
     Args:
-        path: A file with a seal, or one that an earlier version wrote.
+        path: A file with a seal, or one from an earlier version.
         fields: The fields of the file.
         names: The names of the files beside it.
-        remedy: What the user can do then, for the error.
+        remedy: What the user can do about damage, for the error.
     """
-    if not any(key in fields for key in _KEYS):  # of two keys, one flipped bit leaves one
+    if not any(key in fields for key in _KEYS):  # a flipped bit changes at most one of the keys
         return
     content = path.read_bytes()
     seal = _SEAL.match(content)
@@ -53,7 +53,7 @@ def without_seal(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_checksum(path: Path, checksums: Any, name: str, remedy: str) -> None:
-    """Raise DamagedError where the file `name` beside `path` differs from its checksum in `checksums`."""
+    """Raise DamagedError if the file `name` beside `path` does not match its checksum in `checksums`."""
     with reading(path, "checksums"):
         expected = checksums[name]
     if checksum(path.with_name(name)) != expected:

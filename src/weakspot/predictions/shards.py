@@ -1,9 +1,9 @@
-"""Shards, files that hold the rows of an unfinished record and are written while inference runs.
+"""Shards: files that hold the rows of an unfinished record and are written while inference runs.
 
-shards/rank0-000003-9ae0daaf.safetensors   named by the process, the number and the checksum of the content
+shards/rank0-000003-9ae0daaf.safetensors   named after the process, the number and the content's checksum
 shards/….safetensors.damaged               set aside; its rows are inferred again
 
-A shard holds the index of each of its rows, so that shards of any number of processes, jobs and runs make one record;
+A shard holds the index of each of its rows, so shards from any number of processes, jobs and runs can form one record;
 two jobs may write at the same time.
 """
 
@@ -38,7 +38,7 @@ _ROW_WISE = ("embeddings", "outputs", "losses", "labels", "predictions", "correc
 log = logging.getLogger(__name__)
 
 Layout = Mapping[str, tuple[np.dtype, tuple[int, ...]]]
-"""The dtype of each column, and the shape of a row of it."""
+"""The dtype of each column, and the shape of one of its rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class _ShardFolder:
     Attributes:
         sound: The shards that can be used, in order of writing.
         rows: The rows that they hold, sorted.
-        damaged: The other shards, each with what is wrong with it.
+        damaged: The other shards, each with the reason.
     """
 
     sound: list[Path]
@@ -57,21 +57,21 @@ class _ShardFolder:
 
 
 def has_shards(folder: Path) -> bool:
-    """Return whether there are shards in `folder`; which rows they hold, and whether all of them, is not read."""
+    """Return whether there are shards in `folder`, without reading which rows they hold."""
     return any(_NAME.fullmatch(path.name) for path in (folder / FOLDER).glob("*"))
 
 
 def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Add rows to the unfinished record in `folder`; all of them are on the disk when this returns, or none.
+    """Add rows to the unfinished record in `folder`, all or none; they are on the disk when this returns.
 
     Args:
         folder: The record's folder.
-        rank: The rank of this process in its job; shards of other jobs have other contents, and so other names.
-        arrays: By name `index` (the rows' positions in the data set), embeddings, outputs, losses, labels,
-            predictions, correct, and any other column.
+        rank: The rank of this process in its job; shards of other jobs differ in content and thus in name.
+        arrays: The columns by name: `index` (the rows' positions in the data set), embeddings, outputs, losses, labels,
+            predictions, correct, and any others.
 
     Raises:
-        OSError: The disk is full or refuses; the sentence says what to do.
+        OSError: The disk is full or not writable; the message says what to do.
     """
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     shards = folder / FOLDER
@@ -85,12 +85,12 @@ def write_shard(folder: Path, rank: int, arrays: Mapping[str, np.ndarray]) -> No
 
 
 def finished_rows(folder: Path, n: int, within: range | None = None) -> Int[np.ndarray, " r"]:
-    """Return the positions, sorted, of the rows that earlier runs, or other jobs, have left in sound shards.
+    """Return the sorted positions of the rows that earlier runs or other jobs have left in sound shards.
 
     Args:
         folder: The record's folder.
         n: How many rows the record has.
-        within: Read only shards that hold some of these rows; each of many jobs would need as long to check all shards
+        within: Read only shards that hold some of these rows; checking all shards would take each of many jobs as long
             as it took to write them.
     """
     rows = _inspect_folder(folder, n, within).rows
@@ -98,7 +98,7 @@ def finished_rows(folder: Path, n: int, within: range | None = None) -> Int[np.n
 
 
 def claimed_rows(folder: Path, n: int) -> Int[np.ndarray, " r"]:
-    """Return the positions, sorted, of the rows that shards say they hold; nothing else in them is checked."""
+    """Return the sorted positions of the rows that shards claim to hold; nothing else in them is checked."""
     rows = [np.zeros(0, np.int64)]
     for path in (folder / FOLDER).glob("rank*.safetensors"):
         index = _index(path)
@@ -110,7 +110,7 @@ def claimed_rows(folder: Path, n: int) -> Int[np.ndarray, " r"]:
 def set_aside_damaged(folder: Path, n: int, within: range | None = None) -> None:
     """Rename the shards that cannot be used, and log a warning; their rows count as not yet inferred."""
     for path, reason in _inspect_folder(folder, n, within).damaged.items():
-        with writing(folder, SETTING), suppress(FileNotFoundError):  # another job has set it aside
+        with writing(folder, SETTING), suppress(FileNotFoundError):  # another job set it aside
             os.replace(path, path.with_name(path.name + _DAMAGED))
             log.warning("%s; it is set aside, and its rows are inferred again", reason)
 
@@ -122,9 +122,9 @@ def sound_shards(folder: Path, n: int) -> Iterator[dict[str, np.ndarray]]:
 
 
 def gather_column(folder: Path, name: str, n: int) -> np.ndarray | None:
-    """Return a short column of an unfinished record in the order of its n rows, or None where every shard lacks it.
+    """Return a short column of an unfinished record in the order of its n rows, or None if every shard lacks it.
 
-    Rows whose shards lack it hold NaN.
+    Rows whose shards lack it are NaN.
     """
     column: np.ndarray | None = None
     for arrays in sound_shards(folder, n):
@@ -136,7 +136,7 @@ def gather_column(folder: Path, name: str, n: int) -> np.ndarray | None:
 
 
 def _inspect_folder(folder: Path, n: int, within: range | None = None) -> _ShardFolder:
-    """Read all shards; those of another layout than the newest count as damaged: an earlier version has left them."""
+    """Read all shards; those whose layout differs from the newest come from an earlier version and count as damaged."""
     damaged: dict[Path, str] = {}
     layouts: dict[Path, Layout] = {}
     rows: dict[Path, np.ndarray] = {}
@@ -145,7 +145,7 @@ def _inspect_folder(folder: Path, n: int, within: range | None = None) -> _Shard
             continue
         try:
             rows[path], layouts[path] = _inspect_shard(path, n)
-        except FileNotFoundError:  # another process has joined them, or set this one aside
+        except FileNotFoundError:  # another process joined the shards, or set this one aside
             continue
         except (ValueError, OSError) as error:
             damaged[path] = str(error)
@@ -160,13 +160,13 @@ def _inspect_folder(folder: Path, n: int, within: range | None = None) -> _Shard
 
 
 def _lies_outside(path: Path, within: range) -> bool:
-    """Whether a shard says that it holds none of these rows."""
+    """Return whether a shard claims to hold none of these rows."""
     index = _index(path)
     return index is not None and not ((index >= within.start) & (index < within.stop)).any()
 
 
 def _index(path: Path) -> np.ndarray | None:
-    """Return the rows that a shard says it holds, or None where it cannot be read; its checksum is not checked."""
+    """Return the rows that a shard claims to hold, or None if it cannot be read; its checksum is not checked."""
     with suppress(ValueError, OSError):
         index = open_arrays(path).get("index")
         if index is not None and index.dtype.kind in "iu" and index.ndim == 1:
@@ -180,7 +180,7 @@ def _order_of_writing(path: Path) -> tuple[int, str]:
 
 
 def _inspect_shard(path: Path, n: int) -> tuple[Int[np.ndarray, " r"], Layout]:
-    """Return the rows of a shard and the layout of its columns, once its content is checked."""
+    """Check a shard's content, and return its rows and the layout of its columns."""
     with reading(path):
         name = _NAME.fullmatch(path.name)
         if name is None:
@@ -190,7 +190,7 @@ def _inspect_shard(path: Path, n: int) -> tuple[Int[np.ndarray, " r"], Layout]:
         arrays = open_arrays(path)
         index = np.array(arrays["index"])
         if index.dtype.kind not in "iu" or index.ndim != 1:
-            raise ValueError(f"its rows are numbered by {index.dtype} of shape {index.shape}")
+            raise ValueError(f"its row index has dtype {index.dtype} and shape {index.shape}")
         if len(index) and not 0 <= index.min() <= index.max() < n:
             raise ValueError(f"it holds the rows {index.min()}…{index.max()}, but there are {n} rows")
         for required in ("embeddings", "outputs", "losses"):

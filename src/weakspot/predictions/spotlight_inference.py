@@ -1,4 +1,4 @@
-"""A reader for the published Spotlight tool's inference results that runs nothing of what a pickle may hold."""
+"""A reader for the published Spotlight tool's inference results that runs no code from the pickle."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _RESULT_MODULES = ("torch_spotlight.utils", "spotlight.utils", "utils", "__main_
 def read_inference(path: str | Path, task: Task | None = None, attributes: Any = None) -> Predictions:
     """Return the predictions in a pickled `InferenceResults`, or in the dictionary that earlier versions wrote.
 
-    `outputs` may be logits or probabilities, (n, C). Probabilities are replaced by their logarithms, whose softmax
-    they are. A single column is the probability of class 1 if the labels are 0 and 1; otherwise its meaning is
-    unknown, and it becomes the attribute `output`. Losses are taken unchanged.
+    `outputs` may be logits or probabilities, (n, C). Probabilities are replaced by their logarithms, which are
+    equivalent logits. A single column is the probability of class 1 if the labels are 0 and 1; otherwise its meaning is
+    unknown, and it becomes the attribute `output`. Losses are kept unchanged.
 
     Args:
         path: The file.
-        task: What the model was asked, where the labels do not say.
-        attributes: As for `Predictions.from_arrays`.
+        task: What the model was asked to predict, if the labels do not determine it.
+        attributes: As in `Predictions.from_arrays`.
 
     Raises:
-        FileNotFoundError: There is no file.
+        FileNotFoundError: There is no such file.
         DamagedError: The pickle names anything but such results, or a field is missing or does not fit.
     """
     path = Path(path)
@@ -39,9 +39,9 @@ def read_inference(path: str | Path, task: Task | None = None, attributes: Any =
     missing = [name for name in ("embeddings", "losses") if fields.get(name) is None]
     if missing:
         spotlight = {"unnormalized_weights", "weights_unnorm"} & fields.keys()
-        hint = f"; it is a spotlight, which slices={path} takes" if spotlight else ""
+        hint = f"; it is a spotlight: give it as slices={path}" if spotlight else ""
         raise DamagedError(
-            f"{path} holds no {missing[0]}, so it is no inference result; it holds {', '.join(fields)[:300]}{hint}"
+            f"{path} has no {missing[0]}, so it is not an inference result; it has {', '.join(fields)[:300]}{hint}"
         )
     columns = {name: field(path, fields, name) for name in ("embeddings", "losses", "outputs")}
     columns["labels"] = field(path, fields, "labels", kinds="biufU")
@@ -87,8 +87,8 @@ def read_fields(path: str | Path) -> Mapping[str, Any]:
     """Return the fields of a published result as plain values and arrays.
 
     Raises:
-        FileNotFoundError: There is no file.
-        DamagedError: The pickle is damaged, or names anything else than such results are made of.
+        FileNotFoundError: There is no such file.
+        DamagedError: The pickle is damaged, or names anything that such results do not contain.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,16 +103,16 @@ def read_fields(path: str | Path) -> Mapping[str, Any]:
 def field(
     path: Path, fields: Mapping[str, Any], name: str, kinds: str = "biuf"
 ) -> Shaped[np.ndarray, " *shape"] | None:
-    """Return a field of numbers as an array, or None where the result has no such field.
+    """Return a field of numbers as an array, or None if the result has no such field.
 
     Args:
         path: The file, for the error.
-        fields: The fields of the result; arrays, or lists of numbers or of arrays of one shape.
-        name: Which field.
-        kinds: NumPy's letters of the kinds of dtype that it may have.
+        fields: The fields of the result: arrays, or lists of numbers or of arrays of one shape.
+        name: The field's name.
+        kinds: NumPy's letters of the allowed kinds of dtype.
 
     Raises:
-        DamagedError: The field holds anything else; it names file and field.
+        DamagedError: The field holds anything else; the error names the file and the field.
     """
     values = fields.get(name)
     if values is None:

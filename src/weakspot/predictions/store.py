@@ -1,9 +1,9 @@
-"""The store, a folder for each record, which is written shard by shard, then joined, and complete with its manifest.
+"""The store: a folder for each record, written shard by shard, then joined; its manifest marks it as complete.
 
 shards/               written while inference runs (see `weakspot.predictions.shards`), removed after the join
 arrays.safetensors    embeddings and outputs, memory-mapped when read
 records.parquet       ids, labels, predictions, correct, losses, counts, attributes
-manifest.json         written last: a folder without it is no record; it has a seal (see `weakspot.predictions.seals`)
+manifest.json         written last: a folder without it is incomplete; it has a seal (see `weakspot.predictions.seals`)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _COLUMNS = {
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a folder holds a complete record, which is one with a manifest."""
+    """Return whether a folder holds a complete record, that is, one with a manifest."""
     return (folder / MANIFEST).is_file()
 
 
@@ -57,8 +57,8 @@ def join(
 ) -> Predictions:
     """Join the shards in a folder by row index, complete the record, and return it.
 
-    Embeddings and outputs are copied from map to map, so that memory stays constant however many rows there are. Of a
-    row that was inferred twice, the newest shard counts.
+    Embeddings and outputs are copied from map to map, so that memory stays constant for any number of rows. If a row
+    was inferred twice, the newest shard counts.
 
     Args:
         folder: The record's folder.
@@ -68,15 +68,15 @@ def join(
         manifest: Where the record comes from.
 
     Raises:
-        ValueError: A row is missing, or its values do not pass the checks; the record is not complete then.
-        OSError: The disk is full or refuses; the sentence says what to do.
+        ValueError: A row is missing, or its values do not pass the checks; the record then stays incomplete.
+        OSError: The disk is full or not writable; the message says what to do.
     """
     n = len(ids)
     missing = np.setdiff1d(np.arange(n), finished_rows(folder, n))
     if len(missing):
         raise ValueError(
             f"{folder}: {len(missing)} of {n} rows have not been inferred, the first of them {missing[0]}; "
-            "run the same command again, which goes on from there"
+            "run the same command again to continue from there"
         )
     with writing(folder, SETTING):
         with atomic_file(folder / _ARRAYS) as draft:
@@ -89,7 +89,7 @@ def join(
 
 
 def _copy_shards(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.ndarray]:
-    """Write embeddings and outputs of all shards to a file, and return the columns of one value for each row."""
+    """Write the embeddings and outputs of all shards to a file, and return the columns with one value per row."""
     long: dict[str, np.ndarray] = {}
     short: dict[str, np.ndarray] = {}
     for arrays in sound_shards(folder, len(ids)):
@@ -110,11 +110,11 @@ def _copy_shards(folder: Path, ids: np.ndarray, draft: Path) -> dict[str, np.nda
 
 
 def write(predictions: Predictions, folder: Path) -> Path:
-    """Write a record that is held in memory, and return its folder; an earlier record there is replaced at the end.
+    """Write a record from memory and return its folder; an earlier record there is replaced at the end.
 
     Raises:
         FileExistsError: The folder holds something else.
-        OSError: The disk is full or refuses; the sentence says what to do.
+        OSError: The disk is full or not writable; the message says what to do.
     """
     arrays = {"embeddings": predictions.embeddings, "outputs": predictions.outputs}
     present = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
@@ -133,7 +133,7 @@ def write(predictions: Predictions, folder: Path) -> Path:
 def read(folder: Path) -> Predictions:
     """Return a complete record; embeddings and outputs stay on disk until they are used.
 
-    Files are compared with their checksums, and their content passes the checks of `from_arrays`.
+    Files are compared with their checksums, and their content is checked as in `from_arrays`.
 
     Raises:
         FileNotFoundError: There is no record, or one of its files is missing.
@@ -148,11 +148,11 @@ def read(folder: Path) -> Predictions:
             else "run infer.py to make it"
         )
         raise FileNotFoundError(
-            f"{folder} is no complete record of predictions ({MANIFEST} is missing); {remedy}"
+            f"{folder} is not a complete record of predictions ({MANIFEST} is missing); {remedy}"
         )
     if (folder / "model.ckpt").is_file():
         raise FileNotFoundError(
-            f"{folder} is a checkpoint; infer.py writes what it predicts to a folder of its own"
+            f"{folder} is a checkpoint; infer.py writes its predictions to another folder"
         )
     for name in (_ARRAYS, _RECORDS):
         if not (folder / name).is_file():
@@ -160,7 +160,7 @@ def read(folder: Path) -> Predictions:
     manifest = read_manifest(folder / MANIFEST, FORMAT, {"n": int, "task": dict | None})
     if "seal" in manifest:
         check_seal(folder / MANIFEST, manifest, (_ARRAYS, _RECORDS), _REMEDY)
-    elif "checksums" in manifest:  # earlier versions sealed nothing, and the first kept no checksums
+    elif "checksums" in manifest:  # earlier versions wrote no seals, and the first no checksums
         for name in (_ARRAYS, _RECORDS):
             check_checksum(folder / MANIFEST, manifest["checksums"], name, _REMEDY)
     manifest = without_seal(manifest)
@@ -244,9 +244,8 @@ def _write_manifest(folder: Path, record: Predictions) -> dict[str, Any]:
 
 def _column(array: np.ndarray) -> pa.Array:
     if array.dtype.kind == "U":
-        return pa.array(
-            array.tolist(), pa.string()
-        )  # from NumPy's texts, Arrow drops what follows a null character
+        # from a NumPy array of texts, Arrow drops what follows a null character
+        return pa.array(array.tolist(), pa.string())
     if array.ndim == 1:
         return pa.array(array)
     return pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), array.shape[1])

@@ -1,4 +1,4 @@
-"""Conversion of a user's labels and predictions to the format of their task, which is inferred where none is given."""
+"""Conversion of a user's labels and predictions to the format of their task, which is inferred if not given."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from weakspot.tasks import (
 
 log = logging.getLogger(__name__)
 
-# From here on not every whole number is a float64, so that such numbers are no indices.
+# From here on not every whole number is a float64, so such numbers are not indices.
 _LARGEST_INDEX = 2**53
 
 Targets = Mapping[str, np.ndarray]
-"""Labels and predictions by name, as far as they are given: texts, indices (integers), or real numbers (float64)."""
+"""The given labels and predictions, by name: texts, indices (integers) or real numbers (float64)."""
 
 
 def read_targets(
@@ -47,23 +47,23 @@ def read_targets(
 ]:
     """Return labels and predictions in the format of their task, outputs as its logits, and the task.
 
-    Without a task, fractions among labels or predictions make it a regression, names or whole numbers a
+    If no task is given, fractions among labels or predictions imply a regression, names or whole numbers a
     classification, two dimensions a multilabel task. A single column of outputs is the logit of the second of two
-    classes, or else a predicted number, which makes it a regression too. In a regression, numbers may be of any size.
+    classes, or else a predicted number, which also implies a regression. In a regression, numbers may be of any size.
 
-    Names are numbered in the order of an ordered categorical, or else as `class_names` sorts them. Where outputs or
-    indices beside them depend on that order, it is logged as a warning.
+    Names are numbered in the order of an ordered categorical, or else as `class_names` sorts them. If outputs or
+    indices beside them depend on that order, a warning is logged.
 
     Args:
         labels: Texts, indices, fractions, or 0 and 1 for each class; or None.
         predictions: The same, or None.
         outputs: Finite numbers, (n, C), or None.
         ids: Ids of the rows, for errors.
-        task: The task, where it is known.
-        outputs_are: "logits", "probabilities" or None, as for `as_logits`.
+        task: The task, if it is known.
+        outputs_are: "logits", "probabilities" or None, as in `as_logits`.
 
     Returns:
-        Labels, predictions, outputs and task; each None where it is unknown.
+        Labels, predictions, outputs and task; each None if it is unknown.
 
     Raises:
         ValueError: Arrays do not fit each other or the task; the error names the array and the row.
@@ -86,7 +86,7 @@ def read_targets(
         outputs = as_logits(outputs, task, outputs_are, ids)
         _check_width(outputs, task, arrays)
     for name, array in arrays.items():
-        assert task is not None  # inferred where there are labels or predictions
+        assert task is not None  # inferred if there are labels or predictions
         arrays[name] = _in_task_format(name, array, task, ids)
     return arrays.get("labels"), arrays.get("predictions"), outputs, task
 
@@ -154,7 +154,7 @@ def _in_task_format(name: str, array: np.ndarray, task: Task, ids: np.ndarray) -
 def _values(name: str, values: Any, ids: np.ndarray, real: bool) -> np.ndarray:
     """Return labels or predictions as texts (n,), as real numbers (n,), or as integers, (n,) or (n, C).
 
-    Real numbers are fractions, numbers too large for an index, and all where the task says that they are `real`.
+    Real numbers are fractions, numbers too large for an index, and all numbers if `real`.
     """
     array = as_array(name, values)
     if array.ndim not in (1, 2):
@@ -193,7 +193,7 @@ def _largest(numbers: Float[np.ndarray, "n ..."]) -> float:
 
 
 def _kind(numbers: Float[np.ndarray, "n ..."]) -> str:
-    """Return why real numbers are no indices."""
+    """Return why real numbers are not indices."""
     return "fractions" if _has_fractions(numbers) else f"numbers as large as {_largest(numbers):g}"
 
 
@@ -211,7 +211,7 @@ def _texts(name: str, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
     try:
         return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} hold bytes that are no UTF-8 text; decode them first") from error
+        raise ValueError(f"{name} hold bytes that are not UTF-8 text; decode them first") from error
 
 
 def _order(values: Any) -> tuple[str, ...] | None:
@@ -226,7 +226,7 @@ def _order(values: Any) -> tuple[str, ...] | None:
 
 
 def _as_indices(array: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return names such as "0.0" … "11.0" as indices where all are whole numbers from 0 on, below `n_classes`."""
+    """Return names such as "0.0" … "11.0" as indices if all are whole numbers from 0 on, below `n_classes`."""
     if array.dtype.kind != "U":
         return array
     names = set(array.tolist())
@@ -244,8 +244,8 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
     if not arrays:
         if width == 1:
             raise ValueError(
-                "outputs have one column, and without labels nobody knows what it is: give labels; or in Python "
-                "task=Classification((no, yes)) where it is the logit of yes, task=Regression() where it is a number"
+                "outputs have one column, whose meaning is unknown without labels: give labels; or in Python "
+                "task=Classification((no, yes)) if it is the logit of yes, task=Regression() if it is a number"
             )
         return None if width is None else _numbered(width)
     if any(array.dtype.kind == "f" for array in arrays.values()):
@@ -272,7 +272,7 @@ def _infer_task(arrays: Targets, outputs: np.ndarray | None, order: tuple[str, .
     if largest > 10 * len(first) + 1000:
         raise ValueError(
             f"the largest class index is {largest} in {len(first)} rows; give the labels as names (texts), the "
-            "task=, or task=Regression() where they are real-valued targets"
+            "task=, or task=Regression() if they are real-valued targets"
         )
     return _numbered(largest + 1)
 
@@ -294,8 +294,8 @@ def _warn_of_order(named: str, names: tuple[str, ...]) -> None:
 
 
 def _check_regression(arrays: Targets, width: int | None) -> None:
-    """Raise ValueError where real numbers stand beside names, 0 and 1, or a column per class, which no regression has;
-    and where nothing but their size says that they are no indices.
+    """Raise ValueError if real numbers come with names, 0 and 1, or a column per class, which no regression has, or if
+    only their size shows that they are not indices.
     """
     kinds = {name: _kind(array) for name, array in arrays.items() if array.dtype.kind == "f"}
     real, kind = next(iter(kinds.items()))
@@ -309,18 +309,18 @@ def _check_regression(arrays: Targets, width: int | None) -> None:
         )
     if width is not None and width > 1:
         raise ValueError(
-            f"{real} must be class indices or names, not {kind}, where outputs have a column for each "
+            f"{real} must be class indices or names, not {kind}, because outputs have a column for each "
             f"of {width} classes"
         )
     if width is None and not any(_has_fractions(arrays[name]) for name in kinds):
         raise ValueError(
             f"{real} hold {kind}, too large for class indices: give labels and predictions as names (texts), or "
-            "task=Regression() where they are real-valued targets"
+            "task=Regression() if they are real-valued targets"
         )
 
 
 def _warn_of_spelling(arrays: Targets) -> None:
-    """Warn of predicted classes that differ from a label in case or blanks alone: each such prediction is a mistake."""
+    """Warn of predicted classes that differ from a label only in case or blanks: such predictions count as wrong."""
     labels, predictions = (
         set(arrays[name].tolist()) if name in arrays else set() for name in ("labels", "predictions")
     )
@@ -329,7 +329,7 @@ def _warn_of_spelling(arrays: Targets) -> None:
         label = written.get(name.casefold().strip())
         if label is not None:
             log.warning(
-                "%r among predictions and %r among labels are taken for two classes: write them alike",
+                "%r among predictions and %r among labels count as two classes: spell them alike",
                 name,
                 label,
             )

@@ -1,7 +1,7 @@
 """A reader for users' own files of embeddings and losses: `.npz`, `.parquet`, `.csv`, `.jsonl` or `.safetensors`.
 
-Each format's reader returns named columns; `_record` alone knows what the names mean. Nothing is ever unpickled: the
-`.pkl` files of the published Spotlight tool have a reader of their own that runs nothing.
+Each format's reader returns named columns; only `_record` interprets the names. Nothing is ever unpickled: the `.pkl`
+files of the published Spotlight tool have their own reader, which runs no code.
 """
 
 from __future__ import annotations
@@ -53,13 +53,12 @@ SPELLINGS = {
 IMAGE = "image"
 """The column of images: paths, or encoded images in Parquet."""
 
-_NEVER_MISSPELT = ("ids", "counts")  # too near to common words: a column 'country' is no misspelt 'count'
+_NEVER_MISSPELT = ("ids", "counts")  # too close to common words: a column 'country' is not a misspelt 'count'
 _PICKLES = (".pkl", ".pickle")
 _TABLES = (".csv", ".parquet", SUFFIX)
-_SCALE = dict(
-    zip(score_columns.NAMES, (None, 0.0, 1.0), strict=True)
-)  # and what its ends are where they are not given
-_LONGEST_MISSPELT = 40  # characters: a longer name is no misspelt one
+# the columns of a scale, with the defaults of its ends
+_SCALE = dict(zip(score_columns.NAMES, (None, 0.0, 1.0), strict=True))
+_LONGEST_MISSPELT = 40  # characters; a longer name is not a misspelt one
 _NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
 
 
@@ -68,7 +67,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
 
     Args:
         path: The file.
-        outputs_are: "logits" or "probabilities", as for `Predictions.from_arrays`.
+        outputs_are: "logits" or "probabilities", as in `Predictions.from_arrays`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -95,7 +94,7 @@ def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
 
 
 def _with_arrays(path: Path) -> Columns:
-    """Return the table's columns, with the arrays of the `.safetensors` beside it where it holds no embeddings."""
+    """Return the table's columns, with the arrays of the `.safetensors` beside it if it holds no embeddings."""
     columns = _table(path)
     arrays = path.with_suffix(".safetensors")
     holds_embeddings = any(SPELLINGS.get(name) == "embeddings" for name in columns)
@@ -110,14 +109,12 @@ def _safetensors(path: Path) -> Columns:
     tables = [table for table in map(path.with_suffix, _TABLES) if table.is_file()]
     with naming(path):
         if len(tables) > 1:
-            raise ValueError(
-                f"both {tables[0].name} and {tables[1].name} lie beside it; remove the one not meant"
-            )
+            raise ValueError(f"both {tables[0].name} and {tables[1].name} lie beside it; remove one of them")
         return _side_by_side(tables[0], _table(tables[0]), path) if tables else _arrays(path)
 
 
 def _side_by_side(table: Path, columns: Columns, path: Path) -> Columns:
-    """Return the columns of a table and the arrays of a file, of which each row is one of the table's."""
+    """Return the columns of a table and the arrays of a file that has the same rows."""
     arrays = _arrays(path)
     rows = len(next(iter(columns.values())))
     for name, array in arrays.items():
@@ -130,13 +127,13 @@ def _side_by_side(table: Path, columns: Columns, path: Path) -> Columns:
 
 
 def _arrays(path: Path) -> Columns:
-    """Return the arrays mapped, so that they stay on disk until they are used.
+    """Return the arrays as memory maps, so that they stay on disk until they are used.
 
-    safetensors maps arrays for torch only; for NumPy it copies them.
+    They are opened for torch, because safetensors copies arrays for NumPy.
     """
     arrays: Columns = {}
     with reading(path), safe_open(path, framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118  (it is no dict)
+        for name in file.keys():  # noqa: SIM118  (it is not a dict)
             with reading(path, name):
                 tensor = file.get_tensor(name)
                 if tensor.is_floating_point() and tensor.dtype.itemsize < 4:  # NumPy has no bfloat16
@@ -154,12 +151,12 @@ def _table(path: Path) -> Columns:
         table = read_parquet(path, leave_out=_encoded_images(path))
     with naming(path):
         if table.num_rows == 0:
-            raise ValueError("there are no rows in it")
+            raise ValueError("it has no rows")
         return _gather(_join(zip(table.column_names, table.columns, strict=True)))
 
 
 def _encoded_images(path: Path) -> list[str]:
-    """Return the column of encoded images, if there is one: they are previews, read when they are shown."""
+    """Return the column of encoded images, if there is one: these are previews, read only when they are shown."""
     with reading(path):
         return [f.name for f in pq.read_schema(path) if f.name == IMAGE and holds_encoded_images(f.type)]
 
@@ -181,10 +178,10 @@ def _gather(columns: Columns) -> Columns:
             stems.setdefault(match[1], {})[int(match[2])] = _values(name, column)
     joined = [(name, column) for name, column in columns.items() if not _NUMBERED.fullmatch(name)]
     for stem, parts in stems.items():
-        first = min(1, *parts)  # counted from 0, or from 1
+        first = min(1, *parts)  # columns count from 0 or from 1
         missing = next((number for number in range(first, first + len(parts)) if number not in parts), None)
         if missing is not None:
-            raise ValueError(f"column '{stem}_{missing}' is missing; there is one '{stem}_{max(parts)}'")
+            raise ValueError(f"column '{stem}_{missing}' is missing, although there is '{stem}_{max(parts)}'")
         joined.append((stem, np.column_stack([parts[number] for number in sorted(parts)])))
     return _join(joined)
 
@@ -206,7 +203,7 @@ def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predicti
                 f"{name!r} is unknown; did you mean {close[0]!r}? If it is an attribute, rename it"
             )
     if "embeddings" not in fields:
-        advice = f"; of a table of images or texts a model makes them: dataset=csv dataset.file={source}"
+        advice = f"; for a table of images or texts, compute them with dataset=csv dataset.file={source}"
         raise ValueError(
             f"there are no 'embeddings', only: {', '.join(list(columns)[:20]) or 'nothing'}"
             f"{advice if source.suffix in _TABLES else ''}"
@@ -241,12 +238,12 @@ def _with_box_columns(columns: Columns) -> Columns:
 
 
 def _is_ordered(column: Any) -> bool:
-    """Whether it is an ordered categorical, whose order numbers the classes."""
+    """Return whether a column is an ordered categorical, whose order numbers the classes."""
     return isinstance(column, pa.ChunkedArray) and pa.types.is_dictionary(column.type) and column.type.ordered
 
 
 def _values(name: str, column: Any) -> Any:
-    """Return a column of the record as an array, (n,) or, of lists, (n, d); none of its values may be missing."""
+    """Return a column of the record as an array, (n,), or (n, d) for lists; no value may be missing."""
     if isinstance(column, np.ndarray):
         return column
     try:

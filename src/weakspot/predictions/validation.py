@@ -16,24 +16,24 @@ NUMBERS = (Real, Decimal, np.bool_)
 """The types of Python objects that count as numbers."""
 
 SMALLEST_COUNT, LARGEST_COUNT = 1e-12, 1e12
-"""The range of counts: products of others with distances overflow."""
+"""The range of counts; outside it, products with distances overflow."""
 
-# Sums of squared differences of embeddings must not overflow where they are computed in float32, whatever the type
-# that they are given in: 2^28 values at a time (`explain.projection`), each no more than (2e14)^2, add up to 1.1e37,
-# and float32 ends at 3.4e38. The map holds losses in float32, too; their cubes (`evaluation.contrasts`) fit float64.
+# Sums of squared differences of embeddings must not overflow in float32, whatever the type of the embeddings: 2^28
+# values at a time (`explain.projection`), each at most (2e14)^2, add up to 1.1e37, and float32 ends at 3.4e38. The map
+# also holds losses in float32; their cubes (`evaluation.contrasts`) fit float64.
 _LARGEST = {"embeddings": 1e14, "losses": 1e37}
 
 _ROWS_PER_CHECK = 16_384
 
 
 class NotFiniteError(ValueError):
-    """Is raised where an array holds NaN, infinity or a number that squares would make infinite."""
+    """Raised if an array holds NaN, infinity or a number whose square would overflow."""
 
 
 def check_finite(name: str, array: np.ndarray, ids: np.ndarray, computed_from: str | None = None) -> None:
-    """Raise NotFiniteError for the first row that holds NaN, infinity or, of embeddings and losses, too large a number.
+    """Raise NotFiniteError for the first row with NaN, infinity or, in embeddings and losses, too large a number.
 
-    The extra memory is bounded. `computed_from` names what to scale down where the array itself was not given.
+    The extra memory is bounded. `computed_from` names what to scale down if the array itself was computed.
     """
     limit = _LARGEST.get(name, np.inf)
     if array.dtype.kind == "f":
@@ -46,28 +46,28 @@ def check_finite(name: str, array: np.ndarray, ids: np.ndarray, computed_from: s
             row = int(np.argmin(rows))
             values = np.atleast_1d(block[row])
             problem = f"{name}: {row_name(start + row, ids)} holds"
-            scale = None if computed_from is None else f"divide {computed_from} by a constant, all of them,"
+            scale = None if computed_from is None else f"divide all {computed_from} by a constant"
             if not np.isfinite(values).all():
                 raise NotFiniteError(f"{problem} NaN or infinity; {scale or 'repair'} or leave out the row")
             largest = float(values.flat[np.argmax(np.abs(values))])
-            scale = scale or f"divide the {name} by {abs(largest):.3g}, all of them,"
+            scale = scale or f"divide all {name} by {abs(largest):.3g}"
             raise NotFiniteError(
-                f"{problem} {largest:.3g}, and what is computed of it overflows beyond {limit:.3g}; {scale} or leave "
+                f"{problem} {largest:.3g}, and values computed from it overflow beyond {limit:.3g}; {scale} or leave "
                 "out the row"
             )
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """Return values of any library as a NumPy array; their content is not checked.
+    """Return values from any library as a NumPy array; their content is not checked.
 
     Args:
         name: The name of the array in errors.
-        values: Arrays, masked ones without a masked value, tensors on any device and of any precision, sparse
+        values: Arrays, masked arrays without masked values, tensors on any device and of any precision, sparse
             matrices (SciPy's, torch's), columns and frames of pandas, Polars or Arrow, lists, and lists or columns
-            of all of these, one for each row.
+            with one of these for each row.
 
     Raises:
-        ValueError: A value is masked, or rows are of different lengths.
+        ValueError: A value is masked, or rows differ in length.
     """
     if hasattr(values, "detach"):
         return _from_tensor(values)
@@ -98,7 +98,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
         if "inhomogeneous" not in str(error):
             raise
         return _stacked(name, values)
-    is_column = array.shape[1:] in ((), (1,))  # by itself, or as all of a frame
+    is_column = array.shape[1:] in ((), (1,))  # a column alone, or a frame with one column
     if array.dtype.kind == "O" and is_column and array.size and np.ndim(array.flat[0]) > 0:
         return _stacked(name, array.ravel())
     return array
@@ -121,13 +121,13 @@ def _stacked(name: str, rows: Sequence[Any] | np.ndarray) -> np.ndarray:
     if other is not None:
         raise ValueError(
             f"{name}: row {other} has {arrays[other].size} values, but row 0 has {arrays[0].size}; "
-            "give every row as many"
+            "give every row the same number"
         )
     return np.stack(arrays)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """Return integers, truth values or floats of any library as an array; Python objects (Decimal) become float64."""
+    """Return integers, truth values or floats from any library as an array; Python objects (Decimal) become float64."""
     array = as_array(name, values)
     if array.dtype.kind == "O":
         return _from_objects(name, array)
@@ -149,14 +149,14 @@ def _from_objects(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def floats(name: str, values: Any) -> np.ndarray:
-    """Return numbers as float32, or as float64 where they have that precision or a higher one."""
+    """Return numbers as float32, or as float64 if they have that precision or a higher one."""
     array = as_numbers(name, values)
     double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
     return array.astype(np.float64 if double else np.float32, copy=False)
 
 
 def rows(name: str, values: Any) -> np.ndarray:
-    """Return numbers for each row, (n, d), of which there must be some; a mapped half-precision array stays mapped."""
+    """Return numbers for each row, (n, d), with n and d above 0; a mapped half-precision array stays mapped."""
     mapped = isinstance(values, np.memmap) and values.dtype == np.float16
     array = _in_dimensions(name, np.asarray(values) if mapped else floats(name, values), dims=2)
     if len(array) == 0:
@@ -174,7 +174,7 @@ def column(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
 
 
 def columns(name: str, values: Any, ids: np.ndarray) -> np.ndarray:
-    """Return as many finite numbers for each row, (n, C); an array (n,) becomes (n, 1)."""
+    """Return the same number of finite values for each row, (n, C); an array (n,) becomes (n, 1)."""
     array = floats(name, values)
     array = _in_dimensions(name, array[:, None] if array.ndim == 1 else array, dims=2)
     _check_rows(name, array, ids)
@@ -194,7 +194,7 @@ def _check_rows(name: str, array: np.ndarray, ids: np.ndarray) -> None:
 
 
 def identifiers(ids: Any, n: int) -> np.ndarray:
-    """Return the ids of n rows as unique texts, the row numbers where none are given."""
+    """Return the ids of n rows as unique texts; by default, the row numbers."""
     if ids is None:
         return np.arange(n).astype(str)
     names = as_array("ids", ids)
@@ -205,7 +205,7 @@ def identifiers(ids: Any, n: int) -> np.ndarray:
     if len(unique) < n:
         repeated = str(unique[np.argmax(count > 1)])
         rows = np.flatnonzero(names == repeated)[:2].tolist()
-        raise ValueError(f"ids must be unique: {repeated!r} stands in rows {rows[0]} and {rows[1]}")
+        raise ValueError(f"ids must be unique: {repeated!r} occurs in rows {rows[0]} and {rows[1]}")
     return names
 
 
@@ -223,14 +223,14 @@ def booleans(correct: Any, ids: np.ndarray) -> np.ndarray:
 
 
 def counts(values: Any, ids: np.ndarray) -> np.ndarray:
-    """Return the count of each row, (n,), once they have passed `check_counts`."""
+    """Return the count of each row, (n,), checked by `check_counts`."""
     array = column("counts", values, ids)
     check_counts(array, ids)
     return array
 
 
 def check_counts(counts: np.ndarray, ids: np.ndarray) -> None:
-    """Raise ValueError for the first row whose count is not positive, or so large or small that products overflow."""
+    """Raise ValueError for the first row whose count is not positive or lies outside the allowed range."""
     outside = ~((counts >= SMALLEST_COUNT) & (counts <= LARGEST_COUNT))
     if outside.any():
         row = int(np.argmax(outside))

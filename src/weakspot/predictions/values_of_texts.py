@@ -1,4 +1,4 @@
-"""Numbers, truth values, dates and times that are written as texts, and the words for a missing one."""
+"""Conversion of numbers, truth values, dates and times that are written as texts, and the words for missing ones."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MISSING_WORDS = (
     ),
     *("-", "--", "?", "."),
 )
-"""The words that people write, in upper or lower case, for a number or a date that they do not have."""
+"""The words, in upper or lower case, that people write for a missing number or date."""
 
 
 def values_of_texts(texts: pa.ChunkedArray, untyped: bool) -> pa.ChunkedArray:
-    """Return texts without the blanks around them, or the values of another type that all of them stand for."""
+    """Return trimmed texts, or values of another type if all texts stand for such values."""
     if untyped and len(texts) and (numbers := _numbers(texts)) is not None:
-        return numbers  # the usual case at once: files can have many columns
+        return numbers  # the usual case first: files can have many columns
     encoded = texts.dictionary_encode().unify_dictionaries()
     if encoded.num_chunks == 0:
         return texts.cast(pa.string())
-    distinct = _from_distinct(pa.chunked_array([encoded.chunk(0).dictionary]), untyped)  # far fewer, mostly
+    distinct = _from_distinct(pa.chunked_array([encoded.chunk(0).dictionary]), untyped)  # usually far fewer
     return distinct.take(pa.chunked_array([chunk.indices for chunk in encoded.chunks]))
 
 
@@ -69,7 +69,7 @@ def _truths(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _moments(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return dates, timestamps or times of day that are written as in ISO 8601."""
+    """Return dates, timestamps or times of day that are written in ISO 8601."""
     dates = _cast(texts, pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
     if dates is not None:
         return local_times(dates) if pa.types.is_timestamp(dates.type) else dates

@@ -27,12 +27,12 @@ class Segment:
 
 
 def highlight_answers(passage: str, label: Span | None, prediction: Span | None) -> Sequence[Segment]:
-    """Split a passage into segments, cut down to what is around the answers.
+    """Split a passage into segments, cut down to the text around the answers.
 
     Args:
         passage: The text.
         label: First character of the answer and the one after the last; nothing is highlighted for an empty span.
-        prediction: The same of the model's answer.
+        prediction: The same for the model's answer.
 
     Returns:
         The segments, in order.

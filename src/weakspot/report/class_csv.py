@@ -1,4 +1,4 @@
-"""Writes CSV files of all classes, and of which occur together; the report shows only some of them."""
+"""Writes CSV files of all classes, and of the pairs that occur together; the report shows only some of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CO_OCCURRENCE = "co_occurrence.csv"
 
 
 def class_csv_files(findings: Findings) -> dict[str, str]:
-    """Return CSV texts by the names of their files; none for tasks without classes."""
+    """Return the CSV texts by file name; none for tasks without classes."""
     whole = findings.whole
     texts = {}
     if whole.classes:
@@ -34,7 +34,7 @@ def class_csv_files(findings: Findings) -> dict[str, str]:
 
 
 def _pairs(whole: AuditedSet) -> Iterable[Sequence[object]]:
-    """Yield each pair twice, so that each class is listed with all others: those that differ most come first."""
+    """Yield each pair twice, so that each class is listed with all others; pairs that differ most come first."""
     both = [
         (*ends, pair)
         for pair in whole.pairs
@@ -60,5 +60,5 @@ def _table_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _plain(value: float) -> str:
-    """Return a whole number with all of its digits, and any other with twelve."""
+    """Return a whole number with all its digits, and any other with twelve significant ones."""
     return str(int(value)) if value.is_integer() else f"{value:.12g}"

@@ -88,7 +88,7 @@ class CoOccurrence:
 
 
 def class_table(findings: Findings) -> ClassTable | None:
-    """Return all classes in their own order, or of many those with the lowest F1; None for tasks without classes."""
+    """Return all classes in their own order or, if there are many, those with the lowest F1; None without classes."""
     rows = findings.whole.classes
     if len(rows) > _SHOWN:
         with_f1 = [row for row in rows if row.f1 is not None]
@@ -98,7 +98,7 @@ def class_table(findings: Findings) -> ClassTable | None:
 
 
 def co_occurrence(findings: Findings) -> CoOccurrence | None:
-    """Return heat maps of which classes occur together; None where an example has one class only."""
+    """Return heat maps of which classes occur together; None if examples have one class only."""
     whole = findings.whole
     if not whole.pairs:
         return None
@@ -139,15 +139,16 @@ def co_occurrence(findings: Findings) -> CoOccurrence | None:
 def shares(
     whole: AuditedSet, drawn: Sequence[int] | Int[np.ndarray, " s"]
 ) -> tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s"]]:
-    """Return which share of the examples of a class has another class too, by labels and by predictions.
+    """Return the share of the examples of each class that have another class too, by labels and by predictions.
 
     Args:
         whole: The audited set.
         drawn: Positions of the s classes.
 
     Returns:
-        Two arrays (s, s): of the examples of each row's class the share that has the column's class too. It is NaN on
-        the diagonal, and in the rows of classes that no example has, or is predicted to have.
+        Two arrays (s, s): the share of the examples of each row's class that have the column's class too. It is NaN on
+        the diagonal, and in the rows of classes that no example has (by labels) or is predicted to have (by
+        predictions).
     """
     place = {int(i): position for position, i in enumerate(drawn)}
     labels, predictions = (np.zeros((len(place), len(place))) for _ in range(2))

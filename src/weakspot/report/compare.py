@@ -14,14 +14,14 @@ from weakspot.report.html import environment, policy_of
 _SECTIONS: dict[Status, tuple[str, str]] = {
     "new": (
         "New",
-        "Found after, and confirmed there, not before; before, the model did better on these examples, beyond chance, "
-        "and less than half of the gap to others of the same labels was there.",
+        "Found and confirmed in the later run, but not confirmed in the earlier one, where the model did better on "
+        "these examples, beyond chance, and less than half of the gap to others of the same labels was there.",
     ),
     "persisting": ("Persisting", "Confirmed in both runs."),
     "fixed": (
         "Fixed",
-        "Found before, and confirmed there, not after; after, the model does better on these examples, beyond chance, "
-        "and less than half of the gap to others of the same labels is left.",
+        "Found and confirmed in the earlier run, but not confirmed in the later one, where the model does better on "
+        "these examples, beyond chance, and less than half of the gap to others of the same labels is left.",
     ),
     "unclear": (
         "Unclear",
@@ -33,7 +33,7 @@ _SECTIONS: dict[Status, tuple[str, str]] = {
 def render_comparison(comparison: Comparison) -> str:
     """Render the comparison of two runs as one HTML page.
 
-    The page is escaped, makes no request, and reads the same without its script.
+    Everything in the page is escaped; it makes no request, and reads the same without its script.
 
     Args:
         comparison: The comparison; nothing is computed here.

@@ -18,11 +18,11 @@ class Confusion:
     Attributes:
         labels, predictions: The names of rows and columns.
         cells: Shares in [0, 1], row by row.
-        right: Whether a cell is a right answer; None where its row or column adds up others.
-        heaviest: The label, prediction and share of the heaviest single cell.
-        mistake: The same of the heaviest wrong cell, if there is any.
-        added_up: How many labels, and how many predictions, are added up as others.
-        pairs: How many pairs of label and prediction occur, those that are added up included.
+        right: Whether a cell is a right answer; None if its row or column adds up others.
+        heaviest: The label, prediction and share of the largest single cell.
+        mistake: The same for the largest wrong cell, if there is any.
+        added_up: How many labels, and how many predictions, are added up as “(others)”.
+        pairs: How many pairs of label and prediction occur, including those that are added up.
     """
 
     labels: Sequence[str]
@@ -38,15 +38,15 @@ class Confusion:
 def confusion(weights: Sequence[ConfusionCell], classes: Sequence[str] = ()) -> Confusion | None:
     """Lay out the confusions of a slice.
 
-    Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. Of more classes
-    only those that occur are shown, the heaviest first, and beyond eight the others are added up.
+    Up to eight classes are all shown, in their own order, so that slices can be compared at a glance. If there are
+    more, only those that occur are shown, the largest first, and those beyond the first eight are added up.
 
     Args:
         weights: The cells of the slice's statistics.
         classes: The names of all classes, in their own order.
 
     Returns:
-        The matrix; None where the slice has no weight.
+        The matrix; None if the slice has no weight.
     """
     total = sum(cell.weight for cell in weights)
     if total <= 0:
@@ -82,7 +82,7 @@ def _top(weights: Sequence[ConfusionCell], total: float) -> tuple[str, str, floa
 
 
 def _axes(weights: Sequence[ConfusionCell], classes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return rows and columns, in one order as far as they share names, so that right answers are on the diagonal."""
+    """Return rows and columns, with shared names in the same order, so that right answers are on the diagonal."""
     named = {getattr(cell, side) for cell in weights for side in ("label", "prediction")}
     if len(classes) <= _SHOWN and named <= set(classes):
         return list(classes), list(classes)

@@ -46,7 +46,7 @@ def _over_steps(name: str, points: Sequence[tuple[int, float]]) -> Curve | None:
 
 
 def curve(name: str, places: np.ndarray, values: np.ndarray) -> Curve | None:
-    """Draw values (m,) over ascending whole places (m,), in at most 300 points, the first and last among them."""
+    """Draw values (m,) over ascending integer positions (m,), in at most 300 points, including the first and last."""
     y = np.asarray(values, dtype=np.float64)
     finite = np.flatnonzero(np.isfinite(y))
     if len(finite) < 2:

@@ -26,11 +26,11 @@ class ExampleView:
 
     Attributes:
         example: The example.
-        weight: Its weight in the finding or slice that it is shown for; None where all that are shown have weight 1.
-        label, prediction: Label and prediction as they are shown: of an answer, the words of the passage.
-        image, cam: Thumbnails; None where there are none, or where the page has no room for them.
-        text, record: The preview of a text, and of a row of values.
-        passage: The text in which an answer is sought, with the answer and the model's answer highlighted.
+        weight: Its weight in the finding or slice that it is shown for; None if all that are shown have weight 1.
+        label, prediction: Label and prediction as they are shown; for an answer, the words of the passage.
+        image, cam: Thumbnails; None if there are none, or if the page has no room for them.
+        text, record: The preview of a text, or of a row of values.
+        passage: The passage that the question is about, with the answer and the model's answer highlighted.
         pictured: Whether the example is an image, even if there is no room for it.
     """
 
@@ -49,8 +49,8 @@ class ExampleView:
     def facts(self) -> list[str]:
         """The attributes that the preview does not show, in few words.
 
-        Of attributes that are yes or no the names of those that are yes are listed, numbers by name, and any other
-        value by itself. Properties that are measured in the image are left out.
+        A yes/no attribute is listed by name if it is yes, a number with its name, and any other value by itself.
+        Properties that are measured in the image are left out.
         """
         shown = self.record or {}
         return [
@@ -66,7 +66,7 @@ class ExampleView:
 
 
 def _fact(name: str, value: Any) -> str:
-    """Return an attribute in few words: its name if it is yes, otherwise its value, of numbers with the name."""
+    """Return an attribute in few words: its name if it is yes, otherwise its value, with the name if it is a number."""
     if value is True or value == "yes":
         return name
     return f"{name} {plain(value)}" if isinstance(value, int | float) else plain(value)
@@ -75,11 +75,11 @@ def _fact(name: str, value: Any) -> str:
 def images_by_priority(
     findings: Findings, members: Sequence[Sequence[int]] = ()
 ) -> Iterator[tuple[Sequence[int], bool]]:
-    """Yield rows whose images the page shows, what a reader looks at first coming first.
+    """Yield rows whose images the page shows, in the order in which a reader looks at them.
 
     Args:
         findings: The findings that the page shows.
-        members: All members of each finding and slice, where they are shown.
+        members: All members of each finding and slice, if they are shown.
 
     Yields:
         Rows, and whether they are shown with their Grad-CAMs.
@@ -110,7 +110,7 @@ class ExampleViews:
         findings: The findings, which describe the examples.
         media: Previews and Grad-CAMs.
         most: Characters that all images may take; those that `images_by_priority` yields first are shown.
-        members: All members of each finding and slice, where they are shown.
+        members: All members of each finding and slice, if they are shown.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class ExampleViews:
         Args:
             rows: Rows of examples in the findings.
             weights: The weight of each row in the slice that it is shown for.
-            cams: Whether Grad-CAM overlays are shown, where there are any.
+            cams: Whether Grad-CAM overlays are shown, if there are any.
 
         Returns:
             One view per row.

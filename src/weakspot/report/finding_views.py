@@ -13,7 +13,7 @@ from weakspot.report.curves import Curve, search_curves
 from weakspot.report.example_views import FEWER, ExampleView, ExampleViews
 
 _SEARCHED = 24  # examples of a slice by whose ids a reader can find it
-_HELD = 0.25  # share of the examples with a value, at least, that a finding holds which is listed for it
+_HELD = 0.25  # a finding is listed for a value if it holds at least this share of the examples with it
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class NeighbourView:
 
     @property
     def senses(self) -> str:
-        """In which sense it is the nearest."""
+        """In what sense it is the nearest."""
         words = {"embedding": "by its mean embedding", "attributes": "by its attributes"}
         return " and ".join(words[sense] for sense in self.neighbour.senses)
 
@@ -44,7 +44,7 @@ class SliceView:
 
     @property
     def doubted(self) -> bool:
-        """Whether it looks worse than the rest, and the test does not confirm that."""
+        """Whether it looks worse than the rest, but the test does not confirm that."""
         verdicts = ("explained_by_label", "not_confirmed")
         return self.slice.finding is not None and self.slice.evidence.verdict in verdicts
 
@@ -67,12 +67,12 @@ class FindingView:
 
     @property
     def neighbours(self) -> Sequence[NeighbourView]:
-        """The well-served clusters nearest to its leading part."""
+        """The well-served clusters nearest to its first slice."""
         return self.parts[0].neighbours if self.parts else ()
 
     @property
     def most_common_case(self) -> tuple[str, str, float] | None:
-        """The most common label and prediction with their share; of a finding that does worse than the rest, the most
+        """The most common label and prediction with their share; for a finding that does worse than the rest, the most
         common mistake."""
         if self.confusion is None:
             return None
@@ -83,7 +83,7 @@ class FindingView:
 
 @dataclass(frozen=True)
 class NearMissView:
-    """Holds a cluster that nearly failed, where none does, with some of its members."""
+    """Holds a cluster that nearly failed, if none does, with some of its members."""
 
     miss: NearMiss
     examples: Sequence[ExampleView]
@@ -105,7 +105,7 @@ def slice_views(
     Args:
         findings: The findings.
         examples: Makes views of examples.
-        members: Rows of all members by anchor, highest weight first, where all members are shown.
+        members: Rows of all members by anchor, highest weight first, if all members are shown.
     """
     confirmed = {finding.number for finding in findings.findings if finding.confirmed}
     views = []
@@ -154,7 +154,7 @@ def finding_views(
 
 
 def near_miss_views(findings: Findings, examples: ExampleViews) -> list[NearMissView]:
-    """Lay out the clusters that nearly failed, where none does, the nearest first."""
+    """Lay out the clusters that came nearest to failing, if none fails, the nearest first."""
     rows = {cluster.id: cluster.rows for cluster in findings.clusters}
     return [NearMissView(miss, examples.show(rows.get(miss.node, ()))) for miss in findings.near_misses]
 

@@ -1,7 +1,7 @@
-// Puts in what is folded away, when it is opened or a link leads into it.
+// Inserts a folded part when it is opened or a link leads into it.
 const folded = JSON.parse(document.getElementById("folded").textContent);
 const opening = new WeakMap();
-const missing = document.querySelector("output.missing"); // where anything is left out: it says so, and what shows it
+const missing = document.querySelector("output.missing"); // if anything is left out: says so, and where to find it
 
 function inflated(base64) {
   const text = atob(base64);
@@ -13,7 +13,7 @@ function inflated(base64) {
 const unpack = (base64) => inflated(base64).text();
 const unpackBytes = async (base64) => new Uint8Array(await inflated(base64).arrayBuffer());
 
-// The promise of a <details> whose part is in its place.
+// Returns a promise that the part of a <details> is inserted.
 function fill(details) {
   if (details.dataset.part !== undefined && !opening.has(details)) {
     opening.set(details, (async () => {
@@ -41,7 +41,7 @@ function leftOut() {
   return note;
 }
 
-// Says that what a link leads to is not in the page.
+// Reports that the target of a link is not in the page.
 function tellMissing(name) {
   if (!missing) return;
   const [kind, number] = [name.replace(/-.*/, ""), name.replace(/^[^-]*-?/, "")];
@@ -76,7 +76,7 @@ document.addEventListener("toggle", (event) => event.target.open && fill(event.t
 document.addEventListener("click", (event) => {
   if (missing) missing.textContent = "";
   const link = event.target.closest('a[href^="#"]');
-  if (link && link.hash === location.hash) revealed(); // pressed again: no change of the address tells of it
+  if (link && link.hash === location.hash) revealed(); // pressed again: the address does not change
 });
 addEventListener("hashchange", revealed);
 revealed();

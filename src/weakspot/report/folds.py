@@ -35,11 +35,11 @@ class FoldedParts:
     Call `open()` before the markup of a part is made, and `close(markup)` after it; parts may lie in one another. The
     first parts are in the page as they are, and can be read without the script. Once these have as many elements as
     they may have, a part is compressed, and the script inserts it when its <details> is opened or a link leads into it.
-    If there is no room for a part, there is none for the parts inside it either, which nobody could reach.
+    If a part does not fit, the parts inside it are left out, too, because nobody could reach them.
 
     Args:
-        elements: The number of elements, at most, in all parts that are in the markup.
-        most: Characters that compressed parts may take; where one does not fit, the script says that it was left out.
+        elements: The maximum number of elements in all parts that stay in the markup.
+        most: Characters that compressed parts may take; if one does not fit, the script says that it was left out.
     """
 
     def __init__(self, elements: int, most: int) -> None:
@@ -51,18 +51,18 @@ class FoldedParts:
         self._parts: list[_Part | None] = []  # None: there was no room
 
     def open(self) -> str:
-        """Begin a part; return an empty text, so that a template can call this."""
+        """Begin a part; return an empty string, so that a template can call this."""
         self._before.append(self._elements)
         return ""
 
     def close(self, markup: str) -> int | None:
-        """End the part that was begun last.
+        """End the part that was opened last.
 
         Args:
             markup: The markup of the part, with the parts inside it.
 
         Returns:
-            The number of the compressed part; None where the markup belongs in the page.
+            The number of the compressed part; None if the markup stays in the page.
         """
         before = self._before.pop()
         elements = before + markup.count("<") - markup.count("</")
@@ -96,7 +96,7 @@ class FoldedParts:
 
     def _leave_out(self, numbers: Sequence[int]) -> None:
         pending = list(numbers)
-        while pending:  # a loop, because a tree may be deeper than calls may be nested
+        while pending:  # a loop, because a tree may be deeper than the recursion limit
             number = pending.pop()
             part, self._parts[number] = self._parts[number], None
             if part is not None:
@@ -118,7 +118,7 @@ class FoldedParts:
         return None in self._parts
 
     def table(self) -> str:
-        """Return JSON of the compressed parts, of the part around each anchor, and of the part around each part."""
+        """Return JSON of the compressed parts, and of the part that holds each anchor and each other part."""
         kept = [(number, part) for number, part in enumerate(self._parts) if part is not None]
         table = {
             "parts": [None if part is None else part.packed for part in self._parts],

@@ -36,7 +36,7 @@ _IMAGES, _MARKUP, _IDS = 0.62, 0.26, 0.12  # shares of the room
 _MAP = 0.15  # share of the room, at most, which is taken from that of images
 _SPRITES = 0.1  # share of the room for thumbnails of points, which also get what images leave
 _MEMBERS = 0.005  # members that are listed, for each character of the room: one takes some thirty, compressed
-_ELEMENTS = 6000  # of folded parts that are in the markup
+_ELEMENTS = 6000  # of folded parts that stay in the markup
 _DEFAULT = ReportOptions()
 
 
@@ -45,7 +45,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
 
     The page makes no request: styles, scripts and images are inside, and its Content-Security-Policy admits only
     them, by their hashes. Everything from the findings is escaped. A page of any run stays below 5 MB and 20 000
-    elements: folded parts are compressed once there are many, and the page says what was left out for want of room.
+    elements: folded parts are compressed once there are many, and the page says what was left out for lack of room.
     What is not compressed reads the same without the scripts.
 
     Args:
@@ -57,7 +57,7 @@ def render(findings: Findings, media: Media | None = None, options: ReportOption
         The HTML document.
 
     Raises:
-        ValueError: If all members are asked for and the findings do not describe them.
+        ValueError: If all members are requested and the findings do not describe them.
     """
     room = _ROOM * (_MORE if options.examples == "all" else 1)
     folded = FoldedParts(_ELEMENTS, int(_MARKUP * room))

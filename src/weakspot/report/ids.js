@@ -1,4 +1,4 @@
-// Gives the ids of a finding's or slice's members as a CSV file.
+// Saves the ids of the members of a finding or slice as a CSV file.
 const members = JSON.parse(document.getElementById("members").textContent);
 
 function offerIds(root) {

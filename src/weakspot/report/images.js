@@ -1,4 +1,4 @@
-// Puts images in where they are shown more than once or were folded away, and enlarges the one that is pressed.
+// Inserts images that are shown more than once or were folded away, and enlarges an image that is pressed.
 const images = JSON.parse(document.getElementById("images").textContent);
 for (const image of document.querySelectorAll("img[data-image][src]")) images[image.dataset.image] ??= image.src;
 

@@ -1,9 +1,9 @@
-// Draws the map of all examples, and says what lies in a part of it that is chosen.
+// Draws the map of all examples, and describes the part of it that is selected.
 const MAP_COLOURS = [
   "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
   "#b8a800", "#8c564b", "#5b4bb5", "#7f9f00", "#b00060", "#4db6ac",
 ];
-const MAP_STRIP = 24; // thumbnails of what is chosen
+const MAP_STRIP = 24; // thumbnails of a selection
 const MAP_CHEAP = 4e6; // characters of a map that is drawn before anyone scrolls to it, some 200 000 points
 const mapSection = document.getElementById("map");
 let drawnMap = null;
@@ -12,7 +12,7 @@ function offerMap(root) {
   if (mapSection) for (const button of root.querySelectorAll("button.light")) button.hidden = false;
 }
 
-// A thumbnail of a point out of its sheet, which is decoded when one of its thumbnails is first looked at.
+// The thumbnail of a point, cut from its sheet, which is decoded when one of its thumbnails is first shown.
 function mapThumbnail({ sprites, thumbnail }, i) {
   const k = thumbnail ? thumbnail[i] : -1;
   if (k < 0) return null;
@@ -78,8 +78,8 @@ function makeMap(section, points) {
   const lighter = (one) =>
     MAP_COLOURS.includes(one) ? `#${[1, 3, 5].map((at) => lighterPart(one.slice(at, at + 2))).join("")}` : one;
 
-  // What points are coloured by: a code of each, and for each code its colour and its rank
-  // (the higher, the nearer to the front).
+  // What points are coloured by: the code of each point, and the colour and rank of each code
+  // (points of a higher rank are drawn in front).
   function shading() {
     const ramp = ramps();
     if (colour.value === "loss") {
@@ -93,7 +93,7 @@ function makeMap(section, points) {
       return { codes: points.level, looks, colours: [...colours, style("--outside")], entries: [] };
     }
     const { codes, values, masses, role, ordered } = points.columns[colour.value];
-    const calm = ["finding", "slice"].includes(role) ? 1 : 0; // the first of these is nowhere
+    const calm = ["finding", "slice"].includes(role) ? 1 : 0; // their first value is "nowhere"
     const order = values.map((_, code) => code).slice(calm);
     if (!calm && order.length > MAP_COLOURS.length) order.sort((a, b) => masses[b] - masses[a]);
     const colours = values.map(() => style("--map-low"));
@@ -120,7 +120,7 @@ function makeMap(section, points) {
     arrange();
   }
 
-  // What is not selected lies behind, faint.
+  // Points that are not selected are drawn faintly, behind the others.
   function arrange() {
     const { codes, tintOf } = shades;
     if (selected) for (let i = 0; i < points.n; i++) tints[i] = selected[i] ? tintOf[codes[i]] : 1;
@@ -234,7 +234,7 @@ function makeMap(section, points) {
 
   function measure() {
     const box = canvas.getBoundingClientRect();
-    if (!box.width || matchMedia("print").matches) return; // paper shows what the screen has
+    if (!box.width || matchMedia("print").matches) return; // paper shows what the screen shows
     [width, height, ratio] = [box.width, box.height, Math.min(devicePixelRatio || 1, 2)];
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -242,7 +242,7 @@ function makeMap(section, points) {
     pixels = new Uint32Array(image.data.buffer);
     front = new Uint16Array(pixels.length);
     if (own) fit();
-    drawNow(); // at once: to set its size has emptied the canvas
+    drawNow(); // at once, because setting the size of a canvas clears it
   }
 
   new ResizeObserver(measure).observe(canvas);
@@ -263,7 +263,7 @@ function makeMap(section, points) {
     return found;
   }
 
-  // The corners of what is being drawn: of the rectangle, or of the lasso.
+  // The corners of the rectangle or the lasso that is being drawn.
   function outline() {
     if (!path.box) return path.corners;
     const [[a, b], [c, d]] = [path.corners[0], path.corners.at(-1)];
@@ -311,7 +311,7 @@ function makeMap(section, points) {
     pinned.replaceChildren(mapElement("h3", points.idOf(i)), ...(image ? [image] : []), ...links, list);
   }
 
-  // Says at once what a point is: on a telephone the words below the map are out of sight.
+  // Describes a point at once: on a phone, the text below the map is out of sight.
   function press(i, at) {
     pin(i);
     showHover(at, i);
@@ -319,7 +319,7 @@ function makeMap(section, points) {
 
   // Selecting
 
-  // Of a lasso or a rectangle the corners are told, too: the explorer makes a filter of them.
+  // The corners of a lasso or a rectangle are passed on, too: the explorer makes a filter of them.
   function select(inside, title, corners = null) {
     selected = inside;
     showSelection(title);
@@ -368,15 +368,15 @@ function makeMap(section, points) {
       ...(homes.length ? [homesTable(homes)] : []),
       ...(d.enriched.length ? [moreCommon(d.enriched)] : []),
       mapElement("p",
-        "This describes and tests nothing. A part that is chosen by eye because it looks bad looks worse than it is: " +
-        "the interval holds for a part that was fixed beforehand, and no p value would be true here. Test it on " +
-        "examples that it was not chosen by (browse.py does).", { className: "note" }),
+        "This only describes the selection and tests nothing. A part that is chosen by eye because it looks bad " +
+        "looks worse than it is: the interval holds for a part that was fixed beforehand, and no p value would be " +
+        "valid here. Test it on examples that were not used to choose it (browse.py does).", { className: "note" }),
       mapElement("p", null, { className: "map-acts" }, ...(d.points ? [save] : []), drop),
     );
     told.hidden = false;
   }
 
-  // Some of what is chosen that have a thumbnail, from all over it.
+  // Some of the selected points that have a thumbnail, spread over the selection.
   function strip(list) {
     const some = list.filter((i) => points.thumbnail[i] >= 0);
     const length = Math.min(MAP_STRIP, some.length);
@@ -430,7 +430,7 @@ function makeMap(section, points) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
 
-  const fingers = new Map(); // of a pinch: where each pointer is
+  const fingers = new Map(); // during a pinch: where each pointer is
 
   function pinch(event) {
     const spread = () => {
@@ -472,7 +472,7 @@ function makeMap(section, points) {
   canvas.addEventListener("pointerup", (event) => {
     if (!fingers.delete(event.pointerId)) return;
     if (fingers.size) {
-      drag.last = [...fingers.values()][0]; // the other finger moves on
+      drag.last = [...fingers.values()][0]; // the other finger keeps moving
       return;
     }
     const [ended, lasso] = [drag, path];
@@ -494,7 +494,7 @@ function makeMap(section, points) {
   });
   canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && (hover.hidden = true));
   for (const name of ["touchstart", "touchmove"]) {
-    // nor does the page zoom
+    // so that the page does not zoom
     canvas.addEventListener(
       name,
       (event) => event.touches.length > 1 && event.cancelable && event.preventDefault(),
@@ -559,7 +559,7 @@ if (mapSection) {
     observer.disconnect();
     map();
   }, { rootMargin: "400px" }).observe(mapSection);
-  // Whoever prints the page may never have scrolled to the map.
+  // The page may be printed before anyone has scrolled to the map.
   const idle = window.requestIdleCallback ?? ((run) => setTimeout(run, 300));
   if (document.getElementById("points").textContent.length < MAP_CHEAP) addEventListener("load", () => idle(map));
   addEventListener("beforeprint", () => drawnMap?.drawNow());

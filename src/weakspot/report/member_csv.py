@@ -73,7 +73,7 @@ def member_csvs(findings: Findings, most: int) -> dict[str, str]:
 
 
 def _formula_free(ids: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """Return ids of which none is a formula; where none begins as one, and that is nearly always so, the same array."""
+    """Return ids that no spreadsheet takes for formulas; the same array if none begins like one, as is usual."""
     if not pc.any(pc.match_substring_regex(ids, f"^[{FORMULA_STARTS}]")).as_py():
         return ids
     return pa.array([None if id is None else formula_free(id) for id in ids.to_pylist()], pa.string())

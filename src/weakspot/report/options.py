@@ -27,7 +27,7 @@ class ReportOptions:
 
     @property
     def roomier(self) -> str:
-        """A sentence that says where to find what a page with these options has no room for."""
+        """A sentence that says where to find what does not fit on a page with these options."""
         if self.examples == "top":
             return "A page with report.examples=all has room for more; the run’s folder holds all numbers."
         if self.members == "all":

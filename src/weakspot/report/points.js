@@ -1,5 +1,5 @@
-// Reads the examples of the map, and says what is known of a part of them.
-const MAP_CELL = 8; // bits of a coordinate that are left out where points are put in order
+// Reads the examples of the map, and describes groups of them.
+const MAP_CELL = 8; // low bits of a coordinate that are ignored when points are sorted
 
 // The columns of the page's data as typed arrays.
 async function readPoints() {
@@ -36,7 +36,7 @@ async function readPoints() {
   return points;
 }
 
-// Of each point the place of its thumbnail in the sheets; -1 where it has none.
+// The position of each point's thumbnail in the sheets; -1 if it has none.
 async function readThumbnails(points, numbers) {
   const packed = document.getElementById("sprites");
   if (!packed) return;
@@ -46,8 +46,8 @@ async function readThumbnails(points, numbers) {
   (await numbers(sprites.points, 4, Uint32Array)).forEach((i, k) => (points.thumbnail[i] = k));
 }
 
-// Puts points that lie side by side next to each other: a million of them are drawn several times faster so.
-// `row` says where a point stood, which is where its id stands.
+// Sorts points so that neighbours are next to each other in memory: a million are drawn several times faster.
+// `row` is where each point was before, which is where its id is.
 function sortByPlace(points) {
   const { n, x, y } = points;
   const cells = 16 - MAP_CELL;
@@ -90,7 +90,7 @@ function massesOf({ n, weight }, codes, list) {
   return masses;
 }
 
-// How many examples points are, the sum of their squares, and the loss of those whose loss is known.
+// How many examples points stand for, the sum of the squares, and the total loss where losses are known.
 function sumsOf({ n, weight, level, losses }, list) {
   const many = list ? list.length : n;
   let mass = 0, squares = 0, loss = 0, known = 0;
@@ -105,7 +105,7 @@ function sumsOf({ n, weight, level, losses }, list) {
   return { mass, squares, loss, known };
 }
 
-// The places of what is marked.
+// The positions of the marked points.
 function listed(marks) {
   const list = new Uint32Array(marks.length);
   let many = 0;
@@ -136,7 +136,7 @@ function wilson(share, n) {
   return [share > 0 ? Math.max(0, middle - half) : 0, share < 1 ? Math.min(1, middle + half) : 1];
 }
 
-// What is known of a group of points against all others: describes, tests nothing.
+// Describes a group of points compared with all others; tests nothing.
 function describePoints(points, list) {
   const { mass, squares, loss, known } = sumsOf(points, list);
   const all = points.sums;
@@ -172,7 +172,8 @@ function enrichedPoints(points, list, mass, rest) {
   return found.filter((one) => one.score > 0).sort((a, b) => b.score - a.score).slice(0, 8);
 }
 
-// The findings and the tree's clusters that points in a list lie in: their share of the list, and of the whole of each.
+// The findings and the tree's clusters that the points of a list lie in: the share of the list that lies in each, and
+// the share of each that is in the list.
 function homesOf(points, marks, list, mass) {
   const { weight, leaf, tree } = points;
   const found = [...points.members].map(([number, places]) => {
@@ -204,7 +205,7 @@ function homesOf(points, marks, list, mass) {
 const nodeName = (tree, node) =>
   (tree.names[node] ? `${tree.names[node]}, node ${tree.ids[node]}` : `Node ${tree.ids[node]}`);
 
-// The points below a node of the tree; parents stand before what lies below them.
+// The points below a node of the tree; parents come before their children.
 function pointsBelow({ n, leaf, tree }, id) {
   const below = new Uint8Array(tree.ids.length + 1);
   tree.ids.forEach((node, k) => (below[k + 1] = node === id || below[tree.parents[k] + 1]));
@@ -213,8 +214,8 @@ function pointsBelow({ n, leaf, tree }, id) {
   return inside;
 }
 
-// Which points lie within a polygon, by the rule of odd and even: of each row of the grid the places where the outline
-// crosses it are found once, and a point counts those to its right.
+// Which points lie within a polygon, by the even-odd rule: the places where the outline crosses each row of the grid
+// are computed once, and each point counts those to its right.
 function pointsWithin({ n, x, y }, corners) {
   const starts = new Uint32Array(65538);
   const crossings = (visit) => corners.forEach(([bx, by], k) => {

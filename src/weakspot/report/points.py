@@ -19,12 +19,12 @@ from weakspot.report.folds import pack
 from weakspot.report.member_csv import member_groups
 
 MOST = 30_000
-"""The most points of a page, unless it has more room."""
+"""The maximum number of points on a page, unless it has more room."""
 
-_MIN_POINTS = 1000  # where these do not fit, no map is drawn
-_VALUES = 254  # of a column; the rarer values are one more
+_MIN_POINTS = 1000  # if these do not fit, no map is drawn
+_VALUES = 254  # of a column; all rarer values become one more
 _ATTRIBUTES = 40  # that points can be coloured by, at most
-_FOUND = 0.8  # share of the points, at most, that are members of findings
+_FOUND = 0.8  # the maximum share of the points that are members of findings
 _FOUND_OR_RIGHT = ("finding", "slice", "correct")
 _LOSSES = 65_534  # levels; the next one stands for an unknown loss
 _CLIP_QUANTILE = 0.99  # quantile of the losses at which the colours end
@@ -100,17 +100,17 @@ class _Column:
 def points_of(findings: Findings, room: int, most: int = MOST, seed: int = 0) -> Points | None:
     """Pack as many points of a run's map as fit.
 
-    Of more points a sample is drawn in which members of findings come first. Every point then says how many examples
-    it stands for, so that shares remain those of the whole set.
+    If there are more, a sample is drawn in which members of findings come first. Every point then records how many
+    examples it stands for, so that shares remain those of the whole set.
 
     Args:
         findings: Findings with a map.
         room: Characters that the points may take.
-        most: The number of points, at most.
-        seed: Of the sample.
+        most: The maximum number of points.
+        seed: The seed of the sample.
 
     Returns:
-        The points; None where there is no map, or no room for one.
+        The points; None if there is no map, or no room for one.
     """
     table = findings.map
     if not table.num_rows:
@@ -157,7 +157,7 @@ def _sample(
 
 
 def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarray, " m"]]]:
-    """Return what points can be coloured by, and the places of each finding's members in the map."""
+    """Return what points can be coloured by, and the positions of each finding's members in the map."""
     table = findings.map
     in_finding, members = _groups(findings, "finding", len(findings.findings))
     in_slice, _ = _groups(findings, "slice", len(findings.slices))
@@ -182,7 +182,7 @@ def _columns(findings: Findings) -> tuple[list[_Column], dict[int, Int[np.ndarra
 def _groups(
     findings: Findings, kind: str, many: int
 ) -> tuple[Int[np.ndarray, " n"], dict[int, Int[np.ndarray, " m"]]]:
-    """Return the group in which each point has most weight, 0 for none, and the places of each group's members."""
+    """Return the group in which each point has most weight, 0 for none, and the positions of each group's members."""
     rows = findings.map.column("row").to_numpy()
     table = findings.memberships
     which, most = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows))
@@ -295,7 +295,7 @@ def _tree(findings: Findings) -> dict[str, object]:
 
 
 def _nodes(findings: Findings, table: pa.Table) -> Int[np.ndarray, " m"]:
-    """Return the position (from 1 on) of each point's leaf among the nodes; 0 where it lies in none."""
+    """Return the position (from 1 on) of each point's leaf among the nodes; 0 if it has none."""
     ids = np.array([one.id for one in findings.clusters])
     order = np.argsort(ids)
     leaves = table.column("leaf").fill_null(-1).to_numpy()
@@ -304,7 +304,7 @@ def _nodes(findings: Findings, table: pa.Table) -> Int[np.ndarray, " m"]:
 
 
 def _losses(losses: Float[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], dict[str, float]]:
-    """Return losses as levels of low + scale · (exp(t · level / levels) - 1), which are fine where most losses lie."""
+    """Return losses as levels of low + scale · (exp(t · level / levels) - 1), which are dense where most losses lie."""
     known = np.isfinite(losses)
     if not known.any():
         return np.full(len(losses), _LOSSES + 1), {

@@ -1,7 +1,7 @@
-// Shows the rows of a table that hold all of the words typed, and have the verdict chosen; hides columns.
+// Shows the rows of a table that contain all words typed and have the chosen verdict; hides columns.
 const more = document.querySelector("button.rows");
 
-let allRows = null; // the promise of them, since they may be asked for again while they are unpacked
+let allRows = null; // a promise, because they may be requested again while they are unpacked
 
 function showAllRows() {
   allRows ??= (async () => {
@@ -56,7 +56,7 @@ function offerSearch(root) {
 if (more) {
   more.hidden = false;
   more.addEventListener("click", showAllRows);
-  // the highest of all, not of those that happen to stand in the page
+  // sort all rows, not only those that are in the page already
   document.getElementById("slices").tHead.addEventListener("click", showAllRows);
 }
 offerSearch(document);

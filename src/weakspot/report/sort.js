@@ -17,7 +17,7 @@ function sortTables(root) {
   }
 }
 
-// Puts the rows in the order that was chosen last, if any; for whoever adds some.
+// Sorts the rows in the order that was chosen last, if any; to be called after rows are added.
 function sortRows(table) {
   const heading = table.tHead.rows[0].querySelector("[aria-sort]");
   if (!heading) return;
@@ -32,7 +32,7 @@ function sortRows(table) {
     const [x, y] = [value(a), value(b)];
     if (typeof x === "number" && typeof y === "number") return sign * (x - y);
     if (typeof x === typeof y) return sign * x.localeCompare(y, undefined, { numeric: true });
-    return typeof x === "number" ? -1 : 1; // what is unknown stays last
+    return typeof x === "number" ? -1 : 1; // unknown values stay last
   };
   const body = table.tBodies[0];
   body.append(...[...body.rows].sort(compare));

@@ -39,7 +39,7 @@ class Sprites:
 
 
 def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
-    """Make thumbnails of the points, members of findings and others alike; of all points where they fit.
+    """Make thumbnails of the points, members of findings and others alike; of all points if they fit.
 
     Args:
         points: The points of the map.
@@ -47,13 +47,13 @@ def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
         room: Characters that the sheets may take.
 
     Returns:
-        The sheets; None where examples are not images, or where there is no room.
+        The sheets; None if examples are not images, or if there is no room.
     """
     chosen: list[int] = []
     sheets: list[str] = []
     pending = _order(points, min(room // _EXPECTED, _MOST))
     if not pending or media.image(int(points.rows[pending[0]])) is None:
-        return None  # of texts, for example, a thousand would be read in vain
+        return None  # a thousand texts, for example, would be read in vain
     while pending:
         some, pending = pending[: _ACROSS**2], pending[_ACROSS**2 :]
         tiles = {i: _thumbnail(media.preview_once(int(points.rows[i]), 2 * SIDE)) for i in some}
@@ -74,7 +74,7 @@ def sprites_of(points: Points, media: Media, room: int) -> Sprites | None:
 
 
 def _order(points: Points, most: int) -> list[int]:
-    """Return points for thumbnails, members of findings and others mixed, so that both get some if room ends early."""
+    """Return points for thumbnails, members of findings and others mixed, so that both get some if room runs out."""
     draw = np.random.default_rng(0)
     order = draw.permutation(points.shown)
     found, others = order[points.inside[order]], order[~points.inside[order]]

@@ -43,7 +43,7 @@ class Thumbnails:
 
     Attributes:
         spent: Characters that the images take.
-        full: Whether an image was refused for want of room.
+        full: Whether an image was refused for lack of room.
     """
 
     def __init__(self, most: int, expected: int = 0) -> None:
@@ -55,12 +55,10 @@ class Thumbnails:
         self.spent = 0
         self._data: list[str] = []
         self._found: dict[str, Thumbnail] = {}
-        self._known: dict[
-            int, tuple[Image.Image, Thumbnail]
-        ] = {}  # by identity, which holds while it is kept
+        self._known: dict[int, tuple[Image.Image, Thumbnail]] = {}  # by id(), valid while the image is kept
 
     def add(self, picture: Image.Image) -> Thumbnail | None:
-        """Return the thumbnail of an image, which is encoded once; None where the page has no room for it."""
+        """Return the thumbnail of an image, which is encoded once; None if the page has no room for it."""
         if id(picture) not in self._known:
             found = self._encoded(picture)
             if found is None:
@@ -85,7 +83,7 @@ class Thumbnails:
         return self._found[data]
 
     def place(self, page: str) -> tuple[str, str]:
-        """Insert images where the markup names them by number.
+        """Insert images where the markup refers to them by number.
 
         Images of folded parts, which are not in the markup, stay in a table, and so do repetitions of an image once
         they take too much; the script inserts these.

@@ -1,4 +1,4 @@
-// Leads from the tree's picture into its outline, and marks the clusters below a threshold.
+// Links the icicle plot of the tree to its outline, and marks the clusters below a threshold.
 const icicle = document.querySelector(".icicle .ground");
 const threshold = document.querySelector("form.threshold");
 

@@ -1,4 +1,4 @@
-"""The cluster tree: one picture of all nodes, and an outline that can be folded."""
+"""The cluster tree: an icicle plot of all nodes, and an outline that can be folded."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from weakspot.report.finding_views import SliceView
 from weakspot.report.folds import FoldedParts
 from weakspot.slices.failing_rule import SMALLEST
 
-_HEIGHT = 240  # pixels of the picture, without the rows of labels
+_HEIGHT = 240  # pixels of the icicle plot, without the rows of labels
 _TALLEST, _LOWEST = 18, 5  # pixels of one level
-_LABEL = 0.046  # width that a failing cluster's number takes on a phone, as a share of the picture
-_LABEL_ROWS = 6  # a number that has no place in these rows is left out; the outline holds it
+_LABEL = 0.046  # width that a failing cluster's number takes on a phone, as a share of the plot
+_LABEL_ROWS = 6  # a number that does not fit into these rows is left out; the outline has it
 _TONES = 5  # above the overall accuracy, and below it
-_CELLS = 3000  # that are drawn, at most: the widest ones, all of which are wider than a pixel
+_CELLS = 3000  # drawn at most: the widest ones, all of which are wider than a pixel
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A node in the picture.
+    """A node in the icicle plot.
 
     Attributes:
-        left, width: Its left edge and width, as shares of the picture.
+        left, width: Its left edge and width, as shares of the plot.
         top, height: Its top and height in pixels.
         tone: The class of its colour.
         words: Its size and errors, in words.
         node: The id of the node.
         leaf: Whether it is a leaf.
         slice: The slice that it is, if it is a failing cluster.
-        label_row: The row below the picture that holds its number, if there is one.
+        label_row: The row below the plot that has its number, if there is one.
     """
 
     left: float
@@ -61,7 +61,7 @@ class Branch:
         tone: The class of its colour.
         width: Its size as a share of the root's.
         slice: The slice that it is, if it is a failing cluster.
-        opened: Whether its children are shown at first, because a failing cluster lies below.
+        opened: Whether its children are shown at first, because there is a failing cluster below.
         closes: How many levels end after it.
         examples: Some of its members.
     """
@@ -83,9 +83,9 @@ class TreeView:
         size, accuracy: The size and accuracy of the root.
         clusters, leaves: How many clusters the cut makes, and how many leaves are drawn.
         cut: The curve of the silhouette.
-        height: The height in pixels of the picture.
-        cells: The nodes in the picture.
-        label_rows: How many rows of numbers there are below the picture.
+        height: The height of the plot in pixels.
+        cells: The nodes in the plot.
+        label_rows: How many rows of numbers there are below the plot.
         accuracies: JSON of the accuracy of each cluster of more than five examples by its node; only such clusters can
             fail (UDIS, Algorithm 1).
         branches: The nodes in the outline.
@@ -213,13 +213,13 @@ def outline(
     node: Callable[[Branch, Markup | None, int | None], str],
     about: Callable[[Branch], str],
 ) -> Markup:
-    """Return the nested list of all nodes, built in a loop because a tree may be deeper than calls may be nested.
+    """Return the nested list of all nodes, built in a loop because a tree may be deeper than the recursion limit.
 
     Args:
         branches: The nodes, parents first.
-        folded: Keeps what lies below a node that is closed at first.
+        folded: Keeps what is below a node that is closed at first.
         node: Makes the markup of a branch from the branch, what is inside it (None for a leaf), and the number of the
-            folded part that holds this instead.
+            folded part that holds its content instead.
         about: Makes the markup that describes a branch when it is opened.
 
     Returns:
@@ -242,7 +242,7 @@ def outline(
 
 
 def _opened(clusters: Sequence[Cluster]) -> set[int]:
-    """Return places of the root and of all nodes above failing clusters."""
+    """Return the positions of the root and of all nodes above failing clusters."""
     opened = {0}
     for cluster in clusters:
         above = cluster.parent if cluster.failing else None

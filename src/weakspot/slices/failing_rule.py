@@ -1,4 +1,4 @@
-"""The rule by which a cluster fails (UDIS, Algorithm 1): it is large enough, and served worse than a share of all."""
+"""The rule for failing clusters (UDIS, Algorithm 1): large enough, with a score below a share of the overall score."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from weakspot.slices.tree import ClusterNode
 
 ACCURACY_THRESHOLD = 0.66
-"""Of the score of all, below which a cluster fails: as published."""
+"""The share of the overall score below which a cluster fails, as published."""
 
 SMALLEST = 5
-"""Examples, of which a failing cluster has more: as published."""
+"""A failing cluster has more examples than this, as published."""
 
 
 Number = int | float
@@ -43,14 +43,14 @@ def fails(
     share: Number,
     smallest: Number = SMALLEST,
 ) -> bool | Bool[np.ndarray, " k"]:
-    """Whether a cluster fails, or which of several do.
+    """Return whether a cluster fails, or which of several do.
 
     Args:
-        size: In examples, of one cluster or (k,) of several.
-        score: Accuracy, or F1, of the same.
-        overall: The same of all examples.
-        share: Of `overall`, below which a cluster fails.
-        smallest: Only a cluster of more examples can fail.
+        size: The number of examples, of one cluster or (k,) of several.
+        score: Their accuracy or F1.
+        overall: The same score over all examples.
+        share: The share of `overall` below which a cluster fails.
+        smallest: Only clusters with more examples can fail.
 
     Returns:
         One answer, or (k,) of them.
@@ -59,5 +59,5 @@ def fails(
 
 
 def worst_first(clusters: Iterable[ClusterNode]) -> list[ClusterNode]:
-    """Clusters by accuracy, the lowest first; of equal ones the higher loss comes first."""
+    """Return clusters by accuracy, lowest first; at equal accuracy, the higher loss comes first."""
     return sorted(clusters, key=lambda leaf: (leaf.accuracy, -(leaf.loss or 0)))

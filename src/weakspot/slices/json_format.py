@@ -59,9 +59,8 @@ def tree_to_json(tree: ClusterNode | None) -> list[dict[str, Any]] | None:
         below = list(range(len(nodes), len(nodes) + len(node.children)))
         nodes.extend(node.children)
         attributes = [asdict(one) for one in node.top_attributes]
-        flat.append(
-            {**vars(node), "top_attributes": attributes, "children": below}
-        )  # `asdict` would copy all rows
+        # not `asdict`, which would copy all rows
+        flat.append({**vars(node), "top_attributes": attributes, "children": below})
     return flat
 
 
@@ -73,8 +72,8 @@ def tree_from_json(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
         n: How many examples the slices have.
 
     Raises:
-        ValueError: A value is missing, of another type, or names a row outside the n examples, or the nodes are no
-            tree; the error says where.
+        ValueError: A value is missing, of another type, or names a row outside the n examples, or the nodes do
+            not form a tree; the error says where.
     """
     if values is None:
         return None
@@ -86,11 +85,11 @@ def tree_from_json(values: Sequence[Any] | None, n: int) -> ClusterNode | None:
     for position, link in enumerate(links):
         for child in link.children:
             if not position < child < len(nodes):
-                raise ValueError(f"node {position} has the child {child}, which is no node after it")
+                raise ValueError(f"node {position} has the child {child}, which is not a later node")
             parents[child] += 1
     strays = [position for position, many in enumerate(parents) if position and many != 1]
     if strays:
-        raise ValueError(f"node {strays[0]} hangs below {parents[strays[0]]} nodes instead of one")
+        raise ValueError(f"node {strays[0]} has {parents[strays[0]]} parents instead of one")
     for position in reversed(range(len(nodes))):
         node = nodes[position]
         _check_rows((*node.members, *node.wrong_members), n)
@@ -119,7 +118,7 @@ def _check_rows(rows: Iterable[int], n: int) -> None:
 
 
 def _validate(validate: Callable[..., T], values: Any) -> T:
-    """Validate values as JSON, whose lists may become tuples while nothing else is converted."""
+    """Validate values as JSON: lists may become tuples, but nothing else is converted."""
     try:
         return validate(json.dumps(values, allow_nan=False), strict=True)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Sparse memberships, which have room for hundreds of clusters of a million examples."""
+"""Sparse memberships, which can hold hundreds of clusters of a million examples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scipy.sparse import coo_array, csr_array
 class Memberships(NDArrayOperatorsMixin):
     """Holds how much each of n examples belongs to each of k slices; only values that are not zero take memory.
 
-    It is read like an array (k, n) of float64. `m[j]` and iteration make an array (n,) of one slice, `m[:, rows]`
-    takes some of the examples and stays sparse. Everything else (`m.sum(axis=1)`, `m > 0`, `numpy.asarray(m)`) makes
-    the dense array first, 8 bytes for every slice and example. It is read-only.
+    It is read-only and behaves like a float64 array (k, n). `m[j]` and iteration give one slice as an array (n,);
+    `m[:, rows]` takes some of the examples and stays sparse. Everything else (`m.sum(axis=1)`, `m > 0`,
+    `numpy.asarray(m)`) first builds the dense array, with 8 bytes for every slice and example.
 
     Args:
         csr: The memberships, (k, n).
@@ -82,7 +82,7 @@ class Memberships(NDArrayOperatorsMixin):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("memberships are sparse, and an array of them is always a new one")
+            raise ValueError("memberships are sparse, so an array of them is always a copy")
         dense: np.ndarray = self.csr.toarray()
         return dense if dtype is None else dense.astype(dtype, copy=False)
 

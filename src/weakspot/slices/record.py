@@ -1,4 +1,4 @@
-"""The Slices record and its files, Parquet for arrays and JSON for everything that people read."""
+"""The Slices record and its files: Parquet for arrays, JSON for everything that people read."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _PACKED = pa.schema(
         "values": pa.list_(pa.float64()),
     }
 )
-_ROUNDING = 1e-6  # a weight may exceed 1 by so much
-_CELLS = 2**24  # so many weights are written or read at a time
+_ROUNDING = 1e-6  # a weight may exceed 1 by this much
+_CELLS = 2**24  # weights written or read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +58,16 @@ class Slices:
     """Holds the slices that a method found in one set of predictions.
 
     Attributes:
-        method: The method's word on the command line: spotlight, udis.
+        method: The method's word on the command line, such as spotlight or udis.
         ids: The ids of the examples, (n,).
-        weights: How much each example belongs to each slice, float64 in [0, 1], (k, n); sparse `Memberships` where a
+        weights: How much each example belongs to each slice, float64 in [0, 1], (k, n); sparse `Memberships` if a
             method has hundreds of slices.
         statistics: The statistics of every slice.
         histories: The course of the search: one mapping of arrays (steps,) for each slice, or none.
-        parameters: The arrays, by name, that apply the slices to new embeddings.
+        parameters: The arrays, by name, for applying the slices to new embeddings.
         tree: The root of the cluster tree, for methods that have one.
         provenance: The settings of the method and the manifest of the predictions.
-        searched: Which examples the slices were searched in, (n,); None for all. See `searched_mask`.
+        searched: Which examples were searched for the slices, (n,); None for all. See `searched_mask`.
     """
 
     method: str
@@ -88,11 +88,11 @@ class Slices:
 
     @property
     def searched_mask(self) -> Bool[np.ndarray, " n"]:
-        """The mask, (n,), of the examples that the slices were searched in: slices cannot be tested on these."""
+        """The mask, (n,), of the examples that were searched for the slices, which cannot be tested on these."""
         return np.ones(len(self.ids), dtype=bool) if self.searched is None else self.searched
 
     def equals(self, other: Slices) -> bool:
-        """Return whether both hold the same: arrays are compared by shape and value, all else as in the files.
+        """Return whether both hold the same: arrays are compared by shape and value, everything else as in the files.
 
         In histories and parameters NaN equals NaN; in plain values NaN and infinity are null, and paths are texts.
         """
@@ -124,8 +124,8 @@ class Slices:
         Args:
             weights: How much each of the other examples belongs to each slice (`weakspot.methods.apply`).
             predictions: The record of the other examples, as the method audits it (`weakspot.methods.audit_of`).
-            rows: The position in `predictions` of each example of these slices; -1 where it is not among them, and
-                then it leaves the members of the tree.
+            rows: The position in `predictions` of each example of these slices; -1 if it is not among them,
+                which removes it from the members of the tree.
             audited: Which of the other examples the method audits; None for all.
 
         Raises:
@@ -134,8 +134,8 @@ class Slices:
         weights, rows = as_weights(weights), np.asarray(rows)
         if weights.shape != (len(self), len(predictions)) or rows.shape != self.ids.shape:
             raise ValueError(
-                f"{len(self)} slices of {len(self.ids)} examples are carried over to {len(predictions)} by weights "
-                f"of shape {(len(self), len(predictions))} and as many rows as examples, not by weights of "
+                f"to carry over {len(self)} slices of {len(self.ids)} examples to {len(predictions)}, give weights "
+                f"of shape {(len(self), len(predictions))} and as many rows as examples, not weights of "
                 f"shape {weights.shape} and {len(rows)} rows"
             )
         described = describe(weights, predictions, audited)
@@ -159,12 +159,12 @@ class Slices:
 
         Raises:
             FileExistsError: The folder holds something else.
-            OSError: The disk is full or refuses; the sentence says what to do.
+            OSError: The disk is full or not writable; the message says what to do.
         """
         folder = Path(folder)
         if len(self.histories) not in (0, len(self)):
             raise ValueError(
-                f"there are {len(self.histories)} histories of {len(self)} slices; give one each, or none"
+                f"there are {len(self.histories)} histories of {len(self)} slices; give one for each slice, or none"
             )
         header = _plain(
             {
@@ -191,9 +191,8 @@ class Slices:
         """Write a row for each example, in blocks, so that sparse weights are never all dense at once."""
         kinds = {"id": pa.string(), "searched": pa.bool_()}
         kinds |= {f"slice_{j + 1}": pa.float64() for j in range(len(self))}
-        block = max(
-            _CELLS // max(len(self), 16), 1
-        )  # a million rows where slices are few, as Arrow writes them
+        # a million rows if slices are few, as Arrow writes them
+        block = max(_CELLS // max(len(self), 16), 1)
         with pq.ParquetWriter(path, pa.schema(kinds)) as file:
             for start in range(0, max(len(self.ids), 1), block):
                 rows = slice(start, start + block)
@@ -277,13 +276,13 @@ def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
         group, name, kind, shape = (table[column][row].as_py() for column in _PACKED.names[:-1])
         with reading(path, name):
             if not 0 <= group < groups or name in arrays.get(group, {}):
-                raise ValueError(f"group {group} is none, or has it already")
+                raise ValueError(f"group {group} does not exist, or already has it")
             if np.dtype(kind).kind not in "fiub":
-                raise ValueError(f"it holds numbers, not {kind}")
+                raise ValueError(f"it must hold numbers, not {kind}")
             values = table["values"][row].values.to_numpy(zero_copy_only=False)
             if any(length is None or length < 0 for length in shape) or math.prod(shape) != len(values):
                 raise ValueError(f"it has {len(values)} values, not those of shape {tuple(shape)}")
-            with np.errstate(all="raise"):  # NaN is no whole number
+            with np.errstate(all="raise"):  # NaN is not a whole number
                 arrays.setdefault(group, {})[name] = values.astype(kind).reshape(shape)
     return arrays
 
@@ -291,7 +290,7 @@ def _unpack(path: Path, groups: int) -> dict[int, dict[str, np.ndarray]]:
 def _read_weights(
     path: Path, k: int, has_searched: bool, sparse: bool
 ) -> tuple[Shaped[np.ndarray, " n"], Weights, Bool[np.ndarray, " n"] | None]:
-    """Return the ids, the weights of slices 1…k, and the mask of the searched examples where the format has it."""
+    """Return the ids, the weights of slices 1…k, and the mask of the searched examples if the format has it."""
     with reading(path):
         columns = pq.read_schema(path).names
     first = ["id", "searched"] if has_searched else ["id"]
@@ -305,7 +304,7 @@ def _read_weights(
     with reading(path, "id"):
         ids = text_array(table["id"])
         if len(set(ids.tolist())) < len(ids):
-            raise ValueError("an id stands in two rows")
+            raise ValueError("an id occurs in two rows")
     searched = None
     if has_searched:
         with reading(path, "searched"):
@@ -324,13 +323,13 @@ def _read_weights(
 def _read_slices(
     path: Path, columns: Sequence[str], first: int, ids: Shaped[np.ndarray, " n"]
 ) -> Iterator[Float[np.ndarray, " n"]]:
-    """Yield the weights of one slice after another; so many slices are read at a time as the memory should hold."""
+    """Yield the weights of one slice after another, reading several at a time in blocks of bounded size."""
     block = max(_CELLS // max(len(ids), 1), 1)
     for start in range(first, len(columns), block):
         table = read_parquet(path, leave_out=[*columns[:start], *columns[start + block :]])
         with reading(path):
             if table.num_rows != len(ids):
-                raise ValueError(f"it has {len(ids)} ids, and weights of {table.num_rows} examples")
+                raise ValueError(f"it has {len(ids)} ids, but weights of {table.num_rows} examples")
         for name in table.column_names:
             with reading(path, name):
                 w = table[name].to_numpy().astype(np.float64)

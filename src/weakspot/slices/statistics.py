@@ -29,8 +29,8 @@ class AttributeShare:
 
     Attributes:
         name: The value, or the category.
-        share: Its share in the cluster; None where a file does not hold it.
-        overall: Its share among all examples; None where a file does not hold it.
+        share: Its share in the cluster; None if the file lacks it.
+        overall: Its share among all examples; None if the file lacks it.
     """
 
     name: str
@@ -43,9 +43,9 @@ class NearestCluster:
     """Describes the cluster without failures that is nearest to a failing one.
 
     Attributes:
-        sense: Whether distances are those of mean embeddings or of the distributions of attributes.
+        sense: Whether the distance is between mean embeddings or between attribute distributions.
         node: The cluster's number in the linkage.
-        size: Its examples, each counted as often as its count says.
+        size: The number of its examples, weighted by their counts.
         accuracy: Its accuracy.
         distance: Its distance from the failing cluster.
         members: Rows of the record, the closest to the failing cluster first.
@@ -61,21 +61,21 @@ class NearestCluster:
 
 @dataclass(frozen=True)
 class ClusterStatistics:
-    """Holds the statistics that a slice has besides `SliceStatistics` where it is a cluster of a tree.
+    """Holds further statistics of a slice that is a cluster of a tree.
 
     Attributes:
         cluster: Its number in the cut.
         node: Its number in the linkage.
-        accuracy: The share of its examples that are right.
+        accuracy: The share of its examples that the model gets right.
         wrong: How many of its examples the model gets wrong.
         loss: The mean loss.
         confidence: The mean confidence.
         wrong_confidence: The mean confidence of the wrong examples.
-        f1: For single labels the mean of the classes' F1, weighted by how many labels each has; for several labels the
-            F1 over all categories together.
+        f1: For single labels, the mean of the classes' F1, weighted by each class's number of labels; for several
+            labels, the F1 over all categories together.
         f1_macro: For several labels, the mean over all categories.
         f1_category: The F1 of the audited category.
-        top_attributes: The values most over-represented against all audited examples.
+        top_attributes: The values most over-represented relative to all audited examples.
         nearest: At most one nearest cluster for each kind of distance.
         co_predicted: For several labels, the categories most often predicted along with the audited one.
     """
@@ -104,7 +104,7 @@ class ClusterStatistics:
 
 @dataclass(frozen=True)
 class SliceStatistics:
-    """Holds the statistics of one slice; None where the record lacks the arrays that they are computed from.
+    """Holds the statistics of one slice; None if the record lacks the arrays that they are computed from.
 
     With c the counts and w the weights of a slice, *inside* averages with c·w and *outside* with c·(1 - w).
 
@@ -115,7 +115,7 @@ class SliceStatistics:
         loss_inside, loss_outside: The mean loss inside and outside.
         accuracy_inside, accuracy_outside: The accuracy inside and outside.
         confusion: The weight of each pair of label and prediction, largest first (single-label tasks).
-        cluster: Further statistics, of a method that clusters.
+        cluster: Further statistics, for methods that cluster.
     """
 
     size: float
@@ -183,7 +183,7 @@ def _mean(values: np.ndarray | None, mass: np.ndarray) -> float | None:
 
 
 def _cells(predictions: Predictions) -> tuple[list[tuple[str, str]], Int[np.ndarray, " n"]] | None:
-    """Return the pairs of label and prediction that occur, and each example's: all classes² may not fit in memory."""
+    """Return the label-prediction pairs that occur, and each example's pair: all classes² may not fit in memory."""
     labels, guesses, classes = predictions.labels, predictions.predictions, predictions.classes()
     if labels is None or guesses is None or not isinstance(predictions.task, Classification):
         return None

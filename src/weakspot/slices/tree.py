@@ -14,18 +14,18 @@ from weakspot.slices.statistics import AttributeShare, renumber_rows
 
 @dataclass(frozen=True, eq=False)
 class ClusterNode:
-    """Is a node of a cluster tree, with the nodes below it; statistics are None where the record lacks their arrays.
+    """A node of a cluster tree, with the nodes below it; statistics are None if the record lacks their arrays.
 
-    A tree may be as deep as it has clusters, beyond Python's limit of recursion. So trees are compared in the format of
-    their files (`Slices.equals`), and `walk` visits the nodes.
+    A tree may be as deep as it has clusters, beyond Python's recursion limit. So trees are compared in their file
+    format (`Slices.equals`), and `walk` visits the nodes without recursion.
 
     Attributes:
         id: The node's number in the linkage.
-        size: How many examples it has, each counted as often as its count says.
-        wrong: How many of them are wrong.
+        size: The number of its examples, weighted by their counts.
+        wrong: How many of them the model gets wrong.
         accuracy, loss, confidence, wrong_confidence, f1, f1_macro, f1_category: As in
             `weakspot.slices.statistics.ClusterStatistics`.
-        top_attributes: The values most over-represented against all audited examples.
+        top_attributes: The values most over-represented relative to all audited examples.
         failing: Whether the node is a cluster that is one of the slices.
         children: The nodes below it; none at a leaf.
         clusters: At a leaf, its numbers in the cut.
@@ -52,7 +52,7 @@ class ClusterNode:
 
     @property
     def leaf(self) -> bool:
-        """Whether no node lies below this one."""
+        """Whether no node is below this one."""
         return not self.children
 
     def walk(self) -> Iterator[ClusterNode]:
@@ -83,7 +83,7 @@ class ClusterNode:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Support `pickle` and `copy`, which would recurse, by a list of nodes."""
+        """Support `pickle` and `copy` through a list of nodes, because both would recurse."""
         fields = [{**vars(node), "children": ()} for node in self.walk()]
         return _restored, (fields, [len(node.children) for node in self.walk()])
 
@@ -93,8 +93,8 @@ def _restored(fields: Sequence[Mapping[str, Any]], widths: Sequence[int]) -> Clu
 
 
 def _build_tree(nodes: Sequence[ClusterNode], widths: Sequence[int]) -> ClusterNode:
-    """Build the tree of nodes in the order of `walk`, each with so many children."""
-    subtrees: list[ClusterNode] = []  # whose parents are still to come, the leftmost last
+    """Build the tree from its nodes in the order of `walk` and their numbers of children."""
+    subtrees: list[ClusterNode] = []  # waiting for their parents, the leftmost last
     for node, width in zip(reversed(nodes), reversed(widths), strict=True):
         subtrees.append(replace(node, children=tuple(subtrees.pop() for _ in range(width))))
     return subtrees[0]

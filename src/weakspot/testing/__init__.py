@@ -1,4 +1,4 @@
-"""What must hold for every dataset, model and method, as checks for anyone's tests; the project's own run the same.
+"""Checks of the contracts of datasets, models and methods, for anyone's tests; the project's own tests run them too.
 
 from weakspot.testing import METHOD_CHECKS, MethodCase
 

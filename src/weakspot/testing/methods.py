@@ -1,4 +1,4 @@
-"""What must hold for every method, one check each."""
+"""Checks of the contract that every method must fulfil."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from weakspot.tasks import Classification
 
 
 def example_predictions(n: int = 160, seed: int = 0) -> Predictions:
-    """Return predictions of six groups that lie apart (n, 5), in the first of which nearly everything is wrong.
+    """Return predictions of six separate groups, (n, 5), with nearly everything wrong in the first.
 
     Args:
         n: How many examples.
-        seed: The seed of what is drawn; the places of the groups are always the same.
+        seed: The seed of the random draws; the positions of the groups are always the same.
     """
     rng = np.random.default_rng(seed)
     group = rng.integers(6, size=n)
@@ -53,14 +53,14 @@ class MethodCase:
     """A method under test, and what kind of method it is.
 
     Attributes:
-        make: Makes the method, not fitted, with settings that are quick on `example_predictions()`; a class will do.
-        searches_an_optimum: It starts from drawn places, so that repeated rows give only nearly the same slices.
-        uses_labels: Its memberships depend on an example's label (never on whether the label was met).
-        reads_attributes: It reads attributes, and its class says so; other methods must not read them.
-        finds_a_region: It looks for a region in which the model fails, so that its first slice is the failing group of
+        make: Makes the unfitted method, with settings that are fast on `example_predictions()`; a class is enough.
+        searches_an_optimum: It starts from random positions, so repeated rows give only nearly the same slices.
+        uses_labels: Its memberships depend on an example's label (never on whether the prediction is right).
+        reads_attributes: It reads attributes, and its class declares this; other methods must not read them.
+        finds_a_region: It looks for a region in which the model fails, so its first slice is the failing group of
             `example_predictions()`.
         reads_embeddings: Its memberships depend on the embedding.
-        carries_over: Its slices can hold other examples than those that it was fitted on.
+        carries_over: Its slices can contain examples other than those that it was fitted on.
     """
 
     make: Callable[[], Method]
@@ -73,7 +73,7 @@ class MethodCase:
 
     @cached_property
     def fitted(self) -> Method:
-        """The method fitted on `example_predictions()`, once for all checks; they leave it as it is."""
+        """The method fitted on `example_predictions()`, once for all checks, which do not change it."""
         return self.make().fit(example_predictions())
 
 
@@ -83,12 +83,12 @@ def check_parameters(case: MethodCase) -> None:
     assert set(method.get_params()) == set(names), "the constructor's arguments are not its parameters"
     copy = clone(case.fitted)
     assert copy.get_params() == method.get_params(), "a clone has other parameters"
-    assert not hasattr(copy, "slices_"), "a clone is fitted already"
+    assert not hasattr(copy, "slices_"), "a clone is already fitted"
     assert method.fit(example_predictions(seed=1)) is method, "fit does not return the method"
 
 
 def check_slices(case: MethodCase) -> None:
-    """There is a slice or more; slices have memberships from 0 to 1, statistics, and the provenance of the examples."""
+    """There is at least one slice; slices have memberships from 0 to 1, statistics, and the examples' provenance."""
     p, slices = example_predictions(), case.fitted.slices_
     assert slices.method == case.fitted.word, "the slices name another method"
     assert_array_equal(slices.ids, p.ids)
@@ -96,7 +96,7 @@ def check_slices(case: MethodCase) -> None:
     assert slices.weights.shape == (len(slices), len(p))
     assert ((slices.weights >= 0) & (slices.weights <= 1)).all(), "a membership is below 0 or above 1"
     for found, expected in zip(slices.statistics, describe(slices.weights, p), strict=True):
-        assert replace(found, cluster=None) == expected, "statistics are not those of the memberships"
+        assert replace(found, cluster=None) == expected, "statistics do not match the memberships"
     assert slices.provenance["predictions"] == p.provenance
     assert set(slices.provenance["settings"]) == set(case.fitted.get_params())
 
@@ -110,16 +110,16 @@ def check_failing_group(case: MethodCase) -> None:
     inside = np.array(p.attributes["group"].to_pylist()) == "0"
     share = first @ inside / first.sum() if first.any() else 0.0
     assert share > 0.9, (
-        f"the failing group was not found: of example_predictions(), {inside.sum()} of {len(p)} examples lie together "
+        f"the failing group was not found: in example_predictions(), {inside.sum()} of {len(p)} examples lie together "
         f'(attributes["group"] is "0") and {(~p.correct[inside]).sum()} of them are wrong; the first slice has a '
-        f"weight of {first.sum():.3g}, of which {100 * share:.0f} % is in that group, and more than 90 % has to be; "
+        f"weight of {first.sum():.3g}, of which {100 * share:.0f} % is in that group, but more than 90 % must be; "
         "give the case settings with which the method finds it, MethodCase(lambda: Mine(…)), or, if the method does "
         "not look for regions in which the model fails, MethodCase(…, finds_a_region=False)"
     )
 
 
 def check_progress(case: MethodCase) -> None:
-    """`fit` calls back with a stage, how much is done, and of how much."""
+    """`fit` calls back with a stage, the amount done, and the total."""
     calls: list[tuple[str, int, int]] = []
     case.make().fit(example_predictions(), callback=lambda *call: calls.append(call))
     assert calls, "fit never calls back"
@@ -137,16 +137,16 @@ def check_order_of_rows(case: MethodCase) -> None:
 
 
 def check_counts(case: MethodCase) -> None:
-    """An example that counts twice is two equal examples: exactly, or nearly where the method searches an optimum."""
+    """An example that counts twice equals two equal examples: exactly, or nearly if the method searches an optimum."""
     p = example_predictions()
     counts = np.random.default_rng(5).integers(1, 4, len(p))
     rows = np.repeat(np.arange(len(p)), counts)
     once = case.make().fit(replace(p, counts=counts)).slices_
     many = case.make().fit(replace(p.take(rows), ids=np.arange(len(rows)).astype(str))).slices_
-    assert len(once) == len(many), "counts give another number of slices than as many equal rows"
+    assert len(once) == len(many), "counts give another number of slices than repeated rows"
     weight, loss = (1e-2, 1e-4) if case.searches_an_optimum else (0, 1e-12)
     hint = "" if case.searches_an_optimum else "; MethodCase(…, searches_an_optimum=True) allows rounding"
-    said = f"counts of 1 to 3 give other slices than as many equal rows{hint}"
+    said = f"counts of 1 to 3 give other slices than rows repeated as often{hint}"
     assert_allclose(once.weights[:, rows], many.weights, rtol=0, atol=weight, err_msg=said)
     for a, b in zip(once.statistics, many.statistics, strict=True):
         assert_allclose(a.size, b.size, rtol=1e-6)
@@ -156,7 +156,7 @@ def check_counts(case: MethodCase) -> None:
 
 
 def check_saved_slices(case: MethodCase) -> None:
-    """Slices that were saved and loaded hold other examples just as the fitted method does."""
+    """Saved and loaded slices give other examples the same memberships as the fitted method does."""
     method, new = case.fitted, example_predictions(seed=7)
     with tempfile.TemporaryDirectory() as folder:
         loaded = Slices.load(method.slices_.save(Path(folder) / "slices"))
@@ -165,16 +165,16 @@ def check_saved_slices(case: MethodCase) -> None:
         assert expected.shape == (len(new), len(method.slices_))
         assert ((expected >= 0) & (expected <= 1)).all(), "a membership is below 0 or above 1"
         assert expected.max() > 0 or not case.carries_over, (
-            "no other example belongs to any slice; if that is meant, MethodCase(…, carries_over=False), and the class "
-            "says testable = False"
+            "no other example belongs to any slice; if that is intended, use MethodCase(…, carries_over=False) and set "
+            "testable = False in the class"
         )
         assert case.carries_over or not method.testable, (
-            "slices that hold no other example are said to be testable"
+            "slices cannot contain other examples, but the method is declared testable"
         )
         assert_array_equal(apply(loaded, new), expected)
         assert_array_equal(type(method).apply(loaded, new), expected)
         back = method_of(loaded)
-    assert type(back) is type(method), "the word of the slices finds another class"
+    assert type(back) is type(method), "the slices' word leads to another class"
     assert back.seeks == method.seeks
     defaults, settings = type(method)().get_params(), method.get_params()
     given = {name for name, value in settings.items() if value != defaults[name]}
@@ -182,17 +182,17 @@ def check_saved_slices(case: MethodCase) -> None:
 
 
 def check_membership_is_blind(case: MethodCase) -> None:
-    """Memberships never use what was right, and labels only if the case says so: a slice could confirm itself."""
+    """Memberships never use correctness, and labels only if the case says so; else a slice could confirm itself."""
     new = example_predictions(seed=7)
     labels = new.labels if case.uses_labels else None
     blind = replace(new, losses=None, labels=labels, correct=None, outputs=None, counts=None)
-    hint = "" if case.uses_labels else "; if they depend on labels alone, MethodCase(…, uses_labels=True)"
-    said = f"memberships are others where labels, outputs, losses and counts are unknown{hint}"
+    hint = "" if case.uses_labels else "; if they depend only on labels, use MethodCase(…, uses_labels=True)"
+    said = f"memberships change if labels, outputs, losses and counts are unknown{hint}"
     assert_array_equal(case.fitted.membership(blind), case.fitted.membership(new), said)
 
 
 def check_other_embeddings(case: MethodCase) -> None:
-    """Embeddings of another width are another model's, and are refused."""
+    """Embeddings of another width come from another model and are refused."""
     if not case.reads_embeddings:
         return
     said = refusal(lambda: apply(case.fitted.slices_, Predictions.from_arrays(np.zeros((4, 3)))))
@@ -201,7 +201,7 @@ def check_other_embeddings(case: MethodCase) -> None:
 
 
 def check_other_classes(case: MethodCase) -> None:
-    """Examples whose classes have other names or another order are another task's, and are refused."""
+    """Examples whose classes have other names or another order belong to another task and are refused."""
     p = example_predictions()
     swapped = replace(p, task=Classification(("dog", "cat", "owl")))
     said = refusal(lambda: case.fitted.membership(swapped))
@@ -209,7 +209,7 @@ def check_other_classes(case: MethodCase) -> None:
 
 
 def check_not_fitted(case: MethodCase) -> None:
-    """A method that is not fitted says so, and so do slices without parameters."""
+    """An unfitted method raises an error that says so, and slices without parameters do too."""
     assert "not fitted; call fit first" in refusal(lambda: case.make().membership(example_predictions()))
     if case.carries_over:
         bare = replace(case.fitted.slices_, parameters={})
@@ -217,7 +217,7 @@ def check_not_fitted(case: MethodCase) -> None:
 
 
 def check_inputs_are_left(case: MethodCase) -> None:
-    """Arrays may be memory-mapped, so a method writes to none; random states and threads stay as they were."""
+    """A method writes to no array, since arrays may be memory-mapped; random states and threads do not change."""
     p = example_predictions()
     before = {name: value.copy() for name, value in vars(p).items() if isinstance(value, np.ndarray)}
     for name in before:
@@ -238,9 +238,9 @@ def check_same_seed(case: MethodCase) -> None:
 
 
 def check_attributes_are_no_input(case: MethodCase) -> None:
-    """Attributes describe what was found; a method that reads them needs someone to label groups first, and says so."""
+    """Attributes describe what was found; a method that reads them needs labelled groups, and declares this."""
     assert case.fitted.reads_attributes == case.reads_attributes, (
-        "reads_attributes of the class differs from that of its case"
+        "reads_attributes differs between the class and its case"
     )
     if case.reads_attributes:
         return
@@ -250,7 +250,7 @@ def check_attributes_are_no_input(case: MethodCase) -> None:
 
 
 def check_what_is_audited(case: MethodCase) -> None:
-    """A method and its saved slices judge examples alike, and where nothing is known they say nothing."""
+    """A method and its saved slices judge examples alike, and give no judgement if nothing is known."""
     p = example_predictions(seed=2)
     for audit in (case.fitted.audited(p), audit_of(case.fitted.slices_, p)):
         assert isinstance(audit, AuditedRows)
@@ -263,13 +263,13 @@ def check_what_is_audited(case: MethodCase) -> None:
 
 
 def check_degenerate_data(case: MethodCase) -> None:
-    """Too few, too many, equal, enormous or unknown values give finite slices or one sentence."""
+    """Too few, too many, equal, enormous or unknown values give finite slices or a one-sentence error."""
     for name, p in degenerate_predictions().items():
         check_gives_slices_or_a_sentence(case.make(), p, name)
 
 
 def check_gives_slices_or_a_sentence(method: Method, p: Predictions, name: str) -> None:
-    """Fit a method, which gives finite memberships or raises ValueError with one sentence.
+    """Check that fitting a method gives finite memberships or raises ValueError with one sentence.
 
     Args:
         method: The method, not fitted.
@@ -282,20 +282,20 @@ def check_gives_slices_or_a_sentence(method: Method, p: Predictions, name: str) 
     except ValueError as error:
         said = str(error)
     if said:
-        assert "\n" not in said, f"{name}: the refusal is no sentence: {said}"
-        assert len(said) > 20, f"{name}: the refusal says too little: {said}"
+        assert "\n" not in said, f"{name}: the error is not one sentence: {said}"
+        assert len(said) > 20, f"{name}: the error says too little: {said}"
         return
     assert np.isfinite(method.slices_.weights).all(), f"{name}: a membership is not finite"
     found = method.membership(p)
     assert found.shape == (len(p), len(method.slices_)), f"{name}: memberships have another shape"
     assert np.isfinite(found).all(), f"{name}: a membership of the same examples is not finite"
     assert all(advice.endswith(".") for advice in method.advice(method.slices_)), (
-        f"{name}: advice is no sentence"
+        f"{name}: advice is not a sentence"
     )
 
 
 def degenerate_predictions() -> dict[str, Predictions]:
-    """Return predictions that are hard on a method, by what is special about them."""
+    """Return predictions that are hard for a method, named after what is special about them."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 3)), rng.exponential(size=40)
     right = rng.random(40) < 0.7
@@ -328,12 +328,12 @@ def degenerate_predictions() -> dict[str, Predictions]:
 
 
 def refusal(call: Callable[[], object]) -> str:
-    """Return the sentence with which a call refuses; AssertionError if it does not."""
+    """Return the message of the ValueError that a call raises; raise AssertionError if it raises none."""
     try:
         call()
     except ValueError as error:
         return str(error)
-    raise AssertionError("it was not refused")
+    raise AssertionError("it raised no ValueError")
 
 
 METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
@@ -360,14 +360,14 @@ METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
 def check_method(case: MethodCase) -> None:
     """Check a method against the whole contract of `weakspot.methods.Method`, by all of `METHOD_CHECKS`.
 
-    Nearly all of them fit it on `example_predictions()`, in which it has to find something: a slice at least, and first
-    the group in which the model fails. What is demanded only of some kinds of methods is an attribute of the case.
+    Nearly all of them fit the method on `example_predictions()`, in which it must find at least one slice, and first
+    the group in which the model fails. What only some kinds of methods must fulfil is an attribute of the case.
 
     Args:
         case: The method, and what kind of method it is.
 
     Raises:
-        AssertionError: Something does not hold; the traceback ends in the check whose docstring says what.
+        AssertionError: A check failed; the traceback ends in it, and its docstring says what must hold.
     """
     for check in METHOD_CHECKS:
         check(case)

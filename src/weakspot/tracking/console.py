@@ -15,11 +15,11 @@ from weakspot.findings.numbers import count, decimal, percent, probability, shar
 from weakspot.legible import printable
 
 _SHOWN = 10
-_FILE_COLUMNS = 120  # of output that no terminal shows, which has no width of its own
+_FILE_COLUMNS = 120  # the width of output that is not shown on a terminal
 
 
 def output_console() -> Console:
-    """Return the console to print on: as wide as the terminal, or 120 columns where there is none."""
+    """Return the console to print on: as wide as the terminal, or 120 columns if there is none."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_FILE_COLUMNS)
 
@@ -31,7 +31,7 @@ def findings_summary(findings: Findings) -> Group:
         findings: The findings; nothing is computed here.
 
     Returns:
-        What rich prints.
+        A renderable for rich.
     """
     whole = findings.whole
     facts = [f"{findings.method}: {_slice_count(findings)}"]
@@ -62,7 +62,7 @@ def comparison_summary(comparison: Comparison) -> Group:
         comparison: The comparison; nothing is computed here.
 
     Returns:
-        What rich prints.
+        A renderable for rich.
     """
     shares = comparison.higher_is_better
     show = percent if shares else decimal
@@ -101,7 +101,7 @@ def _change(change: Difference | None, shares: bool) -> str:
 
 
 def _slice_count(findings: Findings) -> str:
-    """Return how many slices were found, or of a tree how many of its clusters fail."""
+    """Return how many slices were found, or, for a tree, how many of its clusters fail."""
     if not findings.clusters:
         return _plural(len(findings.slices), "slice")
     clusters = sum(cluster.clusters for cluster in findings.clusters if cluster.leaf)
@@ -150,7 +150,7 @@ def _verdict(finding: Finding) -> str:
 
 
 def _text(words: str) -> Text:
-    """Return text without control characters, which names of classes and values could steer the terminal by."""
+    """Return text without control characters, with which class names and values could control the terminal."""
     return Text(printable(words))
 
 

@@ -1,4 +1,4 @@
-"""Logs findings to a run of W&B: numbers, tables, charts, a picture of each finding, and the files."""
+"""Logs findings to a run of W&B: numbers, tables, charts, an image of each finding, and the files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from weakspot.tracking.tables import confusion_square, example_rows_of_tables, e
 TREE = "tree.json"
 """The cluster tree in the artifact of slices: its nodes, parents first, where `parent` is a position in the list."""
 
-_PICTURED = 20  # findings that have a picture and a chart of their own; the tables have all
-_MEMBERS = 12  # examples in a picture
+_PICTURED = 20  # findings with their own image and chart; the tables have all
+_MEMBERS = 12  # examples in an image
 
 
 def search_curves(one: Slice) -> Iterator[tuple[int, dict[str, float]]]:
@@ -125,7 +125,7 @@ def _charts(findings: Findings) -> dict[str, Any]:
 
 
 def _confusion(one: Finding) -> Any:
-    """Return the chart of which labels are mistaken for which in a finding."""
+    """Return a chart of which labels are mistaken for which in a finding."""
     import wandb
 
     columns, square = confusion_square(one.portrait.confusion)
@@ -138,7 +138,7 @@ def _confusion(one: Finding) -> Any:
 
 
 def _pictures(findings: Findings, media: Media) -> dict[str, Any]:
-    """Return a picture of each of the first findings that have images, beside its nearest well-served cluster."""
+    """Return, for each of the first findings with images, one image of it beside its nearest well-served cluster."""
     import wandb
 
     pictures = {}
@@ -175,7 +175,7 @@ def _neighbour(one: Finding, findings: Findings) -> Neighbour | None:
 
 
 def _slices_artifact(run: Any, findings: Findings, folder: Path) -> Any:
-    """Return the artifact of what the run found. W&B does not copy its files, because nothing changes them."""
+    """Return the artifact of what the run found. W&B does not copy its files, because they never change."""
     import wandb
 
     from weakspot.interop.udis_tree import FILE_NAME as PUBLISHED_TREE

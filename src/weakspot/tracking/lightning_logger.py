@@ -1,4 +1,4 @@
-"""Makes a run's logger one that Lightning's trainer accepts."""
+"""Adapts a run's logger to Lightning's trainer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakspot.tracking.loggers import RunLogger
 
 
 def as_lightning_logger(logger: RunLogger) -> Logger:
-    """Return a logger of Lightning's that forwards to a run's logger; one of Lightning's own is returned as it is."""
+    """Return a Lightning logger that forwards to a run's logger; a Lightning logger is returned unchanged."""
     return logger if isinstance(logger, Logger) else _ForwardingLogger(logger)
 
 

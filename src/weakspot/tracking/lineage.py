@@ -1,7 +1,7 @@
-"""Tells W&B which checkpoints and predictions a run reads and makes, so that W&B can draw runs as a graph.
+"""Logs to W&B which checkpoints and predictions a run reads and makes, so that W&B can draw runs as a graph.
 
-An entry of a store is named after its folder, whose name its contents determine. So a run that reads an entry names the
-same artifact as the run that made it, online or offline, today or later.
+The artifact of a store's entry is named after the entry's folder, whose name is determined by its contents. So a run
+that reads an entry names the same artifact as the run that made it, online or offline, now or later.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def log_input_artifact(logger: RunLogger | None, kind: Kind, path: Path) -> None
     """Log that a run reads a checkpoint or predictions.
 
     Args:
-        logger: The logger of the run; loggers other than W&B's are left alone.
+        logger: The logger of the run; loggers other than W&B's are ignored.
         kind: What is read.
-        path: A folder of a store, or a file that was given.
+        path: A folder of a store, or a file given by the user.
     """
     if not isinstance(logger, WandbLogger) or not logger.register_artifact(kind, path):
         return
@@ -48,8 +48,8 @@ def log_input_artifact(logger: RunLogger | None, kind: Kind, path: Path) -> None
             run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
         else:
             run.use_artifact(artifact)
-    except (wandb.Error, ValueError) as error:  # a run is worth more than the graph
-        log.warning("W&B does not know that this run used %s: %s", path, " ".join(str(error).split()))
+    except (wandb.Error, ValueError) as error:  # the graph must not fail the run
+        log.warning("W&B could not record that this run used %s: %s", path, " ".join(str(error).split()))
 
 
 def log_output_artifact(logger: RunLogger | None, kind: Kind, path: Path) -> None:
@@ -59,7 +59,7 @@ def log_output_artifact(logger: RunLogger | None, kind: Kind, path: Path) -> Non
 
 
 def _artifact(kind: Kind, path: Path, upload: bool) -> Artifact:
-    """Return the artifact of the files if `upload`, or otherwise of references to them, which send nothing."""
+    """Return an artifact of the files if `upload`, otherwise of references to them, which upload nothing."""
     import wandb
 
     path = path.absolute()
@@ -72,14 +72,14 @@ def _artifact(kind: Kind, path: Path, upload: bool) -> Artifact:
         if upload:
             artifact.add_file(str(file), policy="immutable", skip_cache=True)
         else:
-            # a store's manifest holds the checksums of what lies beside it, which may be terabytes
+            # a store's manifest holds the checksums of the files beside it, which may be terabytes
             sealed = file.parent == path and file.name != "manifest.json" and kind == "predictions"
             artifact.add_reference(file.as_uri(), name=file.name, checksum=not sealed)
     return artifact
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
-    """Return the single values in the manifest of a store's folder, and the path of the folder."""
+    """Return the scalar values in the manifest of a store's folder, and the folder's path."""
     manifest: dict[str, Any] = {}
     if (folder / "manifest.json").is_file():
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ def log_findings(findings: Findings, media: Media, logger: RunLogger | None, fol
     Args:
         findings: The findings; nothing is computed here.
         media: Previews and Grad-CAMs.
-        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or
+        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets only the numbers; or
             None.
         folder: The run's folder, with the report, the slices and the findings.
     """
@@ -40,11 +40,11 @@ def log_findings(findings: Findings, media: Media, logger: RunLogger | None, fol
 
 
 def log_comparison(comparison: Comparison, logger: RunLogger | None, folder: Path) -> None:
-    """Send a comparison of two runs to the run's logger: how many slices have each status, and what became of each.
+    """Send a comparison of two runs to the run's logger: how many slices have each status, and the outcome of each.
 
     Args:
         comparison: The comparison; nothing is computed here.
-        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets the numbers alone; or
+        logger: The run's logger (`weakspot.tracking.loggers`), or any of Lightning's, which gets only the numbers; or
             None.
         folder: The run's folder, with the comparison's page.
     """

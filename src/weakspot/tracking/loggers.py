@@ -1,7 +1,7 @@
 """The loggers of the command line, each made for one run's folder.
 
-They are not Lightning's: those take seconds to import, and most runs train nothing. A run that trains gives its logger
-to Lightning by `weakspot.tracking.lightning_logger`.
+They are not Lightning's, which take seconds to import, while most runs train nothing. A training run passes its logger
+to Lightning through `weakspot.tracking.lightning_logger`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 _SECONDS_TO_LOG_IN = "5"
 WITHOUT_NETWORK = ("offline", "dryrun", "disabled")  # W&B's modes
-_STEP = "trainer/global_step"  # what W&B draws curves over, as under Lightning's own logger
-_STAGING = "WANDB_DATA_DIR"  # where W&B prepares artifacts; by default a folder of the user's home
+_STEP = "trainer/global_step"  # the x-axis of W&B's curves, as with Lightning's own logger
+_STAGING = "WANDB_DATA_DIR"  # where W&B prepares artifacts; by default a folder in the user's home
 _LONGEST_GROUP = 128  # characters of a group's name that W&B accepts
-_ROWS_AT_ONCE = 100  # of metrics.csv that are written together; a run that is killed loses no more
+_ROWS_AT_ONCE = 100  # of metrics.csv that are written together; a killed run loses no more
 
-# The library of a logger is imported only where the logger is made, because each takes a second to import.
+# A logger's library is imported only when the logger is made, because each takes a second to import.
 
 
 class RunLogger(Protocol):
@@ -42,7 +42,7 @@ class RunLogger(Protocol):
 
 
 class CsvLogger:
-    """Writes `metrics.csv`, with a row for the numbers that are logged together; other columns are empty there."""
+    """Writes `metrics.csv`, with a row for the numbers that are logged together; its other columns are empty."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "metrics.csv"
@@ -66,7 +66,7 @@ class CsvLogger:
 
 
 class TensorBoardLogger:
-    """Writes TensorBoard's event files by torch's writer, `experiment`."""
+    """Writes TensorBoard's event files with torch's writer, `experiment`."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -86,7 +86,7 @@ class WandbLogger:
 
     Args:
         run: The run of W&B.
-        upload: Whether checkpoints and predictions themselves are sent, and not only their paths.
+        upload: Whether checkpoints and predictions are uploaded, not only their paths.
     """
 
     def __init__(self, run: Any, upload: bool = False) -> None:
@@ -109,7 +109,7 @@ class WandbLogger:
 
 
 def no_logger(folder: Path, job: str, config: Mapping[str, Any]) -> None:
-    """Make no logger (`logger=none`): the run's folder holds everything anyway."""
+    """Make no logger (`logger=none`): everything is in the run's folder anyway."""
 
 
 def csv_logger(folder: Path, job: str, config: Mapping[str, Any]) -> CsvLogger:
@@ -144,24 +144,24 @@ def wandb_logger(
 ) -> WandbLogger:
     """Open a run of W&B, offline unless someone is logged in or WANDB_MODE says otherwise.
 
-    It never asks for a key, and does not wait long for the server. Everything it writes stays in `wandb` in the run's
+    It never asks for a key and does not wait long for the server. Everything it writes stays in `wandb` in the run's
     folder.
 
     Args:
         folder: The run's folder.
         job: train, infer or discover; W&B's job type.
-        config: What W&B keeps as the run's configuration, with the words that were chosen.
-        project, entity: Where the run belongs.
+        config: What W&B keeps as the run's configuration, with the chosen words.
+        project, entity: The W&B project and entity of the run.
         name: The run's name; by default WANDB_NAME, or `<method>-<dataset>-<model>-s<seed>`.
         group: The run's group; by default WANDB_RUN_GROUP, or the multirun that it is part of.
-        tags: Tags in addition to the words that were chosen.
-        upload: Whether checkpoints and predictions themselves are sent, and not only their paths.
+        tags: Tags in addition to the chosen words.
+        upload: Whether checkpoints and predictions are uploaded, not only their paths.
 
     Returns:
         The logger.
 
     Raises:
-        ValueError: If W&B does not accept a setting or an environment variable, or opens no run.
+        ValueError: If W&B rejects a setting or an environment variable, or cannot open a run.
     """
     import wandb
 
@@ -196,23 +196,23 @@ def wandb_logger(
         wandb.teardown()
         shutil.rmtree(folder / "wandb", ignore_errors=True)
         raise ValueError(
-            f"W&B opens no run ({' '.join(str(error).split())}); mend that, or choose WANDB_MODE=offline or logger=none"
+            f"W&B cannot open a run ({' '.join(str(error).split())}); fix it, or set WANDB_MODE=offline or logger=none"
         ) from error
     os.environ.setdefault(_STAGING, _run_files(run))
     return WandbLogger(run, upload)
 
 
 def _run_files(run: Any) -> str:
-    """Return the folder that W&B keeps for this run alone."""
+    """Return the folder that W&B uses for this run only."""
     return str(run.settings.sync_dir)
 
 
 def close(logger: RunLogger | None, code: int = 0) -> None:
-    """End a run. W&B is torn down with it; otherwise it would keep this run's folders for the next one of a sweep.
+    """End a run. W&B is torn down with it; otherwise it would reuse this run's folders for the next run of a sweep.
 
     Args:
         logger: The logger of the run, or None.
-        code: The exit code of the job; W&B shows a run with any other code than 0 as failed.
+        code: The exit code of the job; W&B shows a run with a nonzero code as failed.
     """
     match logger:
         case WandbLogger():
@@ -223,9 +223,11 @@ def close(logger: RunLogger | None, code: int = 0) -> None:
             run.finish(exit_code=code)
             wandb.teardown()
             if os.environ.get(_STAGING) == files:
-                del os.environ[_STAGING]  # the next run of this process has a folder of its own
+                del os.environ[_STAGING]  # the next run of this process has its own folder
             if offline:
-                log.info("W&B, offline; this sends it: wandb sync %s", shlex.quote(os.path.relpath(files)))
+                log.info(
+                    "W&B is offline; send the run with: wandb sync %s", shlex.quote(os.path.relpath(files))
+                )
             elif url:
                 log.info("W&B → %s", url)
         case TensorBoardLogger():
@@ -233,7 +235,7 @@ def close(logger: RunLogger | None, code: int = 0) -> None:
 
 
 def _check_settings(**settings: Any) -> None:
-    """Have W&B check its environment variables and the settings of the command line."""
+    """Let W&B check its environment variables and the settings from the command line."""
     import wandb
     from pydantic import ValidationError
 
@@ -245,15 +247,15 @@ def _check_settings(**settings: Any) -> None:
         name = str(first["loc"][0])
         where = f"logger.{name.removeprefix('run_')}" if name in settings else f"WANDB_{name.upper()}"
         raise ValueError(
-            f"{where}={first['input']} is not for W&B: {first['msg'].removeprefix('Value error, ')}"
+            f"{where}={first['input']} is rejected by W&B: {first['msg'].removeprefix('Value error, ')}"
         ) from None
     except wandb.errors.UsageError as error:
-        hint = "; a team is given as logger.entity" if "/" in str(settings["project"]) else ""
+        hint = "; give a team as logger.entity" if "/" in str(settings["project"]) else ""
         raise ValueError(f"{error}{hint}") from None
 
 
 def _mode() -> str:
-    """Return the mode that WANDB_MODE names, or online where someone is logged in, or offline."""
+    """Return the mode that WANDB_MODE names; by default, online if someone is logged in, otherwise offline."""
     import wandb
 
     asked = os.environ.get("WANDB_MODE")
@@ -273,7 +275,7 @@ def _mode() -> str:
 
 
 def _log_in() -> bool:
-    """Return whether someone is logged in; AuthenticationError says that the server refuses or does not answer soon."""
+    """Return whether someone is logged in; raise AuthenticationError if the server refuses or does not answer soon."""
     import wandb
 
     patience = os.environ.get("WANDB_HTTP_TIMEOUT")

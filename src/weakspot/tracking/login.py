@@ -1,4 +1,4 @@
-"""Tells whether W&B would be used online, as far as this machine can tell without asking W&B."""
+"""Determines whether W&B would be used online, without contacting W&B."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SERVER = "https://api.wandb.ai"  # unless WANDB_BASE_URL names another
 
 
 def api_key_source() -> str | None:
-    """Return the name of the variable or file that holds a key for W&B's server, or None where nobody is logged in."""
+    """Return the name of the variable or file that holds a key for W&B's server, or None if nobody is logged in."""
     for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         if os.environ.get(variable):
             return variable
@@ -31,12 +31,12 @@ def api_key_source() -> str | None:
 
 
 def describe_login() -> tuple[bool, str]:
-    """Return whether a run will be logged as requested, and a sentence that says whether offline or online, and why."""
+    """Return whether a run can be logged as requested, and a text that says whether offline or online, and why."""
     asked, key = os.environ.get("WANDB_MODE"), api_key_source()
     if asked in WITHOUT_NETWORK:
         return True, f"{asked}, as WANDB_MODE says"
     if key is not None:
-        return True, f"online, with the key in {key}; W&B was not asked whether it knows it"
+        return True, f"online, with the key in {key}, which was not checked with W&B"
     if asked:
         return False, f"WANDB_MODE={asked}, but nobody is logged in: run `wandb login`, or leave it out"
-    return True, "offline, for nobody is logged in (`wandb login` does that); logger=none does without W&B"
+    return True, "offline, because nobody is logged in (run `wandb login`); logger=none turns W&B off"

@@ -51,7 +51,7 @@ def log_mended(comparison: MendedModelComparison, logger: RunLogger | None) -> N
 
 
 def mended_table(comparison: MendedModelComparison) -> Group:
-    """Return a table for rich: a line for all examples, for each finding, and for the worst group of each attribute."""
+    """Return a table for rich: a row for all examples, for each finding, and for the worst group of each attribute."""
     by_accuracy = comparison.changes[0].points is not None
     table = Table()
     table.add_column("examples", overflow="fold", ratio=1)

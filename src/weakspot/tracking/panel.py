@@ -1,4 +1,4 @@
-"""Draws one picture of a finding: its members and what the model looked at, beside those of a well-served cluster."""
+"""Draws one image of a finding: its members and their Grad-CAMs, beside those of a well-served cluster."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Block:
     """Some examples under a heading.
 
     Attributes:
-        heading: Text in letters that Pillow's own font has.
+        heading: Text in characters that Pillow's default font has.
         images: The examples.
-        overlays: The Grad-CAM of each, which is drawn below it; or none at all.
+        overlays: The Grad-CAM of each image, drawn below it; or empty.
     """
 
     heading: str
@@ -33,7 +33,7 @@ class Block:
 
     @property
     def rows(self) -> list[Sequence[Image.Image]]:
-        """The pictures row by row: for every six examples first the images, then their Grad-CAMs."""
+        """The images row by row: for every six examples, first the images, then their Grad-CAMs."""
         return [
             kind[start : start + _ACROSS]
             for start in range(0, len(self.images), _ACROSS)
@@ -48,7 +48,7 @@ def panel(blocks: Sequence[Block]) -> Image.Image:
         blocks: At least one block.
 
     Returns:
-        An image of 600 pixels in width for each block.
+        An image, 600 pixels wide for each block.
     """
     height = _LINE + max(len(block.rows) for block in blocks) * (_SIDE + _GAP)
     width = sum(block.width for block in blocks) + (len(blocks) - 1) * _SIDE // 2
@@ -65,12 +65,11 @@ def panel(blocks: Sequence[Block]) -> Image.Image:
 
 
 def _square(image: Image.Image) -> Image.Image:
-    """Return the whole image in the middle of a square, as large as it fits."""
+    """Return the whole image centred in a square, as large as fits."""
     scale = _SIDE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    smooth = (
-        Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-    )  # small ones show their pixels
+    # small images show their pixels
+    smooth = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
     square = Image.new("RGB", (_SIDE, _SIDE), _BACKGROUND)
     square.paste(image.convert("RGB").resize(size, smooth), ((_SIDE - size[0]) // 2, (_SIDE - size[1]) // 2))
     return square

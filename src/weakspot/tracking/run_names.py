@@ -1,4 +1,4 @@
-"""The name and the group of a run, by which it is found in a list."""
+"""The name and the group of a run, for finding it in a list."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 WORDS = "words"
-"""The key in a logger's configuration of the words that were chosen, by group (method, dataset, model, experiment), or
-of the file of predictions that was given instead of a dataset and a model."""
+"""The key in a logger's configuration for the chosen words, by group (method, dataset, model, experiment), or for the
+file of predictions that was given instead of a dataset and a model."""
 
 MULTIRUN = "multirun"
-"""The key in a logger's configuration of the folder of the multirun that a run is part of, or None."""
+"""The key in a logger's configuration for the folder of the multirun that a run is part of, or None."""
 
 _LONGEST_NAME = 128  # characters that W&B accepts
 
 
 def run_name(job: str, config: Mapping[str, Any]) -> str | None:
-    """Return `<method>-<dataset>-<model>-s<seed>`, with the job's word instead of the method where nothing is searched.
+    """Return `<method>-<dataset>-<model>-s<seed>`, with the job instead of the method if nothing is searched.
 
     Args:
         job: train, infer or discover.
-        config: The configuration of the run, with the words that were chosen.
+        config: The configuration of the run, with the chosen words.
 
     Returns:
-        The name; None where no words are known.
+        The name; None if no words are known.
     """
     words = config.get(WORDS)
     if not words:

@@ -1,4 +1,4 @@
-"""The numbers of a run, by which runs are compared."""
+"""The numbers of a run, for comparing runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from weakspot.findings.entries import Slice
 def scalars(findings: Findings) -> dict[str, float]:
     """Return the numbers by which runs are compared.
 
-    `test/accuracy` and `test/loss` (of the audited split, by its name), `n_slices`, `confirmed/n` and
+    They are `test/accuracy` and `test/loss` (named after the audited split), `n_slices`, `confirmed/n`,
     `confirmed/errors_explained` (the share of all errors in the confirmed finding that explains most), `worst/gap` (the
-    largest held-out accuracy gap of a confirmed finding), `whole/…`, and `finding_1/…`, `slice_1/…`.
+    largest held-out accuracy gap of a confirmed finding), `whole/…`, `finding_1/…` and `slice_1/…`.
     """
     found: dict[str, float | None] = {
         "whole/accuracy": findings.whole.accuracy,
@@ -41,7 +41,7 @@ def scalars(findings: Findings) -> dict[str, float]:
 
 
 def _of_split(findings: Findings) -> dict[str, float | None]:
-    """Return what `infer.py` logs of the split, under the same names; nothing where only one category is audited."""
+    """Return what `infer.py` logs for the split, under the same names; nothing if only one category is audited."""
     whole, split = findings.whole, findings.split or "test"
     if whole.category is not None:
         return {}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FILE = "scores.csv"
 
 _WIDTH = 80  # characters of a line
-_MOST = 100  # classes, up to which all are shown
-_WORST = 20  # classes that are shown of more
+_MOST = 100  # classes; up to this many, all are shown
+_WORST = 20  # classes shown if there are more
 
 ByClass = Mapping[str, Mapping[str, float]]
 
@@ -64,9 +64,9 @@ def write_scores(by_class: ByClass, folder: Path) -> None:
 
 
 def scores_table(scores: Mapping[str, float], by_class: ByClass) -> Group:
-    """Return what rich prints: all measures in a line or two, and a row for every class.
+    """Return a renderable for rich: all measures in a line or two, and a row for every class.
 
-    Of very many classes only the worst are shown.
+    If there are very many classes, only the worst are shown.
     """
     line = " · ".join(f"{name} {value:.4g}" for name, value in scores.items())
     lines = [Text(line) for line in textwrap.wrap(line, _WIDTH)]

@@ -14,8 +14,8 @@ from weakspot.tracking.scalars import finding_scalars, slice_scalars
 
 Rows = tuple[list[str], list[list[Any]]]
 
-_MEMBER_ROWS = 100_000  # of the table; the artifact holds all
-_CLASSES = 20  # in a chart, the heaviest; the table of confusions has all
+_MEMBER_ROWS = 100_000  # of the table of weights; the artifact holds all
+_CLASSES = 20  # in a chart, by weight; the table of confusions has all
 _ATTRIBUTES = 100  # columns of the table of examples; the most distinctive ones come first
 
 
@@ -26,7 +26,7 @@ def findings_tables(findings: Findings) -> dict[str, Rows]:
         findings: The findings; nothing is computed here.
 
     Returns:
-        `findings`, `slices`, `attributes`, `confusion`, `weights`, and where there are any `words`, `clusters` (all
+        `findings`, `slices`, `attributes`, `confusion`, `weights`, and if there are any, `words`, `clusters` (all
         nodes of the tree), `silhouette` (of every number of clusters) and `near_misses`.
     """
     found = {
@@ -97,7 +97,7 @@ def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_of_records(rows: Iterable[dict[str, Any]]) -> Rows:
-    """Return records as a table; where a record lacks a column, the cell is None."""
+    """Return records as a table; if a record lacks a column, the cell is None."""
     listed = list(rows)
     columns = list(dict.fromkeys(name for record in listed for name in record))
     return columns, [[record.get(name) for name in columns] for record in listed]
@@ -122,10 +122,10 @@ def confusion_square(cells: Sequence[ConfusionCell]) -> Rows:
     """Return a square of labels and predictions, as W&B's chart of confusions reads it.
 
     Args:
-        cells: The weights by label and prediction, heaviest first.
+        cells: The weights by label and prediction, largest first.
 
     Returns:
-        A row for every pair of the heaviest classes, at most 20 of them; 0 where a pair has no weight.
+        A row for every pair of the classes with the largest weights, at most 20; 0 if a pair has no weight.
     """
     weights = {(cell.label, cell.prediction): cell.weight for cell in cells}
     names = list(dict.fromkeys(name for pair in weights for name in pair))[:_CLASSES]
@@ -180,9 +180,9 @@ _OWN_COLUMNS = {
 
 
 def _attribute_columns(findings: Findings) -> dict[str, str]:
-    """Return the attributes of the shown examples, those that findings are enriched in first.
+    """Return the column name of each attribute of the shown examples, with those enriched in findings first.
 
-    Each has the name of its column: its own name, unless the table has such a column already.
+    A column has the name of its attribute, unless the table already has such a column.
     """
     enriched = [e.attribute for f in findings.findings for e in f.portrait.enrichment]
     held = dict.fromkeys(name for one in findings.examples for name in one.attributes)

@@ -3,7 +3,7 @@ const MAX_CORNERS = 400; // as in weakspot.app.lasso
 const runMap = document.getElementById("map");
 const exampleForm = document.getElementById("asking");
 
-// Return the corners in the form that an address can hold: whole numbers, and at most MAX_CORNERS.
+// Return the corners in a form that fits into a URL: whole numbers, and at most MAX_CORNERS.
 function addressCorners(corners) {
   const step = Math.ceil(corners.length / MAX_CORNERS);
   return corners.filter((_, i) => i % step === 0).map((corner) => corner.map(Math.round));
@@ -37,7 +37,7 @@ if (runMap) {
     drawnMap.choose(corners, "Chosen by a lasso");
   });
   runMap.addEventListener("click", (event) => {
-    // the report's links to its sections; here each leads to a list
+    // in the report these links lead to its sections; here each leads to a list
     const link = event.target.closest('a[href^="#finding-"], a[href^="#node-"]');
     if (!link) return;
     event.preventDefault();

@@ -21,21 +21,21 @@ class Domino(Method):
     """Finds components of a mixture over embedding, label and prediction whose labels and predictions differ most.
 
     Eyuboglu, Varma, Saab, Delbrouck, Lee-Messer, Dunnmon, Zou, Ré: Domino, Discovering systematic errors with
-    cross-modal embeddings, ICLR 2022. Started by k-means, as in its newest code; labels and predictions weigh 10, as in
-    the paper (the newest code's default of 1 finds fewer slices).
+    cross-modal embeddings, ICLR 2022. EM is initialised by k-means, as in the newest published code; labels and
+    predictions have weight 10, as in the paper (the newest code's default of 1 finds fewer slices).
 
-    Membership of other examples is by embedding and label: a prediction tells who is wrong, and a test of such a slice
-    would confirm itself. `published_scores` reads predictions too, as the published tool does.
+    Membership of other examples depends on embedding and label only: a prediction reveals which are wrong, so a test of
+    such a slice would be circular. `published_scores` reads predictions too, as the published tool does.
 
     Args:
-        n_slices: How many components are slices: those with the largest gap between a class's predicted and its true
-            share.
+        n_slices: The number of components that are slices: those with the largest gap between a class's predicted and
+            its true share.
         n_components: The number of principal components of the embeddings.
         n_mixture: The number of components of the mixture.
         label_weight: The exponent of the labels' likelihood.
         prediction_weight: The exponent of the predictions' likelihood.
         max_iter: The largest number of EM steps.
-        seed: Of the k-means start.
+        seed: The seed of the k-means initialisation.
     """
 
     word = "domino"
@@ -113,11 +113,11 @@ class Domino(Method):
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probability of each component by embedding and label."""
+        """Return the posterior probability of each component given embedding and label."""
         return self._responsibilities(p, self._parameters(p), with_predictions=False)
 
     def published_scores(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the posterior probability by embedding, label and prediction, as published."""
+        """Return the posterior probability given embedding, label and prediction, as published."""
         return self._responsibilities(p, self._parameters(p), with_predictions=True)
 
     def _parameters(self, p: Predictions) -> dict[str, np.ndarray]:
@@ -139,14 +139,14 @@ class Domino(Method):
 
 
 def _labels(p: Predictions) -> Float[np.ndarray, "n c"]:
-    """Return the labels, one column per class."""
+    """Return the one-hot labels."""
     if p.labels is None or p.task is None:
         raise ValueError("Domino needs labels; these predictions hold none")
     return np.asarray(np.eye(len(p.task.classes))[p.labels])
 
 
 def _predicted(p: Predictions) -> Float[np.ndarray, "n c"]:
-    """Return the predicted probabilities; of predictions alone, one column per class."""
+    """Return the predicted probabilities; without outputs, the one-hot predictions."""
     if p.task is None or (p.outputs is None and p.predictions is None):
         raise ValueError("Domino needs outputs or predictions; these hold neither")
     if p.outputs is not None and p.outputs.shape[1] == len(p.task.classes):

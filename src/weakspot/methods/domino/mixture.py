@@ -1,4 +1,4 @@
-"""A mixture of Gaussians over embeddings and of categorical distributions over labels and predictions, by EM."""
+"""A mixture of Gaussians over embeddings and of categorical distributions over labels and predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Mixture:
     Attributes:
         log_shares: (s,) logarithms of the components' shares.
         means: (s, q) of the embeddings.
-        variances: (s, q) of the embeddings, the covariances being diagonal.
+        variances: (s, q) of the embeddings; covariances are diagonal.
         labels: (s, c) probabilities of the labels.
         predictions: (s, c) probabilities of the predicted classes.
     """
@@ -78,7 +78,7 @@ def fit_mixture(
         x: (n, q) reduced embeddings.
         y: (n, c) labels, one column per class.
         z: (n, c) predicted probabilities, one column per class.
-        responsibilities: (n, s) to begin with; rows sum to 1.
+        responsibilities: (n, s) to start from; rows sum to 1.
         counts: (n,) how often each example counts.
         y_weight: The exponent of the labels' likelihood; 0 leaves them out.
         z_weight: The exponent of the predictions' likelihood; 0 leaves them out.

@@ -1,4 +1,4 @@
-"""The scan statistic of spatial epidemiology, carried over to embeddings (Kulldorff, 1997)."""
+"""The scan statistic of spatial epidemiology, applied to embeddings (Kulldorff, 1997)."""
 
 from weakspot.methods.scan.estimator import Scan
 

@@ -1,4 +1,4 @@
-"""Balls of nearest neighbours, the scan statistic over them, and its largest values by chance."""
+"""Balls of nearest neighbours, the scan statistic over them, and its largest values under permutation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scipy.sparse import csr_matrix, vstack
 from weakspot.methods.distributed import SINGLE_PROCESS, ProcessGroup, gather_rows
 
 _BLOCK = 2**24  # distances held at a time
-_ROUNDING = 1e-9  # relative: an example that is no farther than the last but for this is in the ball, too
+_ROUNDING = 1e-9  # relative: examples that tie with the last one up to this are in the ball, too
 _QUARTER = 4
 MIN_EXAMPLES = 8
-"""The fewest examples of which a quarter is a ball."""
+"""The fewest examples of a label for which a ball may hold a quarter of them."""
 
-_DRAW_PART_FROM = 4  # with so many times the examples in balls in a label, only theirs are drawn
-_AS_BAD = 0.9  # of the mean deviation of a ball: what it must keep while it grows
+_DRAW_PART_FROM = 4  # a label with more than 4 times the examples in balls draws values for these only
+_AS_BAD = 0.9  # the share of its mean deviation that a ball must keep while it grows
 _MIN_LEFT = 0.5  # the share of a ball that earlier slices must have left
 
 
@@ -26,12 +26,12 @@ class Balls:
     """Holds the balls among the examples of one label.
 
     Attributes:
-        rows: (m,) the label's examples in the whole set.
+        rows: (m,) the row numbers of the label's examples.
         counts: (m,) how often each of these examples counts.
-        deviations: (m,) residuals less the label's mean, over their standard deviation.
-        centres: (b,) position in `rows` of the example around which each ball lies.
+        deviations: (m,) residuals minus the label's mean, divided by their standard deviation.
+        centres: (b,) the position in `rows` of each ball's centre.
         covered: (h,) positions in `rows` of the examples that lie in any ball.
-        members: (b, h) sparse, the count of each of these in every ball.
+        members: (b, h) sparse, the counts of the covered examples in each ball.
     """
 
     rows: Int[np.ndarray, " m"]
@@ -53,18 +53,18 @@ class Balls:
         here: Int[np.ndarray, " h"] | None = None,
         processes: ProcessGroup = SINGLE_PROCESS,
     ) -> Balls:
-        """Make balls of the nearest examples around each centre, in every size that leaves half of the label outside.
+        """Make balls of the nearest examples around each centre, in every size of at most half the label.
 
-        In a label that is too small for all sizes, balls hold a quarter of it.
+        If a label is too small for all sizes, balls hold a quarter of it.
 
         Args:
             x: (h, q) the reduced examples of the label that this process holds.
-            rows: (m,) the examples of the label, by their numbers among those of all processes.
+            rows: (m,) the examples of the label, as row numbers over all processes.
             residuals: (N,) of the examples of all processes.
             counts: (N,) of the examples of all processes.
-            sizes: How many examples a ball holds, with their counts; equally far ones are all in it.
+            sizes: How many examples a ball holds, by their counts; ties in distance are all included.
             centres: (c,) positions in `rows` around which balls lie.
-            here: (h,) positions in `rows` of what this process holds; all, by default.
+            here: (h,) positions in `rows` of the examples that this process holds; by default all.
             processes: The processes, each of which gets all balls.
         """
         c, r = counts[rows], residuals[rows]
@@ -80,7 +80,7 @@ class Balls:
         all_centres = gather_rows(local_centres, np.flatnonzero(local), len(centres), processes)
         balls = _neighbours(x, here, all_centres, c, fitting, processes)
         ball_sizes = np.asarray(balls.sum(axis=1)).ravel()
-        # Where many examples are equally far, a ball may hold the whole label, and nothing is left to compare it with.
+        # With many ties a ball may hold the whole label, and nothing is left to compare it with.
         partial = ball_sizes < c.sum() * (1 - _ROUNDING)
         balls, centres_of_balls = balls[partial], np.tile(centres, len(fitting))[partial]
         covered = np.unique(balls.indices).astype(np.int64)
@@ -89,14 +89,14 @@ class Balls:
     def statistic(
         self, deviations: Float[np.ndarray, "h s"], left: Bool[np.ndarray, " h"]
     ) -> Float[np.ndarray, "b s"]:
-        """Return the scan statistic z = Σ c·v / √(Σ c) of each ball, over its examples that are left.
+        """Return the scan statistic z = Σ c·v / √(Σ c) of each ball, over its remaining examples.
 
         Args:
             deviations: (h, s) the deviations v of the covered examples, in s permutations.
             left: (h,) which of them no earlier slice has taken.
 
         Returns:
-            (b, s); minus infinity where less than half of the ball is left.
+            (b, s); minus infinity if less than half of the ball is left.
         """
         weight = self.members @ left.astype(np.float64)
         ball_sizes = np.asarray(self.members.sum(axis=1)).ravel()
@@ -107,7 +107,7 @@ class Balls:
         return np.asarray(z)
 
     def largest(self, left: Bool[np.ndarray, " m"]) -> tuple[int, float]:
-        """Return the ball of the largest statistic over the examples that are left, and that statistic."""
+        """Return the ball with the largest statistic over the remaining examples, and that statistic."""
         z = self.statistic(self.deviations[self.covered, None], left[self.covered])[:, 0]
         ball = int(np.argmax(z))
         return ball, float(z[ball])
@@ -122,7 +122,7 @@ class Balls:
         """Return the squared distances (m,) of the label's examples from the centre of a ball.
 
         Args:
-            ball: Its number.
+            ball: The ball's number.
             x: (h, q) the reduced examples of the label that this process holds.
             here: (h,) their positions among the label's examples.
             processes: The processes.
@@ -134,19 +134,19 @@ class Balls:
     def grown(
         self, ball: int, distances: Float[np.ndarray, " m"], left: Bool[np.ndarray, " m"]
     ) -> Bool[np.ndarray, " m"]:
-        """Return the examples of a ball, which grows around its centre for as far as it is as bad.
+        """Return the examples of a ball after it has grown around its centre as far as it stays as bad.
 
-        Balls of few examples find where a failure is, and its extent may be a multiple of theirs. A ball grows to the
-        largest radius within which the mean deviation is nine tenths of its own or more, with at most half of the label
+        Balls of few examples locate a failure, whose extent may be several times theirs. A ball grows to the largest
+        radius within which the mean deviation is at least nine tenths of the ball's own, with at most half of the label
         inside.
 
         Args:
-            ball: Its number.
-            distances: (m,) squared, from its centre.
+            ball: The ball's number.
+            distances: (m,) squared distances from its centre.
             left: (m,) which of the label's examples no earlier slice has taken.
 
         Returns:
-            (m,) which of the examples that are left are inside.
+            (m,) which of the remaining examples are inside.
         """
         nearest = np.argsort(distances, kind="stable")
         counts, available, distances = self.counts[nearest], left[nearest], distances[nearest]
@@ -155,7 +155,7 @@ class Balls:
         own = self.members[ball].nnz - 1
         as_bad = mean >= _AS_BAD * mean[own]
         half = np.cumsum(counts) <= counts.sum() / 2
-        # Equally far examples are all inside or all outside.
+        # Ties in distance are all inside or all outside.
         edge = np.append(np.diff(distances) > _ROUNDING * distances[-1], True)
         end = np.flatnonzero(as_bad & half & edge).max(initial=own)
         inside = np.zeros(len(nearest), dtype=bool)
@@ -168,13 +168,13 @@ def largest_by_chance(
 ) -> Float[np.ndarray, " s"]:
     """Return the largest statistic over all balls, for each of several permutations of the residuals within labels.
 
-    Only the examples that are left are permuted: those of earlier slices are no longer part of the question.
+    Only the remaining examples are permuted: those of earlier slices have been set aside.
 
     Args:
         labels: The balls of each label.
         left: (m,) for each label, which of its examples no earlier slice has taken.
         draws: The number of permutations, s.
-        random: Draws them.
+        random: The generator that draws them.
 
     Returns:
         (s,) the largest statistics.
@@ -210,17 +210,17 @@ def _neighbours(
     sizes: list[int],
     processes: ProcessGroup,
 ) -> csr_matrix:
-    """Return the counts of the nearest examples that make up each size, around each centre; by size first.
+    """Return the counts of the nearest examples that make up each size around each centre, ordered by size first.
 
-    Each process gives the distances of its nearest examples; those of all tell the radius of a ball, and each process
-    says which of its own examples lie within it.
+    Each process contributes the distances of its nearest examples; together they determine the radius of a ball, and
+    each process then reports which of its own examples lie within it.
 
     Args:
         x: (h, q) the reduced examples that this process holds.
         here: (h,) their positions among the label's examples.
         centres: (c, q) the reduced centres.
         counts: (m,) of the label's examples.
-        sizes: Of the balls, in examples.
+        sizes: The sizes of the balls, in examples.
         processes: The processes.
 
     Returns:

@@ -31,7 +31,7 @@ from weakspot.slices import Slices
 from weakspot.tasks import Task
 
 _APPLIED = ("directions", "offsets", "labels")  # the parameters that decide the membership of other examples
-_CENTRES = 4000  # the number of examples around which balls lie, in all labels together
+_CENTRES = 4000  # the largest number of ball centres, over all labels together
 
 
 class _Hotspot(NamedTuple):
@@ -44,28 +44,28 @@ class _Hotspot(NamedTuple):
 class Scan(Method):
     """Finds regions of embedding space where the model does worse than on other examples of the same label.
 
-    Within each label, the balls of the nearest neighbours of every example are scanned for the one whose residuals
-    (1 - p of the label) exceed the label's mean by most standard errors. It grows around its centre for as far as it is
-    as bad; its examples are set aside, and the next is looked for. A discriminant of a ball's members against the
-    others of the label says how much any example belongs. Nothing is optimised, and the p-value is exact for the whole
-    search: residuals are permuted within labels, and all balls are scanned again.
+    Within each label, the balls of nearest neighbours around every example are scanned for the one whose residuals
+    (1 - p of the label) exceed the label's mean by the most standard errors. That ball grows around its centre as far
+    as it stays as bad; its examples are set aside, and the search is repeated. A linear discriminant of a ball's
+    members against the label's other examples gives the membership of any example. Nothing is optimised, and the
+    p-value is exact for the whole search: residuals are permuted within labels, and all balls are scanned again.
 
     Kulldorff: A spatial scan statistic, Communications in Statistics 26 (1997).
 
     Args:
         n_slices: The largest number of slices.
-        sizes: Of the balls before they grow, in examples; those that hold more than half of a label are left out there,
-            and where all do, they hold a quarter of it.
-        n_components: The number of principal components in which neighbours are looked for.
+        sizes: The sizes of the balls before they grow, in examples. Sizes above half of a label are skipped there; if
+            all are, balls hold a quarter of the label.
+        n_components: The number of principal components in which neighbours are searched for.
         draws: The number of permutations for the p-values; 0 for none.
-        seed: Of the permutations, and of the centres where there are more than 4000 examples.
-        sharded: `fit` gets this process's rows only, the others of the torch.distributed group hold the rest, and
-            `slices_` covers and describes this process's rows.
+        seed: The seed of the permutations, and of the centres if there are more than 4000 examples.
+        sharded: Whether `fit` gets this process's rows only and the others of the torch.distributed group hold the
+            rest; `slices_` then covers and describes this process's rows.
 
     Attributes:
-        p_values_: (k,) how often chance alone makes a ball of as large a statistic; None without draws.
+        p_values_: (k,) how often chance alone produces a ball with as large a statistic; None without draws.
         statistics_: (k,) of the balls before they grew: how many standard errors they lie above the label's mean.
-        slices_: One slice per ball that has grown, the largest statistic first.
+        slices_: One slice per grown ball, largest statistic first.
     """
 
     word = "scan"
@@ -90,14 +90,16 @@ class Scan(Method):
     def check(self, n: float, task: Task | None) -> None:
         check_at_least(self, n_slices=1, n_components=1, draws=0)
         if not isinstance(self.sizes, Sequence) or not all(_is_size(size) for size in self.sizes):
-            raise ValueError(f"sizes={self.sizes} must be a list of numbers of examples, from 2 on: [20, 40]")
+            raise ValueError(
+                f"sizes={self.sizes} must be a list of whole numbers of at least 2, such as [20, 40]"
+            )
         if not self.sizes:
-            raise ValueError("sizes=[] holds no ball; give numbers of examples: [20, 40]")
+            raise ValueError("sizes=[] is empty; give the sizes of balls in examples, such as [20, 40]")
         if n < MIN_EXAMPLES:
             raise ValueError(f"a scan needs {MIN_EXAMPLES} examples or more, and there are {n:.10g}")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> Scan:
-        """Find the balls of the largest statistics in `p`; `callback(stage, done, total)` reports the progress."""
+        """Find the balls with the largest statistics in `p`; `callback(stage, done, total)` reports the progress."""
         check_predictions(p)
         processes = process_group(self.sharded)
         check_same_fields(p, processes)
@@ -165,7 +167,7 @@ class Scan(Method):
         earlier: list[_Hotspot],
         random: np.random.Generator,
     ) -> _Hotspot | None:
-        """Return the ball of the largest statistic in what is left; None where none is worse than its label."""
+        """Return the ball with the largest statistic over what remains; None if none is worse than its label."""
         worst = None
         for label, (balls, available) in enumerate(zip(balls_by_label, left, strict=True)):
             if balls.members.shape[0]:
@@ -182,7 +184,7 @@ class Scan(Method):
         return _Hotspot(*worst, p_value)
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return the discriminant's probability for examples of the label; where labels are unknown, for all."""
+        """Return the discriminant's probability for examples of the label; if labels are unknown, for all."""
         directions, offsets, labels = parameters_of(self._fitted(p), *_APPLIED)
         embeddings_for(p.embeddings, directions.shape[1], "the hotspots")
         return discriminant_membership(p, directions, offsets, labels)

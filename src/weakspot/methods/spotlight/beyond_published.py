@@ -1,4 +1,4 @@
-"""What goes beyond the published Spotlight: a search within each label, and members beyond the kernel's edge."""
+"""Extensions of the published Spotlight: a search within each label, and membership beyond the kernel's edge."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class SearchResult:
     """Holds all spotlights of a search.
 
     Attributes:
-        weights: (k, n) of the kernels, in the order of the predictions.
+        weights: (k, n) the kernel weights, in the order of the predictions.
         centers: (k, D) in the embedding's own units.
         precisions: (k,), (k, d) or (k, d, d) in the embedding's own units.
-        histories: Of each run.
-        labels: (k,) that each is confined to; `ANY_LABEL` where it is not.
+        histories: The history of each run.
+        labels: (k,) the label that each is restricted to; `ANY_LABEL` if it is not.
         components: (r, D) the principal components that they lie in, if any.
     """
 
@@ -48,16 +48,16 @@ class SearchResult:
 def search_within_labels(
     method: Spotlight, settings: SpotlightSettings, p: Predictions, callback: Callback | None
 ) -> SearchResult:
-    """Search each label by itself, and keep the spotlights that are worse than their label by most standard errors.
+    """Search each label separately; keep the spotlights that are worse than their label by the most standard errors.
 
     Args:
-        method: As it was constructed; each label gets a copy.
-        settings: Its settings, checked.
-        p: The predictions, with the losses that are searched. The least size is that of all examples.
+        method: The method as constructed; each label gets a copy.
+        settings: Its checked settings.
+        p: The predictions, with the losses to search. The minimum size is computed from all examples.
         callback: Called with the progress.
 
     Raises:
-        ValueError: If there are no labels, or none with twice as many examples as a spotlight.
+        ValueError: If there are no labels, or no label has twice as many examples as a spotlight.
     """
     if p.labels is None:
         raise ValueError("labels='within' needs labels, and these predictions hold none; use labels='ignore'")
@@ -99,15 +99,16 @@ def search_within_labels(
 
 
 def fit_discriminants(p: Predictions, found: SearchResult, seed: int) -> dict[str, np.ndarray]:
-    """Fit a discriminant of each spotlight's examples against the others.
+    """Fit a discriminant of each spotlight's members against the other examples.
 
-    The others are those of its label, where it is confined to one. Members are all that the kernel reaches; the
-    discriminant is fitted in 32 principal components, because in hundreds of dimensions it would fit noise.
+    If the spotlight is restricted to a label, only examples of that label are used. Members are all examples with a
+    positive kernel weight; the discriminant is fitted in 32 principal components, because in hundreds of dimensions it
+    would fit noise.
 
     Args:
         p: The predictions that were searched.
         found: Their spotlights.
-        seed: Of the principal components.
+        seed: The seed of the principal components.
 
     Returns:
         The parameters directions (k, d), offsets (k,) and labels (k,), as `discriminant_membership` takes them.
@@ -131,7 +132,7 @@ def fit_discriminants(p: Predictions, found: SearchResult, seed: int) -> dict[st
 
 
 def _progress_of_label(callback: Callback | None, part: int, parts: int) -> Callback | None:
-    """Turn the progress within one of several labels into the progress of all."""
+    """Convert progress within one label into progress over all labels."""
     if callback is None:
         return None
     return lambda stage, done, total: callback(

@@ -33,58 +33,58 @@ from weakspot.slices.statistics import describe
 from weakspot.tasks import Classification, Task
 
 _MIN_VALUES_FOR_THREADS = 1 << 22
-"""Matrix products over fewer values are quicker in one thread."""
+"""Matrix products over fewer values are faster in one thread."""
 
 _MOST_LOSS = 1e20
-"""Larger losses, or all below the inverse, are refused: long before products of them overflow float64."""
+"""Losses above this, or all below its inverse, are rejected, long before their products overflow float64."""
 
 
 class Spotlight(Method):
     """Finds regions of embedding space, of at least a given size, where the loss is highest (or lowest).
 
     Each spotlight is a kernel of compact support, w = max(0, 1 - (x - m)ᵀ P (x - m)), that maximises the mean
-    loss Σ c·w·y / Σ c·w among kernels of size Σ c·w ≥ T, c being the counts. After each one the losses are
-    scaled by 1 - w / max w and the next is searched for.
+    loss Σ c·w·y / Σ c·w among kernels of size Σ c·w ≥ T, where c are the counts. After each spotlight the losses
+    are scaled by 1 - w / max w, and the next one is searched for.
 
     d'Eon, d'Eon, Wright, Leyton-Brown: The Spotlight, FAccT 2022 (arXiv:2107.00758).
 
     Args:
         n_slices: The number of spotlights, found one after the other.
-        min_size: T: an int counts examples, a float is a share of Σ c (of one example, at the least).
-        search: "multistart" goes on from many starts, keeps the size exactly, and depends on neither the embedding's
-            origin nor its unit; "published" is one run of Adam from that origin, in that unit.
-        steps: The steps of the published run; ascents of multistart end by themselves.
-        learning_rate: Adam's, cut to `factor` of itself after `patience` steps without gain.
+        min_size: T: an int counts examples, a float is a share of Σ c (at least one example).
+        search: "multistart" ascends from many starts, keeps the size exact, and depends on neither the embedding's
+            origin nor its unit; "published" is a single run of Adam from that origin, in that unit.
+        steps: The number of steps of the published run; multistart's ascents stop on convergence.
+        learning_rate: Adam's learning rate, multiplied by `factor` after `patience` steps without improvement.
         patience: See `learning_rate`.
-        barrier_scale: What falling short of T costs; multistart multiplies it by the range of the losses.
+        barrier_scale: The cost of falling short of T; multistart multiplies it by the range of the losses.
         precision: "spherical" (P = p·I), "diagonal" or "full".
-        flip: Whether to look for the lowest losses: where the model serves best.
+        flip: Whether to search for the lowest losses instead, where the model does best.
         device: "cpu", "cuda" or any torch device.
-        seed: Of the principal components, and of the noise in "full".
+        seed: The seed of the principal components, and of the noise in "full".
         n_components: The number of principal components to search in; None for the embedding itself.
         barrier_end: The width of the barrier at the end, as a share of T.
         factor: See `learning_rate`.
         label_entropy: The cost of each bit of entropy of the labels inside.
         prediction_entropy: The cost of each bit of entropy of the predictions inside.
-        past: Slices, or weights (k, n), that these spotlights come after. The examples of Slices are found by their
-            ids, so they may be more than those that are searched.
+        past: Earlier Slices, or weights (k, n), by which the losses are scaled down before the search. The examples of
+            Slices are matched by id, so they may be more than those that are searched.
         starts: The largest number of examples of high loss that multistart starts from.
         n_jobs: The number of threads; -1 for one per core.
         sharded: Whether `fit` gets this process's rows only and the others of the torch.distributed group hold the
             rest; `slices_` then covers and describes this process's rows.
-        labels: "within": search each label by itself, and keep the spotlights whose residuals exceed their label's
-            mean by most standard errors; others are no members. "ignore": as published.
+        labels: "within": search each label separately, and keep the spotlights whose residuals exceed their label's
+            mean by the most standard errors; examples of other labels are not members. "ignore": as published.
         loss: "residual": the bounded 1 - p of the label instead of the loss, so that no single example outweighs a
             region. "log": as published.
-        members: "discriminant": examples belong by a linear discriminant of those inside the kernel against the
-            rest, graded beyond its edge. "kernel": as published.
+        members: "discriminant": membership is given by a linear discriminant of the examples inside the kernel against
+            the rest, graded beyond its edge. "kernel": as published.
 
     Attributes:
         slices_: The spotlights.
         centers_: (k, d) in the embedding's own units.
         precisions_: (k,), (k, d) or (k, d, d) in the embedding's own units.
-        history_: For each spotlight the arrays objective, size and learning_rate of the run that won; of an ascent of
-            multistart the size that it was made at, and step_length in RMS distances instead of a learning rate.
+        history_: For each spotlight the arrays objective, size and learning_rate of the best run. An ascent of
+            multistart has the size that it was run at, and step_length (in RMS distances) instead of a learning rate.
     """
 
     word = "spotlight"
@@ -143,7 +143,7 @@ class Spotlight(Method):
         self.members = members
 
     def check(self, n: float, task: Task | None) -> None:
-        """Raise ValueError for settings that are not valid, and for a size that `n` examples do not have."""
+        """Raise ValueError for invalid settings, and for a minimum size that `n` examples do not reach."""
         settings = SpotlightSettings(**self.get_params())
         settings.size(n)
         settings.past_weights()
@@ -195,12 +195,12 @@ class Spotlight(Method):
 
     @property
     def seeks(self) -> Literal["worse", "better"]:
-        """Return better with `flip`, else worse."""
+        """Return "better" with `flip`, else "worse"."""
         return "better" if self.flip else "worse"
 
 
 def _search_all(settings: SpotlightSettings, p: Predictions, callback: Callback | None) -> SearchResult:
-    """Find one spotlight after the other in all examples."""
+    """Find the spotlights one after another, among all examples."""
     assert p.losses is not None
     processes = process_group(settings.sharded)
     check_same_fields(p, processes)
@@ -214,7 +214,7 @@ def _search_all(settings: SpotlightSettings, p: Predictions, callback: Callback 
     losses = _losses_to_maximize(p.losses.astype(np.float64), settings, processes)
     for w in past:
         losses = _scale_down(losses, w, processes)
-    order = canonical_order(p.embeddings, p.losses, counts)  # whatever came before
+    order = canonical_order(p.embeddings, p.losses, counts)  # independent of the input order
     losses, counts = losses[order], counts[order]
     penalties = tuple(replace(penalty, codes=penalty.codes[order]) for penalty in penalties)
 
@@ -246,7 +246,7 @@ def _check_losses(losses: Float[np.ndarray, " n"], processes: ProcessGroup) -> N
     largest = float(processes.max(torch.tensor(np.abs(losses).max(), dtype=torch.float64)))
     if largest > _MOST_LOSS or 0 < largest < 1 / _MOST_LOSS:
         raise ValueError(
-            f"losses reach {largest:.3g}, and a search computes with no more than {_MOST_LOSS:.0e} and no less than "
+            f"the largest loss is {largest:.3g}, but a search needs one of at most {_MOST_LOSS:.0e} and at least "
             f"{1 / _MOST_LOSS:.0e}; divide the losses by {largest:.3g}"
         )
 
@@ -254,9 +254,9 @@ def _check_losses(losses: Float[np.ndarray, " n"], processes: ProcessGroup) -> N
 def _losses_to_maximize(
     losses: Float[np.ndarray, " n"], settings: SpotlightSettings, processes: ProcessGroup
 ) -> Float[np.ndarray, " n"]:
-    """Return the losses that multistart maximises: never negative, and subtracted from the largest with `flip`.
+    """Return the losses that multistart maximises: not negative, and with `flip` subtracted from the largest.
 
-    Only then does scaling them down after a spotlight make its region less attractive.
+    Otherwise, scaling them down after a spotlight would not make its region less attractive.
     """
     if settings.search == "published":
         return losses
@@ -268,14 +268,14 @@ def _losses_to_maximize(
 def _scale_down(
     losses: Float[np.ndarray, " n"], w: Float[np.ndarray, " n"], processes: ProcessGroup
 ) -> Float[np.ndarray, " n"]:
-    """Return the losses that a spotlight leaves: none where its weight is highest; all where it reaches no example."""
+    """Scale losses down by a spotlight: to 0 where its weight is highest; not at all if it reaches no example."""
     highest = float(processes.max(torch.tensor(w.max())))
     out: np.ndarray = losses * (1 - w / highest) if highest > 0 else losses
     return out
 
 
 def _penalties(settings: SpotlightSettings, p: Predictions) -> tuple[EntropyPenalty, ...]:
-    """Return the costs of entropy that the settings ask for."""
+    """Return the entropy penalties that the settings ask for."""
     penalties = []
     for name, codes in (("label", p.labels), ("prediction", p.predictions)):
         price = getattr(settings, f"{name}_entropy")
@@ -291,7 +291,7 @@ def _penalties(settings: SpotlightSettings, p: Predictions) -> tuple[EntropyPena
 
 @contextmanager
 def _limit_threads(threads: int) -> Iterator[None]:
-    """Limit BLAS, OpenMP and torch to so many threads."""
+    """Limit BLAS, OpenMP and torch to this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(threads, before))
     try:
@@ -302,7 +302,7 @@ def _limit_threads(threads: int) -> Iterator[None]:
 
 
 def _progress_callback(callback: Callback, j: int, steps: int, n_slices: int) -> OnStep:
-    """Return a callback for all runs of slice j, in whichever thread; each slice takes at most `steps`."""
+    """Return a thread-safe callback for all runs of slice j; each slice takes at most `steps` steps."""
     done, lock = 0, threading.Lock()
 
     def on_step(more: int, objective: float, size: float, learning_rate: float | None) -> None:

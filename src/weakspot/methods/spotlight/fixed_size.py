@@ -18,17 +18,19 @@ def scale_of_size(
 ) -> Float[Tensor, " k"]:
     """Solve Σ c·max(0, 1 - s·q) = `size` for s, exactly.
 
-    The sum is convex, falling and piecewise linear in s, so Newton's method from wherever it starts lands where
-    the sum is at least `size`, from there never overshoots, and ends after finitely many steps, on the right
-    piece. It starts from s = 1: an ascent goes by small moves, after which the scale is nearly what it was. Where at
-    least `size` examples lie at q = 0 no s is too large, and where they lie at what rounding makes of 0, the
-    root would follow the rounding. So s is at most `most`, below which q is still known; the sum is then `size`
-    or more. There may be no rows in this process: other processes then have them.
+    The sum is convex, decreasing and piecewise linear in s. From any start, the first step of Newton's method
+    therefore reaches an s at which the sum is at least `size`; from there the method never overshoots, and ends after
+    finitely many steps, on the right piece. It starts from s = 1, because an ascent makes small moves, after which
+    the scale has hardly changed.
+
+    If at least `size` examples lie at q = 0, no s is too large; if they lie at 0 up to rounding, the root would depend
+    on the rounding. So s is at most `most`, up to which q is reliable; the sum is then `size` or more. This process may
+    hold no rows if others do.
 
     Args:
         q: (n, k) the quadratic forms of the rows that this process holds.
         counts: (n,) how often each row counts.
-        size: The wanted size T.
+        size: The required size T.
         processes: The processes.
         most: (k,) or one number, the largest factor.
 
@@ -52,7 +54,7 @@ def _newton(
     size: float,
     processes: ProcessGroup,
 ) -> Float[Tensor, " k"]:
-    """Return the root of the linear piece that s is on; 0 where only q = 0 is inside, from where all pieces follow."""
+    """Return the root of the linear piece at s; if only q = 0 is inside, s if that suffices, else 0 to start over."""
     active = s * q < 1
     mass, spread = processes.sum(torch.stack([counts @ active.to(q.dtype), counts @ (q * active)]))
     return torch.where(spread > 0, (mass - size) / spread, torch.where(mass >= size, s, 0.0))

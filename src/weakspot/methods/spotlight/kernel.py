@@ -1,4 +1,4 @@
-"""The kernel of fitted spotlights in the embedding's own units, exactly: float64, no expanded squares."""
+"""The exact kernel of fitted spotlights, in the embedding's own units: float64, without expanded squares."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from weakspot.methods.base import embeddings_for, parameters_of
 from weakspot.slices import Slices
 
 ROWS = 1024
-"""Rows that are read at a time."""
+"""Rows read at a time."""
 
 _ROUNDING = 1e-14
-"""A distance of 0, computed by subtracting and projecting, may be this share of the lengths involved."""
+"""Computed by subtracting and projecting, a distance of 0 may come out as this share of the lengths involved."""
 
 
 def quadratic_form(
@@ -29,7 +29,7 @@ def quadratic_form(
         x: (n, d) embeddings.
         centre: (d,) m.
         precision: P as a scalar p, a diagonal (d,) or a matrix (d, d).
-        components: (r, d) principal components; where given, P acts on those of x - m.
+        components: (r, d) principal components; if given, P acts on x - m projected onto them.
 
     Returns:
         (n,)
@@ -47,7 +47,7 @@ def quadratic_form(
 def max_factor(
     centre: Float[np.ndarray, " d"], precision: Float[np.ndarray, " *shape"], unit: float
 ) -> float:
-    """Return the largest factor on P at which examples at the centre surely lie inside, in spite of rounding.
+    """Return the largest factor on P at which examples at the centre lie inside for certain, despite rounding.
 
     Args:
         centre: (d,) m.
@@ -67,11 +67,11 @@ def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     """Return the kernel weights (n, k), in [0, 1], of new embeddings (n, d) in every spotlight of `slices`.
 
     Args:
-        slices: Of the Spotlight, fitted or loaded.
-        embeddings: (n, d) in the embedding that the spotlights were found in.
+        slices: Slices of the Spotlight, fitted or loaded.
+        embeddings: (n, d) of the same model that the spotlights were found in.
 
     Raises:
-        ValueError: Where the slices hold no centres, or the embeddings have another width.
+        ValueError: If the slices hold no centres, or the embeddings have another width.
     """
     centers, precisions = parameters_of(slices, "centers", "precisions")
     x = embeddings_for(embeddings, centers.shape[1], "the spotlights")

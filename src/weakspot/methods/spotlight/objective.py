@@ -1,4 +1,4 @@
-"""The objective of a spotlight, and its slopes."""
+"""The objective of a spotlight, and its derivatives with respect to the kernel weights."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LEAST_SHARE = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True)
 class EntropyPenalty:
-    """Says what the entropy of the labels, or predictions, inside the spotlight costs.
+    """A penalty on the entropy of the labels, or predictions, inside the spotlight.
 
     Attributes:
         codes: (n,) the category of every example.
         categories: The number of categories.
-        weight: The cost of a bit.
+        weight: The cost per bit.
     """
 
     codes: Int[np.ndarray, " n"]
@@ -33,12 +33,12 @@ class EntropyPenalty:
 
 @dataclass(frozen=True)
 class Problem:
-    """States what is maximised over centres and precisions: sign·L - barrier - penalties (paper, §3).
+    """The problem of maximising sign·L - barrier - penalties over centres and precisions (paper, §3).
 
     Attributes:
-        losses: (n,) what the spotlight looks for.
+        losses: (n,) the losses y.
         counts: (n,) multiplicities c.
-        size: T, the least Σ c·w.
+        size: T, the minimum of the size S = Σ c·w.
         height: What the barrier costs at S = T, in units of the loss.
         sign: +1 for high losses, -1 for low ones.
     """
@@ -84,10 +84,10 @@ class DeviceProblem:
 def value_and_slopes(
     w: Float[Tensor, "n k"], device_problem: DeviceProblem, barrier: float | None, processes: ProcessGroup
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], Float[Tensor, "n k"]]:
-    """Return objective, size and ∂objective/∂w of k spotlights.
+    """Return objective, size S = Σ c·w and ∂objective/∂w of k spotlights.
 
     L = Σ c·w·y / S has the slopes c·(y - L) / S; an entropy H of shares π (in bits) has the slopes
-    -c·(log₂ π + H) / S; sizes short of T + b cost height·((S - T - b) / b)².
+    -c·(log₂ π + H) / S; sizes below T + b cost height·((S - T - b) / b)².
 
     Args:
         w: (n, k) the kernel weights of the rows that this process holds.

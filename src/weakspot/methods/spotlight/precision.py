@@ -1,6 +1,6 @@
 """The kinds of precision P (spherical, diagonal, full), with their distances and gradients.
 
-With q_i = (x_i - m)ᵀ P (x_i - m) a kernel weight is max(0, 1 - q_i). Each kind parametrises P by θ of shape (s,),
+With q_i = (x_i - m)ᵀ P (x_i - m), a kernel weight is max(0, 1 - q_i). Each kind parametrises P by θ of shape (s,),
 `parameters` in the code; runs are batched, so m is (k, d), θ is (k, s) and q is (n, k).
 """
 
@@ -15,20 +15,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 MOST_LOG_PRECISION = float(np.log(1e12))
-"""No radius is below a millionth of the RMS distance: float32 embeddings hold nothing finer."""
+"""No radius is below a millionth of the RMS distance: float32 embeddings resolve nothing finer."""
 
 PUBLISHED_SPHERICAL, PUBLISHED_NONSPHERICAL = 1e-4, 1e-3
 """The precisions that published runs start from, in the run's units."""
 
 MAX_KNOWN_ROUNDING = 0.5 / 16
-"""A value of q is off by at most 16 roundings of its largest term; q counts as known where that is at most a half."""
+"""A value of q is off by at most 16 roundings of its largest term; q is reliable if that is at most a half."""
 
 
 class Precision(Protocol):
-    """Parametrises P.
+    """A parametrisation of P.
 
     Attributes:
-        name: Of the kind, as the setting `precision` has it.
+        name: The name of the kind, as in the setting `precision`.
         published_start: The precision that published runs start from, in the run's units.
     """
 
@@ -60,14 +60,14 @@ class Precision(Protocol):
     def max_factor(
         self, m: Float[Tensor, "k d"], parameters: Float[Tensor, "k s"], dtype: torch.dtype
     ) -> Float[Tensor, " k"]:
-        """Return the largest factor (k,) on P at which q is still known of rows near m, whatever library multiplies.
+        """Return the largest factor (k,) on P at which q is still reliable for rows near m, whatever the library.
 
-        Rows are in `dtype`, and the q of rows at m, which is 0 but for rounding, is then no more than a half. No
-        precision exceeds the one that `project` allows either.
+        Rows are in `dtype`. The q of rows at m, which is 0 up to rounding, is then at most a half, and no precision
+        exceeds the one that `project` allows.
         """
 
     def project(self, parameters: Float[Tensor, "k s"]) -> Float[Tensor, "k s"]:
-        """Return the θ nearest to this one that stands for an allowed precision."""
+        """Return the nearest θ that represents an allowed precision."""
 
     def scale(self, parameters: Float[Tensor, "k s"], factor: Float[Tensor, "k 1"]) -> Float[Tensor, "k s"]:
         """Return θ of factor·P."""
@@ -80,7 +80,7 @@ class Precision(Protocol):
 
 
 class _LogPrecision:
-    """Is a precision whose θ holds logarithms of P's entries and nothing else."""
+    """Base class of precisions whose θ holds only logarithms of P's entries."""
 
     def max_factor(self, m: Tensor, parameters: Tensor, dtype: torch.dtype) -> Tensor:
         return _max_factor(parameters, torch.finfo(dtype).eps * (parameters.exp() * m * m).sum(dim=1))
@@ -93,7 +93,7 @@ class _LogPrecision:
 
 
 class SphericalPrecision(_LogPrecision):
-    """Is P = p·I, with θ = (log p)."""
+    """The precision P = p·I, with θ = (log p)."""
 
     name, published_start = "spherical", PUBLISHED_SPHERICAL
 
@@ -121,7 +121,7 @@ class SphericalPrecision(_LogPrecision):
 
 
 class DiagonalPrecision(_LogPrecision):
-    """Is P = diag(p), with θ = log p."""
+    """The precision P = diag(p), with θ = log p."""
 
     name, published_start = "diagonal", PUBLISHED_NONSPHERICAL
 
@@ -149,10 +149,10 @@ class DiagonalPrecision(_LogPrecision):
 
 
 class FullPrecision:
-    """Is P = V·diag(λ)·V⁻¹ with V orthogonal, and θ = (V row by row, log λ).
+    """The precision P = V·diag(λ)·V⁻¹ with V orthogonal, and θ = (V row by row, log λ).
 
-    After each step V is brought back to the nearest orthogonal matrix. As published, a little noise goes
-    first, because singular values that are equal have no single answer; here it is seeded.
+    After each step V is projected onto the nearest orthogonal matrix. As published, a little noise is added first,
+    because equal singular values have no unique vectors; here the noise is seeded.
     """
 
     name, published_start = "full", PUBLISHED_NONSPHERICAL
@@ -191,7 +191,7 @@ class FullPrecision:
         return torch.stack(by_centre), torch.stack(by_shape)
 
     def max_factor(self, m: Tensor, parameters: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the factor; rows are subtracted before they are squared, so the error is the square of a rounding."""
+        """Return the factor; m is subtracted before rows are squared, so the error is the square of a rounding."""
         values = parameters[:, m.shape[1] ** 2 :]
         lengths = (m * m).sum(dim=1)
         return _max_factor(values, torch.finfo(dtype).eps ** 2 * values.exp().max(dim=1).values * lengths)
@@ -222,7 +222,7 @@ class FullPrecision:
 
 
 def make_precision(name: str, seed: int) -> Precision:
-    """Return the kind of precision of a name; the seed is of the noise in a full one."""
+    """Return the precision of this name; the seed is that of the noise in a full one."""
     kinds: dict[str, Precision] = {
         "spherical": SphericalPrecision(),
         "diagonal": DiagonalPrecision(),
@@ -239,7 +239,7 @@ def select_distinct(
     count: int,
     radii: float,
 ) -> list[int]:
-    """Choose the best `count` of k spotlights, leaving out those within so many radii of a better one.
+    """Choose the best `count` of k spotlights, leaving out those within `radii` radii of a better one.
 
     Args:
         precision: Their kind of precision.
@@ -247,10 +247,10 @@ def select_distinct(
         parameters: (k, s) θ of their precisions.
         value: (k,) their objectives.
         count: The largest number to choose.
-        radii: The least distance between two of them, in radii.
+        radii: The minimum distance between two of them, in radii.
 
     Returns:
-        The chosen spotlights' numbers, best first.
+        The chosen spotlights' indices, best first.
     """
     q = precision.quadratic_form(m, (m * m).sum(dim=1), m, parameters)
     chosen: list[int] = []
@@ -261,13 +261,13 @@ def select_distinct(
 
 
 def _max_factor(logs: Float[Tensor, "k l"], rounding: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
-    """Return the factor, by the logarithms of P's eigenvalues and the error that one rounding makes of q at m."""
+    """Return the factor, from the logarithms of P's eigenvalues and the error that one rounding causes in q at m."""
     allowed = (MOST_LOG_PRECISION - logs.max(dim=1).values).exp()
     return torch.minimum(allowed, MAX_KNOWN_ROUNDING / rounding)
 
 
 def _dimensions(width: int) -> int:
-    """Return d, where θ has d² + d entries."""
+    """Return d, given that θ has d² + d entries."""
     return (isqrt(1 + 4 * width) - 1) // 2
 
 

@@ -15,22 +15,22 @@ from weakspot.methods.spotlight.kernel import ROWS, quadratic_form
 from weakspot.predictions.mapped_copies import copy_blocks
 
 _ROUNDING = 1e-7
-"""A spread below this share of the mean's norm is nothing but the rounding of float32."""
+"""A spread below this share of the mean's norm is only the rounding of float32."""
 
 _LEAST_UNIT = 1e-140
-"""Precisions are at most 1e12 over the square of this."""
+"""The smallest unit allowed: precisions are at most 1e12 divided by the square of the unit."""
 
 
 @dataclass(frozen=True)
 class WorkingEmbeddings:
     """Holds embeddings in working units: embeddings[order], or their principal components, are mean + unit·x.
 
-    They are centred, so that no digits are lost to a far-off origin, and of RMS distance 1, so that a search does not
-    depend on the embedding's unit. The working copy is float32: half the reads of float64.
+    They are centred, so that no digits are lost to a distant origin, and of RMS distance 1, so that a search does not
+    depend on the embedding's unit. The working copy is float32, which halves the bytes read.
 
     Attributes:
-        embeddings: (n, D) as they came.
-        order: (n,) the order in which rows are worked on.
+        embeddings: (n, D) the original embeddings.
+        order: (n,) the working order of the rows.
         x: (n, d) in working units and order.
         mean: (d,) of the embeddings, or of their principal components.
         unit: The RMS distance from the mean.
@@ -57,7 +57,7 @@ class WorkingEmbeddings:
         return out
 
     def to_embedding_units(self, centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, " D"]:
-        """Return a working centre in the embedding's own space and units."""
+        """Convert a centre in working units to the embedding's own space and units."""
         out: np.ndarray = self.mean + self.unit * centre
         if self.pca is not None:
             out = self.pca.mean_.astype(np.float64) + out @ self.pca.components_.astype(np.float64)
@@ -71,17 +71,17 @@ def to_working_units(
     processes: ProcessGroup,
     order: Int[np.ndarray, " n"] | None = None,
 ) -> WorkingEmbeddings:
-    """Bring embeddings to working units.
+    """Convert embeddings to working units.
 
     Args:
-        embeddings: (n, D) that this process holds.
+        embeddings: (n, D) the embeddings that this process holds.
         n_components: The number of principal components to search in; None for all dimensions.
-        seed: Of the principal components.
+        seed: The seed of the principal components.
         processes: The processes.
-        order: (n,) the order to work on rows in; as they come by default.
+        order: (n,) the working order of the rows; by default that of the embeddings.
 
     Raises:
-        ValueError: If all embeddings are equal, if float64 cannot hold their squares, or if there are fewer components.
+        ValueError: If all embeddings are equal, if float64 cannot hold their squares, or for too many components.
     """
     if order is None:
         order = np.arange(len(embeddings))
@@ -98,7 +98,7 @@ def to_working_units(
 
 
 class _OrderedBlocks:
-    """Yields rows in a given order, a few at a time in float64: no second copy of all."""
+    """Yields rows in a given order, a few at a time in float64, without a second copy of all."""
 
     def __init__(self, x: Float[np.ndarray, "n d"], order: Int[np.ndarray, " n"]) -> None:
         self.x, self.order, self.shape = x, order, x.shape
@@ -111,7 +111,7 @@ class _OrderedBlocks:
 def _mean_and_spread(
     blocks: _OrderedBlocks, processes: ProcessGroup
 ) -> tuple[Float[np.ndarray, " d"], float]:
-    """Return the mean and the RMS distance to it; values are brought to about 1 first, for squares could overflow."""
+    """Return the mean and the RMS distance from it; values are scaled to about 1 first, as squares could overflow."""
 
     def total(values: np.ndarray) -> np.ndarray:
         return processes.sum(torch.from_numpy(values)).numpy()
@@ -123,7 +123,7 @@ def _mean_and_spread(
     squares = np.array([sum(float(((block / peak - mean) ** 2).sum()) for _, block in blocks)])
     spread = float(np.sqrt(total(squares)[0] / n))
     if not spread > _ROUNDING * np.linalg.norm(mean):
-        raise ValueError(f"all {n:.0f} embeddings are equal: there are no regions to tell apart")
+        raise ValueError(f"all {n:.0f} embeddings are equal: there are no regions to distinguish")
     if not _LEAST_UNIT < peak * spread < 1 / _LEAST_UNIT:
         raise ValueError(
             f"the embeddings' spread is {peak * spread:.3g}, and its square is beyond what float64 holds; "

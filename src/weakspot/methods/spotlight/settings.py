@@ -24,15 +24,15 @@ _POSITIVE = ("learning_rate", "barrier_scale", "barrier_end")
 _NOT_NEGATIVE = ("patience", "label_entropy", "prediction_entropy")
 
 MAX_FULL_DIMENSIONS = 512
-"""The most dimensions d of a full precision: it has d² numbers, and a step costs d³."""
+"""The most dimensions d of a full precision, which has d² numbers and costs d³ per step."""
 
 
 @dataclass(frozen=True)
 class SpotlightSettings:
-    """Holds the constructor arguments of `Spotlight`, which documents them, checked.
+    """Holds the checked constructor arguments of `Spotlight`, which documents them.
 
     Raises:
-        ValueError: For the first argument that is not valid.
+        ValueError: For the first invalid argument.
     """
 
     n_slices: int
@@ -85,13 +85,13 @@ class SpotlightSettings:
                 )
         if self.labels == "within" and self.n_components is not None:
             raise ValueError(
-                "n_components would project each label in another way; with labels='within' leave it out"
+                "n_components would project each label differently; with labels='within' leave it out"
             )
         if _device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device={str(self.device)!r}, but torch sees no GPU here; use device='cpu'")
 
     def check_dimensions(self, dimensions: int) -> None:
-        """Raise ValueError where a full precision would be hopeless in so many dimensions."""
+        """Raise ValueError if a full precision is infeasible in this many dimensions."""
         searched = dimensions if self.n_components is None else self.n_components
         if self.precision == "full" and searched > MAX_FULL_DIMENSIONS:
             raise ValueError(
@@ -101,16 +101,16 @@ class SpotlightSettings:
             )
 
     def size(self, total: float, lightest: float = 1.0) -> float:
-        """Return the least size T in examples.
+        """Return the minimum size T in examples.
 
-        A share of less than one example, or less than the smallest count, is raised to that.
+        A share is raised to one example, or to the smallest count or half the total if these are less than one.
 
         Args:
             total: Σ counts.
             lightest: The smallest count.
 
         Raises:
-            ValueError: If it is no number, or not between 0 and the total.
+            ValueError: If `min_size` is not a number, or T is not between 0 and the total.
         """
         if isinstance(self.min_size, bool) or not isinstance(self.min_size, (int, float, np.number)):
             raise ValueError(
@@ -130,14 +130,14 @@ class SpotlightSettings:
         """Return the weights of `past`, checked.
 
         Args:
-            ids: (n,) of the examples that are searched; an array must have a column for each, in their order, and in
-                Slices they are found by these ids. None for all examples of `past`.
+            ids: (n,) of the examples that are searched. An array must have a column for each, in their order; Slices
+                are matched by id. None returns the weights of all examples of `past`.
 
         Returns:
             (k, n)
 
         Raises:
-            ValueError: If the weights are no such array, or an example is missing.
+            ValueError: If `past` does not hold such weights, or an example is missing.
         """
         if self.past is None:
             return np.empty((0, 0 if ids is None else len(ids)))
@@ -154,23 +154,23 @@ class SpotlightSettings:
         if weights.shape[1] != len(ids):
             raise ValueError(
                 f"past has weights of shape {weights.shape}, but there are {len(ids)} examples; give Slices to have "
-                "the examples found by their ids"
+                "the examples matched by id"
             )
         return weights
 
     def as_json(self) -> Mapping[str, Any]:
-        """Return the settings as values that JSON holds; of `past`, how many slices it has."""
+        """Return the settings as JSON values; `past` becomes its number of slices."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return values | {"device": str(self.device), "past": len(self.past_weights())}
 
 
 def _positions(known: Shaped[np.ndarray, " m"], ids: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Return the position of each of the ids among those that are known."""
+    """Return the position of each id among the known ones."""
     rows = {name: row for row, name in enumerate(known.tolist())}
     missing = next((name for name in ids.tolist() if name not in rows), None)
     if missing is not None:
         raise ValueError(
-            f"past holds no weight of the example {missing!r}; give slices of the same predictions"
+            f"past holds no weight for the example {missing!r}; give slices of the same predictions"
         )
     return np.array([rows[name] for name in ids.tolist()], dtype=np.int64)
 

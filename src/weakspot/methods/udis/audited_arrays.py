@@ -17,17 +17,17 @@ _ROWS = 8192
 
 @dataclass(frozen=True, eq=False)
 class AuditedArrays:
-    """Holds the audited rows of a record as arrays (r, …); None where the record lacks something.
+    """Holds the audited rows of a record as arrays (r, …); None for what the record lacks.
 
     Attributes:
-        rows: (r,) their rows in the record.
+        rows: (r,) their row numbers in the record.
         counts: (r,) how often each counts, in float64.
         correct: (r,) whether the label is the prediction, or has the category.
-        losses: (r,) of a category of a multilabel task: the category's own.
+        losses: (r,) the losses; for a category of a multilabel task, the category's own.
         confidence: (r,) the probability that the model gives its prediction, or the category.
-        labels: (r,) or (r, c), of tasks that predict classes.
-        predictions: (r,) or (r, c), of tasks that predict classes.
-        classes: Their names.
+        labels: (r,) or (r, c), for tasks that predict classes.
+        predictions: (r,) or (r, c), for tasks that predict classes.
+        classes: The names of the classes.
         category: The column of the audited category; None where all examples are audited.
     """
 
@@ -50,7 +50,7 @@ class AuditedArrays:
             category: A class, by name or index; None audits all examples.
 
         Raises:
-            ValueError: Where the record cannot be audited; the message says what to give.
+            ValueError: If the record cannot be audited; the message states what is missing.
         """
         column = None if category is None else category_index(p, category)
         assigned = np.ones(len(p), dtype=bool) if column is None else predicted_as(p, column)
@@ -62,7 +62,7 @@ class AuditedArrays:
         right = record.correct
         if right is None and isinstance(p.task, Regression):
             raise ValueError(
-                "UDIS needs to know which examples are right, and a regression is only near or far; give correct, "
+                "UDIS needs to know which examples are right, which a regression does not define; give correct, "
                 "for example abs(predictions - labels) < tolerance, or choose method=spotlight"
             )
         if right is None:
@@ -78,7 +78,7 @@ class AuditedArrays:
             )
 
         if _all_equal(p.embeddings, rows):
-            raise ValueError(f"all {len(rows)} embeddings are equal: there are no clusters to tell apart")
+            raise ValueError(f"all {len(rows)} embeddings are equal: there are no clusters to distinguish")
         if p.counts is not None:
             check_counts(p.counts, p.ids)
         counts = p.row_counts[rows]
@@ -102,16 +102,16 @@ class AuditedArrays:
 
 
 def _all_equal(embeddings: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " r"]) -> bool:
-    """Return whether the rows hold the same values; rounded distances could not tell."""
+    """Return whether the rows hold the same values; rounded distances could not show it."""
     first = embeddings[rows[0]]
     return all((embeddings[some] == first).all() for some in np.array_split(rows, len(rows) // _ROWS + 1))
 
 
 def category_index(p: Predictions, category: str | int) -> int:
-    """Return the index of the class that a name or an index means.
+    """Return the index of the class given by a name or an index.
 
     Raises:
-        ValueError: If there is none, or `p` holds no predictions by class.
+        ValueError: If there is no such class, or `p` holds no predictions by class.
     """
     if p.predictions is None or not isinstance(p.task, (Classification, Multilabel)):
         raise ValueError(f"category={category!r} needs predictions by class; these hold none")
@@ -119,10 +119,10 @@ def category_index(p: Predictions, category: str | int) -> int:
 
 
 def class_index(category: str | int, classes: Sequence[str]) -> int:
-    """Return the index of the class that a name or an index means.
+    """Return the index of the class given by a name or an index.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such class.
     """
     if category in classes:
         return classes.index(str(category))
@@ -139,14 +139,14 @@ def predicted_as(p: Predictions, column: int) -> Bool[np.ndarray, " n"]:
 
 
 def record_for_category(p: Predictions, column: int | None) -> Predictions:
-    """Return the record for an audit of one class: its labels and predictions say whether an example has it.
+    """Return the record for an audit of one class, in which labels and predictions are 1 if an example has it, else 0.
 
-    Of a multilabel task the loss is the binary cross-entropy of the class's own output, None where the record
-    holds no outputs; otherwise it is the record's. Without a class, the record as it is.
+    For a multilabel task the loss is the binary cross-entropy of the class's own output, None if the record holds no
+    outputs; otherwise it is the record's. Without a class, the record is returned unchanged.
     """
     if column is None:
         return p
-    assert p.predictions is not None  # `category_index` has checked
+    assert p.predictions is not None  # checked by `category_index`
     name = p.classes()[column]
     guesses = predicted_as(p, column)
     labels = None if p.labels is None else _has(p.labels, column)
@@ -180,7 +180,7 @@ def _confidence(p: Predictions, outputs: np.ndarray | None, column: int | None) 
         return None
     import torch
 
-    logits = torch.tensor(outputs)  # a copy: memory-mapped outputs are read-only, which torch does not know
+    logits = torch.tensor(outputs)  # a copy: torch does not support read-only, memory-mapped arrays
     if column is None:
         confidence = p.task.confidence(logits)
         return None if confidence is None else np.asarray(confidence)

@@ -1,7 +1,7 @@
 """Candidates for nearest clusters: lower bounds of Ward distances by matrix products, on any device.
 
-The bound allows for rounding, in whatever order a product is summed. So float32 suffices for the search, and only
-clusters that it cannot distinguish are compared again.
+The bounds allow for rounding, whatever the order of summation. So float32 suffices for the search, and only clusters
+that it cannot distinguish are compared again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weakspot.methods.float32_products import float32_products
 from weakspot.methods.udis.neighbours import LIST_LENGTH, ClusterMeans, bound_factors
 from weakspot.methods.udis.row_blocks import each_block
 
-_ROUNDINGS = 24  # besides those of a sum of d products
+_ROUNDINGS = 24  # allowed for, besides those of a sum of d products
 _TILE = 8192
 _QUERIES = {"cpu": 1024, "cuda": 16_384}  # a GPU waits for tiles unless many queries share them
 _KERNEL_ROWS = 256
@@ -24,7 +24,7 @@ _KERNEL_ROWS = 256
 
 @dataclass(frozen=True)
 class NeighbourCandidates:
-    """Finds the clusters that may be the nearest of others.
+    """Finds the clusters that may be the nearest ones of given clusters.
 
     Attributes:
         means: The clusters' means and sizes.
@@ -43,12 +43,12 @@ class NeighbourCandidates:
     def of(
         self, queries: Int[np.ndarray, " q"], alive: Int[np.ndarray, " m"], dtype: torch.dtype
     ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
-        """Find, for every query, the clusters of the least lower bounds.
+        """Find, for every query, the clusters with the least lower bounds.
 
         Args:
             queries: (q,) slots of clusters.
             alive: (m,) the slots of all clusters.
-            dtype: Of the products.
+            dtype: The dtype of the products.
 
         Returns:
             (q, k) slots, -1 where there are fewer, and (q, k) their lower bounds.

@@ -13,7 +13,7 @@ class TreeCut:
     """Holds the k clusters of a cut, and the merges above it.
 
     Attributes:
-        roots: (k,) their nodes, ascending: cluster c is the one under roots[c], the published numbering.
+        roots: (k,) their nodes, ascending: cluster c is the one under roots[c], as in the published numbering.
         labels: (m,) the cluster of every leaf.
         tree: (t, 2) the k - 1 merges above the cut: clusters by number, and k + i for the i-th of these merges.
     """
@@ -26,7 +26,7 @@ class TreeCut:
         return len(self.roots)
 
     def node(self, position: int) -> int:
-        """Return the linkage's number of a cluster (position below k) or of a merge above the cut (k and on)."""
+        """Return the node in the linkage of a cluster (position < k) or of a merge above the cut (position ≥ k)."""
         k, m = len(self.roots), len(self.labels)
         return int(self.roots[position]) if position < k else 2 * m - 1 - k + position - k + 1
 

@@ -1,4 +1,4 @@
-"""The choice of a cut: the range of those that come into question, the score of each, and which one is taken."""
+"""The choice of a cut: the range of candidates, the score of each, and which one is taken."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class CutRequest:
-    """Says which cut is wanted.
+    """The cut that is requested.
 
     Attributes:
         clusters: The number of clusters; None for the cut that `search` chooses.
-        smallest: The least size of a cluster, in examples, for the range of cuts.
+        smallest: The smallest size of a cluster, in examples, for the range of cuts.
         largest: The largest size of a cluster, in examples, for the range of cuts.
         search: "exact" or "published".
     """
@@ -36,13 +36,13 @@ class CutRequest:
 
 @dataclass(frozen=True, eq=False)
 class ChosenCut:
-    """Holds the cut that was chosen, and the scores that it was chosen by.
+    """Holds the chosen cut, and the scores that it was chosen by.
 
     Attributes:
         cut: The cut.
         labels: (r,) the cluster of every audited row.
         scores: The mean silhouette by number of clusters.
-        errors: Its standard error, where it was sampled.
+        errors: Its standard error by number of clusters, if it was sampled.
     """
 
     cut: TreeCut
@@ -54,16 +54,16 @@ class ChosenCut:
 def choose_cut(
     leaves: Leaves, linkage: Float[np.ndarray, "t 4"], request: CutRequest, callback: Callback
 ) -> ChosenCut:
-    """Choose the cut that is wanted, or the one of the highest mean silhouette, and score all in the range.
+    """Choose the requested cut, or the one with the highest mean silhouette, and score all cuts in the range.
 
     Args:
         leaves: What was clustered.
         linkage: (t, 4) their tree in SciPy's convention.
-        request: Which cut is wanted.
+        request: The requested cut.
         callback: Called with the progress.
 
     Raises:
-        ValueError: Where the requested cut does not exist.
+        ValueError: If the requested cut does not exist.
     """
     sizes = leaves.sizes
     if request.clusters is None:
@@ -92,31 +92,31 @@ def choose_cut(
 def cut_range(
     linkage: Float[np.ndarray, "t 4"], sizes: Float[np.ndarray, " m"], smallest: float, largest: float
 ) -> tuple[int, int]:
-    """Return the smallest and the largest number of clusters that a cut may have, as the published search has them.
+    """Return the smallest and the largest number of clusters that a cut may have, as in the published search.
 
-    One end is the largest number at which every cluster has `smallest` members, the other the largest
-    number above 2 at which some cluster still has more than `largest` (or else 2): so that end itself
-    breaks `largest`, and it is often the best cut. Either end may be the lower one.
+    One end is the largest number at which every cluster has at least `smallest` members; the other is the largest
+    number above 2 at which some cluster still has more than `largest`, or else 2. So the latter end itself violates
+    `largest`, and it is often the best cut. Either end may be the lower one.
 
     Args:
         linkage: (t, 4) in SciPy's convention.
         sizes: (m,) of the leaves, in examples.
-        smallest: In examples.
-        largest: In examples.
+        smallest: The smallest size of a cluster, in examples.
+        largest: The largest size of a cluster, in examples.
 
     Raises:
-        ValueError: Where no two clusters can have `smallest` members.
+        ValueError: If no cut into two or more clusters leaves `smallest` members in each.
     """
     m = len(sizes)
     nodes = np.concatenate([sizes, linkage[:, 3]])
     too_small = np.flatnonzero((nodes[linkage[:, :2].astype(np.int64)] < smallest).any(axis=1))
     most = m - 1 - int(too_small[-1]) if len(too_small) else m
     if sizes.max() <= 1:
-        most = min(most, m - 1)  # all clusters of one example have no silhouette
+        most = min(most, m - 1)  # if all clusters have one example, there is no silhouette
     if most < 2:
         raise ValueError(
             f"no cut of these {sizes.sum():g} examples into two or more clusters leaves {smallest:g} in "
-            "each; lower min_cluster_size, give more examples, or say with cut how many clusters you want"
+            "each; lower min_cluster_size, give more examples, or set cut to a number of clusters"
         )
     too_large = np.flatnonzero(linkage[:, 3] > largest)
     fewest = m if (sizes > largest).any() else m - 1 - int(too_large[0]) if len(too_large) else 0
@@ -125,13 +125,13 @@ def cut_range(
 
 
 def best_cut(scores: Mapping[int, float]) -> int:
-    """Return the number of clusters with the highest score; of equal scores (see `TIE`) the lowest."""
+    """Return the number of clusters with the highest score; among equal scores (see `TIE`), the lowest."""
     highest = max(scores.values())
     return min(k for k, score in scores.items() if score >= highest - TIE)
 
 
 def hill_climb(scores: Mapping[int, float]) -> int:
-    """Return the cut of the published hill climb, which halves the range and may stop at any peak."""
+    """Return the cut of the published hill climb, which halves the range and may stop at a local maximum."""
     low, high = min(scores), max(scores)
     while high > low + 1:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Sums of distances from some rows to all rows of every cluster, tile by tile, on any device that torch knows."""
+"""Sums of distances from some rows to all rows of every cluster, tile by tile, on any device that torch supports."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PAIRS = 4096  # pairs of near rows that are subtracted at a time
 
 @dataclass(frozen=True, eq=False)
 class DistanceSums:
-    """Sums distances to the rows of a record, each as often as it counts.
+    """Sums distances to the rows of a record, weighted by their counts.
 
     Attributes:
-        centre: (d,) of all products.
-        dtype: Of the distances; the sums are in float64.
+        centre: (d,) subtracted from all rows before products.
+        dtype: The dtype of the distances; the sums are in float64.
     """
 
     embeddings: Num[np.ndarray, "n d"]

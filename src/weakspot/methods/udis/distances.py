@@ -1,4 +1,4 @@
-"""Squared distances by matrix product, exact also where the product alone would cancel."""
+"""Squared distances by matrix product, exact even where the product alone would cancel."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KERNEL_ROWS = 32
 NORM_HEADROOM = 1e-12
 """Squared norms must stay below this share of the dtype's range, for sums over clusters."""
 
-_ROUNDINGS = 32  # the error of a squared distance, at most, in roundings of the norms it comes from
+_ROUNDINGS = 32  # the largest error of a squared distance, in roundings of the norms it comes from
 
 
 @dataclass(frozen=True, eq=False)
 class CentredRows:
-    """Holds rows about a common centre, and their squared norms: ‖a - b‖² = ‖a‖² + ‖b‖² - 2a·b.
+    """Holds rows relative to a common centre, and their squared norms: ‖a - b‖² = ‖a‖² + ‖b‖² - 2a·b.
 
     Attributes:
         x: (n, d) the centred rows.
@@ -35,15 +35,15 @@ class CentredRows:
     def about(
         cls, centre: Float[np.ndarray, " d"], rows: Float[np.ndarray, "n d"], dtype: str
     ) -> CentredRows:
-        """Centre rows: far from the origin the products would be large, and their difference all rounding.
+        """Centre rows: far from the origin the products would be large, and their difference lost to rounding.
 
         Args:
             centre: (d,) subtracted from every row.
             rows: (n, d)
-            dtype: Of the result.
+            dtype: The dtype of the result.
 
         Raises:
-            ValueError: Where a squared norm overflows `dtype`.
+            ValueError: If a squared norm overflows `dtype`.
         """
         wide = np.result_type(rows.dtype, dtype)
         x = np.subtract(rows, centre.astype(wide), dtype=wide).astype(dtype, copy=False)
@@ -52,7 +52,7 @@ class CentredRows:
         if not (norms < NORM_HEADROOM * np.finfo(norms.dtype).max).all():
             longest = int(np.abs(x).max(axis=1).argmax())
             raise ValueError(
-                f"the embedding of row {longest} is too long to be squared in {dtype}; rescale the embeddings"
+                f"the embedding of row {longest} is too large to be squared in {dtype}; rescale the embeddings"
             )
         return cls(x, norms)
 
@@ -84,10 +84,10 @@ def squared_distances(
 
 
 def nearest(a: CentredRows, b: CentredRows) -> Int[np.ndarray, " n"]:
-    """Return for every row of `a` the nearest one of `b`; of those that are as near but for rounding, the first.
+    """Return for every row of `a` the index of the nearest row of `b`; among ties up to rounding, the first.
 
-    Which of two equally far rows is nearer in the last bit depends on the library that multiplies, and on the row's
-    position in a block.
+    Which of two equally distant rows is nearer in the last bit depends on the matrix library, and on the row's position
+    in a block.
     """
     squares = squared_distances(a, b)
     least = squares.min(axis=1)

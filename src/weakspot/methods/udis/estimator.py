@@ -33,46 +33,45 @@ from weakspot.tasks import Task
 
 _MICRO_CLUSTERS = 4000
 _MAX_EXACT_STEPS = {"cpu": 2.5e13, "cuda": 1e15}
-"""n²·d up to which clustering is exact unless asked for: half an hour of two cores, or minutes of a GPU."""
+"""n²·d up to which approximate="auto" clusters exactly: half an hour on two cores, or minutes on a GPU."""
 
 
 class UDIS(Method):
     """Finds clusters of embedding space in which a model is right far less often than overall.
 
-    Ward's hierarchical clustering of the embeddings, cut where the mean silhouette is highest; the clusters
-    whose accuracy is below `accuracy_threshold` times the model's own are the slices, worst first.
+    The embeddings are clustered by Ward's method, and the tree is cut where the mean silhouette is highest. The slices
+    are the clusters whose accuracy is below `accuracy_threshold` times the model's own, worst first.
 
     Krishnakumar, Prabhu, Sudhakar, Hoffman: UDIS, Unsupervised Discovery of Bias in Deep Visual Recognition
-    Models, BMVC 2021. Where the published search climbs to some peak of the silhouette, every cut is scored.
+    Models, BMVC 2021. The published search climbs to a local maximum of the silhouette; here every cut is scored.
 
     Args:
-        min_cluster_size: From 1 on it counts examples, below 1 it is a share of them. The finest cut is the
-            largest at which no cluster is smaller; a failing cluster is larger.
-        max_cluster_size: Likewise; the range of cuts ends where some cluster is larger.
-        accuracy_threshold: In (0, 1]: share of the overall score below which a cluster fails.
+        min_cluster_size: A number of examples if at least 1, else a share of them. The finest cut has the most clusters
+            none of which is smaller; a failing cluster is larger.
+        max_cluster_size: Likewise; the other end of the range of cuts is the finest at which some cluster is larger.
+        accuracy_threshold: The share of the overall score below which a cluster fails, in (0, 1].
         metric: "accuracy", or "f1" (with a category, that category's).
-        category: Audit only the examples predicted to be of this class (name or index); right are those whose label
-            has it.
+        category: Audit only the examples predicted as this class (name or index); those whose label has it are right.
         cut: "silhouette", or a number of clusters.
         search: "exact": the best of all cuts in the range; "published": the hill climb.
-        dtype: Of the distances: "float64", or "float32" (half the memory and time; with a matrix, near-ties may merge
-            in another order).
+        dtype: The dtype of distances: "float64", or "float32" (half the memory and time; with a matrix, near-ties may
+            merge in another order).
         approximate: "auto": exact up to n²·d = 2.5·10¹³ (220 000 × 512), beyond that on about 4000 micro-clusters,
             and coarse cuts only; None: always exact; an int: on that many micro-clusters.
-        memory_limit: In GB (10⁹ bytes): where an n × n matrix of distances fits, one is used, being faster; the exact
-            tree is the same without, in memory of order n·d.
-        seed: Of approximate clustering; exact clustering has no randomness.
-        members: "nearest": 0 or 1, as published; "distance": graded, 1 at a cluster's centre, a half at its RMS
-            radius, and no more within its edge than beyond it.
-        device: "cpu", "cuda" or any torch device; on another than the CPU, no matrix is used.
+        memory_limit: In GB (10⁹ bytes): if an n × n matrix of distances fits, it is used, because it is faster; without
+            it the exact tree is the same, in memory of order n·d.
+        seed: The seed of approximate clustering; exact clustering has no randomness.
+        members: "nearest": 0 or 1, as published; "distance": graded by the distance from a cluster's centre, 1 there
+            and a half at its RMS radius, with no step at its edge.
+        device: "cpu", "cuda" or any torch device; a matrix is used only on the CPU.
 
-    Fitted, with r audited examples:
+    After fitting, with r audited examples:
 
     Attributes:
-        linkage_: (r-1, 4) in SciPy's convention; of the micro-clusters where approximate.
+        linkage_: (r-1, 4) in SciPy's convention; of the micro-clusters if approximate.
         cut_: Number of clusters.
         cut_scores_: {k: mean silhouette} of every cut in the range.
-        cut_errors_: {k: its standard error}, empty where scores are exact.
+        cut_errors_: {k: its standard error}, empty if scores are exact.
         labels_: (n,) cluster of every example before pruning, -1 outside the category. Clusters are numbered by their
             node in the linkage, as published.
         tree_: A `weakspot.slices.ClusterNode`.
@@ -115,15 +114,15 @@ class UDIS(Method):
         self.device = device
 
     def check(self, n: float, task: Task | None) -> None:
-        """Raise ValueError for settings that are not valid, an unknown class, and a cut into more than `n` clusters."""
+        """Raise ValueError for invalid settings, an unknown class, or a cut into more than `n` clusters."""
         self._check()
         if self.category is not None and task is not None:
             class_index(self.category, task.classes)
         if self.cut != "silhouette" and int(self.cut) > n:
-            raise ValueError(f"cut={self.cut} asks for more clusters than there are {n} examples; give less")
+            raise ValueError(f"cut={self.cut} asks for more clusters than {n} examples allow; give fewer")
 
     def fit(self, p: Predictions, callback: Callback | None = None) -> UDIS:
-        """Cluster `p`, which must tell which examples are right, and find the clusters that fail.
+        """Cluster `p`, which must include correctness, and find the clusters that fail.
 
         `callback(stage, done, total)` is called with the progress.
         """
@@ -141,28 +140,28 @@ class UDIS(Method):
         micro = self._micro_clusters(len(audited.rows), p.embeddings.shape[1])
         if clusters is not None and clusters > (micro or len(audited.rows)):
             what = f"{len(audited.rows)} examples" if micro is None else f"{micro} micro-clusters"
-            raise ValueError(f"cut={clusters} asks for more clusters than there are {what}; give less")
+            raise ValueError(f"cut={clusters} asks for more clusters than {what} allow; give fewer")
         report_progress = callback or no_progress
         leaves = self._leaves(p, audited, micro, report_progress)
         linkage = leaves.linkage(report_progress)
         request = CutRequest(clusters, smallest, largest, self.search)
         chosen = choose_cut(leaves, linkage, request, report_progress)
-        del leaves  # of order n² where there is a matrix
+        del leaves  # of order n² if there is a matrix
         self._describe(p, audited, chosen, smallest, micro)
         self.linkage_ = linkage
         return self
 
     def membership(self, p: Predictions) -> Float[np.ndarray, "n k"]:
-        """Return whether other predictions' examples belong to each failing cluster, or how much, as `members` says.
+        """Return the memberships of other predictions' examples in each failing cluster, as set by `members`.
 
-        Examples not predicted to be of the audited category belong to none.
+        Examples that are not predicted as the audited category belong to none.
         """
         memberships = membership(self._fitted(p), p.embeddings)
         memberships[~self.audited(p).rows] = 0
         return memberships
 
     def weights(self, p: Predictions) -> Weights:
-        """Return the memberships (k, n), sparse where an example belongs to one cluster or to none."""
+        """Return the memberships (k, n), sparse if an example belongs to at most one cluster."""
         slices = self._fitted(p)
         if "radii" in slices.parameters:
             return super().weights(p)
@@ -171,7 +170,7 @@ class UDIS(Method):
         return Memberships.of_clusters(failing, labels[rows], rows, len(p))
 
     def audited(self, p: Predictions) -> AuditedRows:
-        """Return all examples, or those predicted to be of the category, judged by that category alone."""
+        """Return all examples, or those predicted as the category, judged by that category alone."""
         if self.category is None:
             return super().audited(p)
         column = category_index(p, self.category)
@@ -179,7 +178,7 @@ class UDIS(Method):
 
     @classmethod
     def advice(cls, slices: Slices) -> list[str]:
-        """Warn of small clusters; where none fails, say how far the worst ones are from failing."""
+        """Warn of small clusters; if none fails, report how far the worst ones are from failing."""
         if len(slices):
             return super().advice(slices)
         fitted = cls.of(slices)
@@ -189,13 +188,13 @@ class UDIS(Method):
 
     @classmethod
     def near_misses(cls, slices: Slices) -> list[NearMiss]:
-        """Return the three worst clusters that are large enough to fail, where none fails."""
+        """Return the three worst clusters that are large enough to fail, if none fails."""
         if len(slices) or slices.tree is None:
             return []
         return worst_clusters(slices.tree, *cls.of(slices)._failing_standard(slices.tree))
 
     def _failing_standard(self, tree: ClusterNode | None) -> tuple[Measure, float, float]:
-        """Return the measure by which a cluster fails, the share of the overall one, and the size to exceed."""
+        """Return the measure, the share of its overall value below which a cluster fails, and the size to exceed."""
         measure: Measure = "f1" if self.metric == "f1" else "accuracy"
         size = self.min_cluster_size if tree is None else _in_examples(self.min_cluster_size, tree.size)
         return measure, self.accuracy_threshold, size
@@ -262,9 +261,9 @@ class UDIS(Method):
         if self.approximate is None or r * r * d <= limit or self._has_matrix(r, d):
             return None
         warnings.warn(
-            f"{r} examples in {d} dimensions take n²·d = {r * r * d:.2g} steps to be clustered exactly, which is done "
-            f"unasked up to {limit:.2g}: {_MICRO_CLUSTERS} micro-clusters are clustered instead, in coarse cuts only, "
-            "and silhouettes are sampled; approximate=None takes the time",
+            f"clustering {r} examples in {d} dimensions exactly takes n²·d = {r * r * d:.2g} steps (the limit "
+            f"is {limit:.2g}): {_MICRO_CLUSTERS} micro-clusters are clustered instead, in coarse cuts only, "
+            "and silhouettes are sampled; approximate=None clusters exactly",
             stacklevel=3,
         )
         return _MICRO_CLUSTERS
@@ -281,7 +280,7 @@ class UDIS(Method):
     ) -> Leaves:
         if micro is None and self._has_matrix(len(audited.rows), p.embeddings.shape[1]):
             return MatrixLeaves.of(p.embeddings, audited.rows, audited.counts, self.dtype, report_progress)
-        # these need torch, which takes seconds to import
+        # These need torch, which takes seconds to import.
         if micro is not None:
             from weakspot.methods.udis.micro_clusters import MicroClusters
 
@@ -326,9 +325,9 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _in_examples(size: float, total: float) -> float:
-    """Return a size in examples: from 1 on it counts them, below 1 it is a share of the total.
+    """Return a size in examples: if at least 1 it counts them, else it is a share of the total.
 
-    A share that is a whole number but for rounding is that number: 0.07 of 100 examples are 7, not a bit more.
+    A share that is a whole number up to rounding is that number: 0.07 of 100 examples are 7, not slightly more.
     """
     if size >= 1:
         return float(size)

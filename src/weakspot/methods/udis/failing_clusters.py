@@ -38,10 +38,10 @@ def failing_clusters(
         k: The number of clusters.
         metric: "accuracy" or "f1".
         threshold: The share of the overall score.
-        smallest: In examples.
+        smallest: The size to exceed, in examples.
 
     Returns:
-        (k,) whether each cluster fails, and (f,) those that do, worst first; of equal accuracies the higher loss first.
+        (k,) whether each cluster fails, and (f,) those that do, worst first; among ties the higher loss comes first.
     """
     f1 = nodes.f1 if nodes.f1_category is None else nodes.f1_category
     score = nodes.accuracy if metric == "accuracy" or f1 is None else f1
@@ -62,7 +62,7 @@ class ClusterDescriber:
         nodes: The statistics of its nodes.
         clusters: (r,) the cluster of every audited row.
         centers: (k, d) the means of the clusters.
-        smallest: A failing cluster has more examples.
+        smallest: The size that a failing cluster exceeds.
     """
 
     p: Predictions
@@ -102,7 +102,7 @@ class ClusterDescriber:
         ]
 
     def _well_performing(self) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, "w d"]]:
-        """Return the leaves that are 100 % correct, or else all that do no worse than average, and their means."""
+        """Return the leaves that are 100 % correct, or else all that are no worse than average, and their means."""
         nodes, k = self.nodes, len(self.cut)
         leaves = np.flatnonzero(pruned_nodes(self.cut, nodes)[1] & (nodes.size > self.smallest))
         well = leaves[nodes.faultless[leaves]]
@@ -114,7 +114,7 @@ class ClusterDescriber:
     def _nearest(
         self, cluster: int, well: Int[np.ndarray, " w"], means: Float[np.ndarray, "w d"]
     ) -> tuple[NearestCluster, ...]:
-        """Return the nearest well-performing cluster by embedding, and by attributes where there are some."""
+        """Return the nearest well-performing cluster by embedding, and by attributes if there are any."""
         nodes = self.nodes
         others = well != cluster
         if not others.any():
@@ -153,7 +153,7 @@ class ClusterDescriber:
         return tuple(rows[np.argsort(squares, kind="stable")[:_MOST_NEIGHBOURS]].tolist())
 
     def _co_predicted(self, cluster: int) -> tuple[AttributeShare, ...]:
-        """Return the categories that are predicted most often in a cluster, beside the audited one."""
+        """Return the categories, other than the audited one, that are predicted most often in a cluster."""
         if self.nodes.predicted is None:
             return ()
         inside, overall = self.nodes.predicted[cluster].copy(), self.nodes.predicted[-1]

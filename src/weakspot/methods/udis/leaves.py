@@ -13,7 +13,7 @@ from weakspot.methods.udis.silhouette import CutSequence
 
 @runtime_checkable
 class Leaves(Protocol):
-    """Are what is clustered: examples, or micro-clusters of them."""
+    """The units that are clustered: examples, or micro-clusters of them."""
 
     @property
     def labels(self) -> Int[np.ndarray, " r"]:
@@ -21,7 +21,7 @@ class Leaves(Protocol):
 
     @property
     def sizes(self) -> Float[np.ndarray, " m"]:
-        """Return the examples in every leaf."""
+        """Return the number of examples in every leaf."""
 
     @property
     def max_clusters(self) -> int:
@@ -33,11 +33,11 @@ class Leaves(Protocol):
     def silhouettes(
         self, labels: Int[np.ndarray, " r"], sequence: CutSequence, callback: Callback
     ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"] | None]:
-        """Return the mean silhouette of every cut, and its standard error where it was sampled."""
+        """Return the mean silhouette of every cut, and its standard error if it was sampled."""
 
 
 class RowLeaves:
-    """Are leaves of which each is one audited example."""
+    """Leaves each of which is one audited example."""
 
     sizes: Float[np.ndarray, " r"]
 

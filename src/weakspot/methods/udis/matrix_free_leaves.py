@@ -1,4 +1,4 @@
-"""Examples as leaves, where a matrix of their distances would not fit: exact, in memory of order n."""
+"""Examples as leaves, for when a matrix of their distances does not fit: exact, in memory of order n."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MOST_COUNTED = 1e30
 
 @dataclass(frozen=True, eq=False)
 class MatrixFreeLeaves(RowLeaves):
-    """Are the audited examples as the leaves of the tree, without a matrix.
+    """The audited examples as the leaves of the tree, without a matrix of distances.
 
     Attributes:
-        dtype: Of the distances that silhouettes are computed from; the tree is decided in float64.
+        dtype: The dtype of the distances that silhouettes are computed from; the tree is decided in float64.
     """
 
     embeddings: Num[np.ndarray, "n d"]
@@ -39,10 +39,10 @@ class MatrixFreeLeaves(RowLeaves):
 
     @staticmethod
     def device_of(name: str) -> torch.device:
-        """Return torch's device of a name.
+        """Return the torch device with this name.
 
         Raises:
-            ValueError: Where torch has no such device.
+            ValueError: If torch has no such device.
         """
         try:
             device = torch.device(name)
@@ -56,7 +56,7 @@ class MatrixFreeLeaves(RowLeaves):
         """Return Ward's tree in SciPy's convention.
 
         Raises:
-            ValueError: Where counts or embeddings are too large to compute with; it is raised before hours of work.
+            ValueError: If counts or embeddings are too large to compute with; this is checked before hours of work.
         """
         self._check_lengths()
         if (total := float(self.sizes.sum())) > _MOST_COUNTED:
@@ -73,7 +73,7 @@ class MatrixFreeLeaves(RowLeaves):
                 norms = np.einsum("ij,ij->i", differences, differences)
             if not (norms < most).all():
                 raise ValueError(
-                    f"the embedding of row {some[int(norms.argmax())]} is too long to be squared in {self.dtype}; "
+                    f"the embedding of row {some[int(norms.argmax())]} is too large to be squared in {self.dtype}; "
                     "rescale the embeddings"
                 )
 

@@ -16,10 +16,10 @@ from weakspot.methods.udis.ward import to_ward_distances, ward
 
 @dataclass(frozen=True, eq=False)
 class MatrixLeaves(RowLeaves):
-    """Are the audited examples as the leaves of the tree, with a matrix of distances.
+    """The audited examples as the leaves of the tree, with a matrix of distances.
 
     Attributes:
-        squares: (r, r) squared distances; Ward uses up the upper triangle, the lower one goes on holding them.
+        squares: (r, r) squared distances; Ward clustering overwrites the upper triangle, the lower one keeps them.
         sizes: (r,) the examples' counts.
     """
 
@@ -41,7 +41,7 @@ class MatrixLeaves(RowLeaves):
 
     @staticmethod
     def gigabytes(r: int, d: int, dtype: str) -> float:
-        """Return the memory that clustering r examples needs: for their distances and embeddings."""
+        """Return the memory that clustering r examples needs for their distances and embeddings."""
         return (r * r + r * d) * np.dtype(dtype).itemsize / 1e9
 
     def linkage(self, callback: Callback) -> Float[np.ndarray, "t 4"]:

@@ -19,16 +19,14 @@ _WHAT = "the clusters"
 def membership(slices: Slices, embeddings: Any) -> Float[np.ndarray, "n k"]:
     """Return how much new embeddings (n, d) belong to each failing cluster of `slices`, fitted or loaded (n, k).
 
-    It is graded by distance (`graded_membership`) where the slices hold radii, else 0 or 1:
+    It is graded by distance (`graded_membership`) if the slices hold radii. Otherwise it is 0 or 1:
 
-    An example joins the cluster of the cut whose centre is nearest, among all clusters, failing or not: that
-    adds least to the sum of squares that Ward keeps low, as long as the centres stay where they are. (Were
-    they to move, the cost would be s / (s + 1) · ‖x - centre‖² for a cluster of s members: nearly the same.)
-    Fitted examples need not return to the cluster they were fitted in: Ward merges greedily, and a member may
-    lie nearer to another centre.
+    An example joins the cluster of the cut whose centre is nearest, among all clusters, failing or not: with fixed
+    centres, that adds least to the sum of squares that Ward's method minimises. (If they moved, the cost would be
+    s / (s + 1) · ‖x - centre‖² for a cluster of s members, which is nearly the same.) Fitted examples need not return
+    to the cluster that they were fitted in: Ward merges greedily, and a member may lie nearer to another centre.
 
-    Where a category was audited, only examples predicted to have it should be given: `weakspot.methods.apply` takes
-    care of that.
+    If a category was audited, give only examples predicted as that category; `weakspot.methods.apply` takes care of it.
     """
     if "radii" in slices.parameters:
         centers, failing = parameters_of(slices, "centers", "failing")
@@ -93,7 +91,7 @@ def radii_of(
 def nearest_center(
     embeddings: Float[np.ndarray, "n d"], centers: Float[np.ndarray, "k d"]
 ) -> Int[np.ndarray, " n"]:
-    """Return the number of the nearest centre (n,); of those that are as near but for rounding, the lowest."""
+    """Return the index of the nearest centre (n,); among ties up to rounding, the lowest."""
     origin = mean_row(centers)
     centred = CentredRows.about(origin, centers, "float64")
     numbers = np.empty(len(embeddings), dtype=np.int64)

@@ -1,6 +1,6 @@
-"""Micro-clusters as leaves, where exact clustering would take too long: silhouettes are those of a sample of rows.
+"""Micro-clusters as leaves, for when exact clustering takes too long; silhouettes are those of a sample of rows.
 
-Coarse cuts of separate groups agree with exact Ward's, others do not (docs/udis.md has numbers).
+Coarse cuts into well-separated groups agree with those of exact clustering, others do not (docs/udis.md has numbers).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _ROWS = 8192
 _SAMPLE = 512  # rows whose silhouettes are computed, against all examples
 _PER_CENTER = 64  # rows per centre that k-means is fitted on
 _ITERATIONS = 10
-_COARSE, _PER_CLUSTER = 24, 40  # cuts into 24 clusters, or one for 40 micro-clusters, are still coarse
+_COARSE, _PER_CLUSTER = 24, 40  # cuts of up to 24 clusters, or one per 40 micro-clusters, are coarse
 
 
 @dataclass(frozen=True, eq=False)
 class MicroClusters:
-    """Are groups of near rows as the leaves of the tree, each standing for its members.
+    """Groups of nearby rows as the leaves of the tree, each standing for its members.
 
     Attributes:
         embeddings: (n, d) of the record.
         rows: (r,) which of them are audited.
         counts: (r,) how often each audited row counts.
         mean: (d,) the origin of all distances.
-        seed: Of the sample of rows that silhouettes are averaged over.
+        seed: The seed of the sample of rows that silhouettes are averaged over.
         labels: (r,) the micro-cluster of every audited row.
         centers: (m, d) in float64.
         sizes: (m,) the sum of their members' counts.
@@ -63,10 +63,10 @@ class MicroClusters:
         seed: int,
         callback: Callback,
     ) -> MicroClusters:
-        """Make about m of them (fewer where rows coincide), by k-means in two levels.
+        """Make about m micro-clusters (fewer if rows coincide), by k-means in two levels.
 
-        √m coarse groups, and in each as many micro-clusters as its share of the rows asks for: an example is
-        then compared with √m centres twice, not with m.
+        There are √m coarse groups, and in each a number of micro-clusters in proportion to its share of the rows: an
+        example is then compared with √m centres twice, not with m.
         """
         random, mean = np.random.default_rng(seed), mean_row(embeddings)
         coarse = _fit(embeddings, rows, counts, mean, round(np.sqrt(m)), random)
@@ -106,9 +106,9 @@ class MicroClusters:
     ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
         """Return the mean silhouette of every cut over a sample of rows, and its standard error.
 
-        A sampled row's distances to all rows are exact (float32); only the choice of rows is random. Rows
-        are drawn as often as their counts say, so that the plain mean estimates the counted one. Where all rows
-        fit into the sample they are all taken, and the result is exact.
+        A sampled row's distances to all rows are exact (float32); only the choice of rows is random. Rows are drawn in
+        proportion to their counts, so that the plain mean estimates the weighted one. If all rows fit into the sample,
+        all are taken, and the result is exact.
         """
         share = self.counts / self.counts.sum()
         few = len(self.rows) <= _SAMPLE
@@ -149,7 +149,7 @@ def _fit(
     k: int,
     random: np.random.Generator,
 ) -> CentredRows:
-    """Fit at most k centres on a sample of the rows, about `mean`."""
+    """Fit at most k centres on a sample of the rows, relative to `mean`."""
     if len(rows) > k * _PER_CENTER:
         chosen = np.sort(random.choice(len(rows), k * _PER_CENTER, replace=False))
         rows, counts = rows[chosen], counts[chosen]

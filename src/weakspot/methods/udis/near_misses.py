@@ -1,4 +1,4 @@
-"""The clusters that came nearest to failing, for where none fails."""
+"""The clusters that came closest to failing, for when none fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Measure = Literal["accuracy", "f1"]
 
 
 def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: float) -> list[NearMiss]:
-    """Return the three clusters of the cut that came nearest to failing, worst first.
+    """Return the three clusters of the cut that came closest to failing, worst first.
 
     Args:
         tree: The tree, in which none fails.
@@ -23,12 +23,12 @@ def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: 
         smallest: Only a cluster of more examples can fail.
 
     Returns:
-        Those with the lowest score; of equal ones the higher loss comes first. Clusters without a mistake are left
-        out, and where no score is above 0 there are none.
+        Those with the lowest score; among ties the higher loss comes first. Clusters without an error are left out, and
+        if the overall score is 0, there are none.
     """
     threshold = share * _score(tree, measure)
     if threshold == 0:
-        return []  # Where every example is wrong no cluster is worse.
+        return []  # If every example is wrong, no cluster is worse.
     candidates = sorted(
         (leaf for leaf in tree.leaves() if leaf.size > smallest and leaf.wrong > 0),
         key=lambda leaf: (_score(leaf, measure), -(leaf.loss or 0.0)),
@@ -44,14 +44,14 @@ def worst_clusters(tree: ClusterNode, measure: Measure, share: float, smallest: 
 def no_failing_message(
     tree: ClusterNode | None, measure: Measure, share: float, smallest: float, misses: Sequence[NearMiss]
 ) -> str:
-    """Say that no cluster fails, where the threshold lies, and how far from it the worst clusters are.
+    """Report that no cluster fails, where the threshold lies, and how far from it the worst clusters are.
 
     Args:
         tree: The tree, in which none fails, if there is one.
         measure: The measure that clusters are judged by.
         share: A cluster fails below this share of the measure of all examples.
         smallest: Only a cluster of more examples can fail.
-        misses: The clusters that came nearest to it.
+        misses: The clusters that came closest to it.
 
     Returns:
         Full sentences.
@@ -62,7 +62,7 @@ def no_failing_message(
         below = f"{_percent(share * _score(tree, measure))} ({below})"
     sentences = [
         f"No cluster fails: none of more than {smallest:g} examples has {what} below {below}; "
-        "method.accuracy_threshold sets how far below a failing one lies."
+        "method.accuracy_threshold sets this factor."
     ]
     if misses:
         nearest = [
@@ -73,7 +73,7 @@ def no_failing_message(
     elif tree is not None and tree.wrong == 0:
         sentences.append("Every example is right.")
     elif tree is not None and tree.accuracy > 0:
-        sentences.append("Those that are large enough are without a mistake.")
+        sentences.append("The clusters that are large enough have no errors.")
     return " ".join(sentences)
 
 

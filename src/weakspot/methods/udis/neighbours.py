@@ -1,9 +1,9 @@
 """Clusters while they are merged: their means, and for each a list of near ones. The functions are compiled.
 
-A list comes with a lower bound of the distance to every cluster outside it. Merging others leaves the bound true, for
-Ward's criterion is reducible, and a listed cluster is looked up by the one that it has become part of. Two clusters
-that merge join their lists; the formula of Lance and Williams bounds the rest. So most clusters whose nearest is gone
-need no search.
+A list comes with a lower bound on the distance to every cluster outside it. The bound stays valid when others merge,
+because Ward's criterion is reducible; a listed cluster that has been merged stands for the one that it became part of.
+When two clusters merge, their lists are joined, and the formula of Lance and Williams bounds the rest. So most clusters
+whose nearest is gone need no search.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _SLACK = 1e-11  # relative: more than rounding in float64 adds to a bound
 
 
 class ClusterMeans(NamedTuple):
-    """Holds mean and size of the cluster in every slot, about the mean of all and in a unit that float32 can square.
+    """Holds mean and size of the cluster in every slot, about the overall mean, in a unit that float32 can square.
 
     Attributes:
         x: (n, d) the embeddings.
         rows: (s,) the row of x in every slot, while its cluster is that row alone.
         centre: (d,) the mean of x.
         scale: The factor that brings x - centre to the unit of the means.
-        merged_means: (h, d) the means of larger clusters, of which there are never more than half as many.
+        merged_means: (h, d) the means of clusters of several rows, of which there are at most h, half the slots.
         merged_row: (s,) the row of `merged_means`; -1 where a cluster is one row.
-        free: (h+1,) the rows of `merged_means` without a cluster, and last their number.
+        free: (h+1,) a stack of the unused rows of `merged_means`, and last their number.
         sizes: (s,) Σ counts of every cluster.
     """
 
@@ -48,14 +48,14 @@ class ClusterMeans(NamedTuple):
 
 
 class NeighbourLists(NamedTuple):
-    """Holds the clusters by slot, each in that of one of its rows, and its near ones, the nearest first.
+    """Holds the clusters by slot (that of one of their rows), and the near ones of each, nearest first.
 
     Attributes:
         node: (s,) the node in a slot; -1 where it has been merged into another slot.
         height: (s,) the node's squared height.
-        near: (s, LIST_LENGTH) nodes as they were when listed; -1 where there are fewer.
+        near: (s, LIST_LENGTH) nodes as they were when listed; -1 if there are fewer.
         distances: (s, LIST_LENGTH) their squared Ward distances.
-        bound: (s,) a lower bound of the squared distance to every cluster that is not listed.
+        bound: (s,) a lower bound on the squared distance to every cluster that is not listed.
         other: (s,) after a merge, the slot of the part whose list has not been joined yet; or -1.
         slot: (2s-1,) the slot of a living node.
         root: (2s-1,) the living node that a node is part of.
@@ -120,7 +120,7 @@ def _mean_of(means: ClusterMeans, slot: int, out: np.ndarray) -> None:
 def bound_factors(
     means: ClusterMeans, slots: np.ndarray, rows: np.ndarray, share: float, least: float, is_query: bool
 ) -> None:
-    """Write factors whose product is ‖a‖² + ‖b‖² - 2a·b, with norms reduced so that rounding cannot exceed it."""
+    """Write factors whose product is ‖a‖² + ‖b‖² - 2a·b, with norms reduced so that rounding does not exceed it."""
     d = rows.shape[1] - 2
     mean = np.empty(d)
     for i in range(len(slots)):
@@ -136,7 +136,7 @@ def bound_factors(
 
 @njit(cache=True, nogil=True)
 def refresh_lists(tree: NeighbourLists, means: ClusterMeans, slots: np.ndarray, sure: np.ndarray) -> None:
-    """Bring lists up to date; `sure` says where the first of one is the nearest of all."""
+    """Update lists; `sure` receives whether the first entry of each is certain to be the nearest of all clusters."""
     d = len(means.centre)
     mean, scratch = np.empty(d), np.empty(d)
     near, distances = np.empty(2 * LIST_LENGTH, dtype=np.int32), np.empty(2 * LIST_LENGTH)
@@ -172,7 +172,7 @@ def store_candidates(
     bounds: np.ndarray,
     sure: np.ndarray,
 ) -> None:
-    """List candidates; `sure` says where no other cluster is nearer than the first."""
+    """Write candidates into lists; `sure` receives whether no other cluster is nearer than the first entry of each."""
     d = len(means.centre)
     mean, scratch = np.empty(d), np.empty(d)
     near, distances = np.empty(LIST_LENGTH, dtype=np.int32), np.empty(LIST_LENGTH)
@@ -195,7 +195,7 @@ def store_candidates(
 def search_all_clusters(
     tree: NeighbourLists, means: ClusterMeans, slots: np.ndarray, alive: np.ndarray
 ) -> None:
-    """List the nearest of all clusters, by looking at every one."""
+    """List the nearest clusters by exhaustive search."""
     d = len(means.centre)
     mean, scratch = np.empty(d), np.empty(d)
     near, distances = np.empty(LIST_LENGTH + 1, dtype=np.int32), np.empty(LIST_LENGTH + 1)
@@ -212,7 +212,7 @@ def search_all_clusters(
 
 @njit(cache=True, nogil=True)
 def _write(tree: NeighbourLists, slot: int, near: np.ndarray, distances: np.ndarray, length: int) -> None:
-    """Store as much of a list as fits; the first that does not bounds all others."""
+    """Store as much of a list as fits; the first entry that does not fit bounds all others."""
     kept = min(length, LIST_LENGTH)
     tree.near[slot, :kept], tree.distances[slot, :kept] = near[:kept], distances[:kept]
     tree.near[slot, kept:] = -1
@@ -224,7 +224,7 @@ def _write(tree: NeighbourLists, slot: int, near: np.ndarray, distances: np.ndar
 def _insert(
     near: np.ndarray, distances: np.ndarray, length: int, node: int, new: int, distance: float
 ) -> int:
-    """Insert a cluster in order, and drop the last one where the list is full."""
+    """Insert a cluster in order, and drop the last one if the list is full."""
     place = length
     while place > 0 and (
         distance < distances[place - 1]
@@ -240,7 +240,7 @@ def _insert(
 
 @njit(cache=True, nogil=True)
 def _tie_hash(a: int, b: int) -> np.uint64:
-    """Return a hash of the pair by which ties are decided: among many ties some pairs are then mutual."""
+    """Return a hash of the pair that breaks ties, so that among many ties some pairs are mutual."""
     mixed = np.uint64(min(a, b)) << np.uint64(32) | np.uint64(max(a, b))
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

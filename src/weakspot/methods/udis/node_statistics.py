@@ -1,7 +1,7 @@
 """Statistics of every node down to the cut, each a difference of two prefix sums: no node is visited twice.
 
-In the order of the dendrogram's leaves the clusters of any node stand side by side, so a sum over a node is
-the difference of two running sums over the clusters, and the model is never run again.
+In the order of the dendrogram's leaves the clusters of any node are contiguous, so a sum over a node is the
+difference of two prefix sums over the clusters, and the model is never run again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from weakspot.predictions.attributes import Categorical
 
 _ROWS = 8192  # read at a time
 MOST_VALUES = 50
-"""Attributes of more values (users, titles) have no distribution that a node could be compared by."""
+"""Attributes with more values (users, titles) are left out: their distributions do not distinguish nodes."""
 
 
 @dataclass(frozen=True, eq=False)
 class LeafSpans:
-    """Says where the clusters of every node stand, by position (clusters below k, then merges; the root is last).
+    """Holds the span of every node's clusters, by position (clusters below k, then merges; the root is last).
 
     Attributes:
         order: (k,) the clusters in the order of the dendrogram's leaves.
@@ -59,10 +59,10 @@ class LeafSpans:
 
 @dataclass(frozen=True, eq=False)
 class NodeStatistics:
-    """Holds statistics by position (p,); None, or NaN at one node, where the record does not tell.
+    """Holds statistics by position (p,); None, or NaN at single nodes, if the record lacks them.
 
     Attributes:
-        spans: Where the clusters of every node stand.
+        spans: The span of every node's clusters.
         size: Σ counts of the examples.
         wrong: Σ counts of the wrong examples.
         faultless: Whether no example of the node is wrong.
@@ -70,12 +70,12 @@ class NodeStatistics:
         loss: The mean loss.
         confidence: The mean confidence.
         wrong_confidence: Mean confidence of the wrong ones.
-        f1: Single-label: mean over classes, weighted by their labels; multilabel: over all categories together
-            (micro).
+        f1: Single-label: mean over classes, weighted by their numbers of labels; multilabel: over all categories
+            together (micro).
         f1_macro: Multilabel: mean over all categories, 0 for those that do not occur (published as f1_c).
         f1_category: Of the audited category.
         predicted: Multilabel: share of the node predicted to have each category.
-        shares: Of each attribute value, by the names in `values`.
+        shares: The share of each attribute value, named in `values`.
     """
 
     spans: LeafSpans

@@ -1,7 +1,7 @@
 """Ward's hierarchical clustering without a matrix: reciprocal nearest neighbours, merged round by round.
 
 The squared Ward distance of two clusters follows from their means and sizes, 2·a·b/(a + b)·‖x_a - x_b‖², and Ward's
-criterion is reducible: merging two clusters brings neither nearer to a third. So all pairs that are each other's
+criterion is reducible: merging two clusters does not bring them nearer to a third. So all pairs that are each other's
 nearest may be merged at once, and the tree is the sequential one (Murtagh, Computer Journal 1983; Sumengen et al.,
 arXiv:2105.11653). Matrix products in float32 give candidates; float64 decides.
 """
@@ -45,10 +45,10 @@ def reciprocal_ward(
         x: (n, d) embeddings.
         rows: (r,) the rows to cluster.
         sizes: (r,) how many examples each row stands for.
-        device: Of the matrix products.
+        device: The device of the matrix products.
         callback: Called with the progress.
     """
-    x = np.asarray(as_float32(x))  # not a memory-mapped subclass, which numba does not know
+    x = np.asarray(as_float32(x))  # not a memory-mapped subclass, which numba does not support
     first, copies, sizes = merge_duplicates(x, rows, sizes)
     means = singleton_means(x, rows[first], sizes)
     s = len(first)
@@ -61,7 +61,7 @@ def reciprocal_ward(
         _find_nearest(tree, means, candidates, alive, callback)
         nearest = tree.slot[tree.near[alive, 0]]
         pairs = np.flatnonzero((tree.near[nearest, 0] == tree.node[alive]) & (alive < nearest))
-        if not len(pairs):  # Where ties form a cycle, the least pair is as good as a mutual one.
+        if not len(pairs):  # If ties form a cycle, the closest pair is as good as a mutual one.
             pairs = tree.distances[alive, 0].argmin(keepdims=True)
         stop = done + len(pairs)
         merge(tree, means, alive[pairs], nearest[pairs], s + done, merges[done:stop])
@@ -80,10 +80,10 @@ def _find_nearest(
     alive: Int[np.ndarray, " m"],
     callback: Callback,
 ) -> None:
-    """Update the lists of every new cluster, and of every one whose nearest is gone, so that the nearest is first.
+    """Update the lists of new clusters, and of those whose nearest is gone, so that the nearest is first.
 
-    Lists that do not hold the nearest for certain are written anew: by a search in float32, where that does not decide
-    by one in float64, and where more clusters than fit into a list are as near, by looking at every cluster.
+    Lists that do not hold the nearest for certain are rebuilt: by a search in float32; if that does not decide, by one
+    in float64; and if more clusters tie than fit into a list, by exhaustive search.
     """
     first = tree.near[alive, 0]
     lost = alive[(first < 0) | (tree.root[first] != first)]
@@ -108,7 +108,7 @@ def _store_candidates(
     found: Int[np.ndarray, "q k"],
     bounds: Float[np.ndarray, "q k"],
 ) -> Bool[np.ndarray, " q"]:
-    """Write candidates into the lists of these clusters; return of which the first is certainly the nearest."""
+    """Write candidates into the lists of clusters; return whether the first of each is certain to be the nearest."""
     sure = np.empty(len(slots), dtype=np.bool_)
     each_block(
         len(slots),

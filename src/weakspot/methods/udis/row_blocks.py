@@ -16,7 +16,7 @@ def each_block(
 ) -> None:
     """Call `work(start, stop)` for every block of at most `size` of n rows; it should release the GIL.
 
-    It is not called beside a matrix product, which has threads of its own.
+    It is never called during a matrix product, which has threads of its own.
 
     `on_progress(rows done)` is called from this thread. NUMBA_NUM_THREADS sets the number of threads (by default the
     CPUs this process may use). The blocks are the same for every number of threads, so results are too.

@@ -4,8 +4,8 @@ Rousseeuw (J. Comput. Appl. Math. 1987): s = (b - a) / max(a, b), with a the mea
 the others of its cluster and b the least mean distance to another cluster; 0 in a cluster of one.
 
 A row needs only its sums of distances to the clusters of the finest cut. Going up, a merge adds two of them;
-the mean to the merged cluster is no less than the smaller of the two, so the nearest cluster is searched for again
-only where it was one of them.
+the mean to the merged cluster is at least the smaller of the two, so the nearest cluster is searched for again only if
+it was one of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CutSequence:
 
     @classmethod
     def of(cls, cut: TreeCut, sizes: Float[np.ndarray, " k"], fewest: int) -> CutSequence:
-        """Number the clusters so that each merge on the way up ends the highest number: scans stay short.
+        """Number the clusters so that each merge on the way up removes the highest number, which keeps scans short.
 
         Args:
             cut: The finest cut.

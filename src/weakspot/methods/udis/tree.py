@@ -1,4 +1,4 @@
-"""The cluster tree above a cut, as the report draws it and the published tool's files hold it."""
+"""The cluster tree above a cut, as drawn in reports and saved in the published tool's files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def build_tree(
 
 
 def measures(nodes: NodeStatistics, position: int) -> dict[str, float | None]:
-    """Return a node's measures, by the names of `MEASURES`; None where the record does not tell."""
+    """Return a node's measures, by the names of `MEASURES`; None if the record lacks it."""
     values = {name: getattr(nodes, name) for name in MEASURES}
     return {
         name: None if all_ is None or np.isnan(all_[position]) else float(all_[position])
@@ -81,7 +81,7 @@ def measures(nodes: NodeStatistics, position: int) -> dict[str, float | None]:
 
 
 def top_attributes(nodes: NodeStatistics, position: int) -> tuple[AttributeShare, ...]:
-    """Return the attribute values whose share in a node exceeds their share in all by most."""
+    """Return the attribute values whose share in a node exceeds their overall share by the most."""
     share, overall = nodes.shares[position], nodes.shares[-1]
     excess = share - overall
     first = np.argsort(-excess, kind="stable")[:_TOP_ATTRIBUTES]

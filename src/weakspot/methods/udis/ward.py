@@ -2,7 +2,7 @@
 
 Ward's criterion is reducible: a merge never brings the result nearer to a third cluster than its nearer part
 was. So mutual nearest neighbours may be merged in any order and sorted by height afterwards (Murtagh,
-Computer Journal 1983; Müllner, arXiv:1109.2378, §3.2): O(n²) steps, and the merges of scikit-learn and SciPy.
+Computer Journal 1983; Müllner, arXiv:1109.2378, §3.2), in O(n²) steps; the merges are those of scikit-learn and SciPy.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from numba import njit
 from weakspot.methods.base import Callback
 
 _REPORTS = 20
-_PACK_BELOW = (
-    0.7  # the share of living slots below which the matrix is packed, so that scans and strides stay short
-)
+# The share of living slots below which the matrix is packed, so that scans and strides stay short.
+_PACK_BELOW = 0.7
 
 
 def ward(
@@ -34,7 +33,7 @@ def ward(
         sizes: How many examples each point stands for.
 
     Raises:
-        ValueError: Where distances are not finite, or would not stay so.
+        ValueError: If distances are not finite, or would overflow.
     """
     m = len(squares)
     _check_range(squares, float(sizes.sum()))
@@ -49,7 +48,7 @@ def ward(
 
 
 def linkage_of(merges: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
-    """Bring merges of points at squared heights to SciPy's convention; they may be in any order with parts first."""
+    """Convert merges of points at squared heights to SciPy's convention; they may be in any order with parts first."""
     merges = merges[np.argsort(merges[:, 2], kind="stable")]
     _name_nodes(merges)
     merges[:, 2] = np.sqrt(merges[:, 2])
@@ -59,30 +58,30 @@ def linkage_of(merges: Float[np.ndarray, "t 4"]) -> Float[np.ndarray, "t 4"]:
 def to_ward_distances(squares: Float[np.ndarray, "m m"], sizes: Float[np.ndarray, " m"]) -> None:
     """Turn the upper triangle of squared distances into squared Ward distances, in place."""
     if (sizes != 1).any():
-        with np.errstate(over="ignore", invalid="ignore"):  # `ward` refuses the results
+        with np.errstate(over="ignore", invalid="ignore"):  # `ward` rejects the results
             for i, size in enumerate(sizes):
                 others = sizes[i + 1 :]
                 squares[i, i + 1 :] *= 2 * size * others / (size + others)
 
 
 def _check_range(squares: Float[np.ndarray, "m m"], total: float) -> None:
-    """The compiled merging trusts that every cluster has a nearest one, which NaN and infinity are not.
+    """Raise ValueError for distances that may overflow: the compiled merging needs a nearest for every cluster.
 
-    While clusters merge, distances are multiplied by sizes, which add up to `total`: once in what is kept, and
-    once more in float64 on the way there.
+    While clusters merge, distances are multiplied by sizes, which add up to `total`: once in what is stored, and once
+    more in the float64 intermediates.
     """
     kept, between = np.finfo(squares.dtype).max / (8 * total), np.finfo(np.float64).max / (8 * total) / total
     limit = min(kept, between)
     for i, row in enumerate(squares):
         if not (row[i + 1 :] <= limit).all():
             raise ValueError(
-                f"Ward distances of embeddings of this length and of {total:g} examples are beyond what "
+                f"Ward distances of embeddings this large and of {total:g} examples are beyond what "
                 f"{squares.dtype} holds; rescale the embeddings, or the counts"
             )
 
 
 class _Slots(NamedTuple):
-    """Holds of every row of the matrix the cluster's size, squared height, one of its points, and whether it lives."""
+    """Holds for every row of the matrix the cluster's size, squared height, one of its points, and whether it lives."""
 
     sizes: Float[np.ndarray, " m"]
     heights: Float[np.ndarray, " m"]
@@ -104,7 +103,7 @@ def _merge(
     start: int,
     stop: int,
 ) -> tuple[int, int]:
-    """Make merges start…stop - 1: point, point, squared height, size. A merged cluster takes its higher slot."""
+    """Make merges start…stop - 1: point, point, squared height, size. A merged cluster takes its parts' higher slot."""
     m = len(squares)
     for t in range(start, stop):
         if m - t < _PACK_BELOW * width:
@@ -114,7 +113,7 @@ def _merge(
             length = 1
         while True:
             x = chain[length - 1]
-            # On a tie the chain turns back, or it could run in circles.
+            # On a tie the chain turns back; otherwise it could run in circles.
             previous = chain[length - 2] if length > 1 else -1
             y = previous
             nearest = squares[min(x, y), max(x, y)] if length > 1 else np.inf
@@ -175,7 +174,7 @@ def _pack(
 
 @njit(cache=True, nogil=True)
 def _name_nodes(merges: np.ndarray) -> None:
-    """Replace points by nodes: the clusters that hold them once the merges before are done."""
+    """Replace points by nodes: the clusters that hold them after the earlier merges."""
     m = len(merges) + 1
     parent = np.arange(2 * m - 1)
     for t in range(m - 1):

@@ -1,1 +1,1 @@
-"""The optimisers: the published one, and BFGS at a fixed size; compiled for spheres, else in torch."""
+"""The optimisers: the published one, and BFGS at a fixed size; compiled for spherical precisions, else in torch."""

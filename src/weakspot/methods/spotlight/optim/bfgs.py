@@ -1,11 +1,11 @@
-"""BFGS with limited memory, for functions with kinks; compiled, one answer at a time.
+"""Limited-memory BFGS for functions with kinks, compiled, by reverse communication.
 
-With a line search that asks for the weak Wolfe conditions only, BFGS goes on where the function is not smooth
+With a line search that requires only the weak Wolfe conditions, BFGS also works if the function is not smooth
 (Lewis and Overton, Math. Programming 141, 2013, algorithm 2.6); a spotlight has a kink for every example on its
-boundary. The inverse of the Hessian is known from the last steps alone (Nocedal and Wright, algorithm 7.4).
+boundary. The inverse Hessian is approximated from the last steps alone (Nocedal and Wright, algorithm 7.4).
 
-The method asks for one value and gradient after the other (`advance`), so that the same code serves compiled
-functions and those that torch evaluates for many descents at once.
+The method requests one value and gradient at a time (`advance`), so that the same code serves compiled functions
+and those that torch evaluates for many descents at once.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def descent(start: Float[np.ndarray, " t"], least_gain: float, first_move: float
 def advance(value: float, gradient: Any, d: Any) -> Any:
     """Take the value and gradient at `d.trial`; return False if the descent has ended, at `d.point`.
 
-    The line search asks for the weak Wolfe conditions f(x + t·p) ≤ f(x) + c₁·t·∇f·p and ∇f(x + t·p)·p ≥ c₂·∇f·p,
+    The line search requires the weak Wolfe conditions f(x + t·p) ≤ f(x) + c₁·t·∇f·p and ∇f(x + t·p)·p ≥ c₂·∇f·p,
     with c₁ = 1e-4 and c₂ = 0.9, by bisection and doubling.
     """
     s = d.state
@@ -109,7 +109,7 @@ def advance(value: float, gradient: Any, d: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _accept_step(value: float, gradient: Any, d: Any) -> Any:
-    """Move to the trial and remember the step; return False where the descent ends."""
+    """Move to the trial and remember the step; return False if the descent ends."""
     s = d.state
     k = s.steps % _MEMORY
     curvature = square = length = 0.0
@@ -125,7 +125,7 @@ def _accept_step(value: float, gradient: Any, d: Any) -> Any:
     s.value = value
     s.steps += 1
     d.values[s.steps], d.lengths[s.steps] = value, np.sqrt(length)
-    if not (curvature > 0 and square > 0):  # It is positive, but for underflow.
+    if not (curvature > 0 and square > 0):  # They are positive unless they underflow.
         return False
     d.curvatures[k] = curvature
     s.scale = curvature / square

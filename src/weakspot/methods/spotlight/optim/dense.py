@@ -1,6 +1,6 @@
-"""The dense optimiser reads every row in every step: two matrix products and hand-written gradients, in torch.
+"""The dense optimiser, which reads every row in every step: two matrix products and hand-written gradients, in torch.
 
-Runs are batched: k centres ascend at once, their matrix-vector products joined into matrix products. Of rows in other
+Runs are batched: k centres ascend at once, their matrix-vector products joined into matrix products. From rows in other
 processes only sums are needed, so the same code serves a sharded search (see `distributed`).
 """
 
@@ -38,7 +38,7 @@ _ROWS, _FEW_ROWS = 1 << 14, 1 << 10
 
 
 class DenseOptimizer:
-    """Ascends in embeddings on any device, for any precision; an `Optimizer`.
+    """An `Optimizer` on any device, for any kind of precision.
 
     Args:
         x: (n, d) the working embeddings, on their device.
@@ -122,9 +122,9 @@ class DenseOptimizer:
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"], Float[Tensor, "k s"], Float[Tensor, " k"]]:
         """Return the objective without barrier at S = T, its gradients, and the factor on P that gives S = T.
 
-        Any move changes the factor so that S stays: with g = ∂f/∂w this takes κ = Σ g·q / Σ c·q (over the
-        support) off every slope, per count. Where S = T would ask for a spotlight too small for q to be known
-        (see `Precision.max_factor`), it is the smallest known one, with S > T, and its factor does not change.
+        Any move changes the factor so that S stays fixed: with g = ∂f/∂w and κ = Σ g·q / Σ c·q (over the support),
+        this subtracts c·κ from every slope. If S = T would require a spotlight too small for q to be reliable
+        (see `Precision.max_factor`), it is the smallest reliable one, with S > T, and its factor does not change.
         """
         max_factor = self.precision.max_factor(m, parameters, self.x.dtype)
         q = self.quadratic_form(m, parameters)
@@ -176,7 +176,7 @@ class DenseOptimizer:
         parameters = self.tensor(np.stack([run.parameters for run in runs]))
         factor = self.at_size(device_problem, centres, parameters)[-1]
         parameters = self.precision.scale(parameters, factor[:, None])
-        radii = (-0.5 * parameters[:, -1]).exp().tolist()  # of one axis, where they differ
+        radii = (-0.5 * parameters[:, -1]).exp().tolist()  # of one axis, if they differ
         theta = torch.cat([centres, parameters[:, movable]], dim=1).cpu().numpy()
         descents = [descent(t, least_gain, FIRST_MOVE * r) for t, r in zip(theta, radii, strict=True)]
         open_ = list(range(len(runs)))
@@ -202,7 +202,7 @@ class DenseOptimizer:
         parameters: Float[np.ndarray, "k s"],
         on_step: OnStep | None = None,
     ) -> Sequence[OptimizationRun]:
-        """Ascend from all starts at once (see `Optimizer`); values leave the device at the end, and for `on_step`."""
+        """Ascend from all starts at once (see `Optimizer`); values leave the device at the end and for `on_step`."""
         device_problem = DeviceProblem.of(problem, self.x.device)
         adam = _Adam.start(
             self.tensor(np.concatenate([centres / schedule.unit, parameters], axis=1)), schedule
@@ -247,7 +247,7 @@ class DenseOptimizer:
 
 @dataclass
 class _Adam:
-    """Holds Adam and the learning-rate plateau of k runs, on the device."""
+    """Holds the state of Adam and of the learning-rate plateau for k runs, on the device."""
 
     theta: Float[Tensor, "k t"]
     first_moment: Float[Tensor, "k t"]
@@ -290,8 +290,8 @@ class _Adam:
         move = self.rate[:, None] / (1 - BETA1 ** (t + 1)) * self.first_moment / root
         self.theta = torch.where(self.alive[:, None], self.theta - move, self.theta)
 
-        # The published plateau: a relative threshold on the *negated* objective, so that, where that is
-        # negative, a slightly worse value still counts as better. Each cut starts the bookkeeping anew.
+        # The published plateau: the threshold is relative to the *negated* objective, so if that is negative,
+        # a slightly worse value still counts as better. Each cut resets the bookkeeping.
         better = -value < self.best * (1 - PLATEAU_THRESHOLD)
         self.best, self.bad_steps = (
             torch.where(better, -value, self.best),

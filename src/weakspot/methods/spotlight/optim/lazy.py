@@ -1,4 +1,4 @@
-"""The lazy optimiser, which reads few rows, for spherical precision; `lazy_steps` says why few suffice."""
+"""The lazy optimiser, which reads few rows, for spherical precision; `lazy_steps` explains why few suffice."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ Start = TypeVar("Start")
 STEPS_PER_CALL = 250
 
 
-@cache  # once in a process: what is compiled is then there for every run
+@cache  # once per process: the compiled code then serves every run
 def _log_loading() -> None:
     log.info("loading the compiled optimiser (compiled on first use, which takes some seconds)")
 
 
 class LazyOptimizer:
-    """Ascends with spherical precision on the CPU, reading few rows; an `Optimizer`.
+    """An `Optimizer` for spherical precision on the CPU, which reads few rows.
 
     Args:
         x: (n, d) the working embeddings.
@@ -69,7 +69,7 @@ class LazyOptimizer:
         parameters: Float[np.ndarray, "k 1"],
         on_step: OnStep | None = None,
     ) -> list[OptimizationRun]:
-        """Make each run on its own (see `Optimizer`)."""
+        """Make each run separately (see `Optimizer`)."""
         data = self._data(problem)
         return self._run_each(
             lambda start: self._adam(data, problem, schedule, *start, on_step),
@@ -84,7 +84,7 @@ class LazyOptimizer:
         least_gain: float,
         on_step: OnStep | None = None,
     ) -> list[OptimizationRun]:
-        """Make each run on its own (see `Optimizer`)."""
+        """Make each run separately (see `Optimizer`)."""
         data = self._data(problem)
         return self._run_each(
             lambda start: self._ascend_one(data, problem, start, fixed_sizes, least_gain, on_step), starts
@@ -116,7 +116,7 @@ class LazyOptimizer:
     def _initial_state(
         self, data: Data, centre: Float[np.ndarray, " d"], log_precision: float, unit: float
     ) -> tuple[Sums, Points, Iterate, Any]:
-        """Return the state of a run before its first step: no point is active, and every row is to be read."""
+        """Return the state of a run before its first step: no point is active, and every row must be read."""
         (n, d), rows = self.x.shape, int(data.bounds[-1])
         sums = Sums(np.zeros(rows), np.zeros(rows), np.zeros((rows, d)))
         points = Points(

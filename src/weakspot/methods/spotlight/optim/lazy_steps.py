@@ -2,8 +2,8 @@
 
 Two facts remove nearly all of the work. Inside the support the kernel is quadratic, so the objective and
 its gradient need only sums over the *active* points: a step costs O(d). And a point can become active or
-inactive only if the triangle inequality allows it. With its distance d at its last reading and the path that
-the centre has walked since, an inactive point need not be read while d - path ≥ r = 1/√p, nor an active one
+inactive only if the triangle inequality allows it. Let d be its distance when it was last read, and path the length
+that the centre has moved since: an inactive point need not be read while d - path ≥ r = 1/√p, nor an active one
 while d + path < r. Sums are kept in float64; embeddings are read in their own precision.
 """
 
@@ -22,7 +22,7 @@ from weakspot.methods.spotlight.precision import MOST_LOG_PRECISION
 SLACK = 1e-6
 """Points this near the boundary, in working units, are always read: well above the rounding of float32."""
 
-# The sums' rows: Σc, Σc·y, and from CATEGORIES on one per category of each penalty.
+# The rows of the sums: Σc, Σc·y, and from CATEGORIES on one row per category of each penalty.
 _MASS, _LOSS, CATEGORIES = 0, 1, 2
 
 
@@ -49,8 +49,8 @@ class Sums(NamedTuple):
 class Points(NamedTuple):
     """Holds for every point whether it is active, and until when it need not be read.
 
-    `key` is the distance at the last reading plus (inactive) or minus (active) the path walked by then, so
-    that one comparison with r ± path tells whether the point may have crossed. `watched` lists those whose
+    `key` is the distance when last read plus (inactive) or minus (active) the length of the centre's path by then, so
+    that one comparison with r ± path shows whether the point may have crossed the boundary. `watched` lists those whose
     key lies near: the others cannot cross before r ± path leaves the interval that the list was made for.
     """
 
@@ -86,7 +86,7 @@ class RunSettings(NamedTuple):
     patience: int
     factor: float
     unit: float
-    max_scaled_norm: float  # precision × ‖m‖² beyond which distances are rounding
+    max_scaled_norm: float  # precision × ‖m‖² beyond which distances are lost to rounding
 
 
 STATE = np.dtype(
@@ -94,14 +94,14 @@ STATE = np.dtype(
         ("rate", "f8"),
         ("best", "f8"),
         ("bad_steps", "i8"),
-        ("path", "f8"),  # that the centre has walked
+        ("path", "f8"),  # the length of the centre's path
         ("low", "f8"),  # the interval of r ± path that the watch list was made for
         ("high", "f8"),
         ("margin", "f8"),  # its width, as a share of r
         ("since", "i8"),  # steps since the list was made
         ("watched", "i8"),  # its length
         ("active", "i8"),
-        ("summed", "i8"),  # the most active points since the sums were last made afresh
+        ("summed", "i8"),  # the most active points since the sums were last recomputed
         ("rows", "i8"),  # rows read so far
         ("feasible", "b1"),
         ("alive", "b1"),
@@ -112,9 +112,9 @@ STATE = np.dtype(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _read_distances(x: Any, rows: Any, count: int, m: Any, distance: Any) -> None:
-    """Write the distances of `count` rows from m, four at a time: while one row is waited for, others arrive.
+    """Write the distances of `count` rows from m, four at a time, so that memory reads overlap.
 
-    `rows` and `distance` have room for three more.
+    `rows` and `distance` need room for three more.
     """
     rows[count : count + 3] = rows[count - 1]
     for w in range(0, count, 4):
@@ -152,7 +152,7 @@ def _add_to_row(row: int, value: float, i: int, data: Any, sums: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _update_sums(i: int, way: float, data: Any, sums: Any) -> None:
-    """Add a point to the sums (way = 1) or take it out (way = -1)."""
+    """Add a point to the sums (way = 1) or remove it (way = -1)."""
     c = way * data.counts[i]
     _add_to_row(_MASS, c, i, data, sums)
     _add_to_row(_LOSS, c * data.losses[i], i, data, sums)
@@ -162,7 +162,7 @@ def _update_sums(i: int, way: float, data: Any, sums: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _list_watched(low: float, high: float, radius: float, points: Any, state: Any) -> None:
-    """List the points that may cross while r ± path stays within a margin of where it is."""
+    """List the points that may cross the boundary while r ± path stays within a margin of its current value."""
     if state.since < 8:
         state.margin *= 2
     elif state.since > 40:
@@ -204,7 +204,7 @@ def _update_active(data: Any, sums: Any, points: Any, iterate: Any, state: Any) 
             way = 1 if inside else -1
             state.active += way
             _update_sums(i, float(way), data, sums)
-    if 2 * state.active < state.summed:  # made afresh, so that no rounding is left of what went out
+    if 2 * state.active < state.summed:  # recomputed, so that no rounding of removed points is left
         sums.mass[:] = 0
         sums.squares[:] = 0
         sums.moments[:] = 0
@@ -217,7 +217,7 @@ def _update_active(data: Any, sums: Any, points: Any, iterate: Any, state: Any) 
 
 @njit(cache=True, nogil=True)
 def _penalties(data: Any, iterate: Any) -> float:
-    """Return Σ price·entropy of the categories inside; its slopes go into the iterate's."""
+    """Return Σ price·entropy of the categories inside; its slopes go into `iterate.slopes`."""
     size = iterate.weighted[_MASS]
     cost = 0.0
     for g in range(len(data.bits)):
@@ -234,7 +234,7 @@ def _penalties(data: Any, iterate: Any) -> float:
 
 @njit(cache=True, nogil=True)
 def _value(barrier: float, data: Any, sums: Any, iterate: Any, settings: Any) -> Any:
-    """Return the objective, NaN if nothing is inside; the gradient goes into the iterate."""
+    """Return the objective, NaN if nothing is inside; the gradient goes into `iterate.gradient`."""
     d = len(iterate.centre)
     m, slopes, weighted, spreads = iterate.centre, iterate.slopes, iterate.weighted, iterate.spreads
     precision = np.exp(iterate.theta[-1])
@@ -263,7 +263,7 @@ def _value(barrier: float, data: Any, sums: Any, iterate: Any, settings: Any) ->
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _adam_step(t: int, iterate: Any, settings: Any, state: Any) -> None:
-    """Make one step of Adam, and add its length to the path."""
+    """Take one step of Adam, and add its length to the path."""
     d = len(iterate.centre)
     rate, correction = state.rate / (1 - BETA1 ** (t + 1)), 1 / (1 - BETA2 ** (t + 1))
     walked = 0.0
@@ -283,10 +283,10 @@ def _adam_step(t: int, iterate: Any, settings: Any, state: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _plateau(objective: float, settings: Any, state: Any) -> None:
-    """Cut the learning rate after `patience` steps without gain.
+    """Cut the learning rate after `patience` steps without improvement.
 
-    As published, the threshold is relative to the *negated* objective: where that is negative, a slightly
-    worse value still counts as better. Each cut starts the bookkeeping anew.
+    As published, the threshold is relative to the *negated* objective: if that is negative, a slightly
+    worse value still counts as better. Each cut resets the bookkeeping.
     """
     if -objective < state.best * (1 - PLATEAU_THRESHOLD):
         state.best = -objective
@@ -321,7 +321,7 @@ def adam_steps(
             state.alive = False
             return
         if iterate.weighted[_MASS] >= settings.size:
-            for k in range(len(iterate.theta)):  # a slice's assignment would take seconds to compile
+            for k in range(len(iterate.theta)):  # assigning a slice would take seconds to compile
                 iterate.feasible[k] = iterate.theta[k]
             state.feasible = True
         _adam_step(t, iterate, settings, state)
@@ -337,10 +337,10 @@ def adam_steps(
 
 @njit(cache=True, nogil=True)
 def _solve_size(data: Any, sums: Any, points: Any, iterate: Any, settings: Any, state: Any) -> Any:
-    """Bring precision and active set to S = T; return False where that is too fine to be known, with S > T.
+    """Adjust precision and active set to S = T; return False if that is too fine to be reliable, leaving S > T.
 
-    S is convex, falling and piecewise linear in the precision, so Newton's method from above T is exact after
-    finitely many steps. From below it may leap to far too wide a radius, which therefore grows by √2 at most.
+    S is convex, decreasing and piecewise linear in the precision, so Newton's method is exact after finitely many steps
+    once S ≥ T. From below it may jump to a far too wide radius, so the radius grows by at most √2 per step.
     """
     m, d = iterate.centre, len(iterate.centre)
     square = _dot(m, m, d)
@@ -379,7 +379,7 @@ def ascent_steps(
 ) -> None:
     """Move the centre by BFGS at S = T.
 
-    Any move changes the precision so that S stays, which adds ∂f/∂p·dp/dm to the gradient, with
+    Any move changes the precision so that S stays fixed, which adds ∂f/∂p·dp/dm to the gradient, with
     dp/dm = 2p·(Σc·x - Σc·m) / Σc·‖x - m‖².
     """
     d = len(iterate.centre)

@@ -14,7 +14,7 @@ from weakspot.methods.spotlight.optim.bfgs import Descent
 from weakspot.methods.spotlight.precision import Precision
 
 OnStep = Callable[[int, float, float, float | None], None]
-"""Called now and then with (steps since the last call, objective, size, learning rate if there is one)."""
+"""Called from time to time with (steps since the last call, objective, size, learning rate if there is one)."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants."""
@@ -23,15 +23,15 @@ FIRST_MOVE = 0.1
 """The first step of an ascent at fixed size, as a share of the radius."""
 
 STEPS_PER_SIZE = 100
-"""The steps that an ascent at one size counts for in the progress."""
+"""The steps that an ascent at one size counts as in the progress."""
 
 PLATEAU_THRESHOLD, LEAST_CUT = 1e-4, 1e-8
-"""A relative gain below the first is none; the learning rate is not cut by less than the second."""
+"""A relative gain below the first does not count; the learning rate is not cut by less than the second."""
 
 
 @dataclass(frozen=True)
 class AdamSchedule:
-    """Says how a run of Adam ascends: the learning rate is cut on plateaus, the barrier narrows.
+    """The schedule of a run of Adam: the learning rate is cut on plateaus, and the barrier narrows.
 
     Attributes:
         barrier: (steps,) widths b_t in examples, wide to narrow.
@@ -52,13 +52,13 @@ class OptimizationRun:
     Attributes:
         centre: (d,) m; None if no iterate was large enough.
         parameters: (s,) θ of the precision (see `precision`).
-        objective: (steps,) its history.
-        size: (steps,) its history; of an ascent the size that it was made at.
-        learning_rate: (steps,) of Adam; None of an ascent at a fixed size.
+        objective: (steps,) the objective's history.
+        size: (steps,) the size's history; for an ascent at a fixed size, that size.
+        learning_rate: (steps,) of Adam; None for an ascent at a fixed size.
         complete: False if the spotlight lost every example on the way: the end is then the last iterate that was
             large enough, and the histories stop there.
-        rows_read: How many rows were read, where that is counted.
-        step_length: (steps,) of an ascent at a fixed size, in working units; None of Adam.
+        rows_read: How many rows were read, if that is counted.
+        step_length: (steps,) of an ascent at a fixed size, in working units; None for Adam.
     """
 
     centre: Float[np.ndarray, " d"] | None
@@ -72,7 +72,7 @@ class OptimizationRun:
 
     @classmethod
     def at(cls, centre: Float[np.ndarray, " d"], parameters: Float[np.ndarray, " s"]) -> OptimizationRun:
-        """Return a run that starts here and has made no step."""
+        """Return a run that starts here and has made no steps."""
         nothing = np.empty(0)
         return cls(centre, parameters, nothing, nothing, None, complete=True, step_length=nothing)
 
@@ -83,7 +83,7 @@ class OptimizationRun:
         centre: Float[np.ndarray, " d"],
         parameters: Float[np.ndarray, " s"],
     ) -> OptimizationRun:
-        """Return this run continued by an ascent at a fixed size; the histories go on from where it started."""
+        """Return this run continued by an ascent at a fixed size; its history is appended."""
         assert self.step_length is not None
         points = int(descent.state["steps"]) + 1
         objective = np.append(self.objective, -descent.values[:points])
@@ -105,7 +105,7 @@ class OptimizationRun:
 
     @property
     def history(self) -> dict[str, np.ndarray]:
-        """Return the histories that there are, by name."""
+        """Return the available histories by name."""
         curves = {name: getattr(self, name) for name in ("objective", "size", "learning_rate", "step_length")}
         return {name: curve for name, curve in curves.items() if curve is not None}
 
@@ -123,13 +123,13 @@ class Optimizer(Protocol):
         parameters: Float[np.ndarray, "k s"],
         on_step: OnStep | None = None,
     ) -> Sequence[OptimizationRun]:
-        """Run the published optimiser, Adam; a barrier that narrows keeps the size.
+        """Run the published optimiser, Adam; a narrowing barrier controls the size.
 
         Args:
             problem: What is maximised.
             schedule: The barrier and the learning rate.
             centres: (k, d) where the runs start.
-            parameters: (k, s) θ of the precisions that they start with.
+            parameters: (k, s) θ of the precisions that the runs start with.
             on_step: Called with the progress.
         """
 
@@ -141,7 +141,7 @@ class Optimizer(Protocol):
         least_gain: float,
         on_step: OnStep | None = None,
     ) -> list[OptimizationRun]:
-        """Run BFGS at exactly each of the sizes, one after the other, from where the starts ended.
+        """Run BFGS at exactly each of the sizes in turn, continuing the given runs.
 
         The value of an ascent is the objective without barrier, over all rows.
 

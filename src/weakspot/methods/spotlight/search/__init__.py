@@ -1,1 +1,1 @@
-"""The search for a spotlight: the published run alone, or several starts of which the best end counts."""
+"""The search for a spotlight: the published run alone, or the best run of several starts."""

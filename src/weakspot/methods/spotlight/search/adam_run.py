@@ -1,4 +1,4 @@
-"""A run of Adam, as the Spotlight was published: from nearly all examples to few, by a barrier that narrows."""
+"""The published run of Adam, which goes from nearly all examples to few by means of a narrowing barrier."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from weakspot.methods.spotlight.optim.optimizer import AdamSchedule, OnStep, Opt
 
 @dataclass(frozen=True)
 class AdamRun:
-    """Makes the published run, or the same from elsewhere and in other units.
+    """The published run, or the same from another start and in other units.
 
     Attributes:
         problem: What is maximised.
-        schedule: Of Adam, with the unit in which the run is made.
-        start: (d,) where it starts, in working units; as published, at the embedding's origin.
+        schedule: The schedule of Adam, with the unit of the run.
+        start: (d,) where it starts, in working units; in the published run, at the embedding's origin.
     """
 
     problem: Problem
@@ -26,7 +26,7 @@ class AdamRun:
     start: Float[np.ndarray, " d"]
 
     def run(self, optimizer: Optimizer, on_step: OnStep | None) -> OptimizationRun:
-        """Run Adam, with the published precision first."""
+        """Run Adam, starting from the published precision."""
         precision = np.array([optimizer.precision.published_start / self.schedule.unit**2])
         parameters = optimizer.precision.isotropic(precision, len(self.start))
         return optimizer.adam(self.problem, self.schedule, self.start[None], parameters, on_step)[0]

@@ -1,4 +1,4 @@
-"""`search=multistart`: several ascents at fixed size, of which the best end counts."""
+"""`search=multistart`: several ascents at fixed size, of which the best is kept."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from weakspot.methods.spotlight.search.adam_run import AdamRun
 from weakspot.methods.spotlight.search.starting_points import StartingPoints
 
 ROUGH_GAIN, FINE_GAIN, FINE_ASCENTS, MAX_DEFICIT = 1e-5, 1e-9, 6, 3e-4
-"""Gains, as shares of the objective, below which rough and fine ascents end; how many ends go on finely, and how far
-behind the best they may lie for that, as a share.
+"""Relative gains of the objective below which rough and fine ascents end; how many runs are refined, and how far
+below the best they may be for that, as a share.
 """
 
 SAME_RADII = 1e-2
-"""Ends closer than this share of a radius count as one."""
+"""Optima closer than this share of a radius count as one."""
 
 TIE = 1e-10
-"""Optima that differ by no more than this share are equal; the one nearest the mean then counts."""
+"""Optima that differ by no more than this share count as equal; the one nearest the mean is then chosen."""
 
 _SWEEP_FROM = 0.9
 
@@ -39,14 +39,14 @@ _SWEEP_FROM = 0.9
 class Multistart:
     """Searches for one spotlight from several starts.
 
-    An end stands for its centre and the shape of its precision; the precision's scale follows from the size.
+    The end of a run is given by its centre and the shape of its precision; the precision's scale follows from the size.
 
     Attributes:
-        optimizer: For the wanted kind of precision.
-        spherical: For spherical precisions; the same one where that is the wanted kind.
+        optimizer: The optimiser for the requested kind of precision.
+        spherical: The optimiser for spherical precisions; the same one if that is the requested kind.
         starts: Where ascents start.
         count: The largest number of starts at high losses.
-        size: The wanted size T, in examples.
+        size: The required size T, in examples.
         total: Σ counts.
     """
 
@@ -59,21 +59,21 @@ class Multistart:
 
     @property
     def steps(self) -> int:
-        """Return how many steps the ascents count for in the progress."""
+        """Return how many steps the ascents count as in the progress."""
         return STEPS_PER_SIZE * (len(self._sweep_sizes()) + self.count + 1 + FINE_ASCENTS)
 
     @float32_products()
     def best(
         self, problem: Problem, schedule: AdamSchedule, adam: AdamRun, on_step: OnStep | None
     ) -> OptimizationRun:
-        """Return the best end.
+        """Return the best run.
 
-        One ascent sweeps from nearly all examples to the wanted size; one goes on from the end of a run of Adam, like
-        the published one. Other kinds of precision go on from the best sphere, by Adam.
+        Ascents start at high losses; one sweeps from nearly all examples to the required size; one continues a run of
+        Adam like the published one. Precisions that are not spherical continue from the best sphere, by Adam.
 
         Args:
             problem: What is maximised.
-            schedule: Of Adam, for other kinds of precision.
+            schedule: The schedule of Adam for precisions that are not spherical.
             adam: The run of Adam, from the mean.
             on_step: Called with the progress.
         """
@@ -97,7 +97,7 @@ class Multistart:
     def _with_own_precision(
         self, problem: Problem, sphere: OptimizationRun, schedule: AdamSchedule, on_step: OnStep | None
     ) -> list[OptimizationRun]:
-        """Go on from the best sphere with the wanted kind of precision."""
+        """Continue from the best sphere with the requested kind of precision."""
         assert sphere.centre is not None
         parameters = self.optimizer.precision.isotropic(np.exp(sphere.parameters), len(sphere.centre))
         (run,) = self.optimizer.adam(problem, schedule, sphere.centre[None], parameters, on_step)
@@ -107,7 +107,7 @@ class Multistart:
         return self.optimizer.ascend(problem, starts, [self.size], ROUGH_GAIN, on_step)
 
     def _sweep_sizes(self) -> list[float]:
-        """Return sizes from nearly all examples to the wanted one, each at least half as large as the one before."""
+        """Return sizes from nearly all examples to the required one, each at least half as large as the one before."""
         first = max(_SWEEP_FROM * self.total, self.size)
         halvings = int(np.ceil(np.log2(first / self.size) - 1e-9))
         return [float(size) for size in np.geomspace(first, self.size, halvings + 1)]
@@ -115,7 +115,7 @@ class Multistart:
     def _refine(
         self, optimizer: Optimizer, problem: Problem, ends: Sequence[OptimizationRun], on_step: OnStep | None
     ) -> OptimizationRun:
-        """Return the best of the ends, after those near it in value have gone on finely."""
+        """Return the best of the runs, after refining those near it in value."""
         centres, parameters, values = (
             torch.from_numpy(np.stack(arrays))
             for arrays in zip(*((end.centre, end.parameters, end.value) for end in ends), strict=True)

@@ -1,4 +1,4 @@
-"""One spotlight at a time: the search in working units, then the exact kernel in the embedding's own."""
+"""One spotlight at a time: the search in working units, then the exact kernel in the embedding's own units."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NONSPHERICAL_STEPS = 1500
 """The steps of Adam with a precision that is not spherical; the published run takes `steps`."""
 
 _RMS_DISTANCE = 10.0
-"""Of the embeddings from their mean, in the units of multistart's run of Adam, which starts there: so neither the
-embedding's origin nor its unit matters. Smaller values cost more seconds.
+"""The RMS distance of the embeddings from their mean, in the units of multistart's run of Adam. The run starts at the
+mean, so neither the embedding's origin nor its unit matters. Smaller values take longer.
 """
 
-_MARGIN = 1e-12  # by which the precision is first reduced, so that rounding leaves the size large enough
+_MARGIN = 1e-12  # the first reduction of the precision, so that the size is large enough despite rounding
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class FittedSpotlight:
         centre: (D,) m.
         precision: P as a scalar, a diagonal or a matrix.
         weights: (n,) the kernel weights, in working order.
-        objective: Without barrier.
-        history: Of the run that found it.
+        objective: The objective without barrier.
+        history: The history of the run that found it.
     """
 
     centre: Float[np.ndarray, " D"]
@@ -56,11 +56,11 @@ class SpotlightSearch:
     """Searches for spotlights in working embeddings, one at a time; each search gets its own losses.
 
     Args:
-        settings: Of the Spotlight, checked.
+        settings: The checked settings of the Spotlight.
         working: The embeddings.
         counts: (n,) how often each row counts, in working order.
-        penalties: The costs of entropy.
-        size: The least size T, in examples.
+        penalties: The entropy penalties.
+        size: The minimum size T, in examples.
         total: Σ counts.
         threads: The number of threads.
         processes: The processes that hold the rows.
@@ -97,7 +97,7 @@ class SpotlightSearch:
 
     @property
     def steps(self) -> int:
-        """Return how many steps all runs for one spotlight take together, at most."""
+        """Return the largest number of steps that all runs for one spotlight take together."""
         if self.multistart is None:
             return self.settings.steps
         other = 0 if self.settings.precision == "spherical" else self._nonspherical_schedule().barrier.size
@@ -130,8 +130,8 @@ class SpotlightSearch:
         if run.centre is None:
             radius = 1 / np.sqrt(self.dense.precision.published_start)
             raise ValueError(
-                f"search='published' starts at the embedding's origin with radius {radius:g}, where no "
-                f"spotlight of size {self.size:g} is; use search='multistart', which does not depend on units"
+                f"search='published' starts at the embedding's origin with radius {radius:g}, where there is "
+                f"no spotlight of size {self.size:g}; use search='multistart', which does not depend on units"
             )
         if not run.complete:
             warnings.warn(
@@ -150,7 +150,7 @@ class SpotlightSearch:
         return spotlight
 
     def _to_embedding_units(self, run: OptimizationRun, problem: Problem, exact: bool) -> FittedSpotlight:
-        """Return the end of a run as a kernel over the embeddings; if `exact`, of the wanted size (and no less)."""
+        """Return the end of a run as a kernel over the embeddings; if `exact`, of the required size (and no less)."""
         assert run.centre is not None
         working = self.working
         precision = self.dense.precision.matrix(run.parameters) / working.unit**2
@@ -173,7 +173,7 @@ class SpotlightSearch:
         device_problem = DeviceProblem.of(problem, torch.device("cpu"))
         objective = value_and_slopes(torch.from_numpy(w)[:, None], device_problem, None, self.processes)[0]
         history = run.history
-        if exact:  # the curves end at what is returned
+        if exact:  # the histories end at the values that are returned
             last = {"objective": float(objective), "size": self._total(self.counts * w)}
             history = {name: np.append(values, last.get(name, 0.0)) for name, values in history.items()}
         return FittedSpotlight(centre, precision, w, float(objective), history)
@@ -185,7 +185,7 @@ class SpotlightSearch:
         return self._schedule(self.total - self.size, self.settings.steps, unit)
 
     def _nonspherical_schedule(self) -> AdamSchedule:
-        """Return a schedule from size 4T on, with a coordinate's RMS as unit, so that Adam's steps are small."""
+        """Return a schedule that starts at size 4T, in units of a coordinate's RMS, so that Adam's steps are small."""
         widest = min(3 * self.size, (self.total - self.size) / 2)
         return self._schedule(
             widest, min(NONSPHERICAL_STEPS, self.settings.steps), self.dense.dimensions**-0.5

@@ -1,4 +1,4 @@
-"""Where ascents start: at the mean of all examples, and at high losses among other high losses."""
+"""The starting points of ascents: the mean of all examples, and high losses among other high losses."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from weakspot.methods.spotlight.optim.optimizer import OptimizationRun
 from weakspot.methods.spotlight.precision import select_distinct
 
 HIGHEST = 32
-"""Examples of the highest losses, among which starts are chosen."""
+"""The number of examples with the highest losses among which starts are chosen."""
 
 SMALL_SPOTLIGHT = 50.0
-"""In spotlights of no more rows single high losses make optima of their own."""
+"""In spotlights of at most this many rows, single high losses make optima of their own."""
 
 MIN_RADII_APART = 0.5
-"""The least distance between starts, in radii."""
+"""The minimum distance between starts, in radii."""
 
 SAMPLE, LEAST_SAMPLED_SIZE = 5_000, 100.0
-"""Starts are compared on about so many rows, as long as a spotlight keeps so many examples there."""
+"""Starts are compared on a sample of about 5,000 rows, or more if needed for a spotlight to keep 100 of them."""
 
 _VALUES_AT_ONCE = 1 << 20
 
 
 class StartingPoints:
-    """Chooses where ascents start.
+    """Chooses the starting points of ascents.
 
     Rows are taken in the order of their distance from the mean, so that the same examples are chosen however rows are
     ordered, shifted or rotated.
 
     Args:
         dense: An optimiser for spherical precisions over all rows.
-        size: The wanted size T, in examples.
+        size: The required size T, in examples.
         total: Σ counts.
     """
 
@@ -55,9 +55,9 @@ class StartingPoints:
         return OptimizationRun.at(np.zeros(self.dense.dimensions), np.zeros(1))
 
     def at_high_losses(self, problem: Problem, count: int) -> list[OptimizationRun]:
-        """Return starts at examples: half of them where neighbourhoods lose most, no two of those near each other.
+        """Return starts at examples: half of them in the neighbourhoods with the highest losses, no two close together.
 
-        The others are the highest losses themselves. In large spotlights these are noise, and left out.
+        The other half are the highest losses themselves. In large spotlights these are noise, and are left out.
         """
         device_problem = DeviceProblem.of(problem, self.dense.x.device)
         centres = self._highest_losses(device_problem)
@@ -70,7 +70,7 @@ class StartingPoints:
             device_problem, problem=replace(problem, size=problem.size * sampled / total)
         )
         unit = torch.zeros_like(centres[:, :1])
-        # All processes must make as many parts.
+        # All processes must make the same number of parts.
         longest = self.dense.processes.max(torch.tensor(len(self.rows)))
         few = max(1, _VALUES_AT_ONCE // int(longest))
         parts = [self.sample.at_size(device_problem, m, unit[: len(m)]) for m in torch.split(centres, few)]
