@@ -450,7 +450,7 @@ def test_findings_of_before_there_was_the_verdict_are_read_as_they_are(tmp_path)
     said = json.loads(file.read_text(encoding="utf-8").replace('"not_tested"', '"not_confirmed"'))
     del said["seal"], said["checksums"]
     for finding in said["findings"]:
-        del finding["held_out"]
+        del finding["held_out"], finding["confidence"]
     file.write_text(json.dumps(said), encoding="utf-8")
     findings = Findings.load(tmp_path)
     assert {finding.verdict for finding in findings.findings} == {"not_confirmed"}
@@ -469,6 +469,40 @@ def test_it_is_said_on_how_many_held_out_examples_a_finding_was_measured(found):
     (row,) = (line for line in printed_summary(findings).splitlines() if one.subject in line)
     assert [cell.strip() for cell in row.split("│")][2:4] == [one.size_text, f"{one.held_out:.0f}"]
     assert scalars(findings)[f"finding_{one.number}/held_out"] == one.held_out
+
+
+def test_a_finding_states_how_sure_the_model_is_inside_and_outside(tmp_path):
+    """The model is 90 % sure of all examples but those that it fails on, of which it is 60 % sure."""
+    p, planted = failing()
+    sure = np.where(planted, 0.6, 0.9)
+    outputs = np.zeros((len(p), 2))
+    outputs[np.arange(len(p)), p.predictions] = np.log(sure / (1 - sure))
+    findings = run(replace(p, outputs=outputs), tmp_path)
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    inside, (low, high) = one.confidence.inside, one.confidence.interval
+    assert inside == pytest.approx(0.6, abs=0.03)
+    assert low <= inside <= high
+    assert one.confidence.outside == pytest.approx(0.9, abs=0.01)
+    assert "Mean confidence" in (tmp_path / "report.html").read_text("utf-8")
+    assert scalars(findings)[f"finding_{one.number}/confidence_inside"] == inside
+    assert Findings.load(tmp_path).findings == findings.findings
+
+
+def test_without_outputs_or_with_several_labels_no_confidence_is_stated(tmp_path):
+    p, _ = failing()
+    (one,) = (finding for finding in run(p, tmp_path / "a").findings if finding.confirmed)
+    assert one.confidence is None
+    assert "Mean confidence" not in (tmp_path / "a" / "report.html").read_text("utf-8")
+    several = Predictions.from_arrays(
+        p.embeddings,
+        losses=p.losses,
+        labels=np.stack([p.labels, p.labels], axis=1),
+        outputs=np.where(np.stack([p.predictions, p.predictions], axis=1) == 1, 3.0, -3.0),
+        task=Multilabel(("old", "tall")),
+    )
+    findings = run(several, tmp_path / "b").findings
+    assert findings
+    assert all(finding.confidence is None for finding in findings)
 
 
 def test_a_fraction_of_an_example_is_neither_none_nor_a_number_of_examples(found):

@@ -227,6 +227,41 @@ def test_an_ordered_categorical_numbers_the_classes(tmp_path: Path, arrays: dict
     np.testing.assert_array_equal(p.predictions, 0)
 
 
+@pytest.mark.parametrize("name", ["probabilities", "probs"])
+def test_probabilities_are_known_by_their_name(
+    tmp_path: Path, arrays: dict[str, np.ndarray], name: str
+) -> None:
+    p = np.exp(arrays["outputs"]) / np.exp(arrays["outputs"]).sum(axis=1, keepdims=True)
+    given = {"embeddings": arrays["embeddings"], "labels": arrays["labels"]}
+    expected = Predictions.from_arrays(**given, outputs=p, outputs_are="probabilities")
+    np.savez(tmp_path / "my.npz", **given, **{name: p})
+    assert_equal(read_file(tmp_path / "my.npz"), expected)
+    columns = {"label": given["labels"]}
+    columns |= {f"embedding_{i}": column for i, column in enumerate(given["embeddings"].T)}
+    columns |= {f"{name}_{i}": column for i, column in enumerate(p.T)}
+    pq.write_table(pa.table(columns), tmp_path / "my.parquet")
+    assert_equal(read_file(tmp_path / "my.parquet"), expected)
+    with pytest.raises(ValueError, match=rf"my\.npz: '{name}' are not logits: leave out outputs_are=logits"):
+        read_file(tmp_path / "my.npz", "logits")
+    np.savez(tmp_path / "both.npz", **given, **{name: p}, logits=arrays["outputs"])
+    with pytest.raises(ValueError, match=rf"both\.npz: '{name}' and 'logits' both hold outputs; keep one"):
+        read_file(tmp_path / "both.npz")
+
+
+def test_a_probability_of_something_else_is_an_attribute(
+    tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    rain = np.linspace(0, 1, N)
+    np.savez(
+        tmp_path / "my.npz",
+        embeddings=arrays["embeddings"],
+        losses=arrays["losses"],
+        probability=rain,
+        prob=rain,
+    )
+    assert read_file(tmp_path / "my.npz").attributes.column_names == ["probability", "prob"]
+
+
 def test_unknown_ending_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("0.1 0.2")
     refused(tmp_path / "p.txt", ".npz, .safetensors, .csv, .parquet, .jsonl, .pkl, .pickle")
@@ -243,13 +278,13 @@ def test_missing_file(tmp_path: Path) -> None:
         ({"losses": None, "lossses": (N,)}, ["lossses", "did you mean 'losses'"]),
         ({"labels": None, "lable": (N,)}, ["lable", "did you mean 'label'"]),
         ({"embeddings": None}, ["there are no 'embeddings'", "colour"]),
-        ({"loss": (N,)}, ["two columns 'losses'"]),
+        ({"loss": (N,)}, ["both hold losses"]),
         ({"losses": (N - 1,)}, ["losses", f"{N - 1} rows"]),
         ({"age": (N - 1,)}, ["'age'", f"({N - 1},)"]),
         ({"centres": (2, D)}, ["'centres'", f"(2, {D})"]),
         ({"embeddings": (N,)}, ["embeddings", "2 dimensions"]),
         ({"embeddings": ()}, ["embeddings", "2 dimensions"]),
-        ({"id": (N,)}, ["two columns 'ids'"]),
+        ({"id": (N,)}, ["both hold ids"]),
     ],
 )
 def test_npz_refusals(

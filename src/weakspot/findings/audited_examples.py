@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -12,6 +13,7 @@ from scipy.stats import rankdata
 from weakspot.findings.example_outcomes import ExampleOutcomes
 from weakspot.methods.base import AuditedRows
 from weakspot.predictions import Predictions
+from weakspot.predictions.confidences import confidences
 from weakspot.slices import Slices, Weights
 from weakspot.tasks import Classification, Multilabel, Regression
 
@@ -56,6 +58,17 @@ class AuditedExamples:
     def by_label(self) -> bool:
         """Whether labels are classes that a slice can be split by."""
         return self.strata is not None and type(self.record.task) is Classification
+
+    @cached_property
+    def confidences(self) -> Float[np.ndarray, " r"] | None:
+        """(r,) the probability that the model gives its own prediction.
+
+        None for several labels at once: their accuracy is the share of examples with every label right, their
+        confidence a mean over labels, and the two cannot be compared.
+        """
+        if isinstance(self.record.task, Multilabel):
+            return None
+        return confidences(self.record.task, self.record.outputs)
 
     @property
     def compared_within(self) -> str:

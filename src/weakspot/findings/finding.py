@@ -40,6 +40,10 @@ class Finding:
         portrait: What its examples look like.
         held_out: How many held-out examples lie in it, by their weights and counts like `examples`; `accuracy`, `loss`
             and `error` are measured on them. None if nothing was tested, and in files of an earlier version.
+        confidence: The mean probability that the model gives its own prediction, inside and outside, on the same
+            examples as `accuracy`. Low confidence inside suggests a decision boundary. A gap between confidence and
+            accuracy does not show poor calibration if a finding is confined to a label: the label selects errors.
+            None if outputs are unknown or the task has no such probability, and in files of an earlier version.
     """
 
     number: int
@@ -61,6 +65,7 @@ class Finding:
     labels: tuple[str, ...]
     portrait: Portrait
     held_out: float | None = None
+    confidence: Contrast | None = None
 
     @property
     def size_text(self) -> str:

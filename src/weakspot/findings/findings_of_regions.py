@@ -100,6 +100,7 @@ def _finding(
         accuracy=contrasts.accuracy,
         loss=contrasts.loss,
         error=contrasts.error,
+        confidence=contrasts.confidence,
         parts=tuple(j + 1 for j in region.parts),
         top_examples=tuple(str(name) for name in record.ids[audited.positions(portrait.top)]),
         conditions=() if conjunction is None else conjunction.conditions,

@@ -1,4 +1,4 @@
-"""Compares accuracy, loss and error inside a region with those outside."""
+"""Compares accuracy, confidence, loss and error inside a region with those outside."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class RegionContrasts:
         accuracy: For tasks that are measured by accuracy.
         loss: The mean loss.
         error: The task's own measure (RMSE, MAE), for ratings and numbers.
+        confidence: The mean probability that the model gives its own prediction, for tasks with an `accuracy`.
     """
 
     accuracy: Contrast | None
     loss: Contrast | None
     error: Contrast | None
+    confidence: Contrast | None
 
 
 def contrasts_of_region(
@@ -47,17 +49,20 @@ def contrasts_of_region(
     weights = region.tested_weights
     inside, outside = outcomes.counts * weights, outcomes.counts * (1 - weights)
     if inside.sum() <= 0:
-        return RegionContrasts(None, None, None)
+        return RegionContrasts(None, None, None, None)
 
     def stated(contrast: Contrast | None) -> Contrast | None:
         return contrast if has_test else without_interval(contrast)
 
-    accuracy = loss = None
+    accuracy = loss = confidence = None
     if outcomes.correct is not None:
         accuracy = stated(accuracy_contrast(outcomes.correct, inside, outside, outcomes.strata))
+        if audited.confidences is not None:
+            confidence = stated(loss_contrast(audited.confidences, inside, outside, outcomes.strata))
     if audited.record.losses is not None:
         loss = stated(loss_contrast(outcomes.losses, inside, outside, outcomes.strata))
-    return RegionContrasts(accuracy, loss, stated(error_contrast(weights, outcomes, audited)))
+    error = stated(error_contrast(weights, outcomes, audited))
+    return RegionContrasts(accuracy, loss, error, confidence)
 
 
 def error_contrast(

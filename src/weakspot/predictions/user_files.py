@@ -38,6 +38,8 @@ SPELLINGS = {
     "output": "outputs",
     "outputs": "outputs",
     "logits": "outputs",
+    "probabilities": "outputs",
+    "probs": "outputs",
     "loss": "losses",
     "losses": "losses",
     "label": "labels",
@@ -50,16 +52,20 @@ SPELLINGS = {
 }
 """The names that a column may have, and the argument of `Predictions.from_arrays` that it becomes."""
 
+PROBABILITIES = ("probabilities", "probs")
+"""The names of outputs that are probabilities, without `outputs_are`."""
+
 IMAGE = "image"
 """The column of images: paths, or encoded images in Parquet."""
 
-_NEVER_MISSPELT = ("ids", "counts")  # too close to common words: a column 'country' is not a misspelt 'count'
+# Too close to common words: a column 'country' is not a misspelt 'count'.
+_NEVER_MISSPELT = ("ids", "counts", *PROBABILITIES)
 _PICKLES = (".pkl", ".pickle")
 _TABLES = (".csv", ".parquet", SUFFIX)
 # the columns of a scale, with the defaults of its ends
 _SCALE = dict(zip(score_columns.NAMES, (None, 0.0, 1.0), strict=True))
 _LONGEST_MISSPELT = 40  # characters; a longer name is not a misspelt one
-_NUMBERED = re.compile(r"(embeddings?|outputs?|logits)_(\d+)")
+_NUMBERED = re.compile(r"(embeddings?|outputs?|logits|probabilities|probs)_(\d+)")
 
 
 def read_file(path: str | Path, outputs_are: str | None = None) -> Predictions:
@@ -188,13 +194,27 @@ def _gather(columns: Columns) -> Columns:
 
 def _record(columns: Columns, source: Path, outputs_are: str | None) -> Predictions:
     columns = _with_box_columns(columns)
-    fields = _join(
-        (SPELLINGS[name], column if _is_ordered(column) else _values(name, column))
-        for name, column in columns.items()
-        if name in SPELLINGS
-    )
+    names: dict[str, str] = {}  # of the columns, by field
+    for name in columns:
+        if (field := SPELLINGS.get(name)) is not None and names.setdefault(field, name) != name:
+            raise ValueError(f"{names[field]!r} and {name!r} both hold {field}; keep one of them")
+    fields = {
+        field: columns[name] if _is_ordered(columns[name]) else _values(name, columns[name])
+        for field, name in names.items()
+    }
+    outputs_name = names.get("outputs", "")
+    if outputs_name in PROBABILITIES:
+        if outputs_are == "logits":
+            raise ValueError(
+                f"{outputs_name!r} are not logits: leave out outputs_are=logits, or rename them 'logits'"
+            )
+        outputs_are = "probabilities"
     others = {name: column for name, column in columns.items() if name not in SPELLINGS}
-    absent = [known for known, field in SPELLINGS.items() if field not in (*fields, *_NEVER_MISSPELT)]
+    absent = [
+        known
+        for known, field in SPELLINGS.items()
+        if field not in fields and not {known, field} & {*_NEVER_MISSPELT}
+    ]
     for name in others:
         if len(name) <= _LONGEST_MISSPELT and (
             close := get_close_matches(name.lower(), absent, n=1, cutoff=0.8)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from weakspot.predictions import Predictions
+from weakspot.predictions.confidences import confidences
 from weakspot.predictions.validation import check_counts
 from weakspot.tasks import Classification, Multilabel, Regression
 
@@ -178,12 +179,10 @@ def _has(values: np.ndarray, column: int) -> Bool[np.ndarray, " n"]:
 def _confidence(p: Predictions, outputs: np.ndarray | None, column: int | None) -> np.ndarray | None:
     if outputs is None or p.task is None:
         return None
+    if column is None:
+        return confidences(p.task, outputs)
     import torch
 
-    logits = torch.tensor(outputs)  # a copy: torch does not support read-only, memory-mapped arrays
-    if column is None:
-        confidence = p.task.confidence(logits)
-        return None if confidence is None else np.asarray(confidence)
-    logits = logits.float()
+    logits = torch.tensor(outputs).float()  # a copy: torch does not support read-only, memory-mapped arrays
     probabilities = logits.sigmoid() if isinstance(p.task, Multilabel) else logits.softmax(dim=1)
     return probabilities[:, column].numpy()
