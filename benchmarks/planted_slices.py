@@ -161,7 +161,7 @@ def by_embedding(found: list[dict[str, Any]], names: list[str], against: str) ->
         return []
     lines = [
         "",
-        f"### The same trained models, wherever one looks: success less {against}'s in the model's own embedding",
+        f"### The same trained models in every embedding: success less {against}'s in the model's own embedding",
         "",
         f"| method | {' | '.join(GROUPS['trained', embedding] for embedding in embeddings)} |",
         "|" + "---|" * (len(embeddings) + 1),

@@ -32,7 +32,7 @@ WHAT_FOR = {
     "report": "findings as one self-contained page",
     "tracking": "findings to W&B, TensorBoard, CSV, the console",
     "figures": "findings as figures for papers",
-    "findings": "the one record of everything that is said about slices",
+    "findings": "the one record of everything that is stated about slices",
     "testing": "what every dataset, model and method has to pass",
     "evaluation": "held-out tests, stability: pure functions",
     "datasets": "one file per dataset",
@@ -41,7 +41,7 @@ WHAT_FOR = {
     "explain": "Grad-CAM, enrichment, distinctive words: pure functions",
     "interop": "the published tools' files",
     "slices": "what a method found: memberships and how to apply them",
-    "predictions": "what a model said of every example, and its files",
+    "predictions": "a model's predictions for every example, and their files",
     "tasks": "classification, several labels, question answering, rating, regression",
 }
 

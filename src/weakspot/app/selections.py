@@ -97,7 +97,8 @@ def similarity_weights(loaded: LoadedRun, ticked: Sequence[int]) -> Float[np.nda
     eligible = loaded.searched if codes is None or label == ANY_LABEL else loaded.searched & (codes == label)
     candidates = np.flatnonzero(eligible)
     if len(candidates) == len(rows):
-        raise ValueError("You ticked all of the searched examples with this label: leave some out.")
+        with_label = "" if label == ANY_LABEL else " with this label"
+        raise ValueError(f"You ticked all of the searched examples{with_label}: leave some out.")
     counts = p.row_counts
     space = fit_principal_components(p.embeddings[candidates], counts[candidates], _N_COMPONENTS, seed=0)
     x = space.transform_rows(p.embeddings, candidates)
