@@ -107,6 +107,15 @@ class Task(ABC):
         wrong: np.ndarray = np.not_equal(labels, guesses).reshape(len(labels), -1)
         return np.asarray(wrong.any(axis=1), dtype=np.float64)
 
+    def signed_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"] | None:
+        """Return by how much each prediction is too high, (n,); None for tasks that do not predict quantities."""
+        return None
+
     def aggregate(self, mean_error: float) -> float:
         """Return the measure of a group from its weighted mean of `unit_errors`."""
         return math.sqrt(mean_error) if self.squares_errors else mean_error
@@ -236,14 +245,24 @@ class Rating(Classification):
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
         """Return squared distances between the label and the expected rating, or without outputs the predicted one."""
+        squared: np.ndarray = np.square(self.signed_errors(outputs, predictions, labels))
+        return squared
+
+    def signed_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"]:
+        """Return the expected rating minus the label, or without outputs the predicted rating minus the label."""
         if outputs is None:
             expected = self._known_predictions(None, predictions)
         else:
             import torch
 
             expected = np.asarray(self.estimate(torch.tensor(outputs)))
-        squared: np.ndarray = np.square(labels.astype(np.float64) - expected)
-        return squared
+        difference: np.ndarray = expected - labels.astype(np.float64)
+        return difference
 
 
 @dataclass(frozen=True)
@@ -319,9 +338,18 @@ class Regression(Task):
         labels: Num[np.ndarray, "n ..."],
     ) -> Float[np.ndarray, " n"]:
         """Return the distances between predictions and labels: squared if the measure is RMSE, absolute for MAE."""
-        guesses = self._known_predictions(outputs, predictions)
-        distance: np.ndarray = np.abs(labels.astype(np.float64) - guesses)
+        distance: np.ndarray = np.abs(self.signed_errors(outputs, predictions, labels))
         return np.square(distance) if self.squares_errors else distance
+
+    def signed_errors(
+        self,
+        outputs: Float[np.ndarray, "n C"] | None,
+        predictions: Num[np.ndarray, "n ..."] | None,
+        labels: Num[np.ndarray, "n ..."],
+    ) -> Float[np.ndarray, " n"]:
+        """Return predictions minus labels."""
+        difference: np.ndarray = self._known_predictions(outputs, predictions) - labels.astype(np.float64)
+        return difference
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import torch
 from pytorch_lightning import Trainer
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss, root_mean_squared_error
 
-from weakspot import UDIS, Predictions, Spotlight
+from weakspot import UDIS, Findings, Predictions, Spotlight
 from weakspot.datasets.base import Dataset
 from weakspot.datasets.datamodule import DataModule
+from weakspot.findings.numbers import decimal, signed
 from weakspot.models.small_cnn import SmallCNN
 from weakspot.pipeline.infer import infer
 from weakspot.pipeline.model_scores import score
@@ -113,6 +114,18 @@ def test_ratings_are_as_far_off_as_the_expected_rating():
     assert not task.by_accuracy
 
 
+@pytest.mark.parametrize("task", [Regression(), Regression(loss="absolute")])
+def test_errors_have_a_sign(task):
+    np.testing.assert_allclose(task.signed_errors(None, SAID, LABELS), SAID - LABELS)
+    assert Classification(("a", "b")).signed_errors(None, np.array([0]), np.array([1])) is None
+
+
+def test_the_expected_rating_minus_the_label():
+    logits = np.log(np.array([[0.5, 0.5, 1e-9], [0.2, 0.3, 0.5]], dtype=np.float32))
+    task = Rating(("1", "2", "3"))
+    np.testing.assert_allclose(task.signed_errors(logits, None, np.array([2, 0])), [-1.5, 1.3], atol=1e-6)
+
+
 def test_other_tasks_have_an_error_rate():
     task = Classification(("a", "b"))
     labels, outputs = np.array([0, 1, 1]), np.array([[2.0, 0], [1, 0], [0, 3]])
@@ -159,6 +172,52 @@ def test_a_file_of_real_valued_targets_is_searched_to_a_report(shell):
     assert "accuracy" not in printed
     page = shell.reports()[0].read_text()
     assert f"{LABELS[:15].min():.6g}" in page, "labels are shown as numbers"
+
+
+@pytest.fixture
+def rents(shell):
+    """Rents that the model states 2 too high in the north, and at random by 1 elsewhere."""
+    random = np.random.default_rng(0)
+    n = 600
+    north = random.random(n) < 0.25
+    labels = random.uniform(5, 20, n)
+    error = np.where(north, 2, random.normal(size=n))
+    x = np.where(north, 4, 0)[:, None] + random.normal(size=(n, 6))
+    region = np.where(north, "north", "south")
+    np.savez(
+        shell.folder / "rents.npz", embeddings=x, labels=labels, predictions=labels + error, region=region
+    )
+    return shell
+
+
+def test_a_finding_says_whether_predictions_are_too_high_and_a_gate_judges_its_error(rents):
+    line = ("discover", "predictions=rents.npz", "logger=none", "method.n_slices=1")
+    text = rents(*line, "fail_if.error_above=1.5", "hydra.run.dir=a", fails=3)
+    findings = Findings.load(rents.folder / "a")
+    (one,) = (finding for finding in findings.findings if finding.confirmed)
+    assert one.bias.inside == pytest.approx(2, abs=0.1)
+    assert one.bias.outside == pytest.approx(0, abs=0.2)
+    assert one.confidence is None
+    rmse, (low, high) = decimal(one.error.inside), map(decimal, one.error.interval)
+    assert (
+        f"fail_if:\n  region = north: the RMSE is {rmse} (95\u202f% interval {low} to {high}), above 1.50"
+        in text
+    )
+    page = " ".join((rents.folder / "a" / "report.html").read_text("utf-8").split())
+    assert f"Prediction minus label: {signed(one.bias.inside, share=False)} on average" in page
+    assert "nothing confirmed has an error above 3.00" in rents(*line, "fail_if.error_above=3")
+    said = rents(*line, "fail_if.accuracy_below=0.5", fails=2)
+    assert "needs answers that are right or wrong" in said
+    assert "fail_if.error_above=0 must be above 0" in rents(*line, "fail_if.error_above=0", fails=2)
+
+
+def test_a_gate_on_errors_needs_ratings_or_numbers(shell):
+    np.savez(
+        shell.folder / "classes.npz", embeddings=X, labels=np.arange(60) % 2, predictions=np.zeros(60, int)
+    )
+    said = shell("discover", "predictions=classes.npz", "logger=none", "fail_if.error_above=1", fails=2)
+    assert "fail_if.error_above=1 needs ratings or numbers" in said
+    assert "set fail_if.accuracy_below" in said
 
 
 def test_udis_says_that_nothing_is_right_or_wrong():

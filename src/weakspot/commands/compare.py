@@ -32,7 +32,9 @@ def compare_two_runs(cfg: DictConfig, folder: Path) -> None:
         )
     before, after = (SavedRun.open(name).run_to_compare(Path(cfg.predictions_dir)) for name in cfg.compare)
     check_comparable(before, after)
-    fail_if = FailIf(cfg.fail_if.accuracy_below, None if baseline is None else before)
+    fail_if = FailIf(
+        cfg.fail_if.accuracy_below, cfg.fail_if.error_above, None if baseline is None else before
+    )
     fail_if.check(after.predictions)
     log_on_main(f"compare: {before.run} → {after.run}")
     with open_logger(cfg, folder) as logger:

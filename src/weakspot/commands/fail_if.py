@@ -36,8 +36,12 @@ def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
     from weakspot.pipeline.fail_if import FailIf
     from weakspot.pipeline.saved_runs import SavedRun
 
-    minimum, baseline = cfg.fail_if.accuracy_below, cfg.fail_if.new_against
-    if share == 0 and (minimum is not None or baseline is not None):
+    minimum, maximum, baseline = (
+        cfg.fail_if.accuracy_below,
+        cfg.fail_if.error_above,
+        cfg.fail_if.new_against,
+    )
+    if share == 0 and any(one is not None for one in (minimum, maximum, baseline)):
         cause = "the slices were found in all of them; test them on other predictions (confirm=FILE)"
         if cfg.confirm == 0:
             cause = f"of confirm={cfg.confirm}; use confirm=0.5"
@@ -51,6 +55,7 @@ def build_fail_if(cfg: DictConfig, share: float | None = 0.5) -> FailIf:
         )
     return FailIf(
         minimum,
+        maximum,
         None if baseline is None else SavedRun.open(baseline).run_to_compare(Path(cfg.predictions_dir)),
     )
 
@@ -101,7 +106,10 @@ def find_failures(
     comparison = compare_runs(
         fail_if.new_against, after, folder, logger=logger, command=typed_command(), seed=cfg.seed
     )
-    return [*failures, *replace(fail_if, accuracy_below=None).comparison_failures(comparison)]
+    return [
+        *failures,
+        *replace(fail_if, accuracy_below=None, error_above=None).comparison_failures(comparison),
+    ]
 
 
 def end_if_failed(fail_if: FailIf, failures: list[str]) -> None:

@@ -66,6 +66,9 @@ class FailIfConfig:
     """Holds the conditions under which a run ends with exit code 3."""
 
     accuracy_below: float | None = setting(None, "exit with code 3 if a confirmed finding is less accurate")
+    error_above: float | None = setting(
+        None, "exit with code 3 if the error (RMSE, MAE) of a confirmed finding is higher"
+    )
     new_against: str | None = setting(None, "exit with code 3 if a slice is new against this run (a folder)")
 
 

@@ -70,6 +70,14 @@ class AuditedExamples:
             return None
         return confidences(self.record.task, self.record.outputs)
 
+    @cached_property
+    def signed_errors(self) -> Float[np.ndarray, " r"] | None:
+        """(r,) by how much each prediction is too high, for ratings and numbers; None for other tasks."""
+        record = self.record
+        if self.unit_errors is None or record.task is None or record.labels is None:
+            return None
+        return record.task.signed_errors(record.outputs, record.predictions, record.labels)
+
     @property
     def compared_within(self) -> str:
         """What examples are compared within, in words; empty if labels are unknown."""

@@ -44,6 +44,8 @@ class Finding:
             examples as `accuracy`. Low confidence inside suggests a decision boundary. A gap between confidence and
             accuracy does not show poor calibration if a finding is confined to a label: the label selects errors.
             None if outputs are unknown or the task has no such probability, and in files of an earlier version.
+        bias: The mean of prediction minus label, inside and outside, for ratings and numbers: positive if predictions
+            are too high. None for other tasks, and in files of an earlier version.
     """
 
     number: int
@@ -66,6 +68,7 @@ class Finding:
     portrait: Portrait
     held_out: float | None = None
     confidence: Contrast | None = None
+    bias: Contrast | None = None
 
     @property
     def size_text(self) -> str:

@@ -101,6 +101,7 @@ def _finding(
         loss=contrasts.loss,
         error=contrasts.error,
         confidence=contrasts.confidence,
+        bias=contrasts.bias,
         parts=tuple(j + 1 for j in region.parts),
         top_examples=tuple(str(name) for name in record.ids[audited.positions(portrait.top)]),
         conditions=() if conjunction is None else conjunction.conditions,

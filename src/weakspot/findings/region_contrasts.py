@@ -1,4 +1,4 @@
-"""Compares accuracy, confidence, loss and error inside a region with those outside."""
+"""Compares accuracy, confidence, loss, error and bias inside a region with those outside."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class RegionContrasts:
         loss: The mean loss.
         error: The task's own measure (RMSE, MAE), for ratings and numbers.
         confidence: The mean probability that the model gives its own prediction, for tasks with an `accuracy`.
+        bias: By how much predictions are too high on average, for ratings and numbers.
     """
 
     accuracy: Contrast | None
     loss: Contrast | None
     error: Contrast | None
     confidence: Contrast | None
+    bias: Contrast | None
 
 
 def contrasts_of_region(
@@ -49,7 +51,7 @@ def contrasts_of_region(
     weights = region.tested_weights
     inside, outside = outcomes.counts * weights, outcomes.counts * (1 - weights)
     if inside.sum() <= 0:
-        return RegionContrasts(None, None, None, None)
+        return RegionContrasts(None, None, None, None, None)
 
     def stated(contrast: Contrast | None) -> Contrast | None:
         return contrast if has_test else without_interval(contrast)
@@ -62,7 +64,10 @@ def contrasts_of_region(
     if audited.record.losses is not None:
         loss = stated(loss_contrast(outcomes.losses, inside, outside, outcomes.strata))
     error = stated(error_contrast(weights, outcomes, audited))
-    return RegionContrasts(accuracy, loss, error, confidence)
+    bias = None
+    if audited.signed_errors is not None:
+        bias = stated(loss_contrast(audited.signed_errors, inside, outside, outcomes.strata))
+    return RegionContrasts(accuracy, loss, error, confidence, bias)
 
 
 def error_contrast(

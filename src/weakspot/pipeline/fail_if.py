@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from weakspot.evaluation.contrasts import Contrast
 from weakspot.findings import Findings
 from weakspot.findings.comparison import Comparison
-from weakspot.findings.numbers import percent
+from weakspot.findings.numbers import decimal, percent
 from weakspot.findings.runs_to_compare import RunToCompare, check_comparable
 from weakspot.methods import Method
 from weakspot.predictions import Predictions
@@ -23,16 +24,18 @@ class FailIf:
     Attributes:
         accuracy_below: The run fails if the accuracy of a confirmed finding is lower than this; a comparison, which has
             no findings, if that of a confirmed slice is.
+        error_above: The same for ratings and numbers: the run fails if the error (RMSE, MAE) is higher than this.
         new_against: The run fails if a slice is new compared with this baseline.
     """
 
     accuracy_below: float | None = None
+    error_above: float | None = None
     new_against: RunToCompare | None = None
 
     @property
     def is_set(self) -> bool:
         """Whether there is any condition."""
-        return self.accuracy_below is not None or self.new_against is not None
+        return any(one is not None for one in (self.accuracy_below, self.error_above, self.new_against))
 
     def check(self, p: Predictions, method: Method | None = None) -> None:
         """Check that the conditions can be decided, before anything is searched.
@@ -57,6 +60,15 @@ class FailIf:
                     f"fail_if.accuracy_below={minimum:g} needs answers that are right or wrong, and these predictions "
                     "have none"
                 )
+        maximum = self.error_above
+        if maximum is not None:
+            if not maximum > 0:
+                raise ValueError(f"fail_if.error_above={maximum:g} must be above 0")
+            if p.task is None or p.task.by_accuracy:
+                raise ValueError(
+                    f"fail_if.error_above={maximum:g} needs ratings or numbers, whose error is RMSE or MAE; for these "
+                    "predictions set fail_if.accuracy_below"
+                )
         if self.new_against is not None:
             settings = {} if method is None else {"settings": method.get_params()}
             word = "" if method is None else method.word
@@ -78,13 +90,11 @@ class FailIf:
                 if findings.confirmation.mode == "too_few"
                 else "fail_if cannot be decided, because nothing was tested; search with confirm=0.5"
             )
-        if self.accuracy_below is None:
-            return []
-        return [
-            _describe_failure(one.subject, one.accuracy, self.accuracy_below)
-            for one in findings.findings
-            if one.confirmed and one.accuracy is not None and one.accuracy.inside < self.accuracy_below
-        ]
+        confirmed = [finding for finding in findings.findings if finding.confirmed]
+        found = [self._accuracy_failure(finding.subject, finding.accuracy) for finding in confirmed]
+        measure = findings.whole.measure
+        found += [self._error_failure(finding.subject, finding.error, measure) for finding in confirmed]
+        return [failure for failure in found if failure is not None]
 
     def comparison_failures(self, comparison: Comparison) -> list[str]:
         """Describe the slices that are new, and those confirmed in the later run whose accuracy is too low."""
@@ -93,14 +103,14 @@ class FailIf:
             after = one.after
             if self.new_against is not None and one.status == "new":
                 found.append(f"{one.name} is new: {one.sentence}")
-            elif (
-                self.accuracy_below is not None
-                and comparison.higher_is_better
-                and after is not None
-                and after.verdict == "confirmed"
-                and after.inside.inside < self.accuracy_below
-            ):
-                found.append(_describe_failure(one.name, after.inside, self.accuracy_below))
+            elif after is not None and after.verdict == "confirmed":
+                failure = (
+                    self._accuracy_failure(one.name, after.inside)
+                    if comparison.higher_is_better
+                    else self._error_failure(one.name, after.inside, comparison.measure)
+                )
+                if failure is not None:
+                    found.append(failure)
         return found
 
     def describe_pass(self) -> str:
@@ -108,16 +118,30 @@ class FailIf:
         checked = []
         if self.accuracy_below is not None:
             checked.append(f"nothing confirmed is less accurate than {percent(self.accuracy_below)}")
+        if self.error_above is not None:
+            checked.append(f"nothing confirmed has an error above {decimal(self.error_above)}")
         if self.new_against is not None:
             checked.append(f"no slice is new against {self.new_against.run}")
         return f"fail_if passes: {', and '.join(checked)}"
 
+    def _accuracy_failure(self, name: str, accuracy: Contrast | None) -> str | None:
+        """Return what is wrong if the accuracy inside is too low."""
+        minimum = self.accuracy_below
+        if minimum is None or accuracy is None or accuracy.inside >= minimum:
+            return None
+        return f"{name}: the model is right on {_measured(accuracy, percent, ' of it')}, below {percent(minimum)}"
 
-def _describe_failure(name: str, accuracy: Contrast, minimum: float) -> str:
+    def _error_failure(self, name: str, error: Contrast | None, measure: str) -> str | None:
+        """Return what is wrong if the error inside is too high."""
+        maximum = self.error_above
+        if maximum is None or error is None or error.inside <= maximum:
+            return None
+        return f"{name}: the {measure.upper()} is {_measured(error, decimal)}, above {decimal(maximum)}"
+
+
+def _measured(contrast: Contrast, show: Callable[[float], str], of: str = "") -> str:
     interval = ""
-    if accuracy.interval is not None:
-        low, high = map(percent, accuracy.interval)
+    if contrast.interval is not None:
+        low, high = map(show, contrast.interval)
         interval = f" (95\u202f% interval {low} to {high})"
-    return (
-        f"{name}: the model is right on {percent(accuracy.inside)} of it{interval}, below {percent(minimum)}"
-    )
+    return f"{show(contrast.inside)}{of}{interval}"

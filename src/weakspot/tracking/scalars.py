@@ -75,7 +75,7 @@ def finding_scalars(finding: Finding) -> dict[str, Any]:
         "p": finding.p,
         "p_corrected": finding.p_corrected,
     }
-    for name in ("accuracy", "confidence", "loss", "error"):
+    for name in ("accuracy", "confidence", "loss", "error", "bias"):
         contrast = getattr(finding, name)
         if contrast is not None:
             found |= {f"{name}_inside": contrast.inside, f"{name}_outside": contrast.outside}
