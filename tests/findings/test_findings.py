@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -23,6 +24,7 @@ from weakspot.explain.attributes import Accuracy
 from weakspot.findings import VERDICTS, Media
 from weakspot.findings.build import build
 from weakspot.findings.export import ExampleTable
+from weakspot.findings.memberships import read_memberships
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
 from weakspot.findings.sentences import finding_sentence
 from weakspot.methods import apply
@@ -105,6 +107,20 @@ def test_the_share_of_errors_is_that_of_its_members(found):
         )
     explained = [finding.errors_explained for finding in findings.findings]
     assert explained == sorted(explained, reverse=True)
+
+
+def test_memberships_say_which_examples_were_searched(found, tmp_path):
+    _, _, folder, findings = found
+    slices = Slices.load(folder / "slices")
+    table = findings.memberships
+    np.testing.assert_array_equal(table["searched"].to_numpy(), slices.searched_mask[table["row"].to_numpy()])
+    assert set(table["searched"].to_pylist()) == {True, False}
+    assert findings.describes(slices)
+    old = tmp_path / "memberships.parquet"
+    pq.write_table(table.drop_columns(["searched"]), old)  # as an earlier version wrote it
+    read = read_memberships(old)
+    assert read["searched"].null_count == len(read)
+    assert replace(findings, memberships=read).describes(slices)
 
 
 def test_saved_and_loaded_findings_are_equal(found):

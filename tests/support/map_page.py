@@ -73,6 +73,7 @@ def large(findings, n, attributes=20, seed=0):
             "row": np.arange(1000),
             "id": [str(i) for i in range(1000)],
             "weight": np.ones(1000),
+            "searched": np.ones(1000, bool),
         },
         schema=rows.schema,
     )

@@ -66,7 +66,7 @@ def build_memberships_table(
         inside = np.flatnonzero(weights > 0)
         groups.append(("finding", numbers[key], audited.rows[inside], weights[inside]))
     groups.sort(key=lambda group: group[1])
-    return memberships_table([*groups, *groups_of_slices(slices)], predictions.ids)
+    return memberships_table([*groups, *groups_of_slices(slices)], predictions.ids, slices.searched_mask)
 
 
 def _finding(

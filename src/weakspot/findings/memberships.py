@@ -14,7 +14,14 @@ from weakspot.predictions.reading import read_parquet, reading
 from weakspot.slices import Slices
 
 _SCHEMA = pa.schema(
-    {"group": pa.string(), "number": pa.int64(), "row": pa.int64(), "id": pa.string(), "weight": pa.float64()}
+    {
+        "group": pa.string(),
+        "number": pa.int64(),
+        "row": pa.int64(),
+        "id": pa.string(),
+        "weight": pa.float64(),
+        "searched": pa.bool_(),
+    }
 )
 NO_MEMBERSHIPS: pa.Table = _SCHEMA.empty_table()
 
@@ -37,12 +44,15 @@ def groups_of_slices(slices: Slices) -> Iterator[MembershipGroup]:
         yield "slice", j + 1, inside, np.asarray(weights[inside], dtype=np.float64)
 
 
-def memberships_table(groups: Sequence[MembershipGroup], ids: Shaped[np.ndarray, " n"]) -> pa.Table:
+def memberships_table(
+    groups: Sequence[MembershipGroup], ids: Shaped[np.ndarray, " n"], searched: Bool[np.ndarray, " n"]
+) -> pa.Table:
     """Make the table of `Findings.memberships`.
 
     Args:
         groups: The findings and slices, in order.
         ids: (n,) the ids of all examples.
+        searched: (n,) which examples were searched for the slices. What is measured on these is too pessimistic.
     """
     rows = np.concatenate([group[2] for group in groups]) if groups else np.empty(0, dtype=np.int64)
     lengths = [len(group[2]) for group in groups]
@@ -52,16 +62,19 @@ def memberships_table(groups: Sequence[MembershipGroup], ids: Shaped[np.ndarray,
         "row": rows,
         "id": np.asarray(ids)[rows],
         "weight": np.concatenate([group[3] for group in groups]) if groups else np.empty(0),
+        "searched": searched[rows],
     }
     return pa.table(columns, schema=_SCHEMA)
 
 
 def read_memberships(path: Path) -> pa.Table:
-    """Read the table from its file.
+    """Read the table from its file; in files of an earlier version, `searched` is null.
 
     Raises:
         DamagedError: If it cannot be read; it names the file.
     """
     table = read_parquet(path)
     with reading(path):
+        if "searched" not in table.column_names:
+            table = table.append_column("searched", pa.nulls(table.num_rows, pa.bool_()))
         return table.select(_SCHEMA.names).cast(_SCHEMA)

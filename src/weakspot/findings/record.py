@@ -70,7 +70,7 @@ class Findings:
             unknown method, False in files of an earlier version.
         dataset, model, split, command, created: What was audited, by which command line, and when.
         provenance: The method's settings and the provenance of the predictions, as slices record it.
-        memberships: The table (group, number, row, id, weight) of every example of every finding and slice.
+        memberships: The table (group, number, row, id, weight, searched) of every example of every finding and slice.
         map: The table of where every audited example lies on a map, and what is known about it
             (`weakspot.findings.map.build_map`); empty if there is no map.
     """
@@ -200,7 +200,8 @@ class Findings:
         if slices.method != self.method or len(slices) != len(self.slices):
             return False
         own = self.memberships.filter(pc.equal(self.memberships["group"], "slice"))
-        same: bool = own.equals(memberships_table([*groups_of_slices(slices)], slices.ids))
+        others = memberships_table([*groups_of_slices(slices)], slices.ids, slices.searched_mask)
+        same: bool = own.drop_columns(["searched"]).equals(others.drop_columns(["searched"]))
         return same
 
     def save(self, folder: str | Path) -> Path:
