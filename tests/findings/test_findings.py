@@ -19,11 +19,14 @@ import pytest
 from rich.console import Console
 
 from weakspot import UDIS, Findings, Predictions, Scan, Slices, Spotlight
+from weakspot.evaluation.contrasts import accuracy_contrast
 from weakspot.evaluation.synthetic import null_predictions
 from weakspot.explain.attributes import Accuracy
 from weakspot.findings import VERDICTS, Media
+from weakspot.findings.audited_examples import audit_examples
 from weakspot.findings.build import build
 from weakspot.findings.export import ExampleTable
+from weakspot.findings.group_descriptions import GroupDescriber
 from weakspot.findings.memberships import read_memberships
 from weakspot.findings.numbers import THIN, decimal, percent, share_of
 from weakspot.findings.sentences import finding_sentence
@@ -107,6 +110,37 @@ def test_the_share_of_errors_is_that_of_its_members(found):
         )
     explained = [finding.errors_explained for finding in findings.findings]
     assert explained == sorted(explained, reverse=True)
+
+
+def test_the_accuracy_of_an_attribute_value_has_wilsons_interval(found):
+    p, _, folder, findings = found
+    lima = next(line for line in findings.whole.weak_values if line.value == "Lima")
+    rows = np.array(p.attributes["city"].to_pylist()) == "Lima"
+    expected = accuracy_contrast(p.correct, rows * 1.0, ~rows * 1.0, None)
+    assert lima.accuracy == pytest.approx(expected.inside)
+    assert lima.interval == pytest.approx(expected.interval)
+    low, high = map(percent, lima.interval)
+    words = " ".join(unescape((folder / "report.html").read_text("utf-8")).split())
+    assert f">{low} to {high}</td>" in words
+
+
+def test_an_interval_counts_only_effective_rows():
+    """A hundred rows that stand for ten each are no more than a hundred."""
+    p, _ = failing(400)
+    heavy = replace(p, counts=np.full(len(p), 10.0))
+    once, tenfold = (
+        {
+            (line.attribute, line.value): line.interval
+            for line in GroupDescriber(
+                audit_examples(UDIS().audited(q), better=False, category=False), (), None, False
+            ).weak_values()
+        }
+        for q in (p, heavy)
+    )
+    both = once.keys() & tenfold.keys()
+    assert both
+    for value in both:
+        assert tenfold[value] == pytest.approx(once[value])
 
 
 def test_memberships_say_which_examples_were_searched(found, tmp_path):

@@ -121,6 +121,7 @@ def test_a_finding_that_is_all_of_its_label_is_all_of_it_elsewhere(found):
                 "row": rows,
                 "id": p.ids[rows],
                 "weight": np.ones(len(rows)),
+                "searched": ~held[rows],
             },
             schema=table.schema,
         ),

@@ -39,13 +39,18 @@ def accuracy_contrast(
     Wilson's interval (1927) stays within [0, 1] and has a width even if all rows are right, or all wrong.
     """
     values = correct.astype(np.float64)
-    share, n = _mean(values, inside), effective_size(inside)
+    share = _mean(values, inside)
+    interval = wilson_interval(share, effective_size(inside))
+    return _contrast(values, inside, outside, codes, share, interval)
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of n rows, as for `accuracy_contrast`."""
     z = float(ndtri((1 + _CONFIDENCE) / 2))
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
-    interval = (low if share > 0 else 0.0, high if share < 1 else 1.0)  # exactly, whatever rounding does
-    return _contrast(values, inside, outside, codes, share, interval)
+    return low if share > 0 else 0.0, high if share < 1 else 1.0  # exactly, whatever rounding does
 
 
 def loss_contrast(

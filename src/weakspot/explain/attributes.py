@@ -75,6 +75,7 @@ class Accuracy:
         size: How many examples have it.
         accuracy: The share of them that is right.
         same: (attribute, value) pairs that exactly the same examples have.
+        interval: The 95 % confidence interval of this share; None if it was not computed.
     """
 
     attribute: str
@@ -82,6 +83,7 @@ class Accuracy:
     size: float
     accuracy: float
     same: tuple[tuple[str, str], ...] = ()
+    interval: tuple[float, float] | None = None
 
 
 _Line = TypeVar("_Line", Enrichment, Accuracy)
